@@ -1,0 +1,73 @@
+"""Watches an adaptive solve of torchdiffeq: counts its work and turns its failures into typed errors.
+
+torchdiffeq reports trouble by assertions that carry neither the time nor the field; its callbacks come just before
+them and know both.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pynode.errors import SolveError
+from pynode.evaluation import CountedField
+from pynode.solution import SolveStats, Status
+from pynode.types import State
+
+ADAPTIVE_SOLVERS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+"""torchdiffeq's adaptive Runge-Kutta solvers by its own names."""
+
+
+class AdaptiveWatch:
+    """A vector field for torchdiffeq that counts evaluations, products and steps, forward and backward apart.
+
+    Raises `SolveError` on step-size underflow, a non-finite state, or more than `max_steps` steps.
+    """
+
+    def __init__(self, f: CountedField, stats: SolveStats, max_steps: int) -> None:
+        self.f, self.stats, self.max_steps = f, stats, max_steps
+        self._phase = "forward"
+
+    def __call__(self, t: Tensor, y: State) -> State:
+        if self._phase == "backward":
+            self.stats.backward.n_vjp += 1  # the adjoint takes one product with every evaluation
+        return self.f(t, y)
+
+    def turn_backward(self) -> None:
+        """From here on all work belongs to the gradient."""
+        self._phase, self.f.cost = "backward", self.stats.backward
+
+    # torchdiffeq finds these by name; the ones for the adjoint get the augmented state (dL/dt, y, dL/dy, ...)
+
+    def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
+        self._check(t0, dt, y0, [y0])
+
+    def callback_accept_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:  # noqa: ARG002
+        self.stats.forward.n_accepted += 1
+
+    def callback_reject_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:  # noqa: ARG002
+        self.stats.forward.n_rejected += 1
+
+    def callback_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
+        self._check(t0, dt, y0[1], y0)
+
+    def callback_accept_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:  # noqa: ARG002
+        self.stats.backward.n_accepted += 1
+
+    def callback_reject_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:  # noqa: ARG002
+        self.stats.backward.n_rejected += 1
+
+    def _check(self, t0: Tensor, dt: Tensor, y: State, everything: tuple[Tensor, ...] | list[Tensor]) -> None:
+        finite = all(bool(torch.isfinite(part).all()) for part in everything)
+        underflow = not bool(t0 + dt != t0)
+        cost = getattr(self.stats, self._phase)
+        exhausted = cost.n_accepted + cost.n_rejected >= self.max_steps
+        if finite and not underflow and not exhausted:
+            return
+        with torch.no_grad():
+            norm_f = float(self.f.f(t0.to(y.dtype), y).norm())
+        if not finite or float(dt) == 0 or norm_f != norm_f:
+            status = Status.NON_FINITE  # torchdiffeq answers NaN inside a step by dt = 0
+        else:
+            status = Status.STEP_UNDERFLOW if underflow else Status.MAX_STEPS
+        raise SolveError(status, t=float(t0), dt=float(dt), norm_f=norm_f, phase=self._phase)

@@ -1,0 +1,93 @@
+"""Every error a user can meet: each names what was wrong, the value, and the remedy.
+
+`UsageError` is a user's mistake, found before work starts (exit status 2); `RunFailure` is a run that could not go on
+(exit status 1).  Both are `PynodeError`, so one `except` at the edge is enough.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pynode.solution import Status
+
+
+class PynodeError(Exception):
+    """Base of all errors raised on purpose by pynode."""
+
+    exit_status = 1
+
+
+# --- mistakes of use -------------------------------------------------------------------------------------------------
+
+
+class UsageError(PynodeError, ValueError):
+    """A bad argument, found before work starts."""
+
+    exit_status = 2
+
+
+class InvalidArgument(UsageError):
+    """One argument has a value that can't be used."""
+
+    def __init__(self, argument: str, value: object, problem: str, remedy: str) -> None:
+        self.argument, self.value, self.remedy = argument, value, remedy
+        super().__init__(f"{argument} = {value}: {problem}; {remedy}")
+
+
+class UnknownName(UsageError):
+    """A name that no registry knows; the message lists the known ones and the nearest match."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, tuple(known)
+        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        guess = f"; did you mean '{near[0]}'?" if near else ""
+        super().__init__(f"unknown {kind} '{name}'{guess} (known: {', '.join(self.known)})")
+
+
+class StateMismatch(UsageError):
+    """The field's value does not fit the state: shape, dtype or device of f(t, y) differ from those of y."""
+
+
+class MissingParameters(UsageError):
+    """A memory-saving gradient would silently lose a gradient, because a tensor was not declared as a parameter."""
+
+
+class OutputDirectoryError(UsageError):
+    """The output directory can't be written, or holds a run that would be overwritten."""
+
+
+class ConfigurationMismatch(UsageError):
+    """A run is to be resumed with another configuration than it was started with."""
+
+
+# --- failed runs -----------------------------------------------------------------------------------------------------
+
+
+class RunFailure(PynodeError, RuntimeError):
+    """Work that had started could not be finished; what was recorded before stays readable."""
+
+
+class SolveError(RunFailure):
+    """A solve stopped before the last output time.
+
+    `t` is the time reached, `dt` the step tried there, `norm_f` the 2-norm of f(t, y) at that point (NaN where f is
+    not finite), `phase` says whether the state ("forward") or the adjoint ("backward") was being solved.
+    """
+
+    def __init__(self, status: Status, *, t: float, dt: float, norm_f: float, phase: str = "forward") -> None:
+        self.status, self.t, self.dt, self.norm_f, self.phase = status, t, dt, norm_f, phase
+        super().__init__(
+            f"{phase} solve failed at t = {t:.6g} with dt = {dt:.3g} and |f| = {norm_f:.3g}: "
+            f"{status.sentence}; {status.remedy}"
+        )
+
+
+class NonFiniteLoss(RunFailure):
+    """The loss or its gradient is NaN or infinite."""
+
+
+class RecordError(RunFailure):
+    """A record, summary or checkpoint on disk can't be read."""

@@ -1,0 +1,50 @@
+"""Antisymmetric: one layer with an antisymmetric weight, stable forwards and (nearly) backwards in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pynode.activations import activation
+from pynode.errors import InvalidArgument
+from pynode.fields.base import FieldSpec, Slot, bias, weight
+from pynode.types import State
+
+
+@dataclass(frozen=True)
+class Antisymmetric(FieldSpec):
+    """f = act((W - W^T - gamma I) y + b): the Jacobian's eigenvalues lie near the imaginary axis (Haber & Ruthotto 2017).
+
+    `gamma` >= 0 is the damping; it costs stability of the backward solve what it gives the forward one.  Theta: W, b.
+    """
+
+    architecture: ClassVar[str] = "antisymmetric"
+
+    dim: int
+    activation: str = "tanh"
+    gamma: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dim, int) or self.dim < 1:
+            raise InvalidArgument("dim", self.dim, "not a positive integer", "give the dimension of the state")
+        if not (math.isfinite(self.gamma) and self.gamma >= 0):
+            raise InvalidArgument("gamma", self.gamma, "not a non-negative number", "use 0 for no damping")
+        activation(self.activation)
+
+    @property
+    def state_dim(self) -> int:
+        return self.dim
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (weight("W", self.dim, self.dim), bias("b", self.dim))
+
+    def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
+        W = p["W"]
+        A = W - W.T - self.gamma * torch.eye(self.dim, dtype=W.dtype, device=W.device)
+        return activation(self.activation)(F.linear(y, A, p["b"]))

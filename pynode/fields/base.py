@@ -1,0 +1,158 @@
+"""Field specifications: frozen descriptions from which module, parameters and flat theta follow.
+
+A specification is the common language of all backends: the same specification and the same theta are the same function
+everywhere, to rounding.  A new architecture is one new file with one subclass of `FieldSpec`: its sizes, its parameter
+layout, its formula.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pynode.errors import InvalidArgument
+from pynode.types import State, Theta
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parameter tensor in theta: its name, shape, and fan-in / fan-out for Glorot (None: starts at zero)."""
+
+    name: str
+    shape: tuple[int, ...]
+    fan: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+
+def weight(name: str, fan_out: int, fan_in: int) -> Slot:
+    """A matrix (out, in)."""
+    return Slot(name, (fan_out, fan_in), (fan_in, fan_out))
+
+
+def time_weight(name: str, fan_out: int) -> Slot:
+    """A vector (out,) that multiplies the scalar time."""
+    return Slot(name, (fan_out,), (1, fan_out))
+
+
+def bias(name: str, size: int) -> Slot:
+    """A vector (out,) that starts at zero."""
+    return Slot(name, (size,))
+
+
+@dataclass(frozen=True)
+class FieldSpec(ABC):
+    """An architecture with its sizes.  Subclasses are frozen dataclasses of plain values (numbers, strings, tuples)."""
+
+    architecture: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def state_dim(self) -> int:
+        """dim of the state y `(..., dim)`."""
+
+    @abstractmethod
+    def slots(self) -> tuple[Slot, ...]:
+        """The parameter tensors in the order in which theta holds them, each flattened row by row."""
+
+    @abstractmethod
+    def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:
+        """f(t, y; p) for `y` `(..., dim)` and a scalar `t`; `p` holds the tensors of `slots()` by name."""
+
+    @property
+    def n_params(self) -> int:
+        """Length of theta."""
+        return sum(s.size for s in self.slots())
+
+    def initial_theta(self, seed: int = 0) -> Theta:
+        """Glorot-uniform weights (Glorot & Bengio 2010, eq. 16) and zero biases, `(n_params,)` float64.
+
+        Drawn from a generator of their own, so the global random state neither matters nor changes.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        parts = []
+        for slot in self.slots():
+            if slot.fan is None:
+                parts.append(torch.zeros(slot.size, dtype=torch.float64))
+            else:
+                bound = math.sqrt(6 / sum(slot.fan))
+                unit = torch.rand(slot.size, dtype=torch.float64, generator=generator)
+                parts.append((2 * unit - 1) * bound)
+        return torch.cat(parts)
+
+    def build(
+        self,
+        *,
+        theta: Theta | None = None,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Field:
+        """The torch module of this specification, with `theta` `(n_params,)` or else `initial_theta(seed)`."""
+        field = Field(self, dtype=dtype, device=device)
+        field.set_theta(self.initial_theta(seed) if theta is None else theta)
+        return field
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `field_from_json` gives the specification back."""
+        return {"architecture": self.architecture, **asdict(self)}
+
+
+def field_from_json(data: Mapping[str, Any]) -> FieldSpec:
+    """The specification that `to_json` wrote; raises `UnknownName` or `InvalidArgument`."""
+    from pynode.fields import FIELDS  # the registry imports the members, which import this module
+
+    spec = FIELDS.load(str(data.get("architecture")))
+    known = {f.name for f in fields(spec)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "architecture"}
+    if unknown := sorted(set(values) - known):
+        raise InvalidArgument("field", unknown, f"no option of {spec.architecture}", f"use {sorted(known)}")
+    return spec(**values)
+
+
+class Field(nn.Module):
+    """A specification with its parameters: f(t, y), the vector field that every gradient method takes."""
+
+    def __init__(self, spec: FieldSpec, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"):
+        super().__init__()
+        self.spec = spec
+        self._names = tuple(s.name for s in spec.slots())
+        for slot in spec.slots():
+            self.register_parameter(slot.name, nn.Parameter(torch.zeros(slot.shape, dtype=dtype, device=device)))
+
+    def forward(self, t: Tensor, y: State) -> State:
+        """dy/dt `(..., dim)`."""
+        held = self._parameters
+        return self.spec.evaluate({name: held[name] for name in self._names}, t, y)  # type: ignore[misc]
+
+    def theta(self) -> Theta:
+        """All parameters as one float64 vector `(n_params,)` on the CPU, detached."""
+        return torch.cat([p.detach().reshape(-1).double().cpu() for p in self.parameters()])
+
+    @torch.no_grad()
+    def set_theta(self, theta: Theta) -> None:
+        """Overwrites all parameters by `theta` `(n_params,)`; raises `InvalidArgument` for another length."""
+        if theta.shape != (self.spec.n_params,):
+            raise InvalidArgument(
+                "theta", tuple(theta.shape), "wrong shape", f"this field needs ({self.spec.n_params},): {self.spec}"
+            )
+        chunks = theta.split([s.size for s in self.spec.slots()])
+        for parameter, chunk in zip(self.parameters(), chunks, strict=True):
+            parameter.copy_(chunk.reshape(parameter.shape))
+
+
+def check_widths(widths: tuple[int, ...]) -> None:
+    """Raises `InvalidArgument` unless `widths` describes a net from dim back to dim."""
+    if len(widths) < 2 or any(not isinstance(w, int) or w < 1 for w in widths):
+        raise InvalidArgument("widths", widths, "not two or more positive integers", "write (dim, hidden, ..., dim)")
+    if widths[0] != widths[-1]:
+        raise InvalidArgument("widths", widths, "first and last differ", "a vector field maps dim to the same dim")

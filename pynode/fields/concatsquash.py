@@ -1,0 +1,53 @@
+"""ConcatSquash: dense layers gated and shifted by time, the field of the study's normalizing flows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pynode.activations import activation
+from pynode.fields.base import FieldSpec, Slot, bias, check_widths, time_weight, weight
+from pynode.types import State
+
+
+@dataclass(frozen=True)
+class ConcatSquash(FieldSpec):
+    """Layer: x -> (W x + b) * sigmoid(w_g t + b_g) + w_b t; the activation follows all but the last layer.
+
+    Grathwohl et al. 2019 (FFJORD), as Onken & Ruthotto 2020 use it.  Theta, layer by layer: W, b, w_g, b_g, w_b.
+    """
+
+    architecture: ClassVar[str] = "concatsquash"
+
+    widths: tuple[int, ...]
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        check_widths(self.widths)
+        activation(self.activation)
+
+    @property
+    def state_dim(self) -> int:
+        return self.widths[0]
+
+    def slots(self) -> tuple[Slot, ...]:
+        found: list[Slot] = []
+        for k, (i, o) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
+            found += [weight(f"W{k}", o, i), bias(f"b{k}", o)]
+            found += [time_weight(f"w_g{k}", o), bias(f"b_g{k}", o), time_weight(f"w_b{k}", o)]
+        return tuple(found)
+
+    def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:
+        act, last = activation(self.activation), len(self.widths) - 2
+        x = y
+        for k in range(last + 1):
+            gate = torch.sigmoid(p[f"w_g{k}"] * t + p[f"b_g{k}"])
+            x = F.linear(x, p[f"W{k}"], p[f"b{k}"]) * gate + p[f"w_b{k}"] * t
+            if k < last:
+                x = act(x)
+        return x

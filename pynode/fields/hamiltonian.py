@@ -1,0 +1,52 @@
+"""Hamiltonian: a symplectic pair from one layer; conserves its energy, so it is stable in both time directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pynode.activations import activation
+from pynode.errors import InvalidArgument
+from pynode.fields.base import FieldSpec, Slot, bias, weight
+from pynode.types import State
+
+
+@dataclass(frozen=True)
+class Hamiltonian(FieldSpec):
+    """dq/dt = dH/dp, dp/dt = -dH/dq with H(q, p) = sum_i Act((W y + b)_i), y = (q, p), Act' = act.
+
+    Written out: with g = W^T act(W y + b) `(dim,)` split in halves g = (g_q, g_p), f = (g_p, -g_q).  W is (width, dim),
+    dim even.  H is constant along trajectories and the divergence is zero.  Theta: W, b.
+    After the Hamiltonian-inspired networks of Haber & Ruthotto 2017, here with the exact gradient of an energy.
+    """
+
+    architecture: ClassVar[str] = "hamiltonian"
+
+    dim: int
+    width: int
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.dim, int) or self.dim < 2 or self.dim % 2:
+            raise InvalidArgument(
+                "dim", self.dim, "not a positive even integer", "a state is a pair (q, p) of equal size"
+            )
+        if not isinstance(self.width, int) or self.width < 1:
+            raise InvalidArgument("width", self.width, "not a positive integer", "give the number of hidden units")
+        activation(self.activation)
+
+    @property
+    def state_dim(self) -> int:
+        return self.dim
+
+    def slots(self) -> tuple[Slot, ...]:
+        return (weight("W", self.width, self.dim), bias("b", self.width))
+
+    def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
+        g_q, g_p = (activation(self.activation)(F.linear(y, p["W"], p["b"])) @ p["W"]).chunk(2, dim=-1)
+        return torch.cat((g_p, -g_q), dim=-1)

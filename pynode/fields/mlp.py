@@ -1,0 +1,50 @@
+"""MLP: dense layers, the last one linear; the input may be raised to a power elementwise first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pynode.activations import activation
+from pynode.errors import InvalidArgument
+from pynode.fields.base import FieldSpec, Slot, bias, check_widths, weight
+from pynode.types import State
+
+
+@dataclass(frozen=True)
+class MLP(FieldSpec):
+    """x_0 = y^input_power (elementwise); x_{k+1} = act(W_k x_k + b_k), without act in the last layer; autonomous.
+
+    `MLP((2, 50, 2), "tanh", input_power=3)` is the study's field for the spiral.  Theta: W_0, b_0, W_1, b_1, ...
+    """
+
+    architecture: ClassVar[str] = "mlp"
+
+    widths: tuple[int, ...]
+    activation: str = "tanh"
+    input_power: int = 1
+
+    def __post_init__(self) -> None:
+        check_widths(self.widths)
+        activation(self.activation)
+        if not isinstance(self.input_power, int) or self.input_power < 1:
+            raise InvalidArgument("input_power", self.input_power, "not a positive integer", "use 1 for y itself")
+
+    @property
+    def state_dim(self) -> int:
+        return self.widths[0]
+
+    def slots(self) -> tuple[Slot, ...]:
+        layers = enumerate(zip(self.widths, self.widths[1:], strict=False))
+        return tuple(s for k, (i, o) in layers for s in (weight(f"W{k}", o, i), bias(f"b{k}", o)))
+
+    def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
+        act, last = activation(self.activation), len(self.widths) - 2
+        x = y if self.input_power == 1 else y**self.input_power
+        for k in range(last):
+            x = act(F.linear(x, p[f"W{k}"], p[f"b{k}"]))
+        return F.linear(x, p[f"W{last}"], p[f"b{last}"])

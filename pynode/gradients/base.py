@@ -1,0 +1,125 @@
+"""The protocol of all gradient methods: `solve` gives states that torch autograd can differentiate."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from pynode.errors import InvalidArgument, SolveError
+from pynode.evaluation import CountedField, parameters_of
+from pynode.grid import check_times
+from pynode.schemes import SCHEMES
+from pynode.schemes.base import Scheme
+from pynode.solution import Solution, SolveStats, Status
+from pynode.types import State, States, Times, VectorField
+
+
+@dataclass(frozen=True)
+class GradientMethod(ABC):
+    """How a neural ODE is solved and differentiated.  Subclasses are frozen dataclasses of typed options.
+
+    `name` is the method's name in records and on the command line, `backend` the code that runs the solve.
+    """
+
+    name: ClassVar[str]
+    backend: ClassVar[str]
+
+    def solve(
+        self,
+        field: VectorField,
+        y0: State,
+        ts: Times,
+        *,
+        params: Sequence[Tensor] | None = None,
+        throw: bool = True,
+    ) -> Solution:
+        """Solves dy/dt = field(t, y), y(ts[0]) = y0; the result's `ys` can be differentiated by torch autograd.
+
+        `y0` `(..., dim)`, `ts` `(time,)` strictly monotone in either direction, `ys` `(time, ..., dim)`.  Gradients
+        flow to `y0`, to `ts` and to the parameters: those of the module `field`, or else `params` (needed where a plain
+        callable closes over tensors, since methods that rebuild the graph cannot see them).
+
+        Raises `UsageError` for bad input before work starts and `SolveError` for a failed solve; with `throw=False` a
+        failed solve comes back with its `status` and NaN states.
+        """
+        times = check_times(ts)
+        if not isinstance(y0, Tensor) or not y0.is_floating_point():
+            shown = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
+            raise InvalidArgument("y0", shown, "not a real floating point tensor", "pass torch.tensor([...])")
+        if not torch.isfinite(y0).all():
+            raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
+        stats = SolveStats()
+        counted = CountedField(field, stats.forward)
+        wanted = tuple(p for p in params if p.requires_grad) if params is not None else parameters_of(field)
+        try:
+            ys = self._solve(counted, y0, ts, wanted, stats)
+            if not torch.isfinite(ys).all():
+                raise self._blown_up(field, ys.detach(), times)
+        except SolveError as error:
+            if throw:
+                raise
+            return Solution(ts, torch.full((len(ts), *y0.shape), math.nan).to(y0), stats, error.status)
+        return Solution(ts, ys, stats)
+
+    @abstractmethod
+    def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
+        """States at `ts`; counts further work into `stats`, raises `SolveError`.  The input has been checked."""
+
+    def _blown_up(self, field: VectorField, ys: States, times: tuple[float, ...]) -> SolveError:
+        """The error for states that are not finite: says where they last were."""
+        fine = torch.isfinite(ys.flatten(1)).all(1)
+        last = int(fine.long().argmin()) - 1  # the first output is y0, which is finite
+        with torch.no_grad():
+            slope = field(torch.tensor(times[last], dtype=ys.dtype, device=ys.device), ys[last])
+        return SolveError(
+            Status.NON_FINITE, t=times[last], dt=times[last + 1] - times[last], norm_f=float(slope.norm())
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The method's name and options as plain values; `method_from_json` gives the method back."""
+        options = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"method": self.name, **{k: v.name if isinstance(v, Scheme) else v for k, v in options.items()}}
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Names of the method's options."""
+        return tuple(f.name for f in fields(cls))
+
+
+def method_from_json(data: Mapping[str, Any]) -> GradientMethod:
+    """The method described by plain values, e.g. `{"method": "disc-opt", "scheme": "rk4", "steps": 2}`."""
+    from pynode.gradients import METHODS  # the registry imports the members, which import this module
+
+    method = METHODS.load(str(data.get("method")))
+    options = {k: v for k, v in data.items() if k != "method"}
+    if unknown := sorted(set(options) - set(method.option_names())):
+        raise InvalidArgument("method", unknown, f"no option of {method.name}", f"use {list(method.option_names())}")
+    if isinstance(options.get("scheme"), str):
+        options["scheme"] = SCHEMES.load(options["scheme"])
+    return method(**options)
+
+
+def check_scheme(scheme: Scheme) -> None:
+    """Raises `InvalidArgument` unless `scheme` is a `Scheme` object."""
+    if not isinstance(scheme, Scheme):
+        raise InvalidArgument(
+            "scheme", repr(scheme), "not a Scheme", "pass one, e.g. pynode.RK4, or SCHEMES.load(name)"
+        )
+
+
+def check_choice(argument: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises `InvalidArgument` unless `value` is one of `known`."""
+    if value not in known:
+        raise InvalidArgument(argument, repr(value), "unknown", f"use one of {', '.join(known)}")
+
+
+def check_tolerance(argument: str, value: float) -> None:
+    """Raises `InvalidArgument` unless `value` is a positive number."""
+    if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+        raise InvalidArgument(argument, value, "not a positive number", "use e.g. 1e-6")

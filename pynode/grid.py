@@ -1,0 +1,137 @@
+"""Time grids: the only place where step sizes are made.
+
+Every output time is a grid point by construction, and the number of steps is an integer that the caller chose, so a
+solve can neither miss its last point by rounding nor compare a state with data of another time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from pynode.errors import InvalidArgument
+from pynode.types import Times
+
+StepSize: TypeAlias = "float | Tensor"
+"""A float, or a scalar tensor where the output times want a gradient."""
+
+
+def check_times(ts: Times) -> tuple[float, ...]:
+    """The output times as floats; raises `InvalidArgument` unless they are 1-D, finite, at least two and monotone."""
+    if not isinstance(ts, Tensor) or not ts.is_floating_point() or ts.ndim != 1:
+        shown = f"{tuple(ts.shape)} {ts.dtype}" if isinstance(ts, Tensor) else type(ts).__name__
+        raise InvalidArgument("ts", shown, "not a 1-D floating point tensor", "pass torch.tensor([t0, t1, ...])")
+    values = tuple(ts.detach().tolist())
+    if len(values) < 2:
+        raise InvalidArgument("ts", list(values), "a solve needs at least two times", "pass [t_start, ..., t_end]")
+    if not all(map(math.isfinite, values)):
+        raise InvalidArgument("ts", _shorten(values), "not finite", "remove NaN and infinite times")
+    gaps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    if not (all(g > 0 for g in gaps) or all(g < 0 for g in gaps)):
+        raise InvalidArgument("ts", _shorten(values), "not strictly monotone", "sort the times, remove duplicates")
+    return values
+
+
+def check_steps(steps: int | Sequence[int]) -> None:
+    """Raises `InvalidArgument` unless `steps` is a positive integer or a sequence of such."""
+    each = [steps] if isinstance(steps, int) else list(steps)
+    if not each or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in each):
+        raise InvalidArgument("steps", steps, "not a positive integer", "use 1 or more steps per output interval")
+
+
+@dataclass(frozen=True)
+class TimeGrid:
+    """Output times and the number of equal steps in each interval between them, in either time direction.
+
+    `output_times` has n entries, `steps_per_interval` n - 1.
+    """
+
+    output_times: tuple[float, ...]
+    steps_per_interval: tuple[int, ...]
+
+    @classmethod
+    def between(cls, ts: Times, steps: int | Sequence[int] = 1) -> TimeGrid:
+        """Grid through the times `ts` (n,) with `steps` steps in every interval, or one number for each interval."""
+        times = check_times(ts)
+        check_steps(steps)
+        each = (steps,) * (len(times) - 1) if isinstance(steps, int) else tuple(steps)
+        if len(each) != len(times) - 1:
+            raise InvalidArgument(
+                "steps",
+                list(each),
+                f"{len(each)} entries for {len(times) - 1} intervals",
+                "give one number, or one each",
+            )
+        return cls(times, each)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps of the whole solve."""
+        return sum(self.steps_per_interval)
+
+    @property
+    def output_indices(self) -> tuple[int, ...]:
+        """For each output time the number of steps taken before it: 0, ..., n_steps."""
+        return tuple(accumulate(self.steps_per_interval, initial=0))
+
+    def step_sizes(self) -> list[float]:
+        """Signed size h of every step, `(n_steps,)`."""
+        sizes: list[float] = []
+        for a, b, m in zip(self.output_times, self.output_times[1:], self.steps_per_interval, strict=False):
+            sizes += [(b - a) / m] * m
+        return sizes
+
+    def stage_times(self, c: tuple[float, ...], like: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """Scalar tensors t_k + c_i h_k, one row of `len(c)` a step, in dtype and device of `like`."""
+        return _stage_times(self, c, _real(like.dtype), like.device)
+
+    def schedule(
+        self, c: tuple[float, ...], like: Tensor, ts: Times | None = None
+    ) -> Iterator[tuple[Sequence[Tensor], StepSize]]:
+        """Stage times and size of each step; as functions of `ts` where that is given and wants a gradient."""
+        if ts is None or not ts.requires_grad:
+            yield from zip(self.stage_times(c, like), self.step_sizes(), strict=True)
+        else:
+            times, sizes = self.differentiable(c, ts, like)
+            yield from ((row.unbind(), h) for row, h in zip(times.unbind(), sizes.unbind(), strict=True))
+
+    def differentiable(self, c: tuple[float, ...], ts: Times, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Stage times `(n_steps, len(c))` and step sizes `(n_steps,)` as functions of `ts` that autograd can follow."""
+        weights, left = self._weights(c, ts.device)
+        start, end = ts.double()[:-1][left], ts.double()[1:][left]
+        # in this form the weights 0 and 1 give the output times themselves, without rounding
+        times = start[:, None] * (1 - weights) + end[:, None] * weights
+        counts = torch.tensor(self.steps_per_interval, device=ts.device)[left]
+        dtype = _real(like.dtype)
+        return times.to(like.device, dtype), ((end - start) / counts).to(like.device, dtype)
+
+    def _weights(self, c: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+        rows = [[(j + ci) / m for ci in c] for m in self.steps_per_interval for j in range(m)]
+        left = [k for k, m in enumerate(self.steps_per_interval) for _ in range(m)]
+        return torch.tensor(rows, dtype=torch.float64, device=device), torch.tensor(left, device=device)
+
+
+@lru_cache(maxsize=64)
+def _stage_times(
+    grid: TimeGrid, c: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[tuple[Tensor, ...], ...]:
+    # cached: training solves on one grid thousands of times, and on a GPU each would be a copy from the host
+    ts = torch.tensor(grid.output_times, dtype=torch.float64)
+    times, _ = grid.differentiable(c, ts, torch.empty((), dtype=dtype, device=device))
+    return tuple(row.unbind() for row in times.unbind())
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype.is_floating_point else torch.float64
+
+
+def _shorten(values: tuple[float, ...]) -> str:
+    shown = ", ".join(f"{v:g}" for v in values[:6])
+    return f"[{shown}{', ...' if len(values) > 6 else ''}]"

@@ -1,0 +1,103 @@
+"""What a solve returns: states, the count of its work, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pynode.types import States, Times
+
+
+class Status(Enum):
+    """How a solve ended; every failure comes with a sentence and a remedy."""
+
+    SUCCESS = ("the solve reached the last output time", "nothing to do")
+    STEP_UNDERFLOW = (
+        "the step size fell below what the time can resolve",
+        "the problem is stiff or blows up there: loosen rtol and atol, use float64, or a fixed-step method",
+    )
+    NON_FINITE = (
+        "the state became NaN or infinite",
+        "take more steps, tighten the tolerances, or lower the learning rate",
+    )
+    MAX_STEPS = (
+        "the solver took as many steps as it may",
+        "raise max_steps, loosen rtol and atol, or use a solver for stiff problems",
+    )
+
+    LINEAR_SOLVE = (
+        "GMRES did not converge for the backward Euler step of the adjoint",
+        "take more steps, so that h J^T is small beside the identity",
+    )
+
+    @property
+    def sentence(self) -> str:
+        """What happened."""
+        return str(self.value[0])
+
+    @property
+    def remedy(self) -> str:
+        """What can be done about it."""
+        return str(self.value[1])
+
+
+@dataclass
+class Cost:
+    """Work of one direction: evaluations of the field, vector-Jacobian products with it, and steps.
+
+    `n_f` counts calls of f(t, y) on a whole state (a batch counts once), `n_vjp` products v^T df/d(y, theta).
+    """
+
+    n_f: int = 0
+    n_vjp: int = 0
+    n_accepted: int = 0
+    n_rejected: int = 0
+
+    @property
+    def evaluations(self) -> int:
+        """Field evaluations and vector-Jacobian products together: work that no implementation detail changes."""
+        return self.n_f + self.n_vjp
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.n_f + other.n_f,
+            self.n_vjp + other.n_vjp,
+            self.n_accepted + other.n_accepted,
+            self.n_rejected + other.n_rejected,
+        )
+
+
+@dataclass
+class SolveStats:
+    """Work of a solve and of its gradient, counted apart.
+
+    `backward` is all zero until the gradient has been taken.  The study's NFE-F and NFE-B are `nfe_forward` and
+    `nfe_backward`: field evaluations only, so that Disc-Opt with stored stages has NFE-B = 0 although it needs one
+    vector-Jacobian product per stage; compare `forward.evaluations` and `backward.evaluations` for the whole work.
+    """
+
+    forward: Cost = field(default_factory=Cost)
+    backward: Cost = field(default_factory=Cost)
+
+    @property
+    def nfe_forward(self) -> int:
+        """NFE-F of the study."""
+        return self.forward.n_f
+
+    @property
+    def nfe_backward(self) -> int:
+        """NFE-B of the study."""
+        return self.backward.n_f
+
+    def __add__(self, other: SolveStats) -> SolveStats:
+        return SolveStats(self.forward + other.forward, self.backward + other.backward)
+
+
+@dataclass
+class Solution:
+    """States `ys` `(time, ..., dim)` at the output times `ts` `(time,)`, the work done, and how the solve ended."""
+
+    ts: Times
+    ys: States
+    stats: SolveStats
+    status: Status = Status.SUCCESS
