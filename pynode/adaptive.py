@@ -6,6 +6,9 @@ them and know both.
 
 from __future__ import annotations
 
+import math
+import sys
+
 import torch
 from torch import Tensor
 
@@ -21,10 +24,10 @@ ADAPTIVE_SOLVERS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 class AdaptiveWatch:
     """A vector field for torchdiffeq that counts evaluations, products and steps, forward and backward apart.
 
-    Raises `SolveError` on step-size underflow, a non-finite state, or more than `max_steps` steps.
+    Raises `SolveError` on step-size underflow, a non-finite state, or more than `max_steps` steps of one solve.
     """
 
-    def __init__(self, f: CountedField, stats: SolveStats, max_steps: int) -> None:
+    def __init__(self, f: CountedField, stats: SolveStats, max_steps: int = sys.maxsize) -> None:
         self.f, self.stats, self.max_steps = f, stats, max_steps
         self._phase = "forward"
 
@@ -40,7 +43,7 @@ class AdaptiveWatch:
     # torchdiffeq finds these by name; the ones for the adjoint get the augmented state (dL/dt, y, dL/dy, ...)
 
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
-        self._check(t0, dt, y0, [y0])
+        self._check(t0, dt, y0, (y0,))
 
     def callback_accept_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:  # noqa: ARG002
         self.stats.forward.n_accepted += 1
@@ -57,17 +60,17 @@ class AdaptiveWatch:
     def callback_reject_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:  # noqa: ARG002
         self.stats.backward.n_rejected += 1
 
-    def _check(self, t0: Tensor, dt: Tensor, y: State, everything: tuple[Tensor, ...] | list[Tensor]) -> None:
+    def _check(self, t0: Tensor, dt: Tensor, y: State, everything: tuple[Tensor, ...]) -> None:
         finite = all(bool(torch.isfinite(part).all()) for part in everything)
         underflow = not bool(t0 + dt != t0)
-        cost = getattr(self.stats, self._phase)
+        cost = self.stats.forward if self._phase == "forward" else self.stats.backward
         exhausted = cost.n_accepted + cost.n_rejected >= self.max_steps
         if finite and not underflow and not exhausted:
             return
         with torch.no_grad():
-            norm_f = float(self.f.f(t0.to(y.dtype), y).norm())
-        if not finite or float(dt) == 0 or norm_f != norm_f:
+            norm_f = float(self.f.f(t0.detach().to(y.dtype), y).norm())
+        if not finite or not bool(dt) or math.isnan(norm_f):
             status = Status.NON_FINITE  # torchdiffeq answers NaN inside a step by dt = 0
         else:
             status = Status.STEP_UNDERFLOW if underflow else Status.MAX_STEPS
-        raise SolveError(status, t=float(t0), dt=float(dt), norm_f=norm_f, phase=self._phase)
+        raise SolveError(status, t=float(t0.detach()), dt=float(dt.detach()), norm_f=norm_f, phase=self._phase)
