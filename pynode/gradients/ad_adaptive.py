@@ -27,6 +27,7 @@ class AdaptiveAD(GradientMethod):
 
     name: ClassVar[str] = "ad-adaptive"
     backend: ClassVar[str] = "torchdiffeq"
+    adaptive: ClassVar[bool] = True
 
     solver: str = "dopri5"
     rtol: float = 1e-7

@@ -24,11 +24,13 @@ from pynode.types import State, States, Times, VectorField
 class GradientMethod(ABC):
     """How a neural ODE is solved and differentiated.  Subclasses are frozen dataclasses of typed options.
 
-    `name` is the method's name in records and on the command line, `backend` the code that runs the solve.
+    `name` is the method's name in records and on the command line, `backend` the code that runs the solve, `adaptive`
+    says whether tolerances (True) or step counts (False) decide its accuracy.
     """
 
     name: ClassVar[str]
     backend: ClassVar[str]
+    adaptive: ClassVar[bool]
 
     def solve(
         self,
@@ -46,7 +48,7 @@ class GradientMethod(ABC):
         callable closes over tensors, since methods that rebuild the graph cannot see them).
 
         Raises `UsageError` for bad input before work starts and `SolveError` for a failed solve; with `throw=False` a
-        failed solve comes back with its `status` and NaN states.
+        failed forward solve comes back with its `status` and NaN states (a failed adjoint always raises).
         """
         times = check_times(ts)
         if not isinstance(y0, Tensor) or not y0.is_floating_point():
@@ -85,6 +87,16 @@ class GradientMethod(ABC):
         """The method's name and options as plain values; `method_from_json` gives the method back."""
         options = {f.name: getattr(self, f.name) for f in fields(self)}
         return {"method": self.name, **{k: v.name if isinstance(v, Scheme) else v for k, v in options.items()}}
+
+    @property
+    def label(self) -> str:
+        """Name and accuracy, short enough for a folder or a legend: "disc-opt-rk4x1", "opt-disc-rtol1e-07"."""
+        if self.adaptive:
+            return f"{self.name}-rtol{getattr(self, 'rtol', math.nan):.0e}"
+        steps = getattr(self, "steps", 1)
+        scheme = getattr(self, "scheme", None)
+        count = steps if isinstance(steps, int) else sum(steps)
+        return f"{self.name}-{scheme.name if scheme else ''}x{count}"
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class DiscOpt(GradientMethod):
 
     name: ClassVar[str] = "disc-opt"
     backend: ClassVar[str] = "torch"
+    adaptive: ClassVar[bool] = False
 
     scheme: Scheme = RK4
     steps: int | Sequence[int] = 1
@@ -82,7 +83,7 @@ class _Recompute(torch.autograd.Function):
         y0: State,
         *params: Tensor,
     ) -> States:
-        states = torch.stack(list(scheme.walk(f, y0, grid)))
+        states = scheme.trajectory(f, y0, grid)
         ctx.f, ctx.scheme, ctx.grid, ctx.stats = f, scheme, grid, stats
         ctx.save_for_backward(times, sizes, states[:-1], *params)
         return states[list(grid.output_indices)]

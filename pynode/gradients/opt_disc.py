@@ -31,6 +31,7 @@ class OptDisc(GradientMethod):
 
     name: ClassVar[str] = "opt-disc"
     backend: ClassVar[str] = "torchdiffeq"
+    adaptive: ClassVar[bool] = True
 
     solver: str = "dopri5"
     rtol: float = 1e-7

@@ -41,6 +41,7 @@ class OptDiscFixed(GradientMethod):
 
     name: ClassVar[str] = "opt-disc-fixed"
     backend: ClassVar[str] = "torch"
+    adaptive: ClassVar[bool] = False
 
     scheme: Scheme = EULER
     steps: int | Sequence[int] = 1
@@ -72,7 +73,7 @@ class _FixedAdjoint(torch.autograd.Function):
         y0: State,
         *params: Tensor,
     ) -> States:
-        states = torch.stack(list(method.scheme.walk(f, y0, grid)))
+        states = method.scheme.trajectory(f, y0, grid)
         ctx.f, ctx.method, ctx.grid, ctx.stats = f, method, grid, stats
         ctx.save_for_backward(ts, states, *params)
         return states[list(grid.output_indices)]

@@ -55,6 +55,13 @@ class Scheme:
             y = self.step(f, y, times, h)
             yield y
 
+    def trajectory(self, f: VectorField, y0: State, grid: TimeGrid) -> States:
+        """The states of `walk` in one tensor `(n_steps + 1, ..., dim)`, written in place: for use without autograd."""
+        states = y0.new_empty((grid.n_steps + 1, *y0.shape))
+        for i, y in enumerate(self.walk(f, y0, grid)):
+            states[i] = y
+        return states
+
     def solve(self, f: VectorField, y0: State, grid: TimeGrid, ts: Times | None = None) -> States:
         """States at the output times of `grid`, `(time, ..., dim)`."""
         wanted = set(grid.output_indices)

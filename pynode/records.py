@@ -1,0 +1,154 @@
+"""Records: what a run leaves behind, and the only thing that studies and figures read.
+
+A run directory holds `config.json`, `environment.json`, `records.jsonl` (one line an iteration, appended), later
+`summary.json` and `evaluation.json`, and a checkpoint.  JSON files are replaced atomically; numbers that are not finite
+are written as null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pynode.errors import OutputDirectoryError, RecordError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class IterationRecord:
+    """One training iteration: `loss` and costs belong to the parameters before its update.
+
+    Seconds are wall clock of the forward solve with the loss, of the gradient, and of the optimiser, device
+    synchronised; validation is outside.  `nfe_*` are field evaluations, `n_vjp_*` vector-Jacobian products, `n_*` steps.
+    `peak_memory_bytes` is null where it was not measured (on the CPU it is measured beside the clock, now and then).
+    """
+
+    iteration: int
+    loss: float | None
+    best_loss: float | None
+    validation_loss: float | None
+    gradient_norm: float | None
+    seconds_forward: float
+    seconds_backward: float
+    seconds_optimiser: float
+    nfe_forward: int
+    nfe_backward: int
+    n_vjp_forward: int
+    n_vjp_backward: int
+    n_accepted: int
+    n_rejected: int
+    n_accepted_backward: int
+    n_rejected_backward: int
+    peak_memory_bytes: int | None
+
+    @property
+    def seconds(self) -> float:
+        """The whole iteration."""
+        return self.seconds_forward + self.seconds_backward + self.seconds_optimiser
+
+    @property
+    def nfe(self) -> int:
+        """The study's NFE-F + NFE-B."""
+        return self.nfe_forward + self.nfe_backward
+
+    @property
+    def evaluations(self) -> int:
+        """Field evaluations and vector-Jacobian products, forward and backward."""
+        return self.nfe + self.n_vjp_forward + self.n_vjp_backward
+
+
+TIMED_FIELDS = ("seconds_forward", "seconds_backward", "seconds_optimiser")
+"""The fields of an `IterationRecord` that two runs of one configuration need not share."""
+
+
+def finite(value: float | None) -> float | None:
+    """`value`, or None where it is not finite: JSON has no other word for that."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def append_line(path: Path, record: Any) -> None:
+    """Appends a dataclass or mapping as one JSON line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
+
+
+def write_lines(path: Path, records: Iterable[Any]) -> None:
+    """Replaces `path` by the given records, atomically."""
+    write_atomically(path, "".join(json.dumps(_plain(r), allow_nan=False) + "\n" for r in records).encode())
+
+
+def read_lines(path: Path, kind: type[T]) -> list[T]:
+    """The records of a JSON-lines file; a torn last line (a run was killed while writing it) is left out.
+
+    Raises `RecordError` that names the file and the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
+    # a complete file ends in a newline, so its last piece is empty; anything else was cut short
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    found = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            data = json.loads(line)
+            if not isinstance(data, dict) or set(data) != names:
+                raise ValueError(f"expected the fields {sorted(names)}")
+            found.append(kind(**data))
+        except ValueError as error:
+            raise RecordError(f"{path}, line {number} is damaged: {error}; remove the run or restore it") from error
+    return found
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replaces `path` by `data`, atomically, indented for readers."""
+    write_atomically(path, (json.dumps(_plain(data), indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; raises `RecordError` that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes beside `path`, then renames: a reader sees the old file or the new one, never a part."""
+    beside = path.with_name(f".{path.name}.tmp")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def make_directory(path: Path) -> Path:
+    """Creates `path` with its parents; raises `OutputDirectoryError` where nothing can be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputDirectoryError(f"--out {path}: can't write there ({reason}); choose another directory") from error
+    return path
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        return _plain(asdict(value))
+    return value
