@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pynode.errors import SolveError
 from pynode.evaluation import CountedField
-from pynode.solution import SolveStats, Status
+from pynode.solution import Cost, SolveStats, Status
 from pynode.types import State
 
 ADAPTIVE_SOLVERS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
@@ -40,37 +40,32 @@ class AdaptiveWatch:
         """From here on all work belongs to the gradient."""
         self._phase, self.f.cost = "backward", self.stats.backward
 
-    # torchdiffeq finds these by name; the ones for the adjoint get the augmented state (dL/dt, y, dL/dy, ...)
+    # torchdiffeq finds the callbacks by name
 
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
-        self._check(t0, dt, y0, (y0,))
+        self.check_step(t0, dt, y0, y0)
 
     def callback_accept_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:  # noqa: ARG002
-        self.stats.forward.n_accepted += 1
+        self._cost.n_accepted += 1
 
     def callback_reject_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:  # noqa: ARG002
-        self.stats.forward.n_rejected += 1
+        self._cost.n_rejected += 1
 
-    def callback_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
-        self._check(t0, dt, y0[1], y0)
+    @property
+    def _cost(self) -> Cost:
+        return self.stats.forward if self._phase == "forward" else self.stats.backward
 
-    def callback_accept_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:  # noqa: ARG002
-        self.stats.backward.n_accepted += 1
-
-    def callback_reject_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:  # noqa: ARG002
-        self.stats.backward.n_rejected += 1
-
-    def _check(self, t0: Tensor, dt: Tensor, y: State, everything: tuple[Tensor, ...]) -> None:
-        finite = all(bool(torch.isfinite(part).all()) for part in everything)
-        underflow = not bool(t0 + dt != t0)
-        cost = self.stats.forward if self._phase == "forward" else self.stats.backward
-        exhausted = cost.n_accepted + cost.n_rejected >= self.max_steps
+    def check_step(self, t: Tensor, dt: Tensor, y: State, everything: Tensor) -> None:
+        """Raises `SolveError` unless a step `dt` can be taken from `t`; `everything` is all that is being solved."""
+        finite = bool(torch.isfinite(everything).all())
+        underflow = not bool(t + dt != t)
+        exhausted = self._cost.n_accepted + self._cost.n_rejected >= self.max_steps
         if finite and not underflow and not exhausted:
             return
         with torch.no_grad():
-            norm_f = float(self.f.f(t0.detach().to(y.dtype), y).norm())
+            norm_f = float(self.f.f(t.detach().to(y.dtype), y).norm())
         if not finite or not bool(dt) or math.isnan(norm_f):
             status = Status.NON_FINITE  # torchdiffeq answers NaN inside a step by dt = 0
         else:
             status = Status.STEP_UNDERFLOW if underflow else Status.MAX_STEPS
-        raise SolveError(status, t=float(t0.detach()), dt=float(dt.detach()), norm_f=norm_f, phase=self._phase)
+        raise SolveError(status, t=float(t.detach()), dt=float(dt.detach()), norm_f=norm_f, phase=self._phase)

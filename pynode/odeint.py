@@ -190,16 +190,27 @@ class _Watch(AdaptiveWatch):
         self.func, self.shapes = func, None if isinstance(y0, Tensor) else [part.shape for part in y0]
         super().__init__(CountedField(self._flat_func, stats.forward), stats)
         for name in ("callback_step", "callback_accept_step", "callback_reject_step"):
-            for full in (name, f"{name}_adjoint"):
-                if hasattr(func, full):
-                    setattr(self, full, _both(getattr(self, full), getattr(func, full)))
+            if hasattr(func, name):
+                setattr(self, name, _both(getattr(self, name), getattr(func, name)))
+            if hasattr(func, f"{name}_adjoint"):
+                setattr(
+                    self, f"{name}_adjoint", _both(getattr(self, f"{name}_adjoint"), getattr(func, f"{name}_adjoint"))
+                )
 
     def __call__(self, t: Tensor, y: Any) -> Any:
         return self.func(t, y)
 
     def callback_step(self, t0: Tensor, y0: Any, dt: Tensor) -> None:
         flat = y0 if isinstance(y0, Tensor) else _flatten(y0)
-        self._check(t0, dt, flat, (flat,))
+        self.check_step(t0, dt, flat, flat)
+
+    def callback_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
+        self.check_step(t0, dt, y0[1], _flatten(y0))  # y0 is (dL/dt, y, dL/dy, dL/dparams...)
+
+    def callback_accept_step_adjoint(self, *step: Any) -> None:
+        """Nothing to add: only a user's own callback has something to do."""
+
+    callback_reject_step_adjoint = callback_accept_step_adjoint
 
     def _flat_func(self, t: Tensor, y: Tensor) -> Tensor:
         if self.shapes is None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pynode.activations import activation
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, bias, weight
+from pynode.fields.base import FieldSpec, Slot, bias, dense, weight
 from pynode.types import State
 
 
@@ -47,4 +46,4 @@ class Antisymmetric(FieldSpec):
     def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
         W = p["W"]
         A = W - W.T - self.gamma * torch.eye(self.dim, dtype=W.dtype, device=W.device)
-        return activation(self.activation)(F.linear(y, A, p["b"]))
+        return activation(self.activation)(dense(y, A, p["b"]))

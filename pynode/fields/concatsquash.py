@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pynode.activations import activation
-from pynode.fields.base import FieldSpec, Slot, bias, check_widths, time_weight, weight
+from pynode.fields.base import FieldSpec, Slot, bias, check_widths, dense, time_weight, weight
 from pynode.types import State
 
 
@@ -47,7 +46,7 @@ class ConcatSquash(FieldSpec):
         x = y
         for k in range(last + 1):
             gate = torch.sigmoid(p[f"w_g{k}"] * t + p[f"b_g{k}"])
-            x = F.linear(x, p[f"W{k}"], p[f"b{k}"]) * gate + p[f"w_b{k}"] * t
+            x = dense(x, p[f"W{k}"], p[f"b{k}"]) * gate + p[f"w_b{k}"] * t
             if k < last:
                 x = act(x)
         return x

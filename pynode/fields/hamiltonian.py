@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pynode.activations import activation
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, bias, weight
+from pynode.fields.base import FieldSpec, Slot, bias, dense, weight
 from pynode.types import State
 
 
@@ -48,5 +47,5 @@ class Hamiltonian(FieldSpec):
         return (weight("W", self.width, self.dim), bias("b", self.width))
 
     def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
-        g_q, g_p = (activation(self.activation)(F.linear(y, p["W"], p["b"])) @ p["W"]).chunk(2, dim=-1)
+        g_q, g_p = (activation(self.activation)(dense(y, p["W"], p["b"])) @ p["W"]).chunk(2, dim=-1)
         return torch.cat((g_p, -g_q), dim=-1)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from pynode.activations import activation
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, bias, check_widths, weight
+from pynode.fields.base import FieldSpec, Slot, bias, check_widths, dense, weight
 from pynode.types import State
 
 
@@ -46,5 +45,5 @@ class MLP(FieldSpec):
         act, last = activation(self.activation), len(self.widths) - 2
         x = y if self.input_power == 1 else y**self.input_power
         for k in range(last):
-            x = act(F.linear(x, p[f"W{k}"], p[f"b{k}"]))
-        return F.linear(x, p[f"W{last}"], p[f"b{last}"])
+            x = act(dense(x, p[f"W{k}"], p[f"b{k}"]))
+        return dense(x, p[f"W{last}"], p[f"b{last}"])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import torch
 import torchdiffeq
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch
+from pynode.adjoint import norm_of_parts, time_gradient
 from pynode.evaluation import CountedField, check_closure
 from pynode.gradients.base import GradientMethod, check_choice, check_tolerance
-from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch
 from pynode.solution import SolveStats
 from pynode.types import State, States, Times
 
@@ -24,9 +28,10 @@ class OptDisc(GradientMethod):
     off by what the forward and the adjoint tolerances allow.  The state is solved backwards along with the adjoint,
     starting anew from the stored state at each output time, so fields that are unstable in reversed time hurt.
 
-    Tolerances are per step, relative and absolute, in units of the state.  `adjoint_rtol` and `adjoint_atol` default to
-    the forward ones.  `adjoint_norm="seminorm"` leaves the parameters out of the adjoint's step control (Kidger, Chen &
-    Lyons 2021, arXiv 2009.09457).  `max_steps` bounds the steps of either solve.
+    `solver` is one of torchdiffeq's adaptive ones.  Tolerances are per step, relative and absolute, in units of the
+    state.  `adjoint_rtol` and `adjoint_atol` default to the forward ones.  The adjoint's step control takes the largest
+    of the root mean squares of state, adjoint, and each parameter's gradient; `adjoint_norm="seminorm"` leaves the last
+    out (Kidger, Chen & Lyons 2021, arXiv 2009.09457).  `max_steps` bounds the steps of either solve.
     """
 
     name: ClassVar[str] = "opt-disc"
@@ -49,19 +54,77 @@ class OptDisc(GradientMethod):
                 check_tolerance(argument, getattr(self, argument))
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
-        watch = AdaptiveWatch(f, stats, self.max_steps)
         check_closure(f, y0, ts, params)
-        ys = torchdiffeq.odeint_adjoint(
-            watch,
-            y0,
-            ts,
-            method=self.solver,
-            rtol=self.rtol,
-            atol=self.atol,
-            adjoint_rtol=self.adjoint_rtol,
-            adjoint_atol=self.adjoint_atol,
-            adjoint_options={"norm": "seminorm"} if self.adjoint_norm == "seminorm" else None,
-            adjoint_params=params,
-        )
+        watch = AdaptiveWatch(f, stats, self.max_steps)
+        return _ContinuousAdjoint.apply(watch, self, ts, y0, *params)  # type: ignore[no-any-return]
+
+
+class _ContinuousAdjoint(torch.autograd.Function):
+    """Forward: an adaptive solve. Backward: state, adjoint and parameter gradient solved together, back in time.
+
+    Between two output times, with J = df/dy, the vector (y, l, g) obeys d/dt (y, l, g) = (f, -J^T l, -(df/dtheta)^T l);
+    at an output time the cotangent is added to l and y is set to the stored state.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, watch: AdaptiveWatch, method: OptDisc, ts: Times, y0: State, *params: Tensor) -> States:
+        ys = torchdiffeq.odeint(watch, y0, ts, method=method.solver, rtol=method.rtol, atol=method.atol)
         watch.turn_backward()
+        ctx.watch, ctx.method = watch, method
+        ctx.save_for_backward(ts, ys, *params)
         return ys  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        ts, ys, *params = ctx.saved_tensors
+        watch, method = ctx.watch, ctx.method
+        dim = ys[0].numel()
+        sizes = [dim, dim, *(p.numel() for p in params)]
+        augmented = _Augmented(watch, ys.shape[1:], params, sizes)
+        options = {"norm": norm_of_parts(sizes if method.adjoint_norm == "mixed" else sizes[:2])}
+        gradients = ys.new_zeros(sum(sizes[2:]))
+        adjoint = cotangents[-1].reshape(-1)
+        for k in range(len(ts) - 1, 0, -1):
+            end = torchdiffeq.odeint(
+                augmented,
+                torch.cat((ys[k].reshape(-1), adjoint, gradients)),
+                torch.stack((ts[k], ts[k - 1])),
+                method=method.solver,
+                rtol=method.rtol if method.adjoint_rtol is None else method.adjoint_rtol,
+                atol=method.atol if method.adjoint_atol is None else method.adjoint_atol,
+                options=options,
+            )[-1]
+            adjoint = end[dim : 2 * dim] + cotangents[k - 1].reshape(-1)
+            gradients = end[2 * dim :]
+        parts = gradients.split(sizes[2:])
+        by_params = [part.reshape(p.shape).to(p.dtype) for part, p in zip(parts, params, strict=True)]
+        adjoint = adjoint.reshape(ys.shape[1:])
+        by_ts = time_gradient(watch.f, ts, ys, cotangents, adjoint) if ctx.needs_input_grad[2] else None
+        return (None, None, by_ts, adjoint, *by_params)
+
+
+class _Augmented:
+    """The right-hand side of the adjoint solve, on one flat vector (y, l, g)."""
+
+    def __init__(self, watch: AdaptiveWatch, shape: torch.Size, params: Sequence[Tensor], sizes: Sequence[int]) -> None:
+        self.watch, self.shape, self.params, self.dim = watch, shape, params, sizes[0]
+        # torchdiffeq calls these by name
+        self.callback_accept_step = watch.callback_accept_step
+        self.callback_reject_step = watch.callback_reject_step
+
+    def __call__(self, t: Tensor, augmented: Tensor) -> Tensor:
+        adjoint = augmented[self.dim : 2 * self.dim].reshape(self.shape)
+        with torch.enable_grad():
+            y = augmented[: self.dim].reshape(self.shape).detach().requires_grad_()
+            slope = self.watch(t, y)
+        sources = (y, *self.params)
+        if slope.requires_grad:
+            found = torch.autograd.grad(slope, sources, -adjoint, allow_unused=True, materialize_grads=True)
+        else:  # f is constant
+            found = tuple(torch.zeros_like(s) for s in sources)
+        return torch.cat([slope.detach().reshape(-1), *(g.reshape(-1) for g in found)])
+
+    def callback_step(self, t0: Tensor, augmented: Tensor, dt: Tensor) -> None:
+        """Called before every step: raises `SolveError` where it can't be taken."""
+        self.watch.check_step(t0, dt, augmented[: self.dim].reshape(self.shape), augmented)

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pynode.adjoint import time_gradient
 from pynode.errors import SolveError
 from pynode.evaluation import CountedField, check_closure
 from pynode.gradients.base import GradientMethod, check_choice, check_scheme
@@ -105,9 +106,9 @@ class _FixedAdjoint(torch.autograd.Function):
                     adjoint = torch.add(adjoint, by_y, alpha=h)
                 if k in output_of:
                     adjoint = adjoint + cotangents[output_of[k]]
-            by_ts = (
-                _time_gradient(f, points, states, grid, cotangents, adjoint, ts) if ctx.needs_input_grad[4] else None
-            )
+            by_ts = None
+            if ctx.needs_input_grad[4]:
+                by_ts = time_gradient(f, ts, states[list(grid.output_indices)], cotangents, adjoint)
         return (None, None, None, None, by_ts, adjoint, *by_params)
 
 
@@ -153,20 +154,3 @@ def _solve_shifted(product: _Products, right: State, h: float, t: float) -> Stat
     if failed:
         raise SolveError(Status.LINEAR_SOLVE, t=t, dt=h, norm_f=float(product.slope.detach().norm()), phase="backward")
     return torch.as_tensor(x).to(right).reshape(shape)
-
-
-def _time_gradient(
-    f: CountedField,
-    points: Sequence[Tensor],
-    states: Tensor,
-    grid: TimeGrid,
-    cotangents: Tensor,
-    adjoint: State,
-    ts: Times,
-) -> Tensor:
-    """dL/dts of the continuous problem: cotangent . f at each later output time, -l(t_0) . f at the first."""
-    with torch.no_grad():
-        slopes = [f(points[i], states[i]) for i in grid.output_indices]
-    by_ts = torch.stack([(c * s).sum() for c, s in zip(cotangents, slopes, strict=True)])
-    by_ts[0] = -((adjoint - cotangents[0]) * slopes[0]).sum()
-    return by_ts.to(ts)

@@ -1,0 +1,250 @@
+"""The training loop: spends a problem and a gradient method, leaves records.
+
+Outside the clock: warm-up, memory probes, validation, writing.  A killed run continues from its last checkpoint to the
+same numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pynode.errors import NonFiniteLoss, OutputDirectoryError, RecordError, SolveError
+from pynode.fields.base import Field
+from pynode.problems.base import Objective, Problem
+from pynode.records import (
+    IterationRecord,
+    append_line,
+    finite,
+    make_directory,
+    read_json,
+    read_lines,
+    write_json,
+    write_lines,
+)
+from pynode.training.checkpoint import load_checkpoint, save_checkpoint
+from pynode.training.clock import Clock
+from pynode.training.config import RunConfig
+from pynode.training.environment import environment
+from pynode.training.memory import peak_bytes
+
+Listener = Callable[[IterationRecord], None]
+
+
+@dataclass
+class _Progress:
+    """What the loop carries from one iteration to the next, besides parameters and optimiser."""
+
+    iteration: int = 0
+    best_loss: float = math.inf
+    best_validation: float = math.inf
+    best_iteration: int = 0
+
+
+def train(
+    config: RunConfig, directory: Path, *, resume: bool = False, listener: Listener | None = None
+) -> dict[str, Any]:
+    """Runs `config` in `directory` and returns its summary; `listener` hears of every finished iteration.
+
+    With `resume`, a finished run is left alone, an unfinished one continues from its last checkpoint, and a run that
+    never began begins.  Raises `OutputDirectoryError` (the directory holds a run already), `ConfigurationMismatch`
+    (resumed with another configuration), `NonFiniteLoss` and `SolveError` (after saving what there is).
+    """
+    problem = config.make_problem()
+    model = problem.model(config.seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    progress, best = _Progress(), model.theta()
+
+    if (directory / "config.json").exists():
+        if not resume:
+            raise OutputDirectoryError(
+                f"--out {directory}: holds a run already; continue it with --resume, or choose another directory"
+            )
+        config.check_resumes(RunConfig.from_json(read_json(directory / "config.json")))
+        if finished := _finished(directory, config):
+            return finished
+        progress, best = _reload(directory, model, optimiser, best)
+    make_directory(directory)
+    write_json(directory / "config.json", config.to_json())
+    sessions = read_json(directory / "environment.json") if (directory / "environment.json").exists() else []
+    write_json(directory / "environment.json", [*sessions, environment()])
+
+    loop = _Loop(config, problem, model, optimiser, progress, best, directory)
+    try:
+        warmup = loop.warm_up()
+        while progress.iteration < config.iterations:
+            record = loop.iterate()
+            append_line(directory / "records.jsonl", record)
+            if progress.iteration % config.checkpoint_every == 0 or progress.iteration == config.iterations:
+                loop.save()
+            if listener:
+                listener(record)
+    except (NonFiniteLoss, SolveError) as error:
+        loop.save()
+        summary = _summary(config, directory, progress, status="failed", error=str(error))
+        write_json(directory / "summary.json", summary)
+        error.args = (f"{config.label}, iteration {progress.iteration}: {error} (saved; see {directory})",)
+        raise
+    model.set_theta(loop.best)
+    evaluation = problem.evaluate(model)
+    write_json(directory / "evaluation.json", evaluation)
+    summary = _summary(config, directory, progress, status="finished", warmup_seconds=warmup, **evaluation.metrics)
+    write_json(directory / "summary.json", summary)
+    return summary
+
+
+@dataclass
+class _Loop:
+    config: RunConfig
+    problem: Problem
+    model: Field
+    optimiser: torch.optim.Optimizer
+    progress: _Progress
+    best: Tensor
+    directory: Path
+
+    def objective(self) -> Objective:
+        batch = self.problem.batch(self.progress.iteration)
+        return self.problem.objective(self.config.method, self.model, batch)
+
+    def gradient_work(self) -> None:
+        """One loss and gradient whose result nobody needs."""
+        torch.autograd.grad(self.objective().loss, list(self.model.parameters()), allow_unused=True)
+
+    def warm_up(self) -> float:
+        """One unrecorded gradient, so that first-call costs stay outside the records; its seconds."""
+        clock = Clock(self.problem.device)
+        with contextlib.suppress(SolveError):  # the first iteration will meet it, and save
+            self.gradient_work()
+        return clock.lap()
+
+    def iterate(self) -> IterationRecord:
+        """One iteration of training."""
+        i, config, progress = self.progress.iteration, self.config, self.progress
+        validates = i % config.validate_every == 0 or i == config.iterations - 1
+        memory = self.probe_memory() if i % config.memory_every == 0 else None
+        validation = self.problem.validation_loss(self.model) if validates else None
+
+        clock = Clock(self.problem.device)
+        objective = self.objective()
+        forward = clock.lap()
+        loss = float(objective.loss.detach())
+        if not math.isfinite(loss):
+            raise NonFiniteLoss(f"the loss is {loss}; lower the learning rate or take more steps")
+        clock.start()
+        objective.loss.backward()
+        backward = clock.lap()
+        norm = math.sqrt(
+            sum(float(p.grad.double().square().sum()) for p in self.model.parameters() if p.grad is not None)
+        )
+        if not math.isfinite(norm):
+            raise NonFiniteLoss(f"the gradient's norm is {norm}; lower the learning rate or take more steps")
+
+        progress.best_loss = min(progress.best_loss, loss)
+        judged = loss if validation is None else validation
+        if validates and judged < progress.best_validation:
+            progress.best_validation, progress.best_iteration, self.best = judged, i, self.model.theta()
+        clock.start()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        optimiser = clock.lap()
+        progress.iteration = i + 1
+        stats = objective.stats
+        return IterationRecord(
+            iteration=i,
+            loss=loss,
+            best_loss=progress.best_loss,
+            validation_loss=finite(validation),
+            gradient_norm=norm,
+            seconds_forward=forward,
+            seconds_backward=backward,
+            seconds_optimiser=optimiser,
+            nfe_forward=stats.nfe_forward,
+            nfe_backward=stats.nfe_backward,
+            n_vjp_forward=stats.forward.n_vjp,
+            n_vjp_backward=stats.backward.n_vjp,
+            n_accepted=stats.forward.n_accepted,
+            n_rejected=stats.forward.n_rejected,
+            n_accepted_backward=stats.backward.n_accepted,
+            n_rejected_backward=stats.backward.n_rejected,
+            peak_memory_bytes=memory,
+        )
+
+    def probe_memory(self) -> int | None:
+        """Peak memory of one gradient, run once more beside the clock; None where its solve fails."""
+        try:
+            return peak_bytes(self.gradient_work, self.problem.device)
+        except SolveError:  # the iteration itself will meet it, and save
+            return None
+
+    def save(self) -> None:
+        """Writes the checkpoint of the present iteration."""
+        state = {k: finite(v) for k, v in vars(self.progress).items()}
+        save_checkpoint(self.directory, self.model, self.optimiser, state, best=self.best)
+
+
+def _reload(
+    directory: Path, model: Field, optimiser: torch.optim.Optimizer, untrained: Tensor
+) -> tuple[_Progress, Tensor]:
+    """State of the last checkpoint; records beyond it are cut off, for they will be made again."""
+    path = directory / "records.jsonl"
+    loaded = load_checkpoint(directory, model, optimiser)
+    if loaded is None:
+        path.unlink(missing_ok=True)
+        return _Progress(), untrained
+    state, extra = loaded
+    progress = _Progress(**{k: math.inf if v is None else v for k, v in state.items()})
+    records = read_lines(path, IterationRecord)
+    kept = records[: progress.iteration]
+    if [r.iteration for r in kept] != list(range(progress.iteration)):
+        raise RecordError(f"{path} lacks records before iteration {progress.iteration}; remove the run to start again")
+    write_lines(path, kept)
+    return progress, extra["best"]
+
+
+def _finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
+    """The summary of a run that needs no more work."""
+    if not (directory / "summary.json").exists():
+        return None
+    summary: dict[str, Any] = read_json(directory / "summary.json")
+    done = summary["status"] == "finished" and summary["iterations"] >= config.iterations
+    return summary if done else None
+
+
+def _summary(config: RunConfig, directory: Path, progress: _Progress, **more: Any) -> dict[str, Any]:
+    """What a run comes down to; per-iteration figures are medians (seconds) and means (evaluations)."""
+    path = directory / "records.jsonl"
+    records = read_lines(path, IterationRecord) if path.exists() else []
+    memory = [r.peak_memory_bytes for r in records if r.peak_memory_bytes is not None]
+
+    def over(pick: Callable[[list[float]], float], name: str) -> float | None:
+        return pick([float(getattr(r, name)) for r in records]) if records else None
+
+    return {
+        "method": config.method.name,
+        "backend": config.method.backend,
+        "label": config.label,
+        "seed": config.seed,
+        "iterations": len(records),
+        "best_loss": finite(progress.best_loss),
+        "best_validation_loss": finite(progress.best_validation),
+        "best_iteration": progress.best_iteration,
+        "seconds_per_iteration": over(median, "seconds"),
+        "seconds_forward": over(median, "seconds_forward"),
+        "seconds_backward": over(median, "seconds_backward"),
+        "seconds_optimiser": over(median, "seconds_optimiser"),
+        "nfe_forward": over(fmean, "nfe_forward"),
+        "nfe_backward": over(fmean, "nfe_backward"),
+        "evaluations": over(fmean, "evaluations"),
+        "peak_memory_bytes": max(memory, default=None),
+        "training_seconds": sum(r.seconds for r in records),
+        **more,
+    }
