@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 import torch
@@ -33,7 +33,7 @@ def check_times(ts: Times) -> tuple[float, ...]:
         raise InvalidArgument("ts", list(values), "a solve needs at least two times", "pass [t_start, ..., t_end]")
     if not all(map(math.isfinite, values)):
         raise InvalidArgument("ts", _shorten(values), "not finite", "remove NaN and infinite times")
-    gaps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(values)]
     if not (all(g > 0 for g in gaps) or all(g < 0 for g in gaps)):
         raise InvalidArgument("ts", _shorten(values), "not strictly monotone", "sort the times, remove duplicates")
     return values

@@ -214,7 +214,7 @@ class _Watch(AdaptiveWatch):
 
     def _flat_func(self, t: Tensor, y: Tensor) -> Tensor:
         if self.shapes is None:
-            return self.func(t, y)  # type: ignore[no-any-return]
+            return self.func(t, y)
         return _flatten(self.func(t, _unflatten(y, self.shapes, ())))
 
 

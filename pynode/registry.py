@@ -47,7 +47,7 @@ class Registry(Generic[T]):
         found = [v for k, v in vars(module).items() if not k.startswith("_") and _is_member(v, base, module.__name__)]
         if len(found) != 1:
             raise TypeError(f"{module.__name__} must define exactly one public {self.base}, found {len(found)}")
-        return found[0]  # type: ignore[no-any-return]
+        return found[0]
 
     def load_all(self) -> dict[str, T]:
         """All members by name."""

@@ -116,7 +116,7 @@ def fitted_slope(x: Sequence[float], y: Sequence[float]) -> float:
         return math.nan
     mean_a, mean_b = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
     spread = sum((a - mean_a) ** 2 for a, _ in pairs)
-    return sum((a - mean_a) * (b - mean_b) for a, b in pairs) / spread
+    return float(sum((a - mean_a) * (b - mean_b) for a, b in pairs) / spread)
 
 
 def _window(e1: Sequence[float], floor: float, points: int) -> tuple[int, int]:

@@ -18,7 +18,9 @@ from pynode.types import State
 
 @dataclass(frozen=True)
 class Antisymmetric(FieldSpec):
-    """f = act((W - W^T - gamma I) y + b): the Jacobian's eigenvalues lie near the imaginary axis (Haber & Ruthotto 2017).
+    """f = act((W - W^T - gamma I) y + b): the Jacobian's eigenvalues lie near the imaginary axis.
+
+    Haber & Ruthotto 2017, Stable architectures for deep neural networks.
 
     `gamma` >= 0 is the damping; it costs stability of the backward solve what it gives the forward one.  Theta: W, b.
     """

@@ -48,8 +48,7 @@ class AdaptiveAD(GradientMethod):
         stats: SolveStats,
     ) -> States:
         watch = AdaptiveWatch(_CountingProducts(f, stats.backward), stats, self.max_steps)
-        ys = torchdiffeq.odeint(watch, y0, ts, method=self.solver, rtol=self.rtol, atol=self.atol)
-        return ys  # type: ignore[no-any-return]
+        return torchdiffeq.odeint(watch, y0, ts, method=self.solver, rtol=self.rtol, atol=self.atol)
 
 
 class _CountingProducts(CountedField):

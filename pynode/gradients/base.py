@@ -89,14 +89,24 @@ class GradientMethod(ABC):
         return {"method": self.name, **{k: v.name if isinstance(v, Scheme) else v for k, v in options.items()}}
 
     @property
-    def label(self) -> str:
-        """Name and accuracy, short enough for a folder or a legend: "disc-opt-rk4x1", "opt-disc-rtol1e-07"."""
-        if self.adaptive:
-            return f"{self.name}-rtol{getattr(self, 'rtol', math.nan):.0e}"
-        steps = getattr(self, "steps", 1)
+    def family(self) -> str:
+        """What stays the same when only the accuracy changes, e.g. "disc-opt rk4", "opt-disc dopri5"."""
         scheme = getattr(self, "scheme", None)
-        count = steps if isinstance(steps, int) else sum(steps)
-        return f"{self.name}-{scheme.name if scheme else ''}x{count}"
+        return f"{self.name} {scheme.name if scheme else getattr(self, 'solver', '')}".strip()
+
+    @property
+    def setting(self) -> float:
+        """What decides the accuracy: rtol (adaptive), or the number of steps (of one interval, where all are equal)."""
+        if self.adaptive:
+            return float(getattr(self, "rtol", math.nan))
+        steps = getattr(self, "steps", 1)
+        return float(steps if isinstance(steps, int) else sum(steps))
+
+    @property
+    def label(self) -> str:
+        """Family and setting as one word: "disc-opt-rk4-x1", "opt-disc-dopri5-rtol1e-07"."""
+        setting = f"rtol{self.setting:.0e}" if self.adaptive else f"x{self.setting:.0f}"
+        return f"{self.family.replace(' ', '-')}-{setting}"
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:

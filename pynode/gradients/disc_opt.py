@@ -54,7 +54,7 @@ class DiscOpt(GradientMethod):
             check_closure(f, y0, ts, params)
             # the stage times are inputs of the node only so that ts can get its gradient
             timing = grid.differentiable(self.scheme.c, ts, y0) if ts.requires_grad else (None, None)
-            return _Recompute.apply(f, self.scheme, grid, stats, *timing, y0, *params)  # type: ignore[no-any-return]
+            return _Recompute.apply(f, self.scheme, grid, stats, *timing, y0, *params)
         out = self.scheme.solve(f, y0, grid, ts)
         if out.requires_grad:
             out.register_hook(_count_vjps(stats))
@@ -90,7 +90,7 @@ class _Recompute(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         times, sizes, states, *params = ctx.saved_tensors
         f, scheme, stats = ctx.f, ctx.scheme, ctx.stats
         output_of = {index: k for k, index in enumerate(ctx.grid.output_indices)}

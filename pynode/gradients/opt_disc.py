@@ -56,7 +56,7 @@ class OptDisc(GradientMethod):
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         check_closure(f, y0, ts, params)
         watch = AdaptiveWatch(f, stats, self.max_steps)
-        return _ContinuousAdjoint.apply(watch, self, ts, y0, *params)  # type: ignore[no-any-return]
+        return _ContinuousAdjoint.apply(watch, self, ts, y0, *params)
 
 
 class _ContinuousAdjoint(torch.autograd.Function):
@@ -72,11 +72,11 @@ class _ContinuousAdjoint(torch.autograd.Function):
         watch.turn_backward()
         ctx.watch, ctx.method = watch, method
         ctx.save_for_backward(ts, ys, *params)
-        return ys  # type: ignore[no-any-return]
+        return ys
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
         ts, ys, *params = ctx.saved_tensors
         watch, method = ctx.watch, ctx.method
         dim = ys[0].numel()

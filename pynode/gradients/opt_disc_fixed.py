@@ -53,11 +53,15 @@ class OptDiscFixed(GradientMethod):
         check_steps(self.steps)
         check_choice("adjoint", self.adjoint, ("explicit", "backward-euler"))
 
+    @property
+    def family(self) -> str:
+        return f"{super().family} {self.adjoint}"
+
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         grid = TimeGrid.between(ts, self.steps)
         check_closure(f, y0, ts, params)
         stats.forward.n_accepted = grid.n_steps
-        return _FixedAdjoint.apply(f, self, grid, stats, ts, y0, *params)  # type: ignore[no-any-return]
+        return _FixedAdjoint.apply(f, self, grid, stats, ts, y0, *params)
 
 
 class _FixedAdjoint(torch.autograd.Function):
@@ -81,7 +85,7 @@ class _FixedAdjoint(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         ts, states, *params = ctx.saved_tensors
         f, grid, backward = ctx.f, ctx.grid, ctx.stats.backward
         implicit = ctx.method.adjoint == "backward-euler"

@@ -48,7 +48,7 @@ class Scheme:
         return _combine(y, self.b, k, h)
 
     def walk(self, f: VectorField, y0: State, grid: TimeGrid, ts: Times | None = None) -> Iterator[State]:
-        """`y0` and the state after every step of `grid`: n_steps + 1 states, differentiable in `ts` where that is given."""
+        """`y0` and the state after every step: n_steps + 1 states, differentiable in `ts` where that is given."""
         y = y0
         yield y
         for times, h in grid.schedule(self.c, y0, ts):

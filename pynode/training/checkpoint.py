@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pynode.errors import RecordError
-from pynode.records import write_atomically
+from pynode.records.files import write_atomically
 
 NAME = "checkpoint.safetensors"
 

@@ -25,7 +25,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device | str = "cpu") -
         torch.cuda.reset_peak_memory_stats(device)
         work()
         torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return int(torch.cuda.max_memory_allocated(device) - before)
     with _LiveStorages() as live:
         work()
     return live.peak

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pynode.clock import Clock
 from pynode.errors import NonFiniteLoss, OutputDirectoryError, RecordError, SolveError
 from pynode.fields.base import Field
 from pynode.problems.base import Objective, Problem
-from pynode.records import (
-    IterationRecord,
+from pynode.records.files import (
     append_line,
     finite,
     make_directory,
@@ -30,8 +30,8 @@ from pynode.records import (
     write_json,
     write_lines,
 )
+from pynode.records.iteration import IterationRecord
 from pynode.training.checkpoint import load_checkpoint, save_checkpoint
-from pynode.training.clock import Clock
 from pynode.training.config import RunConfig
 from pynode.training.environment import environment
 from pynode.training.memory import peak_bytes
@@ -201,13 +201,22 @@ def _reload(
         path.unlink(missing_ok=True)
         return _Progress(), untrained
     state, extra = loaded
-    progress = _Progress(**{k: math.inf if v is None else v for k, v in state.items()})
+    progress = _Progress(
+        iteration=state["iteration"],
+        best_loss=_or_infinite(state["best_loss"]),
+        best_validation=_or_infinite(state["best_validation"]),
+        best_iteration=state["best_iteration"],
+    )
     records = read_lines(path, IterationRecord)
     kept = records[: progress.iteration]
     if [r.iteration for r in kept] != list(range(progress.iteration)):
         raise RecordError(f"{path} lacks records before iteration {progress.iteration}; remove the run to start again")
     write_lines(path, kept)
     return progress, extra["best"]
+
+
+def _or_infinite(value: float | None) -> float:
+    return math.inf if value is None else value
 
 
 def _finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:

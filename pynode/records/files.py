@@ -1,8 +1,6 @@
-"""Records: what a run leaves behind, and the only thing that studies and figures read.
+"""Reading and writing records: JSON lines that are appended, JSON files that are replaced atomically.
 
-A run directory holds `config.json`, `environment.json`, `records.jsonl` (one line an iteration, appended), later
-`summary.json` and `evaluation.json`, and a checkpoint.  JSON files are replaced atomically; numbers that are not finite
-are written as null.
+Numbers that are not finite are written as null.
 """
 
 from __future__ import annotations
@@ -11,60 +9,13 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pynode.errors import OutputDirectoryError, RecordError
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class IterationRecord:
-    """One training iteration: `loss` and costs belong to the parameters before its update.
-
-    Seconds are wall clock of the forward solve with the loss, of the gradient, and of the optimiser, device
-    synchronised; validation is outside.  `nfe_*` are field evaluations, `n_vjp_*` vector-Jacobian products, `n_*` steps.
-    `peak_memory_bytes` is null where it was not measured (on the CPU it is measured beside the clock, now and then).
-    """
-
-    iteration: int
-    loss: float | None
-    best_loss: float | None
-    validation_loss: float | None
-    gradient_norm: float | None
-    seconds_forward: float
-    seconds_backward: float
-    seconds_optimiser: float
-    nfe_forward: int
-    nfe_backward: int
-    n_vjp_forward: int
-    n_vjp_backward: int
-    n_accepted: int
-    n_rejected: int
-    n_accepted_backward: int
-    n_rejected_backward: int
-    peak_memory_bytes: int | None
-
-    @property
-    def seconds(self) -> float:
-        """The whole iteration."""
-        return self.seconds_forward + self.seconds_backward + self.seconds_optimiser
-
-    @property
-    def nfe(self) -> int:
-        """The study's NFE-F + NFE-B."""
-        return self.nfe_forward + self.nfe_backward
-
-    @property
-    def evaluations(self) -> int:
-        """Field evaluations and vector-Jacobian products, forward and backward."""
-        return self.nfe + self.n_vjp_forward + self.n_vjp_backward
-
-
-TIMED_FIELDS = ("seconds_forward", "seconds_backward", "seconds_optimiser")
-"""The fields of an `IterationRecord` that two runs of one configuration need not share."""
 
 
 def finite(value: float | None) -> float | None:

@@ -1,0 +1,104 @@
+"""The gradient-error study (RQ2): how wrong is each gradient when the solver is coarse, and what does it cost?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from statistics import median
+
+from torch import Tensor
+
+from pynode.checks.oracle import continuous_gradient, discrete_error, flat_gradient
+from pynode.clock import Clock
+from pynode.errors import SolveError
+from pynode.gradients.ad_adaptive import AdaptiveAD
+from pynode.gradients.base import GradientMethod
+from pynode.gradients.disc_opt import DiscOpt
+from pynode.gradients.opt_disc import OptDisc
+from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.problems.base import Objective
+from pynode.records.files import finite
+from pynode.records.gradient import GradientErrorRecord
+from pynode.schemes.base import Scheme
+from pynode.schemes.euler import EULER
+from pynode.schemes.rk4 import RK4
+
+ObjectiveOf = Callable[[GradientMethod], "Objective | Tensor"]
+"""A loss as a function of the method that solves for it; a bare tensor comes without counts."""
+
+TOLERANCES = tuple(10.0**-k for k in range(1, 11))
+STEPS = (1, 2, 4, 8)
+
+
+def study_grid(
+    tolerances: Sequence[float] = TOLERANCES, steps: Sequence[int] = STEPS, schemes: Sequence[Scheme] = (EULER, RK4)
+) -> list[GradientMethod]:
+    """Every method over its accuracies: adaptive ones over rtol (atol a hundredth of it), the others over steps."""
+    grid: list[GradientMethod] = []
+    grid += [DiscOpt(scheme, n) for scheme in schemes for n in steps]
+    grid += [OptDiscFixed(EULER, n) for n in steps]
+    grid += [OptDiscFixed(EULER, n, "backward-euler") for n in steps]
+    grid += [OptDisc(rtol=tol, atol=tol / 100) for tol in tolerances]
+    grid += [AdaptiveAD(rtol=tol, atol=tol / 100) for tol in tolerances]
+    return grid
+
+
+def gradient_errors(
+    objective: ObjectiveOf,
+    params: Sequence[Tensor],
+    methods: Sequence[GradientMethod],
+    *,
+    problem: str = "user",
+    repeats: int = 3,
+) -> Iterator[GradientErrorRecord]:
+    """Error and cost of the gradient of `objective(method)` by `params`, for each of `methods`, one after another.
+
+    The reference is the gradient of the continuous problem, from refined RK4; see `continuous_gradient`.  A method
+    whose solve fails gets a record with the failure in words.  Use float64: else the reference is no better than the
+    rest.
+    """
+
+    def loss_of(method: GradientMethod) -> Tensor:
+        return _objective(objective(method)).loss
+
+    reference, uncertainty = continuous_gradient(loss_of, params)
+    clock = Clock(params[0].device)
+    for method in methods:
+        empty = GradientErrorRecord(
+            problem=problem,
+            method=method.name,
+            label=method.label,
+            family=method.family,
+            adaptive=method.adaptive,
+            setting=method.setting,
+            reference_uncertainty=uncertainty,
+        )
+        try:
+            found = _objective(objective(method))
+            gradient = flat_gradient(found.loss, params)
+            seconds = []
+            for _ in range(repeats):
+                clock.start()
+                flat_gradient(loss_of(method), params)
+                seconds.append(clock.lap())
+        except SolveError as error:
+            yield replace(empty, failure=str(error))
+            continue
+        exact = None
+        if not method.adaptive:
+            exact = finite(discrete_error(partial(loss_of, method), params, gradient))
+        yield replace(
+            empty,
+            error=finite(float((gradient - reference).norm() / reference.norm())),
+            error_discrete=exact,
+            loss=finite(float(found.loss.detach())),
+            nfe_forward=found.stats.nfe_forward,
+            nfe_backward=found.stats.nfe_backward,
+            n_vjp=found.stats.forward.n_vjp + found.stats.backward.n_vjp,
+            seconds=median(seconds),
+        )
+
+
+def _objective(found: Objective | Tensor) -> Objective:
+    return found if isinstance(found, Objective) else Objective(found)

@@ -1,0 +1,98 @@
+"""A results directory read back: runs, Taylor tests, gradient errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pynode.errors import RecordError
+from pynode.records.files import read_json, read_lines
+from pynode.records.gradient import GradientErrorRecord, TaylorRecord
+from pynode.records.iteration import IterationRecord
+
+RUNS, TAYLOR, ERRORS = "runs", "taylor.jsonl", "gradient_errors.jsonl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory: configuration, summary (None while it is unfinished), iterations, evaluation (or None)."""
+
+    config: dict[str, Any]
+    summary: dict[str, Any] | None
+    records: list[IterationRecord]
+    evaluation: dict[str, Any] | None
+    label: str
+
+    @property
+    def method(self) -> str:
+        """Name of the gradient method."""
+        return str(self.config["method"]["method"])
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return int(self.config["seed"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its last iteration."""
+        return self.summary is not None and self.summary["status"] == "finished"
+
+    def quality(self) -> list[float | None]:
+        """Per iteration the loss by which runs are compared: validated, or as trained where the study did so."""
+        if self.config["faithful"]:
+            return [r.loss for r in self.records]
+        return [r.validation_loss for r in self.records]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a results directory holds; parts that were never made are empty."""
+
+    directory: Path
+    runs: list[Run] = field(default_factory=list)
+    taylor: list[TaylorRecord] = field(default_factory=list)
+    errors: list[GradientErrorRecord] = field(default_factory=list)
+
+    @property
+    def problem(self) -> str:
+        """Name of the problem all this is about."""
+        for part in (self.runs, self.taylor, self.errors):
+            for item in part:
+                return str(item.config["problem"]) if isinstance(item, Run) else item.problem
+        return "unknown"
+
+    def by_method(self) -> Iterator[tuple[str, list[Run]]]:
+        """Finished runs method by method, in the order of their first appearance."""
+        names = dict.fromkeys(run.method for run in self.runs)
+        for name in names:
+            yield name, [run for run in self.runs if run.method == name and run.finished]
+
+
+def load_run(directory: Path) -> Run:
+    """Reads a run directory; raises `RecordError` where it is damaged."""
+    summary, evaluation, records = (directory / n for n in ("summary.json", "evaluation.json", "records.jsonl"))
+    return Run(
+        read_json(directory / "config.json"),
+        read_json(summary) if summary.exists() else None,
+        read_lines(records, IterationRecord) if records.exists() else [],
+        read_json(evaluation) if evaluation.exists() else None,
+        directory.name,
+    )
+
+
+def load_results(directory: Path) -> Results:
+    """Reads a results directory; raises `RecordError` where it is damaged or holds nothing."""
+    runs = [load_run(p.parent) for p in sorted((directory / RUNS).glob("*/config.json"))]
+    taylor, errors = directory / TAYLOR, directory / ERRORS
+    found = Results(
+        directory,
+        runs,
+        read_lines(taylor, TaylorRecord) if taylor.exists() else [],
+        read_lines(errors, GradientErrorRecord) if errors.exists() else [],
+    )
+    if not (found.runs or found.taylor or found.errors):
+        raise RecordError(f"{directory} holds no results; pass the --out directory of an earlier command")
+    return found

@@ -1,0 +1,58 @@
+"""What all tests share: one thread, and a small example of every registered field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from pynode.fields.antisymmetric import Antisymmetric
+from pynode.fields.base import Field, FieldSpec
+from pynode.fields.concatsquash import ConcatSquash
+from pynode.fields.hamiltonian import Hamiltonian
+from pynode.fields.mlp import MLP
+
+torch.set_num_threads(1)  # the tensors here are small: threads cost more than they give, and workers share the cores
+
+SMALL_SPECS: dict[str, FieldSpec] = {
+    "antisymmetric": Antisymmetric(dim=3, activation="tanh", gamma=0.1),
+    "concatsquash": ConcatSquash(widths=(2, 4, 2), activation="softplus"),
+    "hamiltonian": Hamiltonian(dim=4, width=3, activation="tanh"),
+    "mlp": MLP(widths=(2, 5, 2), activation="tanh", input_power=2),
+}
+
+
+@pytest.fixture(scope="session")
+def small_spec() -> Callable[[str], FieldSpec]:
+    """A small specification of the registered field of a given name."""
+
+    def spec(name: str) -> FieldSpec:
+        if name not in SMALL_SPECS:
+            pytest.fail(f"the field '{name}' has no example: add one to SMALL_SPECS in {__file__}")
+        return SMALL_SPECS[name]
+
+    return spec
+
+
+@pytest.fixture(scope="session")
+def small_field(small_spec: Callable[[str], FieldSpec]) -> Callable[[str], Field]:
+    """A new small field, float64; no parameter is zero, so that no gradient is zero by accident."""
+
+    def field(name: str) -> Field:
+        spec = small_spec(name)
+        noise = torch.randn(spec.n_params, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+        return spec.build(theta=0.6 * noise)
+
+    return field
+
+
+@pytest.fixture(scope="session")
+def small_state(small_spec: Callable[[str], FieldSpec]) -> Callable[[str], torch.Tensor]:
+    """A batch of three states that fits the small field of a given name, float64."""
+
+    def state(name: str) -> torch.Tensor:
+        shape = (3, small_spec(name).state_dim)
+        return 0.8 * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(11))
+
+    return state
