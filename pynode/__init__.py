@@ -1,1 +1,100 @@
-"""pynode."""
+"""pynode: train neural ODEs by Disc-Opt and by Opt-Disc on identical models, and see which way of differentiating pays.
+
+Everything listed here is loaded on first use: importing pynode imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pynode.checks.gradient_error import gradient_errors, study_grid
+    from pynode.checks.taylor import taylor_test
+    from pynode.errors import PynodeError, RunFailure, SolveError, UsageError
+    from pynode.fields.antisymmetric import Antisymmetric
+    from pynode.fields.concatsquash import ConcatSquash
+    from pynode.fields.hamiltonian import Hamiltonian
+    from pynode.fields.mlp import MLP
+    from pynode.gradients.ad_adaptive import AdaptiveAD
+    from pynode.gradients.disc_opt import DiscOpt
+    from pynode.gradients.opt_disc import OptDisc
+    from pynode.gradients.opt_disc_fixed import OptDiscFixed
+    from pynode.grid import TimeGrid
+    from pynode.odeint import odeint, odeint_adjoint, odeint_event
+    from pynode.schemes.euler import EULER
+    from pynode.schemes.heun import HEUN
+    from pynode.schemes.midpoint import MIDPOINT
+    from pynode.schemes.rk4 import RK4
+    from pynode.schemes.rk38 import RK38
+    from pynode.solution import Solution, SolveStats
+
+_HOME = {
+    "Antisymmetric": "fields.antisymmetric",
+    "AdaptiveAD": "gradients.ad_adaptive",
+    "ConcatSquash": "fields.concatsquash",
+    "DiscOpt": "gradients.disc_opt",
+    "EULER": "schemes.euler",
+    "HEUN": "schemes.heun",
+    "Hamiltonian": "fields.hamiltonian",
+    "MIDPOINT": "schemes.midpoint",
+    "MLP": "fields.mlp",
+    "OptDisc": "gradients.opt_disc",
+    "OptDiscFixed": "gradients.opt_disc_fixed",
+    "PynodeError": "errors",
+    "RK38": "schemes.rk38",
+    "RK4": "schemes.rk4",
+    "RunFailure": "errors",
+    "Solution": "solution",
+    "SolveError": "errors",
+    "SolveStats": "solution",
+    "TimeGrid": "grid",
+    "UsageError": "errors",
+    "gradient_errors": "checks.gradient_error",
+    "odeint": "odeint",
+    "odeint_adjoint": "odeint",
+    "odeint_event": "odeint",
+    "study_grid": "checks.gradient_error",
+    "taylor_test": "checks.taylor",
+}
+
+__all__ = [
+    "EULER",
+    "HEUN",
+    "MIDPOINT",
+    "MLP",
+    "RK4",
+    "RK38",
+    "AdaptiveAD",
+    "Antisymmetric",
+    "ConcatSquash",
+    "DiscOpt",
+    "Hamiltonian",
+    "OptDisc",
+    "OptDiscFixed",
+    "PynodeError",
+    "RunFailure",
+    "Solution",
+    "SolveError",
+    "SolveStats",
+    "TimeGrid",
+    "UsageError",
+    "gradient_errors",
+    "odeint",
+    "odeint_adjoint",
+    "odeint_event",
+    "study_grid",
+    "taylor_test",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'pynode' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"pynode.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

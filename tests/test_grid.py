@@ -27,7 +27,9 @@ def test_outputs_are_grid_points_without_rounding(steps: int | tuple[int, ...], 
     """A last point missed by rounding is how other solvers compare a state with data of another time."""
     values = UNEVEN[::-1] if reverse else UNEVEN
     grid = TimeGrid.between(tensor(values), steps)
-    starts, ends = zip(*((row[0].item(), row[1].item()) for row in grid.stage_times((0.0, 1.0), tensor(values))), strict=True)
+    starts, ends = zip(
+        *((row[0].item(), row[1].item()) for row in grid.stage_times((0.0, 1.0), tensor(values))), strict=True
+    )
     points = (*starts, ends[-1])
     assert grid.n_steps == len(starts) == len(grid.step_sizes())
     assert [points[i] for i in grid.output_indices] == list(values)

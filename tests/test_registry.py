@@ -82,9 +82,7 @@ print(sorted({"torch", "juliacall", "numpy", "matplotlib"} & set(sys.modules)))
 @pytest.mark.parametrize(
     ("registry", "wrong", "near"), [(FIELDS, "concatsquish", "concatsquash"), (METHODS, "dics-opt", "disc-opt")]
 )
-def test_unknown_names_get_the_nearest_match_and_the_known_ones(
-    registry: Registry[Any], wrong: str, near: str
-) -> None:
+def test_unknown_names_get_the_nearest_match_and_the_known_ones(registry: Registry[Any], wrong: str, near: str) -> None:
     """A typing error should cost one look at one line, by `load` as by `summary`."""
     for call in (registry.load, registry.summary):
         with pytest.raises(UnknownName) as caught:

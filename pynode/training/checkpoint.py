@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pynode.errors import RecordError
-from pynode.records.files import write_atomically
+from pynode.records.files import read_json, write_atomically
 
 NAME = "checkpoint.safetensors"
 
@@ -58,3 +58,14 @@ def load_checkpoint(
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RecordError(f"can't read {path}: {error}; delete it to start this run again") from error
     return progress, {name.removeprefix("extra."): t for name, t in tensors.items() if name.startswith("extra.")}
+
+
+def best_theta(directory: Path, problem: str) -> Tensor:
+    """The best parameters `(n_params,)` of the run in `directory`; raises `RecordError`, also for another problem."""
+    if (trained := read_json(directory / "config.json")["problem"]) != problem:
+        raise RecordError(f"{directory} holds a run of {trained}, not of {problem}; pass one of {problem}")
+    try:
+        with safe_open(directory / NAME, framework="pt") as file:
+            return file.get_tensor("extra.best")
+    except (SafetensorError, OSError) as error:
+        raise RecordError(f"can't read {directory / NAME}: {error}; is the run's first checkpoint written?") from error

@@ -1,0 +1,138 @@
+"""`gradients PROBLEM`: how wrong is each gradient when the solver is coarse, and what does that cost in training?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pynode.cli import options as o
+from pynode.cli.output import output_directory
+from pynode.errors import InvalidArgument, RunFailure
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pynode.gradients.base import GradientMethod
+    from pynode.training.config import RunConfig
+
+TOLERANCES = ",".join(f"1e-{k}" for k in range(1, 11))
+TRAINED_TOLERANCES = (1e-1, 1e-3, 1e-5, 1e-7, 1e-9)
+TRAINED_STEPS = (1, 2, 4)
+
+
+def gradients(
+    problem: o.ProblemName,
+    methods: o.Methods = "disc-opt,opt-disc,opt-disc-fixed,ad-adaptive",
+    tolerances: Annotated[
+        str, typer.Option(help="rtol of adaptive methods; atol is a hundredth.", rich_help_panel=o.HOW)
+    ] = TOLERANCES,
+    steps: Annotated[str, typer.Option(help="Steps per output interval.", rich_help_panel=o.HOW)] = "1,2,4,8",
+    schemes: Annotated[str, typer.Option(help="Schemes of disc-opt.", rich_help_panel=o.HOW)] = "euler,rk4",
+    at: Annotated[
+        Path | None,
+        typer.Option(help="Run directory whose best weights to use instead of untrained ones.", rich_help_panel=o.WHAT),
+    ] = None,
+    train: Annotated[
+        bool,
+        typer.Option("--train", help="Also train at tolerances 1e-1..1e-9 and 1, 2, 4 steps.", rich_help_panel=o.WHAT),
+    ] = False,
+    iterations: o.Iterations = None,
+    seed: o.Seed = 0,
+    faithful: o.Faithful = False,
+    device: o.Device = "cpu",
+    out: o.Out = None,
+    resume: o.Resume = False,
+    config: o.Config = None,
+) -> None:
+    """Relative gradient error against tolerance and step count, with evaluations and seconds (RQ2).
+
+    Examples:
+
+      gradients spiral
+
+      gradients spiral --at results/spiral/runs/disc-opt-rk4-x1-seed0 --tolerances 1e-2,1e-4,1e-6
+
+      gradients spiral --train --iterations 300
+    """
+    from rich.console import Console
+
+    from pynode.problems import PROBLEMS
+
+    PROBLEMS.summary(problem)
+    chosen = o.names("--methods", methods)
+    tols, counts = o.numbers("--tolerances", tolerances, float), o.numbers("--steps", steps, int)
+
+    from pynode.checks.gradient_error import study_grid
+    from pynode.cli.compare import plan, train_all
+    from pynode.cli.report import report
+    from pynode.schemes import SCHEMES
+
+    first = plan(problem, chosen, [seed], {}, iterations=iterations, faithful=faithful, device=device)[0]
+    grid = study_grid(tols, counts, [SCHEMES.load(s) for s in o.names("--schemes", schemes)])
+    grid = [m for m in grid if m.name in chosen]
+    if not grid:
+        raise InvalidArgument("--methods", methods, "none of them is in the study", "use --methods disc-opt,opt-disc")
+    theta = _theta(at, problem) if at else None
+    directory = output_directory(out, f"{problem}-gradients", resume=resume)
+    console = Console()
+    check_errors(first, directory, console, grid=grid, theta=theta)
+    failures: list[str] = []
+    if train:
+        failures = train_all(_training_grid(first, chosen), directory, resume=resume, console=console)
+    report(directory, console, failures=failures)
+    if failures:
+        raise RunFailure(f"{len(failures)} runs failed: {'; '.join(failures)}")
+
+
+def check_errors(
+    run: RunConfig,
+    directory: Path,
+    console: Console,
+    *,
+    grid: list[GradientMethod] | None = None,
+    theta: object = None,
+) -> None:
+    """The gradient-error study on the problem of `run`, at its untrained weights or at `theta`, recorded as it goes."""
+    from torch import Tensor
+
+    from pynode.checks.gradient_error import gradient_errors, study_grid
+    from pynode.records.files import append_line
+    from pynode.records.results import ERRORS
+
+    problem = run.make_problem()
+    model, batch = problem.model(run.seed), problem.batch(0)
+    if isinstance(theta, Tensor):
+        model.set_theta(theta)
+    (directory / ERRORS).unlink(missing_ok=True)
+    with console.status("gradient errors") as status:
+        for record in gradient_errors(
+            lambda method: problem.objective(method, model, batch),
+            list(model.parameters()),
+            study_grid() if grid is None else grid,
+            problem=run.problem,
+        ):
+            append_line(directory / ERRORS, record)
+            status.update(f"gradient errors: {record.label}")
+
+
+def _training_grid(first: RunConfig, methods: list[str]) -> list[RunConfig]:
+    """Runs of disc-opt over step counts and of opt-disc over tolerances, else as `first`."""
+    from dataclasses import replace
+
+    from pynode.gradients.disc_opt import DiscOpt
+    from pynode.gradients.opt_disc import OptDisc
+
+    grid: list[GradientMethod] = []
+    if "disc-opt" in methods:
+        grid += [DiscOpt(steps=n) for n in TRAINED_STEPS]
+    if "opt-disc" in methods:
+        grid += [OptDisc(rtol=tol, atol=tol / 100) for tol in TRAINED_TOLERANCES]
+    return [replace(first, method=method) for method in grid]
+
+
+def _theta(directory: Path, problem: str) -> object:
+    from pynode.training.checkpoint import best_theta
+
+    return best_theta(directory, problem)

@@ -1,0 +1,110 @@
+"""Options that several commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from pynode.errors import InvalidArgument, UnknownName, UsageError
+
+T = TypeVar("T")
+
+WHAT, HOW, WHERE = "What is trained", "How it is solved and differentiated", "Where and how long"
+
+
+def _read_config(context: typer.Context, file: Path | None) -> Path | None:
+    """Takes the values of a TOML file as defaults: what stands on the command line still wins."""
+    if file is None or context.resilient_parsing:
+        return file
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {file}: can't be read ({error.strerror}); give the path of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {file}: no valid TOML ({error}); mend the file") from error
+    known = {p.name for p in context.command.params if p.name} - {"config"}
+    for key in values:
+        if key not in known:
+            raise UnknownName(f"option in {file}", key, sorted(known))
+    context.default_map = {k: _as_text(v) for k, v in values.items()}
+    return file
+
+
+def _as_text(value: Any) -> Any:
+    return ",".join(str(v) for v in value) if isinstance(value, list) else value
+
+
+ProblemName = Annotated[str, typer.Argument(help="Name of a problem; see [b]list[/b].", show_default=False)]
+Methods = Annotated[str, typer.Option(help="Gradient methods, comma separated.", rich_help_panel=WHAT)]
+Seeds = Annotated[str, typer.Option("--seed", "--seeds", help="Seeds, comma separated.", rich_help_panel=WHAT)]
+Seed = Annotated[int, typer.Option(help="Seed of the weights.", rich_help_panel=WHAT)]
+Iterations = Annotated[
+    int | None, typer.Option(help="Iterations per run. [dim]Default: the study's.[/dim]", rich_help_panel=WHAT)
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", "--lr", help="Of Adam. [dim]Default: the study's.[/dim]", rich_help_panel=WHAT),
+]
+Faithful = Annotated[
+    bool, typer.Option("--faithful", help="Restore the defects of the original study.", rich_help_panel=WHAT)
+]
+Rtol = Annotated[float | None, typer.Option(help="Relative tolerance (adaptive methods).", rich_help_panel=HOW)]
+Atol = Annotated[float | None, typer.Option(help="Absolute tolerance (adaptive methods).", rich_help_panel=HOW)]
+AdjointRtol = Annotated[
+    float | None, typer.Option(help="Of the adjoint solve. [dim]Default: --rtol.[/dim]", rich_help_panel=HOW)
+]
+AdjointAtol = Annotated[
+    float | None, typer.Option(help="Of the adjoint solve. [dim]Default: --atol.[/dim]", rich_help_panel=HOW)
+]
+Solver = Annotated[str | None, typer.Option(help="Adaptive solver, e.g. dopri5.", rich_help_panel=HOW)]
+Steps = Annotated[int | None, typer.Option(help="Steps per output interval (fixed-step methods).", rich_help_panel=HOW)]
+SchemeName = Annotated[str | None, typer.Option("--scheme", help="Fixed-step scheme.", rich_help_panel=HOW)]
+Memory = Annotated[str | None, typer.Option(help="store or recompute: what disc-opt keeps.", rich_help_panel=HOW)]
+Adjoint = Annotated[str | None, typer.Option(help="explicit or backward-euler (opt-disc-fixed).", rich_help_panel=HOW)]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=WHERE)]
+Dtype = Annotated[str, typer.Option(help="float64 or float32.", rich_help_panel=WHERE)]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="New directory for the results. [dim]Default: under results/.[/dim]", rich_help_panel=WHERE),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue what an earlier command left in --out.", rich_help_panel=WHERE)
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file with options; those on the command line win.",
+        rich_help_panel=WHERE,
+        is_eager=True,
+        callback=_read_config,
+    ),
+]
+
+
+def names(argument: str, text: str) -> list[str]:
+    """The comma-separated names of `text`, without repeats."""
+    found = list(dict.fromkeys(part.strip() for part in str(text).split(",") if part.strip()))
+    if not found:
+        raise InvalidArgument(argument, repr(text), "empty", "give one or more, separated by commas")
+    return found
+
+
+def numbers(argument: str, text: str, kind: Callable[[str], T]) -> list[T]:
+    """The comma-separated numbers of `text`."""
+    try:
+        return [kind(part) for part in names(argument, text)]
+    except ValueError as error:
+        raise InvalidArgument(argument, text, "not numbers separated by commas", "write e.g. 1,2,4") from error
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Those of the options that have a value."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,42 @@
+"""Where results go: a fresh directory by default, never over an earlier one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pynode.errors import OutputDirectoryError
+from pynode.records.files import make_directory
+
+ROOT = Path("results")
+
+
+def output_directory(out: Path | None, default: str, *, resume: bool) -> Path:
+    """The directory to write to, created and proven writable.
+
+    Without `out`: results/`default`, or with the next free number; to resume, the latest of these.  Raises
+    `OutputDirectoryError` where it can't be written, or holds something and is not to be resumed.
+    """
+    if out is None:
+        out = _default(default, resume=resume)
+    used = out.is_dir() and any(out.iterdir()) if _readable(out) else False
+    if used and not resume:
+        raise OutputDirectoryError(
+            f"--out {out}: not empty; continue what is there with --resume, or choose another directory"
+        )
+    return make_directory(out)
+
+
+def _default(name: str, *, resume: bool) -> Path:
+    taken = [ROOT / name]
+    while (ROOT / f"{name}-{len(taken) + 1}").exists():
+        taken.append(ROOT / f"{name}-{len(taken) + 1}")
+    if resume or not taken[0].exists():
+        return taken[-1]
+    return ROOT / f"{name}-{len(taken) + 1}"
+
+
+def _readable(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False  # make_directory says why

@@ -1,0 +1,55 @@
+"""Progress of training: a bar with loss, speed and remaining time on a terminal, one line a run elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from pynode.records.iteration import IterationRecord
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:6.1f} it/s" if task.speed else "       it/s", style="cyan")
+
+
+class TrainingProgress:
+    """Context in which `begin` announces a run and `advance` hears of its iterations."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:>10}"),
+            _Speed(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bars.add_task("", total=None, loss="", visible=False)
+
+    def __enter__(self) -> TrainingProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, label: str, iterations: int) -> None:
+        """A new run starts."""
+        if not self.console.is_terminal:
+            self.console.print(f"training {label}, {iterations} iterations", highlight=False)
+        self._task = self._bars.add_task(label, total=iterations, loss="")
+
+    def advance(self, record: IterationRecord) -> None:
+        """The run finished an iteration."""
+        loss = f"{record.loss:.4g}" if record.loss is not None else "-"
+        self._bars.update(self._task, completed=record.iteration + 1, loss=loss)

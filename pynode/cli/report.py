@@ -1,0 +1,40 @@
+"""What a command prints at its end, and the summary it leaves: from records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pynode.records.files import write_json
+from pynode.records.results import Results, load_results
+from pynode.render import render_all
+from pynode.studies.reduction import reductions
+
+
+def report(directory: Path, console: Console, *, failures: list[str] | None = None) -> None:
+    """Renders tables and figures of `directory`, writes its summary.json, prints what was found."""
+    results = load_results(directory)
+    if results.runs:
+        write_json(directory / "summary.json", summary(results, failures or []))
+    rendered = render_all(results, directory)
+    for table in rendered.tables:
+        console.print(table.rich())
+    for path in rendered.paths:
+        if path.suffix == ".png":
+            console.print(f"figure {path}", highlight=False, soft_wrap=True)
+    console.print(f"records and tables in {directory}", highlight=False, soft_wrap=True)
+    for finding in rendered.findings:
+        console.print(finding, style="bold", highlight=False)
+
+
+def summary(results: Results, failures: list[str]) -> dict[str, Any]:
+    """The content of summary.json: one entry a run, and what Disc-Opt saves against Opt-Disc at matched loss."""
+    return {
+        "problem": results.problem,
+        "faithful": any(run.config["faithful"] for run in results.runs),
+        "runs": [run.summary for run in results.runs if run.summary is not None],
+        "reduction": reductions(results),
+        "failures": failures,
+    }

@@ -1,0 +1,93 @@
+"""The gradient-error study, on a field whose gradient is known in closed form, and on the spiral."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from pynode.checks.gradient_error import gradient_errors, study_grid
+from pynode.checks.oracle import continuous_gradient, discrete_error, flat_gradient
+from pynode.gradients.base import GradientMethod
+from pynode.gradients.disc_opt import DiscOpt
+from pynode.gradients.opt_disc import OptDisc
+from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.problems.base import Objective
+from pynode.schemes.euler import EULER
+
+TS = torch.tensor([0.0, 1.0], dtype=torch.float64)
+ONE = torch.ones(1, dtype=torch.float64)
+
+
+class Growth(torch.nn.Module):
+    """dy/dt = w y: y(1) = e^w, and so is its derivative by w."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor([0.7], dtype=torch.float64))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
+        return self.w * y
+
+
+def test_the_continuous_reference_is_right() -> None:
+    field = Growth()
+    gradient, uncertainty = continuous_gradient(lambda m: m.solve(field, ONE, TS).ys[-1].sum(), [field.w])
+    assert float(gradient) == pytest.approx(math.exp(0.7), rel=1e-11)
+    assert uncertainty < 1e-10
+
+
+def test_discrete_error_tells_right_from_wrong() -> None:
+    field = Growth()
+
+    def loss() -> Tensor:
+        return DiscOpt(EULER, 3).solve(field, ONE, TS).ys[-1].sum()
+
+    exact = flat_gradient(loss(), [field.w])
+    assert discrete_error(loss, [field.w], exact) < 1e-9
+    assert discrete_error(loss, [field.w], 1.01 * exact) == pytest.approx(0.01, rel=1e-5)
+    assert float(field.w.detach()) == 0.7
+
+
+def test_records_carry_error_and_cost() -> None:
+    field = Growth()
+
+    def objective(method: GradientMethod) -> Objective:
+        solution = method.solve(field, ONE, TS)
+        return Objective(solution.ys[-1].sum(), (solution.stats,))
+
+    methods = [DiscOpt(EULER, 4), OptDiscFixed(EULER, 4), OptDisc(rtol=1e-8, atol=1e-10), OptDisc(max_steps=1)]
+    records = list(gradient_errors(objective, [field.w], methods, repeats=1))
+    euler = (1 + 0.7 / 4) ** 3  # derivative of (1 + w/4)^4
+    assert records[0].error == pytest.approx(1 - euler / math.exp(0.7), rel=1e-6)
+    assert records[0].error_discrete is not None
+    assert records[0].error_discrete < 1e-9
+    # a scalar linear field commutes with itself: here the continuous adjoint on the grid gets another number
+    assert records[1].error_discrete is not None
+    assert records[1].error_discrete > 1e-3
+    assert records[2].error is not None
+    assert records[2].error < 1e-6
+    assert records[2].error_discrete is None
+    assert (records[0].nfe_forward, records[0].nfe_backward, records[0].n_vjp) == (4, 0, 4)
+    assert records[0].seconds is not None
+    assert records[3].failure is not None
+    assert "as many steps as it may" in records[3].failure
+
+
+def test_a_users_own_loss_may_come_without_counts() -> None:
+    field = Growth()
+    records = list(
+        gradient_errors(lambda m: m.solve(field, ONE, TS).ys[-1].sum(), [field.w], [DiscOpt(steps=8)], repeats=1)
+    )
+    assert records[0].error is not None
+    assert records[0].error < 1e-4
+    assert records[0].evaluations == 0
+
+
+def test_the_grid_covers_methods_and_accuracies() -> None:
+    grid = study_grid()
+    assert {m.name for m in grid} == {"disc-opt", "opt-disc", "opt-disc-fixed", "ad-adaptive"}
+    assert len({m.label for m in grid}) == len(grid)
+    assert sorted(m.setting for m in grid if m.name == "opt-disc") == sorted(10.0**-k for k in range(1, 11))

@@ -1,0 +1,195 @@
+"""The Taylor test tells a right gradient from a wrong one, and leaves things as they were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pynode.checks.taylor import fitted_slope, random_direction, taylor_test
+from pynode.errors import InvalidArgument
+
+
+class _WrongCube(torch.autograd.Function):
+    """x^3 with a derivative that is off by the factor `ctx.factor`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.factor = factor
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return 3 * ctx.factor * x**2 * grad, None
+
+
+def parameters(dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
+    """Two tensors of unlike shape and scale."""
+    generator = torch.Generator().manual_seed(3)
+    return [
+        nn.Parameter(torch.randn(3, 2, dtype=dtype, generator=generator)),
+        nn.Parameter(0.1 * torch.randn(4, dtype=dtype, generator=generator)),
+    ]
+
+
+def smooth(p: list[nn.Parameter], factor: float = 1.0) -> Callable[[], Tensor]:
+    """A loss of third order in the parameters."""
+    return lambda: _WrongCube.apply(torch.cat([q.reshape(-1) for q in p]), factor).sum() + p[0].square().sum()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_right_gradient_is_called_exact(seed: int) -> None:
+    """Slope 1 before and slope 2 after the linear term is taken away."""
+    p = parameters()
+    result = taylor_test(smooth(p), p, seed=seed)
+    assert result.slope_e0 == pytest.approx(1.0, abs=0.05)
+    assert result.slope_e1 == pytest.approx(2.0, abs=0.1)
+    assert result.exact
+    assert result.verdict.startswith("exact")
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 0.99, 0.9999, 1.0001, -1.0])
+def test_a_wrong_gradient_is_called_wrong(factor: float) -> None:
+    """Even when it is off by no more than 0.01 %: the remainder then falls with slope 1."""
+    p = parameters()
+    result = taylor_test(smooth(p, factor), p)
+    assert not result.exact
+    assert result.slope_e1 < 1.5
+    assert "not the gradient" in result.verdict
+
+
+def test_the_sizes_are_powers_of_two() -> None:
+    """h = 2^-k, as many remainders as sizes, E0 and E1 as defined."""
+    p = parameters()
+    loss, before = smooth(p), [q.detach().clone() for q in p]
+    result = taylor_test(loss, p, halvings=12, seed=4)
+    assert result.h == tuple(2.0**-k for k in range(13))
+    assert len(result.e0) == len(result.e1) == 13
+    v, k = random_direction(p, 4), 6
+    start = loss()
+    slope = sum((g * d).sum() for g, d in zip(torch.autograd.grad(start, p), v, strict=True))
+    with torch.no_grad():
+        for q, b, d in zip(p, before, v, strict=True):
+            q.copy_(b + 2.0**-k * d)
+    moved = float(loss().detach() - start.detach())
+    assert result.e0[k] == pytest.approx(abs(moved), rel=1e-9)
+    assert result.e1[k] == pytest.approx(abs(moved - 2.0**-k * float(slope)), rel=1e-9)
+
+
+def test_a_linear_loss_is_exact_though_no_slope_can_be_fitted() -> None:
+    """Its remainder is rounding error from the first size on."""
+    p = parameters()
+    result = taylor_test(lambda: p[0].sum() + 2 * p[1].sum(), p)
+    assert result.exact
+    assert result.fitted == (0, 0)
+    assert "rounding" in result.verdict
+
+
+def test_a_wrong_gradient_of_a_linear_loss_is_found() -> None:
+    """Nothing but slope 1 is left then, at every size."""
+    p = parameters()
+    result = taylor_test(lambda: p[0].sum() + 2 * p[1].detach().sum() + p[1].sum() * 0, p)
+    assert not result.exact
+    assert result.slope_e1 == pytest.approx(1.0, abs=0.05)
+
+
+def test_parameters_the_loss_does_not_use_are_no_obstacle() -> None:
+    """Their gradient is zero, which is right."""
+    p = parameters()
+    assert taylor_test(lambda: (p[0] ** 3).sum(), p).exact
+
+
+def test_parameters_are_restored_bit_by_bit() -> None:
+    """Also where the loss fails in the middle; and no `.grad` is left behind."""
+    p = parameters()
+    before = [q.detach().clone() for q in p]
+    taylor_test(smooth(p), p)
+    assert all(torch.equal(q, b) for q, b in zip(p, before, strict=True))
+    assert all(q.grad is None for q in p)
+    calls = 0
+
+    def failing() -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise RuntimeError("no more")
+        return smooth(p)()
+
+    with pytest.raises(RuntimeError, match="no more"):
+        taylor_test(failing, p)
+    assert all(torch.equal(q, b) for q, b in zip(p, before, strict=True))
+
+
+def test_a_loss_that_blows_up_for_large_sizes_is_no_obstacle() -> None:
+    """h = 1 may leave the region where the solve is finite; small sizes decide."""
+    p = parameters()
+    far = 0.1 * math.sqrt(sum(float(q.detach().square().sum()) for q in p))
+    start = torch.cat([q.detach().reshape(-1) for q in p]).clone()
+
+    def loss() -> Tensor:
+        x = torch.cat([q.reshape(-1) for q in p])
+        return (x**3).sum() / (0.0 if float((x.detach() - start).norm()) > far else 1.0)
+
+    assert taylor_test(loss, p).exact
+
+
+@pytest.mark.parametrize(
+    ("loss_of", "argument"),
+    [
+        (lambda p: p[0], "loss"),
+        (lambda p: p[0].sum() * math.nan, "loss"),
+        (lambda p: p[0].sum() * math.inf, "loss"),
+    ],
+)
+def test_a_loss_that_is_no_finite_scalar_is_refused(
+    loss_of: Callable[[list[nn.Parameter]], Tensor], argument: str
+) -> None:
+    """Rather than fitting slopes to NaN."""
+    p = parameters()
+    with pytest.raises(InvalidArgument) as caught:
+        taylor_test(lambda: loss_of(p), p)
+    assert caught.value.argument == argument
+
+
+def test_bad_parameters_are_refused() -> None:
+    """None, constants and intermediate results cannot be moved."""
+    p = parameters()
+    for bad in ([], [torch.ones(2)], [2 * p[0]]):
+        with pytest.raises(InvalidArgument) as caught:
+            taylor_test(smooth(p), bad)
+        assert caught.value.argument == "params"
+
+
+def test_too_few_sizes_are_refused() -> None:
+    """A slope needs its points."""
+    p = parameters()
+    with pytest.raises(InvalidArgument) as caught:
+        taylor_test(smooth(p), p, halvings=3)
+    assert caught.value.argument == "halvings"
+
+
+def test_the_direction_is_seeded_and_as_long_as_the_parameters() -> None:
+    """So that h is a relative step; the global generator is left alone."""
+    p = parameters()
+    state = torch.get_rng_state()
+    v = random_direction(p, 5)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(a, b) for a, b in zip(v, random_direction(p, 5), strict=True))
+    assert not torch.equal(v[0], random_direction(p, 6)[0])
+    length, size = (math.sqrt(sum(float(x.detach().square().sum()) for x in xs)) for xs in (v, p))
+    assert length == pytest.approx(size, rel=1e-12)
+    zeros = [nn.Parameter(torch.zeros(5, dtype=torch.float64))]
+    assert float(random_direction(zeros, 0)[0].norm()) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_fitted_slope() -> None:
+    """Least squares in log-log; points that have no logarithm are left out."""
+    assert fitted_slope([1.0, 2.0, 4.0], [3.0, 24.0, 192.0]) == pytest.approx(3.0)
+    assert fitted_slope([1.0, 2.0, 4.0, 8.0], [3.0, 0.0, 192.0, math.inf]) == pytest.approx(3.0)
+    assert math.isnan(fitted_slope([1.0, 2.0], [1.0, 0.0]))

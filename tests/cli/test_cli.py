@@ -1,0 +1,162 @@
+"""The command line as a new user meets it: what it says, how it exits, what it leaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pynode.cli import main
+
+RUN = Path(__file__).parents[2] / "experiments" / "run.py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("compare nosuch", "unknown problem 'nosuch' (known: spiral"),
+        ("compare spirl", "did you mean 'spiral'?"),
+        ("compare spiral --steps 0", "steps = 0: not a positive integer"),
+        ("compare spiral --out /proc/x", "--out /proc/x: can't write there"),
+        ("compare spiral --rtol -1", "rtol = -1.0: not a positive number"),
+        ("compare spiral --methods disc-op", "did you mean 'disc-opt'?"),
+        ("compare spiral --methods disc-opt --rtol 1e-3", "--rtol = 0.001: no effect on disc-opt"),
+        ("compare spiral --scheme rk5", "unknown scheme 'rk5'"),
+        ("compare spiral --solver foo", "use one of dopri5"),
+        ("compare spiral --seeds 1,x", "--seeds = 1,x: not numbers"),
+        ("compare spiral --seed -2", "seed = -2"),
+        ("compare spiral --dtype float16", "dtype = 'float16'"),
+        ("compare spiral --device nowhere", "device = nowhere"),
+        ("compare spiral --nosuch", "No such option"),
+        ("compare spiral --rtol much", "--rtol"),
+        ("compare", "Missing argument"),
+        ("compar spiral", "compare"),
+        ("compare spiral --config nosuch.toml", "--config nosuch.toml: can't be read"),
+        ("gradients spiral --steps 0", "steps = 0"),
+        ("gradients spiral --tolerances 1e-3,-1", "rtol = -1.0"),
+        ("gradients spiral --at nosuch", "nosuch/config.json"),
+        ("taylor spiral --scheme nosuch", "unknown scheme"),
+        ("show nosuch", "nosuch: no such directory"),
+    ],
+)
+def test_mistakes_get_one_line_and_status(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status = main(arguments.split())
+    out, error = capsys.readouterr()
+    assert status in (1, 2)
+    assert status == 2 or "config.json" in error, "only a damaged record is no mistake of use"
+    assert out == ""
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert not list(tmp_path.iterdir()), "a mistake must be told before anything is written"
+
+
+@pytest.mark.parametrize("arguments", ["compare nosuch", "compare spiral --steps 0", "compare spiral --out /proc/x"])
+def test_mistakes_in_a_real_process(arguments: str) -> None:
+    done = subprocess.run([sys.executable, str(RUN), *arguments.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_comparison_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "results"
+    options = ["--iterations", "6", "--rtol", "1e-3", "--atol", "1e-5", "--seeds", "0,1"]
+    assert main(["compare", "spiral", *options, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["problem"] == "spiral"
+    assert [(r["method"], r["backend"], r["seed"]) for r in summary["runs"]] == [
+        ("disc-opt", "torch", 0),
+        ("disc-opt", "torch", 1),
+        ("opt-disc", "torchdiffeq", 0),
+        ("opt-disc", "torchdiffeq", 1),
+    ]
+    for run in summary["runs"]:
+        assert run["iterations"] == 6
+        assert run["seconds_per_iteration"] > 0
+        assert run["nfe_forward"] > 0
+        assert run["peak_memory_bytes"] > 0
+        assert run["best_loss"] > 0
+    assert summary["runs"][0]["nfe_backward"] == 0 < summary["runs"][2]["nfe_backward"]
+    assert summary["reduction"]["time_reduction"] is None or summary["reduction"]["time_reduction"] < 1
+    figures = {p.stem for p in (out / "figures").glob("*.png")}
+    assert {"loss", "cost", "taylor", "gradient_error", "extrapolation"} <= figures
+    assert {p.stem for p in (out / "figures").glob("*.pdf")} == figures
+    assert "disc-opt" in printed
+
+    # records alone give the same again
+    before = (out / "tables.md").read_text()
+    assert main(["show", str(out)]) == 0
+    assert (out / "tables.md").read_text() == before
+    # and nothing is overwritten
+    capsys.readouterr()
+    assert main(["compare", "spiral", "--out", str(out)]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_a_failed_run_exits_with_one_and_keeps_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "results"
+    options = ["--lr", "1e200", "--iterations", "20", "--methods", "disc-opt", "--no-checks", "--out", str(out)]
+    assert main(["compare", "spiral", *options]) == 1
+    error = capsys.readouterr().err
+    assert "1 of 1 runs failed" in error
+    assert "lower the learning rate" in error
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["runs"][0]["status"] == "failed"
+    assert summary["failures"]
+
+
+def test_options_from_a_file_yield_to_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "preset.toml"
+    file.write_text('methods = ["disc-opt"]\niterations = 5\nseeds = [3]\nchecks = false\n')
+    out = tmp_path / "results"
+    assert main(["compare", "spiral", "--config", str(file), "--iterations", "2", "--out", str(out)]) == 0
+    runs = json.loads((out / "summary.json").read_text())["runs"]
+    assert [(r["method"], r["seed"], r["iterations"]) for r in runs] == [("disc-opt", 3, 2)]
+
+
+def test_an_unknown_key_in_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "preset.toml"
+    file.write_text("iteration = 5\n")
+    assert main(["compare", "spiral", "--config", str(file)]) == 2
+    assert "did you mean 'iterations'?" in capsys.readouterr().err
+    file.write_text("iterations = \n")
+    assert main(["compare", "spiral", "--config", str(file)]) == 2
+    assert "no valid TOML" in capsys.readouterr().err
+
+
+def test_presets_that_ship_name_real_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    presets = sorted(RUN.parent.glob("*.toml"))
+    assert presets
+    for preset in presets:
+        # a wrong --steps is told after the file has been read and its keys checked
+        command = preset.read_text().partition("run.py ")[2].split()[0]
+        assert main([command, "spiral", "--config", str(preset), "--steps", "0", "--out", str(tmp_path / "x")]) == 2
+        assert "steps = 0" in capsys.readouterr().err
+
+
+def test_list_names_everything_without_torch() -> None:
+    code = "import sys; from pynode.cli import main; main(['list']); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name in ("spiral", "disc-opt", "opt-disc-fixed", "hamiltonian", "rk38"):
+        assert name in done.stdout
+
+
+def test_taylor_and_gradients_commands(tmp_path: Path) -> None:
+    assert main(["taylor", "spiral", "--methods", "disc-opt", "--scheme", "euler", "--out", str(tmp_path / "t")]) == 0
+    line = json.loads((tmp_path / "t" / "taylor.jsonl").read_text().splitlines()[0])
+    assert line["exact"]
+    assert line["label"] == "disc-opt-euler-x1"
+    options = ["--methods", "disc-opt,opt-disc", "--tolerances", "1e-2,1e-5", "--steps", "1", "--schemes", "rk4"]
+    assert main(["gradients", "spiral", *options, "--out", str(tmp_path / "g")]) == 0
+    rows = [json.loads(row) for row in (tmp_path / "g" / "gradient_errors.jsonl").read_text().splitlines()]
+    assert [row["method"] for row in rows] == ["disc-opt", "opt-disc", "opt-disc"]
+    assert rows[1]["error"] > rows[2]["error"]
+    assert (tmp_path / "g" / "figures" / "gradient_error.png").stat().st_size > 10_000

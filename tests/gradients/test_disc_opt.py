@@ -1,0 +1,287 @@
+"""Disc-Opt: the gradient is that of the discrete loss, to rounding, however it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pynode.checks.taylor import taylor_test
+from pynode.errors import InvalidArgument, MissingParameters
+from pynode.fields import FIELDS
+from pynode.fields.base import Field
+from pynode.fields.concatsquash import ConcatSquash
+from pynode.fields.mlp import MLP
+from pynode.gradients.disc_opt import DiscOpt
+from pynode.schemes import SCHEMES
+from pynode.schemes.rk4 import RK4
+from pynode.training.memory import peak_bytes
+
+FieldOf = Callable[[str], Field]
+StateOf = Callable[[str], Tensor]
+Memory = Literal["store", "recompute"]
+MEMORIES: tuple[Memory, ...] = ("store", "recompute")
+TS = torch.tensor([0.1, 0.4, 0.9], dtype=torch.float64)
+
+
+def loss_of(ys: Tensor) -> Tensor:
+    """Every output and entry counts, with a weight of its own."""
+    weights = torch.linspace(0.5, 1.5, ys.numel(), dtype=ys.dtype).reshape(ys.shape)
+    return (weights * (ys - 0.3).square()).sum()
+
+
+def finite_differences(loss: Callable[[], float], at: Tensor) -> Tensor:
+    """dL/d`at` entry by entry: central differences with one Richardson step, O(h^4)."""
+    flat, h = at.detach().view(-1), 1e-3
+    found = torch.zeros_like(flat)
+    for i in range(len(flat)):
+        kept, slopes = flat[i].item(), []
+        for step in (h, h / 2):
+            values = []
+            for sign in (1, -1):
+                flat[i] = kept + sign * step
+                values.append(loss())
+            slopes.append((values[0] - values[1]) / (2 * step))
+        flat[i] = kept
+        found[i] = (4 * slopes[1] - slopes[0]) / 3
+    return found.view(at.shape)
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    """|a - b| / |b|."""
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("field_name", FIELDS.names())
+@pytest.mark.parametrize("scheme", SCHEMES.names())
+def test_the_gradient_is_that_of_finite_differences(
+    scheme: str, field_name: str, memory: Memory, small_field: FieldOf, small_state: StateOf
+) -> None:
+    """By every parameter, by y0 and by the output times, at one coarse step an interval."""
+    field, y0, ts = small_field(field_name), small_state(field_name).requires_grad_(), TS.clone().requires_grad_()
+    method = DiscOpt(SCHEMES.load(scheme), 1, memory)
+    sources = [*field.parameters(), y0, ts]
+    found = torch.autograd.grad(loss_of(method.solve(field, y0, ts).ys), sources)
+
+    @torch.no_grad()
+    def loss() -> float:
+        return float(loss_of(method.solve(field, y0.detach(), ts.detach()).ys))
+
+    wanted = [finite_differences(loss, s) for s in sources]
+    everything = [torch.cat([g.reshape(-1) for g in grads[:-2]]) for grads in (found, wanted)]
+    # differences are good to h^4 times a fifth derivative and to eps |L| / h, some 1e-11 both
+    assert relative(*everything) < 1e-7
+    assert relative(found[-2], wanted[-2]) < 1e-7
+    assert relative(found[-1], wanted[-1]) < 1e-7
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("field_name", FIELDS.names())
+@pytest.mark.parametrize("scheme", SCHEMES.names())
+def test_taylor_remainder_falls_with_slope_two(
+    scheme: str, field_name: str, memory: Memory, small_field: FieldOf, small_state: StateOf
+) -> None:
+    """The verdict of the project's own tool, on the same combinations."""
+    field, y0 = small_field(field_name), small_state(field_name)
+    method = DiscOpt(SCHEMES.load(scheme), 1, memory)
+    result = taylor_test(lambda: loss_of(method.solve(field, y0, TS).ys), list(field.parameters()))
+    assert result.slope_e1 == pytest.approx(2.0, abs=0.1)
+    assert result.exact
+
+
+@pytest.mark.parametrize("steps", [1, 4, (3, 1)])
+@pytest.mark.parametrize("times", [TS, TS.flip(0)], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("field_name", FIELDS.names())
+@pytest.mark.parametrize("scheme", SCHEMES.names())
+def test_recompute_is_store(
+    scheme: str, field_name: str, times: Tensor, steps: Any, small_field: FieldOf, small_state: StateOf
+) -> None:
+    """Same states, same gradients by parameters, y0 and ts, to rounding."""
+    field, grads, states = small_field(field_name), [], []
+    for memory in MEMORIES:
+        y0, ts = small_state(field_name).requires_grad_(), times.clone().requires_grad_()
+        ys = DiscOpt(SCHEMES.load(scheme), steps, memory).solve(field, y0, ts).ys
+        states.append(ys.detach())
+        grads.append(torch.autograd.grad(loss_of(ys), [*field.parameters(), y0, ts]))
+    # with a gradient by ts, step sizes are tensors in one way through the code and floats in the other
+    assert relative(*states) < 1e-14
+    for stored, rebuilt in zip(*grads, strict=True):
+        assert relative(rebuilt, stored) < 1e-12
+
+
+def test_recompute_needs_no_gradient_by_ts_to_be_right(small_field: FieldOf, small_state: StateOf) -> None:
+    """Times that want no gradient take another way through the code."""
+    field, y0 = small_field("concatsquash"), small_state("concatsquash")
+    states = [DiscOpt(RK4, 2, memory).solve(field, y0, TS).ys for memory in MEMORIES]
+    assert torch.equal(*states)
+    grads = [torch.autograd.grad(loss_of(ys), [*field.parameters()]) for ys in states]
+    assert all(relative(b, a) < 1e-12 for a, b in zip(*grads, strict=True))
+
+
+def test_recompute_needs_a_third_of_the_memory() -> None:
+    """400 RK4 steps of a 64-wide field: the bar the project sets itself; the gradient stays the same."""
+    field = ConcatSquash((8, 64, 64, 8)).build(seed=0)
+    y0 = torch.randn(16, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ts = torch.linspace(0, 1, 5, dtype=torch.float64)
+    peaks, grads = [], []
+    for memory in MEMORIES:
+        method = DiscOpt(RK4, 100, memory)
+
+        def work(method: DiscOpt = method) -> None:
+            grads.append(torch.autograd.grad(method.solve(field, y0, ts).ys.square().sum(), [*field.parameters()]))
+
+        peaks.append(peak_bytes(work, "cpu"))
+    assert all(relative(b, a) < 1e-12 for a, b in zip(*grads, strict=True))
+    states = 400 * y0.numel() * 8
+    assert states < peaks[1] < peaks[0] / 3
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("scheme", SCHEMES.names())
+def test_work_is_counted_exactly(scheme: str, memory: Memory, small_field: FieldOf, small_state: StateOf) -> None:
+    """n_f = stages x steps, one product each; NFE-B is zero with stored stages and one more sweep without."""
+    field, rule = small_field("mlp"), SCHEMES.load(scheme)
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    field.register_forward_hook(count)
+    solution = DiscOpt(rule, (3, 2), memory).solve(field, small_state("mlp"), TS)
+    sweep = rule.n_stages * 5
+    assert calls == sweep
+    assert solution.stats.nfe_forward == solution.stats.forward.n_f == sweep
+    assert solution.stats.forward.n_accepted == 5
+    assert solution.stats.forward.n_rejected == solution.stats.forward.n_vjp == 0
+    assert solution.stats.backward.evaluations == 0
+    loss_of(solution.ys).backward()
+    rebuilt = sweep if memory == "recompute" else 0
+    assert calls == sweep + rebuilt
+    assert solution.stats.nfe_backward == solution.stats.backward.n_f == rebuilt
+    assert solution.stats.backward.n_vjp == sweep
+    assert solution.stats.nfe_forward == sweep
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_no_gradient_no_graph(memory: Memory, small_field: FieldOf, small_state: StateOf) -> None:
+    """Inference keeps nothing."""
+    with torch.no_grad():
+        ys = DiscOpt(RK4, 2, memory).solve(small_field("mlp"), small_state("mlp"), TS).ys
+    assert not ys.requires_grad
+
+
+class _Scaled(nn.Module):
+    """y' = s y with a tensor that somebody else holds."""
+
+    def __init__(self, scale: nn.Parameter) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
+        return self.scale * y
+
+
+def test_closures_over_parameters_need_them_named() -> None:
+    """A rebuilt graph cannot find them, and a gradient lost in silence is the worst of errors."""
+    scale, y0 = nn.Parameter(torch.tensor(-0.7, dtype=torch.float64)), torch.ones(2, dtype=torch.float64)
+    method = DiscOpt(RK4, 2, "recompute")
+
+    def closure(_: Tensor, y: Tensor) -> Tensor:
+        return scale * y
+
+    with pytest.raises(MissingParameters, match="params="):
+        method.solve(closure, y0, TS)
+    by_module = torch.autograd.grad(loss_of(method.solve(_Scaled(scale), y0, TS).ys), scale)
+    by_closure = torch.autograd.grad(loss_of(method.solve(closure, y0, TS, params=[scale]).ys), scale)
+    by_graph = torch.autograd.grad(loss_of(DiscOpt(RK4, 2).solve(closure, y0, TS).ys), scale)
+    assert by_module == by_closure
+    assert by_graph[0].item() == pytest.approx(by_module[0].item(), rel=1e-12)
+
+
+def test_closures_over_constants_need_nothing() -> None:
+    """Only tensors that want a gradient matter; a gradient by y0 alone is a fine wish."""
+    y0 = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    ys = DiscOpt(RK4, 2, "recompute").solve(lambda t, y: -t * y, y0, TS).ys
+    (found,) = torch.autograd.grad(ys[-1].sum(), y0)
+    # exp(-(0.9^2 - 0.1^2) / 2), to the accuracy of four RK4 steps
+    assert found.tolist() == pytest.approx([torch.tensor(-0.4).exp().item()] * 2, rel=1e-5)
+
+
+def test_constant_fields_and_unused_parameters_have_gradients(small_field: FieldOf) -> None:
+    """A field that ignores y, or a parameter that ignores the loss: zero, not an error."""
+
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rate = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+            self.unused = nn.Parameter(torch.ones(3, dtype=torch.float64))
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
+            return self.rate
+
+    for memory in MEMORIES:
+        field = Constant()
+        y0 = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+        DiscOpt(RK4, 2, memory).solve(field, y0, TS).ys[-1].sum().backward()
+        assert field.rate.grad is not None
+        assert field.rate.grad.tolist() == pytest.approx([0.8, 0.8], rel=1e-14)
+        assert field.unused.grad is None or not field.unused.grad.any()
+        assert y0.grad is not None
+        assert y0.grad.tolist() == [1.0, 1.0]
+
+
+def test_frozen_parameters_stay_without_a_gradient(small_field: FieldOf, small_state: StateOf) -> None:
+    """Fine-tuning of a part: the rest neither gets a gradient nor stops the solve."""
+    for memory in MEMORIES:
+        field = small_field("mlp")
+        first, *rest = field.parameters()
+        first.requires_grad_(False)
+        loss_of(DiscOpt(RK4, 1, memory).solve(field, small_state("mlp"), TS).ys).backward()
+        assert first.grad is None
+        assert all(p.grad is not None and bool(p.grad.any()) for p in rest)
+
+
+def test_the_studys_formula_for_euler() -> None:
+    """l_k = l_{k+1} + h J(z_k)^T l_{k+1}, written out: the Jacobian at the earlier point."""
+    field, h, n = MLP((2, 3, 2)).build(seed=1), 0.25, 4
+    y0 = torch.tensor([0.4, -1.1], dtype=torch.float64, requires_grad=True)
+    t, z = torch.tensor(0.0, dtype=torch.float64), [y0.detach()]
+    for _ in range(n):
+        z.append((z[-1] + h * field(t, z[-1])).detach())
+    adjoint = 2 * z[-1]
+    for k in reversed(range(n)):
+        J = torch.autograd.functional.jacobian(lambda y: field(t, y), z[k])
+        adjoint = adjoint + h * J.T @ adjoint
+    ts = torch.tensor([0.0, n * h], dtype=torch.float64)
+    for memory in MEMORIES:
+        ys = DiscOpt(SCHEMES.load("euler"), n, memory).solve(field, y0, ts).ys
+        (found,) = torch.autograd.grad(ys[-1].square().sum(), y0)
+        assert relative(found, adjoint) < 1e-14
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"scheme": "rk4"}, "scheme"),
+        ({"steps": 0}, "steps"),
+        ({"steps": True}, "steps"),
+        ({"steps": (1, 0)}, "steps"),
+        ({"memory": "none"}, "memory"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, Any], argument: str) -> None:
+    """When the method is written, not when it is first used."""
+    with pytest.raises(InvalidArgument) as caught:
+        DiscOpt(**options)
+    assert caught.value.argument == argument
+
+
+def test_steps_must_fit_the_output_times(small_field: FieldOf, small_state: StateOf) -> None:
+    """One number, or one for each interval."""
+    with pytest.raises(InvalidArgument, match="3 entries for 2 intervals"):
+        DiscOpt(RK4, (1, 2, 3)).solve(small_field("mlp"), small_state("mlp"), TS)

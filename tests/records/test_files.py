@@ -1,0 +1,75 @@
+"""Records on disk: appended lines, atomic files, and what is said of damaged ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pynode.errors import OutputDirectoryError, RecordError
+from pynode.records.files import append_line, make_directory, read_json, read_lines, write_json, write_lines
+from pynode.records.results import load_results
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record for these tests."""
+
+    number: int
+    value: float | None
+
+
+def test_lines_come_back_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [Row(i, 0.1 * i) for i in range(3)]
+    for row in rows:
+        append_line(path, row)
+    assert read_lines(path, Row) == rows
+    write_lines(path, rows[:1])
+    assert read_lines(path, Row) == rows[:1]
+
+
+def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
+    append_line(tmp_path / "rows.jsonl", Row(0, math.nan))
+    assert read_lines(tmp_path / "rows.jsonl", Row) == [Row(0, None)]
+    write_json(tmp_path / "x.json", {"a": [math.inf, 1.0]})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 1.0]}
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    append_line(path, Row(0, 1.0))
+    with path.open("a") as file:
+        file.write('{"number": 1, "val')
+    assert read_lines(path, Row) == [Row(0, 1.0)]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"number": 1}', '{"number": 1, "value": 2, "more": 3}'])
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    append_line(path, Row(0, 1.0))
+    with path.open("a") as file:
+        file.write(line + "\n")
+    append_line(path, Row(2, 1.0))
+    with pytest.raises(RecordError, match=r"rows\.jsonl, line 2 is damaged"):
+        read_lines(path, Row)
+
+
+def test_writing_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": 1})
+    write_json(tmp_path / "x.json", {"a": 2})
+    assert read_json(tmp_path / "x.json") == {"a": 2}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_missing_files_and_directories_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"nothing\.json"):
+        read_json(tmp_path / "nothing.json")
+    with pytest.raises(RecordError, match="holds no results"):
+        load_results(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputDirectoryError, match="can't write there"):
+        make_directory(tmp_path / "file" / "below")
