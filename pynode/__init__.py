@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pynode.schemes.rk4 import RK4
     from pynode.schemes.rk38 import RK38
     from pynode.solution import Solution, SolveStats
+    from pynode.training.memory import peak_bytes
 
 _HOME = {
     "Antisymmetric": "fields.antisymmetric",
@@ -54,6 +55,7 @@ _HOME = {
     "odeint": "odeint",
     "odeint_adjoint": "odeint",
     "odeint_event": "odeint",
+    "peak_bytes": "training.memory",
     "study_grid": "checks.gradient_error",
     "taylor_test": "checks.taylor",
 }
@@ -83,6 +85,7 @@ __all__ = [
     "odeint",
     "odeint_adjoint",
     "odeint_event",
+    "peak_bytes",
     "study_grid",
     "taylor_test",
 ]

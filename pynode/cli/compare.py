@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pynode.cli import options as o
 from pynode.cli.output import output_directory
-from pynode.errors import InvalidArgument, RunFailure, SolveError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from pynode.training.config import RunConfig
+from pynode.cli.planning import plan, train_all
+from pynode.errors import RunFailure
 
 
 def default_run(context: typer.Context) -> None:
@@ -132,78 +128,10 @@ def run_comparison(
     console = Console()
     failures = train_all(configs, directory, resume=resume, console=console)
     if checks:
-        from pynode.cli.gradients import check_errors
-        from pynode.cli.taylor import check_taylor
+        from pynode.cli.checking import check_errors, check_taylor
 
         check_taylor(configs, directory, console)
         check_errors(configs[0], directory, console)
     report(directory, console, failures=failures)
     if failures:
         raise RunFailure(f"{len(failures)} of {len(configs)} runs failed: {'; '.join(failures)}")
-
-
-def plan(
-    problem: str,
-    methods: list[str],
-    seeds: list[int],
-    method_options: dict[str, Any],
-    *,
-    iterations: int | None = None,
-    learning_rate: float | None = None,
-    faithful: bool = False,
-    device: str = "cpu",
-    dtype: str = "float64",
-    validate_every: int | None = None,
-    checkpoint_every: int = 50,
-) -> list[RunConfig]:
-    """One configuration per method and seed; every mistake in the options is found here."""
-    from pynode.gradients import METHODS
-    from pynode.problems import PROBLEMS
-    from pynode.training.config import RunConfig, default_method
-
-    kind = PROBLEMS.load(problem)
-    study = kind.training
-    known = {name: METHODS.load(name).option_names() for name in methods}
-    for option, value in method_options.items():
-        if not any(option in names for names in known.values()):
-            raise InvalidArgument(
-                f"--{option.replace('_', '-')}", value, f"no effect on {', '.join(methods)}", "drop it, or add a method"
-            )
-    chosen = [
-        default_method(kind, name, **{k: v for k, v in method_options.items() if k in known[name]}) for name in methods
-    ]
-    return [
-        RunConfig(
-            problem=problem,
-            method=method,
-            seed=seed,
-            iterations=study.iterations if iterations is None else iterations,
-            learning_rate=study.learning_rate if learning_rate is None else learning_rate,
-            weight_decay=study.weight_decay,
-            dtype=dtype,
-            device=device,
-            faithful=faithful,
-            validate_every=study.validate_every if validate_every is None else validate_every,
-            checkpoint_every=checkpoint_every,
-        )
-        for method in chosen
-        for seed in seeds
-    ]
-
-
-def train_all(configs: list[RunConfig], directory: Path, *, resume: bool, console: Console) -> list[str]:
-    """Trains every configuration in `directory`/runs; a run that fails is recorded and the others go on."""
-    from pynode.cli.progress import TrainingProgress
-    from pynode.errors import NonFiniteLoss
-    from pynode.records.results import RUNS
-    from pynode.training.trainer import train
-
-    failures = []
-    with TrainingProgress(console) as progress:
-        for config in configs:
-            progress.begin(config.label, config.iterations)
-            try:
-                train(config, directory / RUNS / config.label, resume=resume, listener=progress.advance)
-            except (NonFiniteLoss, SolveError) as error:
-                failures.append(str(error))
-    return failures

@@ -12,8 +12,6 @@ from pynode.cli.output import output_directory
 from pynode.errors import InvalidArgument, RunFailure
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pynode.gradients.base import GradientMethod
     from pynode.training.config import RunConfig
 
@@ -65,7 +63,8 @@ def gradients(
     tols, counts = o.numbers("--tolerances", tolerances, float), o.numbers("--steps", steps, int)
 
     from pynode.checks.gradient_error import study_grid
-    from pynode.cli.compare import plan, train_all
+    from pynode.cli.checking import check_errors
+    from pynode.cli.planning import plan, train_all
     from pynode.cli.report import report
     from pynode.schemes import SCHEMES
 
@@ -84,37 +83,6 @@ def gradients(
     report(directory, console, failures=failures)
     if failures:
         raise RunFailure(f"{len(failures)} runs failed: {'; '.join(failures)}")
-
-
-def check_errors(
-    run: RunConfig,
-    directory: Path,
-    console: Console,
-    *,
-    grid: list[GradientMethod] | None = None,
-    theta: object = None,
-) -> None:
-    """The gradient-error study on the problem of `run`, at its untrained weights or at `theta`, recorded as it goes."""
-    from torch import Tensor
-
-    from pynode.checks.gradient_error import gradient_errors, study_grid
-    from pynode.records.files import append_line
-    from pynode.records.results import ERRORS
-
-    problem = run.make_problem()
-    model, batch = problem.model(run.seed), problem.batch(0)
-    if isinstance(theta, Tensor):
-        model.set_theta(theta)
-    (directory / ERRORS).unlink(missing_ok=True)
-    with console.status("gradient errors") as status:
-        for record in gradient_errors(
-            lambda method: problem.objective(method, model, batch),
-            list(model.parameters()),
-            study_grid() if grid is None else grid,
-            problem=run.problem,
-        ):
-            append_line(directory / ERRORS, record)
-            status.update(f"gradient errors: {record.label}")
 
 
 def _training_grid(first: RunConfig, methods: list[str]) -> list[RunConfig]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch
 from pynode.evaluation import CountedField
-from pynode.gradients.base import GradientMethod, check_choice, check_tolerance
+from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
 from pynode.solution import Cost, SolveStats
 from pynode.types import State, States, Times
 
@@ -36,6 +36,7 @@ class AdaptiveAD(GradientMethod):
 
     def __post_init__(self) -> None:
         check_choice("solver", self.solver, ADAPTIVE_SOLVERS)
+        check_count("max_steps", self.max_steps)
         check_tolerance("rtol", self.rtol)
         check_tolerance("atol", self.atol)
 

@@ -56,6 +56,7 @@ class GradientMethod(ABC):
             raise InvalidArgument("y0", shown, "not a real floating point tensor", "pass torch.tensor([...])")
         if not torch.isfinite(y0).all():
             raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
+        ts = ts.to(y0.device)
         stats = SolveStats()
         counted = CountedField(field, stats.forward)
         wanted = tuple(p for p in params if p.requires_grad) if params is not None else parameters_of(field)
@@ -145,3 +146,9 @@ def check_tolerance(argument: str, value: float) -> None:
     """Raises `InvalidArgument` unless `value` is a positive number."""
     if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
         raise InvalidArgument(argument, value, "not a positive number", "use e.g. 1e-6")
+
+
+def check_count(argument: str, value: int) -> None:
+    """Raises `InvalidArgument` unless `value` is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidArgument(argument, value, "not a positive integer", "use 1 or more")

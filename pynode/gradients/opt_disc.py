@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch
 from pynode.adjoint import norm_of_parts, time_gradient
 from pynode.evaluation import CountedField, check_closure
-from pynode.gradients.base import GradientMethod, check_choice, check_tolerance
+from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
 from pynode.solution import SolveStats
 from pynode.types import State, States, Times
 
@@ -48,6 +48,7 @@ class OptDisc(GradientMethod):
 
     def __post_init__(self) -> None:
         check_choice("solver", self.solver, ADAPTIVE_SOLVERS)
+        check_count("max_steps", self.max_steps)
         check_choice("adjoint_norm", self.adjoint_norm, ("mixed", "seminorm"))
         for argument in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
             if getattr(self, argument) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pynode.errors import ConfigurationMismatch, InvalidArgument
-from pynode.gradients.base import GradientMethod, check_choice, method_from_json
+from pynode.gradients.base import GradientMethod, check_choice, check_count, method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem
 
@@ -36,9 +36,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
         for argument in ("iterations", "validate_every", "checkpoint_every", "memory_every"):
-            value = getattr(self, argument)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidArgument(argument, value, "not a positive integer", "use 1 or more")
+            check_count(argument, getattr(self, argument))
         if not 0 < self.learning_rate < float("inf"):
             raise InvalidArgument("learning_rate", self.learning_rate, "not a positive number", "use e.g. 0.01")
         if not 0 <= self.weight_decay < float("inf"):
@@ -74,7 +72,8 @@ class RunConfig:
                 f"{self.label}: started with {earlier.iterations} iterations, resumed with {self.iterations}; "
                 "a resumed run can only get longer"
             )
-        mine, theirs = self.to_json(), replace(earlier, iterations=self.iterations).to_json()
+        may_change = {"iterations": self.iterations, "checkpoint_every": self.checkpoint_every}
+        mine, theirs = self.to_json(), replace(earlier, **may_change).to_json()
         changed = [f"{k}: {theirs[k]} -> {mine[k]}" for k in mine if mine[k] != theirs[k]]
         if changed:
             raise ConfigurationMismatch(

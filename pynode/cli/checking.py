@@ -1,0 +1,78 @@
+"""Gradient checks of a planned run, recorded in its results directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pynode.gradients.base import GradientMethod
+    from pynode.training.config import RunConfig
+
+
+def check_taylor(configs: list[RunConfig], directory: Path, console: Console) -> None:
+    """One Taylor test per method (of the first seed) at the untrained weights, recorded in `directory`."""
+    from pynode.checks.taylor import taylor_test
+    from pynode.records.files import finite, write_lines
+    from pynode.records.gradient import TaylorRecord
+    from pynode.records.results import TAYLOR
+
+    found = []
+    first = [c for c in configs if c.seed == configs[0].seed]
+    with console.status("Taylor tests"):
+        for run in first:
+            problem = run.make_problem()
+            model, batch = problem.model(run.seed), problem.batch(0)
+            result = taylor_test(
+                lambda p=problem, c=run, m=model, b=batch: p.objective(c.method, m, b).loss,  # type: ignore[misc]
+                list(model.parameters()),
+            )
+            found.append(
+                TaylorRecord(
+                    problem=run.problem,
+                    method=run.method.name,
+                    label=run.method.label,
+                    h=list(result.h),
+                    e0=list(result.e0),
+                    e1=list(result.e1),
+                    slope_e0=finite(result.slope_e0),
+                    slope_e1=finite(result.slope_e1),
+                    fitted=list(result.fitted),
+                    exact=result.exact,
+                    verdict=result.verdict,
+                )
+            )
+    write_lines(directory / TAYLOR, found)
+
+
+def check_errors(
+    run: RunConfig,
+    directory: Path,
+    console: Console,
+    *,
+    grid: list[GradientMethod] | None = None,
+    theta: object = None,
+) -> None:
+    """The gradient-error study on the problem of `run`, at its untrained weights or at `theta`, recorded as it goes."""
+    from torch import Tensor
+
+    from pynode.checks.gradient_error import gradient_errors, study_grid
+    from pynode.records.files import append_line
+    from pynode.records.results import ERRORS
+
+    problem = run.make_problem()
+    model, batch = problem.model(run.seed), problem.batch(0)
+    if isinstance(theta, Tensor):
+        model.set_theta(theta)
+    (directory / ERRORS).unlink(missing_ok=True)
+    with console.status("gradient errors") as status:
+        for record in gradient_errors(
+            lambda method: problem.objective(method, model, batch),
+            list(model.parameters()),
+            study_grid() if grid is None else grid,
+            problem=run.problem,
+        ):
+            append_line(directory / ERRORS, record)
+            status.update(f"gradient errors: {record.label}")
