@@ -50,6 +50,7 @@ def compare(
     adjoint: o.Adjoint = None,
     device: o.Device = "cpu",
     dtype: o.Dtype = "float64",
+    threads: o.Threads = 1,
     out: o.Out = None,
     resume: o.Resume = False,
     checks: Annotated[
@@ -79,6 +80,7 @@ def compare(
         problem,
         methods=methods,
         seeds=seeds,
+        threads=threads,
         method_options=o.given(
             rtol=rtol,
             atol=atol,
@@ -112,6 +114,7 @@ def run_comparison(
     out: Path | None,
     resume: bool = False,
     checks: bool = True,
+    threads: int = 1,
     **settings: Any,
 ) -> None:
     """Trains, checks, renders, and prints what was found."""
@@ -123,8 +126,11 @@ def run_comparison(
     configs = plan(problem, o.names("--methods", methods), o.numbers("--seeds", seeds, int), method_options, **settings)
     directory = output_directory(out, problem, resume=resume)
 
+    import torch
+
     from pynode.cli.report import report
 
+    torch.set_num_threads(threads)
     console = Console()
     failures = train_all(configs, directory, resume=resume, console=console)
     if checks:

@@ -40,6 +40,7 @@ def gradients(
     seed: o.Seed = 0,
     faithful: o.Faithful = False,
     device: o.Device = "cpu",
+    threads: o.Threads = 1,
     out: o.Out = None,
     resume: o.Resume = False,
     config: o.Config = None,
@@ -62,6 +63,8 @@ def gradients(
     chosen = o.names("--methods", methods)
     tols, counts = o.numbers("--tolerances", tolerances, float), o.numbers("--steps", steps, int)
 
+    import torch
+
     from pynode.checks.gradient_error import study_grid
     from pynode.cli.checking import check_errors
     from pynode.cli.planning import plan, train_all
@@ -75,6 +78,7 @@ def gradients(
         raise InvalidArgument("--methods", methods, "none of them is in the study", "use --methods disc-opt,opt-disc")
     theta = _theta(at, problem) if at else None
     directory = output_directory(out, f"{problem}-gradients", resume=resume)
+    torch.set_num_threads(threads)
     console = Console()
     check_errors(first, directory, console, grid=grid, theta=theta)
     failures: list[str] = []

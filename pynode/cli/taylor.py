@@ -19,6 +19,7 @@ def taylor(
     memory: o.Memory = None,
     adjoint: o.Adjoint = None,
     device: o.Device = "cpu",
+    threads: o.Threads = 1,
     out: o.Out = None,
     config: o.Config = None,
 ) -> None:
@@ -41,8 +42,11 @@ def taylor(
     configs = plan(problem, o.names("--methods", methods), [seed], options, faithful=faithful, device=device)
     directory = output_directory(out, f"{problem}-taylor", resume=False)
 
+    import torch
+
     from pynode.cli.report import report
 
+    torch.set_num_threads(threads)
     console = Console()
     check_taylor(configs, directory, console)
     report(directory, console)

@@ -26,7 +26,8 @@ class OptDisc(GradientMethod):
     Also called optimise-then-discretise, the continuous (backsolve) adjoint, or the adjoint method of Chen et al. 2018
     (arXiv 1806.07366).  Memory does not grow with the number of steps; the gradient is that of no discrete loss, and is
     off by what the forward and the adjoint tolerances allow.  The state is solved backwards along with the adjoint,
-    starting anew from the stored state at each output time, so fields that are unstable in reversed time hurt.
+    starting anew from the stored state at each output time (with the step size that served last), so fields that are
+    unstable in reversed time hurt.
 
     `solver` is one of torchdiffeq's adaptive ones.  Tolerances are per step, relative and absolute, in units of the
     state.  `adjoint_rtol` and `adjoint_atol` default to the forward ones.  The adjoint's step control takes the largest
@@ -94,7 +95,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
                 method=method.solver,
                 rtol=method.rtol if method.adjoint_rtol is None else method.adjoint_rtol,
                 atol=method.atol if method.adjoint_atol is None else method.adjoint_atol,
-                options=options,
+                options={**options, **augmented.first_step()},
             )[-1]
             adjoint = end[dim : 2 * dim] + cotangents[k - 1].reshape(-1)
             gradients = end[2 * dim :]
@@ -113,6 +114,11 @@ class _Augmented:
         # torchdiffeq calls these by name
         self.callback_accept_step = watch.callback_accept_step
         self.callback_reject_step = watch.callback_reject_step
+        self._last: Tensor | None = None
+
+    def first_step(self) -> dict[str, Tensor]:
+        """Options for the next interval: begin with the step size that served last, where there is one."""
+        return {} if self._last is None else {"first_step": self._last}
 
     def __call__(self, t: Tensor, augmented: Tensor) -> Tensor:
         adjoint = augmented[self.dim : 2 * self.dim].reshape(self.shape)
@@ -128,4 +134,5 @@ class _Augmented:
 
     def callback_step(self, t0: Tensor, augmented: Tensor, dt: Tensor) -> None:
         """Called before every step: raises `SolveError` where it can't be taken."""
+        self._last = dt
         self.watch.check_step(t0, dt, augmented[: self.dim].reshape(self.shape), augmented)

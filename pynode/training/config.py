@@ -72,8 +72,9 @@ class RunConfig:
                 f"{self.label}: started with {earlier.iterations} iterations, resumed with {self.iterations}; "
                 "a resumed run can only get longer"
             )
-        may_change = {"iterations": self.iterations, "checkpoint_every": self.checkpoint_every}
-        mine, theirs = self.to_json(), replace(earlier, **may_change).to_json()
+        # these two may change: they decide no number of an iteration
+        same = replace(earlier, iterations=self.iterations, checkpoint_every=self.checkpoint_every)
+        mine, theirs = self.to_json(), same.to_json()
         changed = [f"{k}: {theirs[k]} -> {mine[k]}" for k in mine if mine[k] != theirs[k]]
         if changed:
             raise ConfigurationMismatch(
