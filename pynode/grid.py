@@ -39,11 +39,12 @@ def check_times(ts: Times) -> tuple[float, ...]:
     return values
 
 
-def check_steps(steps: int | Sequence[int]) -> None:
-    """Raises `InvalidArgument` unless `steps` is a positive integer or a sequence of such."""
+def checked_steps(steps: int | Sequence[int]) -> int | tuple[int, ...]:
+    """`steps`, a sequence as a tuple; raises `InvalidArgument` unless it holds positive integers only."""
     each = [steps] if isinstance(steps, int) else list(steps)
     if not each or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in each):
         raise InvalidArgument("steps", steps, "not a positive integer", "use 1 or more steps per output interval")
+    return steps if isinstance(steps, int) else tuple(each)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class TimeGrid:
     def between(cls, ts: Times, steps: int | Sequence[int] = 1) -> TimeGrid:
         """Grid through the times `ts` (n,) with `steps` steps in every interval, or one number for each interval."""
         times = check_times(ts)
-        check_steps(steps)
-        each = (steps,) * (len(times) - 1) if isinstance(steps, int) else tuple(steps)
+        checked = checked_steps(steps)
+        each = (checked,) * (len(times) - 1) if isinstance(checked, int) else checked
         if len(each) != len(times) - 1:
             raise InvalidArgument(
                 "steps",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
-from pynode.grid import TimeGrid, check_steps, check_times
+from pynode.grid import TimeGrid, checked_steps, check_times
 
 UNEVEN = (0.0, 0.1, 0.35, 0.4, 1.7)
 
@@ -137,7 +137,7 @@ def test_a_long_list_of_bad_times_is_shortened() -> None:
 def test_bad_steps_are_named(steps: Any) -> None:
     """Whatever comes from a configuration file ends in one clear message."""
     with pytest.raises(InvalidArgument, match="steps") as caught:
-        check_steps(steps)
+        checked_steps(steps)
     assert caught.value.argument == "steps"
 
 

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from pynode.evaluation import CountedField, check_closure
 from pynode.gradients.base import GradientMethod, check_choice, check_scheme
-from pynode.grid import TimeGrid, check_steps
+from pynode.grid import TimeGrid, checked_steps
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
@@ -44,7 +44,7 @@ class DiscOpt(GradientMethod):
 
     def __post_init__(self) -> None:
         check_scheme(self.scheme)
-        check_steps(self.steps)
+        object.__setattr__(self, "steps", checked_steps(self.steps))
         check_choice("memory", self.memory, ("store", "recompute"))
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:

@@ -16,7 +16,7 @@ from pynode.adjoint import time_gradient
 from pynode.errors import SolveError
 from pynode.evaluation import CountedField, check_closure
 from pynode.gradients.base import GradientMethod, check_choice, check_scheme
-from pynode.grid import TimeGrid, check_steps
+from pynode.grid import TimeGrid, checked_steps
 from pynode.schemes.base import Scheme
 from pynode.schemes.euler import EULER
 from pynode.solution import Cost, SolveStats, Status
@@ -50,7 +50,7 @@ class OptDiscFixed(GradientMethod):
 
     def __post_init__(self) -> None:
         check_scheme(self.scheme)
-        check_steps(self.steps)
+        object.__setattr__(self, "steps", checked_steps(self.steps))
         check_choice("adjoint", self.adjoint, ("explicit", "backward-euler"))
 
     @property

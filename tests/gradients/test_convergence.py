@@ -1,0 +1,43 @@
+"""Disc-Opt's gradient tends to the continuous one, at the rate of its scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from pynode.checks.taylor import fitted_slope
+from pynode.fields import FIELDS
+from pynode.fields.base import Field
+from pynode.gradients.base import GradientMethod
+from pynode.gradients.disc_opt import DiscOpt
+from pynode.gradients.opt_disc import OptDisc
+from pynode.schemes import SCHEMES
+
+FieldOf = Callable[[str], Field]
+StateOf = Callable[[str], Tensor]
+
+
+def gradient(method: GradientMethod, field: Field, y0: Tensor) -> Tensor:
+    """By parameters and y0, in one vector."""
+    y0, ts = y0.clone().requires_grad_(), torch.tensor([0.0, 0.3, 0.8], dtype=torch.float64)
+    found = torch.autograd.grad((method.solve(field, y0, ts).ys - 0.3).square().sum(), [*field.parameters(), y0])
+    return torch.cat([g.reshape(-1) for g in found])
+
+
+@pytest.mark.parametrize("name", FIELDS.names())
+def test_the_discrete_gradient_tends_to_the_continuous_one(
+    name: str, small_field: FieldOf, small_state: StateOf
+) -> None:
+    """The continuous gradient comes from another method altogether: the adjoint ODE at tight tolerances."""
+    field, y0 = small_field(name), small_state(name)
+    reference = gradient(OptDisc(solver="dopri8", rtol=1e-12, atol=1e-13), field, y0)
+    for scheme in SCHEMES.load_all().values():
+        # high orders take few steps, so that their error stays above that of the reference
+        counts = [4, 6, 8, 12] if scheme.order > 2 else [16, 32, 64]
+        errors = [float((gradient(DiscOpt(scheme, n), field, y0) - reference).norm()) for n in counts]
+        # at so few steps the next term of the error still shows in the slope of high orders
+        allowed = 0.3 if scheme.order > 2 else 0.15
+        assert fitted_slope([1 / n for n in counts], errors) == pytest.approx(scheme.order, abs=allowed), scheme.name
