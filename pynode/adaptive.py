@@ -15,10 +15,23 @@ from torch import Tensor
 from pynode.errors import SolveError
 from pynode.evaluation import CountedField
 from pynode.solution import Cost, SolveStats, Status
-from pynode.types import State
+from pynode.types import State, Times
 
 ADAPTIVE_SOLVERS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 """torchdiffeq's adaptive Runge-Kutta solvers by its own names."""
+
+
+def landing_on(times: Times) -> dict[str, Tensor]:
+    """Options that make the solver step onto `times` (after the first) instead of past them.
+
+    torchdiffeq interpolates what it stepped past by a polynomial of degree 4, whose error no tolerance controls.
+    """
+    return {"step_t": times[1:].detach().double()}
+
+
+def forward_options(solver: str, ts: Times) -> dict[str, Tensor]:
+    """Options of a forward solve: dopri8 is so much better than the interpolation that it must land on the outputs."""
+    return landing_on(ts) if solver == "dopri8" else {}
 
 
 class AdaptiveWatch:

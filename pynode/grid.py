@@ -41,7 +41,7 @@ def check_times(ts: Times) -> tuple[float, ...]:
 
 def checked_steps(steps: int | Sequence[int]) -> int | tuple[int, ...]:
     """`steps`, a sequence as a tuple; raises `InvalidArgument` unless it holds positive integers only."""
-    each = [steps] if isinstance(steps, int) else list(steps)
+    each = list(steps) if isinstance(steps, Sequence) else [steps]
     if not each or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in each):
         raise InvalidArgument("steps", steps, "not a positive integer", "use 1 or more steps per output interval")
     return steps if isinstance(steps, int) else tuple(each)

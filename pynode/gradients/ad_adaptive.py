@@ -8,7 +8,7 @@ from typing import ClassVar
 import torchdiffeq
 from torch import Tensor
 
-from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch
+from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch, forward_options
 from pynode.evaluation import CountedField
 from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
 from pynode.solution import Cost, SolveStats
@@ -49,7 +49,8 @@ class AdaptiveAD(GradientMethod):
         stats: SolveStats,
     ) -> States:
         watch = AdaptiveWatch(_CountingProducts(f, stats.backward), stats, self.max_steps)
-        return torchdiffeq.odeint(watch, y0, ts, method=self.solver, rtol=self.rtol, atol=self.atol)
+        options = forward_options(self.solver, ts)
+        return torchdiffeq.odeint(watch, y0, ts, method=self.solver, rtol=self.rtol, atol=self.atol, options=options)
 
 
 class _CountingProducts(CountedField):

@@ -11,7 +11,7 @@ import torchdiffeq
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch
+from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch, forward_options, landing_on
 from pynode.adjoint import norm_of_parts, time_gradient
 from pynode.evaluation import CountedField, check_closure
 from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
@@ -70,7 +70,15 @@ class _ContinuousAdjoint(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, watch: AdaptiveWatch, method: OptDisc, ts: Times, y0: State, *params: Tensor) -> States:
-        ys = torchdiffeq.odeint(watch, y0, ts, method=method.solver, rtol=method.rtol, atol=method.atol)
+        ys = torchdiffeq.odeint(
+            watch,
+            y0,
+            ts,
+            method=method.solver,
+            rtol=method.rtol,
+            atol=method.atol,
+            options=forward_options(method.solver, ts),
+        )
         watch.turn_backward()
         ctx.watch, ctx.method = watch, method
         ctx.save_for_backward(ts, ys, *params)
@@ -88,14 +96,15 @@ class _ContinuousAdjoint(torch.autograd.Function):
         gradients = ys.new_zeros(sum(sizes[2:]))
         adjoint = cotangents[-1].reshape(-1)
         for k in range(len(ts) - 1, 0, -1):
+            interval = torch.stack((ts[k], ts[k - 1]))
             end = torchdiffeq.odeint(
                 augmented,
                 torch.cat((ys[k].reshape(-1), adjoint, gradients)),
-                torch.stack((ts[k], ts[k - 1])),
+                interval,
                 method=method.solver,
                 rtol=method.rtol if method.adjoint_rtol is None else method.adjoint_rtol,
                 atol=method.atol if method.adjoint_atol is None else method.adjoint_atol,
-                options={**options, **augmented.first_step()},
+                options={**options, **landing_on(interval), **augmented.first_step()},
             )[-1]
             adjoint = end[dim : 2 * dim] + cotangents[k - 1].reshape(-1)
             gradients = end[2 * dim :]
