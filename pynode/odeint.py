@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch
 from pynode.errors import InvalidArgument, RunFailure, UnknownName
-from pynode.evaluation import CountedField
+from pynode.evaluation import CountedField, check_derivative
 from pynode.gradients.base import GradientMethod
 from pynode.grid import TimeGrid, check_times
 from pynode.schemes.base import Scheme
@@ -33,6 +33,9 @@ Y: TypeAlias = "Tensor | tuple[Tensor, ...]"
 FIXED: dict[str, Scheme] = {"euler": EULER, "midpoint": MIDPOINT, "heun2": HEUN, "rk4": RK38}
 OTHER_METHODS = ("heun3", "explicit_adams", "implicit_adams", "fixed_adams", "scipy_solver")
 KNOWN_METHODS = (*ADAPTIVE_SOLVERS, *FIXED, *OTHER_METHODS)
+CALLBACKS = tuple(
+    f"callback_{event}{phase}" for event in ("step", "accept_step", "reject_step") for phase in ("", "_adjoint")
+)
 
 
 def odeint(
@@ -54,7 +57,7 @@ def odeint(
 
     Raises `InvalidArgument`, `UnknownName` and `StateMismatch` before work starts, `SolveError` for a failed solve.
     """
-    _check(y0, t, rtol, atol, method)
+    _check(y0, t, rtol, atol, method, options)
     if isinstance(method, GradientMethod):
         _refuse(method, options=options, event_fn=event_fn)
         return _solve_by(method, func, y0, t, None)
@@ -85,7 +88,8 @@ def odeint_adjoint(
     `func` must be a module, or `adjoint_params` must name the tensors that want a gradient; the `adjoint_*` arguments
     default to those of the forward solve.  See torchdiffeq's documentation for `adjoint_options`.
     """
-    _check(y0, t, rtol, atol, method)
+    _check(y0, t, rtol, atol, method, options)
+    _check_step_size("adjoint_options", adjoint_options)
     if adjoint_params is None and not isinstance(func, nn.Module):
         raise InvalidArgument(
             "func", type(func).__name__, "not an nn.Module", "make it one, or pass adjoint_params (may be empty: ())"
@@ -152,8 +156,6 @@ def _solve_fixed(scheme: Scheme, func: Func, y0: Y, t: Tensor, step_size: float 
 
 
 def _stepped(t: Tensor, step_size: float) -> Tensor:
-    if not step_size > 0:
-        raise InvalidArgument("options['step_size']", step_size, "not positive", "give the size, also for reversed t")
     length = float((t[-1] - t[0]).detach())
     ratio = abs(length) / step_size
     # an integer count decided with slack: 1.0 / 0.1 must not become eleven steps by rounding
@@ -172,7 +174,9 @@ def _interpolate(grid: Tensor, states: Tensor, t: Tensor) -> Tensor:
 
 
 def _delegate(solver: Any, func: Func, y0: Y, t: Tensor, method: str | None, call: dict[str, Any]) -> Any:
-    watched = _Watch(func, y0) if method in (None, *ADAPTIVE_SOLVERS) else None
+    adaptive = (None, *ADAPTIVE_SOLVERS)
+    watch_adjoint = (call.get("adjoint_method") or method) in adaptive
+    watched = _Watch(func, y0, watch_adjoint=watch_adjoint) if method in adaptive else None
     try:
         result = solver(watched or func, y0, t, **call)
     except AssertionError as error:  # what torchdiffeq says of max_num_steps, event handling, its own options
@@ -185,32 +189,32 @@ def _delegate(solver: Any, func: Func, y0: Y, t: Tensor, method: str | None, cal
 class _Watch(AdaptiveWatch):
     """Typed failures for a user's func, whose own callbacks still run and whose state may be a tuple."""
 
-    def __init__(self, func: Func, y0: Y) -> None:
+    def __init__(self, func: Func, y0: Y, *, watch_adjoint: bool) -> None:
         stats = SolveStats()
+        self._checked = False
         self.func, self.shapes = func, None if isinstance(y0, Tensor) else [part.shape for part in y0]
         super().__init__(CountedField(self._flat_func, stats.forward), stats)
-        for name in ("callback_step", "callback_accept_step", "callback_reject_step"):
+        if watch_adjoint:  # a solver without callbacks would warn of them
+            self.callback_step_adjoint = self._check_adjoint_step
+        for name in CALLBACKS:
             if hasattr(func, name):
-                setattr(self, name, _both(getattr(self, name), getattr(func, name)))
-            if hasattr(func, f"{name}_adjoint"):
-                setattr(
-                    self, f"{name}_adjoint", _both(getattr(self, f"{name}_adjoint"), getattr(func, f"{name}_adjoint"))
-                )
+                mine, theirs = getattr(self, name, None), getattr(func, name)
+                setattr(self, name, _both(mine, theirs) if mine else theirs)
 
     def __call__(self, t: Tensor, y: Any) -> Any:
-        return self.func(t, y)
+        slope = self.func(t, y)
+        if not self._checked:
+            for part, of in zip(_parts(slope), _parts(y), strict=False):
+                check_derivative(part, of)
+            self._checked = True
+        return slope
 
     def callback_step(self, t0: Tensor, y0: Any, dt: Tensor) -> None:
         flat = y0 if isinstance(y0, Tensor) else _flatten(y0)
         self.check_step(t0, dt, flat, flat)
 
-    def callback_step_adjoint(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
+    def _check_adjoint_step(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
         self.check_step(t0, dt, y0[1], _flatten(y0))  # y0 is (dL/dt, y, dL/dy, dL/dparams...)
-
-    def callback_accept_step_adjoint(self, *step: Any) -> None:
-        """Nothing to add: only a user's own callback has something to do."""
-
-    callback_reject_step_adjoint = callback_accept_step_adjoint
 
     def _flat_func(self, t: Tensor, y: Tensor) -> Tensor:
         if self.shapes is None:
@@ -227,6 +231,10 @@ class _Flat(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         return _flatten(self.func(t, _unflatten(y, self.shapes, ())))
+
+
+def _parts(state: Any) -> Sequence[Any]:
+    return state if isinstance(state, tuple) else (state,)
 
 
 def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
@@ -249,7 +257,7 @@ def _unflatten(flat: Tensor, shapes: list[torch.Size], leading: tuple[int, ...])
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _check(y0: Any, t: Tensor, rtol: Any, atol: Any, method: Any) -> None:
+def _check(y0: Any, t: Tensor, rtol: Any, atol: Any, method: Any, options: Mapping[str, Any] | None) -> None:
     if not isinstance(y0, Tensor) and not (isinstance(y0, tuple) and all(isinstance(p, Tensor) for p in y0)):
         raise InvalidArgument("y0", type(y0).__name__, "neither a tensor nor a tuple of tensors", "convert it")
     check_times(t)
@@ -258,6 +266,15 @@ def _check(y0: Any, t: Tensor, rtol: Any, atol: Any, method: Any) -> None:
     for name, value in (("rtol", rtol), ("atol", atol)):
         if isinstance(value, (int, float)) and not value >= 0:
             raise InvalidArgument(name, value, "negative or NaN", "use e.g. 1e-6")
+    _check_step_size("options", options)
+
+
+def _check_step_size(argument: str, options: Mapping[str, Any] | None) -> None:
+    step_size = (options or {}).get("step_size")
+    if step_size is not None and not step_size > 0:
+        raise InvalidArgument(
+            f"{argument}['step_size']", step_size, "not positive", "give the size, also for reversed t"
+        )
 
 
 def _refuse(method: GradientMethod, **given: Any) -> None:
@@ -268,7 +285,7 @@ def _refuse(method: GradientMethod, **given: Any) -> None:
 
 def _plain(func: Func, options: Mapping[str, Any] | None) -> bool:
     """Whether the solve needs nothing of torchdiffeq that pynode's stepper has not."""
-    callbacks = any(hasattr(func, name) for name in ("callback_step", "callback_accept_step", "callback_reject_step"))
+    callbacks = any(hasattr(func, name) for name in CALLBACKS)
     simple = {"step_size"} | ({"interp"} if (options or {}).get("interp") == "linear" else set())
     return not callbacks and set(options or ()) <= simple
 

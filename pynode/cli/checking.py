@@ -40,7 +40,8 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: Console) ->
                     slope_e0=finite(result.slope_e0),
                     slope_e1=finite(result.slope_e1),
                     fitted=list(result.fitted),
-                    exact=result.exact,
+                    passes=result.passes,
+                    bound=result.bound,
                     verdict=result.verdict,
                 )
             )

@@ -84,7 +84,7 @@ def gradients(
     failures: list[str] = []
     if train:
         failures = train_all(_training_grid(first, chosen), directory, resume=resume, console=console)
-    report(directory, console, failures=failures)
+    report(directory, console, failures=failures, whole=True)
     if failures:
         raise RunFailure(f"{len(failures)} runs failed: {'; '.join(failures)}")
 

@@ -13,18 +13,20 @@ from pynode.render import render_all
 from pynode.studies.reduction import reductions
 
 
-def report(directory: Path, console: Console, *, failures: list[str] | None = None) -> None:
-    """Renders tables and figures of `directory`, writes its summary.json, prints what was found."""
+def report(directory: Path, console: Console, *, failures: list[str] | None = None, whole: bool = False) -> None:
+    """Renders tables and figures of `directory`, writes summary.json, prints what was found (all if `whole`)."""
     results = load_results(directory)
     if results.runs:
         write_json(directory / "summary.json", summary(results, failures or []))
     rendered = render_all(results, directory)
     for table in rendered.tables:
-        console.print(table.rich())
-    for path in rendered.paths:
-        if path.suffix == ".png":
-            console.print(f"figure {path}", highlight=False, soft_wrap=True)
-    console.print(f"records and tables in {directory}", highlight=False, soft_wrap=True)
+        if whole or not table.long:
+            console.print(table.rich())
+            console.print()
+    drawn = ", ".join(path.stem for path in rendered.paths if path.suffix == ".png")
+    console.print(f"figures in {directory / 'figures'}: {drawn}", highlight=False, soft_wrap=True)
+    console.print(f"all tables in {directory / 'tables.md'}, records beside it", highlight=False, soft_wrap=True)
+    console.print()
     for finding in rendered.findings:
         console.print(finding, style="bold", highlight=False)
 

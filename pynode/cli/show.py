@@ -28,4 +28,4 @@ def show(
 
     from pynode.cli.report import report
 
-    report(directory, Console())
+    report(directory, Console(), whole=True)

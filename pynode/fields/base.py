@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -117,6 +117,9 @@ def field_from_json(data: Mapping[str, Any]) -> FieldSpec:
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "architecture"}
     if unknown := sorted(set(values) - known):
         raise InvalidArgument("field", unknown, f"no option of {spec.architecture}", f"use {sorted(known)}")
+    required = {f.name for f in fields(spec) if f.default is MISSING}
+    if missing := sorted(required - set(values)):
+        raise InvalidArgument("field", sorted(values), f"{spec.architecture} also needs {missing}", "add them")
     return spec(**values)
 
 
@@ -158,7 +161,7 @@ def dense(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
 
 def check_widths(widths: tuple[int, ...]) -> None:
     """Raises `InvalidArgument` unless `widths` describes a net from dim back to dim."""
-    if len(widths) < 2 or any(not isinstance(w, int) or w < 1 for w in widths):
+    if len(widths) < 2 or any(type(w) is not int or w < 1 for w in widths):
         raise InvalidArgument("widths", widths, "not two or more positive integers", "write (dim, hidden, ..., dim)")
     if widths[0] != widths[-1]:
         raise InvalidArgument("widths", widths, "first and last differ", "a vector field maps dim to the same dim")

@@ -18,7 +18,8 @@ class TaylorRecord:
     slope_e0: float | None
     slope_e1: float | None
     fitted: list[int]
-    exact: bool
+    passes: bool
+    bound: float
     verdict: str
 
 

@@ -152,7 +152,7 @@ def test_list_names_everything_without_torch() -> None:
 def test_taylor_and_gradients_commands(tmp_path: Path) -> None:
     assert main(["taylor", "spiral", "--methods", "disc-opt", "--scheme", "euler", "--out", str(tmp_path / "t")]) == 0
     line = json.loads((tmp_path / "t" / "taylor.jsonl").read_text().splitlines()[0])
-    assert line["exact"]
+    assert line["passes"]
     assert line["label"] == "disc-opt-euler-x1"
     options = ["--methods", "disc-opt,opt-disc", "--tolerances", "1e-2,1e-5", "--steps", "1", "--schemes", "rk4"]
     assert main(["gradients", "spiral", *options, "--out", str(tmp_path / "g")]) == 0

@@ -310,7 +310,7 @@ def test_the_spiral_field_can_hold_the_true_dynamics() -> None:
 def jacobian(field: Field, y: Tensor) -> Tensor:
     """df/dy at one state."""
     t = torch.tensor(0.0, dtype=torch.float64)
-    return torch.autograd.functional.jacobian(lambda x: field(t, x), y)  # type: ignore[no-any-return]
+    return torch.autograd.functional.jacobian(lambda x: field(t, x), y)
 
 
 def test_hamiltonian_has_no_divergence_and_keeps_its_energy(small_field: FieldOf, small_state: StateOf) -> None:

@@ -1,4 +1,4 @@
-"""Opt-Disc: its gradient is as good as its tolerances, its work is counted, and its failures say where they happened."""
+"""Opt-Disc: its gradient is as good as its tolerances, its work is counted, its failures say where they happened."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pynode.checks.taylor import fitted_slope
 from pynode.errors import InvalidArgument, MissingParameters, SolveError
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
@@ -46,13 +47,15 @@ def relative(a: Tensor, b: Tensor) -> float:
 def test_the_gradient_error_falls_with_the_tolerance(
     name: str, times: Tensor, small_field: FieldOf, small_state: StateOf
 ) -> None:
-    """From 1e-4 to 1e-10, in either time direction: over many decades, and never much worse for a tighter one."""
+    """From 1e-3 to 1e-10, in either time direction: about in proportion, over many decades."""
     field, y0 = small_field(name), small_state(name)
     reference = gradient(FINE, field, y0, times)
-    tolerances = [1e-4, 1e-6, 1e-8, 1e-10]
+    tolerances = [10.0**-k for k in range(3, 11)]
     errors = [relative(gradient(OptDisc(rtol=tol, atol=tol), field, y0, times), reference) for tol in tolerances]
-    assert all(tight < loose for loose, tight in zip(errors, errors[1:], strict=False))
+    # a loose solve may be right by luck, so only a tolerance a thousand times tighter must be better for sure
+    assert all(tight < loose for loose, tight in zip(errors, errors[3:], strict=False))
     assert errors[0] / errors[-1] > 1e4
+    assert fitted_slope(tolerances, errors) == pytest.approx(1.0, abs=0.3)
     # per-step tolerances: the error of a whole solve is larger by the number of steps and the field's growth
     assert all(error < 50 * tol for error, tol in zip(errors, tolerances, strict=True))
 
@@ -103,7 +106,7 @@ def test_the_seminorm_saves_work_and_keeps_the_gradient(small_field: FieldOf, sm
     field, y0 = small_field("concatsquash"), small_state("concatsquash")
     reference, work = gradient(FINE, field, y0, TS), []
     for norm in ("mixed", "seminorm"):
-        method = OptDisc(rtol=1e-7, atol=1e-9, adjoint_norm=norm)  # type: ignore[arg-type]
+        method = OptDisc(rtol=1e-7, atol=1e-9, adjoint_norm=norm)
         assert relative(gradient(method, field, y0, TS), reference) < 1e-5
         solution = method.solve(field, y0, TS)
         solution.ys.square().sum().backward()

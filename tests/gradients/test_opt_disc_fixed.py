@@ -1,4 +1,4 @@
-"""Opt-Disc on a fixed grid: the inconsistent gradient, off by O(h), and the stiff field that tells its adjoints apart."""
+"""Opt-Disc on a fixed grid: a gradient off by O(h), and the stiff field that tells its two adjoints apart."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_it_is_not_the_gradient_of_the_discrete_loss(
     method = OptDiscFixed(EULER, 4, adjoint)
     assert torch.equal(method.solve(field, y0, TS).ys, DiscOpt(EULER, 4).solve(field, y0, TS).ys)
     result = taylor_test(lambda: method.solve(field, y0, TS).ys.square().sum(), list(field.parameters()))
-    assert not result.exact
+    assert not result.passes
     assert result.slope_e1 == pytest.approx(1.0, abs=0.1)
 
 
@@ -163,7 +163,7 @@ def test_the_explicit_adjoint_blows_up_where_backward_euler_does_not() -> None:
         by_p, by_y0 = torch.autograd.grad(ys[-1].sum(), [field.p, y0])
         return float(ys[-1].detach()), float(by_p), float(by_y0)
 
-    state, by_p, by_y0 = by_all(DiscOpt(RK4, 100 * steps))
+    state, by_p, by_y0 = by_all(DiscOpt(RK4, 20 * steps))
     coarse_state, exact_p, _ = by_all(DiscOpt(RK4, steps))
     assert coarse_state == pytest.approx(state, abs=0.05)  # the forward solve is fine
     assert exact_p == pytest.approx(by_p, rel=0.05)  # and so is Disc-Opt's gradient of it
@@ -173,8 +173,10 @@ def test_the_explicit_adjoint_blows_up_where_backward_euler_does_not() -> None:
     assert abs(explicit_p) > 1e3 * abs(by_p)
     assert abs(explicit_y0) > 1e6
     _, implicit_p, implicit_y0 = by_all(OptDiscFixed(RK4, steps, "backward-euler"))
-    # first order, h = 0.05, for a gradient that follows a curve on the time scale of one
-    assert implicit_p == pytest.approx(by_p, rel=0.1)
+    # first order: h = 0.05, and a factor of some 2.5 from the curve that the gradient follows
+    assert implicit_p == pytest.approx(by_p, rel=0.15)
+    _, finer_p, _ = by_all(OptDiscFixed(RK4, 4 * steps, "backward-euler"))
+    assert abs(finer_p - by_p) < abs(implicit_p - by_p) / 3
     assert abs(implicit_y0) < 1e-20
 
 

@@ -30,7 +30,7 @@ DIRECTIONS = pytest.mark.parametrize("times", [TS, TS.flip(0)], ids=["forwards",
 def accurate(name: str) -> tuple[GradientMethod, float]:
     """The method called `name`, accurate, and the relative error that its states and gradients may have.
 
-    Tolerances hold per step, and a field may double errors; fixed steps are 1 / 100 here, for a first-order adjoint too.
+    Tolerances hold per step, and a field may double errors; fixed steps are 1 / 100 or so, for first-order adjoints.
     """
     method = METHODS.load(name)
     if method.adaptive:

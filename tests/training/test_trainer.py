@@ -195,6 +195,6 @@ def test_the_studys_settings_fit_every_method() -> None:
         ("validate_every", 0),
     ],
 )
-def test_bad_settings_are_named(field: str, value: object) -> None:
+def test_bad_settings_are_named(field: str, value: Any) -> None:
     with pytest.raises(InvalidArgument, match=field):
         replace(CONFIG, **{field: value})

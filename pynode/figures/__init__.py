@@ -1,0 +1,1 @@
+"""Figures: matplotlib only, records only; one file a figure."""

@@ -1,0 +1,82 @@
+"""What every study gives: a table, figures, and its finding in one sentence."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.table import Table as RichTable
+
+from pynode.records.results import Results, Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of strings with notes below it; a `long` one is for a file or for who asked for it."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+    long: bool = False
+
+    def markdown(self) -> str:
+        """The table in Markdown: first column left, the others right."""
+        head = ["| " + " | ".join(self.columns) + " |", "|---" + "|--:" * (len(self.columns) - 1) + "|"]
+        body = ["| " + " | ".join(row) + " |" for row in self.rows]
+        return "\n".join([f"**{self.title}**", "", *head, *body, *(f"\n{note}" for note in self.notes)]) + "\n"
+
+    def rich(self) -> RichTable:
+        """The table for a terminal."""
+        table = RichTable(title=self.title, title_justify="left", caption="\n".join(self.notes), caption_justify="left")
+        for k, name in enumerate(self.columns):
+            table.add_column(name, justify="right" if k else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+
+class Study(ABC):
+    """One research question, answered from records alone; whatever lacks records is None or empty."""
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+
+    @abstractmethod
+    def tables(self, results: Results) -> list[Table]:
+        """The study's tables."""
+
+    @abstractmethod
+    def figures(self, results: Results) -> dict[str, Figure | None]:
+        """The study's figures by file name."""
+
+    @abstractmethod
+    def finding(self, results: Results) -> str | None:
+        """What was found, in one sentence with its numbers."""
+
+
+def over_seeds(runs: list[Run], value: Callable[[Run], float | None]) -> float | None:
+    """Median over runs of a value that some may lack."""
+    found = [v for v in map(value, runs) if v is not None]
+    return median(found) if found else None
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for a table: `digits` significant ones at least, a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+    return f"{value:.{digits - 1}e}"
+
+
+def percent(value: float | None) -> str:
+    """A reduction for a table."""
+    return "–" if value is None else f"{100 * value:.1f} %"

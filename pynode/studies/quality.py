@@ -1,0 +1,77 @@
+"""RQ1: does Disc-Opt reach Opt-Disc's quality at lower training cost?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from pynode.figures import cost, extrapolation, loss
+from pynode.records.results import Results, Run
+from pynode.studies.base import Study, Table, number, over_seeds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+QUANTITIES = (
+    ("best training loss", "best_loss", 1),
+    ("best validation loss", "best_validation_loss", 1),
+    ("extrapolation MSE", "extrapolation_mse", 1),
+    ("ms per iteration", "seconds_per_iteration", 1e3),
+    ("  forward solve and loss", "seconds_forward", 1e3),
+    ("  backward", "seconds_backward", 1e3),
+    ("  optimiser", "seconds_optimiser", 1e3),
+    ("NFE-F per iteration", "nfe_forward", 1),
+    ("NFE-B per iteration", "nfe_backward", 1),
+    ("evaluations per iteration", "evaluations", 1),
+    ("peak memory (KiB)", "peak_memory_bytes", 1 / 1024),
+    ("whole training (s)", "training_seconds", 1),
+)
+
+
+class Quality(Study):
+    """Quality of the trained fields beside what an iteration costs."""
+
+    name: ClassVar[str] = "quality"
+    question: ClassVar[str] = "Does Disc-Opt reach Opt-Disc's inference quality at lower training cost?"
+
+    SOURCES: ClassVar[str] = (
+        "validation solves the continuous problem accurately, alike for all; times are medians over iterations, "
+        "NFE and evaluations (NFE + vector-Jacobian products) are means"
+    )
+
+    def tables(self, results: Results) -> list[Table]:
+        found = {name: runs for name, runs in results.by_method() if runs}
+        if not found:
+            return []
+        rows = [
+            [title, *(number(over_seeds(runs, partial(_value, key=key, scale=scale))) for runs in found.values())]
+            for title, key, scale in QUANTITIES
+        ]
+        seeds = len({run.seed for runs in found.values() for run in runs})
+        lengths = {run.config["iterations"] for runs in found.values() for run in runs}
+        length = f"{lengths.pop()} iterations" if len(lengths) == 1 else "runs of different length"
+        notes = [f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {self.SOURCES}"]
+        return [Table(f"RQ1 Quality and cost: {results.problem}", ["", *found], rows, notes)]
+
+    def figures(self, results: Results) -> dict[str, Figure | None]:
+        return {"loss": loss.draw(results), "cost": cost.draw(results), "extrapolation": extrapolation.draw(results)}
+
+    def finding(self, results: Results) -> str | None:
+        found = {name: runs for name, runs in results.by_method() if runs}
+        if not {"disc-opt", "opt-disc"} <= set(found):
+            return None
+        best = {n: over_seeds(r, lambda run: (run.summary or {}).get("best_validation_loss")) for n, r in found.items()}
+        seconds = {n: over_seeds(r, lambda run: (run.summary or {}).get("training_seconds")) for n, r in found.items()}
+        disc, opt = best["disc-opt"], best["opt-disc"]
+        if disc is None or opt is None:
+            return "At least one method never reached a finite validation loss."
+        iterations = results.runs[0].config["iterations"]
+        return (
+            f"After {iterations} iterations Disc-Opt stands at a validation loss of {number(disc)} and Opt-Disc at "
+            f"{number(opt)}; the training took {number(seconds['disc-opt'])} s and {number(seconds['opt-disc'])} s."
+        )
+
+
+def _value(run: Run, key: str, scale: float) -> float | None:
+    value = (run.summary or {}).get(key)
+    return None if value is None else scale * value

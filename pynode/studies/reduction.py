@@ -1,0 +1,160 @@
+"""RQ3: how much time and how many evaluations does Disc-Opt save at equal loss?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pynode.figures import reduction as figure
+from pynode.records.cost import Spent, best_quality, spent_until
+from pynode.records.results import Results, Run
+from pynode.studies.base import Study, Table, number, over_seeds, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COSTS = ("seconds", "nfe", "evaluations")
+N_TARGETS = 6
+
+
+class Reduction(Study):
+    """What each method spends until it first reaches a given loss."""
+
+    name: ClassVar[str] = "reduction"
+    question: ClassVar[str] = "How large is the reduction of training time and of evaluations at matched loss?"
+
+    def tables(self, results: Results) -> list[Table]:
+        found = reductions(results)
+        if not found:
+            return []
+        base, method = found["baseline"], found["method"]
+        rows = [
+            [
+                number(entry["loss"]),
+                number(entry["seconds"][base]),
+                number(entry["seconds"][method]),
+                percent(entry["time_reduction"]),
+                number(entry["nfe"][base]),
+                number(entry["nfe"][method]),
+                percent(entry["nfe_reduction"]),
+            ]
+            for entry in found["targets"]
+        ]
+        columns = ["loss", f"{base} s", f"{method} s", "less time", f"{base} NFE", f"{method} NFE", "less NFE"]
+        notes = [
+            "cost until a loss is first reached; the last row is the matched loss, the worse of the two best ones. "
+            "NFE is NFE-F + NFE-B; with vector-Jacobian products the last reduction is "
+            f"{percent(found['evaluation_reduction'])}. Per iteration {method} is "
+            f"{number(found['per_iteration_time_ratio'])} times faster (forward solve and loss alone: "
+            f"{number(found['forward_only_ratio'])} times)."
+        ]
+        return [Table(f"RQ3 {method} against {base} at equal loss: {results.problem}", columns, rows, notes)]
+
+    def figures(self, results: Results) -> dict[str, Figure | None]:
+        found = reductions(results)
+        return {"reduction": figure.draw(results, found["matched_loss"] if found else None)}
+
+    def finding(self, results: Results) -> str | None:
+        found = reductions(results)
+        if not found or found["time_reduction"] is None:
+            return None
+        return (
+            f"To reach a loss of {number(found['matched_loss'])}, {found['method']} needs "
+            f"{_change(found['time_reduction'])} time and {_change(found['nfe_reduction'])} field evaluations (NFE) "
+            f"than {found['baseline']}."
+        )
+
+
+def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc-opt") -> dict[str, Any]:
+    """What `method` saves against `baseline` at matched loss, for `summary.json`; empty where either has no run.
+
+    Runs are paired by seed; figures at the top are medians over the pairs.  A reduction is 1 - cost / cost of the
+    baseline, negative where `method` spends more, None where a loss was not reached or cost the baseline nothing.
+    """
+    pairs = [
+        (a, b)
+        for a in results.runs
+        for b in results.runs
+        if (a.method, b.method) == (baseline, method) and a.seed == b.seed and _comparable(a) and _comparable(b)
+    ]
+    if not pairs:
+        return {}
+    per_seed = []
+    for a, b in pairs:
+        target = max(_best(a), _best(b))
+        per_seed.append({"seed": a.seed, "matched_loss": target, **_compare(a, b, target, baseline, method)})
+    matched = median(entry["matched_loss"] for entry in per_seed)
+    return {
+        "baseline": baseline,
+        "method": method,
+        "matched_loss": matched,
+        **_median_of(per_seed, baseline, method),
+        "per_iteration_time_ratio": _ratio(pairs, "seconds_per_iteration"),
+        "forward_only_ratio": _ratio(pairs, "seconds_forward"),
+        "seeds": per_seed,
+        "targets": [
+            {"loss": t, **_median_of([_compare(a, b, t, baseline, method) for a, b in pairs], baseline, method)}
+            for t in _targets(pairs, matched)
+        ],
+    }
+
+
+def _compare(a: Run, b: Run, target: float, baseline: str, method: str) -> dict[str, Any]:
+    spent = {baseline: spent_until(a, target), method: spent_until(b, target)}
+    found: dict[str, Any] = {c: {n: None if s is None else getattr(s, c) for n, s in spent.items()} for c in COSTS}
+    return found | _reductions_of(spent[baseline], spent[method])
+
+
+def _reductions_of(base: Spent | None, other: Spent | None) -> dict[str, float | None]:
+    def less(pick: Callable[[Spent], float]) -> float | None:
+        if base is None or other is None or pick(base) == 0:
+            return None
+        return 1 - pick(other) / pick(base)
+
+    return {
+        "time_reduction": less(lambda s: s.seconds),
+        "nfe_reduction": less(lambda s: s.nfe),
+        "evaluation_reduction": less(lambda s: s.evaluations),
+    }
+
+
+def _median_of(entries: list[dict[str, Any]], baseline: str, method: str) -> dict[str, Any]:
+    def middle(values: list[float | None]) -> float | None:
+        found = [v for v in values if v is not None]
+        return median(found) if len(found) == len(values) else None
+
+    costs = {c: {n: middle([e[c][n] for e in entries]) for n in (baseline, method)} for c in COSTS}
+    kinds = ("time_reduction", "nfe_reduction", "evaluation_reduction")
+    return {**costs, **{k: middle([e[k] for e in entries]) for k in kinds}}
+
+
+def _targets(pairs: list[tuple[Run, Run]], matched: float) -> list[float]:
+    """Losses from where the runs began down to the matched one, evenly spaced in their logarithm."""
+    starts = [next(q for q in run.quality() if q is not None) for pair in pairs for run in pair]
+    start = min(starts)
+    if not 0 < matched < start:
+        return [matched]
+    step = (matched / start) ** (1 / N_TARGETS)
+    return [start * step**k for k in range(1, N_TARGETS)] + [matched]
+
+
+def _ratio(pairs: list[tuple[Run, Run]], key: str) -> float | None:
+    base = over_seeds([a for a, _ in pairs], lambda run: (run.summary or {}).get(key))
+    other = over_seeds([b for _, b in pairs], lambda run: (run.summary or {}).get(key))
+    return base / other if base and other else None
+
+
+def _comparable(run: Run) -> bool:
+    return run.finished and math.isfinite(_best(run))
+
+
+def _best(run: Run) -> float:
+    return best_quality(run)
+
+
+def _change(reduction: float | None) -> str:
+    if reduction is None:
+        return "an unknown amount of"
+    return f"{100 * abs(reduction):.1f} % {'less' if reduction >= 0 else 'more'}"

@@ -1,0 +1,206 @@
+"""Imports go one way, and the command line starts without torch or Julia."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "pynode"
+
+LEAVES = ("errors", "types", "registry")
+CORE = (*LEAVES, "activations", "grid", "solution", "evaluation")
+EVERYTHING = ("",)
+
+ALLOWED: dict[str, tuple[str, ...]] = {
+    # part of pynode: the parts, or single modules of them, that it may import beside itself
+    "errors": (),
+    "types": (),
+    "registry": ("errors",),
+    "activations": ("errors",),
+    "grid": ("errors", "types"),
+    "solution": ("types",),
+    "evaluation": ("errors", "solution", "types"),
+    "adaptive": ("errors", "types", "solution", "evaluation"),
+    "adjoint": ("types",),
+    "clock": (),
+    "records": ("errors",),
+    "fields": (*LEAVES, "activations"),
+    "schemes": (*LEAVES, "grid"),
+    "gradients": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "adjoint", "schemes"),
+    "odeint": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
+    # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
+    "problems": (*LEAVES, "grid", "solution", "fields", "schemes", "gradients.base"),
+    "checks": (*CORE, "clock", "records", "fields", "schemes", "gradients", "problems"),
+    "training": (*CORE, "clock", "records", "fields", "gradients", "problems"),
+    # figures read records alone, and a study draws by them; nothing here could solve or train
+    "figures": ("errors", "records"),
+    "studies": ("errors", "registry", "records", "figures"),
+    "render": ("errors", "records", "studies", "figures"),
+    "cli": EVERYTHING,
+    "__init__": EVERYTHING,
+}
+
+THIRD_PARTY: dict[str, tuple[str, ...]] = {
+    # package: who may import it; any other user is an edge that somebody has to want
+    "juliacall": ("julia",),
+    "numba": ("engines",),
+    "triton": ("engines",),
+    "typer": ("cli",),
+    "click": ("cli",),
+    "matplotlib": ("figures",),
+    "torchdiffeq": ("gradients.opt_disc", "gradients.ad_adaptive", "odeint"),
+}
+
+Import = tuple[str, str]
+"""Importing module (from `pynode.` on), imported module (full name)."""
+
+
+def part_of(path: Path) -> str:
+    """`gradients.disc_opt` for `pynode/gradients/disc_opt.py`, `gradients` for its `__init__`."""
+    names = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 1 else names)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Full names of all that a file imports, inside functions too; not what only the type checker sees."""
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            skipped.update(n for child in node.body for n in ast.walk(child))
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write it in full"
+            # `from pynode import odeint` and `from pynode.schemes import base` import modules as well
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                is_module = (ROOT / Path(*module.split("."))).with_suffix(".py").exists() or (
+                    ROOT / Path(*module.split("."))
+                ).is_dir()
+                yield module if is_module else str(node.module)
+
+
+ALL_IMPORTS: list[Import] = [
+    (part_of(path), name) for path in sorted(PACKAGE.rglob("*.py")) for name in imports_of(path)
+]
+
+
+def covers(rule: str, module: str) -> bool:
+    """Whether `module` is `rule` or lies in it."""
+    return rule == "" or module == rule or module.startswith(f"{rule}.")
+
+
+def inner_edges() -> set[Import]:
+    """Imports of pynode by pynode, across parts."""
+    found = {(a, b.removeprefix("pynode").removeprefix(".")) for a, b in ALL_IMPORTS if b.split(".")[0] == "pynode"}
+    return {(a, b) for a, b in found if a.split(".")[0] != b.split(".")[0]}
+
+
+def test_every_part_has_its_rule() -> None:
+    """A new folder has to say what it may know."""
+    parts = {part_of(path).split(".")[0] for path in PACKAGE.rglob("*.py")}
+    assert parts - set(ALLOWED) == set(), "write the allowed imports of these parts into ALLOWED in this file"
+
+
+def test_imports_go_one_way() -> None:
+    """No edge but those of the table."""
+    wrong = {(a, b) for a, b in inner_edges() if not any(covers(rule, b) for rule in ALLOWED.get(a.split(".")[0], ()))}
+    assert sorted(wrong) == []
+
+
+def test_the_parser_sees_the_imports() -> None:
+    """So that the tests above can't pass by seeing nothing: some edges that must be there."""
+    edges = inner_edges()
+    assert ("gradients.disc_opt", "schemes.base") in edges
+    assert ("problems.base", "gradients.base") in edges
+    assert ("fields.base", "errors") in edges
+    assert ("gradients.opt_disc", "torchdiffeq") in ALL_IMPORTS
+    assert ("fields.base", "pynode.fields") in ALL_IMPORTS  # inside a function
+
+
+def test_the_table_has_no_circles() -> None:
+    """One way means an order: each part can be put after all that it may import."""
+    allowed = {
+        part: {rule.split(".")[0] for rule in rules} for part, rules in ALLOWED.items() if rules is not EVERYTHING
+    }
+    done: set[str] = set()
+    while ready := {part for part, rules in allowed.items() if part not in done and rules <= done}:
+        done |= ready
+    assert done == set(allowed)
+
+
+@pytest.mark.parametrize("package", sorted(THIRD_PARTY))
+def test_special_packages_stay_where_they_belong(package: str) -> None:
+    """juliacall in one process of its own, compilers in the engines, typer and matplotlib out of the library."""
+    users = {a for a, b in ALL_IMPORTS if b.split(".")[0] == package}
+    wrong = {user for user in users if not any(covers(rule, user) for rule in THIRD_PARTY[package])}
+    assert sorted(wrong) == []
+
+
+def test_nobody_imports_tests_or_experiments() -> None:
+    """The library stands alone; experiments do not lean on tests."""
+    assert not [edge for edge in ALL_IMPORTS if edge[1].split(".")[0] in ("tests", "experiments")]
+    for path in (ROOT / "experiments").rglob("*.py"):
+        assert not [name for name in imports_of(path) if name.split(".")[0] == "tests"]
+
+
+def seconds_of(*command: str) -> tuple[float, str]:
+    """The best of three wall-clock times, since other work may share the machine, and what was printed."""
+    best, printed = float("inf"), ""
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        best = min(best, time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        printed = done.stdout + done.stderr
+    return best, printed
+
+
+def imported(*command: str) -> set[str]:
+    """Top-level packages that a Python command imports."""
+    _, printed = seconds_of(sys.executable, "-X", "importtime", *command)
+    lines = [line for line in printed.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().split(".")[0] for line in lines}
+
+
+HEAVY = {"torch", "juliacall", "torchdiffeq", "matplotlib", "scipy"}
+
+
+def test_importing_pynode_is_quick() -> None:
+    """And brings in nothing heavy; the names of the public API load it when they are used."""
+    found = imported("-c", "import pynode")
+    assert "pynode" in found
+    assert found & HEAVY == set()
+    assert seconds_of(sys.executable, "-c", "import pynode")[0] < 1.5
+
+
+def test_help_is_quick() -> None:
+    """Neither torch nor Julia starts to print a page of text."""
+    run = str(ROOT / "experiments" / "run.py")
+    found = imported(run, "--help")
+    assert "pynode" in found
+    assert found & HEAVY == set()
+    seconds, printed = seconds_of(sys.executable, run, "--help")
+    assert "compare" in printed
+    assert seconds < 1.5
+
+
+def test_the_public_names_exist() -> None:
+    """Each name of `__all__` loads, and an unknown one is an AttributeError."""
+    import pynode
+
+    assert {"odeint", "odeint_adjoint", "odeint_event"} <= set(pynode.__all__)
+    for name in pynode.__all__:
+        assert getattr(pynode, name) is not None
+    assert set(pynode.__all__) <= set(dir(pynode))
+    with pytest.raises(AttributeError, match="nosuch"):
+        _ = pynode.nosuch
