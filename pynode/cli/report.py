@@ -14,7 +14,10 @@ from pynode.studies.reduction import reductions
 
 
 def report(directory: Path, console: Console, *, failures: list[str] | None = None, whole: bool = False) -> None:
-    """Renders tables and figures of `directory`, writes summary.json, prints what was found (all if `whole`)."""
+    """Renders tables and figures of `directory`, writes summary.json, prints what was found.
+
+    `whole` prints long tables and all findings, else the two that come first.
+    """
     results = load_results(directory)
     if results.runs:
         write_json(directory / "summary.json", summary(results, failures or []))
@@ -27,7 +30,7 @@ def report(directory: Path, console: Console, *, failures: list[str] | None = No
     console.print(f"figures in {directory / 'figures'}: {drawn}", highlight=False, soft_wrap=True)
     console.print(f"all tables in {directory / 'tables.md'}, records beside it", highlight=False, soft_wrap=True)
     console.print()
-    for finding in rendered.findings:
+    for finding in rendered.findings if whole else rendered.findings[:2]:
         console.print(finding, style="bold", highlight=False)
 
 

@@ -31,7 +31,7 @@ class RunConfig:
     faithful: bool = False
     validate_every: int = 10
     checkpoint_every: int = 50
-    memory_every: int = 50
+    memory_every: int = 150
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))

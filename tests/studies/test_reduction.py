@@ -1,0 +1,169 @@
+"""Matched loss: costs and reductions of runs whose numbers are known beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pynode.records.iteration import IterationRecord
+from pynode.records.results import Results, Run
+from pynode.studies import STUDIES
+from pynode.studies.base import Table, number, percent
+from pynode.studies.quality import Quality
+from pynode.studies.reduction import Reduction, reductions
+
+
+def run(
+    method: str, losses: list[float | None], *, seconds: float, nfe: int, seed: int = 0, faithful: bool = False
+) -> Run:
+    """A finished run whose every iteration costs the same."""
+    records = [
+        IterationRecord(
+            iteration=i,
+            loss=None if loss is None else 2 * loss,
+            best_loss=loss,
+            validation_loss=loss,
+            gradient_norm=1.0,
+            seconds_forward=seconds / 4,
+            seconds_backward=seconds / 2,
+            seconds_optimiser=seconds / 4,
+            nfe_forward=nfe,
+            nfe_backward=0,
+            n_vjp_forward=0,
+            n_vjp_backward=nfe,
+            n_accepted=1,
+            n_rejected=0,
+            n_accepted_backward=0,
+            n_rejected_backward=0,
+            peak_memory_bytes=1024,
+        )
+        for i, loss in enumerate(losses)
+    ]
+    best = min((x for x in losses if x is not None), default=None)
+    summary: dict[str, Any] = {
+        "method": method,
+        "status": "finished",
+        "best_loss": best,
+        "best_validation_loss": best,
+        "seconds_per_iteration": seconds,
+        "seconds_forward": seconds / 4,
+        "training_seconds": seconds * len(losses),
+        "nfe_forward": nfe,
+    }
+    config = {
+        "problem": "made-up",
+        "method": {"method": method},
+        "seed": seed,
+        "faithful": faithful,
+        "iterations": len(losses),
+    }
+    return Run(config, summary, records, None, f"{method}-seed{seed}")
+
+
+def results(*runs: Run) -> Results:
+    """Runs as a results directory."""
+    return Results(Path("nowhere"), list(runs))
+
+
+SLOW = run("opt-disc", [8.0, 4.0, 2.0, 1.0, 0.5], seconds=10.0, nfe=100)
+QUICK = run("disc-opt", [8.0, 6.0, 4.0, 2.0, 1.0], seconds=1.0, nfe=40)
+
+
+def test_costs_are_those_before_the_loss_is_reached() -> None:
+    found = reductions(results(SLOW, QUICK))
+    assert found["matched_loss"] == 1.0  # the worse of 0.5 and 1.0
+    assert found["seconds"] == {"opt-disc": 30.0, "disc-opt": 4.0}
+    assert found["nfe"] == {"opt-disc": 300, "disc-opt": 160}
+    assert found["evaluations"] == {"opt-disc": 600, "disc-opt": 320}
+    assert found["time_reduction"] == pytest.approx(1 - 4 / 30)
+    assert found["nfe_reduction"] == pytest.approx(1 - 160 / 300)
+    assert found["per_iteration_time_ratio"] == 10
+    assert found["forward_only_ratio"] == 10
+    assert found["targets"][-1]["loss"] == 1.0
+    assert [t["loss"] for t in found["targets"]] == sorted((t["loss"] for t in found["targets"]), reverse=True)
+
+
+def test_a_slower_method_gets_a_negative_reduction() -> None:
+    slower = run("disc-opt", [8.0, 6.0, 4.0, 2.0, 1.0], seconds=15.0, nfe=40)
+    found = reductions(results(SLOW, slower))
+    assert found["time_reduction"] == pytest.approx(1 - 60 / 30)
+    sentence = Reduction().finding(results(SLOW, slower))
+    assert sentence is not None
+    assert "100.0 % more time" in sentence
+
+
+def test_a_loss_that_costs_nothing_has_no_reduction() -> None:
+    stuck = run("opt-disc", [0.5, 0.6], seconds=1.0, nfe=1)
+    found = reductions(results(stuck, run("disc-opt", [0.9, 0.5], seconds=1.0, nfe=1)))
+    assert found["seconds"]["opt-disc"] == 0
+    assert found["time_reduction"] is None
+
+
+def test_seeds_are_paired_and_medians_reported() -> None:
+    runs = [run("opt-disc", [8.0, 1.0], seconds=s, nfe=10, seed=i) for i, s in enumerate((10.0, 20.0, 30.0))]
+    runs += [run("disc-opt", [8.0, 1.0], seconds=2.0, nfe=10, seed=i) for i in range(3)]
+    runs.append(run("disc-opt", [8.0, 1.0], seconds=9.0, nfe=10, seed=7))  # without a partner
+    found = reductions(results(*runs))
+    assert [entry["seed"] for entry in found["seeds"]] == [0, 1, 2]
+    assert found["seconds"] == {"opt-disc": 20.0, "disc-opt": 2.0}
+    assert found["time_reduction"] == pytest.approx(0.9)
+
+
+def test_faithful_runs_are_compared_by_their_training_loss() -> None:
+    a = run("opt-disc", [8.0, 1.0], seconds=1.0, nfe=1, faithful=True)
+    b = run("disc-opt", [8.0, 1.0], seconds=1.0, nfe=1, faithful=True)
+    assert reductions(results(a, b))["matched_loss"] == 2.0
+
+
+def test_iterations_without_validation_are_passed_over() -> None:
+    sparse = run("opt-disc", [8.0, None, None, 1.0], seconds=10.0, nfe=1)
+    assert reductions(results(sparse, QUICK))["seconds"]["opt-disc"] == 30.0
+
+
+@pytest.mark.parametrize("runs", [(), (SLOW,), (QUICK,), (SLOW, run("disc-opt", [None], seconds=1.0, nfe=1))])
+def test_nothing_to_compare_is_nothing(runs: tuple[Run, ...]) -> None:
+    assert reductions(results(*runs)) == {}
+    assert Reduction().tables(results(*runs)) == []
+    assert Reduction().finding(results(*runs)) is None
+
+
+def test_tables_say_it_in_markdown() -> None:
+    text = Reduction().tables(results(SLOW, QUICK))[0].markdown()
+    assert "| 1 | 30 | 4 | 86.7 % | 300 | 160 | 46.7 % |" in text
+    quality = Quality().tables(results(SLOW, QUICK))[0]
+    assert quality.columns == ["", "opt-disc", "disc-opt"]
+    assert ["best validation loss", "0.5", "1"] in quality.rows
+    assert ["extrapolation MSE", "–", "–"] in quality.rows
+
+
+def test_a_quality_finding_names_both_methods() -> None:
+    sentence = Quality().finding(results(SLOW, QUICK))
+    assert sentence is not None
+    assert "Disc-Opt stands at a validation loss of 1 and Opt-Disc at 0.5" in sentence
+    assert Quality().finding(results(SLOW)) is None
+
+
+def test_numbers_are_readable() -> None:
+    assert [number(x) for x in (None, 0.0, 0.5190, 6.12, 123456.7, 1e-7, float("inf"))] == [
+        "–",
+        "0",
+        "0.519",
+        "6.12",
+        "123,457",
+        "1.00e-07",
+        "–",
+    ]
+    assert percent(0.9876) == "98.8 %"
+    assert "| a | b |" in Table("t", ["a", "b"], [["1", "2"]], ["note"]).markdown()
+
+
+@pytest.mark.parametrize("name", STUDIES.names())
+def test_every_study_lives_with_empty_records(name: str) -> None:
+    study = STUDIES.load(name)()
+    assert study.name == name
+    assert study.question.endswith("?")
+    assert study.tables(results()) == []
+    assert all(figure is None for figure in study.figures(results()).values())
+    assert study.finding(results()) is None
