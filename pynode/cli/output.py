@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pynode.errors import OutputDirectoryError
 from pynode.records.files import make_directory
+from pynode.records.results import ERRORS, RUNS, TAYLOR
 
 ROOT = Path("results")
 
@@ -23,6 +24,8 @@ def output_directory(out: Path | None, default: str, *, resume: bool) -> Path:
         raise OutputDirectoryError(
             f"--out {out}: not empty; continue what is there with --resume, or choose another directory"
         )
+    if used and not any((out / part).exists() for part in (RUNS, TAYLOR, ERRORS)):
+        raise OutputDirectoryError(f"--out {out}: holds nothing that could be resumed; choose another directory")
     return make_directory(out)
 
 
