@@ -17,6 +17,8 @@ from pynode.errors import PynodeError
 # the base of all of typer's own complaints about arguments: click's, or of the copy of click that newer typers bring
 _UsageComplaint: type[Exception] = typer.BadParameter.__mro__[2]
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=False,
@@ -40,9 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PynodeError as error:
         return _complain(str(error), error.exit_status)
     except (typer.Abort, KeyboardInterrupt):
-        return _complain("interrupted; what was recorded is kept, --resume continues from the last checkpoint", 130)
+        status = INTERRUPTED
     except _UsageComplaint as error:
         return _complain(f"{_message(error)} (see --help)", 2)
+    if status == INTERRUPTED:  # newer typers turn Ctrl-C into this status by themselves
+        return _complain("interrupted; what was recorded is kept, --resume continues from the last checkpoint", 130)
     return int(status or 0)
 
 

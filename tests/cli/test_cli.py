@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,19 @@ def test_a_failed_run_exits_with_one_and_keeps_the_others(tmp_path: Path, capsys
     summary = json.loads((out / "summary.json").read_text())
     assert summary["runs"][0]["status"] == "failed"
     assert summary["failures"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as POSIX systems do")
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, str(RUN), "compare", "spiral", "--methods", "opt-disc", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("out/runs/*/records.jsonl")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.count("\n") == 1
+    assert "--resume continues" in said
 
 
 def test_options_from_a_file_yield_to_the_command_line(tmp_path: Path) -> None:
