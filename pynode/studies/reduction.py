@@ -40,11 +40,12 @@ class Reduction(Study):
                 number(entry["nfe"][method]),
                 percent(entry["nfe_reduction"]),
             ]
-            for entry in found["targets"]
+            for entry in [*found["targets"][:-1], found | {"loss": found["matched_loss"]}]
         ]
         columns = ["loss", f"{base} s", f"{method} s", "less time", f"{base} NFE", f"{method} NFE", "less NFE"]
         notes = [
-            "cost until a loss is first reached; the last row is the matched loss, the worse of the two best ones. "
+            "cost until a loss is first reached; the last row is the matched loss, the worse of the two best ones"
+            f"{' (of each seed by itself, medians)' if len(found['seeds']) > 1 else ''}. "
             "NFE is NFE-F + NFE-B; with vector-Jacobian products the last reduction is "
             f"{percent(found['evaluation_reduction'])}. Per iteration {method} is "
             f"{number(found['per_iteration_time_ratio'])} times faster (forward solve and loss alone: "
@@ -96,7 +97,7 @@ def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc
         "seeds": per_seed,
         "targets": [
             {"loss": t, **_median_of([_compare(a, b, t, baseline, method) for a, b in pairs], baseline, method)}
-            for t in _targets(pairs, matched)
+            for t in _targets(pairs, max(entry["matched_loss"] for entry in per_seed))
         ],
     }
 
@@ -131,7 +132,7 @@ def _median_of(entries: list[dict[str, Any]], baseline: str, method: str) -> dic
 
 
 def _targets(pairs: list[tuple[Run, Run]], matched: float) -> list[float]:
-    """Losses from where the runs began down to the matched one, evenly spaced in their logarithm."""
+    """Losses from where the runs began down to the last that all reached, evenly spaced in their logarithm."""
     starts = [next(q for q in run.quality() if q is not None) for pair in pairs for run in pair]
     start = min(starts)
     if not 0 < matched < start:
