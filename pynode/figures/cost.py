@@ -17,7 +17,7 @@ SHADES = (1.0, 0.55, 0.2)
 def draw(results: Results) -> Figure | None:
     """Three panels: median seconds of an iteration by part; seconds and NFE over the iterations."""
     runs = [run for run in results.runs if run.records]
-    if not runs:
+    if results.is_sweep or not runs:
         return None
     figure, (bars, seconds, nfe) = new_figure(3, height=3.3)
     style = looks(run.method for run in runs)

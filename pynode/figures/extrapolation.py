@@ -17,7 +17,7 @@ def draw(results: Results) -> Figure | None:
     for run in results.runs:
         if run.evaluation and {"t", "truth", "model", "data_t", "data"} <= set(run.evaluation["series"]):
             chosen.setdefault(run.method, run)
-    if not chosen:
+    if results.is_sweep or not chosen:
         return None
     figure, panels = new_figure(3, height=3.2)
     series = next(iter(chosen.values())).evaluation["series"]  # type: ignore[index]

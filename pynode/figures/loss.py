@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pynode.figures.style import legend_below, looks, new_figure, styled
-from pynode.records.results import Results, Run
+from pynode.figures.style import family_look, legend_below, new_figure, styled
+from pynode.records.results import Results
 
 
 @styled
@@ -18,39 +17,29 @@ def draw(results: Results) -> Figure | None:
     if not runs:
         return None
     figure, (left, right) = new_figure(2, height=3.2)
-    style = looks(run.method for run in runs)
+    methods = list(dict.fromkeys(run.method for run in runs))
+    settings = dict.fromkeys((run.method, run.setting) for run in runs)
+    ranks = {s: [t for n, t in settings if n == m].index(s) for m, s in settings}
     faithful = runs[0].config["faithful"]
     for run in runs:
         seconds = list(accumulate(r.seconds for r in run.records))
         at = [i for i, q in enumerate(run.quality()) if q is not None]
         loss = [q for q in run.quality() if q is not None]
         best = list(accumulate(loss, min))
-        name = run.method if len({r.label for r in runs if r.method == run.method}) < 2 else _first(run, runs)
+        name = run.setting if results.is_sweep else run.method
+        look = family_look(run.method, ranks[run.setting], methods)
         for axes, x in ((left, [float(i) for i in at]), (right, [seconds[i] for i in at])):
-            axes.plot(x, loss, color=style[run.method].color, linewidth=0.5, alpha=0.45)
-            axes.plot(x, best, label=name, **style[run.method].line())
+            axes.plot(x, loss, color=look.color, linewidth=0.5, alpha=0.45)
+            axes.plot(x, best, label=name, **look.line())
     for axes in (left, right):
         axes.set_yscale("log")
-        axes.set_ylabel("training loss" if faithful else "validation loss (sum of squares)")
+        axes.set_ylabel("training loss" if faithful else "validation loss")
     left.set_xlabel("iteration")
     left.set_title("against iteration")
     right.set_xscale("log")
     right.set_xlabel("training time (s)")
     right.set_title("against training time")
-    _floor(left)
+    left.set_xlim(left=0)
     figure.suptitle(f"{results.problem}: best loss so far (thin: at each iteration)", fontsize=10)
-    legend_below(figure, left)
+    legend_below(figure, left, columns=3 if results.is_sweep else 4)
     return figure
-
-
-def _first(run: Run, runs: list[Run]) -> str:
-    """The label of a method once: further runs of it (seeds) stay without."""
-    mine = [r for r in runs if r.method == run.method]
-    same = len({r.config["method"].get("rtol", r.config["method"].get("steps")) for r in mine if r.method}) < 2
-    if same:
-        return run.method
-    return run.label
-
-
-def _floor(axes: Axes) -> None:
-    axes.set_xlim(left=0)

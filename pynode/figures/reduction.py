@@ -15,7 +15,7 @@ N_LOSSES = 80
 def draw(results: Results, matched: float | None) -> Figure | None:
     """Two panels: seconds and evaluations until a loss is reached, over the losses that were; `matched` is marked."""
     runs = [run for run in results.runs if run.finished and best_quality(run) < float("inf")]
-    if not runs or len({run.method for run in runs}) < 2:
+    if results.is_sweep or not runs or len({run.method for run in runs}) < 2:
         return None
     figure, (left, right) = new_figure(2, height=3.2)
     style = looks(run.method for run in runs)

@@ -69,8 +69,11 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 def family_look(method: str, rank: int, all_methods: Iterable[str]) -> Look:
     """The look of the `rank`-th family of a method: its colour, other dashes and marker."""
     base = looks(all_methods)[method]
-    place = (MARKERS.index(base.marker) + 3 * rank) % 6
-    return Look(base.color, MARKERS[place], DASHES[rank % 6])
+    if rank == 0:
+        return base
+    return Look(
+        base.color, MARKERS[(MARKERS.index(base.marker) + 3 * rank) % 6], DASHES[(DASHES.index(base.dashes) + rank) % 6]
+    )
 
 
 def new_figure(columns: int, *, rows: int = 1, width: float = 7.2, height: float = 3.0) -> tuple[Figure, list[Axes]]:

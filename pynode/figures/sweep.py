@@ -8,7 +8,7 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from pynode.figures.style import family_look, legend_below, new_figure, styled
-from pynode.records.results import Results, Run
+from pynode.records.results import Results
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,11 @@ class Point:
 
 def points(results: Results) -> list[Point]:
     """One point per accuracy; empty unless some method was trained at several."""
-    groups: dict[str, list[Run]] = {}
-    for run in results.runs:
-        if run.finished and run.summary and run.summary["best_validation_loss"] is not None:
-            groups.setdefault(run.label.rpartition("-seed")[0], []).append(run)
-    methods = [runs[0].method for runs in groups.values()]
-    if len(methods) == len(set(methods)):
-        return []
     found = []
-    for label, runs in groups.items():
+    for label, everything in results.groups().items() if results.is_sweep else ():
+        runs = [run for run in everything if run.summary and run.summary["best_validation_loss"] is not None]
+        if not runs:
+            continue
         options = runs[0].config["method"]
         setting = f"{options['rtol']:.0e}" if "rtol" in options else f"x{options['steps']}"
         loss = median(run.summary["best_validation_loss"] for run in runs if run.summary)

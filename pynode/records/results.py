@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,11 @@ class Run:
         return int(self.config["seed"])
 
     @property
+    def setting(self) -> str:
+        """The label without the seed: one method at one accuracy."""
+        return self.label.rpartition("-seed")[0] or self.label
+
+    @property
     def finished(self) -> bool:
         """Whether the run reached its last iteration."""
         return self.summary is not None and self.summary["status"] == "finished"
@@ -64,11 +68,18 @@ class Results:
                 return str(item.config["problem"]) if isinstance(item, Run) else item.problem
         return "unknown"
 
-    def by_method(self) -> Iterator[tuple[str, list[Run]]]:
-        """Finished runs method by method, in the order of their first appearance."""
-        names = dict.fromkeys(run.method for run in self.runs)
-        for name in names:
-            yield name, [run for run in self.runs if run.method == name and run.finished]
+    @property
+    def is_sweep(self) -> bool:
+        """Whether some method ran at several accuracies: then methods can't be compared as a whole."""
+        return len({run.setting for run in self.runs}) > len({run.method for run in self.runs})
+
+    def groups(self) -> dict[str, list[Run]]:
+        """Finished runs that differ by their seed only, named by method, or by setting where there are several."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs:
+            if run.finished:
+                found.setdefault(run.setting if self.is_sweep else run.method, []).append(run)
+        return found
 
 
 def load_run(directory: Path) -> Run:

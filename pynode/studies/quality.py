@@ -40,8 +40,8 @@ class Quality(Study):
     )
 
     def tables(self, results: Results) -> list[Table]:
-        found = {name: runs for name, runs in results.by_method() if runs}
-        if not found:
+        found = results.groups()
+        if not found or results.is_sweep:  # the accuracies of a sweep have a table of their own
             return []
         rows = [
             [title, *(number(over_seeds(runs, partial(_value, key=key, scale=scale))) for runs in found.values())]
@@ -57,7 +57,7 @@ class Quality(Study):
         return {"loss": loss.draw(results), "cost": cost.draw(results), "extrapolation": extrapolation.draw(results)}
 
     def finding(self, results: Results) -> str | None:
-        found = {name: runs for name, runs in results.by_method() if runs}
+        found = results.groups()
         if not {"disc-opt", "opt-disc"} <= set(found):
             return None
         best = {n: over_seeds(r, lambda run: (run.summary or {}).get("best_validation_loss")) for n, r in found.items()}

@@ -69,7 +69,8 @@ class Reduction(Study):
 
 
 def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc-opt") -> dict[str, Any]:
-    """What `method` saves against `baseline` at matched loss, for `summary.json`; empty where either has no run.
+    """What `method` saves against `baseline` at matched loss, for `summary.json`; empty where either has no run,
+    and for a sweep over accuracies.
 
     Runs are paired by seed; figures at the top are medians over the pairs.  A reduction is 1 - cost / cost of the
     baseline, negative where `method` spends more, None where a loss was not reached or cost the baseline nothing.
@@ -80,7 +81,7 @@ def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc
         for b in results.runs
         if (a.method, b.method) == (baseline, method) and a.seed == b.seed and _comparable(a) and _comparable(b)
     ]
-    if not pairs:
+    if not pairs or results.is_sweep:
         return {}
     per_seed = []
     for a, b in pairs:

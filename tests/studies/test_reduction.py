@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pynode.records.iteration import IterationRecord
 from pynode.records.results import Results, Run
 from pynode.studies import STUDIES
 from pynode.studies.base import Table, number, percent
+from pynode.studies.gradients import Gradients
 from pynode.studies.quality import Quality
 from pynode.studies.reduction import Reduction, reductions
 
@@ -127,6 +129,22 @@ def test_nothing_to_compare_is_nothing(runs: tuple[Run, ...]) -> None:
     assert reductions(results(*runs)) == {}
     assert Reduction().tables(results(*runs)) == []
     assert Reduction().finding(results(*runs)) is None
+
+
+def test_accuracies_of_a_sweep_are_not_mixed() -> None:
+    """Several settings of one method are no seeds of each other."""
+    sweep = [
+        replace(run("disc-opt", [8.0, float(n)], seconds=float(n), nfe=n), label=f"disc-opt-rk4-x{n}-seed0")
+        for n in (1, 2)
+    ]
+    sweep = [replace(r, config={**r.config, "method": {"method": "disc-opt", "steps": n}}) for n, r in enumerate(sweep)]
+    mixed = results(SLOW, *sweep)
+    assert mixed.is_sweep
+    assert sorted(mixed.groups()) == ["disc-opt-rk4-x1", "disc-opt-rk4-x2", "opt-disc"]
+    assert reductions(mixed) == {}
+    assert Quality().tables(mixed) == []
+    table = Gradients().tables(results(*sweep))[0]
+    assert [row[:3] for row in table.rows] == [["disc-opt-rk4-x1", "1", "2"], ["disc-opt-rk4-x2", "2", "4"]]
 
 
 def test_tables_say_it_in_markdown() -> None:
