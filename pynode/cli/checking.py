@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: Console) ->
     from pynode.records.results import TAYLOR
 
     found = []
-    first = [c for c in configs if c.seed == configs[0].seed]
+    # in float64 whatever the training's dtype: rounding would hide what is looked for
+    first = [replace(c, dtype="float64") for c in configs if c.seed == configs[0].seed]
     with console.status("Taylor tests"):
         for run in first:
             problem = run.make_problem()
@@ -63,7 +65,7 @@ def check_errors(
     from pynode.records.files import append_line
     from pynode.records.results import ERRORS
 
-    problem = run.make_problem()
+    problem = replace(run, dtype="float64").make_problem()
     model, batch = problem.model(run.seed), problem.batch(0)
     if isinstance(theta, Tensor):
         model.set_theta(theta)

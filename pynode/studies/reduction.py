@@ -43,8 +43,10 @@ class Reduction(Study):
             for entry in [*found["targets"][:-1], found | {"loss": found["matched_loss"]}]
         ]
         columns = ["loss", f"{base} s", f"{method} s", "less time", f"{base} NFE", f"{method} NFE", "less NFE"]
+        faithful = any(run.config["faithful"] for run in results.runs)
+        kind = "training loss, each method's own, as in the study" if faithful else "validation loss"
         notes = [
-            "cost until a loss is first reached; the last row is the matched loss, the worse of the two best ones"
+            f"cost until a loss ({kind}) is first reached; last row: the matched loss, the worse of the two best ones"
             f"{' (of each seed by itself, medians)' if len(found['seeds']) > 1 else ''}. "
             "NFE is NFE-F + NFE-B; with vector-Jacobian products the last reduction is "
             f"{percent(found['evaluation_reduction'])}. Per iteration {method} is "

@@ -193,3 +193,11 @@ def test_fitted_slope() -> None:
     assert fitted_slope([1.0, 2.0, 4.0], [3.0, 24.0, 192.0]) == pytest.approx(3.0)
     assert fitted_slope([1.0, 2.0, 4.0, 8.0], [3.0, 0.0, 192.0, math.inf]) == pytest.approx(3.0)
     assert math.isnan(fitted_slope([1.0, 2.0], [1.0, 0.0]))
+
+
+def test_rounding_is_no_proof() -> None:
+    """Where only large steps stand above rounding error, slope 2 says nothing about the gradient."""
+    p = [nn.Parameter(torch.tensor([1.0], dtype=torch.float32))]
+    result = taylor_test(lambda: 1e4 + 1e-2 * p[0].sum() + (10 * p[0].square()).sum() - 20 * p[0].sum(), p)
+    assert not result.passes
+    assert result.verdict.startswith("undecided")
