@@ -29,6 +29,6 @@ def time_gradient(f: VectorField, ts: Times, ys: States, cotangents: States, adj
     """
     with torch.no_grad():
         slopes = torch.stack([f(t.to(y.dtype), y) for t, y in zip(ts, ys, strict=True)])
-    by_ts = (cotangents * slopes).flatten(1).sum(1)
+    by_ts = (cotangents * slopes).reshape(len(ts), -1).sum(1)
     by_ts[0] = -((adjoint - cotangents[0]) * slopes[0]).sum()
     return by_ts.to(ts)

@@ -66,20 +66,30 @@ def parameters_of(f: VectorField) -> tuple[Tensor, ...]:
 
 
 def check_closure(f: CountedField, y0: State, ts: Times, params: Sequence[Tensor]) -> None:
-    """Raises `MissingParameters` where a plain callable uses tensors whose gradient a rebuilt graph would lose.
+    """Raises `MissingParameters` where f uses tensors whose gradient a rebuilt graph would lose.
 
     Costs one evaluation, not counted; a module is trusted to hold its parameters.
     """
-    if not isinstance(f.f, nn.Module) and torch.is_grad_enabled():
-        slope = f.f(ts[0].detach().to(y0.dtype), y0)
-        if isinstance(slope, Tensor):
-            check_sources(slope, [y0, *params])
+    if _is_module(f.f) or not torch.is_grad_enabled():
+        return
+    with torch.enable_grad():
+        y = y0.detach().requires_grad_()
+        slope = f.f(ts[0].detach().to(y0.dtype), y)
+    if isinstance(slope, Tensor):
+        check_sources(slope, [y, *params])
+
+
+def _is_module(f: VectorField) -> bool:
+    """Whether f is a module all the way down: one that only wraps a plain callable is none."""
+    return isinstance(f, nn.Module) and not getattr(f, "wraps_callable", False)
 
 
 def check_sources(output: Tensor, sources: Sequence[Any]) -> None:
     """Raises `MissingParameters` if `output` depends on a leaf that wants a gradient and is not among `sources`."""
     known = {id(s) for s in sources}
-    todo, seen = [output.grad_fn], set()
+    # what a source that is no leaf was made from is the caller's affair
+    seen = {s.grad_fn for s in sources if s.grad_fn is not None}
+    todo = [output.grad_fn]
     while todo:
         node = todo.pop()
         if node is None or node in seen:

@@ -16,7 +16,7 @@ import torchdiffeq
 from torch import Tensor, nn
 
 from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch
-from pynode.errors import InvalidArgument, RunFailure, UnknownName
+from pynode.errors import InvalidArgument, RunFailure, SolveError, StateMismatch, UnknownName
 from pynode.evaluation import CountedField, check_derivative
 from pynode.gradients.base import GradientMethod
 from pynode.grid import TimeGrid, check_times
@@ -25,7 +25,7 @@ from pynode.schemes.euler import EULER
 from pynode.schemes.heun import HEUN
 from pynode.schemes.midpoint import MIDPOINT
 from pynode.schemes.rk38 import RK38
-from pynode.solution import SolveStats
+from pynode.solution import SolveStats, Status
 
 Func: TypeAlias = Callable[[Tensor, Any], Any]
 Y: TypeAlias = "Tensor | tuple[Tensor, ...]"
@@ -97,7 +97,15 @@ def odeint_adjoint(
     params = tuple(func.parameters()) if adjoint_params is None and isinstance(func, nn.Module) else adjoint_params
     params = tuple(params or ())
     if isinstance(method, GradientMethod):
-        _refuse(method, options=options, event_fn=event_fn, adjoint_method=adjoint_method)
+        _refuse(
+            method,
+            options=options,
+            event_fn=event_fn,
+            adjoint_method=adjoint_method,
+            adjoint_options=adjoint_options,
+            adjoint_rtol=adjoint_rtol,
+            adjoint_atol=adjoint_atol,
+        )
         return _solve_by(method, func, y0, t, params)
     call = {
         "rtol": rtol,
@@ -152,6 +160,13 @@ def _solve_fixed(scheme: Scheme, func: Func, y0: Y, t: Tensor, step_size: float 
     else:
         grid = _stepped(t, step_size)
         ys = _interpolate(grid, scheme.solve(f, flat, TimeGrid.between(grid), grid), t)
+    if not torch.isfinite(ys).all():
+        last = int(torch.isfinite(ys.reshape(len(t), -1)).all(1).long().argmin()) - 1
+        at, state = t[max(last, 0)].detach(), ys[max(last, 0)].detach()
+        with torch.no_grad():
+            slope = f(at.to(state.dtype), state)
+        dt = float((t[max(last, 0) + 1] - t[max(last, 0)]).detach())
+        raise SolveError(Status.NON_FINITE, t=float(at), dt=dt, norm_f=float(slope.norm()))
     return ys if shapes is None else _unflatten(ys, shapes, (len(t),))
 
 
@@ -180,10 +195,19 @@ def _delegate(solver: Any, func: Func, y0: Y, t: Tensor, method: str | None, cal
     try:
         result = solver(watched or func, y0, t, **call)
     except AssertionError as error:  # what torchdiffeq says of max_num_steps, event handling, its own options
+        if not _raised_in_torchdiffeq(error):
+            raise  # the user's own
         raise RunFailure(f"the solve failed: {error}; loosen the tolerances or check the options") from error
     if watched:
         watched.turn_backward()
     return result
+
+
+def _raised_in_torchdiffeq(error: AssertionError) -> bool:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals.get("__name__", "").startswith("torchdiffeq")
 
 
 class _Watch(AdaptiveWatch):
@@ -204,8 +228,7 @@ class _Watch(AdaptiveWatch):
     def __call__(self, t: Tensor, y: Any) -> Any:
         slope = self.func(t, y)
         if not self._checked:
-            for part, of in zip(_parts(slope), _parts(y), strict=False):
-                check_derivative(part, of)
+            _check_parts(slope, y)
             self._checked = True
         return slope
 
@@ -228,13 +251,28 @@ class _Flat(nn.Module):
     def __init__(self, func: Func, shapes: list[torch.Size]) -> None:
         super().__init__()
         self.func, self.shapes = func, shapes
+        self.wraps_callable = not isinstance(func, nn.Module)  # then its tensors are no parameters of this module
+        self._checked = False
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        return _flatten(self.func(t, _unflatten(y, self.shapes, ())))
+        parts = _unflatten(y, self.shapes, ())
+        slopes = self.func(t, parts)
+        if not self._checked:
+            _check_parts(slopes, parts)
+            self._checked = True
+        return _flatten(slopes)
 
 
-def _parts(state: Any) -> Sequence[Any]:
-    return state if isinstance(state, tuple) else (state,)
+def _check_parts(slope: Any, y: Any) -> None:
+    """Raises `StateMismatch` unless the value of func fits the state, part by part."""
+    if not isinstance(y, tuple):
+        check_derivative(slope, y)
+        return
+    if not isinstance(slope, (tuple, list)) or len(slope) != len(y):
+        got = f"{len(slope)} parts" if isinstance(slope, (tuple, list)) else type(slope).__name__
+        raise StateMismatch(f"func(t, y) returned {got}, but y0 is a tuple of {len(y)}; return one tensor for each")
+    for part, of in zip(slope, y, strict=True):
+        check_derivative(part, of)
 
 
 def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
@@ -260,6 +298,9 @@ def _unflatten(flat: Tensor, shapes: list[torch.Size], leading: tuple[int, ...])
 def _check(y0: Any, t: Tensor, rtol: Any, atol: Any, method: Any, options: Mapping[str, Any] | None) -> None:
     if not isinstance(y0, Tensor) and not (isinstance(y0, tuple) and all(isinstance(p, Tensor) for p in y0)):
         raise InvalidArgument("y0", type(y0).__name__, "neither a tensor nor a tuple of tensors", "convert it")
+    for part in (y0,) if isinstance(y0, Tensor) else y0:
+        if not (part.is_floating_point() or part.is_complex()):
+            raise InvalidArgument("y0", part.dtype, "not a floating point dtype", "convert it, e.g. y0.double()")
     check_times(t)
     if method is not None and not isinstance(method, GradientMethod) and method not in KNOWN_METHODS:
         raise UnknownName("method", str(method), KNOWN_METHODS)

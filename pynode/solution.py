@@ -26,8 +26,8 @@ class Status(Enum):
     )
 
     LINEAR_SOLVE = (
-        "GMRES did not converge for the backward Euler step of the adjoint",
-        "take more steps, so that h J^T is small beside the identity",
+        "the linear system of the adjoint's backward Euler step is singular or GMRES did not converge",
+        "take another number of steps, or float64",
     )
 
     @property

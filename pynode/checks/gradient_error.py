@@ -82,12 +82,12 @@ def gradient_errors(
                 clock.start()
                 flat_gradient(loss_of(method), params)
                 seconds.append(clock.lap())
+            exact = None
+            if not method.adaptive:
+                exact = finite(discrete_error(partial(loss_of, method), params, gradient))
         except SolveError as error:
             yield replace(empty, failure=str(error))
             continue
-        exact = None
-        if not method.adaptive:
-            exact = finite(discrete_error(partial(loss_of, method), params, gradient))
         yield replace(
             empty,
             error=finite(float((gradient - reference).norm() / reference.norm())),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, NonFiniteLoss, SolveError
 
 LossFunction = Callable[[], Tensor]
 """A scalar loss as a function of parameters that it holds itself; called again after each change of them."""
@@ -39,13 +39,19 @@ class TaylorResult:
     @property
     def passes(self) -> bool:
         """Whether E1 falls with slope 2 (to 0.1) until it is small beside E0, or is rounding error throughout."""
-        return self.fitted == (0, 0) or (self.slope_e1 >= 1.9 and self.bound < 0.1)
+        return self._unseen or (self.slope_e1 >= 1.9 and self.bound < 0.1)
+
+    @property
+    def _unseen(self) -> bool:
+        return self.fitted == (0, 0) and all(map(math.isfinite, self.e1))
 
     @property
     def verdict(self) -> str:
         """The finding in words, with what is left unseen: an error smaller than `bound` can't show."""
-        if self.fitted == (0, 0):
+        if self._unseen:
             return "passes: E1 is rounding error"
+        if self.fitted == (0, 0):
+            return "undecided: the loss is not finite beside these parameters"
         if self.passes:
             return f"passes: E1 falls with slope {self.slope_e1:.2f}; the gradient's error is below {self.bound:.0e}"
         if self.slope_e1 >= 1.9:
@@ -72,6 +78,8 @@ def taylor_test(
     if base.numel() != 1 or not bool(torch.isfinite(base)):
         raise InvalidArgument("loss", base.detach().tolist(), "not a finite scalar", "return one number")
     grads = torch.autograd.grad(base, params, allow_unused=True, materialize_grads=True)
+    if not all(bool(torch.isfinite(g).all()) for g in grads):
+        raise NonFiniteLoss("the gradient has NaN or infinite entries; mend the field or move the parameters")
     direction = random_direction(params, seed)
     slope = float(sum((g * v).sum() for g, v in zip(grads, direction, strict=True)))
     start = float(base.detach())
@@ -83,7 +91,7 @@ def taylor_test(
             for step in h:
                 for p, b, v in zip(params, before, direction, strict=True):
                     p.copy_(b + step * v)
-                change = float(loss()) - start
+                change = _value(loss) - start
                 size = max(size, abs(start + change)) if math.isfinite(change) and step <= 0.1 else size
                 e0.append(abs(change))
                 e1.append(abs(change - step * slope))
@@ -126,9 +134,20 @@ def fitted_slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 def _window(e1: Sequence[float], floor: float, points: int) -> tuple[int, int]:
     last = len(e1)
-    while last > 0 and not e1[last - 1] > floor:
+    while last > 0 and e1[last - 1] <= floor:
+        last -= 1
+    while last > 0 and not math.isfinite(e1[last - 1]):
         last -= 1
     return (max(0, last - points), last) if last >= 2 else (0, 0)
+
+
+def _value(loss: LossFunction) -> float:
+    """The loss as a number; infinite where its solve fails, as it may at large perturbations."""
+    try:
+        value = float(loss())
+    except SolveError:
+        return math.inf
+    return value if math.isfinite(value) else math.inf
 
 
 def _check_params(params: Sequence[Tensor]) -> None:

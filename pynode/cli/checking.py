@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def check_taylor(configs: list[RunConfig], directory: Path, console: Console) -> None:
     """One Taylor test per method (of the first seed) at the untrained weights, recorded in `directory`."""
     from pynode.checks.taylor import taylor_test
+    from pynode.errors import NonFiniteLoss, SolveError
     from pynode.records.files import finite, write_lines
     from pynode.records.gradient import TaylorRecord
     from pynode.records.results import TAYLOR
@@ -27,23 +28,27 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: Console) ->
         for run in first:
             problem = run.make_problem()
             model, batch = problem.model(run.seed), problem.batch(0)
-            result = taylor_test(
-                lambda p=problem, c=run, m=model, b=batch: p.objective(c.method, m, b).loss,  # type: ignore[misc]
-                list(model.parameters()),
-            )
+            try:
+                result = taylor_test(
+                    lambda p=problem, c=run, m=model, b=batch: p.objective(c.method, m, b).loss,  # type: ignore[misc]
+                    list(model.parameters()),
+                )
+            except (SolveError, NonFiniteLoss) as error:  # nothing to test: the training has said so as well
+                console.print(f"no Taylor test of {run.method.label}: {error}", highlight=False)
+                continue
             found.append(
                 TaylorRecord(
                     problem=run.problem,
                     method=run.method.name,
                     label=run.method.label,
                     h=list(result.h),
-                    e0=list(result.e0),
-                    e1=list(result.e1),
+                    e0=[finite(e) for e in result.e0],
+                    e1=[finite(e) for e in result.e1],
                     slope_e0=finite(result.slope_e0),
                     slope_e1=finite(result.slope_e1),
                     fitted=list(result.fitted),
                     passes=result.passes,
-                    bound=result.bound,
+                    bound=finite(result.bound),
                     verdict=result.verdict,
                 )
             )
@@ -58,7 +63,7 @@ def check_errors(
     grid: list[GradientMethod] | None = None,
     theta: object = None,
 ) -> None:
-    """The gradient-error study on the problem of `run`, at its untrained weights or at `theta`, recorded as it goes."""
+    """The gradient-error study on the problem of `run`, at untrained weights or at `theta`, recorded when complete."""
     from torch import Tensor
 
     from pynode.checks.gradient_error import gradient_errors, study_grid
@@ -69,7 +74,8 @@ def check_errors(
     model, batch = problem.model(run.seed), problem.batch(0)
     if isinstance(theta, Tensor):
         model.set_theta(theta)
-    (directory / ERRORS).unlink(missing_ok=True)
+    beside = directory / f".{ERRORS}.tmp"  # earlier records stay until there are new ones
+    beside.unlink(missing_ok=True)
     with console.status("gradient errors") as status:
         for record in gradient_errors(
             lambda method: problem.objective(method, model, batch),
@@ -77,5 +83,6 @@ def check_errors(
             study_grid() if grid is None else grid,
             problem=run.problem,
         ):
-            append_line(directory / ERRORS, record)
+            append_line(beside, record)
             status.update(f"gradient errors: {record.label}")
+    beside.replace(directory / ERRORS)

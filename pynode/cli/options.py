@@ -103,7 +103,7 @@ def names(argument: str, text: str) -> list[str]:
 def numbers(argument: str, text: str, kind: Callable[[str], T]) -> list[T]:
     """The comma-separated numbers of `text`."""
     try:
-        return [kind(part) for part in names(argument, text)]
+        return list(dict.fromkeys(kind(part) for part in names(argument, text)))
     except ValueError as error:
         raise InvalidArgument(argument, text, "not numbers separated by commas", "write e.g. 1,2,4") from error
 

@@ -19,7 +19,9 @@ def output_directory(out: Path | None, default: str, *, resume: bool) -> Path:
     """
     if out is None:
         out = _default(default, resume=resume)
-    used = out.is_dir() and any(out.iterdir()) if _readable(out) else False
+    if not str(out).strip() or str(out) == ".":
+        raise OutputDirectoryError("--out: empty; give a new directory, e.g. --out results/mine")
+    used = _used(out)
     if used and not resume:
         raise OutputDirectoryError(
             f"--out {out}: not empty; continue what is there with --resume, or choose another directory"
@@ -38,8 +40,8 @@ def _default(name: str, *, resume: bool) -> Path:
     return ROOT / f"{name}-{len(taken) + 1}"
 
 
-def _readable(path: Path) -> bool:
+def _used(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.is_dir() and any(path.iterdir())
     except OSError:
         return False  # make_directory says why

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pynode.errors import InvalidArgument, NonFiniteLoss, SolveError
+from pynode.errors import InvalidArgument, NonFiniteLoss, RecordError, SolveError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,6 +74,6 @@ def train_all(configs: list[RunConfig], directory: Path, *, resume: bool, consol
             progress.begin(config.label, config.iterations)
             try:
                 train(config, directory / RUNS / config.label, resume=resume, listener=progress.advance)
-            except (NonFiniteLoss, SolveError) as error:
+            except (NonFiniteLoss, SolveError, RecordError) as error:
                 failures.append(str(error))
     return failures

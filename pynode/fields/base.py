@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, StateMismatch
 from pynode.types import State, Theta
 
 
@@ -134,9 +134,18 @@ class Field(nn.Module):
             self.register_parameter(slot.name, nn.Parameter(torch.zeros(slot.shape, dtype=dtype, device=device)))
 
     def forward(self, t: Tensor, y: State) -> State:
-        """dy/dt `(..., dim)`."""
+        """dy/dt `(..., dim)`; raises `StateMismatch` where the last axis or the dtype of `y` is not the field's."""
+        if y.shape[-1:] != (self.spec.state_dim,) or y.dtype != self._dtype():
+            raise StateMismatch(
+                f"the state has shape {tuple(y.shape)} and dtype {y.dtype}, but {self.spec} needs (..., "
+                f"{self.spec.state_dim}) and {self._dtype()}; reshape y0, or build the field with another dtype"
+            )
         held = self._parameters
         return self.spec.evaluate({name: held[name] for name in self._names}, t, y)  # type: ignore[misc]
+
+    def _dtype(self) -> torch.dtype:
+        first = self._parameters[self._names[0]]
+        return torch.float64 if first is None else first.dtype
 
     def theta(self) -> Theta:
         """All parameters as one float64 vector `(n_params,)` on the CPU, detached."""
@@ -145,9 +154,10 @@ class Field(nn.Module):
     @torch.no_grad()
     def set_theta(self, theta: Theta) -> None:
         """Overwrites all parameters by `theta` `(n_params,)`; raises `InvalidArgument` for another length."""
-        if theta.shape != (self.spec.n_params,):
+        if not isinstance(theta, Tensor) or theta.shape != (self.spec.n_params,):
+            shown = tuple(theta.shape) if isinstance(theta, Tensor) else type(theta).__name__
             raise InvalidArgument(
-                "theta", tuple(theta.shape), "wrong shape", f"this field needs ({self.spec.n_params},): {self.spec}"
+                "theta", shown, "wrong shape", f"this field needs ({self.spec.n_params},): {self.spec}"
             )
         chunks = theta.split([s.size for s in self.spec.slots()])
         for parameter, chunk in zip(self.parameters(), chunks, strict=True):

@@ -17,11 +17,11 @@ def draw(results: Results) -> Figure | None:
         return None
     figure, panels = new_figure(len(tests), width=max(3.6, 2.4 * len(tests)), height=3.2)
     style = looks(t.method for t in tests)
-    smallest = min((e for t in tests for e in t.e1 if e > 0), default=1e-16)
+    smallest = min((e for t in tests for e in t.e1 if e), default=1e-16)
     for axes, test in zip(panels, tests, strict=True):
         color = style[test.method].color
         for values, marker, name in ((test.e0, "o", "$E_0$"), (test.e1, "s", "$E_1$")):
-            kept = [(h, e) for h, e in zip(test.h, values, strict=True) if e > 0]
+            kept = [(h, e) for h, e in zip(test.h, values, strict=True) if e]
             filled = color if name == "$E_1$" else "white"
             axes.plot(
                 [h for h, _ in kept],
@@ -49,10 +49,10 @@ def draw(results: Results) -> Figure | None:
     return figure
 
 
-def _references(axes: Axes, h: list[float], e0: list[float], e1: list[float]) -> None:
-    """Thin black lines of slope 1 and 2, a little below the remainders at the third size."""
+def _references(axes: Axes, h: list[float], e0: list[float | None], e1: list[float | None]) -> None:
+    """Thin black lines of slope 1 and 2, a little below the remainders at the third size or the next that is known."""
     for values, slope, dashes in ((e0, 1, "--"), (e1, 2, ":")):
-        at = next((k for k in range(2, len(h)) if values[k] > 0), None)
-        if at is not None:
-            line = [0.4 * values[at] * (x / h[at]) ** slope for x in h]
+        at, start = next(((k, v) for k, v in enumerate(values) if k >= 2 and v), (0, None))
+        if start is not None:
+            line = [0.4 * start * (x / h[at]) ** slope for x in h]
             axes.plot(h, line, color="black", linewidth=0.7, linestyle=dashes, label=f"slope {slope}")

@@ -19,6 +19,9 @@ from pynode.schemes.base import Scheme
 from pynode.solution import Solution, SolveStats, Status
 from pynode.types import State, States, Times, VectorField
 
+SMALLEST_RTOL = 1e-15
+"""Relative tolerances below this can't be met: steps would shrink until the time stands still."""
+
 
 @dataclass(frozen=True)
 class GradientMethod(ABC):
@@ -76,7 +79,7 @@ class GradientMethod(ABC):
 
     def _blown_up(self, field: VectorField, ys: States, times: tuple[float, ...]) -> SolveError:
         """The error for states that are not finite: says where they last were."""
-        fine = torch.isfinite(ys.flatten(1)).all(1)
+        fine = torch.isfinite(ys.reshape(len(ys), -1)).all(1)
         last = int(fine.long().argmin()) - 1  # the first output is y0, which is finite
         with torch.no_grad():
             slope = field(torch.tensor(times[last], dtype=ys.dtype, device=ys.device), ys[last])
@@ -146,6 +149,10 @@ def check_tolerance(argument: str, value: float) -> None:
     """Raises `InvalidArgument` unless `value` is a positive number."""
     if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
         raise InvalidArgument(argument, value, "not a positive number", "use e.g. 1e-6")
+    if "rtol" in argument and value < SMALLEST_RTOL:
+        raise InvalidArgument(
+            argument, value, "below the rounding error of float64", f"use {SMALLEST_RTOL:.0e} or more"
+        )
 
 
 def check_count(argument: str, value: int) -> None:

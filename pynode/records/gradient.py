@@ -13,13 +13,13 @@ class TaylorRecord:
     method: str
     label: str
     h: list[float]
-    e0: list[float]
-    e1: list[float]
+    e0: list[float | None]
+    e1: list[float | None]
     slope_e0: float | None
     slope_e1: float | None
     fitted: list[int]
     passes: bool
-    bound: float
+    bound: float | None
     verdict: str
 
 

@@ -84,14 +84,24 @@ class Results:
 
 def load_run(directory: Path) -> Run:
     """Reads a run directory; raises `RecordError` where it is damaged."""
+    config = read_json(directory / "config.json")
+    if not isinstance(config, dict) or not {"problem", "method", "seed", "faithful", "iterations"} <= set(config):
+        raise RecordError(f"{directory / 'config.json'} is no configuration of a run; remove or restore the run")
     summary, evaluation, records = (directory / n for n in ("summary.json", "evaluation.json", "records.jsonl"))
     return Run(
-        read_json(directory / "config.json"),
-        read_json(summary) if summary.exists() else None,
+        config,
+        _summary(summary) if summary.exists() else None,
         read_lines(records, IterationRecord) if records.exists() else [],
         read_json(evaluation) if evaluation.exists() else None,
         directory.name,
     )
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict) or not {"status", "iterations", "best_validation_loss"} <= set(found):
+        raise RecordError(f"{path} is no summary of a run; delete it and resume the run")
+    return found
 
 
 def load_results(directory: Path) -> Results:

@@ -44,7 +44,10 @@ class Gradients(Study):
 def _taylor_table(results: Results) -> Table | None:
     if not results.taylor:
         return None
-    rows = [[r.label, _slope(r.slope_e1), r.verdict.partition(":")[0], f"{r.bound:.0e}"] for r in results.taylor]
+    rows = [
+        [r.label, _slope(r.slope_e1), r.verdict.partition(":")[0], "–" if r.bound is None else f"{r.bound:.0e}"]
+        for r in results.taylor
+    ]
     notes = ["E1 falls with slope 2 if the gradient is that of the loss as computed; E1 / E0 bounds its error."]
     return Table(f"RQ2 Taylor test: {results.problem}", ["method", "slope of E1", "verdict", "E1 / E0"], rows, notes)
 

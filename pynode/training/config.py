@@ -41,8 +41,8 @@ class RunConfig:
             raise InvalidArgument("learning_rate", self.learning_rate, "not a positive number", "use e.g. 0.01")
         if not 0 <= self.weight_decay < float("inf"):
             raise InvalidArgument("weight_decay", self.weight_decay, "not a non-negative number", "use 0 for none")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise InvalidArgument("seed", self.seed, "not a non-negative integer", "use 0, 1, 2, ...")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise InvalidArgument("seed", self.seed, "not an integer from 0 to 2^63 - 1", "use 0, 1, 2, ...")
         check_device(self.device)
 
     @property

@@ -77,6 +77,8 @@ def train(
     sessions = read_json(directory / "environment.json") if (directory / "environment.json").exists() else []
     write_json(directory / "environment.json", [*sessions, environment()])
 
+    for stale in ("summary.json", "evaluation.json"):  # of a shorter or a failed run that goes on now
+        (directory / stale).unlink(missing_ok=True)
     loop = _Loop(config, problem, model, optimiser, progress, best, directory)
     try:
         warmup = loop.warm_up()
@@ -207,7 +209,7 @@ def _reload(
         best_validation=_or_infinite(state["best_validation"]),
         best_iteration=state["best_iteration"],
     )
-    records = read_lines(path, IterationRecord)
+    records = read_lines(path, IterationRecord) if path.exists() else []
     kept = records[: progress.iteration]
     if [r.iteration for r in kept] != list(range(progress.iteration)):
         raise RecordError(f"{path} lacks records before iteration {progress.iteration}; remove the run to start again")

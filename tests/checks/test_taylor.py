@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pynode.checks.taylor import fitted_slope, random_direction, taylor_test
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, NonFiniteLoss
+from pynode.gradients.disc_opt import DiscOpt
 
 
 class _WrongCube(torch.autograd.Function):
@@ -201,3 +202,27 @@ def test_rounding_is_no_proof() -> None:
     result = taylor_test(lambda: 1e4 + 1e-2 * p[0].sum() + (10 * p[0].square()).sum() - 20 * p[0].sum(), p)
     assert not result.passes
     assert result.verdict.startswith("undecided")
+
+
+def test_a_gradient_that_is_not_finite_is_no_pass() -> None:
+    """NaN compares with nothing: it must not look like a remainder below rounding error."""
+    p = nn.Parameter(torch.tensor([0.0, 1.0], dtype=torch.float64))
+    with pytest.raises(NonFiniteLoss, match="the gradient has NaN"):
+        taylor_test(lambda: torch.where(p > 1e9, p.sqrt(), torch.ones_like(p)).sum() + p[1], [p])
+
+
+def test_a_loss_that_lives_at_one_point_only_is_undecided() -> None:
+    p = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    before = p.detach().clone()
+    result = taylor_test(lambda: p.sum() + (0.0 if torch.equal(p.detach(), before) else math.nan), [p])
+    assert not result.passes
+    assert result.verdict.startswith("undecided")
+
+
+def test_solves_that_fail_far_away_do_no_harm() -> None:
+    """Doubling the parameters may blow the solution up; the test lives on small changes."""
+    w = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    y0, ts = torch.tensor([0.6], dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    result = taylor_test(lambda: DiscOpt(steps=20).solve(lambda t, y: 1.8 * w * y**5, y0, ts).ys.sum(), [w])
+    assert math.inf in result.e1
+    assert result.passes

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pynode.cli import main
+from pynode.gradients.opt_disc import OptDisc
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 
@@ -30,6 +31,9 @@ RUN = Path(__file__).parents[2] / "experiments" / "run.py"
         ("compare spiral --solver foo", "use one of dopri5"),
         ("compare spiral --seeds 1,x", "--seeds = 1,x: not numbers"),
         ("compare spiral --seed -2", "seed = -2"),
+        ("compare spiral --seed 99999999999999999999999", "seed = 99999999999999999999999"),
+        ("compare spiral --rtol 1e-30", "rtol = 1e-30: below the rounding error"),
+        ("compare spiral --out .", "--out: empty"),
         ("compare spiral --dtype float16", "dtype = 'float16'"),
         ("compare spiral --device nowhere", "device = nowhere"),
         ("compare spiral --nosuch", "No such option"),
@@ -113,6 +117,22 @@ def test_a_failed_run_exits_with_one_and_keeps_the_others(tmp_path: Path, capsys
     summary = json.loads((out / "summary.json").read_text())
     assert summary["runs"][0]["status"] == "failed"
     assert summary["failures"]
+
+
+def test_one_method_that_fails_does_not_take_the_report_of_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = OptDisc.__init__.__defaults__ or ()
+    monkeypatch.setattr(OptDisc.__init__, "__defaults__", (*defaults[:-1], 2))  # max_steps, the last option
+    out = tmp_path / "out"
+    assert main(["compare", "spiral", "--iterations", "3", "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert "1 of 2 runs failed: opt-disc-dopri5-rtol1e-07-seed0, iteration 0: forward solve failed" in said.err
+    assert [r["status"] for r in json.loads((out / "summary.json").read_text())["runs"]] == ["finished", "failed"]
+    assert [json.loads(row)["method"] for row in (out / "taylor.jsonl").read_text().splitlines()] == ["disc-opt"]
+    rows = [json.loads(row) for row in (out / "gradient_errors.jsonl").read_text().splitlines()]
+    assert {row["method"] for row in rows if row["failure"]} == {"opt-disc"}
+    assert (out / "figures" / "gradient_error.png").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as POSIX systems do")

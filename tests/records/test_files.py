@@ -73,3 +73,14 @@ def test_missing_files_and_directories_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputDirectoryError, match="can't write there"):
         make_directory(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json"])
+def test_a_run_with_a_foreign_file_is_named(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    good = {"problem": "p", "method": {"method": "m"}, "seed": 0, "faithful": False, "iterations": 1}
+    write_json(run / "config.json", good)
+    write_json(run / name, {"something": "else"})
+    with pytest.raises(RecordError, match=name):
+        load_results(tmp_path)

@@ -170,6 +170,29 @@ def test_a_failed_adaptive_solve_says_where(tmp_path: Path) -> None:
         train(config, tmp_path / "run")
 
 
+def test_a_run_that_failed_at_once_can_be_resumed(tmp_path: Path) -> None:
+    """There are no records then, and that is right: it fails again, in the same words."""
+    config = replace(CONFIG, method=OptDisc(max_steps=3))
+    said = []
+    for resume in (False, True):
+        with pytest.raises(SolveError) as caught:
+            train(config, tmp_path / "run", resume=resume)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
+def test_an_extended_run_is_not_finished_before_its_end(tmp_path: Path) -> None:
+    train(replace(CONFIG, iterations=5), tmp_path / "run")
+    seen: list[bool] = []
+    train(
+        replace(CONFIG, iterations=6),
+        tmp_path / "run",
+        resume=True,
+        listener=lambda _: seen.append((tmp_path / "run" / "summary.json").exists()),
+    )
+    assert seen == [False]
+
+
 def test_methods_start_from_the_same_weights() -> None:
     thetas = [replace(CONFIG, method=m).make_problem().model(0).theta() for m in (DiscOpt(), OptDisc())]
     torch.testing.assert_close(thetas[0], thetas[1], rtol=0, atol=0)
@@ -189,6 +212,7 @@ def test_the_studys_settings_fit_every_method() -> None:
         ("learning_rate", math.nan),
         ("weight_decay", -1.0),
         ("seed", -1),
+        ("seed", 2**63),
         ("dtype", "float16"),
         ("device", "cuda:99"),
         ("device", "nowhere"),
