@@ -22,7 +22,7 @@ def default_run(context: typer.Context) -> None:
 
       python experiments/run.py
 
-      python experiments/run.py compare spiral --seeds 0,1,2 --rtol 1e-5 --out /tmp/three
+      python experiments/run.py compare spiral --seeds 0,1,2 --rtol 1e-5 --out results/three
 
       python experiments/run.py gradients spiral
 
