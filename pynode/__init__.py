@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pynode.gradients.opt_disc import OptDisc
     from pynode.gradients.opt_disc_fixed import OptDiscFixed
     from pynode.grid import TimeGrid
+    from pynode.memory import measure_memory, peak_bytes
     from pynode.odeint import odeint, odeint_adjoint, odeint_event
     from pynode.schemes.euler import EULER
     from pynode.schemes.heun import HEUN
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pynode.schemes.rk4 import RK4
     from pynode.schemes.rk38 import RK38
     from pynode.solution import Solution, SolveStats
-    from pynode.training.memory import peak_bytes
 
 _HOME = {
     "Antisymmetric": "fields.antisymmetric",
@@ -55,7 +55,8 @@ _HOME = {
     "odeint": "odeint",
     "odeint_adjoint": "odeint",
     "odeint_event": "odeint",
-    "peak_bytes": "training.memory",
+    "measure_memory": "memory",
+    "peak_bytes": "memory",
     "study_grid": "checks.gradient_error",
     "taylor_test": "checks.taylor",
 }
@@ -82,6 +83,7 @@ __all__ = [
     "TimeGrid",
     "UsageError",
     "gradient_errors",
+    "measure_memory",
     "odeint",
     "odeint_adjoint",
     "odeint_event",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from pynode.memory import MemoryMeter
 from pynode.types import States, Times
 
 
@@ -78,6 +79,12 @@ class SolveStats:
 
     forward: Cost = field(default_factory=Cost)
     backward: Cost = field(default_factory=Cost)
+    memory: MemoryMeter | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Peak memory of the `pynode.measure_memory` block in which the solve ran; None outside of one."""
+        return None if self.memory is None else self.memory.peak_bytes
 
     @property
     def nfe_forward(self) -> int:
@@ -90,7 +97,8 @@ class SolveStats:
         return self.backward.n_f
 
     def __add__(self, other: SolveStats) -> SolveStats:
-        return SolveStats(self.forward + other.forward, self.backward + other.backward)
+        memory = self.memory or other.memory
+        return SolveStats(self.forward + other.forward, self.backward + other.backward, memory)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from torch import Tensor
 from pynode.errors import InvalidArgument, SolveError
 from pynode.evaluation import CountedField, parameters_of
 from pynode.grid import check_times
+from pynode.memory import active_meter
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
 from pynode.solution import Solution, SolveStats, Status
@@ -60,7 +61,7 @@ class GradientMethod(ABC):
         if not torch.isfinite(y0).all():
             raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
         ts = ts.to(y0.device)
-        stats = SolveStats()
+        stats = SolveStats(memory=active_meter())
         counted = CountedField(field, stats.forward)
         wanted = tuple(p for p in params if p.requires_grad) if params is not None else parameters_of(field)
         try:

@@ -20,6 +20,7 @@ from torch import Tensor
 from pynode.clock import Clock
 from pynode.errors import NonFiniteLoss, OutputDirectoryError, RecordError, SolveError
 from pynode.fields.base import Field
+from pynode.memory import peak_bytes
 from pynode.problems.base import Objective, Problem
 from pynode.records.files import (
     append_line,
@@ -34,7 +35,6 @@ from pynode.records.iteration import IterationRecord
 from pynode.training.checkpoint import load_checkpoint, save_checkpoint
 from pynode.training.config import RunConfig
 from pynode.training.environment import environment
-from pynode.training.memory import peak_bytes
 
 Listener = Callable[[IterationRecord], None]
 

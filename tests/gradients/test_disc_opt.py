@@ -16,9 +16,9 @@ from pynode.fields.base import Field
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
 from pynode.gradients.disc_opt import DiscOpt
+from pynode.memory import peak_bytes
 from pynode.schemes import SCHEMES
 from pynode.schemes.rk4 import RK4
-from pynode.training.memory import peak_bytes
 
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]
