@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from pynode.activations import activation
+from pynode.activations import activation, value_and_slope
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, bias, dense, weight
+from pynode.fields.base import FieldSpec, Slot, bias, weight
+from pynode.layers import dense
 from pynode.types import State
 
 
@@ -46,6 +48,18 @@ class Antisymmetric(FieldSpec):
         return (weight("W", self.dim, self.dim), bias("b", self.dim))
 
     def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
+        return activation(self.activation)(dense(y, self._matrix(p), p["b"]))
+
+    def tangents(self, p: Mapping[str, Tensor], t: Tensor, y: State, v: Tensor) -> tuple[State, Tensor]:  # noqa: ARG002
+        A = self._matrix(p)
+        value, slope = value_and_slope(self.activation, dense(y, A, p["b"]))
+        return value, F.linear(v, A) * slope
+
+    def divergence(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> tuple[State, Tensor]:  # noqa: ARG002
+        # the diagonal of W - W^T - gamma I is -gamma throughout
+        value, slope = value_and_slope(self.activation, dense(y, self._matrix(p), p["b"]))
+        return value, -self.gamma * slope.sum(-1)
+
+    def _matrix(self, p: Mapping[str, Tensor]) -> Tensor:
         W = p["W"]
-        A = W - W.T - self.gamma * torch.eye(self.dim, dtype=W.dtype, device=W.device)
-        return activation(self.activation)(dense(y, A, p["b"]))
+        return W - W.T - self.gamma * torch.eye(self.dim, dtype=W.dtype, device=W.device)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument, StateMismatch
@@ -68,6 +67,18 @@ class FieldSpec(ABC):
     @abstractmethod
     def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:
         """f(t, y; p) for `y` `(..., dim)` and a scalar `t`; `p` holds the tensors of `slots()` by name."""
+
+    def tangents(self, p: Mapping[str, Tensor], t: Tensor, y: State, v: Tensor) -> tuple[State, Tensor]:
+        """f(t, y; p) and df/dy times `v` `(k, ..., dim)`, which may broadcast over the batch; both differentiable.
+
+        By forward-mode AD unless an architecture knows better.
+        """
+        return jacobian_vector_products(lambda y: self.evaluate(p, t, y), y, v)
+
+    def divergence(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> tuple[State, Tensor]:
+        """f(t, y; p) and the exact tr(df/dy) `(...)`: from dim tangents unless an architecture has a closed form."""
+        value, products = self.tangents(p, t, y, unit_tangents(y))
+        return value, trace_of(products, y)
 
     @property
     def n_params(self) -> int:
@@ -135,13 +146,29 @@ class Field(nn.Module):
 
     def forward(self, t: Tensor, y: State) -> State:
         """dy/dt `(..., dim)`; raises `StateMismatch` where the last axis or the dtype of `y` is not the field's."""
+        self._check(y)
+        return self.spec.evaluate(self._tensors(), t, y)
+
+    def tangents(self, t: Tensor, y: State, v: Tensor) -> tuple[State, Tensor]:
+        """dy/dt and df/dy times `v` `(k, ..., dim)`, which may broadcast over the batch."""
+        self._check(y)
+        return self.spec.tangents(self._tensors(), t, y, v)
+
+    def divergence(self, t: Tensor, y: State) -> tuple[State, Tensor]:
+        """dy/dt and the exact tr(df/dy) `(...)`."""
+        self._check(y)
+        return self.spec.divergence(self._tensors(), t, y)
+
+    def _check(self, y: State) -> None:
         if y.shape[-1:] != (self.spec.state_dim,) or y.dtype != self._dtype():
             raise StateMismatch(
                 f"the state has shape {tuple(y.shape)} and dtype {y.dtype}, but {self.spec} needs (..., "
                 f"{self.spec.state_dim}) and {self._dtype()}; reshape y0, or build the field with another dtype"
             )
+
+    def _tensors(self) -> dict[str, Tensor]:
         held = self._parameters
-        return self.spec.evaluate({name: held[name] for name in self._names}, t, y)  # type: ignore[misc]
+        return {name: held[name] for name in self._names}  # type: ignore[misc]
 
     def _dtype(self) -> torch.dtype:
         first = self._parameters[self._names[0]]
@@ -164,9 +191,21 @@ class Field(nn.Module):
             parameter.copy_(chunk.reshape(parameter.shape))
 
 
-def dense(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
-    """W x + b for `x` `(..., in)`; a single state takes the matrix-vector product, half the time of F.linear."""
-    return torch.addmv(b, W, x) if x.ndim == 1 else F.linear(x, W, b)
+def jacobian_vector_products(f: Callable[[State], State], y: State, v: Tensor) -> tuple[State, Tensor]:
+    """f(y) and its Jacobian times each of `v` `(k, ..., dim)`, by forward-mode AD, for any f that torch can follow."""
+    value, products = torch.func.vmap(lambda u: torch.func.jvp(f, (y,), (u,)), out_dims=(None, 0))(v.expand(-1, *y.shape))
+    return value, products
+
+
+def unit_tangents(y: State) -> Tensor:
+    """The unit vectors `(dim, 1, ..., 1, dim)` of the state space of `y` `(..., dim)`."""
+    eye = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
+    return eye.reshape(y.shape[-1], *(1,) * (y.ndim - 1), y.shape[-1])
+
+
+def trace_of(products: Tensor, y: State) -> Tensor:
+    """tr J `(...)` from the products `(dim, ..., dim)` of J with the unit vectors."""
+    return products.diagonal(dim1=0, dim2=-1).sum(-1).expand(y.shape[:-1])
 
 
 def check_widths(widths: tuple[int, ...]) -> None:

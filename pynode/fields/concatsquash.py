@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pynode.activations import activation
-from pynode.fields.base import FieldSpec, Slot, bias, check_widths, dense, time_weight, weight
+from pynode.fields.base import FieldSpec, Slot, bias, check_widths, time_weight, weight
+from pynode.layers import Layer, chain, chain_tangents, chain_trace, has_cheap_trace
 from pynode.types import State
 
 
@@ -42,11 +43,17 @@ class ConcatSquash(FieldSpec):
         return tuple(found)
 
     def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:
-        act, last = activation(self.activation), len(self.widths) - 2
-        x = y
-        for k in range(last + 1):
-            gate = torch.sigmoid(p[f"w_g{k}"] * t + p[f"b_g{k}"])
-            x = dense(x, p[f"W{k}"], p[f"b{k}"]) * gate + p[f"w_b{k}"] * t
-            if k < last:
-                x = act(x)
-        return x
+        return chain(self._layers(p, t), self.activation, y)
+
+    def tangents(self, p: Mapping[str, Tensor], t: Tensor, y: State, v: Tensor) -> tuple[State, Tensor]:
+        return chain_tangents(self._layers(p, t), self.activation, y, v)
+
+    def divergence(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> tuple[State, Tensor]:
+        layers = self._layers(p, t)
+        return chain_trace(layers, self.activation, y) if has_cheap_trace(layers) else super().divergence(p, t, y)
+
+    def _layers(self, p: Mapping[str, Tensor], t: Tensor) -> list[Layer]:
+        return [
+            Layer(p[f"W{k}"], p[f"b{k}"], torch.sigmoid(p[f"w_g{k}"] * t + p[f"b_g{k}"]), p[f"w_b{k}"] * t)
+            for k in range(len(self.widths) - 1)
+        ]

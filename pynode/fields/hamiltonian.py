@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from pynode.activations import activation
+from pynode.activations import activation, value_and_slope
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, bias, dense, weight
+from pynode.fields.base import FieldSpec, Slot, bias, weight
+from pynode.layers import dense
 from pynode.types import State
 
 
@@ -47,5 +49,18 @@ class Hamiltonian(FieldSpec):
         return (weight("W", self.width, self.dim), bias("b", self.width))
 
     def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
-        g_q, g_p = (activation(self.activation)(dense(y, p["W"], p["b"])) @ p["W"]).chunk(2, dim=-1)
-        return torch.cat((g_p, -g_q), dim=-1)
+        return _rotated(activation(self.activation)(dense(y, p["W"], p["b"])) @ p["W"])
+
+    def tangents(self, p: Mapping[str, Tensor], t: Tensor, y: State, v: Tensor) -> tuple[State, Tensor]:  # noqa: ARG002
+        value, slope = value_and_slope(self.activation, dense(y, p["W"], p["b"]))
+        return _rotated(value @ p["W"]), _rotated((F.linear(v, p["W"]) * slope) @ p["W"])
+
+    def divergence(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> tuple[State, Tensor]:
+        # the Jacobian is a rotation by 90 degrees times a symmetric matrix
+        return self.evaluate(p, t, y), y.new_zeros(y.shape[:-1])
+
+
+def _rotated(gradient: Tensor) -> Tensor:
+    """(g_p, -g_q) for g = (g_q, g_p) `(..., dim)`."""
+    g_q, g_p = gradient.chunk(2, dim=-1)
+    return torch.cat((g_p, -g_q), dim=-1)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pynode.activations import activation
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, bias, check_widths, dense, weight
+from pynode.fields.base import FieldSpec, Slot, bias, check_widths, weight
+from pynode.layers import Layer, chain, chain_tangents, chain_trace, has_cheap_trace
 from pynode.types import State
 
 
@@ -42,8 +43,21 @@ class MLP(FieldSpec):
         return tuple(s for k, (i, o) in layers for s in (weight(f"W{k}", o, i), bias(f"b{k}", o)))
 
     def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
-        act, last = activation(self.activation), len(self.widths) - 2
-        x = y if self.input_power == 1 else y**self.input_power
-        for k in range(last):
-            x = act(dense(x, p[f"W{k}"], p[f"b{k}"]))
-        return dense(x, p[f"W{last}"], p[f"b{last}"])
+        return chain(self._layers(p), self.activation, self._powered(y))
+
+    def tangents(self, p: Mapping[str, Tensor], t: Tensor, y: State, v: Tensor) -> tuple[State, Tensor]:  # noqa: ARG002
+        n = self.input_power
+        v = v if n == 1 else n * y ** (n - 1) * v
+        return chain_tangents(self._layers(p), self.activation, self._powered(y), v)
+
+    def divergence(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> tuple[State, Tensor]:
+        layers = self._layers(p)
+        if self.input_power == 1 and has_cheap_trace(layers):
+            return chain_trace(layers, self.activation, y)
+        return super().divergence(p, t, y)
+
+    def _layers(self, p: Mapping[str, Tensor]) -> list[Layer]:
+        return [Layer(p[f"W{k}"], p[f"b{k}"]) for k in range(len(self.widths) - 1)]
+
+    def _powered(self, y: State) -> State:
+        return y if self.input_power == 1 else y**self.input_power
