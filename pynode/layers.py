@@ -18,7 +18,7 @@ from pynode.types import State
 
 
 class Layer(NamedTuple):
-    """W (out, in), b (out,), and gate and shift (out,), or None for 1 and 0."""
+    """W (out, in), b (out,); gate and shift (out,), or neither."""
 
     W: Tensor
     b: Tensor
@@ -34,9 +34,9 @@ def dense(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
 def apply(layer: Layer, x: Tensor) -> Tensor:
     """The layer's value at `x` `(..., in)`."""
     u = dense(x, layer.W, layer.b)
-    if layer.gate is not None:
-        u = u * layer.gate
-    return u if layer.shift is None else u + layer.shift
+    if layer.gate is None or layer.shift is None:
+        return u
+    return torch.addcmul(layer.shift, u, layer.gate)
 
 
 def chain(layers: Sequence[Layer], act: str, x: State) -> State:

@@ -1,6 +1,7 @@
 """Finds the members of a family (fields, schemes, methods, problems) from the modules in its folder.
 
-A module `opt_disc.py` in the folder is the member "opt-disc"; `base.py` holds what the family shares and is no member.
+A module `opt_disc.py` in the folder, or in a folder inside it, is the member "opt-disc"; a leading underscore lets a name
+begin with a digit (`_8gaussians.py`).  Modules called `base.py` hold what a family shares and are no members.
 Names and one-line summaries are read without importing the modules, so that `--help` and `list` need no torch.
 """
 
@@ -25,14 +26,15 @@ class Registry(Generic[T]):
     def __init__(self, package: str, kind: str, base: str) -> None:
         self.package, self.kind, self.base = package, kind, base
 
-    def _folder(self) -> Path:
+    def _members(self) -> dict[str, Path]:
+        """File of every member by name."""
         module = importlib.import_module(self.package)
-        return Path(str(module.__file__)).parent
+        files = Path(str(module.__file__)).parent.rglob("*.py")
+        return {_name(p): p for p in sorted(files) if p.stem not in ("__init__", "base")}
 
     def names(self) -> tuple[str, ...]:
-        """Names of all members, sorted; nothing is imported."""
-        stems = (p.stem for p in self._folder().glob("*.py"))
-        return tuple(sorted(s.replace("_", "-") for s in stems if s not in ("__init__", "base")))
+        """Names of all members, sorted; nothing is imported but the packages they lie in."""
+        return tuple(sorted(self._members()))
 
     def summary(self, name: str) -> str:
         """First line of the member's module docstring; nothing is imported."""
@@ -42,7 +44,9 @@ class Registry(Generic[T]):
 
     def load(self, name: str) -> T:
         """The member called `name`; raises `UnknownName` with the known names and the nearest match."""
-        module = importlib.import_module(f"{self.package}.{self._path(name).stem}")
+        top = Path(str(importlib.import_module(self.package).__file__)).parent
+        inside = self._path(name).relative_to(top).with_suffix("").parts
+        module = importlib.import_module(".".join((self.package, *inside)))
         base = getattr(importlib.import_module(f"{self.package}.base"), self.base)
         found = [v for k, v in vars(module).items() if not k.startswith("_") and _is_member(v, base, module.__name__)]
         if len(found) != 1:
@@ -54,9 +58,14 @@ class Registry(Generic[T]):
         return {name: self.load(name) for name in self.names()}
 
     def _path(self, name: str) -> Path:
-        if name not in self.names():
-            raise UnknownName(self.kind, name, self.names())
-        return self._folder() / f"{name.replace('-', '_')}.py"
+        members = self._members()
+        if name not in members:
+            raise UnknownName(self.kind, name, sorted(members))
+        return members[name]
+
+
+def _name(path: Path) -> str:
+    return path.stem.removeprefix("_").replace("_", "-")
 
 
 def _is_member(value: Any, base: type, module: str) -> bool:

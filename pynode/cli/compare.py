@@ -49,7 +49,7 @@ def compare(
     memory: o.Memory = None,
     adjoint: o.Adjoint = None,
     device: o.Device = "cpu",
-    dtype: o.Dtype = "float64",
+    dtype: o.Dtype = None,
     threads: o.Threads = 1,
     out: o.Out = None,
     resume: o.Resume = False,

@@ -70,7 +70,9 @@ SchemeName = Annotated[str | None, typer.Option("--scheme", help="Fixed-step sch
 Memory = Annotated[str | None, typer.Option(help="store or recompute: what disc-opt keeps.", rich_help_panel=HOW)]
 Adjoint = Annotated[str | None, typer.Option(help="explicit or backward-euler (opt-disc-fixed).", rich_help_panel=HOW)]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=WHERE)]
-Dtype = Annotated[str, typer.Option(help="float64 or float32.", rich_help_panel=WHERE)]
+Dtype = Annotated[
+    str | None, typer.Option(help="float64 or float32. [dim]Default: the problem's.[/dim]", rich_help_panel=WHERE)
+]
 Threads = Annotated[
     int, typer.Option(min=1, help="Of torch on the CPU; more only pays for large nets.", rich_help_panel=WHERE)
 ]

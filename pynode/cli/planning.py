@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ from pynode.errors import InvalidArgument, NonFiniteLoss, RecordError, SolveErro
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pynode.gradients.base import GradientMethod
     from pynode.training.config import RunConfig
+    from pynode.training.schedules import Multilevel
 
 
 def plan(
@@ -23,13 +26,20 @@ def plan(
     learning_rate: float | None = None,
     faithful: bool = False,
     device: str = "cpu",
-    dtype: str = "float64",
+    dtype: str | None = None,
     validate_every: int | None = None,
     checkpoint_every: int = 50,
+    patience: int | None = None,
+    multilevel: Multilevel | None = None,
+    problem_options: dict[str, Any] | None = None,
 ) -> list[RunConfig]:
-    """One configuration per method and seed; every mistake in the options is found here."""
+    """One configuration per method and seed; every mistake in the options is found here.
+
+    With `multilevel` each fixed-step method runs twice: as it is, and by levels.
+    """
     from pynode.gradients import METHODS
     from pynode.problems import PROBLEMS
+    from pynode.problems.base import options_from_json
     from pynode.training.config import RunConfig, default_method
 
     kind = PROBLEMS.load(problem)
@@ -43,21 +53,33 @@ def plan(
     chosen = [
         default_method(kind, name, **{k: v for k, v in method_options.items() if k in known[name]}) for name in methods
     ]
+    given = options_from_json(kind, problem_options or {})
+    changed = {f.name: getattr(given, f.name) for f in fields(given) if getattr(given, f.name) != f.default}
+    levels: list[tuple[GradientMethod, Multilevel | None]] = [(method, None) for method in chosen]
+    if multilevel is not None:
+        fixed = [method for method in chosen if method.name == "disc-opt"]
+        if not fixed:
+            raise InvalidArgument("--multilevel", multilevel.steps, "no method with steps", "add disc-opt to --methods")
+        levels += [(method, multilevel) for method in fixed]
     return [
         RunConfig(
             problem=problem,
             method=method,
+            multilevel=plan_of_levels,
+            options=changed,
+            rate_drops=study.rate_drops,
+            patience=study.patience if patience is None else patience,
             seed=seed,
             iterations=study.iterations if iterations is None else iterations,
             learning_rate=study.learning_rate if learning_rate is None else learning_rate,
             weight_decay=study.weight_decay,
-            dtype=dtype,
+            dtype=study.dtype if dtype is None else dtype,
             device=device,
             faithful=faithful,
             validate_every=study.validate_every if validate_every is None else validate_every,
             checkpoint_every=checkpoint_every,
         )
-        for method in chosen
+        for method, plan_of_levels in levels
         for seed in seeds
     ]
 

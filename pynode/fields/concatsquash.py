@@ -54,6 +54,6 @@ class ConcatSquash(FieldSpec):
 
     def _layers(self, p: Mapping[str, Tensor], t: Tensor) -> list[Layer]:
         return [
-            Layer(p[f"W{k}"], p[f"b{k}"], torch.sigmoid(p[f"w_g{k}"] * t + p[f"b_g{k}"]), p[f"w_b{k}"] * t)
+            Layer(p[f"W{k}"], p[f"b{k}"], torch.sigmoid(torch.addcmul(p[f"b_g{k}"], p[f"w_g{k}"], t)), p[f"w_b{k}"] * t)
             for k in range(len(self.widths) - 1)
         ]

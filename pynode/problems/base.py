@@ -1,29 +1,41 @@
-"""What every problem poses: a field, a loss, an evaluation, and the study's own settings for each method."""
+"""What every problem poses: a model, a loss, an evaluation, and the study's own settings for each method."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from pynode.fields.base import Field, FieldSpec
+from pynode.errors import InvalidArgument
 from pynode.gradients.base import GradientMethod
 from pynode.solution import SolveStats
-from pynode.types import State
+from pynode.types import Theta
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How the study trains this problem (Adam); validation happens every `validate_every` iterations."""
+    """How the study trains this problem (Adam); validation happens every `validate_every` iterations.
+
+    `rate_drops`: pairs (n, factor): after more than n validations without improvement the learning rate is `factor`
+    times the initial one.  `patience`: after more than so many, training stops early (None: never).
+    """
 
     iterations: int
     learning_rate: float
     weight_decay: float = 0.0
     validate_every: int = 10
+    rate_drops: tuple[tuple[int, float], ...] = ()
+    patience: int | None = None
+    dtype: str = "float64"
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A problem without options of its own."""
 
 
 @dataclass(frozen=True)
@@ -41,49 +53,80 @@ class Objective:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Quality of a trained field: named numbers, and named series for figures (lists of plain numbers)."""
+    """Quality of a trained model: named numbers, and named series for figures (lists of plain numbers)."""
 
     metrics: Mapping[str, float]
     series: Mapping[str, list[Any]]
 
 
-class Problem(ABC):
-    """One problem, its data held in `dtype` on `device`.
+class Model(Protocol):
+    """What a problem trains: a torch module whose parameters can be read and written as one vector."""
 
-    A problem never chooses how it is differentiated: `objective` takes any gradient method.  `validation_loss` and
-    `evaluate` solve accurately by themselves, so that all methods are judged by the same, continuous, problem.
-    `faithful` restores the defects of the original study, where there are any.
+    def theta(self) -> Theta:
+        """All parameters, float64, on the CPU."""
+
+    def set_theta(self, theta: Theta) -> None:
+        """Overwrites all parameters."""
+
+
+class Problem(ABC):
+    """One problem, its data held in `dtype` on `device`, its random numbers drawn from `seed`.
+
+    A problem never chooses how it is differentiated: `objective` takes any gradient method.  `validation_loss` solves
+    accurately by itself, so that all methods are judged by the same, continuous, problem.  `options` is an instance of
+    the problem's `Options`.  `faithful` restores the defects of the original study, where there are any (`defects`
+    names them).
     """
 
     name: ClassVar[str]
     training: ClassVar[TrainingSettings]
-    field_spec: ClassVar[FieldSpec]
     fixed_settings: ClassVar[Mapping[str, Any]]
     """The study's options for fixed-step methods, as plain values."""
     adaptive_settings: ClassVar[Mapping[str, Any]]
     """The study's options for adaptive methods, as plain values."""
+    defects: ClassVar[str | None] = None
+    """What `faithful` restores."""
+    Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(
-        self, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu", faithful: bool = False
+        self,
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        faithful: bool = False,
+        seed: int = 0,
+        options: Any = None,
     ) -> None:
-        self.dtype, self.device, self.faithful = dtype, torch.device(device), faithful
-
-    def model(self, seed: int = 0) -> Field:
-        """The untrained field, the same for every method."""
-        return self.field_spec.build(seed=seed, dtype=self.dtype, device=self.device)
-
-    @abstractmethod
-    def batch(self, iteration: int) -> State:
-        """The initial states `(..., dim)` of one iteration."""
+        if faithful and self.defects is None:
+            raise InvalidArgument("faithful", True, f"{self.name} has no defects to restore", "leave it out")
+        self.dtype, self.device, self.faithful, self.seed = dtype, torch.device(device), faithful, seed
+        self.options = self.Options() if options is None else options
 
     @abstractmethod
-    def objective(self, method: GradientMethod, field: Field, batch: State) -> Objective:
-        """The training loss of `field` on `batch`, solved and differentiated by `method`."""
+    def model(self, seed: int = 0) -> Any:
+        """The untrained `Model`, an nn.Module, the same for every method."""
 
     @abstractmethod
-    def validation_loss(self, field: Field) -> float:
+    def batch(self, iteration: int) -> Any:
+        """What one iteration trains on; the same for the same seed and iteration."""
+
+    @abstractmethod
+    def objective(self, method: GradientMethod, model: Any, batch: Any) -> Objective:
+        """The training loss of `model` on `batch`, solved and differentiated by `method`."""
+
+    @abstractmethod
+    def validation_loss(self, model: Any) -> float:
         """The loss of the continuous problem, solved accurately; infinite where the solve blows up."""
 
     @abstractmethod
-    def evaluate(self, field: Field) -> Evaluation:
-        """All that is said about a trained field at the end of a run."""
+    def evaluate(self, model: Any, method: GradientMethod) -> Evaluation:
+        """All that is said at the end of a run about a model that was trained by `method`."""
+
+
+def options_from_json(problem: type[Problem], data: Mapping[str, Any]) -> Any:
+    """The problem's `Options` from plain values; raises `InvalidArgument` for a name that it does not have."""
+    known = tuple(f.name for f in fields(problem.Options))
+    if unknown := sorted(set(data) - set(known)):
+        remedy = f"it takes {', '.join(known)}" if known else "it takes no options"
+        raise InvalidArgument(unknown[0], data[unknown[0]], f"no option of {problem.name}", remedy)
+    return problem.Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})

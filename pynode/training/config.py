@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ import torch
 from pynode.errors import ConfigurationMismatch, InvalidArgument
 from pynode.gradients.base import GradientMethod, check_choice, check_count, method_from_json
 from pynode.problems import PROBLEMS
-from pynode.problems.base import Problem
+from pynode.problems.base import Problem, options_from_json
+from pynode.training.schedules import Multilevel
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -32,6 +34,10 @@ class RunConfig:
     validate_every: int = 10
     checkpoint_every: int = 50
     memory_every: int = 150
+    rate_drops: tuple[tuple[int, float], ...] = ()
+    patience: int | None = None
+    multilevel: Multilevel | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
@@ -43,27 +49,46 @@ class RunConfig:
             raise InvalidArgument("weight_decay", self.weight_decay, "not a non-negative number", "use 0 for none")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise InvalidArgument("seed", self.seed, "not an integer from 0 to 2^63 - 1", "use 0, 1, 2, ...")
+        if self.patience is not None:
+            check_count("patience", self.patience)
+        if self.multilevel is not None and "steps" not in self.method.option_names():
+            raise InvalidArgument(
+                "multilevel", self.multilevel.steps, f"{self.method.name} has no steps", "use disc-opt"
+            )
         check_device(self.device)
 
     @property
     def label(self) -> str:
         """Folder name of the run."""
-        return f"{self.method.label}-seed{self.seed}"
+        if self.multilevel is None:
+            return f"{self.method.label}-seed{self.seed}"
+        levels = "-".join(str(s) for s in self.multilevel.steps)
+        return f"{self.method.family.replace(' ', '-')}-levels-{levels}-seed{self.seed}"
 
     def make_problem(self) -> Problem:
         """The problem, its data in this configuration's dtype on its device."""
         problem = PROBLEMS.load(self.problem)
-        return problem(dtype=DTYPES[self.dtype], device=self.device, faithful=self.faithful)
+        return problem(
+            dtype=DTYPES[self.dtype],
+            device=self.device,
+            faithful=self.faithful,
+            seed=self.seed,
+            options=options_from_json(problem, self.options),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` gives the configuration back."""
-        plain = {k: v for k, v in asdict(self).items() if k != "method"}
-        return {**plain, "method": self.method.to_json()}
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        levels = None if self.multilevel is None else self.multilevel.to_json()
+        return {**plain, "options": dict(self.options), "multilevel": levels, "method": self.method.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
         """The configuration that `to_json` wrote."""
-        return cls(**{**data, "method": method_from_json(data["method"])})
+        values = {k: _as_tuple(v) for k, v in data.items()}
+        if data.get("multilevel") is not None:
+            values["multilevel"] = Multilevel(**{k: _as_tuple(v) for k, v in data["multilevel"].items()})
+        return cls(**{**values, "method": method_from_json(data["method"])})
 
     def check_resumes(self, earlier: RunConfig) -> None:
         """Raises `ConfigurationMismatch`, with the differences, unless this continues `earlier` (or trains longer)."""
@@ -74,13 +99,22 @@ class RunConfig:
             )
         # these two may change: they decide no number of an iteration
         same = replace(earlier, iterations=self.iterations, checkpoint_every=self.checkpoint_every)
-        mine, theirs = self.to_json(), same.to_json()
+        mine, theirs = (_plain(c.to_json()) for c in (self, same))
         changed = [f"{k}: {theirs[k]} -> {mine[k]}" for k in mine if mine[k] != theirs[k]]
         if changed:
             raise ConfigurationMismatch(
                 f"{self.label} was started with another configuration ({'; '.join(changed)}); "
                 "resume with the same options, or choose another --out"
             )
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """As it comes back from disk, where tuples are lists."""
+    return dict(json.loads(json.dumps(value)))
 
 
 def default_method(problem: type[Problem], name: str, **options: Any) -> GradientMethod:

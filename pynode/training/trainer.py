@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pynode.clock import Clock
 from pynode.errors import NonFiniteLoss, OutputDirectoryError, RecordError, SolveError
-from pynode.fields.base import Field
+from pynode.gradients.base import GradientMethod
 from pynode.memory import peak_bytes
 from pynode.problems.base import Objective, Problem
 from pynode.records.files import (
@@ -35,6 +35,7 @@ from pynode.records.iteration import IterationRecord
 from pynode.training.checkpoint import load_checkpoint, save_checkpoint
 from pynode.training.config import RunConfig
 from pynode.training.environment import environment
+from pynode.training.schedules import Pace, learning_rate
 
 Listener = Callable[[IterationRecord], None]
 
@@ -47,6 +48,23 @@ class _Progress:
     best_loss: float = math.inf
     best_validation: float = math.inf
     best_iteration: int = 0
+    pace: Pace = field(default_factory=Pace)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` gives the progress back."""
+        mine = {k: finite(v) for k, v in vars(self).items() if k != "pace"}
+        return {**mine, "pace": {k: finite(v) for k, v in vars(self.pace).items()}}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> _Progress:
+        """What a checkpoint holds."""
+        pace = data.get("pace", {})
+        infinite = ("best_loss", "best_validation", "best_at_level")
+        values, levels = (
+            {k: math.inf if k in infinite and v is None else v for k, v in part.items() if k != "pace"}
+            for part in (data, pace)
+        )
+        return cls(**values, pace=Pace(**levels))
 
 
 def train(
@@ -81,11 +99,13 @@ def train(
         (directory / stale).unlink(missing_ok=True)
     loop = _Loop(config, problem, model, optimiser, progress, best, directory)
     try:
+        loop.set_rate()
         warmup = loop.warm_up()
-        while progress.iteration < config.iterations:
+        while progress.iteration < config.iterations and not progress.pace.stopped:
             record = loop.iterate()
             append_line(directory / "records.jsonl", record)
-            if progress.iteration % config.checkpoint_every == 0 or progress.iteration == config.iterations:
+            ends = progress.iteration == config.iterations or progress.pace.stopped
+            if ends or progress.iteration % config.checkpoint_every == 0:
                 loop.save()
             if listener:
                 listener(record)
@@ -96,7 +116,7 @@ def train(
         error.args = (f"{config.label}, iteration {progress.iteration}: {error} (saved; see {directory})",)
         raise
     model.set_theta(loop.best)
-    evaluation = problem.evaluate(model)
+    evaluation = problem.evaluate(model, loop.method)
     write_json(directory / "evaluation.json", evaluation)
     summary = _summary(config, directory, progress, status="finished", warmup_seconds=warmup, **evaluation.metrics)
     write_json(directory / "summary.json", summary)
@@ -107,19 +127,25 @@ def train(
 class _Loop:
     config: RunConfig
     problem: Problem
-    model: Field
+    model: Any
     optimiser: torch.optim.Optimizer
     progress: _Progress
     best: Tensor
     directory: Path
 
-    def objective(self) -> Objective:
-        batch = self.problem.batch(self.progress.iteration)
-        return self.problem.objective(self.config.method, self.model, batch)
+    @property
+    def method(self) -> GradientMethod:
+        """The gradient method of the present level."""
+        levels = self.config.multilevel
+        return self.config.method if levels is None else levels.method(self.config.method, self.progress.pace.level)
+
+    def objective(self, batch: Any) -> Objective:
+        return self.problem.objective(self.method, self.model, batch)
 
     def gradient_work(self) -> None:
         """One loss and gradient whose result nobody needs."""
-        torch.autograd.grad(self.objective().loss, list(self.model.parameters()), allow_unused=True)
+        batch = self.problem.batch(self.progress.iteration)
+        torch.autograd.grad(self.objective(batch).loss, list(self.model.parameters()), allow_unused=True)
 
     def warm_up(self) -> float:
         """One unrecorded gradient, so that first-call costs stay outside the records; its seconds."""
@@ -132,11 +158,14 @@ class _Loop:
         """One iteration of training."""
         i, config, progress = self.progress.iteration, self.config, self.progress
         validates = i % config.validate_every == 0 or i == config.iterations - 1
-        memory = self.probe_memory() if i % config.memory_every == 0 else None
         validation = self.problem.validation_loss(self.model) if validates else None
+        if validation is not None:
+            self.adapt(validation)
+        memory = self.probe_memory() if i % config.memory_every == 0 else None
+        batch = self.problem.batch(i)  # loading and drawing data is no part of a method's cost
 
         clock = Clock(self.problem.device)
-        objective = self.objective()
+        objective = self.objective(batch)
         forward = clock.lap()
         loss = float(objective.loss.detach())
         if not math.isfinite(loss):
@@ -151,9 +180,6 @@ class _Loop:
             raise NonFiniteLoss(f"the gradient's norm is {norm}; lower the learning rate or take more steps")
 
         progress.best_loss = min(progress.best_loss, loss)
-        judged = loss if validation is None else validation
-        if validates and judged < progress.best_validation:
-            progress.best_validation, progress.best_iteration, self.best = judged, i, self.model.theta()
         clock.start()
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -180,6 +206,27 @@ class _Loop:
             peak_memory_bytes=memory,
         )
 
+    def adapt(self, validation: float) -> None:
+        """Keeps the best parameters; sets level and learning rate; stops what has long ceased to improve."""
+        progress, config = self.progress, self.config
+        if progress.pace.validated_at == progress.iteration:  # resumed where it had failed: noted already
+            return
+        improved = validation < progress.best_validation
+        if improved:
+            progress.best_validation, progress.best_iteration = validation, progress.iteration
+            self.best = self.model.theta()
+        progress.pace.validated(validation, progress.iteration, improved=improved)
+        if config.multilevel is not None:
+            progress.pace.refine(config.multilevel, progress.iteration)
+        self.set_rate()
+        progress.pace.stopped = config.patience is not None and progress.pace.stale > config.patience
+
+    def set_rate(self) -> None:
+        """Gives the optimiser the learning rate that is due."""
+        rate = learning_rate(self.config.learning_rate, self.config.rate_drops, self.progress.pace.stale)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
     def probe_memory(self) -> int | None:
         """Peak memory of one gradient, run once more beside the clock; None where its solve fails."""
         try:
@@ -189,12 +236,11 @@ class _Loop:
 
     def save(self) -> None:
         """Writes the checkpoint of the present iteration."""
-        state = {k: finite(v) for k, v in vars(self.progress).items()}
-        save_checkpoint(self.directory, self.model, self.optimiser, state, best=self.best)
+        save_checkpoint(self.directory, self.model, self.optimiser, self.progress.to_json(), best=self.best)
 
 
 def _reload(
-    directory: Path, model: Field, optimiser: torch.optim.Optimizer, untrained: Tensor
+    directory: Path, model: Any, optimiser: torch.optim.Optimizer, untrained: Tensor
 ) -> tuple[_Progress, Tensor]:
     """State of the last checkpoint; records beyond it are cut off, for they will be made again."""
     path = directory / "records.jsonl"
@@ -203,12 +249,7 @@ def _reload(
         path.unlink(missing_ok=True)
         return _Progress(), untrained
     state, extra = loaded
-    progress = _Progress(
-        iteration=state["iteration"],
-        best_loss=_or_infinite(state["best_loss"]),
-        best_validation=_or_infinite(state["best_validation"]),
-        best_iteration=state["best_iteration"],
-    )
+    progress = _Progress.from_json(state)
     records = read_lines(path, IterationRecord) if path.exists() else []
     kept = records[: progress.iteration]
     if [r.iteration for r in kept] != list(range(progress.iteration)):
@@ -217,16 +258,13 @@ def _reload(
     return progress, extra["best"]
 
 
-def _or_infinite(value: float | None) -> float:
-    return math.inf if value is None else value
-
-
 def _finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
     """The summary of a run that needs no more work."""
     if not (directory / "summary.json").exists():
         return None
     summary: dict[str, Any] = read_json(directory / "summary.json")
-    done = summary["status"] == "finished" and summary["iterations"] >= config.iterations
+    enough = summary["iterations"] >= config.iterations or summary.get("stopped_early", False)
+    done = summary["status"] == "finished" and enough
     return summary if done else None
 
 
@@ -256,6 +294,7 @@ def _summary(config: RunConfig, directory: Path, progress: _Progress, **more: An
         "nfe_backward": over(fmean, "nfe_backward"),
         "evaluations": over(fmean, "evaluations"),
         "peak_memory_bytes": max(memory, default=None),
+        "stopped_early": progress.pace.stopped,
         "training_seconds": sum(r.seconds for r in records),
         **more,
     }

@@ -22,7 +22,7 @@ from pynode.errors import (
 )
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
-from pynode.problems.spiral import Spiral
+from pynode.problems.series.spiral import Spiral
 from pynode.records.files import read_lines
 from pynode.records.iteration import TIMED_FIELDS, IterationRecord
 from pynode.training.checkpoint import best_theta

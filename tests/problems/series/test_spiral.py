@@ -12,10 +12,10 @@ import torch
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.grid import TimeGrid
-from pynode.problems.spiral import ACCURATE_STEPS, A, Spiral, true_states
+from pynode.problems.series.spiral import A, Spiral
 from pynode.schemes.rk4 import RK4
 
-RECORDED = Path(__file__).parents[1] / "reference" / "spiral.json"
+RECORDED = Path(__file__).parents[2] / "reference" / "spiral.json"
 
 
 def test_data_equal_those_of_another_solver() -> None:
@@ -61,22 +61,22 @@ def test_faithful_steps_miss_the_data_times_for_fixed_steps_only() -> None:
 
 def test_faithful_data_carry_the_error_of_loose_tolerances() -> None:
     t = np.linspace(0, 1.5, 30)
-    gap = np.abs(true_states(t, loose=True) - true_states(t)).max()
+    gap = np.abs(Spiral(faithful=True).true_states(t) - Spiral().true_states(t)).max()
     assert 1e-5 < gap < 1e-1
 
 
 def test_validation_solves_accurately_enough() -> None:
-    """The claim beside ACCURATE_STEPS, on the true field."""
+    """The claim beside Spiral.accurate_steps, on the true field."""
     spiral = Spiral()
     matrix = torch.tensor(A)
-    ys = RK4.solve(lambda _, u: u**3 @ matrix, spiral.y0, TimeGrid.between(spiral.times, ACCURATE_STEPS))
+    ys = RK4.solve(lambda _, u: u**3 @ matrix, spiral.y0, TimeGrid.between(spiral.times, Spiral.accurate_steps))
     assert float((ys - spiral.data).abs().max()) < 3e-5
 
 
 def test_evaluation_extrapolates_to_six() -> None:
     spiral = Spiral()
     field = spiral.model(seed=0)
-    found = spiral.evaluate(field)
+    found = spiral.evaluate(field, DiscOpt())
     assert found.metrics["fit_loss"] == spiral.validation_loss(field)
     assert (found.series["t"][0], found.series["t"][-1], len(found.series["t"])) == (0, 6, 120)
     model, truth = np.array(found.series["model"]), np.array(found.series["truth"])

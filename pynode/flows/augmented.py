@@ -1,0 +1,49 @@
+"""The field of one solve of a flow: state, log-density and running costs side by side."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pynode.flows.divergence import Divergence
+from pynode.types import State
+
+
+class RunningCosts(NamedTuple):
+    """Which running costs join the solve: 1/2 int |f|^2 dt, and int |df/dz|_F^2 dt, both per sample."""
+
+    kinetic: bool = False
+    jacobian: bool = False
+
+    @property
+    def count(self) -> int:
+        """Columns that they add to the state."""
+        return int(self.kinetic) + int(self.jacobian)
+
+
+class AugmentedField(nn.Module):
+    """d/dt (z, l, costs) = (f, -tr df/dz, running costs) on `(batch, dim + 1 + costs)`: one solve for all of them.
+
+    l is the change of the log-density along the trajectory (Chen et al. 2018, eq. 8).
+    """
+
+    def __init__(self, field: nn.Module, dim: int, divergence: Divergence, probes: Tensor | None, costs: RunningCosts):
+        super().__init__()
+        self.field, self.dim, self.divergence, self.costs = field, dim, divergence, costs
+        self.probes = probes
+
+    def initial(self, z: State) -> State:
+        """`z` `(batch, dim)` with zeros beside it."""
+        return torch.cat((z, z.new_zeros(len(z), 1 + self.costs.count)), dim=-1)
+
+    def forward(self, t: Tensor, state: State) -> State:
+        """The derivative of the augmented state."""
+        slope = self.divergence(self.field, t, state[..., : self.dim], self.probes, frobenius=self.costs.jacobian)
+        columns = [slope.dz, -slope.trace[..., None]]
+        if self.costs.kinetic:
+            columns.append(0.5 * slope.dz.square().sum(-1, keepdim=True))
+        if slope.frobenius is not None:
+            columns.append(slope.frobenius[..., None])
+        return torch.cat(columns, dim=-1)

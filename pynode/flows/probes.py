@@ -1,0 +1,49 @@
+"""Random probes that depend on (seed, iteration, block, sample) alone, whatever the batch they are asked for in.
+
+Philox (Salmon et al. 2011) is counter-based: the key holds seed and iteration, the counter sample and block, so half a
+batch gets the half of the numbers that the whole batch would have got, on every device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import ndtri
+from torch import Tensor
+
+Noise: TypeAlias = Literal["gaussian", "rademacher"]
+
+WORDS = 4
+"""64-bit words that Philox makes of one counter."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which probes: those of `iteration` in the run of `seed`, for the samples `first_sample`, `first_sample` + 1, ..."""
+
+    seed: int = 0
+    iteration: int = 0
+    first_sample: int = 0
+
+    def probes(self, noise: Noise, like: Tensor, block: int = 0) -> Tensor:
+        """Independent entries with mean 0 and variance 1, one row a sample, in shape, dtype and device of `like`."""
+        n, dim = like.shape
+        counters = -(-dim // WORDS)
+        start = [self.first_sample * counters, 0, block, 0]
+        generator = np.random.Philox(key=[self.seed, self.iteration], counter=start)
+        words = generator.random_raw(n * counters * WORDS).reshape(n, -1)[:, :dim]
+        values = _gaussian(words) if noise == "gaussian" else _rademacher(words)
+        return torch.from_numpy(values).to(device=like.device, dtype=like.dtype)
+
+
+def _gaussian(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return np.asarray(ndtri(uniform))
+
+
+def _rademacher(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    return 2.0 * (words >> np.uint64(63)).astype(np.float64) - 1.0

@@ -1,0 +1,1 @@
+"""Densities: fit a continuous normalizing flow to samples by maximum likelihood."""

@@ -1,0 +1,205 @@
+"""What all densities share: the model is a flow, the loss its negative log-likelihood in nats plus running costs."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pynode.errors import InvalidArgument, SolveError
+from pynode.fields.concatsquash import ConcatSquash
+from pynode.flows.augmented import RunningCosts
+from pynode.flows.divergence import Divergence, Exact, divergence
+from pynode.flows.flow import ACCURATE, Flow
+from pynode.flows.metrics import inverse_errors, mmd
+from pynode.flows.probes import Draw
+from pynode.gradients.base import GradientMethod
+from pynode.problems.base import Evaluation, Objective, Problem
+from pynode.types import State
+
+VALIDATION = 2**63
+"""Stands for the iteration in everything that is drawn for validation: the same each time, never met in training."""
+
+CHUNK = 10_000
+"""Rows that are judged at once."""
+
+SHOWN = 2000
+"""Samples that figures and MMD use at most."""
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """What a user may change about a flow; None stands for the problem's own value.
+
+    `hidden` widths, number of `blocks`, `horizon` T, `activation`; `batch` size; `divergence` in training ("exact",
+    "gaussian", "rademacher"); weights of the running costs `kinetic` (1/2 int |f|^2 dt) and `jacobian`
+    (int |df/dz|_F^2 dt), means over samples, added to the negative log-likelihood.
+    """
+
+    hidden: tuple[int, ...] | None = None
+    blocks: int | None = None
+    horizon: float | None = None
+    trainable_horizon: bool = False
+    activation: str | None = None
+    batch: int | None = None
+    divergence: str | None = None
+    kinetic: float = 0.0
+    jacobian: float = 0.0
+
+    def __post_init__(self) -> None:
+        for argument in ("kinetic", "jacobian"):
+            value = getattr(self, argument)
+            if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+                raise InvalidArgument(argument, value, "not a non-negative number", "use 0 for none")
+        if self.batch is not None and (isinstance(self.batch, bool) or self.batch < 1):
+            raise InvalidArgument("batch", self.batch, "not a positive integer", "use 1 or more")
+        if self.hidden is not None and (not self.hidden or any(type(w) is not int or w < 1 for w in self.hidden)):
+            raise InvalidArgument("hidden", self.hidden, "not positive integers", "give widths, e.g. 64,64,64")
+        if self.divergence is not None:
+            divergence(self.divergence)
+
+
+class FlowBatch(NamedTuple):
+    """Samples `(batch, dim)` and the probes that belong to them."""
+
+    x: State
+    draw: Draw
+
+
+class Density(Problem):
+    """Negative log-likelihood of samples under a flow of ConcatSquash fields.
+
+    For more than two dimensions training and validation use Hutchinson's estimate, as the study does; the final
+    evaluation is exact.  Whatever the method, validation and evaluation solve adaptively at 1e-6 / 1e-8.
+    """
+
+    hidden: ClassVar[tuple[int, ...]]
+    blocks: ClassVar[int] = 1
+    horizon: ClassVar[float] = 1.0
+    activation: ClassVar[str] = "tanh"
+    batch_size: ClassVar[int]
+    Options: ClassVar[type[Any]] = FlowOptions
+    options: FlowOptions
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Number of columns."""
+
+    @abstractmethod
+    def training_samples(self, iteration: int) -> State:
+        """The samples `(batch, dim)` of one iteration."""
+
+    @abstractmethod
+    def validation_samples(self) -> State:
+        """Held-out samples `(n, dim)`, the same each time."""
+
+    @abstractmethod
+    def test_samples(self) -> State:
+        """Samples `(n, dim)` for the final evaluation."""
+
+    @property
+    def batch_rows(self) -> int:
+        """Samples per iteration."""
+        return self.options.batch or self.batch_size
+
+    @property
+    def field_spec(self) -> ConcatSquash:
+        """The field of every block."""
+        hidden = self.options.hidden or self.hidden
+        return ConcatSquash((self.dim, *hidden, self.dim), self.options.activation or self.activation)
+
+    def model(self, seed: int = 0) -> Flow:
+        chosen = self.options
+        return Flow.build(
+            self.field_spec,
+            blocks=self.blocks if chosen.blocks is None else chosen.blocks,
+            seed=seed,
+            dtype=self.dtype,
+            device=self.device,
+            horizon=self.horizon if chosen.horizon is None else chosen.horizon,
+            trainable_horizon=chosen.trainable_horizon,
+        )
+
+    @property
+    def training_divergence(self) -> Divergence:
+        """Exact in two dimensions, else Hutchinson with Gaussian probes, unless the options say otherwise."""
+        return divergence(self.options.divergence or ("exact" if self.dim <= 2 else "gaussian"))
+
+    def batch(self, iteration: int) -> FlowBatch:
+        return FlowBatch(self.training_samples(iteration), Draw(self.seed, iteration))
+
+    def objective(self, method: GradientMethod, model: Flow, batch: FlowBatch) -> Objective:
+        """Mean negative log-likelihood in nats plus weighted running costs."""
+        costs = RunningCosts(self.options.kinetic > 0, self.options.jacobian > 0)
+        moved = model(batch.x, method=method, divergence=self.training_divergence, draw=batch.draw, costs=costs)
+        loss = -moved.log_prob.mean()
+        if moved.kinetic is not None:
+            loss = loss + self.options.kinetic * moved.kinetic.mean()
+        if moved.jacobian is not None:
+            loss = loss + self.options.jacobian * moved.jacobian.mean()
+        return Objective(loss, moved.solves)
+
+    def validation_loss(self, model: Flow) -> float:
+        """Negative log-likelihood in nats of the validation samples; infinite where the solve fails."""
+        return negative_log_likelihood(
+            model, self.validation_samples(), divergence=Exact() if self.dim <= 2 else divergence("gaussian")
+        )
+
+    @torch.no_grad()
+    def evaluate(self, model: Flow, method: GradientMethod) -> Evaluation:
+        """Metrics on test samples, exact trace: `test_nll` (accurate), `test_nll_as_trained`, inverse errors
+        `inverse_*` (accurate) and `inverse_*_as_trained` (by the training's own discretisation), `mmd`, `horizon`.
+        """
+        test = self.test_samples()
+        shown = test[:SHOWN]
+        generated = model.sample(len(shown), seed=self.seed, method=ACCURATE)
+        metrics = {
+            "test_nll": negative_log_likelihood(model, test),
+            "test_nll_as_trained": negative_log_likelihood(model, test, method=method),
+            "mmd": mmd(generated, shown),
+            "horizon": float(model.horizons.mean()),
+        }
+        for suffix, how in (("", ACCURATE), ("_as_trained", method)):
+            metrics |= {f"{name}{suffix}": value for name, value in inverse_errors(model, shown, how).items()}
+        pushed = model.move(shown, method=ACCURATE)
+        return Evaluation(
+            metrics={**metrics, **self.more_metrics(model)},
+            series={
+                "data": shown.tolist(),
+                "pushed": pushed.tolist(),
+                "generated": generated.tolist(),
+                **self.more_series(model),
+            },
+        )
+
+    def more_metrics(self, model: Flow) -> dict[str, float]:  # noqa: ARG002
+        """Further metrics of a family of problems."""
+        return {}
+
+    def more_series(self, model: Flow) -> dict[str, list[Any]]:  # noqa: ARG002
+        """Further series of a family of problems."""
+        return {}
+
+
+@torch.no_grad()
+def negative_log_likelihood(
+    model: Flow, x: State, *, divergence: Divergence | None = None, method: GradientMethod = ACCURATE
+) -> float:
+    """Mean of -log p over the rows of `x`, in nats, exact unless `divergence` says otherwise; infinite where a solve
+    fails."""
+    total = 0.0
+    for start in range(0, len(x), CHUNK):
+        rows = x[start : start + CHUNK]
+        draw = Draw(0, VALIDATION, start)
+        try:
+            found: Tensor = model.log_prob(rows, method=method, divergence=divergence or Exact(), draw=draw)
+        except SolveError:
+            return math.inf
+        total -= float(found.double().sum())
+    mean = total / len(x)
+    return mean if math.isfinite(mean) else math.inf

@@ -1,0 +1,1 @@
+"""Tables: flows on rows of numbers, the public sets and a user's own."""

@@ -1,0 +1,1 @@
+"""Two-dimensional toys: fresh samples of a known distribution at every iteration."""

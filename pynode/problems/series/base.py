@@ -1,0 +1,128 @@
+"""What all time series share: a known ODE gives the data, a field is fitted to them and followed beyond."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from pynode.fields.base import Field, FieldSpec
+from pynode.gradients.base import GradientMethod
+from pynode.grid import TimeGrid
+from pynode.problems.base import Evaluation, Objective, Problem
+from pynode.schemes.rk4 import RK4
+from pynode.types import State
+
+Array = npt.NDArray[np.float64]
+
+
+class TimeSeries(Problem):
+    """States of one trajectory at equidistant times; the loss is the sum of squares over components and times.
+
+    A problem gives the true field, the field to fit, where the trajectory starts, and its times `(time,)`.
+    """
+
+    accurate_steps: ClassVar[int]
+    """RK4 steps per data interval when a trained field is judged."""
+    extrapolation: ClassVar[float] = 2.0
+    """How far beyond the data, in multiples of their span, a trained field is followed."""
+    n_extrapolated: ClassVar[int] = 120
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        t = self.observation_times()
+        self.times = self._tensor(t)
+        self.y0 = self._tensor(self.initial_state())
+        self.data = self._tensor(self.true_states(t))
+
+    @property
+    @abstractmethod
+    def field_spec(self) -> FieldSpec:
+        """The field to fit."""
+
+    @abstractmethod
+    def true_field(self, t: float, u: Array) -> Array:
+        """du/dt `(dim,)` of the system behind the data."""
+
+    @abstractmethod
+    def initial_state(self) -> Array:
+        """u(0) `(dim,)`."""
+
+    @abstractmethod
+    def observation_times(self) -> Array:
+        """Times of the data `(time,)`, the first one 0."""
+
+    def true_states(self, t: Array) -> Array:
+        """The true states `(time, dim)` at the times `t` `(time,)`, solved at tolerances of 1e-13."""
+        solved = solve_ivp(
+            self.true_field, (t[0], t[-1]), self.initial_state(), t_eval=t, method="DOP853", rtol=1e-13, atol=1e-13
+        )
+        return np.asarray(solved.y.T)
+
+    def model(self, seed: int = 0) -> Field:
+        return self.field_spec.build(seed=seed, dtype=self.dtype, device=self.device)
+
+    def batch(self, iteration: int) -> State:  # noqa: ARG002 (one trajectory, the same each time)
+        return self.y0
+
+    def objective(self, method: GradientMethod, model: Field, batch: State) -> Objective:
+        solution = method.solve(model, batch, self.times)
+        return Objective((solution.ys - self.data).square().sum(), (solution.stats,))
+
+    @torch.no_grad()
+    def validation_loss(self, model: Field) -> float:
+        ys = RK4.solve(model, self.y0, TimeGrid.between(self.times, self.accurate_steps))
+        loss = float((ys - self.data).square().sum())
+        return loss if math.isfinite(loss) else math.inf
+
+    @torch.no_grad()
+    def evaluate(self, model: Field, method: GradientMethod) -> Evaluation:  # noqa: ARG002 (judged alike)
+        """Metrics `fit_loss` (sum of squares over the data) and `extrapolation_mse` (mean square error beyond too)."""
+        data_t = self.observation_times()
+        t = np.linspace(0, self.extrapolation * data_t[-1], self.n_extrapolated)
+        truth = self.true_states(t)
+        finer = max(1, math.ceil(self.accurate_steps * (t[1] - t[0]) / (data_t[1] - data_t[0])))
+        ys = RK4.solve(model, self.y0, TimeGrid.between(self._tensor(t), finer)).double().cpu().numpy()
+        error = float(np.mean((ys - truth) ** 2))
+        return Evaluation(
+            metrics={"fit_loss": self.validation_loss(model), "extrapolation_mse": error},
+            series={
+                "t": t.tolist(),
+                "truth": truth.tolist(),
+                "model": ys.tolist(),
+                "data_t": data_t.tolist(),
+                "data": self.data.tolist(),
+            },
+        )
+
+    def collocated(self, seed: int = 0, *, iterations: int = 1000, points: int = 400) -> Field:
+        """A field fitted to the true derivatives along the true trajectory, without any solve.
+
+        Close to where training ends, so that costs are measured on the dynamics that matter: an untrained field is
+        never stiff.  Adam, its rate falling by cosine from 0.01.
+        """
+        field = self.model(seed)
+        t = np.linspace(0, self.observation_times()[-1], points)
+        states = self.true_states(t)
+        y = self._tensor(states)
+        slopes = self._tensor(np.stack([self.true_field(s, u) for s, u in zip(t, states, strict=True)]))
+        # errors count relative to the size of each component's derivative, or fast phases hide the slow ones
+        scale = slopes.square().mean(0).sqrt()
+        optimiser = torch.optim.Adam(field.parameters(), lr=0.01)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations)
+        for _ in range(iterations):
+            loss = ((field(self.times[0], y) - slopes) / scale).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        return field
+
+    def _tensor(self, values: Array) -> Tensor:
+        return torch.tensor(values, dtype=self.dtype, device=self.device)
