@@ -1,0 +1,4 @@
+"""Data: the tabular benchmarks of Papamakarios et al. 2017, handwritten digits, and a user's own tables.
+
+`cache` has the benchmarks by name, `digits` the digits, `tables` what a user brings; each gives `splits.Splits`.
+"""

@@ -1,0 +1,186 @@
+"""The data sets by name: fetched and preprocessed once, then memory-mapped from a cache folder.
+
+The root is the argument `root`, else the environment variable PYNODE_DATA, else `pynode` in XDG_CACHE_HOME or
+`~/.cache`.  `ROOT/NAME/` holds a `.npy` file for each part and `manifest.json` with rows, columns, size and SHA-256 of
+each; the folder is made elsewhere and renamed when complete.  The archive stays at `ROOT/data.tar.gz`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pynode.datasets import bsds300, gas, hepmass, miniboone, power
+from pynode.datasets.download import Progress, download
+from pynode.datasets.errors import CacheError, DataError, DataMissing
+from pynode.datasets.extract import extract
+from pynode.datasets.folders import whole_folder
+from pynode.datasets.raw import load_array
+from pynode.datasets.sources import FOLDERS, MAF_ARCHIVE, Source, file_digest
+from pynode.datasets.splits import PARTS, Array, Splits
+from pynode.errors import UnknownName
+
+PREPROCESS: Mapping[str, Callable[[Path], Splits]] = {
+    "power": power.preprocess,
+    "gas": gas.preprocess,
+    "hepmass": hepmass.preprocess,
+    "miniboone": miniboone.preprocess,
+    "bsds300": bsds300.preprocess,
+}
+NAMES = tuple(PREPROCESS)
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+def data_root(root: Path | str | None = None) -> Path:
+    """The folder of all data: `root`, else as the module says."""
+    if root is None:
+        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        root = os.environ.get("PYNODE_DATA") or Path(caches) / "pynode"
+    return Path(root).expanduser()
+
+
+def available(name: str, root: Path | str | None = None) -> bool:
+    """Whether `dataset(name, root)` would find its files; raises `UnknownName`."""
+    try:
+        dataset(name, root)
+    except (DataMissing, CacheError):
+        return False
+    return True
+
+
+def dataset(name: str, root: Path | str | None = None, *, verify: bool = False) -> Splits:
+    """The splits of the data set `name` as memory-mapped, read-only float32 arrays `(rows, dim)`.
+
+    `verify` reads all bytes and compares their SHA-256; sizes are always compared.  Raises `UnknownName`, `DataMissing`
+    where it was not fetched yet, `CacheError` where its files are damaged.
+    """
+    if name not in NAMES:
+        raise UnknownName("data set", name, NAMES)
+    folder = data_root(root) / name
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise DataMissing(_how_to_get(name, data_root(root)))
+    try:
+        written = json.loads(manifest.read_text(encoding="utf-8"))
+        if written["format"] != FORMAT:
+            raise ValueError(f"it has the format {written['format']} instead of {FORMAT}")
+        parts = [_part(folder, part, written["parts"][part], verify) for part in PARTS]
+        mean, std = (None if written[k] is None else np.array(written[k], dtype=np.float64) for k in ("mean", "std"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CacheError(
+            f"{folder} is damaged: {error}; rebuild it: python experiments/run.py data fetch {name}"
+        ) from error
+    train, validation, test = parts
+    return Splits(name, train, validation, test, mean=mean, std=std)
+
+
+def fetch(
+    name: str,
+    root: Path | str | None = None,
+    progress: Progress | None = None,
+    *,
+    sha256: str | None = None,
+    source: Source = MAF_ARCHIVE,
+) -> Splits:
+    """`dataset(name, root)`, after downloading, unpacking and preprocessing what of it is not there or is damaged.
+
+    `progress(done_bytes, total_bytes)` follows the download; `sha256` is demanded of the archive beside its published
+    digest.  An archive put at `ROOT/data.tar.gz` by hand is checked and used.  Raises `UnknownName`, `DownloadError`,
+    `ArchiveError`, `DataError`, `PackageMissing`, and `CacheError` where nothing can be written.
+    """
+    try:
+        return dataset(name, root, verify=True)
+    except (DataMissing, CacheError):
+        pass
+    top = data_root(root)
+    archive = download(
+        source.url,
+        top / source.file_name,
+        digest=source.digest,
+        size=source.size,
+        sha256=sha256,
+        progress=progress,
+    )
+    # unpacked anew each time: what lies unpacked can't be checked, the archive just was
+    raw = top / f".{name}.raw-{os.getpid()}"
+    shutil.rmtree(raw, ignore_errors=True)
+    try:
+        splits = PREPROCESS[name](extract(archive, raw, prefix=FOLDERS[name]))
+        _check_shape(splits, source)
+        store(splits, top)
+    finally:
+        shutil.rmtree(raw, ignore_errors=True)
+    return dataset(name, root)
+
+
+def store(splits: Splits, root: Path) -> None:
+    """Writes `splits` to `root/NAME`, in place of what is there; raises `CacheError` where that can't be done."""
+    target = root / splits.name
+    try:
+        shutil.rmtree(target, ignore_errors=True)
+        with whole_folder(target) as folder:
+            parts = {part: _write(folder / f"{part}.npy", getattr(splits, part)) for part in PARTS}
+            manifest = {
+                "format": FORMAT,
+                "name": splits.name,
+                "parts": parts,
+                "mean": None if splits.mean is None else splits.mean.tolist(),
+                "std": None if splits.std is None else splits.std.tolist(),
+            }
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CacheError(
+            f"can't write the data set '{splits.name}' to {target}: {error}; "
+            "free space there or set PYNODE_DATA to another folder"
+        ) from error
+
+
+def _write(path: Path, rows: Array) -> dict[str, Any]:
+    with path.open("wb") as file:
+        np.save(file, np.ascontiguousarray(rows, dtype=np.float32), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    return {
+        "rows": len(rows),
+        "dim": int(rows.shape[1]),
+        "bytes": path.stat().st_size,
+        "sha256": file_digest(path).hexadecimal,
+    }
+
+
+def _part(folder: Path, part: str, written: Mapping[str, Any], verify: bool) -> Array:
+    """One memory-mapped part; raises `ValueError` or `OSError` where it is not as the manifest says."""
+    path = folder / f"{part}.npy"
+    if (size := path.stat().st_size) != written["bytes"]:
+        raise ValueError(f"{path.name} has {size} bytes instead of {written['bytes']}")
+    if verify and (found := file_digest(path).hexadecimal) != written["sha256"]:
+        raise ValueError(f"{path.name} has the SHA-256 {found} instead of {written['sha256']}")
+    rows = load_array(path, mapped=True)
+    if rows.shape != (written["rows"], written["dim"]):
+        raise ValueError(f"{path.name} has shape {rows.shape} instead of ({written['rows']}, {written['dim']})")
+    return rows
+
+
+def _check_shape(splits: Splits, source: Source) -> None:
+    found = (splits.dim, *(len(getattr(splits, part)) for part in PARTS))
+    expected = source.shapes.get(splits.name, found)
+    if found != expected:
+        raise DataError(
+            f"{splits.name} has (columns, training, validation, test rows) = {found} instead of {expected}: "
+            f"{source.file_name} or a library that reads it is not as expected; please report it"
+        )
+
+
+def _how_to_get(name: str, root: Path) -> str:
+    return (
+        f"the data set '{name}' is not in {root}; run: python experiments/run.py data fetch {name} "
+        f"(or first download {MAF_ARCHIVE.url}, {MAF_ARCHIVE.about}, by hand and put it at "
+        f"{root / MAF_ARCHIVE.file_name})"
+    )

@@ -1,0 +1,39 @@
+"""Reads the files of the archive, each with an error that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pynode.datasets.errors import DataError, DataMissing
+from pynode.datasets.splits import Array
+
+NUMERIC = "fiu"
+
+
+def raw_file(folder: Path, name: str) -> Path:
+    """The path of the raw file `name`; raises `DataMissing` where it is not in `folder`."""
+    path = folder / name
+    if not path.is_file():
+        raise DataMissing(f"{path} is missing: unpack it from the archive into this folder")
+    return path
+
+
+def load_array(path: Path, *, mapped: bool = False) -> Array:
+    """The numbers `(rows, dim)` of a `.npy` file; read-only and memory-mapped if `mapped`.
+
+    Raises `DataError` where it is damaged, pickled, not two-dimensional or not numeric.
+    """
+    try:
+        array = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} can't be read as an array of numbers: {error}; restore or replace the file") from error
+    if not isinstance(array, np.ndarray):  # a .npz in disguise
+        array.close()
+        raise DataError(f"{path} holds several arrays: save the one that is meant as .npy")
+    if array.ndim != 2 or array.dtype.kind not in NUMERIC:
+        raise DataError(
+            f"{path} has shape {array.shape} and type {array.dtype}: save a table (rows, dim) of real numbers"
+        )
+    return array

@@ -1,0 +1,245 @@
+"""The five benchmarks, from tiny files in the formats of the archive, against values worked out here."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pynode.datasets import bsds300, cache, gas, hepmass, miniboone, power
+from pynode.datasets.errors import DataError, DataMissing, PackageMissing
+from pynode.datasets.splits import Splits
+
+SHUFFLED = [0, 17, 15, 1, 8, 5, 11, 3, 18, 16, 13, 2, 9, 19, 4, 12, 7, 10, 14, 6]
+"""20 rows shuffled by RandomState(42)."""
+
+
+def rows_of(splits: Splits) -> Any:
+    """All rows in raw units: training, validation, test."""
+    return np.vstack([splits.unstandardised(part) for part in (splits.train, splits.validation, splits.test)])
+
+
+def sizes(splits: Splits) -> tuple[int, int, int]:
+    return len(splits.train), len(splits.validation), len(splits.test)
+
+
+def test_power(tmp_path: Path) -> None:
+    raw = np.zeros((20, 8))
+    raw[:, 1] = raw[:, 3] = 1e9  # to be dropped
+    raw[:, 7] = np.arange(20)
+    np.save(tmp_path / "data.npy", raw)
+    splits = power.preprocess(tmp_path)
+    assert splits.name == "power"
+    assert sizes(splits) == (17, 1, 2)
+    assert splits.train.dtype == np.float32
+    found = rows_of(splits)
+    np.testing.assert_allclose(found[:, 5], SHUFFLED, atol=1e-5)
+    generator = np.random.RandomState(42)
+    generator.shuffle(np.arange(20))
+    np.testing.assert_allclose(found[:, 1], 0.01 * generator.rand(20), atol=1e-8)  # voltage comes first
+    np.testing.assert_allclose(found[:, 0], 0.001 * generator.rand(20), atol=1e-9)
+    np.testing.assert_allclose(found[:, 2:5], generator.rand(20, 3), atol=1e-6)
+    seen = np.array(SHUFFLED[:18], dtype=float)
+    assert splits.mean is not None
+    assert splits.std is not None
+    assert splits.mean[5] == pytest.approx(seen.mean(), rel=1e-14)
+    assert splits.std[5] == pytest.approx(np.sqrt(((seen - seen.mean()) ** 2).sum() / 18), rel=1e-14)
+    assert splits.test[1, 5] == pytest.approx((6 - splits.mean[5]) / splits.std[5], rel=1e-6)
+    assert splits.log_density_offset == pytest.approx(-np.log(splits.std).sum(), rel=1e-14)
+
+
+def test_miniboone(tmp_path: Path) -> None:
+    raw = np.column_stack([np.arange(30.0), np.arange(30.0) ** 2])
+    np.save(tmp_path / "data.npy", raw)
+    splits = miniboone.preprocess(tmp_path)
+    assert sizes(splits) == (25, 2, 3)
+    np.testing.assert_allclose(rows_of(splits), raw, atol=1e-4)
+    assert splits.mean is not None
+    assert splits.std is not None
+    assert splits.mean[0] == 13.0  # of 0..26: training and validation
+    assert splits.std[0] == pytest.approx(np.sqrt((27**2 - 1) / 12), rel=1e-14)  # by n
+
+
+@pytest.mark.parametrize("name", ["power", "miniboone"])
+def test_damaged_arrays(tmp_path: Path, name: str) -> None:
+    preprocess, path = cache.PREPROCESS[name], tmp_path / "data.npy"
+    with pytest.raises(DataMissing, match=r"data\.npy is missing"):
+        preprocess(tmp_path)
+    path.write_bytes(b"\x93NUMPY")
+    with pytest.raises(DataError, match="can't be read as an array of numbers"):
+        preprocess(tmp_path)
+    np.save(path, np.array([[{}]], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="allow_pickle=False"):
+        preprocess(tmp_path)
+    np.save(path, np.zeros(5))
+    with pytest.raises(DataError, match=r"shape \(5,\)"):
+        preprocess(tmp_path)
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(5))
+    with pytest.raises(DataError, match="several arrays"):
+        preprocess(tmp_path)
+    np.save(path, np.random.default_rng(0).normal(size=(9, 8)))
+    with pytest.raises(DataError, match="rows = 9: too few"):
+        preprocess(tmp_path)
+    constant = np.random.default_rng(0).normal(size=(20, 8))
+    constant[:, 7] = 0.1
+    np.save(path, constant)
+    with pytest.raises(DataError, match=rf"column {6 if name == 'power' else 8} of {name} = 0\.1 in every row"):
+        preprocess(tmp_path)
+
+
+def test_power_has_eight_columns(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.zeros((20, 6)))
+    with pytest.raises(DataError, match="6 columns instead of 8"):
+        power.preprocess(tmp_path)
+
+
+def gas_columns() -> dict[str, Any]:
+    a, b, noise = np.random.default_rng(1).normal(size=(3, 40))
+    return {
+        "Time": np.arange(40.0),
+        "Meth": a,
+        "Eth": b,
+        "A": a,  # near B and D: dropped
+        "B": 2 * a + 0.01 * noise,  # near D: dropped then
+        "C": -a,  # as near as can be, but of the other sign
+        "D": a + 0.02 * noise,
+        "E": b,
+    }
+
+
+def write_frame(path: Path, columns: dict[str, Any]) -> None:
+    pandas = pytest.importorskip("pandas")
+    with path.open("wb") as file:
+        pickle.dump(pandas.DataFrame(columns), file, protocol=2)
+
+
+def test_gas(tmp_path: Path) -> None:
+    columns = gas_columns()
+    write_frame(tmp_path / "ethylene_CO.pickle", columns)
+    splits = gas.preprocess(tmp_path)
+    assert sizes(splits) == (33, 3, 4)
+    left = np.column_stack([columns[name] for name in "CDE"])
+    np.testing.assert_allclose(rows_of(splits), left, atol=1e-6)  # in the order of time
+    assert splits.mean is not None
+    assert splits.std is not None
+    np.testing.assert_allclose(splits.mean, left.mean(axis=0), atol=1e-15)  # of all rows
+    np.testing.assert_allclose(splits.std, np.sqrt(left.var(axis=0) * 40 / 39), rtol=1e-14)
+
+
+def test_distinct_columns_drops_the_first_of_each_pair() -> None:
+    """A chain: the middle is near both ends, which are not near each other."""
+    x, y = np.linalg.qr(np.random.default_rng(2).normal(size=(200, 2)))[0].T
+    angle = np.arccos(0.985)
+    at = [np.cos(k * angle) * x + np.sin(k * angle) * y for k in range(3)]
+    centred = np.column_stack(at)
+    centred = np.vstack([centred, -centred])  # so that the correlation is the cosine
+    assert gas.distinct_columns(centred) == [2]  # 0 is near 1, then 1 is near 2
+    assert gas.distinct_columns(centred[:, [1, 0, 2]]) == [1, 2]  # without the middle none is near
+    assert gas.distinct_columns(centred[:, :1]) == [0]
+
+
+def test_gas_without_its_columns(tmp_path: Path) -> None:
+    columns = gas_columns()
+    del columns["Eth"]
+    write_frame(tmp_path / "ethylene_CO.pickle", columns)
+    with pytest.raises(DataError, match=r"no column 'Eth' \(columns: Time, Meth, A"):
+        gas.preprocess(tmp_path)
+
+
+TRAIN_HEADER = "# label,f0,f1,f2,f3\n"
+
+
+def write_hepmass(folder: Path, test_header: str = "# label,f0,f1,f2,f3,mass\n") -> tuple[Any, Any]:
+    """Signal rows, of which f1 repeats its smallest value 6 times, f2 its largest 15 times, f3 its smallest 5 times."""
+    rng = np.random.default_rng(3)
+    train, test = rng.normal(size=(20, 4)), rng.normal(size=(7, 4))
+    train[:6, 1] = -9
+    train[:15, 2] = 9
+    train[10:15, 3] = -9
+    with (folder / "1000_train.csv").open("w") as file:
+        file.write(TRAIN_HEADER)
+        for row in train:
+            file.write("0.000000000000000000e+00,7,7,7,7\n")
+            file.write(",".join(f"{x:.18e}" for x in (1.0, *row)) + "\n")
+    with (folder / "1000_test.csv").open("w") as file:
+        file.write(test_header)
+        for row in test:
+            file.write(",".join(f"{x:.18e}" for x in (1.0, *row, 1000.0)) + "\n")
+            file.write("0.0,7,7,7,7,1000\n")
+    return train, test
+
+
+def test_hepmass(tmp_path: Path) -> None:
+    train, test = write_hepmass(tmp_path)
+    splits = hepmass.preprocess(tmp_path)
+    assert sizes(splits) == (18, 2, 7)
+    kept = [0, 2, 3]
+    np.testing.assert_allclose(rows_of(splits), np.vstack([train, test])[:, kept], atol=1e-5)
+    assert splits.mean is not None
+    assert splits.std is not None
+    np.testing.assert_allclose(splits.mean, train[:, kept].mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(splits.std, np.sqrt(train[:, kept].var(axis=0) * 20 / 19), rtol=1e-12)
+
+
+def test_hepmass_rows_may_be_longer_than_the_header(tmp_path: Path) -> None:
+    write_hepmass(tmp_path)
+    short = hepmass.preprocess(tmp_path)
+    path = tmp_path / "1000_train.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *(f"{line},12345" for line in lines[1:])]) + "\n")
+    np.testing.assert_array_equal(hepmass.preprocess(tmp_path).train, short.train)
+
+
+def test_hepmass_with_other_files(tmp_path: Path) -> None:
+    write_hepmass(tmp_path, test_header="# label,f0,f1,f3,f2,mass\n")
+    with pytest.raises(DataError, match=r"but for the last are not those of 1000_train\.csv"):
+        hepmass.preprocess(tmp_path)
+    write_hepmass(tmp_path)
+    (tmp_path / "1000_test.csv").unlink()
+    with pytest.raises(DataMissing, match=r"1000_test\.csv is missing"):
+        hepmass.preprocess(tmp_path)
+    (tmp_path / "1000_train.csv").write_text(TRAIN_HEADER + "1,2,3,x,5\n")
+    with pytest.raises(DataError, match="'x'"):
+        hepmass.preprocess(tmp_path)
+    for rows in ("", "0,2,3,4,5\n"):
+        (tmp_path / "1000_train.csv").write_text(TRAIN_HEADER + rows)
+        with pytest.raises(DataError, match="no rows with label 1"):
+            hepmass.preprocess(tmp_path)
+
+
+def write_bsds(path: Path, **parts: Any) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        for name, rows in parts.items():
+            file[name] = rows
+
+
+def test_bsds300(tmp_path: Path) -> None:
+    rows = np.random.default_rng(4).normal(size=(9, 63)).astype(np.float32)
+    write_bsds(tmp_path / "BSDS300.hdf5", train=rows[:4], validation=rows[4:6], test=rows[6:])
+    splits = bsds300.preprocess(tmp_path)
+    assert sizes(splits) == (4, 2, 3)
+    assert splits.mean is None
+    assert splits.log_density_offset == 0
+    np.testing.assert_array_equal(rows_of(splits), rows)
+
+
+def test_bsds300_with_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "BSDS300.hdf5"
+    write_bsds(path, train=np.zeros((4, 63)), test=np.zeros((4, 63)))
+    with pytest.raises(DataError, match="validation"):
+        bsds300.preprocess(tmp_path)
+    write_bsds(path, train=np.zeros((4, 63)), validation=np.zeros((4, 62)), test=np.zeros((4, 63)))
+    with pytest.raises(DataError, match=r"\(4, 62\)"):
+        bsds300.preprocess(tmp_path)
+    path.write_bytes(b"not HDF5")
+    with pytest.raises(DataError, match="can't be read as HDF5"):
+        bsds300.preprocess(tmp_path)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(PackageMissing, match="pip install h5py"):
+        bsds300.preprocess(tmp_path)
