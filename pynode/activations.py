@@ -15,7 +15,6 @@ from torch import Tensor
 
 from pynode.errors import UnknownName
 
-
 Slope = Callable[[Tensor, Tensor], Tensor]
 """`slope(x, act(x)) -> act'(x)`, elementwise."""
 

@@ -1,7 +1,7 @@
 """Finds the members of a family (fields, schemes, methods, problems) from the modules in its folder.
 
-A module `opt_disc.py` in the folder, or in a folder inside it, is the member "opt-disc"; a leading underscore lets a name
-begin with a digit (`_8gaussians.py`).  Modules called `base.py` hold what a family shares and are no members.
+A module `opt_disc.py` in the folder, or in a folder inside it, is the member "opt-disc"; a leading underscore lets a
+name begin with a digit (`_8gaussians.py`).  Modules called `base.py` hold what a family shares and are no members.
 Names and one-line summaries are read without importing the modules, so that `--help` and `list` need no torch.
 """
 

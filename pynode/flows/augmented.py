@@ -18,7 +18,7 @@ class RunningCosts(NamedTuple):
     jacobian: bool = False
 
     @property
-    def count(self) -> int:
+    def columns(self) -> int:
         """Columns that they add to the state."""
         return int(self.kinetic) + int(self.jacobian)
 
@@ -36,7 +36,7 @@ class AugmentedField(nn.Module):
 
     def initial(self, z: State) -> State:
         """`z` `(batch, dim)` with zeros beside it."""
-        return torch.cat((z, z.new_zeros(len(z), 1 + self.costs.count)), dim=-1)
+        return torch.cat((z, z.new_zeros(len(z), 1 + self.costs.columns)), dim=-1)
 
     def forward(self, t: Tensor, state: State) -> State:
         """The derivative of the augmented state."""

@@ -19,7 +19,7 @@ from pynode.types import State
 
 
 class Slope(NamedTuple):
-    """dz/dt `(batch, dim)`, tr(df/dz) `(batch,)`, and the squared Frobenius norm of df/dz `(batch,)` where asked for."""
+    """dz/dt `(batch, dim)`, tr(df/dz) `(batch,)`, and the squared Frobenius norm of df/dz `(batch,)` if wanted."""
 
     dz: State
     trace: Tensor

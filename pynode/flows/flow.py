@@ -177,16 +177,20 @@ class Flow(nn.Module):
 
     def theta(self) -> Theta:
         """All parameters in one float64 vector on the CPU: block after block, then the log-horizons."""
-        return torch.cat([p.detach().reshape(-1).double().cpu() for p in self.parameters()])
+        return torch.cat([p.detach().reshape(-1).double().cpu() for p in self._in_order()])
 
     @torch.no_grad()
     def set_theta(self, theta: Theta) -> None:
         """Overwrites all parameters by `theta` as `theta()` gives it; raises `InvalidArgument` for another length."""
-        sizes = [p.numel() for p in self.parameters()]
+        sizes = [p.numel() for p in self._in_order()]
         if theta.shape != (sum(sizes),):
             raise InvalidArgument("theta", tuple(theta.shape), "wrong shape", f"this flow needs ({sum(sizes)},)")
-        for p, chunk in zip(self.parameters(), theta.split(sizes), strict=True):
+        for p, chunk in zip(self._in_order(), theta.split(sizes), strict=True):
             p.copy_(chunk.reshape(p.shape))
+
+    def _in_order(self) -> list[nn.Parameter]:
+        own = [] if self.log_horizons is None else [self.log_horizons]
+        return [*self.fields.parameters(), *own]
 
     def _transport(
         self,
@@ -202,14 +206,14 @@ class Flow(nn.Module):
         method, divergence = method or self.method, divergence or self.divergence
         draw, costs = draw or Draw(), costs or RunningCosts()
         z, solves = start, []
-        totals = start.new_zeros(len(start), 1 + costs.count)
+        totals = start.new_zeros(len(start), 1 + costs.columns)
         horizons = self.horizons.to(start.device)
         for k in self._order(backwards):
             # the probes belong to the sample, not to the state that it has reached
             field = AugmentedField(self.fields[k], self.dim, divergence, divergence.probes(draw, start, k), costs)
             ends = (horizons[k], torch.zeros_like(horizons[k]))
             solution = method.solve(field, field.initial(z), torch.stack(ends if backwards else ends[::-1]))
-            z, gained = solution.ys[-1].split((self.dim, 1 + costs.count), dim=-1)
+            z, gained = solution.ys[-1].split((self.dim, 1 + costs.columns), dim=-1)
             totals = totals + gained
             solves.append(solution.stats)
         columns = list(totals.unbind(-1))

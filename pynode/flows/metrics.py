@@ -14,7 +14,10 @@ from pynode.types import State
 
 
 def bits_per_dim(nll: float, dim: int, log_scale: float = 0.0) -> float:
-    """-log2 p per dimension from `nll` (nats per sample); `log_scale` = log|det| of what preprocessing did to a sample."""
+    """-log2 p per dimension from `nll` (nats per sample).
+
+    `log_scale`: log|det| of what preprocessing did to a sample, in nats.
+    """
     return (nll - log_scale) / (dim * math.log(2))
 
 

@@ -23,7 +23,7 @@ WORDS = 4
 
 @dataclass(frozen=True)
 class Draw:
-    """Which probes: those of `iteration` in the run of `seed`, for the samples `first_sample`, `first_sample` + 1, ..."""
+    """Which probes: those of `iteration` in the run of `seed`, for the samples from `first_sample` on."""
 
     seed: int = 0
     iteration: int = 0
