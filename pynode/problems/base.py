@@ -84,6 +84,8 @@ class Problem(ABC):
     """The study's options for fixed-step methods, as plain values."""
     adaptive_settings: ClassVar[Mapping[str, Any]]
     """The study's options for adaptive methods, as plain values."""
+    quick: ClassVar[Mapping[str, Any]] = {"iterations": 50, "validate_every": 5}
+    """A version that runs in seconds: iterations, their validation, and options of the problem."""
     defects: ClassVar[str | None] = None
     """What `faithful` restores."""
     Options: ClassVar[type[Any]] = NoOptions
@@ -102,6 +104,9 @@ class Problem(ABC):
         self.dtype, self.device, self.faithful, self.seed = dtype, torch.device(device), faithful, seed
         self.options = self.Options() if options is None else options
 
+    def check(self) -> None:  # noqa: B027 (most have nothing to check)
+        """Raises `UsageError` for what would stop a run before its first iteration, such as missing data."""
+
     @abstractmethod
     def model(self, seed: int = 0) -> Any:
         """The untrained `Model`, an nn.Module, the same for every method."""
@@ -109,6 +114,10 @@ class Problem(ABC):
     @abstractmethod
     def batch(self, iteration: int) -> Any:
         """What one iteration trains on; the same for the same seed and iteration."""
+
+    def check_batch(self) -> Any:
+        """What gradient checks use: the first batch, unless that would take long."""
+        return self.batch(0)
 
     @abstractmethod
     def objective(self, method: GradientMethod, model: Any, batch: Any) -> Objective:

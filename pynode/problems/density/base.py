@@ -7,6 +7,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -130,6 +132,11 @@ class Density(Problem):
         """Exact in two dimensions, else Hutchinson with Gaussian probes, unless the options say otherwise."""
         return divergence(self.options.divergence or ("exact" if self.dim <= 2 else "gaussian"))
 
+    def check_batch(self) -> FlowBatch:
+        """At most 32 samples: gradients of large nets are checked in minutes."""
+        x, draw = self.batch(0)
+        return FlowBatch(x[:32], draw)
+
     def batch(self, iteration: int) -> FlowBatch:
         return FlowBatch(self.training_samples(iteration), Draw(self.seed, iteration))
 
@@ -176,6 +183,10 @@ class Density(Problem):
                 **self.more_series(model),
             },
         )
+
+    def in_raw_units(self, rows: State) -> npt.NDArray[np.float64]:
+        """Samples of the model `(n, dim)` as the data were before any preprocessing."""
+        return rows.double().cpu().numpy()
 
     def more_metrics(self, model: Flow) -> dict[str, float]:  # noqa: ARG002
         """Further metrics of a family of problems."""

@@ -33,6 +33,7 @@ class Spiral(TimeSeries):
     training: ClassVar[TrainingSettings] = TrainingSettings(iterations=300, learning_rate=0.1, validate_every=1)
     fixed_settings: ClassVar[Mapping[str, Any]] = {"scheme": "rk4", "steps": 1}
     adaptive_settings: ClassVar[Mapping[str, Any]] = {"rtol": 1e-7, "atol": 1e-9}
+    quick: ClassVar[Mapping[str, Any]] = {"iterations": 30, "validate_every": 1}
     defects: ClassVar[str | None] = "data from a loose solve, compared with states of other times"
     # off by less than 3e-5 on the true field (tested)
     accurate_steps: ClassVar[int] = 4

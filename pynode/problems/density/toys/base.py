@@ -34,6 +34,7 @@ class Toy(Density):
     )
     fixed_settings: ClassVar[Mapping[str, Any]] = {"scheme": "rk38", "steps": 10}
     adaptive_settings: ClassVar[Mapping[str, Any]] = {"rtol": 1e-5, "atol": 1e-5}
+    quick: ClassVar[Mapping[str, Any]] = {"iterations": 60, "validate_every": 10, "hidden": (32, 32)}
     hidden: ClassVar[tuple[int, ...]] = (64, 64, 64)
     horizon: ClassVar[float] = 0.5
     batch_size: ClassVar[int] = 100

@@ -1,0 +1,122 @@
+"""What all tables share: rows split and scaled once, batches by epochs, evaluation on the test rows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pynode.datasets.splits import PARTS, Array, Splits
+from pynode.errors import InvalidArgument
+from pynode.flows.flow import Flow
+from pynode.problems.density.base import Density, FlowOptions
+from pynode.types import State
+
+
+@dataclass(frozen=True)
+class TableOptions(FlowOptions):
+    """`rows`: use no more than so many of each part, for a quick look at a large set."""
+
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rows is not None and (isinstance(self.rows, bool) or self.rows < 2):
+            raise InvalidArgument("rows", self.rows, "fewer than two", "use 2 or more")
+
+
+class Table(Density):
+    """Flows on the rows of a table.
+
+    Rows stay where they are, memory-mapped, and a batch copies its own rows alone; on a GPU the training rows are moved
+    there once.  An epoch visits the rows in an order drawn from (seed, epoch) and leaves out what does not fill a
+    batch.
+    """
+
+    Options: ClassVar[type[Any]] = TableOptions
+    options: TableOptions
+    quick: ClassVar[Mapping[str, Any]] = {
+        "iterations": 30,
+        "validate_every": 5,
+        "hidden": (32, 32),
+        "blocks": 1,
+        "batch": 200,
+        "rows": 2000,
+    }
+    columns: ClassVar[int | None] = None
+    """Columns of a published set, so that its flow can be built without the data."""
+
+    @abstractmethod
+    def load(self) -> Splits:
+        """The rows; raises `UsageError` where they are missing or can't be used."""
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The rows, loaded when first used."""
+        found = self.load()
+        n = self.options.rows
+        return found if n is None else replace(found, **{part: getattr(found, part)[:n] for part in PARTS})
+
+    def check(self) -> None:
+        """Raises `UsageError` where there are no data, or fewer training rows than a batch."""
+        rows = len(self.splits.train)
+        if rows < self.batch_rows:
+            raise InvalidArgument(
+                "batch", self.batch_rows, f"more than the {rows} training rows of {self.name}", "take a smaller batch"
+            )
+
+    @property
+    def dim(self) -> int:
+        return self.splits.dim if self.columns is None else self.columns
+
+    def training_samples(self, iteration: int) -> State:
+        per_epoch = len(self.splits.train) // self.batch_rows
+        epoch, k = divmod(iteration, per_epoch)
+        rows = self._order(epoch)[k * self.batch_rows : (k + 1) * self.batch_rows]
+        if self._on_device is not None:
+            return self._on_device[torch.from_numpy(rows).to(self.device)]
+        return self._tensor(self.splits.train[rows])
+
+    def in_raw_units(self, rows: State) -> npt.NDArray[np.float64]:
+        return np.asarray(self.splits.unstandardised(rows.double().cpu().numpy()))
+
+    def validation_samples(self) -> State:
+        return self._held_out["validation"]
+
+    def test_samples(self) -> State:
+        return self._held_out["test"]
+
+    def more_metrics(self, model: Flow) -> dict[str, float]:
+        """`parameters`: how many the flow has; `rows`: how many it was trained on."""
+        return {
+            "parameters": float(sum(p.numel() for p in model.parameters())),
+            "rows": float(len(self.splits.train)),
+        }
+
+    @cached_property
+    def _held_out(self) -> dict[str, State]:
+        return {part: self._tensor(getattr(self.splits, part)) for part in ("validation", "test")}
+
+    @cached_property
+    def _on_device(self) -> State | None:
+        return None if self.device.type == "cpu" else self._tensor(self.splits.train)
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Row numbers of an epoch; the last one asked for is kept."""
+        if self._shuffled[0] != epoch:
+            generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+            self._shuffled = (epoch, generator.permutation(len(self.splits.train)))
+        return self._shuffled[1]
+
+    _shuffled: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+
+    def _tensor(self, rows: Array) -> Tensor:
+        # a copy: torch can't take read-only memory
+        return torch.from_numpy(np.array(rows)).to(device=self.device, dtype=self.dtype)

@@ -1,0 +1,14 @@
+"""Your own table of numbers in a .csv file: --data FILE.csv."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pynode.problems.density.tables.user.base import UserTable
+
+
+class CsvTable(UserTable):
+    """Rows of a .csv file."""
+
+    name: ClassVar[str] = "csv"
+    suffix: ClassVar[str] = ".csv"
