@@ -8,9 +8,13 @@ from collections.abc import Sequence
 import typer
 
 from pynode.cli.compare import compare, default_run
+from pynode.cli.data import data
+from pynode.cli.evaluate import evaluate
 from pynode.cli.gradients import gradients
 from pynode.cli.listing import list_members
+from pynode.cli.sample import sample
 from pynode.cli.show import show
+from pynode.cli.suite import suite
 from pynode.cli.taylor import taylor
 from pynode.errors import PynodeError
 
@@ -29,8 +33,12 @@ app = typer.Typer(
 )
 app.callback(invoke_without_command=True)(default_run)
 app.command("compare", rich_help_panel="Train")(compare)
+app.command("suite", rich_help_panel="Train")(suite)
+app.command("evaluate", rich_help_panel="Use what was trained")(evaluate)
+app.command("sample", rich_help_panel="Use what was trained")(sample)
 app.command("gradients", rich_help_panel="Check gradients")(gradients)
 app.command("taylor", rich_help_panel="Check gradients")(taylor)
+app.add_typer(data, name="data", rich_help_panel="Look")
 app.command("list", rich_help_panel="Look")(list_members)
 app.command("show", rich_help_panel="Look")(show)
 

@@ -23,11 +23,11 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: Console) ->
 
     found = []
     # in float64 whatever the training's dtype: rounding would hide what is looked for
-    first = [replace(c, dtype="float64") for c in configs if c.seed == configs[0].seed]
+    first = [replace(c, dtype="float64") for c in configs if c.seed == configs[0].seed and c.multilevel is None]
     with console.status("Taylor tests"):
         for run in first:
             problem = run.make_problem()
-            model, batch = problem.model(run.seed), problem.batch(0)
+            model, batch = problem.model(run.seed), problem.check_batch()
             try:
                 result = taylor_test(
                     lambda p=problem, c=run, m=model, b=batch: p.objective(c.method, m, b).loss,  # type: ignore[misc]
@@ -71,7 +71,7 @@ def check_errors(
     from pynode.records.results import ERRORS
 
     problem = replace(run, dtype="float64").make_problem()
-    model, batch = problem.model(run.seed), problem.batch(0)
+    model, batch = problem.model(run.seed), problem.check_batch()
     if isinstance(theta, Tensor):
         model.set_theta(theta)
     beside = directory / f".{ERRORS}.tmp"  # earlier records stay until there are new ones

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pynode.cli import options as o
 from pynode.cli.output import output_directory
 from pynode.cli.planning import plan, train_all
-from pynode.errors import RunFailure
+from pynode.errors import InvalidArgument, RunFailure
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pynode.training.schedules import Multilevel
 
 
 def default_run(context: typer.Context) -> None:
@@ -38,6 +43,26 @@ def compare(
     iterations: o.Iterations = None,
     seeds: o.Seeds = "0",
     learning_rate: o.LearningRate = None,
+    settings: o.Set = None,
+    data: o.Data = None,
+    multilevel: Annotated[
+        str | None,
+        typer.Option(help="Also train disc-opt by levels of so many steps, e.g. 2,5,10.", rich_help_panel=o.HOW),
+    ] = None,
+    refine_at: Annotated[
+        str | None,
+        typer.Option(help="Iterations at which levels end. [dim]Default: on plateau.[/dim]", rich_help_panel=o.HOW),
+    ] = None,
+    refine_patience: Annotated[
+        int, typer.Option(help="Validations without improvement that end a level.", rich_help_panel=o.HOW)
+    ] = 3,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after more validations without improvement. [dim]Default: the study's.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
     faithful: o.Faithful = False,
     rtol: o.Rtol = None,
     atol: o.Atol = None,
@@ -75,9 +100,18 @@ def compare(
       compare spiral --faithful --out results/as-published
 
       compare spiral --out results/spiral --resume
+
+      compare 8gaussians --multilevel 2,5,10 --set kinetic=0.01
+
+      compare npy --data table.npy --set hidden=128,128 --set batch=500
     """
+    from pynode.cli.problem_options import problem_options
+
     run_comparison(
         problem,
+        problem_options=problem_options(problem, settings, data),
+        multilevel=_levels(multilevel, refine_at, refine_patience),
+        patience=patience,
         methods=methods,
         seeds=seeds,
         threads=threads,
@@ -105,6 +139,17 @@ def compare(
     )
 
 
+def _levels(steps: str | None, refine_at: str | None, patience: int) -> Multilevel | None:
+    if steps is None:
+        if refine_at is not None:
+            raise InvalidArgument("--refine-at", refine_at, "no levels to refine", "add --multilevel 2,5,10")
+        return None
+    from pynode.training.schedules import Multilevel
+
+    at = None if refine_at is None else tuple(o.numbers("--refine-at", refine_at, int))
+    return Multilevel(tuple(o.numbers("--multilevel", steps, int)), at, patience)
+
+
 def run_comparison(
     problem: str,
     *,
@@ -115,10 +160,11 @@ def run_comparison(
     resume: bool = False,
     checks: bool = True,
     threads: int = 1,
+    console: Console | None = None,
     **settings: Any,
 ) -> None:
-    """Trains, checks, renders, and prints what was found."""
-    from rich.console import Console
+    """Trains, checks, renders, and prints what was found; a `console` given hears of progress and result."""
+    from rich.console import Console as NewConsole
 
     from pynode.problems import PROBLEMS
 
@@ -131,7 +177,7 @@ def run_comparison(
     from pynode.cli.report import report
 
     torch.set_num_threads(threads)
-    console = Console()
+    console = console or NewConsole()
     failures = train_all(configs, directory, resume=resume, console=console)
     if checks:
         from pynode.cli.checking import check_errors, check_taylor

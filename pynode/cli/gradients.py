@@ -38,6 +38,8 @@ def gradients(
     ] = False,
     iterations: o.Iterations = None,
     seed: o.Seed = 0,
+    settings: o.Set = None,
+    data: o.Data = None,
     faithful: o.Faithful = False,
     device: o.Device = "cpu",
     threads: o.Threads = 1,
@@ -60,6 +62,9 @@ def gradients(
     from pynode.problems import PROBLEMS
 
     PROBLEMS.summary(problem)
+    from pynode.cli.problem_options import problem_options
+
+    given = problem_options(problem, settings, data)
     chosen = o.names("--methods", methods)
     tols, counts = o.numbers("--tolerances", tolerances, float), o.numbers("--steps", steps, int)
 
@@ -71,7 +76,9 @@ def gradients(
     from pynode.cli.report import report
     from pynode.schemes import SCHEMES
 
-    first = plan(problem, chosen, [seed], {}, iterations=iterations, faithful=faithful, device=device)[0]
+    first = plan(
+        problem, chosen, [seed], {}, iterations=iterations, faithful=faithful, device=device, problem_options=given
+    )[0]
     grid = study_grid(tols, counts, [SCHEMES.load(s) for s in o.names("--schemes", schemes)])
     grid = [m for m in grid if m.name in chosen]
     if not grid:

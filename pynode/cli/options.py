@@ -56,6 +56,19 @@ LearningRate = Annotated[
 Faithful = Annotated[
     bool, typer.Option("--faithful", help="Restore the defects of the original study.", rich_help_panel=WHAT)
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="An option of the problem (see [b]list --options[/b]).",
+        rich_help_panel=WHAT,
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The table of csv and npy.", rich_help_panel=WHAT, show_default=False),
+]
 Rtol = Annotated[float | None, typer.Option(help="Relative tolerance (adaptive methods).", rich_help_panel=HOW)]
 Atol = Annotated[float | None, typer.Option(help="Absolute tolerance (adaptive methods).", rich_help_panel=HOW)]
 AdjointRtol = Annotated[

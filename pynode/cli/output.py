@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pynode.errors import OutputDirectoryError
 from pynode.records.files import make_directory
-from pynode.records.results import ERRORS, RUNS, TAYLOR
+from pynode.records.results import LINES, RUNS
 
 ROOT = Path("results")
 
@@ -26,7 +26,8 @@ def output_directory(out: Path | None, default: str, *, resume: bool) -> Path:
         raise OutputDirectoryError(
             f"--out {out}: not empty; continue what is there with --resume, or choose another directory"
         )
-    if used and not any((out / part).exists() for part in (RUNS, TAYLOR, ERRORS)):
+    resumable = [out / RUNS, *(out / file for file, _ in LINES.values()), *out.glob(f"*/{RUNS}")]
+    if used and not any(part.exists() for part in resumable):
         raise OutputDirectoryError(f"--out {out}: holds nothing that could be resumed; choose another directory")
     return make_directory(out)
 

@@ -61,7 +61,7 @@ def plan(
         if not fixed:
             raise InvalidArgument("--multilevel", multilevel.steps, "no method with steps", "add disc-opt to --methods")
         levels += [(method, multilevel) for method in fixed]
-    return [
+    planned = [
         RunConfig(
             problem=problem,
             method=method,
@@ -82,6 +82,8 @@ def plan(
         for method, plan_of_levels in levels
         for seed in seeds
     ]
+    planned[0].make_problem().check()
+    return planned
 
 
 def train_all(configs: list[RunConfig], directory: Path, *, resume: bool, console: Console) -> list[str]:

@@ -10,6 +10,8 @@ def taylor(
     problem: o.ProblemName,
     methods: o.Methods = "disc-opt,opt-disc,opt-disc-fixed,ad-adaptive",
     seed: o.Seed = 0,
+    settings: o.Set = None,
+    data: o.Data = None,
     faithful: o.Faithful = False,
     rtol: o.Rtol = None,
     atol: o.Atol = None,
@@ -38,8 +40,13 @@ def taylor(
     from pynode.problems import PROBLEMS
 
     PROBLEMS.summary(problem)
+    from pynode.cli.problem_options import problem_options
+
+    given = problem_options(problem, settings, data)
     options = o.given(rtol=rtol, atol=atol, solver=solver, steps=steps, scheme=scheme, memory=memory, adjoint=adjoint)
-    configs = plan(problem, o.names("--methods", methods), [seed], options, faithful=faithful, device=device)
+    configs = plan(
+        problem, o.names("--methods", methods), [seed], options, faithful=faithful, device=device, problem_options=given
+    )
     directory = output_directory(out, f"{problem}-taylor", resume=False)
 
     import torch

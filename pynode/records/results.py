@@ -10,8 +10,17 @@ from pynode.errors import RecordError
 from pynode.records.files import read_json, read_lines
 from pynode.records.gradient import GradientErrorRecord, TaylorRecord
 from pynode.records.iteration import IterationRecord
+from pynode.records.rediscretisation import RediscretisationRecord
 
 RUNS, TAYLOR, ERRORS = "runs", "taylor.jsonl", "gradient_errors.jsonl"
+REDISCRETISED = "rediscretisation.jsonl"
+
+LINES: dict[str, tuple[str, type[Any]]] = {
+    # part of the results: its file, and the record that a line holds
+    "taylor": (TAYLOR, TaylorRecord),
+    "errors": (ERRORS, GradientErrorRecord),
+    "rediscretised": (REDISCRETISED, RediscretisationRecord),
+}
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,8 @@ class Run:
 
     @property
     def method(self) -> str:
-        """Name of the gradient method."""
-        return str(self.config["method"]["method"])
+        """Name of the gradient method, and whether it went through levels."""
+        return str(self.config["method"]["method"]) + ("-multilevel" if self.config.get("multilevel") else "")
 
     @property
     def seed(self) -> int:
@@ -53,20 +62,32 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a results directory holds; parts that were never made are empty."""
+    """All that a results directory holds; parts that were never made are empty.
+
+    `parts`: results directories inside this one, by name, as a suite leaves them.
+    """
 
     directory: Path
     runs: list[Run] = field(default_factory=list)
     taylor: list[TaylorRecord] = field(default_factory=list)
     errors: list[GradientErrorRecord] = field(default_factory=list)
+    rediscretised: list[RediscretisationRecord] = field(default_factory=list)
+    parts: dict[str, Results] = field(default_factory=dict)
 
     @property
     def problem(self) -> str:
         """Name of the problem all this is about."""
-        for part in (self.runs, self.taylor, self.errors):
-            for item in part:
-                return str(item.config["problem"]) if isinstance(item, Run) else item.problem
+        if self.runs:
+            return str(self.runs[0].config["problem"])
+        for name in LINES:
+            for item in getattr(self, name):
+                return str(item.problem)
         return "unknown"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all."""
+        return not (self.runs or self.parts or any(getattr(self, name) for name in LINES))
 
     @property
     def is_sweep(self) -> bool:
@@ -106,14 +127,18 @@ def _summary(path: Path) -> dict[str, Any]:
 
 def load_results(directory: Path) -> Results:
     """Reads a results directory; raises `RecordError` where it is damaged or holds nothing."""
-    runs = [load_run(p.parent) for p in sorted((directory / RUNS).glob("*/config.json"))]
-    taylor, errors = directory / TAYLOR, directory / ERRORS
-    found = Results(
-        directory,
-        runs,
-        read_lines(taylor, TaylorRecord) if taylor.exists() else [],
-        read_lines(errors, GradientErrorRecord) if errors.exists() else [],
-    )
-    if not (found.runs or found.taylor or found.errors):
+    found = _load(directory)
+    if found.is_empty:
         raise RecordError(f"{directory} holds no results; pass the --out directory of an earlier command")
     return found
+
+
+def _load(directory: Path) -> Results:
+    runs = [load_run(p.parent) for p in sorted((directory / RUNS).glob("*/config.json"))]
+    lines = {
+        name: read_lines(directory / file, kind) if (directory / file).exists() else []
+        for name, (file, kind) in LINES.items()
+    }
+    inside = sorted(p.parent for p in directory.glob(f"*/{RUNS}") if p.is_dir())
+    parts = {folder.name: _load(folder) for folder in inside}
+    return Results(directory, runs, **lines, parts={name: part for name, part in parts.items() if not part.is_empty})

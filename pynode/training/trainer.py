@@ -60,6 +60,8 @@ class _Progress:
         """What a checkpoint holds."""
         pace = data.get("pace", {})
         infinite = ("best_loss", "best_validation", "best_at_level")
+        values: dict[str, Any]
+        levels: dict[str, Any]
         values, levels = (
             {k: math.inf if k in infinite and v is None else v for k, v in part.items() if k != "pace"}
             for part in (data, pace)

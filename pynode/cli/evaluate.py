@@ -1,0 +1,92 @@
+"""`evaluate DIR`: trained flows under other discretisations than in training (RQ4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pynode.cli import options as o
+from pynode.errors import InvalidArgument
+
+RunDirectory = Annotated[
+    Path, typer.Argument(help="A results directory with trained runs: the --out of compare.", show_default=False)
+]
+
+
+def evaluate(
+    directory: RunDirectory,
+    schemes: Annotated[str, typer.Option(help="Fixed-step schemes.", rich_help_panel=o.HOW)] = "euler,heun,rk38",
+    steps: Annotated[str, typer.Option(help="Steps per block.", rich_help_panel=o.HOW)] = "1,2,3,4,6,8,10,12,16,24,32",
+    tolerances: Annotated[
+        str, typer.Option(help="rtol = atol of the adaptive solver.", rich_help_panel=o.HOW)
+    ] = "1e-1,1e-2,1e-3,1e-4,1e-5,1e-6,1e-7",
+    bound: Annotated[float, typer.Option(help="Largest inverse error to be called invertible.")] = 1e-3,
+    samples: Annotated[int, typer.Option(min=2, help="Test samples to use.", rich_help_panel=o.WHAT)] = 1000,
+    threads: o.Threads = 1,
+) -> None:
+    """Likelihood and inverse error of trained flows over schemes, step counts and tolerances.
+
+    Writes DIR/rediscretisation.jsonl, the table of RQ4 and its figure.
+
+    Examples:
+
+      evaluate results/8gaussians
+
+      evaluate results/8gaussians --schemes rk4,rk38 --steps 2,5,10,20 --bound 1e-4
+    """
+    from rich.console import Console
+
+    names, counts = o.names("--schemes", schemes), o.numbers("--steps", steps, int)
+    tols = o.numbers("--tolerances", tolerances, float)
+    if not bound > 0:
+        raise InvalidArgument("--bound", bound, "not a positive number", "use e.g. 1e-3")
+
+    import torch
+
+    from pynode.checks.rediscretisation import discretisations, rediscretise
+    from pynode.cli.report import report
+    from pynode.problems.density.base import Density
+    from pynode.records.files import append_line
+    from pynode.records.results import REDISCRETISED, load_run
+    from pynode.schemes import SCHEMES
+    from pynode.training.restore import restore, runs_in
+
+    torch.set_num_threads(threads)
+    methods = discretisations([SCHEMES.load(name) for name in names], counts, tols)
+    folders = [folder for folder in runs_in(directory) if load_run(folder).finished]
+    top = directory.parent.parent if (directory / "config.json").exists() else directory
+    if not folders:
+        raise InvalidArgument("DIR", directory, "no finished run there", "finish it with compare --resume")
+    if not _is_density(folders[0]):
+        raise InvalidArgument("DIR", directory, "no flow was trained there", "evaluate runs of a density problem")
+    console = Console()
+    beside = top / f".{REDISCRETISED}.tmp"  # earlier records stay until there are new ones
+    beside.unlink(missing_ok=True)
+    with console.status("evaluating") as status:
+        for folder in folders:
+            config, problem, model = restore(folder)
+            assert isinstance(problem, Density)
+            for record in rediscretise(
+                model,
+                problem.test_samples()[:samples],
+                methods,
+                bound=bound,
+                problem=config.problem,
+                run=folder.name,
+                trained_by=load_run(folder).method,
+                seed=config.seed,
+            ):
+                append_line(beside, record)
+                status.update(f"evaluating {folder.name}: {record.scheme} {record.setting:g}")
+    beside.replace(top / REDISCRETISED)
+    report(top, console, whole=True)
+
+
+def _is_density(folder: Path) -> bool:
+    from pynode.problems import PROBLEMS
+    from pynode.problems.density.base import Density
+    from pynode.records.files import read_json
+
+    return issubclass(PROBLEMS.load(str(read_json(folder / "config.json")["problem"])), Density)

@@ -1,0 +1,56 @@
+"""Options of a problem from the command line: --set name=value, typed by the problem's own `Options`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from pynode.errors import InvalidArgument, UnknownName
+
+if TYPE_CHECKING:
+    from pynode.problems.base import Problem
+
+
+def problem_options(problem: str, settings: list[str] | None, data: Path | None) -> dict[str, Any]:
+    """Values of `--set name=value ...` and `--data FILE` for `problem`, typed; raises `UsageError`."""
+    from pynode.problems import PROBLEMS
+
+    kind = PROBLEMS.load(problem)
+    known = {f.name: f for f in fields(kind.Options)}
+    found: dict[str, Any] = {}
+    if data is not None:
+        if "data" not in known:
+            raise InvalidArgument("--data", data, f"{problem} brings its own data", "use the problem csv or npy")
+        found["data"] = str(data)
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise InvalidArgument("--set", repr(setting), "no NAME=VALUE", "write e.g. --set batch=500")
+        if name not in known:
+            raise UnknownName(f"option of {problem}", name, sorted(known))
+        found[name] = _parsed(kind, name, value.strip())
+    return found
+
+
+def _parsed(kind: type[Problem], name: str, text: str) -> Any:
+    hint = get_type_hints(kind.Options)[name]
+    kinds = [hint] if get_origin(hint) is tuple else [*(get_args(hint) or (hint,))]
+    if any(get_origin(k) is tuple for k in kinds):
+        return tuple(_number(name, part, int) for part in text.split(",") if part.strip())
+    if bool in kinds:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in words:
+            raise InvalidArgument(f"--set {name}", text, "neither true nor false", "write true or false")
+        return words[text.lower()]
+    if int in kinds:
+        return _number(name, text, int)
+    return _number(name, text, float) if float in kinds else text
+
+
+def _number(name: str, text: str, kind: type[int] | type[float]) -> float:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise InvalidArgument(f"--set {name}", repr(text), f"no {kind.__name__}", "give a number") from error

@@ -1,0 +1,101 @@
+"""`suite`: every problem that has its data, by both methods, in one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pynode.cli import options as o
+from pynode.cli.output import output_directory
+from pynode.errors import RunFailure, UsageError
+
+if TYPE_CHECKING:
+    from pynode.problems.base import Problem
+
+
+def suite(
+    problems: Annotated[
+        str | None, typer.Option(help="Names, comma separated. [dim]Default: all.[/dim]", rich_help_panel=o.WHAT)
+    ] = None,
+    methods: o.Methods = "disc-opt,opt-disc",
+    seeds: o.Seeds = "0",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small version of each: minutes instead of days.", rich_help_panel=o.WHAT)
+    ] = False,
+    iterations: o.Iterations = None,
+    device: o.Device = "cpu",
+    threads: o.Threads = 1,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    config: o.Config = None,
+) -> None:
+    """Train all problems by both methods, each in a folder of its own, and compare the reductions (RQ3).
+
+    Problems without data are skipped, with the reason.
+
+    Examples:
+
+      suite --quick
+
+      suite --problems spiral,8gaussians,digits,miniboone --seeds 0,1,2
+    """
+    from rich.console import Console
+
+    from pynode.cli.compare import run_comparison
+    from pynode.cli.planning import plan
+    from pynode.cli.report import report
+    from pynode.problems import PROBLEMS
+
+    chosen = o.names("--problems", problems) if problems else list(PROBLEMS.names())
+    kinds = {name: PROBLEMS.load(name) for name in chosen}
+    listed, wanted = o.names("--methods", methods), o.numbers("--seeds", seeds, int)
+    ready: dict[str, dict[str, Any]] = {}
+    console = Console()
+    for name, kind in kinds.items():
+        settings = _settings(kind, quick, iterations) | {"device": device}
+        try:
+            plan(name, listed, wanted, {}, **settings)
+        except UsageError as error:
+            console.print(f"skipped {name}: {error}", highlight=False, soft_wrap=True)
+            continue
+        ready[name] = settings
+    if not ready:
+        raise UsageError("no problem has its data; see the reasons above, or run: data fetch all")
+    directory = output_directory(out, "suite-quick" if quick else "suite", resume=resume)
+    failures = []
+    for name, settings in ready.items():
+        console.rule(name)
+        try:
+            run_comparison(
+                name,
+                methods=methods,
+                seeds=seeds,
+                method_options={},
+                out=directory / name,
+                resume=resume,
+                checks=False,
+                threads=threads,
+                console=console,
+                **settings,
+            )
+        except (RunFailure, UsageError) as error:
+            failures.append(f"{name}: {error}")
+            console.print(f"failed {name}: {error}", highlight=False)
+    console.rule("suite")
+    report(directory, console, failures=failures)
+    if failures:
+        raise RunFailure(f"{len(failures)} of {len(ready)} problems failed: {'; '.join(failures)}")
+
+
+def _settings(kind: type[Problem], quick: bool, iterations: int | None) -> dict[str, Any]:
+    """Iterations and options: the problem's own, or those of its small version."""
+    if not quick:
+        return {"iterations": iterations}
+    options = dict(kind.quick)
+    usual = options.pop("iterations")
+    return {
+        "iterations": usual if iterations is None else iterations,
+        "validate_every": options.pop("validate_every"),
+        "problem_options": options,
+    }
