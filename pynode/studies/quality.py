@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from pynode.figures import cost, extrapolation, loss
+from pynode.figures import cost, density, extrapolation, loss, marginals, trajectories
 from pynode.records.results import Results, Run
+from pynode.records.scale import is_likelihood
 from pynode.studies.base import Study, Table, number, over_seeds
 
 if TYPE_CHECKING:
@@ -16,6 +17,16 @@ QUANTITIES = (
     ("best training loss", "best_loss", 1),
     ("best validation loss", "best_validation_loss", 1),
     ("extrapolation MSE", "extrapolation_mse", 1),
+    ("test NLL (nats)", "test_nll", 1),
+    ("  solved as in training", "test_nll_as_trained", 1),
+    ("  beyond the truth's own", "excess_nll", 1),
+    ("bits per dimension", "bits_per_dim", 1),
+    ("squared MMD of samples", "mmd", 1),
+    ("probability mass on the grid", "mass", 1),
+    ("inverse error, data (solved accurately)", "inverse_data", 1),
+    ("  solved as in training", "inverse_data_as_trained", 1),
+    ("inverse error, base (solved accurately)", "inverse_base", 1),
+    ("  solved as in training", "inverse_base_as_trained", 1),
     ("ms per iteration", "seconds_per_iteration", 1e3),
     ("  forward solve and loss", "seconds_forward", 1e3),
     ("  backward", "seconds_backward", 1e3),
@@ -26,6 +37,10 @@ QUANTITIES = (
     ("peak memory (KiB)", "peak_memory_bytes", 1 / 1024),
     ("whole training (s)", "training_seconds", 1),
 )
+
+
+FINE = ("best_loss", "best_validation_loss", "test_nll", "test_nll_as_trained", "bits_per_dim")
+"""Quantities that need a digit more where losses are negative log-likelihoods, whose differences count."""
 
 
 class Quality(Study):
@@ -43,10 +58,12 @@ class Quality(Study):
         found = results.groups()
         if not found or results.is_sweep:  # the accuracies of a sweep have a table of their own
             return []
-        rows = [
-            [title, *(number(over_seeds(runs, partial(_value, key=key, scale=scale))) for runs in found.values())]
-            for title, key, scale in QUANTITIES
-        ]
+        fine = FINE if is_likelihood(results.runs) else ()
+        rows = []
+        for title, key, scale in QUANTITIES:
+            values = [over_seeds(runs, partial(_value, key=key, scale=scale)) for runs in found.values()]
+            if any(value is not None for value in values):  # a problem has some of the quantities only
+                rows.append([title, *(number(value, 4 if key in fine else 3) for value in values)])
         seeds = len({run.seed for runs in found.values() for run in runs})
         lengths = {run.config["iterations"] for runs in found.values() for run in runs}
         length = f"{lengths.pop()} iterations" if len(lengths) == 1 else "runs of different length"
@@ -54,7 +71,14 @@ class Quality(Study):
         return [Table(f"RQ1 Quality and cost: {results.problem}", ["", *found], rows, notes)]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
-        return {"loss": loss.draw(results), "cost": cost.draw(results), "extrapolation": extrapolation.draw(results)}
+        return {
+            "loss": loss.draw(results),
+            "cost": cost.draw(results),
+            "extrapolation": extrapolation.draw(results),
+            "density": density.draw(results),
+            "trajectories": trajectories.draw(results),
+            "marginals": marginals.draw(results),
+        }
 
     def finding(self, results: Results) -> str | None:
         found = results.groups()
@@ -65,10 +89,11 @@ class Quality(Study):
         disc, opt = best["disc-opt"], best["opt-disc"]
         if disc is None or opt is None:
             return "At least one method never reached a finite validation loss."
-        iterations = results.runs[0].config["iterations"]
+        iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
         return (
-            f"After {iterations} iterations Disc-Opt stands at a validation loss of {number(disc)} and Opt-Disc at "
-            f"{number(opt)}; the training took {number(seconds['disc-opt'])} s and {number(seconds['opt-disc'])} s."
+            f"After {iterations} iterations Disc-Opt stands at a validation loss of {number(disc, digits)} and "
+            f"Opt-Disc at {number(opt, digits)}; the training took {number(seconds['disc-opt'])} s and "
+            f"{number(seconds['opt-disc'])} s."
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pynode.figures import reduction as figure
 from pynode.records.cost import Spent, best_quality, spent_until
 from pynode.records.results import Results, Run
+from pynode.records.scale import between, is_likelihood
 from pynode.studies.base import Study, Table, number, over_seeds, percent
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ class Reduction(Study):
         if not found:
             return []
         base, method = found["baseline"], found["method"]
+        digits = _digits(results)
         rows = [
             [
-                number(entry["loss"]),
+                number(entry["loss"], digits),
                 number(entry["seconds"][base]),
                 number(entry["seconds"][method]),
                 percent(entry["time_reduction"]),
@@ -64,7 +66,7 @@ class Reduction(Study):
         if not found or found["time_reduction"] is None:
             return None
         return (
-            f"To reach a loss of {number(found['matched_loss'])}, {found['method']} needs "
+            f"To reach a loss of {number(found['matched_loss'], _digits(results))}, {found['method']} needs "
             f"{_change(found['time_reduction'])} time and {_change(found['nfe_reduction'])} field evaluations (NFE) "
             f"than {found['baseline']}."
         )
@@ -135,13 +137,16 @@ def _median_of(entries: list[dict[str, Any]], baseline: str, method: str) -> dic
 
 
 def _targets(pairs: list[tuple[Run, Run]], matched: float) -> list[float]:
-    """Losses from where the runs began down to the last that all reached, evenly spaced in their logarithm."""
-    starts = [next(q for q in run.quality() if q is not None) for pair in pairs for run in pair]
-    start = min(starts)
-    if not 0 < matched < start:
-        return [matched]
-    step = (matched / start) ** (1 / N_TARGETS)
-    return [start * step**k for k in range(1, N_TARGETS)] + [matched]
+    """Losses from where the runs began down to the last that all reached, evenly spaced in their logarithm, or as they
+    are for negative log-likelihoods."""
+    runs = [run for pair in pairs for run in pair]
+    start = min(next(q for q in run.quality() if q is not None) for run in runs)
+    return between(start, matched, N_TARGETS, linear=is_likelihood(runs))
+
+
+def _digits(results: Results) -> int:
+    """Digits of a loss: one more for negative log-likelihoods, whose differences count."""
+    return 4 if is_likelihood(results.runs) else 3
 
 
 def _ratio(pairs: list[tuple[Run, Run]], key: str) -> float | None:

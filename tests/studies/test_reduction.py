@@ -153,7 +153,48 @@ def test_tables_say_it_in_markdown() -> None:
     quality = Quality().tables(results(SLOW, QUICK))[0]
     assert quality.columns == ["", "opt-disc", "disc-opt"]
     assert ["best validation loss", "0.5", "1"] in quality.rows
-    assert ["extrapolation MSE", "–", "–"] in quality.rows
+    assert "extrapolation MSE" not in {row[0] for row in quality.rows}, "missing in all runs"
+
+
+def density(method: str, losses: list[float | None], **metrics: float) -> Run:
+    """A finished run of a density."""
+    made = run(method, losses, seconds=1.0, nfe=10)
+    return replace(made, summary={**(made.summary or {}), "test_nll": made.quality()[-1], **metrics})
+
+
+def test_quality_of_densities_has_their_rows_where_they_are_present() -> None:
+    metrics = {"mmd": -2e-4, "inverse_data": 1e-7, "inverse_data_as_trained": 2e-5, "bits_per_dim": 1.2345}
+    found = results(density("opt-disc", [9.0, 2.8765], excess_nll=0.05), density("disc-opt", [9.0, 2.8671], **metrics))
+    rows = {row[0]: row[1:] for row in Quality().tables(found)[0].rows}
+    assert rows["test NLL (nats)"] == ["2.877", "2.867"], "a digit more than other losses"
+    assert rows["best validation loss"] == ["2.877", "2.867"]
+    assert rows["  beyond the truth's own"] == ["0.05", "–"]
+    assert rows["squared MMD of samples"] == ["–", "-2.00e-04"]
+    assert rows["inverse error, data (solved accurately)"] == ["–", "1.00e-07"]
+    assert rows["bits per dimension"] == ["–", "1.234"]
+    for absent in ("probability mass on the grid", "inverse error, base (solved accurately)", "extrapolation MSE"):
+        assert absent not in rows
+
+
+@pytest.mark.parametrize(("start", "end"), [(4.0, -2.0), (-1.0, -7.0), (9.0, 3.0)])
+def test_likelihoods_have_evenly_spaced_targets(start: float, end: float) -> None:
+    middle = (start + end) / 2
+    runs = [density(m, [start, middle, end]) for m in ("opt-disc", "disc-opt")]
+    found = reductions(results(*runs))
+    assert found["matched_loss"] == end
+    assert [t["loss"] for t in found["targets"]] == pytest.approx([start - k for k in range(1, 7)])
+    assert [t["seconds"]["opt-disc"] for t in found["targets"]] == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
+    assert Reduction().figures(results(*runs))["reduction"] is not None
+
+
+def test_sums_of_squares_have_targets_evenly_spaced_in_their_logarithm() -> None:
+    found = reductions(results(*(run(m, [64.0, 8.0, 1.0], seconds=1.0, nfe=1) for m in ("opt-disc", "disc-opt"))))
+    assert [t["loss"] for t in found["targets"]] == pytest.approx([32, 16, 8, 4, 2, 1])
+
+
+def test_losses_that_never_fell_leave_the_matched_one() -> None:
+    found = reductions(results(*(density(m, [-1.0, -1.0]) for m in ("opt-disc", "disc-opt"))))
+    assert [t["loss"] for t in found["targets"]] == [-1.0]
 
 
 def test_a_quality_finding_names_both_methods() -> None:
