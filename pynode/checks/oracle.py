@@ -14,6 +14,9 @@ from pynode.gradients.disc_opt import DiscOpt
 LossOf = Callable[[GradientMethod], Tensor]
 """A scalar loss as a function of the method that solves for it."""
 
+ROUNDING = 1e-4
+"""Above this a change of the gradient is no rounding error."""
+
 WEIGHTS = ((1, 45 / 60), (2, -9 / 60), (3, 1 / 60))
 """Central difference of order 6."""
 
@@ -30,7 +33,8 @@ def continuous_gradient(
     """Gradient of the continuous problem, flat, and its estimated relative error.
 
     RK4 with 8 steps per output interval, doubled until the gradient changes by less than `target` times 15 (what order
-    4 leaves of an error when steps are halved), or until `max_steps`, or until rounding makes the change grow again.
+    4 leaves of an error when steps are halved), or until `max_steps`, or until rounding makes the change grow again
+    (growth of a large change only says that the steps are still too coarse).
     """
     steps, change = 8, float("inf")
     gradient = flat_gradient(loss(DiscOpt(steps=steps, memory="recompute")), params)
@@ -38,7 +42,7 @@ def continuous_gradient(
         steps *= 2
         finer = flat_gradient(loss(DiscOpt(steps=steps, memory="recompute")), params)
         before, change = change, float((finer - gradient).norm() / finer.norm())
-        if change >= before:
+        if change >= before and before < ROUNDING:
             return gradient, before
         gradient = finer
         if change < 15 * target:

@@ -12,6 +12,7 @@ from pynode.cli.data import data
 from pynode.cli.evaluate import evaluate
 from pynode.cli.gradients import gradients
 from pynode.cli.listing import list_members
+from pynode.cli.map import map_winners
 from pynode.cli.sample import sample
 from pynode.cli.show import show
 from pynode.cli.suite import suite
@@ -37,6 +38,7 @@ app.command("suite", rich_help_panel="Train")(suite)
 app.command("evaluate", rich_help_panel="Use what was trained")(evaluate)
 app.command("sample", rich_help_panel="Use what was trained")(sample)
 app.command("gradients", rich_help_panel="Check gradients")(gradients)
+app.command("map", rich_help_panel="Check gradients")(map_winners)
 app.command("taylor", rich_help_panel="Check gradients")(taylor)
 app.add_typer(data, name="data", rich_help_panel="Look")
 app.command("list", rich_help_panel="Look")(list_members)

@@ -193,8 +193,8 @@ class Field(nn.Module):
 
 def jacobian_vector_products(f: Callable[[State], State], y: State, v: Tensor) -> tuple[State, Tensor]:
     """f(y) and its Jacobian times each of `v` `(k, ..., dim)`, by forward-mode AD, for any f that torch can follow."""
-    values, products = torch.func.vmap(lambda u: torch.func.jvp(f, (y,), (u,)))(v.expand(-1, *y.shape))
-    return values[0], products
+    pushed = torch.func.vmap(lambda u: torch.func.jvp(f, (y,), (u,)))(v.expand(-1, *y.shape))
+    return pushed[0][0], pushed[1]
 
 
 def unit_tangents(y: State) -> Tensor:

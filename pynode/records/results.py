@@ -11,15 +11,18 @@ from pynode.records.files import read_json, read_lines
 from pynode.records.gradient import GradientErrorRecord, TaylorRecord
 from pynode.records.iteration import IterationRecord
 from pynode.records.rediscretisation import RediscretisationRecord
+from pynode.records.winners import StabilityRecord, WinnerRecord
 
 RUNS, TAYLOR, ERRORS = "runs", "taylor.jsonl", "gradient_errors.jsonl"
-REDISCRETISED = "rediscretisation.jsonl"
+REDISCRETISED, WINNERS, STABILITY = "rediscretisation.jsonl", "winners.jsonl", "stability.jsonl"
 
 LINES: dict[str, tuple[str, type[Any]]] = {
     # part of the results: its file, and the record that a line holds
     "taylor": (TAYLOR, TaylorRecord),
     "errors": (ERRORS, GradientErrorRecord),
     "rediscretised": (REDISCRETISED, RediscretisationRecord),
+    "winners": (WINNERS, WinnerRecord),
+    "stability": (STABILITY, StabilityRecord),
 }
 
 
@@ -72,11 +75,15 @@ class Results:
     taylor: list[TaylorRecord] = field(default_factory=list)
     errors: list[GradientErrorRecord] = field(default_factory=list)
     rediscretised: list[RediscretisationRecord] = field(default_factory=list)
+    winners: list[WinnerRecord] = field(default_factory=list)
+    stability: list[StabilityRecord] = field(default_factory=list)
     parts: dict[str, Results] = field(default_factory=dict)
 
     @property
     def problem(self) -> str:
-        """Name of the problem all this is about."""
+        """Name of the problem all this is about; "map" for a sweep over several."""
+        if self.winners:
+            return "map"
         if self.runs:
             return str(self.runs[0].config["problem"])
         for name in LINES:

@@ -36,7 +36,7 @@ class Spiral(TimeSeries):
     quick: ClassVar[Mapping[str, Any]] = {"iterations": 30, "validate_every": 1}
     defects: ClassVar[str | None] = "data from a loose solve, compared with states of other times"
     # off by less than 3e-5 on the true field (tested)
-    accurate_steps: ClassVar[int] = 4
+    accurate_steps: int = 4
     extrapolation: ClassVar[float] = 4.0
 
     @property

@@ -1,0 +1,104 @@
+"""How stable the backward solve of Opt-Disc is, by architecture and horizon (RQ5).
+
+The state is re-solved backwards from its end alone.  A field that contracts forwards expands backwards, so errors grow
+like exp(rate x horizon); antisymmetric and Hamiltonian fields do neither (Haber & Ruthotto 2017; Chang et al. 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pynode.checks.oracle import continuous_gradient, flat_gradient
+from pynode.errors import SolveError
+from pynode.fields.antisymmetric import Antisymmetric
+from pynode.fields.base import Field, FieldSpec
+from pynode.fields.hamiltonian import Hamiltonian
+from pynode.fields.mlp import MLP
+from pynode.gradients.base import GradientMethod
+from pynode.gradients.opt_disc import OptDisc
+from pynode.problems.series.van_der_pol import VanDerPol, VanDerPolOptions
+from pynode.records.files import finite
+from pynode.records.winners import StabilityRecord
+
+DIM, WIDTH, BATCH = 4, 16, 8
+GAIN = 1.5
+"""Glorot weights times this: rough enough for dynamics to show within the horizons."""
+
+HORIZONS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+
+
+def rough_field(spec: FieldSpec, seed: int) -> Field:
+    """A field with enlarged initial weights and biases that are not zero."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = 0.1 * torch.randn(spec.n_params, dtype=torch.float64, generator=generator)
+    return spec.build(theta=GAIN * spec.initial_theta(seed) + noise)
+
+
+def van_der_pol_field(seed: int) -> Field:
+    """An MLP with the dynamics of Van der Pol's oscillator (mu = 2): it contracts strongly off its cycle."""
+    return VanDerPol(options=VanDerPolOptions(stiffness=2.0)).collocated(seed)
+
+
+def gradient_flow(seed: int) -> Field:
+    """An MLP with W_1 = -W_0^T: f is minus the gradient of a convex energy, so all directions contract."""
+    field = rough_field(MLP((DIM, WIDTH, DIM)), seed)
+    with torch.no_grad():
+        first, _, last, _ = field.parameters()
+        last.copy_(-first.T)
+    return field
+
+
+FIELDS: dict[str, Callable[[int], Field]] = {
+    # name: the field of a seed
+    "mlp": partial(rough_field, MLP((DIM, WIDTH, DIM))),
+    "mlp, gradient flow": gradient_flow,
+    "mlp, van der pol": van_der_pol_field,
+    "antisymmetric": partial(rough_field, Antisymmetric(DIM)),
+    "antisymmetric, damped": partial(rough_field, Antisymmetric(DIM, gamma=0.5)),
+    "hamiltonian": partial(rough_field, Hamiltonian(DIM, WIDTH)),
+}
+"""What the backward solve is tried on."""
+
+
+def measure_stability(architecture: str, horizon: float, seed: int, *, rtol: float = 1e-5) -> StabilityRecord:
+    """Opt-Disc's gradient of the mean of |y(T)|^2 over 8 states, and its reconstruction of y(0), at `rtol`."""
+    field = FIELDS[architecture](seed)
+    y0 = torch.randn((BATCH, field.spec.state_dim), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    ts = torch.tensor([0.0, horizon], dtype=torch.float64)
+    params = list(field.parameters())
+    method = OptDisc(rtol=rtol, atol=rtol / 100, max_steps=20_000)
+
+    def loss_of(how: GradientMethod) -> Tensor:
+        return how.solve(field, y0, ts).ys[-1].square().sum(-1).mean()
+
+    reference, _ = continuous_gradient(loss_of, params, target=1e-9, max_steps=4096)
+    gradient_error, reconstruction, nfe, failure = None, None, (0, 0), None
+    solution = method.solve(field, y0, ts)
+    try:
+        found = flat_gradient(solution.ys[-1].square().sum(-1).mean(), params)
+        gradient_error = finite(float((found - reference).norm() / reference.norm()))
+    except SolveError as error:
+        failure = str(error)
+    nfe = (solution.stats.nfe_forward, solution.stats.nfe_backward)
+    try:
+        with torch.no_grad():
+            back = method.solve(field, solution.ys[-1].detach(), ts.flip(0)).ys[-1]
+        reconstruction = finite(float((back - y0).norm() / y0.norm()))
+    except SolveError as error:
+        failure = failure or str(error)
+    return StabilityRecord(
+        problem="stability",
+        architecture=architecture,
+        horizon=horizon,
+        seed=seed,
+        rtol=rtol,
+        gradient_error=gradient_error,
+        reconstruction_error=reconstruction,
+        nfe_forward=nfe[0],
+        nfe_backward=nfe[1],
+        failure=failure,
+    )

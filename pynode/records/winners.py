@@ -1,0 +1,51 @@
+"""Records of the map of who wins, and of the backward solve's stability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WinnerRecord:
+    """Error and cost of one gradient in one cell: `problem` with the option `axis` at `value`.
+
+    `setting` is rtol (adaptive) or steps per output interval; `error` is relative to the gradient of the continuous
+    problem, which is known to `reference_uncertainty`; `evaluations` are field evaluations and vector-Jacobian
+    products of one loss and gradient, `seconds` a median.
+    """
+
+    axis: str
+    value: float
+    problem: str
+    seed: int
+    method: str
+    family: str
+    adaptive: bool
+    setting: float
+    reference_uncertainty: float
+    error: float | None
+    evaluations: int
+    nfe_forward: int
+    nfe_backward: int
+    seconds: float | None
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class StabilityRecord:
+    """One pure backward solve: Opt-Disc over one interval [0, horizon], nothing stored in between.
+
+    `gradient_error` is relative to the gradient of the continuous problem; `reconstruction_error` is
+    |y(0) re-solved from y(T) - y(0)| / |y(0)|.  Values are null where a solve failed, and `failure` says how.
+    """
+
+    problem: str
+    architecture: str
+    horizon: float
+    seed: int
+    rtol: float
+    gradient_error: float | None
+    reconstruction_error: float | None
+    nfe_forward: int
+    nfe_backward: int
+    failure: str | None

@@ -1,0 +1,125 @@
+"""RQ5: where does which method win, and what does the backward solve do to Opt-Disc?"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, ClassVar
+
+from pynode.figures import stability, winners
+from pynode.records.cheapest import METHODS, TARGETS, Cell, cells
+from pynode.records.results import Results
+from pynode.records.winners import StabilityRecord, WinnerRecord
+from pynode.studies.base import Study, Table, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Winners(Study):
+    """The cheapest gradient of either method at equal accuracy, over stress problems."""
+
+    name: ClassVar[str] = "winners"
+    question: ClassVar[str] = "Where does which method win: tolerance, stiffness, dimension, horizon, width?"
+
+    def tables(self, results: Results) -> list[Table]:
+        found = cells(results.winners)
+        tables = []
+        if found:
+            tables += [_ratios(found), _cheapest(found)]
+        if results.stability:
+            tables.append(_stability(results.stability))
+        return tables
+
+    def figures(self, results: Results) -> dict[str, Figure | None]:
+        return {"winners": winners.draw(results), "stability": stability.draw(results)}
+
+    def finding(self, results: Results) -> str | None:
+        ratios = {
+            target: [r for cell in cells(results.winners) if (r := cell.ratio(target, "evaluations")) is not None]
+            for target in TARGETS
+        }
+        parts = [
+            f"{sum(r > 1 for r in found)} of {len(found)} at {target:.0e} (median ratio {number(median(found), 2)})"
+            for target, found in ratios.items()
+            if found
+        ]
+        if not parts:
+            return None
+        return f"Disc-Opt needs fewer evaluations for a gradient of equal accuracy in {', '.join(parts)}."
+
+
+def _ratios(found: list[Cell]) -> Table:
+    rows = [
+        [
+            f"{cell.problem}, {cell.axis} {cell.value:g}",
+            *(_ratio(cell, target, "evaluations") for target in TARGETS),
+            *(_ratio(cell, target, "seconds") for target in TARGETS),
+        ]
+        for cell in found
+    ]
+    columns = ["", *(f"evals {t:.0e}" for t in TARGETS), *(f"time {t:.0e}" for t in TARGETS)]
+    notes = [
+        "cost of Opt-Disc over cost of Disc-Opt for a gradient of at most this relative error; above 1 Disc-Opt is "
+        "cheaper. At weights fitted to the dynamics without a solve; RK4 with 1, 2, 4, ... steps per interval against "
+        "dopri5 at rtol 1e-1, 1e-2, ... (atol a hundredth)."
+    ]
+    return Table("RQ5 Who wins", columns, rows, notes)
+
+
+def _ratio(cell: Cell, target: float, quantity: str) -> str:
+    missing = [m for m, record in cell.cheapest[target].items() if record is None]
+    if missing:
+        return "neither" if len(missing) == len(METHODS) else f"no {missing[0]}"
+    return number(cell.ratio(target, quantity), 2)
+
+
+def _cheapest(found: list[Cell]) -> Table:
+    rows = [
+        [
+            f"{cell.problem}, {cell.axis} {cell.value:g}",
+            f"{target:.0e}",
+            *(text for method in METHODS for text in _entry(cell.cheapest[target][method])),
+        ]
+        for cell in found
+        for target in TARGETS
+    ]
+    columns = ["", "error", *(f"{m} {what}" for m in METHODS for what in ("setting", "evaluations", "ms"))]
+    return Table("RQ5 The cheapest settings", columns, rows, long=True)
+
+
+def _entry(record: WinnerRecord | None) -> list[str]:
+    if record is None:
+        return ["–", "–", "–"]
+    setting = f"rtol {record.setting:.0e}" if record.adaptive else f"{record.setting:.0f} steps"
+    return [setting, f"{record.evaluations:,}", number(None if record.seconds is None else 1e3 * record.seconds)]
+
+
+def _stability(found: list[StabilityRecord]) -> Table:
+    rows = []
+    for name in dict.fromkeys(r.architecture for r in found):
+        for horizon in sorted({r.horizon for r in found}):
+            part = [r for r in found if r.architecture == name and r.horizon == horizon]
+            if not part:
+                continue
+            failed = sum(r.failure is not None for r in part)
+            rows.append(
+                [
+                    name,
+                    f"{horizon:g}",
+                    number(_middle([r.gradient_error for r in part]), 2),
+                    number(_middle([r.reconstruction_error for r in part]), 2),
+                    number(_middle([r.nfe_backward / r.nfe_forward for r in part]), 2),
+                    f"{failed} of {len(part)}" if failed else "0",
+                ]
+            )
+    columns = ["field", "T", "gradient error", "error of y(0) re-solved", "NFE-B / NFE-F", "failed"]
+    notes = [
+        f"Opt-Disc (dopri5, rtol {found[0].rtol:.0e}) over one interval [0, T], nothing stored in between; fields with "
+        "enlarged random weights; medians over seeds."
+    ]
+    return Table("RQ5 The backward solve by architecture", columns, rows, notes)
+
+
+def _middle(values: list[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return median(known) if known else None
