@@ -41,5 +41,6 @@ def summary(results: Results, failures: list[str]) -> dict[str, Any]:
         "faithful": any(run.config["faithful"] for run in results.runs),
         "runs": [run.summary for run in results.runs if run.summary is not None],
         "reduction": reductions(results),
+        "multilevel": reductions(results, "disc-opt", "disc-opt-multilevel"),
         "failures": failures,
     }

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from pynode.figures.style import family_look, legend_below, new_figure, styled
 from pynode.records.results import Results
+from pynode.records.scale import is_likelihood
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def draw(results: Results) -> Figure | None:
                 )
     for axes in (left, right):
         axes.set_xscale("log")
-        axes.set_yscale("log")
+        if not is_likelihood(results.runs):
+            axes.set_yscale("log")
         axes.set_ylabel("best validation loss")
     left.set_xlabel("training time (s)")
     right.set_xlabel("NFE + vector-Jacobian products")

@@ -163,6 +163,8 @@ class _Loop:
         validation = self.problem.validation_loss(self.model) if validates else None
         if validation is not None:
             self.adapt(validation)
+        if config.multilevel is not None:
+            progress.pace.refine(config.multilevel, i)
         memory = self.probe_memory() if i % config.memory_every == 0 else None
         batch = self.problem.batch(i)  # loading and drawing data is no part of a method's cost
 
@@ -209,7 +211,7 @@ class _Loop:
         )
 
     def adapt(self, validation: float) -> None:
-        """Keeps the best parameters; sets level and learning rate; stops what has long ceased to improve."""
+        """Keeps the best parameters; sets the learning rate; stops what has long ceased to improve."""
         progress, config = self.progress, self.config
         if progress.pace.validated_at == progress.iteration:  # resumed where it had failed: noted already
             return
@@ -218,8 +220,6 @@ class _Loop:
             progress.best_validation, progress.best_iteration = validation, progress.iteration
             self.best = self.model.theta()
         progress.pace.validated(validation, progress.iteration, improved=improved)
-        if config.multilevel is not None:
-            progress.pace.refine(config.multilevel, progress.iteration)
         self.set_rate()
         progress.pace.stopped = config.patience is not None and progress.pace.stale > config.patience
 

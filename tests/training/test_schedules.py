@@ -1,0 +1,166 @@
+"""Schedules: learning rate, early stop, levels; and that a resumed run keeps its place in them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pynode.errors import InvalidArgument
+from pynode.gradients.disc_opt import DiscOpt
+from pynode.gradients.opt_disc import OptDisc
+from pynode.problems.base import TrainingSettings
+from pynode.problems.density.tables.public.base import PublicTable
+from pynode.problems.series.spiral import Spiral
+from pynode.records.results import load_run
+from pynode.training import trainer
+from pynode.training.config import RunConfig
+from pynode.training.schedules import Multilevel, Pace, learning_rate
+from pynode.training.trainer import train
+
+
+def config(**more: Any) -> RunConfig:
+    """A short run of the spiral."""
+    settings: dict[str, Any] = {
+        "problem": "spiral",
+        "method": DiscOpt(),
+        "seed": 0,
+        "iterations": 12,
+        "learning_rate": 0.1,
+        "weight_decay": 0.0,
+        "validate_every": 1,
+        "checkpoint_every": 4,
+    }
+    return RunConfig(**{**settings, **more})
+
+
+def test_learning_rate_drops_after_more_than_so_many() -> None:
+    """The study's: a tenth after more than 10, a hundredth after more than 20."""
+    drops = PublicTable.training.rate_drops
+    rates = [learning_rate(1e-3, drops, stale) for stale in (0, 10, 11, 20, 21)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
+    assert learning_rate(0.5, (), 99) == 0.5
+
+
+def test_public_sets_follow_the_study() -> None:
+    assert PublicTable.training == TrainingSettings(
+        20_000, 1e-3, 0.0, validate_every=200, rate_drops=((10, 0.1), (20, 0.01)), patience=20, dtype="float32"
+    )
+
+
+def test_levels_by_iteration() -> None:
+    pace, plan = Pace(), Multilevel((1, 2, 4), refine_at=(3, 7))
+    seen = []
+    for i in range(10):
+        pace.refine(plan, i)
+        seen.append(pace.level)
+    assert seen == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
+
+
+def test_levels_by_plateau() -> None:
+    """After `patience` validations without improvement at this level; what was stale before does not count."""
+    pace, plan = Pace(), Multilevel((1, 2, 4), patience=2)
+    seen = []
+    for i, loss in enumerate([5.0, 4.0, 4.0, 4.1, 6.0, 5.9, 5.95, 5.9, 5.8]):
+        pace.validated(loss, i, improved=loss < 4.0)
+        pace.refine(plan, i)
+        seen.append(pace.level)
+    assert seen == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert pace.best_at_level == 5.8
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Multilevel((4,)), "two or more growing"),
+        (lambda: Multilevel((4, 2)), "two or more growing"),
+        (lambda: Multilevel((0, 2)), "two or more growing"),
+        (lambda: Multilevel((1, 2), refine_at=(5, 6)), "not 1 growing iterations"),
+        (lambda: Multilevel((1, 2, 3), refine_at=(6, 5)), "not 2 growing iterations"),
+        (lambda: Multilevel((1, 2), patience=0), "refine_patience"),
+        (lambda: config(method=OptDisc(), multilevel=Multilevel((1, 2))), "opt-disc has no steps"),
+        (lambda: config(patience=0), "patience = 0"),
+    ],
+)
+def test_mistakes_are_named(make: Any, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        make()
+
+
+def test_a_multilevel_run_takes_the_steps_of_its_levels(tmp_path: Path) -> None:
+    """NFE per iteration says which level it was on; the configuration comes back from disk."""
+    levels = config(multilevel=Multilevel((1, 2, 4), refine_at=(3, 8)), validate_every=5)
+    assert levels.label == "disc-opt-rk4-levels-1-2-4-seed0"
+    train(levels, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert [r.nfe_forward // (4 * 29) for r in run.records] == [1] * 3 + [2] * 5 + [4] * 4
+    assert run.method == "disc-opt-multilevel"
+    assert RunConfig.from_json(json.loads((tmp_path / "run/config.json").read_text())) == levels
+
+
+def numbers(directory: Path) -> list[tuple[float | None, float | None, int]]:
+    """What may not depend on an interruption."""
+    return [(r.loss, r.validation_loss, r.nfe_forward) for r in load_run(directory).records]
+
+
+@pytest.mark.parametrize("at", [5, 9])
+def test_an_interrupted_schedule_goes_on_to_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Level, staleness and learning rate are part of the checkpoint."""
+    plan = config(
+        multilevel=Multilevel((1, 2), patience=2), rate_drops=((0, 0.5), (2, 0.1)), learning_rate=0.3, iterations=14
+    )
+    train(plan, tmp_path / "whole")
+    append = trainer.append_line
+
+    def interrupted(path: Path, record: Any) -> None:
+        if path.name == "records.jsonl" and record.iteration == at:
+            raise KeyboardInterrupt
+        append(path, record)
+
+    monkeypatch.setattr(trainer, "append_line", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, tmp_path / "broken")
+    monkeypatch.setattr(trainer, "append_line", append)
+    train(plan, tmp_path / "broken", resume=True)
+    assert numbers(tmp_path / "broken") == numbers(tmp_path / "whole")
+    nfe = [n for _, _, n in numbers(tmp_path / "whole")]
+    assert nfe[0] < nfe[-1], "the run never refined: the test shows nothing"
+
+
+def test_early_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After more than `patience` validations without improvement; finished, and left alone when resumed."""
+    losses = iter([3.0, 2.0, 2.5, 2.5, 2.5, 2.5] + [9.0] * 50)
+    monkeypatch.setattr(Spiral, "validation_loss", lambda *_: next(losses))
+    stopping = config(patience=2)
+    summary = train(stopping, tmp_path / "run")
+    assert summary["status"] == "finished"
+    assert summary["stopped_early"] is True
+    assert summary["iterations"] == 5
+    assert summary["best_iteration"] == 1
+    assert train(stopping, tmp_path / "run", resume=True) == summary
+
+
+def test_a_dropped_rate_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parameters move by the rate that is due: with a rate of nearly zero they stand still."""
+    monkeypatch.setattr(Spiral, "validation_loss", lambda *_: 1.0)
+    train(config(rate_drops=((0, 1e-12),), iterations=6), tmp_path / "run")
+    losses = [r.loss for r in load_run(tmp_path / "run").records]
+    assert losses[0] != losses[1]  # the first validation is an improvement
+    assert losses[2] == pytest.approx(losses[5], rel=1e-9)
+
+
+def test_infinite_losses_come_back_from_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON has no infinity."""
+    monkeypatch.setattr(Spiral, "validation_loss", lambda *_: math.inf)
+    short = config(iterations=4, multilevel=Multilevel((1, 2), patience=1))
+    train(short, tmp_path / "run")
+    (tmp_path / "run/summary.json").unlink()
+    summary = train(replace(short, iterations=8), tmp_path / "run", resume=True)
+    assert summary["best_validation_loss"] is None
+    assert summary["iterations"] == 8
