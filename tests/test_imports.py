@@ -41,7 +41,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (*LEAVES, "solution", "fields", "schemes", "gradients"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
-    "problems": (*LEAVES, "grid", "solution", "fields", "schemes", "gradients.base", "flows", "datasets"),
+    "problems": (
+        *LEAVES,
+        "activations",
+        "grid",
+        "solution",
+        "fields",
+        "schemes",
+        "gradients.base",
+        "flows",
+        "datasets",
+    ),
     "checks": (*CORE, "clock", "records", "fields", "schemes", "gradients", "flows", "problems"),
     "training": (*CORE, "clock", "memory", "records", "fields", "gradients", "problems"),
     # figures read records alone, and a study draws by them; nothing here could solve or train

@@ -161,9 +161,10 @@ def run_comparison(
     checks: bool = True,
     threads: int = 1,
     console: Console | None = None,
+    brief: bool = False,
     **settings: Any,
 ) -> None:
-    """Trains, checks, renders, and prints what was found; a `console` given hears of progress and result."""
+    """Trains, checks, renders, and prints what was found; a `console` given hears of it, in one line if `brief`."""
     from rich.console import Console as NewConsole
 
     from pynode.problems import PROBLEMS
@@ -184,6 +185,6 @@ def run_comparison(
 
         check_taylor(configs, directory, console)
         check_errors(configs[0], directory, console)
-    report(directory, console, failures=failures)
+    report(directory, console, failures=failures, brief=brief)
     if failures:
         raise RunFailure(f"{len(failures)} of {len(configs)} runs failed: {'; '.join(failures)}")

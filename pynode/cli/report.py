@@ -13,15 +13,20 @@ from pynode.render import render_all
 from pynode.studies.reduction import reductions
 
 
-def report(directory: Path, console: Console, *, failures: list[str] | None = None, whole: bool = False) -> None:
+def report(
+    directory: Path, console: Console, *, failures: list[str] | None = None, whole: bool = False, brief: bool = False
+) -> None:
     """Renders tables and figures of `directory`, writes summary.json, prints what was found.
 
-    `whole` prints long tables and all findings, else the two that come first.
+    `whole` prints long tables and all findings, else the two that come first; `brief` prints nothing but one of these.
     """
     results = load_results(directory)
     if results.runs:
         write_json(directory / "summary.json", summary(results, failures or []))
     rendered = render_all(results, directory)
+    if brief:
+        console.print(rendered.findings[-1] if rendered.findings else "nothing to compare", highlight=False)
+        return
     for table in rendered.tables:
         if whole or not table.long:
             console.print(table.rich())

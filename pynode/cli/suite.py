@@ -77,6 +77,7 @@ def suite(
                 checks=False,
                 threads=threads,
                 console=console,
+                brief=True,
                 **settings,
             )
         except (RunFailure, UsageError) as error:

@@ -16,6 +16,7 @@ from pynode.gradients.opt_disc import OptDisc
 from pynode.problems.base import TrainingSettings
 from pynode.problems.density.tables.public.base import PublicTable
 from pynode.problems.series.spiral import Spiral
+from pynode.records import files
 from pynode.records.results import load_run
 from pynode.training import trainer
 from pynode.training.config import RunConfig
@@ -116,7 +117,7 @@ def test_an_interrupted_schedule_goes_on_to_the_same_numbers(
         multilevel=Multilevel((1, 2), patience=2), rate_drops=((0, 0.5), (2, 0.1)), learning_rate=0.3, iterations=14
     )
     train(plan, tmp_path / "whole")
-    append = trainer.append_line
+    append = files.append_line
 
     def interrupted(path: Path, record: Any) -> None:
         if path.name == "records.jsonl" and record.iteration == at:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pynode.activations import activation
 from pynode.errors import InvalidArgument, SolveError
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.augmented import RunningCosts
@@ -19,7 +20,7 @@ from pynode.flows.divergence import Divergence, Exact, divergence
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import inverse_errors, mmd
 from pynode.flows.probes import Draw
-from pynode.gradients.base import GradientMethod
+from pynode.gradients.base import GradientMethod, check_count
 from pynode.problems.base import Evaluation, Objective, Problem
 from pynode.types import State
 
@@ -57,8 +58,13 @@ class FlowOptions:
             value = getattr(self, argument)
             if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
                 raise InvalidArgument(argument, value, "not a non-negative number", "use 0 for none")
-        if self.batch is not None and (isinstance(self.batch, bool) or self.batch < 1):
-            raise InvalidArgument("batch", self.batch, "not a positive integer", "use 1 or more")
+        for argument in ("batch", "blocks"):
+            if getattr(self, argument) is not None:
+                check_count(argument, getattr(self, argument))
+        if self.horizon is not None and not (isinstance(self.horizon, (int, float)) and 0 < self.horizon < math.inf):
+            raise InvalidArgument("horizon", self.horizon, "not a positive number", "use e.g. 1.0")
+        if self.activation is not None:
+            activation(self.activation)
         if self.hidden is not None and (not self.hidden or any(type(w) is not int or w < 1 for w in self.hidden)):
             raise InvalidArgument("hidden", self.hidden, "not positive integers", "give widths, e.g. 64,64,64")
         if self.divergence is not None:
@@ -173,28 +179,21 @@ class Density(Problem):
         }
         for suffix, how in (("", ACCURATE), ("_as_trained", method)):
             metrics |= {f"{name}{suffix}": value for name, value in inverse_errors(model, shown, how).items()}
-        pushed = model.move(shown, method=ACCURATE)
-        return Evaluation(
-            metrics={**metrics, **self.more_metrics(model)},
-            series={
-                "data": shown.tolist(),
-                "pushed": pushed.tolist(),
-                "generated": generated.tolist(),
-                **self.more_series(model),
-            },
-        )
+        series = {
+            "data": shown.tolist(),
+            "pushed": model.move(shown, method=ACCURATE).tolist(),
+            "generated": generated.tolist(),
+        }
+        more = self.evaluate_further(model, metrics["test_nll"])
+        return Evaluation({**metrics, **more.metrics}, {**series, **more.series})
 
     def in_raw_units(self, rows: State) -> npt.NDArray[np.float64]:
         """Samples of the model `(n, dim)` as the data were before any preprocessing."""
         return rows.double().cpu().numpy()
 
-    def more_metrics(self, model: Flow) -> dict[str, float]:  # noqa: ARG002
-        """Further metrics of a family of problems."""
-        return {}
-
-    def more_series(self, model: Flow) -> dict[str, list[Any]]:  # noqa: ARG002
-        """Further series of a family of problems."""
-        return {}
+    def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:  # noqa: ARG002
+        """What a family of problems adds to the evaluation; `test_nll` is known by then."""
+        return Evaluation({}, {})
 
 
 @torch.no_grad()

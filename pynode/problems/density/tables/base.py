@@ -16,6 +16,7 @@ from torch import Tensor
 from pynode.datasets.splits import PARTS, Array, Splits
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
+from pynode.problems.base import Evaluation
 from pynode.problems.density.base import Density, FlowOptions
 from pynode.types import State
 
@@ -93,12 +94,10 @@ class Table(Density):
     def test_samples(self) -> State:
         return self._held_out["test"]
 
-    def more_metrics(self, model: Flow) -> dict[str, float]:
-        """`parameters`: how many the flow has; `rows`: how many it was trained on."""
-        return {
-            "parameters": float(sum(p.numel() for p in model.parameters())),
-            "rows": float(len(self.splits.train)),
-        }
+    def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:  # noqa: ARG002
+        """Adds `parameters`, how many the flow has, and `rows`, how many it was trained on."""
+        count = sum(p.numel() for p in model.parameters())
+        return Evaluation({"parameters": float(count), "rows": float(len(self.splits.train))}, {})
 
     @cached_property
     def _held_out(self) -> dict[str, State]:

@@ -13,8 +13,8 @@ import torch
 
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import density_on_grid, mass_on_grid
-from pynode.problems.base import TrainingSettings
-from pynode.problems.density.base import VALIDATION, Density, negative_log_likelihood
+from pynode.problems.base import Evaluation, TrainingSettings
+from pynode.problems.density.base import VALIDATION, Density
 from pynode.types import State
 
 Array = npt.NDArray[np.float64]
@@ -72,33 +72,27 @@ class Toy(Density):
         samples = self.draw(n, np.random.Generator(np.random.Philox(key=key)))
         return torch.from_numpy(samples).to(device=self.device, dtype=self.dtype)
 
-    def more_metrics(self, model: Flow) -> dict[str, float]:
-        """`mass`: total probability on the grid; with a known density also `optimal_nll`, that of the test samples
-        under the truth, and `excess_nll` beyond it."""
-        found = {"mass": mass_on_grid(self._grid(model), -self.reach, self.reach)}
+    def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
+        """Adds `mass`, the total probability on the grid; with a known density also `optimal_nll`, that of the test
+        samples under the truth, and `excess_nll` beyond it.
+
+        Series: the density on a coarser grid, and the way of a lattice of base points to the data.
+        """
+        density = density_on_grid(model, -self.reach, self.reach, GRID, ACCURATE)
+        metrics = {"mass": mass_on_grid(density, -self.reach, self.reach)}
         truth = self.true_log_prob(self.test_samples().double().cpu().numpy())
         if truth is not None:
             optimum = -float(truth.mean())
-            found |= {
-                "optimal_nll": optimum,
-                "excess_nll": negative_log_likelihood(model, self.test_samples()) - optimum,
-            }
-        return found
-
-    def more_series(self, model: Flow) -> dict[str, list[Any]]:
-        """The density on a coarser grid, and the way of some samples through the flow, in both directions."""
-        coarse = torch.nn.functional.avg_pool2d(self._grid(model)[None].double(), 2)[0]
+            metrics |= {"optimal_nll": optimum, "excess_nll": test_nll - optimum}
         starts = torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)
         lattice = torch.cartesian_prod(starts, starts).to(device=self.device, dtype=self.dtype)
-        return {
-            "density": coarse.tolist(),
+        series = {
+            "density": torch.nn.functional.avg_pool2d(density[None].double(), 2)[0].tolist(),
             "grid": [-self.reach, self.reach],
             "trajectories": model.move(lattice, method=ACCURATE, backwards=True, times=41).tolist(),
         }
+        return Evaluation(metrics, series)
 
     def true_log_prob(self, x: Array) -> Array | None:  # noqa: ARG002
         """The true log-density `(n,)` at `x` `(n, 2)`, where it is known."""
         return None
-
-    def _grid(self, model: Flow) -> torch.Tensor:
-        return density_on_grid(model, -self.reach, self.reach, GRID, ACCURATE)

@@ -11,7 +11,7 @@ from pynode.datasets.splits import Splits
 from pynode.datasets.tables import load_table, split_and_standardise
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
-from pynode.problems.base import TrainingSettings
+from pynode.problems.base import Evaluation, TrainingSettings
 from pynode.problems.density.base import negative_log_likelihood
 from pynode.problems.density.tables.base import Table, TableOptions
 
@@ -49,8 +49,9 @@ class UserTable(Table):
             raise InvalidArgument("--data", path, f"no {self.suffix} file", f"use the problem that reads {path.suffix}")
         return split_and_standardise(load_table(path), name=path.stem)
 
-    def more_metrics(self, model: Flow) -> dict[str, float]:
-        """Also `test_nll_raw`, in the units of the file, and `train_nll`, on the training rows."""
-        raw = negative_log_likelihood(model, self.test_samples()) - self.splits.log_density_offset
+    def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
+        """Adds `test_nll_raw`, in the units of the file, and `train_nll`, on the training rows."""
+        found = super().evaluate_further(model, test_nll)
         train = negative_log_likelihood(model, self._tensor(self.splits.train))
-        return {**super().more_metrics(model), "test_nll_raw": raw, "train_nll": train}
+        raw = test_nll - self.splits.log_density_offset
+        return Evaluation({**found.metrics, "test_nll_raw": raw, "train_nll": train}, found.series)

@@ -18,7 +18,7 @@ from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
-from pynode.problems.density.base import FlowOptions
+from pynode.problems.density.base import FlowOptions, negative_log_likelihood
 from pynode.problems.density.tables.base import Table
 from pynode.problems.density.tables.digits import Digits
 from pynode.problems.density.tables.public.miniboone import Miniboone
@@ -176,7 +176,8 @@ def test_digits() -> None:
     model.set_theta(torch.zeros_like(model.theta()))
     z = problem.test_samples()
     nll = 0.5 * float(z.square().sum(1).mean()) + 32 * np.log(2 * np.pi)
-    found = problem.more_metrics(model)
+    assert negative_log_likelihood(model, z) == pytest.approx(nll, rel=1e-9)
+    found = problem.evaluate_further(model, nll).metrics
     expected = (nll - float(np.mean(problem.splits.offsets["test"]))) / (64 * np.log(2))
     assert found["bits_per_dim"] == pytest.approx(expected, rel=1e-9)
     assert 4 < expected < 8

@@ -1,0 +1,206 @@
+"""Flows from the command line: train, evaluate, sample, a suite, the map; and the mistakes on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pynode.cli import main
+from pynode.records.results import load_results
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of a user's, in units of its own."""
+    path = tmp_path_factory.mktemp("data") / "mine.csv"
+    values = np.random.default_rng(0).standard_normal((240, 3)) * [1.0, 50.0, 0.01] + [0.0, 300.0, 2.0]
+    np.savetxt(path, values, delimiter=",", header="a,b,c", comments="", fmt="%.10g")
+    return path
+
+
+def call(*arguments: object) -> int:
+    """The exit status of a command."""
+    return main([str(a) for a in arguments])
+
+
+SMALL = ("--set", "hidden=8", "--set", "batch=60", "--iterations", 6, "--no-checks")
+
+
+@pytest.fixture(scope="module")
+def trained(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both methods and a multilevel run on the table."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    status = call("compare", "csv", "--data", table, *SMALL, "--multilevel", "1,4", "--refine-at", "3", "--out", out)
+    assert status == 0
+    return out
+
+
+def test_compare_leaves_runs_tables_and_figures(trained: Path) -> None:
+    results = load_results(trained)
+    assert [run.method for run in results.runs] == ["disc-opt-multilevel", "disc-opt", "opt-disc"]
+    assert all(run.finished for run in results.runs)
+    assert results.runs[0].records[0].nfe_forward == 4
+    assert results.runs[0].records[-1].nfe_forward == 16
+    text = (trained / "tables.md").read_text()
+    for words in (
+        "test NLL (nats)",
+        "inverse error",
+        "disc-opt against opt-disc",
+        "disc-opt-multilevel against disc-opt",
+    ):
+        assert words in text
+    assert {"loss.png", "marginals.png", "reduction.png"} <= {p.name for p in (trained / "figures").iterdir()}
+    config = json.loads((trained / "runs/disc-opt-rk38-x4-seed0/config.json").read_text())
+    assert config["options"]["hidden"] == [8]
+
+
+def test_resume_finds_its_data_again(trained: Path, table: Path) -> None:
+    before = (trained / "runs/disc-opt-rk38-x4-seed0/records.jsonl").read_text()
+    assert call("compare", "csv", "--data", table, *SMALL, "--out", trained, "--resume") == 0
+    assert (trained / "runs/disc-opt-rk38-x4-seed0/records.jsonl").read_text() == before
+
+
+def test_evaluate_writes_the_table_of_rq4(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--schemes", "euler,rk38", "--steps", "2,8", "--tolerances", "1e-4", "--samples", 20)
+    assert call("evaluate", trained, *arguments, "--bound", 0.01) == 0
+    records = load_results(trained).rediscretised
+    assert len(records) == 3 * 5
+    assert {r.bound for r in records} == {0.01}
+    assert {r.samples for r in records} == {20}
+    assert "RQ4 Coarsest invertible discretisation" in capsys.readouterr().out
+    assert (trained / "figures/rediscretisation.png").exists()
+
+
+def test_sample_in_the_units_of_the_file(trained: Path, tmp_path: Path) -> None:
+    """Hardly trained flows move samples by less than a deviation or so: b is around 300, c around 2."""
+    out = tmp_path / "new.csv"
+    assert call("sample", trained, "-n", 400, "--out", out) == 0
+    rows = np.loadtxt(out, delimiter=",")
+    assert rows.shape == (400, 3)
+    assert (np.abs(rows.mean(0) - [0.0, 300.0, 2.0]) < [1.5, 75.0, 0.015]).all()
+    assert call("sample", trained / "runs/disc-opt-rk38-x4-seed0", "-n", 7) == 0
+    assert np.load(trained / "runs/disc-opt-rk38-x4-seed0/samples.npy").shape == (7, 3)
+
+
+def test_gradient_tools_take_flows(table: Path, tmp_path: Path) -> None:
+    given = ("csv", "--data", table, "--set", "hidden=4", "--set", "batch=10")
+    assert call("taylor", *given, "--out", tmp_path / "t", "--methods", "disc-opt,opt-disc-fixed") == 0
+    assert [r.passes for r in load_results(tmp_path / "t").taylor] == [True, False]
+    tools = ("--tolerances", "1e-4", "--steps", "2", "--methods", "disc-opt,opt-disc")
+    assert call("gradients", *given, *tools, "--out", tmp_path / "g") == 0
+    errors = {r.label: r for r in load_results(tmp_path / "g").errors}
+    exact = errors["disc-opt-rk4-x2"].error_discrete
+    assert exact is not None
+    assert exact < 1e-7
+
+
+def test_suite_trains_what_has_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says what it skipped and why."""
+    monkeypatch.setenv("PYNODE_DATA", str(tmp_path / "none"))
+    out = tmp_path / "suite"
+    status = call("suite", "--quick", "--problems", "spiral,power,npy", "--iterations", 4, "--out", out)
+    said = capsys.readouterr().out
+    assert status == 0
+    assert "skipped power: the data set 'power' is not in" in said
+    assert "data fetch power" in said
+    assert "skipped npy: --data" in said
+    assert list(load_results(out).parts) == ["spiral"]
+    assert "RQ3 disc-opt against opt-disc over the problems" in said
+    assert (out / "figures/suite.png").exists()
+    assert call("show", out) == 0
+
+
+def test_data_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("data", "list", "--root", tmp_path) == 0
+    assert capsys.readouterr().out.count("missing") == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("compare npy", "--data = None: the problem npy needs a file"),
+        ("compare npy --data nosuch.npy", "nosuch.npy is not a file"),
+        ("compare npy --data table.csv", "no .npy file"),
+        ("compare csv --data text.csv", "line 3, column 2 ('b'): 'much' is not a finite number"),
+        ("compare csv --data nan.csv", "is not a finite number"),
+        ("compare csv --data constant.csv", "constant column"),
+        ("compare csv --data table.csv --set batch=5000", "batch = 5000: more than the"),
+        ("compare csv --data table.csv --set bach=5", "did you mean 'batch'?"),
+        ("compare csv --data table.csv --set batch", "no NAME=VALUE"),
+        ("compare csv --data table.csv --set batch=many", "--set batch = 'many': no int"),
+        ("compare csv --data table.csv --set trainable_horizon=perhaps", "neither true nor false"),
+        ("compare csv --data table.csv --set hidden=8,x", "--set hidden = 'x'"),
+        ("compare csv --data table.csv --set divergence=exat", "did you mean 'exact'?"),
+        ("compare csv --data table.csv --set horizon=-1", "horizon = -1.0"),
+        ("compare csv --data table.csv --set blocks=0", "blocks = 0"),
+        ("compare csv --data table.csv --set activation=relu", "unknown activation 'relu'"),
+        ("compare spiral --data table.csv", "spiral brings its own data"),
+        ("compare 8gaussians --faithful", "8gaussians has no defects to restore"),
+        ("compare 8gaussians --methods opt-disc --multilevel 1,2", "no method with steps"),
+        ("compare 8gaussians --multilevel 2,1", "growing step counts"),
+        ("compare 8gaussians --refine-at 5", "no levels to refine"),
+        ("compare van-der-pol --set stiffness=-1", "stiffness = -1.0"),
+        ("compare oscillator --set dim=3", "dim = 3: not a positive even integer"),
+        ("compare power", "data fetch power"),
+        ("evaluate nosuch", "nosuch holds no run"),
+        ("sample nosuch", "nosuch holds no run"),
+        ("sample nosuch -n 0", "--number = 0"),
+        ("sample nosuch --out x.txt", "neither .npy nor .csv"),
+        ("suite --problems nosuch", "unknown problem 'nosuch'"),
+        ("map --axes size", "unknown axis 'size'"),
+        ("data fetch nosuch", "unknown data set 'nosuch'"),
+    ],
+)
+def test_mistakes_get_one_line(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYNODE_DATA", str(tmp_path / "none"))
+    good = [f"{i * 0.37:.3f},{(i * 7919) % 101}" for i in range(100)]
+    files = {
+        "table.csv": ["a,b", *good],
+        "text.csv": ["a,b", "1,2", "3,much", *good],
+        "nan.csv": ["a,b", "1,nan", *good],
+        "constant.csv": ["a,b", *(f"{i},7" for i in range(100))],
+    }
+    for name, lines in files.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    status = main(arguments.split())
+    out, error = capsys.readouterr()
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert status == (1 if "holds no run" in said else 2)
+    assert out == ""
+    assert {p.name for p in tmp_path.iterdir()} == set(files), "a mistake must be told before anything is written"
+
+
+def test_a_table_that_changed_its_columns(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights are never put into a model of another size."""
+    other = tmp_path / "copy"
+    run = other / "runs/disc-opt-rk38-x4-seed0"
+    run.mkdir(parents=True)
+    for file in (trained / "runs/disc-opt-rk38-x4-seed0").iterdir():
+        (run / file.name).write_bytes(file.read_bytes())
+    changed = tmp_path / "changed.csv"
+    np.savetxt(changed, np.random.default_rng(1).standard_normal((200, 4)), delimiter=",")
+    config = json.loads((run / "config.json").read_text())
+    config["options"]["data"] = str(changed)
+    (run / "config.json").write_text(json.dumps(config))
+    assert call("evaluate", other, "--steps", "2", "--schemes", "euler", "--tolerances", "1e-2") == 2
+    error = capsys.readouterr().err
+    assert "give the data that the run was trained on" in error
+    assert error.count("\n") == 1
+
+
+def test_evaluating_a_time_series_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("compare", "spiral", "--iterations", 2, "--no-checks", "--out", tmp_path / "s") == 0
+    for command in ("evaluate", "sample"):
+        capsys.readouterr()
+        assert call(command, tmp_path / "s") == 2
+        assert "no flow was trained there" in capsys.readouterr().err
