@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pynode.fields.concatsquash import ConcatSquash
     from pynode.fields.hamiltonian import Hamiltonian
     from pynode.fields.mlp import MLP
+    from pynode.flows.augmented import RunningCosts
+    from pynode.flows.divergence import Exact, Hutchinson
+    from pynode.flows.flow import Flow
+    from pynode.flows.probes import Draw
     from pynode.gradients.ad_adaptive import AdaptiveAD
     from pynode.gradients.disc_opt import DiscOpt
     from pynode.gradients.opt_disc import OptDisc
@@ -35,9 +39,13 @@ _HOME = {
     "AdaptiveAD": "gradients.ad_adaptive",
     "ConcatSquash": "fields.concatsquash",
     "DiscOpt": "gradients.disc_opt",
+    "Draw": "flows.probes",
     "EULER": "schemes.euler",
+    "Exact": "flows.divergence",
+    "Flow": "flows.flow",
     "HEUN": "schemes.heun",
     "Hamiltonian": "fields.hamiltonian",
+    "Hutchinson": "flows.divergence",
     "MIDPOINT": "schemes.midpoint",
     "MLP": "fields.mlp",
     "OptDisc": "gradients.opt_disc",
@@ -46,6 +54,7 @@ _HOME = {
     "RK38": "schemes.rk38",
     "RK4": "schemes.rk4",
     "RunFailure": "errors",
+    "RunningCosts": "flows.augmented",
     "Solution": "solution",
     "SolveError": "errors",
     "SolveStats": "solution",
@@ -72,11 +81,16 @@ __all__ = [
     "Antisymmetric",
     "ConcatSquash",
     "DiscOpt",
+    "Draw",
+    "Exact",
+    "Flow",
     "Hamiltonian",
+    "Hutchinson",
     "OptDisc",
     "OptDiscFixed",
     "PynodeError",
     "RunFailure",
+    "RunningCosts",
     "Solution",
     "SolveError",
     "SolveStats",

@@ -46,7 +46,7 @@ def draw(results: Results) -> Figure | None:
                 panels[2 + column].plot(*excess, label=name, **line)
     for axes in panels:
         axes.set_xscale("log")
-        if any(len(line.get_xdata()) for line in axes.get_lines()):  # an empty axis has no logarithm
+        if any(line.get_path().vertices.size for line in axes.get_lines()):  # an empty axis has no logarithm
             axes.set_yscale("log")
     bound = found[0].bound
     for axes in panels[:2]:

@@ -1,0 +1,113 @@
+"""Stress problems: their data obey what is known of them, and the judge is accurate enough for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pynode.errors import InvalidArgument, UsageError
+from pynode.grid import TimeGrid
+from pynode.problems import PROBLEMS
+from pynode.problems.base import options_from_json
+from pynode.problems.series.base import Array, TimeSeries
+from pynode.schemes.rk4 import RK4
+
+
+def problem(name: str, **options: Any) -> TimeSeries:
+    kind = PROBLEMS.load(name)
+    found = kind(options=options_from_json(kind, options))
+    assert isinstance(found, TimeSeries)
+    return found
+
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("lotka-volterra", {}),
+    ("van-der-pol", {}),
+    ("van-der-pol", {"stiffness": 20.0}),
+    ("van-der-pol", {"stiffness": 0.5}),
+    ("oscillator", {}),
+    ("oscillator", {"dim": 8, "horizon": 2.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_the_judge_is_accurate_on_the_true_field(name: str, options: dict[str, Any]) -> None:
+    """`accurate_steps` of RK4 against DOP853 at 1e-13."""
+    found = problem(name, **options)
+
+    def true_field(t: Tensor, y: Tensor) -> Tensor:
+        return torch.as_tensor(found.true_field(float(t), y.numpy()))
+
+    ys = RK4.solve(true_field, found.y0, TimeGrid.between(found.times, found.accurate_steps))
+    assert float((ys - found.data).abs().max()) < 1e-5
+
+
+def invariant(found: TimeSeries, u: Array) -> Array:
+    """What the system conserves, at states `(time, dim)`."""
+    if found.name == "lotka-volterra":
+        return np.asarray(u[:, 0] - 3 * np.log(u[:, 0]) + u[:, 1] - 1.5 * np.log(u[:, 1]))
+    q, p = np.split(u, 2, axis=1)
+    return np.asarray(p**2 / 2 - np.cos(q))
+
+
+@pytest.mark.parametrize(("name", "options"), [CASES[0], *CASES[4:]], ids=str)
+def test_conserved_quantities(name: str, options: dict[str, Any]) -> None:
+    found = problem(name, **options)
+    values = invariant(found, found.data.numpy())
+    np.testing.assert_allclose(values, np.broadcast_to(values[0], values.shape), atol=1e-10)
+    assert np.ptp(found.data.numpy(), axis=0).min() > 0.5, "nothing moves: the test shows nothing"
+
+
+def test_van_der_pol_comes_back_after_its_period() -> None:
+    """The default horizon is about one turn, from near the cycle's turning point."""
+    for stiffness in (5.0, 10.0):
+        states = problem("van-der-pol", stiffness=stiffness).data.numpy()
+        assert states[:, 0].min() < -1.9
+        assert states[-1, 0] > 1.0
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "antisymmetric", "hamiltonian"])
+def test_oscillators_take_any_architecture(architecture: str) -> None:
+    found = problem("oscillator", dim=4, horizon=1.0, architecture=architecture, width=8)
+    assert found.field_spec.architecture == architecture
+    assert np.isfinite(found.validation_loss(found.model(0)))
+
+
+def test_collocation_fits_the_dynamics() -> None:
+    """Much closer than an untrained field, without any solve; the same for the same seed."""
+    found = problem("oscillator", horizon=2.0, width=16)
+    fitted = found.collocated(3, iterations=300, points=100)
+    assert found.validation_loss(fitted) < 0.05 * found.validation_loss(found.model(3))
+    again = found.collocated(3, iterations=300, points=100)
+    assert torch.equal(fitted.theta(), again.theta())
+
+
+def test_evaluation_goes_beyond_the_data() -> None:
+    from pynode.gradients.disc_opt import DiscOpt
+
+    found = problem("lotka-volterra", horizon=2.0)
+    series = found.evaluate(found.model(0), DiscOpt()).series
+    assert series["t"][-1] == pytest.approx(4.0)
+    assert len(series["model"]) == len(series["truth"]) == 120
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("van-der-pol", {"stiffness": 0.0}),
+        ("van-der-pol", {"horizon": -1.0}),
+        ("oscillator", {"dim": 3}),
+        ("oscillator", {"horizon": float("inf")}),
+        ("oscillator", {"architecture": "cnn"}),
+        ("lotka-volterra", {"width": 0}),
+        ("lotka-volterra", {"stiffness": 1.0}),
+    ],
+    ids=str,
+)
+def test_bad_options_are_named(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises((InvalidArgument, UsageError), match=next(iter(options))):
+        problem(name, **options)
