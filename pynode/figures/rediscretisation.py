@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from pynode.figures.style import DASHES, MARKERS, legend_below, looks, new_figure, styled
@@ -46,7 +47,7 @@ def draw(results: Results) -> Figure | None:
                 panels[2 + column].plot(*excess, label=name, **line)
     for axes in panels:
         axes.set_xscale("log")
-        if any(line.get_path().vertices.size for line in axes.get_lines()):  # an empty axis has no logarithm
+        if any(np.size(line.get_xdata()) for line in axes.get_lines()):  # an empty axis has no logarithm
             axes.set_yscale("log")
     bound = found[0].bound
     for axes in panels[:2]:
@@ -56,6 +57,11 @@ def draw(results: Results) -> Figure | None:
     panels[2].set_ylabel("|NLL - NLL at the finest| (nats)")
     for axes, label in ((panels[2], "steps per block"), (panels[3], "rtol = atol of dopri5")):
         axes.set_xlabel(label)
+    steps = sorted({r.setting for r in found if not r.adaptive})
+    for axes in (panels[0], panels[2]):
+        axes.set_xticks(steps, [f"{s:.0f}" for s in steps])
+        axes.set_xticks([], minor=True)
+    panels[3].set_xlim(panels[1].get_xlim())
     panels[0].set_title("fixed steps")
     panels[1].set_title("adaptive")
     for axes in (panels[1], panels[3]):
