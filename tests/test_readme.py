@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_library_example_runs() -> None:
-    example, switch = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    example, flow, switch = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, check=True, env=environment
@@ -21,6 +21,8 @@ def test_the_library_example_runs() -> None:
     assert "disc-opt-rk4-x2 | passes: E1 falls with slope 2.0" in done.stdout
     assert "opt-disc-dopri5-rtol1e-06: gradient off by" in done.stdout
     subprocess.run([sys.executable, "-c", switch], check=True)
+    done = subprocess.run([sys.executable, "-c", flow], capture_output=True, text=True, check=True, env=environment)
+    assert re.fullmatch(r"\d\.\d\d nats; torch.Size\(\[5, 3\]\)\n", done.stdout)
 
 
 def test_the_test_command_is_found_by_ci() -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Annotated
 
-def list_members() -> None:
+import typer
+
+
+def list_members(
+    options: Annotated[bool, typer.Option("--options", help="The problems' own options, for --set.")] = False,
+) -> None:
     """List problems, fields, schemes, gradient methods and studies, with a line each."""
     from rich.console import Console
     from rich.table import Table
@@ -15,6 +22,16 @@ def list_members() -> None:
     from pynode.studies import STUDIES
 
     console = Console()
+    if options:
+        table = Table(title="options of problems (default)", title_justify="left", show_header=False, box=None)
+        table.add_column(style="cyan", no_wrap=True)
+        table.add_column()
+        for name, kind in PROBLEMS.load_all().items():
+            # None stands for the problem's own value
+            known = [f.name if f.default is None else f"{f.name} ({f.default})" for f in fields(kind.Options)]
+            table.add_row(name, ", ".join(known) or "none")
+        console.print(table)
+        return
     for registry in (PROBLEMS, METHODS, FIELDS, SCHEMES, STUDIES):
         plural = {"study": "studies"}.get(registry.kind, f"{registry.kind}s")
         table = Table(title=plural, title_justify="left", title_style="bold", show_header=False, box=None)

@@ -120,6 +120,13 @@ def test_data_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("missing") == 5
 
 
+def test_list_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("list", "--options") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "van-der-pol stiffness (5.0), horizon, width (32)" in said
+    assert "spiral none" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
