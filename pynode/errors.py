@@ -63,6 +63,10 @@ class ConfigurationMismatch(UsageError):
     """A run is to be resumed with another configuration than it was started with."""
 
 
+class CheckpointMismatch(UsageError):
+    """Weights on disk don't fit the model, for instance because the data have another number of columns."""
+
+
 # --- failed runs -----------------------------------------------------------------------------------------------------
 
 

@@ -48,22 +48,26 @@ def evaluate(
     from pynode.checks.rediscretisation import discretisations, rediscretise
     from pynode.cli.report import report
     from pynode.problems.density.base import Density
-    from pynode.records.files import append_line
-    from pynode.records.results import REDISCRETISED, load_run
+    from pynode.records.files import read_lines, write_lines
+    from pynode.records.rediscretisation import RediscretisationRecord
+    from pynode.records.results import REDISCRETISED, RUNS, load_run
     from pynode.schemes import SCHEMES
     from pynode.training.restore import restore, runs_in
 
     torch.set_num_threads(threads)
     methods = discretisations([SCHEMES.load(name) for name in names], counts, tols)
+    directory = directory.resolve()
     folders = [folder for folder in runs_in(directory) if load_run(folder).finished]
-    top = directory.parent.parent if (directory / "config.json").exists() else directory
+    alone = (directory / "config.json").exists()
+    if alone and directory.parent.name != RUNS:
+        raise InvalidArgument("DIR", directory, f"a run outside of a folder {RUNS}", "give a results directory")
+    top = directory.parent.parent if alone else directory
     if not folders:
         raise InvalidArgument("DIR", directory, "no finished run there", "finish it with compare --resume")
     if not _is_density(folders[0]):
         raise InvalidArgument("DIR", directory, "no flow was trained there", "evaluate runs of a density problem")
     console = Console()
-    beside = top / f".{REDISCRETISED}.tmp"  # earlier records stay until there are new ones
-    beside.unlink(missing_ok=True)
+    found: list[RediscretisationRecord] = []
     with console.status("evaluating") as status:
         for folder in folders:
             config, problem, model = restore(folder)
@@ -78,9 +82,11 @@ def evaluate(
                 trained_by=load_run(folder).method,
                 seed=config.seed,
             ):
-                append_line(beside, record)
+                found.append(record)
                 status.update(f"evaluating {folder.name}: {record.scheme} {record.setting:g}")
-    beside.replace(top / REDISCRETISED)
+    path, anew = top / REDISCRETISED, {folder.name for folder in folders}
+    earlier = read_lines(path, RediscretisationRecord) if path.exists() else []
+    write_lines(path, [*(r for r in earlier if r.run not in anew), *found])
     report(top, console, whole=True)
 
 

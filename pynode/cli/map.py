@@ -9,7 +9,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli.output import output_directory
-from pynode.errors import UnknownName
+from pynode.errors import ConfigurationMismatch, UnknownName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,10 +60,20 @@ def map_winners(
 
     torch.set_num_threads(threads)
     console = Console()
+    _check_settings(directory / "map.json", {"quick": quick, "seed": seed})
     _measure_axes(directory, [name for name in chosen if name in AXES], seed, quick, console)
     if BACKWARD in chosen:
         _measure_backward(directory, quick, console)
     report(directory, console, whole=True)
+
+
+def _check_settings(path: Path, settings: dict[str, object]) -> None:
+    """All cells of a map are measured alike; raises `ConfigurationMismatch` where earlier ones were not."""
+    from pynode.records.files import read_json, write_json
+
+    if path.exists() and (earlier := read_json(path)) != settings:
+        raise ConfigurationMismatch(f"{path.parent} was made with {earlier}, not {settings}; choose another --out")
+    write_json(path, settings)
 
 
 def _measure_axes(directory: Path, names: list[str], seed: int, quick: bool, console: Console) -> None:

@@ -30,12 +30,24 @@ def _read_config(context: typer.Context, file: Path | None) -> Path | None:
         raise UsageError(f"--config {file}: can't be read ({error.strerror}); give the path of a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {file}: no valid TOML ({error}); mend the file") from error
-    known = {p.name for p in context.command.params if p.name} - {"config"}
+    params = {_key(p): p for p in context.command.params if p.name and p.name != "config"}
     for key in values:
-        if key not in known:
-            raise UnknownName(f"option in {file}", key, sorted(known))
-    context.default_map = {k: _as_text(v) for k, v in values.items()}
+        if key not in params:
+            raise UnknownName(f"option in {file}", key, sorted(params))
+    context.default_map = {
+        str(params[k].name): _as_list(v) if getattr(params[k], "multiple", False) else _as_text(v)
+        for k, v in values.items()
+    }
     return file
+
+
+def _key(param: Any) -> str:
+    """The name of an option in a file: as on the command line, with underscores."""
+    return "set" if "--set" in param.opts else str(param.name)
+
+
+def _as_list(value: Any) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
 
 
 def _as_text(value: Any) -> Any:

@@ -23,15 +23,29 @@ def problem_options(problem: str, settings: list[str] | None, data: Path | None)
         if "data" not in known:
             raise InvalidArgument("--data", data, f"{problem} brings its own data", "use the problem csv or npy")
         found["data"] = str(data)
+        if data.is_file():  # what is no file is told when it is read
+            found["sha256"] = _digest(data)
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
             raise InvalidArgument("--set", repr(setting), "no NAME=VALUE", "write e.g. --set batch=500")
         if name not in known:
+            if not known:
+                raise InvalidArgument("--set", repr(setting), f"{problem} takes no options", "leave it out")
             raise UnknownName(f"option of {problem}", name, sorted(known))
         found[name] = _parsed(kind, name, value.strip())
     return found
+
+
+def _digest(path: Path) -> str:
+    from pynode.datasets.errors import DataError
+    from pynode.datasets.sources import file_digest
+
+    try:
+        return file_digest(path).hexadecimal
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); give a file that can") from error
 
 
 def _parsed(kind: type[Problem], name: str, text: str) -> Any:

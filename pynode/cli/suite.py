@@ -45,6 +45,7 @@ def suite(
     from pynode.cli.compare import run_comparison
     from pynode.cli.planning import plan
     from pynode.cli.report import report
+    from pynode.datasets.errors import DataMissing, PackageMissing, TableMissing
     from pynode.problems import PROBLEMS
 
     chosen = o.names("--problems", problems) if problems else list(PROBLEMS.names())
@@ -56,7 +57,7 @@ def suite(
         settings = _settings(kind, quick, iterations) | {"device": device}
         try:
             plan(name, listed, wanted, {}, **settings)
-        except UsageError as error:
+        except (DataMissing, PackageMissing, TableMissing) as error:
             console.print(f"skipped {name}: {error}", highlight=False, soft_wrap=True)
             continue
         ready[name] = settings

@@ -52,8 +52,3 @@ def to_levels(logits: Array) -> Array:
     probabilities = 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64)))
     levels = np.floor((probabilities - MARGIN) / (1 - 2 * MARGIN) * LEVELS)
     return np.clip(levels, 0, LEVELS - 1).astype(np.int64)
-
-
-def bits_per_dim(log_density: Array, offsets: Array) -> Array:
-    """Bits per dimension `(rows,)` of the images, from `log p_Z` of the logits `(rows,)` in nats and their offsets."""
-    return -(np.asarray(log_density, dtype=np.float64) + offsets) / (PIXELS * math.log(2))

@@ -147,5 +147,11 @@ def _mismatch(file: Path, path: Path, demanded: tuple[Digest, ...]) -> str:
 
 
 def _remember(path: Path) -> None:
-    if not _record(path).exists():
+    if _record(path).exists():
+        return
+    try:
         _record(path).write_text(f"{file_digest(path).hexadecimal}  {path.name}\n", encoding="utf-8")
+    except OSError as error:
+        raise DownloadError(
+            f"can't write {_record(path)} ({error.strerror}); make its folder writable, or set PYNODE_DATA to another"
+        ) from error

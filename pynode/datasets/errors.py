@@ -13,6 +13,10 @@ class DataMissing(UsageError):
     """A data set is not on this machine; the message says how to fetch it and where to put it by hand."""
 
 
+class TableMissing(UsageError):
+    """A problem that reads a user's table was not given one."""
+
+
 class DownloadError(RunFailure):
     """A file could not be fetched, or what arrived is not the published file."""
 

@@ -77,6 +77,8 @@ def _load_csv(path: Path) -> Array:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return _numbers(path, file)
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); give a file that can") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} can't be read as a .csv text: {error}; save it as plain UTF-8 text") from error
 

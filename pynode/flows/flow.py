@@ -24,8 +24,8 @@ from pynode.types import State, Theta
 DEFAULT = DiscOpt(RK4, steps=16)
 """How a flow is solved where nobody says otherwise."""
 
-ACCURATE = OptDisc(rtol=1e-6, atol=1e-8)
-"""How a flow is judged, whatever it was trained by."""
+ACCURATE = OptDisc(rtol=1e-6, atol=1e-8, max_steps=2000)
+"""How a flow is judged, whatever it was trained by; one that needs more steps counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,8 @@ class Flow(nn.Module):
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidArgument("n", n, "not a positive integer", "ask for 1 sample or more")
         like = self._like()
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise InvalidArgument("seed", seed, "not an integer from 0 to 2^63 - 1", "use 0, 1, 2, ...")
         noise = torch.randn(n, self.dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         return noise.to(device=like.device, dtype=like.dtype)
 

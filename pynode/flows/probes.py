@@ -20,6 +20,9 @@ Noise: TypeAlias = Literal["gaussian", "rademacher"]
 WORDS = 4
 """64-bit words that Philox makes of one counter."""
 
+PROBES = 1
+"""Stands in the last counter word: data are drawn from the same key with 0 there, so the two are independent."""
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -33,11 +36,34 @@ class Draw:
         """Independent entries with mean 0 and variance 1, one row a sample, in shape, dtype and device of `like`."""
         n, dim = like.shape
         counters = -(-dim // WORDS)
-        start = [self.first_sample * counters, 0, block, 0]
-        generator = np.random.Philox(key=[self.seed, self.iteration], counter=start)
+        start = np.array([self.first_sample * counters, 0, block, PROBES], dtype=np.uint64)
+        generator = np.random.Philox(key=philox_key(self.seed, self.iteration), counter=start)
         words = generator.random_raw(n * counters * WORDS).reshape(n, -1)[:, :dim]
         values = _gaussian(words) if noise == "gaussian" else _rademacher(words)
         return torch.from_numpy(values).to(device=like.device, dtype=like.dtype)
+
+    def ahead(self, noise: Noise, like: Tensor, blocks: int) -> DrawnAhead:
+        """The same probes, drawn now for `blocks` blocks."""
+        drawn = tuple(self.probes(noise, like, block) for block in range(blocks))
+        return DrawnAhead(self.seed, self.iteration, self.first_sample, drawn)
+
+
+@dataclass(frozen=True)
+class DrawnAhead(Draw):
+    """A draw whose probes `(batch, dim)` are there already, one tensor a block."""
+
+    drawn: tuple[Tensor, ...] = ()
+
+    def probes(self, noise: Noise, like: Tensor, block: int = 0) -> Tensor:  # noqa: ARG002 (chosen when drawn)
+        return self.drawn[block]
+
+
+def philox_key(seed: int, iteration: int) -> npt.NDArray[np.uint64]:
+    """The key of all random numbers of an iteration.
+
+    As unsigned integers: a list with a number of 2^63 or more would be rounded to floats, and streams would coincide.
+    """
+    return np.array([seed, iteration], dtype=np.uint64)
 
 
 def _gaussian(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:

@@ -111,6 +111,10 @@ class Problem(ABC):
     def model(self, seed: int = 0) -> Any:
         """The untrained `Model`, an nn.Module, the same for every method."""
 
+    def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
+        """Groups for the optimiser: all parameters alike unless a problem knows better."""
+        return [{"params": list(model.parameters())}]
+
     @abstractmethod
     def batch(self, iteration: int) -> Any:
         """What one iteration trains on; the same for the same seed and iteration."""

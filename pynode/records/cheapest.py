@@ -31,6 +31,11 @@ class Cell:
         a, b = getattr(disc, quantity), getattr(opt, quantity)
         return float(b) / float(a) if a and b else None
 
+    def only(self, target: float) -> str | None:
+        """The method that alone is accurate enough, if it is one."""
+        able = [m for m, record in self.cheapest[target].items() if record is not None]
+        return able[0] if len(able) == 1 else None
+
 
 def cells(records: Sequence[WinnerRecord], targets: Sequence[float] = TARGETS) -> list[Cell]:
     """All cells in the order of the records."""
@@ -50,5 +55,7 @@ def cells(records: Sequence[WinnerRecord], targets: Sequence[float] = TARGETS) -
 
 
 def _cheapest(records: Sequence[WinnerRecord], method: str, target: float) -> WinnerRecord | None:
-    enough = [r for r in records if r.method == method and r.error is not None and r.error <= target]
+    # a reference that is not ten times better than what is asked for can't tell who meets it
+    known = [r for r in records if r.method == method and r.reference_uncertainty <= target / 10]
+    enough = [r for r in known if r.error is not None and r.error <= target]
     return min(enough, key=lambda r: r.evaluations, default=None)

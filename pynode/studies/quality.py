@@ -20,6 +20,8 @@ QUANTITIES = (
     ("test NLL (nats)", "test_nll", 1),
     ("  solved as in training", "test_nll_as_trained", 1),
     ("  beyond the truth's own", "excess_nll", 1),
+    ("  in the units of the file", "test_nll_raw", 1),
+    ("training NLL (nats, solved accurately)", "train_nll", 1),
     ("bits per dimension", "bits_per_dim", 1),
     ("squared MMD of samples", "mmd", 1),
     ("probability mass on the grid", "mass", 1),
@@ -39,7 +41,15 @@ QUANTITIES = (
 )
 
 
-FINE = ("best_loss", "best_validation_loss", "test_nll", "test_nll_as_trained", "bits_per_dim")
+FINE = (
+    "best_loss",
+    "best_validation_loss",
+    "test_nll",
+    "test_nll_as_trained",
+    "test_nll_raw",
+    "train_nll",
+    "bits_per_dim",
+)
 """Quantities that need a digit more where losses are negative log-likelihoods, whose differences count."""
 
 

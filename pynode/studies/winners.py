@@ -34,15 +34,18 @@ class Winners(Study):
         return {"winners": winners.draw(results), "stability": stability.draw(results)}
 
     def finding(self, results: Results) -> str | None:
-        ratios = {
-            target: [r for cell in cells(results.winners) if (r := cell.ratio(target, "evaluations")) is not None]
-            for target in TARGETS
-        }
-        parts = [
-            f"{sum(r > 1 for r in found)} of {len(found)} at {target:.0e} (median ratio {number(median(found), 2)})"
-            for target, found in ratios.items()
-            if found
-        ]
+        found = cells(results.winners)
+        parts = []
+        for target in TARGETS:
+            ratios = [r for cell in found if (r := cell.ratio(target, "evaluations")) is not None]
+            if not ratios:
+                continue
+            alone = {m: sum(cell.only(target) == m for cell in found) for m in METHODS}
+            others = "".join(f", {n} by {m} alone" for m, n in alone.items() if n)
+            parts.append(
+                f"{sum(r > 1 for r in ratios)} of {len(ratios)} cells at {target:.0e} (median ratio "
+                f"{number(median(ratios), 2)}{others})"
+            )
         if not parts:
             return None
         return f"Disc-Opt needs fewer evaluations for a gradient of equal accuracy in {', '.join(parts)}."

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from pynode.errors import RecordError
+from pynode.errors import CheckpointMismatch, RecordError
 from pynode.records.files import read_json, write_atomically
 
 NAME = "checkpoint.safetensors"
@@ -45,6 +45,12 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             progress = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        for name, p in model.named_parameters():
+            if tensors[f"model.{name}"].shape != p.shape:
+                raise CheckpointMismatch(
+                    f"{path}: {name} has shape {tuple(tensors[f'model.{name}'].shape)}, but the model needs "
+                    f"{tuple(p.shape)}; give the data that the run was trained on"
+                )
         with torch.no_grad():
             for name, p in model.named_parameters():
                 p.copy_(tensors[f"model.{name}"])
@@ -55,6 +61,8 @@ def load_checkpoint(
                 _, index, key = name.split(".", 2)
                 state["state"].setdefault(int(index), {})[key] = value
         optimiser.load_state_dict(state)
+    except CheckpointMismatch:
+        raise
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise RecordError(f"can't read {path}: {error}; delete it to start this run again") from error
     return progress, {name.removeprefix("extra."): t for name, t in tensors.items() if name.startswith("extra.")}

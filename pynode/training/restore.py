@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pynode.errors import RecordError, UsageError
+from pynode.errors import CheckpointMismatch, RecordError
 from pynode.problems.base import Problem
 from pynode.records.files import read_json
 from pynode.records.results import RUNS
@@ -33,15 +33,15 @@ def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
     return config, problem, model
 
 
-class CheckpointMismatch(UsageError):
-    """Weights on disk don't fit the model, for instance because the data have another number of columns."""
-
-
 def runs_in(directory: Path) -> list[Path]:
     """The run directories of a results directory, or `directory` itself if it is a run; raises `RecordError`."""
     if (directory / "config.json").exists():
         return [directory]
     found = sorted(p.parent for p in (directory / RUNS).glob("*/config.json"))
     if not found:
-        raise RecordError(f"{directory} holds no run; pass the --out of an earlier command or a folder in its runs/")
+        parts = sorted(p.parent.name for p in directory.glob(f"*/{RUNS}"))
+        inside = f" or one of {', '.join(parts)} in it" if parts else ""
+        raise RecordError(
+            f"{directory} holds no run; pass the --out of an earlier command{inside}, or a run in its runs/"
+        )
     return found

@@ -80,7 +80,8 @@ def train(
     """
     problem = config.make_problem()
     model = problem.model(config.seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    groups = problem.parameter_groups(model)
+    optimiser = torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
     progress, best = _Progress(), model.theta()
 
     if (directory / "config.json").exists():
@@ -118,9 +119,14 @@ def train(
         error.args = (f"{config.label}, iteration {progress.iteration}: {error} (saved; see {directory})",)
         raise
     model.set_theta(loop.best)
-    evaluation = problem.evaluate(model, loop.method)
-    write_json(directory / "evaluation.json", evaluation)
-    summary = _summary(config, directory, progress, status="finished", warmup_seconds=warmup, **evaluation.metrics)
+    try:
+        evaluation = problem.evaluate(model, loop.method)
+    except SolveError as error:  # the training is whole, and its summary says what is missing
+        more: dict[str, Any] = {"evaluation_failure": str(error)}
+    else:
+        write_json(directory / "evaluation.json", evaluation)
+        more = dict(evaluation.metrics)
+    summary = _summary(config, directory, progress, status="finished", warmup_seconds=warmup, **more)
     write_json(directory / "summary.json", summary)
     return summary
 
@@ -163,8 +169,7 @@ class _Loop:
         validation = self.problem.validation_loss(self.model) if validates else None
         if validation is not None:
             self.adapt(validation)
-        if config.multilevel is not None:
-            progress.pace.refine(config.multilevel, i)
+        self.settle()
         memory = self.probe_memory() if i % config.memory_every == 0 else None
         batch = self.problem.batch(i)  # loading and drawing data is no part of a method's cost
 
@@ -211,8 +216,8 @@ class _Loop:
         )
 
     def adapt(self, validation: float) -> None:
-        """Keeps the best parameters; sets the learning rate; stops what has long ceased to improve."""
-        progress, config = self.progress, self.config
+        """Takes note of a validation, keeps the best parameters."""
+        progress = self.progress
         if progress.pace.validated_at == progress.iteration:  # resumed where it had failed: noted already
             return
         improved = validation < progress.best_validation
@@ -220,8 +225,15 @@ class _Loop:
             progress.best_validation, progress.best_iteration = validation, progress.iteration
             self.best = self.model.theta()
         progress.pace.validated(validation, progress.iteration, improved=improved)
+
+    def settle(self) -> None:
+        """Goes to the level that is due, then decides on learning rate and early stop, which belong to it."""
+        config, pace = self.config, self.progress.pace
+        if config.multilevel is not None:
+            pace.refine(config.multilevel, self.progress.iteration)
+        finest = config.multilevel is None or pace.level == len(config.multilevel.steps) - 1
+        pace.stopped = finest and config.patience is not None and pace.stale > config.patience
         self.set_rate()
-        progress.pace.stopped = config.patience is not None and progress.pace.stale > config.patience
 
     def set_rate(self) -> None:
         """Gives the optimiser the learning rate that is due."""

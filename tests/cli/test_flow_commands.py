@@ -130,7 +130,7 @@ def test_list_options(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("compare npy", "--data = None: the problem npy needs a file"),
+        ("compare npy", "--data: the problem npy needs a table of yours"),
         ("compare npy --data nosuch.npy", "nosuch.npy is not a file"),
         ("compare npy --data table.csv", "no .npy file"),
         ("compare csv --data text.csv", "line 3, column 2 ('b'): 'much' is not a finite number"),
@@ -154,6 +154,10 @@ def test_list_options(capsys: pytest.CaptureFixture[str]) -> None:
         ("compare van-der-pol --set stiffness=-1", "stiffness = -1.0"),
         ("compare oscillator --set dim=3", "dim = 3: not a positive even integer"),
         ("compare power", "data fetch power"),
+        ("suite --methods nosuch", "unknown gradient method 'nosuch'"),
+        ("suite --iterations 0 --problems spiral", "iterations = 0"),
+        ("compare spiral --set x=1", "spiral takes no options"),
+        ("sample . --seed -1", ". holds no run"),
         ("evaluate nosuch", "nosuch holds no run"),
         ("sample nosuch", "nosuch holds no run"),
         ("sample nosuch -n 0", "--number = 0"),
@@ -197,7 +201,7 @@ def test_a_table_that_changed_its_columns(trained: Path, tmp_path: Path, capsys:
     changed = tmp_path / "changed.csv"
     np.savetxt(changed, np.random.default_rng(1).standard_normal((200, 4)), delimiter=",")
     config = json.loads((run / "config.json").read_text())
-    config["options"]["data"] = str(changed)
+    config["options"] |= {"data": str(changed), "sha256": None}
     (run / "config.json").write_text(json.dumps(config))
     assert call("evaluate", other, "--steps", "2", "--schemes", "euler", "--tolerances", "1e-2") == 2
     error = capsys.readouterr().err
@@ -211,3 +215,50 @@ def test_evaluating_a_time_series_says_so(tmp_path: Path, capsys: pytest.Capture
         capsys.readouterr()
         assert call(command, tmp_path / "s") == 2
         assert "no flow was trained there" in capsys.readouterr().err
+
+
+def test_a_file_that_changed_is_not_taken_for_the_old_one(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither by --resume, nor by sample: the weights belong to the numbers that they were trained on."""
+    mine, out = tmp_path / "mine.csv", tmp_path / "out"
+    mine.write_bytes(table.read_bytes())
+    given = ("compare", "csv", "--data", mine, *SMALL, "--methods", "disc-opt", "--out", out)
+    assert call(*given) == 0
+    lines = table.read_text().splitlines()
+    mine.write_text("\n".join([*lines[:-1], "0.5,300,2"]) + "\n")
+    capsys.readouterr()
+    assert call("sample", out, "-n", 3) == 2
+    assert "has changed since it was first used here" in capsys.readouterr().err
+    assert call(*given, "--resume") == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_evaluating_one_run_keeps_the_records_of_the_others(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the working directory."""
+    small = ("--schemes", "euler", "--steps", "2", "--tolerances", "1e-2", "--samples", 10)
+    assert call("evaluate", trained, *small) == 0
+    before = {r.run for r in load_results(trained).rediscretised}
+    monkeypatch.chdir(trained / "runs")
+    assert call("evaluate", "disc-opt-rk38-x4-seed0", *small) == 0
+    after = load_results(trained).rediscretised
+    assert {r.run for r in after} == before
+    assert len(after) == 3 * 2
+    assert not (trained / "runs" / "tables.md").exists()
+
+
+def test_options_of_a_problem_from_a_file(table: Path, tmp_path: Path) -> None:
+    options = tmp_path / "options.toml"
+    options.write_text('set = ["hidden=5,5", "batch=30"]\niterations = 2\nchecks = false\nmethods = ["disc-opt"]\n')
+    assert call("compare", "csv", "--data", table, "--config", options, "--out", tmp_path / "out") == 0
+    (run,) = load_results(tmp_path / "out").runs
+    assert run.config["options"]["hidden"] == [5, 5]
+    assert run.config["options"]["batch"] == 30
+
+
+def test_a_map_is_measured_alike_throughout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "map").mkdir()
+    (tmp_path / "map/map.json").write_text('{"quick": true, "seed": 0}')
+    (tmp_path / "map/winners.jsonl").write_text("")
+    assert call("map", "--axes", "width", "--resume", "--out", tmp_path / "map") == 2
+    assert "was made with" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.augmented import AugmentedField
 from pynode.flows.divergence import Exact, Hutchinson, divergence
 from pynode.flows.flow import Flow
-from pynode.flows.probes import Draw, Noise
+from pynode.flows.probes import Draw, Noise, philox_key
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
@@ -174,3 +174,25 @@ def test_names() -> None:
     assert divergence("rademacher") == Hutchinson("rademacher")
     with pytest.raises(UnknownName, match="gauss"):
         divergence("gauss")
+
+
+def test_data_and_probes_share_no_numbers() -> None:
+    """Data are drawn from the same key: another stream of it keeps them independent of their probes."""
+    key = philox_key(3, 5)
+    words = np.random.Philox(key=key).random_raw(4000)
+    mine = Draw(3, 5).probes("gaussian", torch.empty(1000, 4).double()).numpy().ravel()
+    same = stats.norm.ppf(((words >> np.uint64(11)).astype(float) + 0.5) * 2.0**-53)
+    assert not np.isin(mine, same).any()
+
+
+def test_keys_beyond_the_signed_integers_stay_apart() -> None:
+    """Validation and test samples stand beyond 2^63: as floats they would be the same."""
+    first, second = (np.random.Philox(key=philox_key(0, 2**63 + k)).random_raw(8) for k in (0, 1))
+    assert not (first == second).any()
+
+
+def test_probes_drawn_ahead_are_the_same() -> None:
+    like = batch(5)
+    ahead = Draw(1, 2).ahead("rademacher", like, 3)
+    for block in range(3):
+        assert torch.equal(ahead.probes("rademacher", like, block), Draw(1, 2).probes("rademacher", like, block))

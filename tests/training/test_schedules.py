@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, SolveError
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.problems.base import TrainingSettings
@@ -18,6 +18,7 @@ from pynode.problems.density.tables.public.base import PublicTable
 from pynode.problems.series.spiral import Spiral
 from pynode.records import files
 from pynode.records.results import load_run
+from pynode.solution import Status
 from pynode.training import trainer
 from pynode.training.config import RunConfig
 from pynode.training.schedules import Multilevel, Pace, learning_rate
@@ -165,3 +166,54 @@ def test_infinite_losses_come_back_from_a_checkpoint(tmp_path: Path, monkeypatch
     summary = train(replace(short, iterations=8), tmp_path / "run", resume=True)
     assert summary["best_validation_loss"] is None
     assert summary["iterations"] == 8
+
+
+def test_an_early_stop_waits_for_the_finest_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plateau at coarse steps is no reason to stop: finer ones may go on."""
+    monkeypatch.setattr(Spiral, "validation_loss", lambda *_: 1.0)
+    train(config(patience=2, multilevel=Multilevel((1, 2), refine_at=(6,)), iterations=30), tmp_path / "run")
+    steps = [r.nfe_forward // (4 * 29) for r in load_run(tmp_path / "run").records]
+    assert steps[:7] == [1] * 6 + [2]
+    assert len(steps) == 6 + 3 + 1
+
+
+@pytest.mark.parametrize("at", [7, 8, 9])
+def test_a_refinement_starts_the_learning_rate_anew_resumed_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The rate belongs to the level, in the very iteration that refines."""
+    plan = config(
+        multilevel=Multilevel((1, 2), refine_at=(8,)),
+        rate_drops=((0, 0.1),),
+        validate_every=3,
+        checkpoint_every=1,
+        iterations=12,
+    )
+    monkeypatch.setattr(Spiral, "validation_loss", lambda *_: 1.0)
+    train(plan, tmp_path / "whole")
+    append = files.append_line
+
+    def interrupted(path: Path, record: Any) -> None:
+        if path.name == "records.jsonl" and record.iteration == at:
+            raise KeyboardInterrupt
+        append(path, record)
+
+    monkeypatch.setattr(trainer, "append_line", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(plan, tmp_path / "broken")
+    monkeypatch.setattr(trainer, "append_line", append)
+    train(plan, tmp_path / "broken", resume=True)
+    assert numbers(tmp_path / "broken") == numbers(tmp_path / "whole")
+
+
+def test_a_failed_evaluation_does_not_lose_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary is there, and says what is missing."""
+
+    def fails(*_: object) -> None:
+        raise SolveError(Status.MAX_STEPS, t=0.5, dt=0.1, norm_f=1.0)
+
+    monkeypatch.setattr(Spiral, "evaluate", fails)
+    summary = train(config(), tmp_path / "run")
+    assert summary["status"] == "finished"
+    assert "as many steps as it may" in summary["evaluation_failure"]
+    assert load_run(tmp_path / "run").finished

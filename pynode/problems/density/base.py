@@ -16,7 +16,7 @@ from pynode.activations import activation
 from pynode.errors import InvalidArgument, SolveError
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.augmented import RunningCosts
-from pynode.flows.divergence import Divergence, Exact, divergence
+from pynode.flows.divergence import Divergence, Exact, Hutchinson, divergence
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import inverse_errors, mmd
 from pynode.flows.probes import Draw
@@ -29,6 +29,9 @@ VALIDATION = 2**63
 
 CHUNK = 10_000
 """Rows that are judged at once."""
+
+TANGENT_ENTRIES = 2**27
+"""Numbers that the tangents of a layer may hold, half a gigabyte in float32."""
 
 SHOWN = 2000
 """Samples that figures and MMD use at most."""
@@ -133,6 +136,13 @@ class Density(Problem):
             trainable_horizon=chosen.trainable_horizon,
         )
 
+    def parameter_groups(self, model: Flow) -> list[dict[str, Any]]:
+        """Horizons apart: weight decay would pull log T to 0, that is T to 1."""
+        groups: list[dict[str, Any]] = [{"params": list(model.fields.parameters())}]
+        if model.log_horizons is not None:
+            groups.append({"params": [model.log_horizons], "weight_decay": 0.0})
+        return groups
+
     @property
     def training_divergence(self) -> Divergence:
         """Exact in two dimensions, else Hutchinson with Gaussian probes, unless the options say otherwise."""
@@ -140,11 +150,16 @@ class Density(Problem):
 
     def check_batch(self) -> FlowBatch:
         """At most 32 samples: gradients of large nets are checked in minutes."""
-        x, draw = self.batch(0)
-        return FlowBatch(x[:32], draw)
+        return FlowBatch(self.training_samples(0)[:32], Draw(self.seed, 0))
 
     def batch(self, iteration: int) -> FlowBatch:
-        return FlowBatch(self.training_samples(iteration), Draw(self.seed, iteration))
+        x = self.training_samples(iteration)
+        draw = Draw(self.seed, iteration)
+        method = self.training_divergence
+        if isinstance(method, Hutchinson):  # drawn here, with the data: no part of a method's cost
+            blocks = self.blocks if self.options.blocks is None else self.options.blocks
+            return FlowBatch(x, draw.ahead(method.noise, x, blocks))
+        return FlowBatch(x, draw)
 
     def objective(self, method: GradientMethod, model: Flow, batch: FlowBatch) -> Objective:
         """Mean negative log-likelihood in nats plus weighted running costs."""
@@ -196,15 +211,21 @@ class Density(Problem):
         return Evaluation({}, {})
 
 
+def rows_at_once(model: Flow) -> int:
+    """How many rows are judged at once: less where an exact trace pushes dim tangents through wide layers."""
+    widest = max(p.shape[0] for p in model.fields.parameters())
+    return max(1, min(CHUNK, TANGENT_ENTRIES // (model.dim * widest)))
+
+
 @torch.no_grad()
 def negative_log_likelihood(
     model: Flow, x: State, *, divergence: Divergence | None = None, method: GradientMethod = ACCURATE
 ) -> float:
     """Mean of -log p over the rows of `x`, in nats, exact unless `divergence` says otherwise; infinite where a solve
     fails."""
-    total = 0.0
-    for start in range(0, len(x), CHUNK):
-        rows = x[start : start + CHUNK]
+    total, chunk = 0.0, rows_at_once(model)
+    for start in range(0, len(x), chunk):
+        rows = x[start : start + chunk]
         draw = Draw(0, VALIDATION, start)
         try:
             found: Tensor = model.log_prob(rows, method=method, divergence=divergence or Exact(), draw=draw)

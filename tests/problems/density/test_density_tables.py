@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pynode.datasets import cache
-from pynode.datasets.errors import DataError, DataMissing
+from pynode.datasets.errors import DataError, DataMissing, TableMissing
 from pynode.datasets.splits import Splits
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.flows.divergence import Exact, Hutchinson
@@ -160,7 +160,7 @@ def test_bad_tables_are_refused(tmp_path: Path, write: Any, error: type[Exceptio
 
 
 def test_a_table_has_to_be_named() -> None:
-    with pytest.raises(InvalidArgument, match="--data"):
+    with pytest.raises(TableMissing, match="--data"):
         NpyTable().check()
     with pytest.raises(InvalidArgument, match=r"no \.npy file"):
         NpyTable(options=options_from_json(NpyTable, {"data": "x.csv"})).check()

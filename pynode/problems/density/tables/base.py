@@ -16,8 +16,9 @@ from torch import Tensor
 from pynode.datasets.splits import PARTS, Array, Splits
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
+from pynode.flows.probes import philox_key
 from pynode.problems.base import Evaluation
-from pynode.problems.density.base import Density, FlowOptions
+from pynode.problems.density.base import CHUNK, Density, FlowOptions, negative_log_likelihood
 from pynode.types import State
 
 
@@ -63,7 +64,10 @@ class Table(Density):
         """The rows, loaded when first used."""
         found = self.load()
         n = self.options.rows
-        return found if n is None else replace(found, **{part: getattr(found, part)[:n] for part in PARTS})
+        if n is None:
+            return found
+        offsets = {part: rows[:n] for part, rows in found.offsets.items()}
+        return replace(found, offsets=offsets, **{part: getattr(found, part)[:n] for part in PARTS})
 
     def check(self) -> None:
         """Raises `UsageError` where there are no data, or fewer training rows than a batch."""
@@ -95,9 +99,16 @@ class Table(Density):
         return self._held_out["test"]
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:  # noqa: ARG002
-        """Adds `parameters`, how many the flow has, and `rows`, how many it was trained on."""
+        """Adds `parameters`, how many the flow has, `rows`, how many it was trained on, and `train_nll`, on (the first
+        10,000 of) these."""
         count = sum(p.numel() for p in model.parameters())
-        return Evaluation({"parameters": float(count), "rows": float(len(self.splits.train))}, {})
+        seen = self._tensor(self.splits.train[:CHUNK])
+        metrics = {
+            "parameters": float(count),
+            "rows": float(len(self.splits.train)),
+            "train_nll": negative_log_likelihood(model, seen),
+        }
+        return Evaluation(metrics, {})
 
     @cached_property
     def _held_out(self) -> dict[str, State]:
@@ -110,7 +121,7 @@ class Table(Density):
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """Row numbers of an epoch; the last one asked for is kept."""
         if self._shuffled[0] != epoch:
-            generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+            generator = np.random.Generator(np.random.Philox(key=philox_key(self.seed, epoch)))
             self._shuffled = (epoch, generator.permutation(len(self.splits.train)))
         return self._shuffled[1]
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from pynode.datasets.digits import digits
+from pynode.datasets.digits import digits, to_levels
 from pynode.datasets.splits import Splits
 from pynode.flows.flow import Flow
 from pynode.flows.metrics import bits_per_dim
 from pynode.problems.base import Evaluation, TrainingSettings
 from pynode.problems.density.tables.base import Table
+from pynode.types import State
 
 
 class Digits(Table):
@@ -32,6 +34,10 @@ class Digits(Table):
 
     def load(self) -> Splits:
         return digits(seed=0)
+
+    def in_raw_units(self, rows: State) -> npt.NDArray[np.float64]:
+        """Images `(n, 64)` of levels 0..16, whole numbers."""
+        return to_levels(rows.double().cpu().numpy()).astype(np.float64)
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
         """Adds `bits_per_dim` of the test images with their 17 levels (uniform noise: 4.09)."""

@@ -13,6 +13,7 @@ import torch
 
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import density_on_grid, mass_on_grid
+from pynode.flows.probes import philox_key
 from pynode.problems.base import Evaluation, TrainingSettings
 from pynode.problems.density.base import VALIDATION, Density
 from pynode.types import State
@@ -50,7 +51,7 @@ class Toy(Density):
         return 2
 
     def training_samples(self, iteration: int) -> State:
-        return self._fresh(self.batch_rows, [self.seed, iteration])
+        return self._fresh(self.batch_rows, (self.seed, iteration))
 
     # of no seed: all runs are judged by the same samples
 
@@ -62,14 +63,14 @@ class Toy(Density):
 
     @cached_property
     def _validation(self) -> State:
-        return self._fresh(1000, [0, VALIDATION])
+        return self._fresh(1000, (0, VALIDATION))
 
     @cached_property
     def _test(self) -> State:
-        return self._fresh(10_000, [0, VALIDATION + 1])
+        return self._fresh(10_000, (0, VALIDATION + 1))
 
-    def _fresh(self, n: int, key: list[int]) -> State:
-        samples = self.draw(n, np.random.Generator(np.random.Philox(key=key)))
+    def _fresh(self, n: int, key: tuple[int, int]) -> State:
+        samples = self.draw(n, np.random.Generator(np.random.Philox(key=philox_key(*key))))
         return torch.from_numpy(samples).to(device=self.device, dtype=self.dtype)
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:

@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pynode.datasets.errors import DataError, TableMissing
+from pynode.datasets.sources import file_digest
 from pynode.datasets.splits import Splits
 from pynode.datasets.tables import load_table, split_and_standardise
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
 from pynode.problems.base import Evaluation, TrainingSettings
-from pynode.problems.density.base import negative_log_likelihood
 from pynode.problems.density.tables.base import Table, TableOptions
 
 
 @dataclass(frozen=True)
 class FileOptions(TableOptions):
-    """`data` is the path of the table."""
+    """`data` is the path of the table, `sha256` the digest that the file must have: that of the run's start."""
 
     data: str | None = None
+    sha256: str | None = None
 
 
 class UserTable(Table):
@@ -41,17 +43,21 @@ class UserTable(Table):
 
     def load(self) -> Splits:
         if self.options.data is None:
-            raise InvalidArgument(
-                "--data", None, f"the problem {self.name} needs a file", f"give one, --data FILE{self.suffix}"
-            )
+            raise TableMissing(f"--data: the problem {self.name} needs a table of yours; add --data FILE{self.suffix}")
         path = Path(self.options.data)
         if path.suffix.lower() != self.suffix:
             raise InvalidArgument("--data", path, f"no {self.suffix} file", f"use the problem that reads {path.suffix}")
-        return split_and_standardise(load_table(path), name=path.stem)
+        rows = load_table(path)
+        digest = self.options.sha256
+        if digest is not None and (found := file_digest(path).hexadecimal) != digest:
+            raise DataError(
+                f"{path} has changed since it was first used here (SHA-256 {found[:9]}..., not {digest[:9]}...); "
+                "give the file that the run was trained on, or start another run"
+            )
+        return split_and_standardise(rows, name=path.stem)
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
-        """Adds `test_nll_raw`, in the units of the file, and `train_nll`, on the training rows."""
+        """Adds `test_nll_raw`, in the units of the file."""
         found = super().evaluate_further(model, test_nll)
-        train = negative_log_likelihood(model, self._tensor(self.splits.train))
         raw = test_nll - self.splits.log_density_offset
-        return Evaluation({**found.metrics, "test_nll_raw": raw, "train_nll": train}, found.series)
+        return Evaluation({**found.metrics, "test_nll_raw": raw}, found.series)
