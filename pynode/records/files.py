@@ -5,9 +5,11 @@ Numbers that are not finite are written as null.
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -35,13 +37,14 @@ def write_lines(path: Path, records: Iterable[Any]) -> None:
 
 
 def read_lines(path: Path, kind: type[T]) -> list[T]:
-    """The records of a JSON-lines file; a torn last line (a run was killed while writing it) is left out.
+    """The records of a JSON-lines file, which may be gzipped (`.gz`); a torn last line (a run was killed while writing it) is left out.
 
     Raises `RecordError` that names the file and the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        lines = content.decode("utf-8").split("\n")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
     # a complete file ends in a newline, so its last piece is empty; anything else was cut short
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
@@ -57,9 +60,9 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
     return found
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Replaces `path` by `data`, atomically, indented for readers."""
-    write_atomically(path, (json.dumps(_plain(data), indent=1, allow_nan=False) + "\n").encode())
+def write_json(path: Path, data: Any, *, indent: int | None = 1) -> None:
+    """Replaces `path` by `data`, atomically, indented for readers unless it is long."""
+    write_atomically(path, (json.dumps(_plain(data), indent=indent, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

@@ -119,10 +119,18 @@ def load_run(directory: Path) -> Run:
     return Run(
         config,
         _summary(summary) if summary.exists() else None,
-        read_lines(records, IterationRecord) if records.exists() else [],
+        _iterations(records),
         read_json(evaluation) if evaluation.exists() else None,
         directory.name,
     )
+
+
+def _iterations(path: Path) -> list[IterationRecord]:
+    """The records of a run, also where somebody has gzipped them to keep them."""
+    for file in (path, path.with_name(f"{path.name}.gz")):
+        if file.exists():
+            return read_lines(file, IterationRecord)
+    return []
 
 
 def _summary(path: Path) -> dict[str, Any]:

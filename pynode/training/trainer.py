@@ -124,7 +124,7 @@ def train(
     except SolveError as error:  # the training is whole, and its summary says what is missing
         more: dict[str, Any] = {"evaluation_failure": str(error)}
     else:
-        write_json(directory / "evaluation.json", evaluation)
+        write_json(directory / "evaluation.json", evaluation, indent=None)
         more = dict(evaluation.metrics)
     summary = _summary(config, directory, progress, status="finished", warmup_seconds=warmup, **more)
     write_json(directory / "summary.json", summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from dataclasses import dataclass
@@ -84,3 +85,15 @@ def test_a_run_with_a_foreign_file_is_named(tmp_path: Path, name: str) -> None:
     write_json(run / name, {"something": "else"})
     with pytest.raises(RecordError, match=name):
         load_results(tmp_path)
+
+
+def test_gzipped_records_are_read_and_damage_is_told(tmp_path: Path) -> None:
+    """Published runs keep theirs so."""
+    record = Row(3, 0.5)
+    write_lines(tmp_path / "rows.jsonl", [record, record])
+    packed = tmp_path / "rows.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "rows.jsonl").read_bytes()))
+    assert read_lines(packed, Row) == [record, record]
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(RecordError, match="can't read"):
+        read_lines(packed, Row)

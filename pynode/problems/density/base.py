@@ -195,9 +195,9 @@ class Density(Problem):
         for suffix, how in (("", ACCURATE), ("_as_trained", method)):
             metrics |= {f"{name}{suffix}": value for name, value in inverse_errors(model, shown, how).items()}
         series = {
-            "data": shown.tolist(),
-            "pushed": model.move(shown, method=ACCURATE).tolist(),
-            "generated": generated.tolist(),
+            "data": to_list(shown),
+            "pushed": to_list(model.move(shown, method=ACCURATE)),
+            "generated": to_list(generated),
         }
         more = self.evaluate_further(model, metrics["test_nll"])
         return Evaluation({**metrics, **more.metrics}, {**series, **more.series})
@@ -209,6 +209,11 @@ class Density(Problem):
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:  # noqa: ARG002
         """What a family of problems adds to the evaluation; `test_nll` is known by then."""
         return Evaluation({}, {})
+
+
+def to_list(values: Tensor) -> list[Any]:
+    """Numbers for a figure: five decimals say more than a point shows."""
+    return list(np.round(values.double().cpu().numpy(), 5).tolist())
 
 
 def rows_at_once(model: Flow) -> int:

@@ -15,7 +15,7 @@ from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import density_on_grid, mass_on_grid
 from pynode.flows.probes import philox_key
 from pynode.problems.base import Evaluation, TrainingSettings
-from pynode.problems.density.base import VALIDATION, Density
+from pynode.problems.density.base import VALIDATION, Density, to_list
 from pynode.types import State
 
 Array = npt.NDArray[np.float64]
@@ -88,9 +88,9 @@ class Toy(Density):
         starts = torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)
         lattice = torch.cartesian_prod(starts, starts).to(device=self.device, dtype=self.dtype)
         series = {
-            "density": torch.nn.functional.avg_pool2d(density[None].double(), 2)[0].tolist(),
+            "density": to_list(torch.nn.functional.avg_pool2d(density[None].double(), 2)[0]),
             "grid": [-self.reach, self.reach],
-            "trajectories": model.move(lattice, method=ACCURATE, backwards=True, times=41).tolist(),
+            "trajectories": to_list(model.move(lattice, method=ACCURATE, backwards=True, times=41)),
         }
         return Evaluation(metrics, series)
 
