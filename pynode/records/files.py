@@ -37,7 +37,9 @@ def write_lines(path: Path, records: Iterable[Any]) -> None:
 
 
 def read_lines(path: Path, kind: type[T]) -> list[T]:
-    """The records of a JSON-lines file, which may be gzipped (`.gz`); a torn last line (a run was killed while writing it) is left out.
+    """The records of a JSON-lines file, which may be gzipped (`.gz`).
+
+    A torn last line (a run was killed while writing it) is left out.
 
     Raises `RecordError` that names the file and the line.
     """
