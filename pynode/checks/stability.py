@@ -7,6 +7,7 @@ like exp(rate x horizon); antisymmetric and Hamiltonian fields do neither (Haber
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -23,10 +24,13 @@ from pynode.gradients.opt_disc import OptDisc
 from pynode.problems.series.van_der_pol import VanDerPol, VanDerPolOptions
 from pynode.records.files import finite
 from pynode.records.winners import StabilityRecord
+from pynode.solution import Status
 
 DIM, WIDTH, BATCH = 4, 16, 8
 GAIN = 1.5
 """Glorot weights times this: rough enough for dynamics to show within the horizons."""
+
+MAX_STEPS = 20_000
 
 HORIZONS = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 
@@ -65,39 +69,65 @@ FIELDS: dict[str, Callable[[int], Field]] = {
 
 
 def measure_stability(architecture: str, horizon: float, seed: int, *, rtol: float = 1e-5) -> StabilityRecord:
-    """Opt-Disc's gradient of the mean of |y(T)|^2 over 8 states, and its reconstruction of y(0), at `rtol`."""
+    """Opt-Disc's gradient of the mean of |y(T)|^2 over 8 states, and its reconstruction of y(0), at `rtol`.
+
+    A solve that fails is recorded, with what could be measured all the same.
+    """
     field = FIELDS[architecture](seed)
     y0 = torch.randn((BATCH, field.spec.state_dim), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     ts = torch.tensor([0.0, horizon], dtype=torch.float64)
     params = list(field.parameters())
-    method = OptDisc(rtol=rtol, atol=rtol / 100, max_steps=20_000)
-
-    def loss_of(how: GradientMethod) -> Tensor:
-        return how.solve(field, y0, ts).ys[-1].square().sum(-1).mean()
-
-    gradient_error, reconstruction, failure = None, None, None
-    solution = method.solve(field, y0, ts, throw=False)
-    try:
-        reference, _ = continuous_gradient(loss_of, params, target=1e-9, max_steps=4096)
-        found = flat_gradient(solution.ys[-1].square().sum(-1).mean(), params)
-        gradient_error = finite(float((found - reference).norm() / reference.norm()))
-    except SolveError as error:
-        failure = str(error)
-    try:
-        with torch.no_grad():
-            back = method.solve(field, solution.ys[-1].detach(), ts.flip(0)).ys[-1]
-        reconstruction = finite(float((back - y0).norm() / y0.norm()))
-    except SolveError as error:
-        failure = failure or str(error)
-    return StabilityRecord(
+    method = OptDisc(rtol=rtol, atol=rtol / 100, max_steps=MAX_STEPS)
+    record = StabilityRecord(
         problem="stability",
         architecture=architecture,
         horizon=horizon,
         seed=seed,
         rtol=rtol,
-        gradient_error=gradient_error,
+        gradient_error=None,
+        reconstruction_error=None,
+        nfe_forward=0,
+        nfe_backward=0,
+        failure=None,
+    )
+
+    def loss_of(how: GradientMethod) -> Tensor:
+        return how.solve(field, y0, ts).ys[-1].square().sum(-1).mean()
+
+    try:
+        reference, _ = continuous_gradient(loss_of, params, target=1e-9, max_steps=4096)
+    except SolveError as error:  # of the reference: it says nothing about Opt-Disc
+        return replace(record, failure=f"no reference gradient: {error}")
+    solution = method.solve(field, y0, ts, throw=False)
+    if solution.status is not Status.SUCCESS:
+        failure = f"forward: {solution.status.sentence}"
+        return replace(record, nfe_forward=solution.stats.nfe_forward, failure=failure)
+
+    def gradient_error() -> float:
+        found = flat_gradient(solution.ys[-1].square().sum(-1).mean(), params)
+        return float((found - reference).norm() / reference.norm())
+
+    @torch.no_grad()
+    def reconstruction_error() -> float:
+        back = method.solve(field, solution.ys[-1].detach(), ts.flip(0)).ys[-1]
+        return float((back - y0).norm() / y0.norm())
+
+    gradient, no_gradient = _attempt("gradient", gradient_error)
+    reconstruction, no_reconstruction = _attempt("reconstruction", reconstruction_error)
+    return replace(
+        record,
+        gradient_error=gradient,
         reconstruction_error=reconstruction,
         nfe_forward=solution.stats.nfe_forward,
         nfe_backward=solution.stats.nfe_backward,
-        failure=failure,
+        failure="; ".join(filter(None, (no_gradient, no_reconstruction))) or None,
     )
+
+
+def _attempt(what: str, measure: Callable[[], float]) -> tuple[float | None, str | None]:
+    """The number, or None and why there is none: a solve failed, or the number is not finite."""
+    try:
+        value = finite(measure())
+    except SolveError as error:
+        return None, f"{what}: {error}"
+    return value, None if value is not None else f"{what}: not finite"

@@ -11,6 +11,11 @@ from pynode.figures.style import legend_below, looks, new_figure, styled
 from pynode.records.results import Results
 from pynode.records.winners import StabilityRecord
 
+CUT = 1e3
+"""Errors beyond leave the panel: all are useless, and the largest would flatten the rest."""
+
+RATIO = "NFE-B / NFE-F"
+
 
 @styled
 def draw(results: Results) -> Figure | None:
@@ -25,7 +30,7 @@ def draw(results: Results) -> Figure | None:
     picks: tuple[tuple[str, Callable[[StabilityRecord], float | None]], ...] = (
         ("gradient error", lambda r: r.gradient_error),
         ("error of y(0) re-solved", lambda r: r.reconstruction_error),
-        ("NFE-B / NFE-F", lambda r: r.nfe_backward / r.nfe_forward if r.nfe_backward else None),
+        (RATIO, lambda r: r.backward_ratio),
     )
     for axes, (label, pick) in zip(panels, picks, strict=True):
         for name in names:
@@ -34,7 +39,11 @@ def draw(results: Results) -> Figure | None:
             kept = [(h, v) for h, v in zip(horizons, values, strict=True) if v is not None]
             axes.plot([h for h, _ in kept], [v for _, v in kept], label=name, **order[name].points())
         axes.set_xscale("log")
-        axes.set_yscale("log")
+        if label == RATIO:
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_yscale("log")
+            axes.set_ylim(top=min(axes.get_ylim()[1], CUT))
         axes.set_xlabel("horizon T")
         axes.set_title(label)
     rtol = found[0].rtol

@@ -17,7 +17,8 @@ from pynode.records.results import Results
 LIMIT = 4.0
 """Colours saturate at ratios of 2^4 and 2^-4."""
 
-COLOURS = "PuOr"
+COLOURS = "RdBu"
+"""Blue where Disc-Opt is cheaper, red where Opt-Disc is: their colours in the other figures."""
 
 
 @styled
@@ -50,15 +51,18 @@ def _panel(axes: Axes, found: list[Cell], quantity: str, norm: Normalize) -> Non
             corner = (column - 0.5, row - 0.5)
             if ratio is None:
                 missing = [m for m, record in cell.cheapest[target].items() if record is None]
-                text = "neither" if len(missing) == 2 else f"no {missing[0]}"
+                text, size = "neither" if len(missing) == 2 else f"no {missing[0]}", 5.5
                 axes.add_patch(Rectangle(corner, 1, 1, facecolor="#eeeeee", edgecolor="#bbbbbb", hatch="//"))
                 dark = False
             else:
                 level = math.log2(ratio)
-                text = f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"
+                text, size = f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}", 7.0
                 dark = abs(level) > 0.7 * LIMIT
                 axes.add_patch(Rectangle(corner, 1, 1, facecolor=colours.to_rgba(level), edgecolor="white"))  # type: ignore[arg-type]
-            axes.annotate(text, (column, row), ha="center", va="center", fontsize=7, color="white" if dark else "black")
+            # a plain ground keeps the hatching out of the words
+            ground = {"facecolor": "#eeeeee", "edgecolor": "none", "pad": 0.8} if ratio is None else None
+            color = "white" if dark else "black"
+            axes.annotate(text, (column, row), ha="center", va="center", fontsize=size, color=color, bbox=ground)
         if row and found[row - 1].axis != cell.axis:
             axes.axhline(row - 0.5, color="black", linewidth=1.0)
     axes.set_xlim(-0.5, len(TARGETS) - 0.5)

@@ -49,3 +49,8 @@ class StabilityRecord:
     nfe_forward: int
     nfe_backward: int
     failure: str | None
+
+    @property
+    def backward_ratio(self) -> float | None:
+        """NFE-B / NFE-F; None where a solve failed: its counts only say how far it came."""
+        return self.nfe_backward / self.nfe_forward if self.failure is None and self.nfe_forward else None

@@ -20,7 +20,7 @@ RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("compare nosuch", "unknown problem 'nosuch' (known: spiral"),
+        ("compare nosuch", "unknown problem 'nosuch' (known: 2spirals, 8gaussians"),
         ("compare spirl", "did you mean 'spiral'?"),
         ("compare spiral --steps 0", "steps = 0: not a positive integer"),
         ("compare spiral --out /proc/x", "--out /proc/x: can't write there"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import ellipj
 from torch import Tensor
 
 from pynode.errors import InvalidArgument, UsageError
@@ -60,6 +61,15 @@ def test_conserved_quantities(name: str, options: dict[str, Any]) -> None:
     values = invariant(found, found.data.numpy())
     np.testing.assert_allclose(values, np.broadcast_to(values[0], values.shape), atol=1e-10)
     assert np.ptp(found.data.numpy(), axis=0).min() > 0.5, "nothing moves: the test shows nothing"
+
+
+def test_pendulums_move_as_jacobi_said() -> None:
+    """sin(q / 2) = sin(q_0 / 2) cd(w t) with the parameter m = sin(q_0 / 2)^2, from rest at q_0 = 1."""
+    found = problem("oscillator", dim=6, horizon=2.0)
+    k = np.sin(0.5)
+    for i, w in enumerate((1.0, 1.5, 2.0)):
+        _, cn, dn, _ = ellipj(w * found.times.numpy(), k**2)
+        np.testing.assert_allclose(found.data.numpy()[:, i], 2 * np.arcsin(k * cn / dn), atol=1e-10)
 
 
 def test_van_der_pol_comes_back_after_its_period() -> None:
