@@ -25,25 +25,27 @@ def draw(results: Results) -> Figure | None:
         return None
     figure, panels = new_figure(3, height=3.2)
     names = list(dict.fromkeys(r.architecture for r in found))
-    style = looks([])
-    order = dict(zip(names, style.values(), strict=False))
+    style = looks(names)
     picks: tuple[tuple[str, Callable[[StabilityRecord], float | None]], ...] = (
         ("gradient error", lambda r: r.gradient_error),
         ("error of y(0) re-solved", lambda r: r.reconstruction_error),
         (RATIO, lambda r: r.backward_ratio),
     )
     for axes, (label, pick) in zip(panels, picks, strict=True):
+        smallest = CUT
         for name in names:
             horizons = sorted({r.horizon for r in found if r.architecture == name})
             values = [_median(found, name, horizon, pick) for horizon in horizons]
             kept = [(h, v) for h, v in zip(horizons, values, strict=True) if v is not None]
-            axes.plot([h for h, _ in kept], [v for _, v in kept], label=name, **order[name].points())
+            axes.plot([h for h, _ in kept], [v for _, v in kept], label=name, **style[name].points())
+            smallest = min([smallest, *(v for _, v in kept)])
         axes.set_xscale("log")
         if label == RATIO:
             axes.set_ylim(bottom=0)
         else:
             axes.set_yscale("log")
-            axes.set_ylim(top=min(axes.get_ylim()[1], CUT))
+            if axes.get_ylim()[1] > CUT:
+                axes.set_ylim(smallest / 3, CUT)
         axes.set_xlabel("horizon T")
         axes.set_title(label)
     rtol = found[0].rtol
