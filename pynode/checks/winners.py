@@ -60,11 +60,12 @@ def measure_cell(
     steps: Sequence[int] = STEPS,
     tolerances: Sequence[float] = TOLERANCES,
     best: float = min(TARGETS),
+    repeats: int = 3,
 ) -> list[WinnerRecord]:
     """Disc-Opt (RK4) over `steps` and Opt-Disc (dopri5) over `tolerances`, each until its error is below `best`.
 
-    At weights fitted to the problem's dynamics by collocation.  A cell without a reference gradient is one record that
-    says so.
+    At weights fitted to the problem's dynamics by collocation; `repeats` gradients are timed.  A cell without a
+    reference gradient is one record that says so.
     """
     kind = PROBLEMS.load(axis.problem)
     problem = kind(seed=seed, options=options_from_json(kind, {**dict(axis.fixed), axis.option: value}))
@@ -90,6 +91,7 @@ def measure_cell(
             params,
             methods,
             problem=axis.problem,
+            repeats=repeats,
             reference=reference,
             own_loss=False,
         )

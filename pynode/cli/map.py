@@ -97,6 +97,7 @@ def _measure_axes(directory: Path, names: list[str], seed: int, quick: bool, con
                     collocation=300 if quick else 2000,
                     steps=STEPS[:5] if quick else STEPS,
                     tolerances=TOLERANCES[:6] if quick else TOLERANCES,
+                    repeats=1 if quick else 3,
                 )
             done += found
             write_lines(path, done)  # whole cells only, so that --resume knows what is done
