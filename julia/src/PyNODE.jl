@@ -1,0 +1,78 @@
+"""
+    PyNODE
+
+The Julia half of pynode: the same vector fields with hand-written vector-Jacobian products, adaptive solves with the
+continuous adjoints of SciMLSensitivity (Opt-Disc), fixed-step solves with the discrete adjoint (Disc-Opt), and the cases
+that Python writes, to be opened here.
+"""
+module PyNODE
+
+using ForwardDiff: ForwardDiff
+using JSON: JSON
+using LinearAlgebra: BLAS, axpy!, mul!, norm
+using Logging: NullLogger, with_logger
+using OrdinaryDiffEqRosenbrock: Rosenbrock23
+using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, AutoTsit5, Tsit5
+using OrdinaryDiffEqVerner: Vern7, Vern9
+using Random: Xoshiro
+using ReverseDiff: ReverseDiff
+using SciMLBase: SciMLBase, FullSpecialize, ODEFunction, ODEProblem, ReturnCode, remake, solve
+using SciMLSensitivity:
+    SciMLSensitivity,
+    BacksolveAdjoint,
+    EnzymeVJP,
+    GaussAdjoint,
+    InterpolatingAdjoint,
+    QuadratureAdjoint,
+    ReverseDiffAdjoint,
+    ReverseDiffVJP,
+    ZygoteVJP,
+    adjoint_sensitivities
+using Statistics: median
+using Zygote: Zygote
+
+"The packages that compute, so that a result can say what made it."
+const PACKAGES = (ForwardDiff, OrdinaryDiffEqTsit5, ReverseDiff, SciMLBase, SciMLSensitivity, Zygote)
+
+"""
+    versions()
+
+Versions of Julia, of this package and of those that compute, by name; threads too.
+"""
+function versions()
+    found = Dict{String, Any}(string(nameof(package)) => string(pkgversion(package)) for package in PACKAGES)
+    found["PyNODE"] = string(pkgversion(@__MODULE__))
+    found["julia"] = string(VERSION)
+    found["threads"] = Threads.nthreads()
+    found["blas_threads"] = BLAS.get_num_threads()
+    return found
+end
+
+export Antisymmetric, ConcatSquash, Hamiltonian, MLP
+export FlowState, System, evaluate, slope_of, vjp!, vjp_theta!
+export DiscOpt, OptDisc, scheme, solve_forward, pullback
+export forwarddiff_gradient, reversediff_gradient
+export train, train_spiral
+export load_case, rerun, compare
+
+include("errors.jl")
+include("activations.jl")
+include("products.jl")
+include("fields/base.jl")
+include("fields/chain.jl")
+include("fields/mlp.jl")
+include("fields/concatsquash.jl")
+include("fields/antisymmetric.jl")
+include("fields/hamiltonian.jl")
+include("system.jl")
+include("schemes.jl")
+include("report.jl")
+include("disc_opt.jl")
+include("opt_disc.jl")
+include("oracles.jl")
+include("training.jl")
+include("specs.jl")
+include("cases.jl")
+include("bridge.jl")
+
+end

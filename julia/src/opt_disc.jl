@@ -1,0 +1,254 @@
+# Opt-Disc: an adaptive solve, and the continuous adjoint by SciMLSensitivity.
+
+const SOLVERS = Dict{String, Function}(
+    "tsit5" => () -> Tsit5(),
+    "vern7" => () -> Vern7(; lazy = Val(false)),
+    "vern9" => () -> Vern9(; lazy = Val(false)),
+    "auto" => () -> AutoTsit5(Rosenbrock23()),
+)
+
+const ADJOINTS = ("gauss", "interpolating", "quadrature", "backsolve")
+const VJPS = ("handwritten", "reversediff", "zygote", "enzyme")
+
+"""
+    OptDisc(; solver = "tsit5", adjoint = "gauss", rtol = 1e-7, atol = 1e-9, adjoint_rtol = rtol, adjoint_atol = atol,
+              vjp = "handwritten", checkpointing = true, max_steps = 100_000)
+
+Optimise, then discretise: the continuous adjoint ODE, solved back in time by an adaptive solve of its own.
+
+- `solver`: `"tsit5"`, `"vern7"`, `"vern9"`, or `"auto"`, which changes to Rosenbrock23 where the problem is stiff (on the
+  way back only with `"gauss"` and `"quadrature"`, whose adjoint states do not hold the parameters);
+- `adjoint`: `"gauss"` (needs least work for many parameters), `"interpolating"`, `"quadrature"` read the state from the
+  forward solve's dense output; `"backsolve"` solves it backwards once more, with `checkpointing` anew from each output
+  time (its memory does not grow with the number of steps, and it loses accuracy where the field is unstable in reversed
+  time);
+- `vjp`: the products of this package, or those of an AD system, to check them by.
+"""
+struct OptDisc
+    solver::String
+    adjoint::String
+    vjp::String
+    rtol::Float64
+    atol::Float64
+    adjoint_rtol::Float64
+    adjoint_atol::Float64
+    checkpointing::Bool
+    max_steps::Int
+end
+
+function OptDisc(;
+    solver = "tsit5",
+    adjoint = "gauss",
+    vjp = "handwritten",
+    rtol = 1.0e-7,
+    atol = 1.0e-9,
+    adjoint_rtol = rtol,
+    adjoint_atol = atol,
+    checkpointing = true,
+    max_steps = 100_000,
+)
+    for (argument, name, known) in (
+            ("solver", solver, sort!(collect(keys(SOLVERS)))),
+            ("adjoint", adjoint, ADJOINTS),
+            ("vjp", vjp, VJPS),
+        )
+        name in known || throw(InvalidArgument(argument, name, "unknown", "use one of $(join(known, ", "))"))
+    end
+    for (argument, tol) in (
+            ("rtol", rtol),
+            ("atol", atol),
+            ("adjoint_rtol", adjoint_rtol),
+            ("adjoint_atol", adjoint_atol),
+        )
+        isfinite(tol) && tol > 0 || throw(InvalidArgument(argument, tol, "not a positive number", "use e.g. 1e-6"))
+    end
+    return OptDisc(solver, adjoint, vjp, rtol, atol, adjoint_rtol, adjoint_atol, checkpointing, max_steps)
+end
+
+"What [`solve_forward`](@ref) keeps for [`pullback`](@ref): SciML's solution `sol`, dense where a gradient is wanted."
+struct AdaptiveSolution{T, S, O}
+    system::S
+    method::OptDisc
+    theta::Vector{T}
+    ts::Vector{Float64}
+    ys::Matrix{T}
+    sol::O
+    dense::Bool
+    report::SolveReport
+end
+
+"The ODE problem of `system` as SciML sees it; in place with our products, or with AD of the plain formulas."
+function ode_problem(s::System, theta, y0, ts, vjp)
+    span = (Float64(ts[1]), Float64(ts[end]))
+    if vjp == "handwritten"
+        f = ODEFunction{true, FullSpecialize}(
+            (dy, y, p, t) -> s(dy, y, p, t);
+            vjp = (Jv, v, y, p, t) -> vjp!(Jv, v, s, y, p, t),
+            vjp_p = (Jv, v, y, p, t) -> vjp_theta!(Jv, v, s, y, p, t),
+        )
+        return ODEProblem{true, FullSpecialize}(f, y0, span, theta)
+    elseif vjp == "enzyme"
+        f = ODEFunction{true, FullSpecialize}((dy, y, p, t) -> (dy .= slope_of(s, y, p, t); nothing))
+        return ODEProblem{true, FullSpecialize}(f, y0, span, theta)
+    end
+    function slope_counted(y, p, t)
+        Zygote.ignore() do
+            s.work.n_f += 1
+        end
+        return slope_of(s, y, p, t)
+    end
+    f = ODEFunction{false, FullSpecialize}(slope_counted)
+    return ODEProblem{false, FullSpecialize}(f, y0, span, theta)
+end
+
+"The integrator of a solve whose solution its caller does not hand out, caught by the hook that sees every step."
+mutable struct IntegratorWatch
+    integrator::Any
+end
+
+(w::IntegratorWatch)(u, integrator, p, t) = (w.integrator = integrator; nothing)
+
+function solve_forward(s::System{T}, theta, y0, ts, method::OptDisc; gradient = true) where {T}
+    check_times(ts)
+    check_theta(s.field, theta)
+    begin!(s)
+    th = Vector{T}(theta)
+    prob = ode_problem(s, th, Vector{T}(y0), ts, method.vjp)
+    # only a dense solution may be given to the adjoints: on a thinned one some of them are wrong without a word
+    kept = gradient ?
+        (dense = true, save_everystep = true) :
+        (dense = false, save_everystep = false, saveat = Float64.(ts))
+    start = time_ns()
+    # failures are told by the report, so the solver's own warnings would only repeat them
+    sol = with_logger(NullLogger()) do
+        solve(
+            prob,
+            SOLVERS[method.solver]();
+            reltol = method.rtol,
+            abstol = method.atol,
+            maxiters = method.max_steps,
+            kept...,
+        )
+    end
+    report = forward_report(s, sol, th, start)
+    ys = fill(T(NaN), state_length(s), length(ts))
+    if succeeded(report)
+        for (j, t) in enumerate(ts)
+            ys[:, j] .= gradient ? sol(t) : sol.u[j]
+        end
+        ys[:, 1] .= y0
+    end
+    return AdaptiveSolution(s, method, th, Vector{Float64}(ts), ys, sol, gradient, with_seconds(report, start))
+end
+
+"""
+    status_of(retcode, finite)
+
+What a return code of SciML comes down to; a step underflow arrives as `Unstable` as often as `DtLessThanMin`, so it is
+told from a blow-up by whether state and slope are `finite`.
+"""
+function status_of(retcode, finite)
+    retcode in (ReturnCode.Success, ReturnCode.Terminated) && return finite ? "SUCCESS" : "NON_FINITE"
+    finite || return "NON_FINITE"
+    return retcode in (ReturnCode.MaxIters, ReturnCode.MaxTime) ? "MAX_STEPS" : "STEP_UNDERFLOW"
+end
+
+function forward_report(s::System, sol, theta, start)
+    t, y, work = Float64(sol.t[end]), sol.u[end], s.work
+    s.work = Work() # the look at where it stopped is no part of its cost
+    slope = slope_of(s, y, theta, t)
+    s.work = work
+    dt = length(sol.t) > 1 ? t - Float64(sol.t[end - 1]) : NaN
+    finite = all(isfinite, y) && all(isfinite, slope)
+    return SolveReport(
+        status_of(sol.retcode, finite),
+        string(sol.retcode),
+        t,
+        dt,
+        sqrt(sum(abs2, slope)),
+        work,
+        sol.stats.naccept,
+        sol.stats.nreject,
+        seconds_since(start),
+    )
+end
+
+seconds_since(start) = (time_ns() - start) / 1.0e9
+
+# A stiff solver needs the Jacobian of what it solves; with the parameters' part in the state (interpolating, backsolve) that
+# would be a dense matrix of n_params squared.
+function backward_solver(method::OptDisc)
+    stiff = method.solver == "auto" && method.adjoint in ("interpolating", "backsolve")
+    return SOLVERS[stiff ? "tsit5" : method.solver]()
+end
+
+"The sensitivity algorithm of `method` in SciMLSensitivity's terms."
+function sensealg(method::OptDisc)
+    # with products of ours no AD is asked; ZygoteVJP stands here because it prepares nothing, where the default probes
+    # every choice at each call
+    vjp = if method.vjp == "reversediff"
+        ReverseDiffVJP(true)
+    elseif method.vjp == "enzyme"
+        EnzymeVJP()
+    else
+        ZygoteVJP()
+    end
+    method.adjoint == "gauss" && return GaussAdjoint(; autojacvec = vjp)
+    method.adjoint == "interpolating" && return InterpolatingAdjoint(; autojacvec = vjp)
+    method.adjoint == "backsolve" && return BacksolveAdjoint(; autojacvec = vjp, checkpointing = method.checkpointing)
+    return QuadratureAdjoint(; autojacvec = vjp, abstol = method.adjoint_atol, reltol = method.adjoint_rtol)
+end
+
+function pullback(sol::AdaptiveSolution{T}, cotangents) where {T}
+    s, method, ts = sol.system, sol.method, sol.ts
+    sol.dense ||
+        throw(InvalidArgument("solution", "solved with gradient = false", "not dense", "solve with gradient = true"))
+    begin!(s)
+    watch = IntegratorWatch(nothing)
+    reached = Ref(length(ts) + 1) # the earliest output time whose cotangent was asked for
+    function dg(out, y, p, t, i)
+        reached[] = min(reached[], i)
+        out .= view(cotangents, :, i)
+        return nothing
+    end
+    anew = method.adjoint == "backsolve" && method.checkpointing ? (checkpoints = ts,) : (;)
+    start = time_ns()
+    by_y0, by_theta = with_logger(NullLogger()) do
+        adjoint_sensitivities(
+            sol.sol,
+            backward_solver(method);
+            t = ts,
+            dgdu_discrete = dg,
+            sensealg = sensealg(method),
+            reltol = method.adjoint_rtol,
+            abstol = method.adjoint_atol,
+            maxiters = method.max_steps,
+            step_limiter = watch,
+            anew...,
+        )
+    end
+    report = backward_report(s, watch.integrator, reached[] == 1, by_y0, by_theta, start)
+    return (by_y0 = Vector{T}(vec(by_y0)), by_theta = Vector{T}(vec(by_theta)), report = report)
+end
+
+# SciMLSensitivity drops the return code of the backward solve, so that a solve which gave up half way would pass for a
+# gradient: its integrator is asked instead, and the cotangent at ts[1] is the last thing that a whole solve reads.
+function backward_report(s::System, integrator, whole, by_y0, by_theta, start)
+    finite = all(isfinite, by_y0) && all(isfinite, by_theta)
+    integrator === nothing &&
+        return SolveReport("NON_FINITE", "DtNaN", NaN, NaN, NaN, s.work, 0, 0, seconds_since(start))
+    status, stats = status_of(integrator.sol.retcode, finite && all(isfinite, integrator.u)), integrator.stats
+    whole || status != "SUCCESS" || (status = "STEP_UNDERFLOW")
+    t, dt = Float64(integrator.t), Float64(integrator.dt)
+    return SolveReport(
+        status,
+        string(integrator.sol.retcode),
+        t,
+        dt,
+        NaN,
+        s.work,
+        stats.naccept,
+        stats.nreject,
+        seconds_since(start),
+    )
+end

@@ -1,0 +1,50 @@
+include("setup.jl")
+
+const REFERENCE = joinpath(@__DIR__, "..", "..", "tests", "reference")
+const RECORDED = filter(endswith(".json"), readdir(REFERENCE; join = true))
+
+"The recorded gradient of the continuous problem."
+function reference_of(case)
+    row = case.data["reference"]
+    return (loss = row["loss"], by_theta = PyNODE.floats(row["grad_theta"]), by_y0 = PyNODE.floats(row["grad_y0"]))
+end
+
+@testset "recorded case $(basename(path))" for path in RECORDED
+    case = load_case(path)
+    wanted = reference_of(case)
+    @test rerun(case, OptDisc(; rtol = 1.0e-10, atol = 1.0e-12)).loss ≈ wanted.loss rtol = 1.0e-8
+    for adjoint in PyNODE.ADJOINTS
+        found = rerun(case, OptDisc(; adjoint, rtol = 1.0e-10, atol = 1.0e-12))
+        @test relative(found.by_theta, wanted.by_theta) < 1.0e-7
+        @test relative(found.by_y0, wanted.by_y0) < 1.0e-7
+    end
+    for row in PyNODE.recorded(case.data, "disc_opt")
+        name = row["scheme"] == "rk4_38" ? "rk38" : row["scheme"]
+        found = rerun(case, DiscOpt(scheme(name); substeps = row["substeps"]))
+        @test found.loss ≈ row["loss"] rtol = 1.0e-12
+        @test relative(found.by_theta, PyNODE.floats(row["grad_theta"])) < 1.0e-11
+        @test relative(found.by_y0, PyNODE.floats(row["grad_y0"])) < 1.0e-11
+    end
+end
+
+@testset "losses and their cotangents" begin
+    ys = reshape(wave(24, 0.7, 0.1, 1.0), 8, 3)
+    for loss in (
+            PyNODE.SquaresLoss(0.5, 0.2),
+            PyNODE.SquaresLoss(0.1 .* ys, 1.0),
+            PyNODE.LinearLoss(reshape(wave(24, 1.7, 0.1, 1.0), 8, 3)),
+            PyNODE.LikelihoodLoss(2, 4),
+        )
+        @test PyNODE.cotangents(loss, ys) ≈ reshape(ForwardDiff.gradient(loss, ys), 8, 3)
+    end
+end
+
+@testset "compare prints every row" begin
+    io = IOBuffer()
+    case = load_case(joinpath(REFERENCE, "antisymmetric.json"))
+    rows = compare(case; io)
+    @test length(rows) == 6 + 1 + 20 + 6
+    @test maximum(row.error_theta for row in rows if startswith(row.name, "here: gauss")) < 1.0e-6
+    @test occursin("discrete adjoint", String(take!(io)))
+    @test_throws PyNODE.InvalidArgument load_case("nosuch.json")
+end

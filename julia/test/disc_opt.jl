@@ -1,0 +1,49 @@
+include("setup.jl")
+
+@testset "discrete adjoint of $(scheme_name), $name" for scheme_name in sort!(collect(keys(PyNODE.SCHEMES))), (
+        name,
+        field,
+    ) in SMALL
+
+    system = last(systems_of(field, 2))
+    theta, y0 = theta_of(field), wave(state_length(system), 0.9, 0.2, 0.5)
+    loss(ys) = sum(abs2, ys .- 0.3)
+    for ts in ([0.0, 0.3, 1.0], [1.0, 0.4, 0.0])
+        method = DiscOpt(scheme(scheme_name); substeps = [2, 3])
+        sol = solve_forward(system, theta, y0, ts, method)
+        @test sol.report.status == "SUCCESS"
+        @test sol.ys ≈ PyNODE.states(system, theta, y0, ts, method) rtol = 1.0e-13
+        found = pullback(sol, 2 .* (sol.ys .- 0.3))
+        wanted = forwarddiff_gradient(system, theta, y0, ts, loss, method)
+        @test relative(found.by_y0, wanted.by_y0) < 1.0e-11
+        @test relative(found.by_theta, wanted.by_theta) < 1.0e-11
+        @test sol.report.work.n_f == 5 * PyNODE.n_stages(method.scheme)
+        @test found.report.work.n_vjp == 5 * PyNODE.n_stages(method.scheme)
+    end
+end
+
+@testset "order of $(scheme_name)" for (scheme_name, tableau) in PyNODE.SCHEMES
+    field = ConcatSquash([3, 6, 3], Tanh())
+    system, theta, y0 = System(field, 1), theta_of(field), state_of(field, 1)
+    exact = solve_forward(system, theta, y0, [0.0, 1.0], OptDisc(; solver = "vern9", rtol = 1.0e-13, atol = 1.0e-13))
+    errors = [
+        norm(solve_forward(system, theta, y0, [0.0, 1.0], DiscOpt(tableau; substeps = n)).ys[:, 2] .- exact.ys[:, 2])
+        for n in (16, 32)
+    ]
+    @test log2(errors[1] / errors[2]) ≈ tableau.order atol = 0.2
+end
+
+@testset "what can't be asked for" begin
+    field = MLP([2, 4, 2], Tanh())
+    system, theta, y0 = System(field, 1), theta_of(field), state_of(field, 1)
+    rk4 = DiscOpt(scheme("rk4"))
+    @test_throws PyNODE.InvalidArgument scheme("nosuch")
+    @test_throws PyNODE.InvalidArgument solve_forward(system, theta, y0, [0.0], rk4)
+    @test_throws PyNODE.InvalidArgument solve_forward(system, theta, y0, [0.0, 1.0, 0.5], rk4)
+    @test_throws PyNODE.InvalidArgument solve_forward(system, theta[1:(end - 1)], y0, [0.0, 1.0], rk4)
+    @test_throws PyNODE.InvalidArgument solve_forward(system, theta, y0, [0.0, 1.0], DiscOpt(scheme("rk4"), [1, 1]))
+    thin = solve_forward(system, theta, y0, [0.0, 1.0], rk4; gradient = false)
+    @test_throws PyNODE.InvalidArgument pullback(thin, zero(thin.ys))
+    system.cancel[1] = 0x01
+    @test_throws PyNODE.Cancelled solve_forward(system, theta, y0, [0.0, 1.0], rk4)
+end

@@ -1,0 +1,10 @@
+using Test
+
+@testset "PyNODE" begin
+    include("fields.jl")
+    include("disc_opt.jl")
+    include("opt_disc.jl")
+    include("training.jl")
+    include("cases.jl")
+    include("bridge.jl")
+end

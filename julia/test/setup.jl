@@ -1,0 +1,33 @@
+# What several test files use: small fields of every kind with weights by a closed formula, and their systems.
+using ForwardDiff, LinearAlgebra, PyNODE, Test
+# fatou-ignore unused-import: for the files that include this one
+using PyNODE: Gelu, Sigmoid, Silu, Softplus, Tanh, n_params, state_dim, state_length
+
+wave(n, a, b, size) = [size * sin(a * i + b) for i in 1:n]
+
+relative(a, b) = norm(a .- b) / norm(b)
+
+const SMALL = [
+    "mlp" => MLP([2, 7, 5, 2], Softplus()),
+    "mlp cubed" => MLP([2, 9, 2], Tanh(); input_power = 3),
+    "mlp linear" => MLP([3, 3], Tanh()),
+    "concatsquash" => ConcatSquash([3, 6, 4, 3], Gelu()),
+    "antisymmetric" => Antisymmetric(4, Silu(); gamma = 0.3),
+    "hamiltonian" => Hamiltonian(4, 6, Sigmoid()),
+]
+
+theta_of(field) = wave(n_params(field), 1.3, 0.4, 0.6)
+state_of(field, batch) = wave(state_dim(field) * batch, 0.9, 0.2, 0.8)
+
+"A system without flow, then flows of every kind."
+function systems_of(field, batch)
+    dim = state_dim(field)
+    probes = reshape([isodd(i * i ÷ 3) ? 1.0 : -1.0 for i in 1:(dim * batch)], dim, batch)
+    return [
+        System(field, batch),
+        System(field, batch; flow = FlowState("exact")),
+        System(field, batch; flow = FlowState("exact"; kinetic = true, jacobian = true)),
+        System(field, batch; flow = FlowState("hutchinson"; kinetic = true), probes),
+        System(field, batch; flow = FlowState("hutchinson"; jacobian = true), probes),
+    ]
+end
