@@ -21,12 +21,10 @@ versions() = JSON.json(PyNODE.versions())
 
 Fills `ys` `(dim, batch, time)`. `system` and `options` are JSON objects (see [`PyNODE.system_from_spec`](@ref) and
 [`PyNODE.method_from_options`](@ref)); `probes` `(dim, batch)`, or empty; `cancel` one byte that stops the solve when it is
-not zero. With `"gradient": true` among the options the reply holds a `handle` for [`pullback!`](@ref); `"release"` lists
-handles that nobody will use.
+not zero. With `"gradient": true` among the options the reply holds a `handle` for [`pullback!`](@ref).
 """
 function solve!(ys, system, theta, y0, ts, probes, options, cancel)
     asked = JSON.parse(options)
-    foreach(release, get(asked, "release", ()))
     T = eltype(y0)
     s = PyNODE.system_from_spec(JSON.parse(system), size(y0, 2), probes, T)
     s.cancel = watched(cancel)

@@ -101,12 +101,33 @@ function ode_problem(s::System, theta, y0, ts, vjp)
     return ODEProblem{false, FullSpecialize}(f, y0, span, theta)
 end
 
-"The integrator of a solve whose solution its caller does not hand out, caught by the hook that sees every step."
-mutable struct IntegratorWatch
-    integrator::Any
+"""
+    StepWatch()
+
+Follows the steps of a solve by two hooks that every solver calls and that no adjoint swallows: `isoutofdomain` once an
+attempted step, `unstable_check` after an accepted one (but not after the last).
+"""
+mutable struct StepWatch
+    attempts::Int
+    accepted::Int
+    t::Float64
+    dt::Float64
+    finite::Bool
 end
 
-(w::IntegratorWatch)(u, integrator, p, t) = (w.integrator = integrator; nothing)
+StepWatch() = StepWatch(0, 0, NaN, NaN, true)
+
+"The keywords of `solve` that let `watch` follow it."
+function hooks(watch::StepWatch)
+    attempted(y, p, t) = (watch.attempts += 1; false)
+    function accepted(dt, y, p, t)
+        watch.accepted += 1
+        watch.t, watch.dt = Float64(t), Float64(dt)
+        watch.finite = all(isfinite, y)
+        return !watch.finite
+    end
+    return (isoutofdomain = attempted, unstable_check = accepted)
+end
 
 function solve_forward(s::System{T}, theta, y0, ts, method::OptDisc; gradient = true) where {T}
     check_times(ts)
@@ -118,6 +139,7 @@ function solve_forward(s::System{T}, theta, y0, ts, method::OptDisc; gradient = 
     kept = gradient ?
         (dense = true, save_everystep = true) :
         (dense = false, save_everystep = false, saveat = Float64.(ts))
+    watch = StepWatch()
     start = time_ns()
     # failures are told by the report, so the solver's own warnings would only repeat them
     sol = with_logger(NullLogger()) do
@@ -127,50 +149,41 @@ function solve_forward(s::System{T}, theta, y0, ts, method::OptDisc; gradient = 
             reltol = method.rtol,
             abstol = method.atol,
             maxiters = method.max_steps,
+            hooks(watch)...,
             kept...,
         )
     end
-    report = forward_report(s, sol, th, start)
     ys = fill(T(NaN), state_length(s), length(ts))
-    if succeeded(report)
+    if ReturnCode.Success == sol.retcode
         for (j, t) in enumerate(ts)
             ys[:, j] .= gradient ? sol(t) : sol.u[j]
         end
         ys[:, 1] .= y0
     end
-    return AdaptiveSolution(s, method, th, Vector{Float64}(ts), ys, sol, gradient, with_seconds(report, start))
+    report = forward_report(s, sol, watch, ys, ts, th, start)
+    return AdaptiveSolution(s, method, th, Vector{Float64}(ts), ys, sol, gradient, report)
 end
 
-"""
-    status_of(retcode, finite)
-
-What a return code of SciML comes down to; a step underflow arrives as `Unstable` as often as `DtLessThanMin`, so it is
-told from a blow-up by whether state and slope are `finite`.
-"""
-function status_of(retcode, finite)
-    retcode in (ReturnCode.Success, ReturnCode.Terminated) && return finite ? "SUCCESS" : "NON_FINITE"
-    finite || return "NON_FINITE"
-    return retcode in (ReturnCode.MaxIters, ReturnCode.MaxTime) ? "MAX_STEPS" : "STEP_UNDERFLOW"
-end
-
-function forward_report(s::System, sol, theta, start)
-    t, y, work = Float64(sol.t[end]), sol.u[end], s.work
+# A step underflow arrives as `Unstable` as often as `DtLessThanMin`, so it is told from a blow-up by whether the state and
+# the slope where it happened are finite.
+function forward_report(s::System, sol, watch, ys, ts, theta, start)
+    seconds, work, word, stats = seconds_since(start), s.work, string(sol.retcode), sol.stats
+    if sol.retcode == ReturnCode.Success && all(isfinite, ys)
+        t, dt = Float64(ts[end]), watch.dt
+        return SolveReport("SUCCESS", word, t, dt, NaN, work, stats.naccept, stats.nreject, seconds)
+    end
+    y = sol.u[end]
     s.work = Work() # the look at where it stopped is no part of its cost
-    slope = slope_of(s, y, theta, t)
+    slope = slope_of(s, y, theta, sol.t[end])
     s.work = work
-    dt = length(sol.t) > 1 ? t - Float64(sol.t[end - 1]) : NaN
-    finite = all(isfinite, y) && all(isfinite, slope)
-    return SolveReport(
-        status_of(sol.retcode, finite),
-        string(sol.retcode),
-        t,
-        dt,
-        sqrt(sum(abs2, slope)),
-        work,
-        sol.stats.naccept,
-        sol.stats.nreject,
-        seconds_since(start),
-    )
+    finite = watch.finite && all(isfinite, y) && all(isfinite, slope)
+    status = if !finite || sol.retcode == ReturnCode.Success
+        "NON_FINITE"
+    else
+        sol.retcode in (ReturnCode.MaxIters, ReturnCode.MaxTime) ? "MAX_STEPS" : "STEP_UNDERFLOW"
+    end
+    t = isnan(watch.t) ? Float64(ts[1]) : watch.t
+    return SolveReport(status, word, t, watch.dt, norm(slope), work, stats.naccept, stats.nreject, seconds)
 end
 
 seconds_since(start) = (time_ns() - start) / 1.0e9
@@ -204,7 +217,7 @@ function pullback(sol::AdaptiveSolution{T}, cotangents) where {T}
     sol.dense ||
         throw(InvalidArgument("solution", "solved with gradient = false", "not dense", "solve with gradient = true"))
     begin!(s)
-    watch = IntegratorWatch(nothing)
+    watch = StepWatch()
     reached = Ref(length(ts) + 1) # the earliest output time whose cotangent was asked for
     function dg(out, y, p, t, i)
         reached[] = min(reached[], i)
@@ -223,32 +236,29 @@ function pullback(sol::AdaptiveSolution{T}, cotangents) where {T}
             reltol = method.adjoint_rtol,
             abstol = method.adjoint_atol,
             maxiters = method.max_steps,
-            step_limiter = watch,
+            hooks(watch)...,
             anew...,
         )
     end
-    report = backward_report(s, watch.integrator, reached[] == 1, by_y0, by_theta, start)
+    report = backward_report(s, watch, method.max_steps, reached[] == 1, by_y0, by_theta, ts, start)
     return (by_y0 = Vector{T}(vec(by_y0)), by_theta = Vector{T}(vec(by_theta)), report = report)
 end
 
 # SciMLSensitivity drops the return code of the backward solve, so that a solve which gave up half way would pass for a
-# gradient: its integrator is asked instead, and the cotangent at ts[1] is the last thing that a whole solve reads.
-function backward_report(s::System, integrator, whole, by_y0, by_theta, start)
-    finite = all(isfinite, by_y0) && all(isfinite, by_theta)
-    integrator === nothing &&
-        return SolveReport("NON_FINITE", "DtNaN", NaN, NaN, NaN, s.work, 0, 0, seconds_since(start))
-    status, stats = status_of(integrator.sol.retcode, finite && all(isfinite, integrator.u)), integrator.stats
-    whole || status != "SUCCESS" || (status = "STEP_UNDERFLOW")
-    t, dt = Float64(integrator.t), Float64(integrator.dt)
-    return SolveReport(
-        status,
-        string(integrator.sol.retcode),
-        t,
-        dt,
-        NaN,
-        s.work,
-        stats.naccept,
-        stats.nreject,
-        seconds_since(start),
-    )
+# gradient. The cotangent at ts[1] is the last thing that a whole one reads.
+function backward_report(s::System, watch, max_steps, whole, by_y0, by_theta, ts, start)
+    seconds, finite = seconds_since(start), all(isfinite, by_y0) && all(isfinite, by_theta)
+    if whole && finite
+        accepted = watch.accepted + 1 # the last step is followed by no check
+        rejected = max(watch.attempts - accepted, 0)
+        return SolveReport("SUCCESS", "Success", Float64(ts[1]), watch.dt, NaN, s.work, accepted, rejected, seconds)
+    end
+    status = if whole || !watch.finite
+        "NON_FINITE"
+    else
+        watch.attempts >= max_steps ? "MAX_STEPS" : "STEP_UNDERFLOW"
+    end
+    t = isnan(watch.t) ? Float64(ts[end]) : watch.t
+    rejected = max(watch.attempts - watch.accepted, 0)
+    return SolveReport(status, "dropped", t, watch.dt, NaN, s.work, watch.accepted, rejected, seconds)
 end

@@ -135,6 +135,7 @@ end
 
 # duals, tracked numbers and the like: the same formulas in plain array algebra
 function (s::System)(dy, y, theta, t)
+    s.work.n_f += 1
     dy .= slope_of(s, y, theta, t)
     return nothing
 end
@@ -236,12 +237,13 @@ end
 is_plain(::System{T}, v, y, t) where {T <: AbstractFloat} = eltype(v) === T && eltype(y) === T && t isa AbstractFloat
 is_plain(::System, v, y, t) = true
 
-"A system like `s` for the numbers that `v`, `y` and `t` bring; it counts apart."
+"A system like `s` for the numbers that `v`, `y` and `t` bring, with the same counts."
 function dual_copy(s::System{T}, v, y, t) where {T}
     D = promote_type(T, eltype(v), eltype(y), typeof(t))
     probes = s.flow === nothing || s.flow.exact ? nothing : s.V
     copied = System(s.field, s.batch; flow = s.flow, probes = probes, T = D)
     copied.cancel = s.cancel
+    copied.work = s.work
     return copied
 end
 
