@@ -79,6 +79,8 @@ class SolveStats:
 
     forward: Cost = field(default_factory=Cost)
     backward: Cost = field(default_factory=Cost)
+    seconds_bridge: float = field(default=0.0, compare=False)
+    """Wall-clock seconds spent on the way to another process and back, of solve and gradient together."""
     memory: MemoryMeter | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -98,7 +100,12 @@ class SolveStats:
 
     def __add__(self, other: SolveStats) -> SolveStats:
         memory = self.memory or other.memory
-        return SolveStats(self.forward + other.forward, self.backward + other.backward, memory)
+        return SolveStats(
+            self.forward + other.forward,
+            self.backward + other.backward,
+            self.seconds_bridge + other.seconds_bridge,
+            memory,
+        )
 
 
 @dataclass

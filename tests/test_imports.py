@@ -35,7 +35,19 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "records": ("errors",),
     "fields": (*LEAVES, "activations", "layers"),
     "schemes": (*LEAVES, "grid"),
-    "gradients": (*LEAVES, "memory", "grid", "solution", "evaluation", "adaptive", "adjoint", "schemes"),
+    "julia": ("errors",),  # no torch either: the worker is not to load it
+    "gradients": (
+        *LEAVES,
+        "memory",
+        "grid",
+        "solution",
+        "evaluation",
+        "adaptive",
+        "adjoint",
+        "schemes",
+        "fields.base",
+        "julia",
+    ),
     "odeint": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
@@ -64,7 +76,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 
 THIRD_PARTY: dict[str, tuple[str, ...]] = {
     # package: who may import it; any other user is an edge that somebody has to want
-    "juliacall": ("julia",),
+    "juliacall": ("julia.worker",),
+    "diffeqpy": ("julia.worker",),
     "numba": ("engines",),
     "triton": ("engines",),
     "typer": ("cli",),

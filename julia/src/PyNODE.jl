@@ -9,7 +9,7 @@ module PyNODE
 
 using ForwardDiff: ForwardDiff
 using JSON: JSON
-using LinearAlgebra: BLAS, axpy!, mul!, norm
+using LinearAlgebra: BLAS, axpy!, dot, mul!, norm
 using Logging: NullLogger, with_logger
 using OrdinaryDiffEqRosenbrock: Rosenbrock23
 using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, AutoTsit5, Tsit5

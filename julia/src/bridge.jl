@@ -41,21 +41,22 @@ function solve!(ys, system, theta, y0, ts, probes, options, cancel)
 end
 
 """
-    pullback!(grad_y0, grad_theta, handle, cotangents, cancel)
+    pullback!(grad_y0, grad_theta, grad_ts, handle, times, cotangents, cancel)
 
-Fills `grad_y0` `(dim, batch)` and `grad_theta` `(n_params,)` from `cotangents` dL/dys `(dim, batch, time)`; the handle
+Fills `grad_y0` `(dim, batch)`, `grad_theta` `(n_params,)` and, if `times` is not 0, `grad_ts` `(time,)` from `cotangents` dL/dys `(dim, batch, time)`; the handle
 stays good until [`release`](@ref).
 """
-function pullback!(grad_y0, grad_theta, handle, cotangents, cancel)
+function pullback!(grad_y0, grad_theta, grad_ts, handle, times, cotangents, cancel)
     sol = get(HELD, Int(handle), nothing)
     sol === nothing &&
         throw(PyNODE.InvalidArgument("handle", handle, "released, or of an earlier worker", "solve again"))
     sol.system.cancel = watched(cancel)
     T = eltype(sol.ys)
     columns = reshape(Array{T}(cotangents), :, length(sol.ts))
-    found = PyNODE.pullback(sol, columns)
+    found = PyNODE.pullback(sol, columns; times = times != 0)
     copyto!(grad_y0, found.by_y0)
     copyto!(grad_theta, found.by_theta)
+    found.by_ts === nothing || copyto!(grad_ts, found.by_ts)
     return reply(found.report)
 end
 
@@ -76,17 +77,18 @@ function evaluate!(dy, system, theta, t, y, probes)
 end
 
 """
-    train(problem)
+    train(problem, cancel)
 
 A training loop inside Julia. `problem` is a JSON object: `system`, `theta`, `y0`, `ts`, `data` (rows = times), `options`,
-`iterations`, `learning_rate`; the reply holds the records and the last theta.
+`iterations`, `learning_rate`; the reply holds the records and the last theta. `cancel` is one byte that stops it.
 """
-function train(problem)
+function train(problem, cancel)
     asked = JSON.parse(problem)
     y0, ts = Float64.(asked["y0"]), Float64.(asked["ts"])
     data = reduce(hcat, [Float64.(row) for row in asked["data"]])
     spec = asked["system"]
     s = PyNODE.system_from_spec(spec, length(y0) ÷ PyNODE.rows_of(spec), zeros(0, 0), Float64)
+    s.cancel = watched(cancel)
     done = PyNODE.train(
         s,
         Float64.(asked["theta"]),

@@ -100,11 +100,13 @@ function take_step!(y, stage, K, s::System{T}, theta, t, h, scheme, keep) where 
 end
 
 """
-    pullback(solution, cotangents; cancel)
+    pullback(solution, cotangents; times = false)
 
-Gradients `(by_y0, by_theta, report)` of a loss with `cotangents` dL/dys `(length, times)`.
+Gradients `(by_y0, by_theta, by_ts, report)` of a loss with `cotangents` dL/dys `(length, times)`; `by_ts` `(times,)` is
+`nothing` unless `times` are wanted. Like the states it is that of the discrete problem for a [`DiscOpt`](@ref), of the
+continuous one for an [`OptDisc`](@ref).
 """
-function pullback(sol::DiscreteSolution{T}, cotangents) where {T}
+function pullback(sol::DiscreteSolution{T}, cotangents; times = false) where {T}
     s, scheme, ts = sol.system, sol.method.scheme, sol.ts
     counts = steps_between(sol.method, ts)
     size(sol.stages, 3) == sum(counts) ||
@@ -118,44 +120,68 @@ function pullback(sol::DiscreteSolution{T}, cotangents) where {T}
     begin!(s)
     n, m = state_length(s), n_stages(scheme)
     adjoint, by_theta = Vector{T}(cotangents[:, end]), zeros(T, length(sol.theta))
-    Kbar, stage_bar = zeros(T, n, m), zeros(T, n)
+    by_ts = times ? zeros(length(ts)) : nothing
+    room = (Kbar = zeros(T, n, m), Ybar = zeros(T, n, m), K = zeros(T, n, m))
     step = sum(counts)
     for j in (length(ts) - 1):-1:1
         h = (ts[j + 1] - ts[j]) / counts[j]
         for i in (counts[j] - 1):-1:0
-            pull_step!(
-                adjoint,
-                by_theta,
-                Kbar,
-                stage_bar,
-                s,
-                sol.theta,
-                ts[j] + i * h,
-                h,
-                scheme,
-                view(sol.stages, :, :, step),
-            )
+            t, stages, last = ts[j] + i * h, view(sol.stages, :, :, step), times ? copy(adjoint) : adjoint
+            pull_step!(adjoint, by_theta, room, s, sol.theta, t, h, scheme, stages)
+            if times
+                by_t, by_h = time_cotangents(last, room, s, sol.theta, t, h, scheme, stages)
+                share = i / counts[j]
+                by_ts[j] += by_t * (1 - share) - by_h / counts[j]
+                by_ts[j + 1] += by_t * share + by_h / counts[j]
+            end
             step -= 1
         end
         adjoint .+= view(cotangents, :, j)
     end
     finite = all(isfinite, adjoint) && all(isfinite, by_theta)
     report = with_seconds(plain_report(finite, ts[1], 0.0, s.work, sum(counts), 0.0), start)
-    return (by_y0 = adjoint, by_theta = by_theta, report = report)
+    return (by_y0 = adjoint, by_theta = by_theta, by_ts = by_ts, report = report)
 end
 
-"The cotangent of one step, in place: `adjoint` goes from the step's end to its start."
-function pull_step!(adjoint, by_theta, Kbar, stage_bar, s::System{T}, theta, t, h, scheme, stages) where {T}
+"The cotangent of one step, in place: `adjoint` goes from the step's end to its start, `room` keeps those of the stages."
+function pull_step!(adjoint, by_theta, room, s::System{T}, theta, t, h, scheme, stages) where {T}
     m = n_stages(scheme)
     for i in 1:m
-        Kbar[:, i] .= T(h * scheme.b[i]) .* adjoint
+        room.Kbar[:, i] .= T(h * scheme.b[i]) .* adjoint
     end
     for i in m:-1:1
-        vjp_both!(stage_bar, by_theta, view(Kbar, :, i), s, view(stages, :, i), theta, t + scheme.c[i] * h)
-        adjoint .+= stage_bar
+        Ybar = view(room.Ybar, :, i)
+        vjp_both!(Ybar, by_theta, view(room.Kbar, :, i), s, view(stages, :, i), theta, t + scheme.c[i] * h)
+        adjoint .+= Ybar
         for (r, a) in enumerate(scheme.A[i])
-            iszero(a) || axpy!(T(h * a), stage_bar, view(Kbar, :, r))
+            iszero(a) || axpy!(T(h * a), Ybar, view(room.Kbar, :, r))
         end
     end
     return nothing
+end
+
+"Cotangents `(by_t, by_h)` of a step's start and size; `last` is the adjoint at its end, `room` what `pull_step!` left."
+function time_cotangents(last, room, s::System, theta, t, h, scheme, stages)
+    by_t = by_h = 0.0
+    for i in 1:n_stages(scheme)
+        stage, at = view(stages, :, i), t + scheme.c[i] * h
+        uncounted(() -> s(view(room.K, :, i), stage, theta, at), s)
+        by_time = uncounted(() -> ForwardDiff.derivative(at -> slope_of(s, stage, theta, at), at), s)
+        moved = dot(view(room.Kbar, :, i), by_time)
+        by_t += moved
+        by_h += scheme.c[i] * moved + scheme.b[i] * dot(last, view(room.K, :, i))
+        for (r, a) in enumerate(scheme.A[i])
+            by_h += a * dot(view(room.Ybar, :, i), view(room.K, :, r))
+        end
+    end
+    return by_t, by_h
+end
+
+"What `work()` returns; its evaluations are not counted."
+function uncounted(work, s::System)
+    before = s.work
+    s.work = Work()
+    result = work()
+    s.work = before
+    return result
 end

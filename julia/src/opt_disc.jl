@@ -212,7 +212,7 @@ function sensealg(method::OptDisc)
     return QuadratureAdjoint(; autojacvec = vjp, abstol = method.adjoint_atol, reltol = method.adjoint_rtol)
 end
 
-function pullback(sol::AdaptiveSolution{T}, cotangents) where {T}
+function pullback(sol::AdaptiveSolution{T}, cotangents; times = false) where {T}
     s, method, ts = sol.system, sol.method, sol.ts
     sol.dense ||
         throw(InvalidArgument("solution", "solved with gradient = false", "not dense", "solve with gradient = true"))
@@ -241,7 +241,18 @@ function pullback(sol::AdaptiveSolution{T}, cotangents) where {T}
         )
     end
     report = backward_report(s, watch, method.max_steps, reached[] == 1, by_y0, by_theta, ts, start)
-    return (by_y0 = Vector{T}(vec(by_y0)), by_theta = Vector{T}(vec(by_theta)), report = report)
+    adjoint = Vector{T}(vec(by_y0))
+    by_ts = times ? time_gradient(sol, cotangents, adjoint) : nothing
+    return (by_y0 = adjoint, by_theta = Vector{T}(vec(by_theta)), by_ts = by_ts, report = report)
+end
+
+# Moving a later output time moves its state along f; moving ts[1] moves the whole trajectory against it.
+function time_gradient(sol::AdaptiveSolution, cotangents, adjoint)
+    s, ts = sol.system, sol.ts
+    slopes = [uncounted(() -> slope_of(s, sol.ys[:, j], sol.theta, ts[j]), s) for j in eachindex(ts)]
+    by_ts = Float64[dot(view(cotangents, :, j), slopes[j]) for j in eachindex(ts)]
+    by_ts[1] = -dot(adjoint .- view(cotangents, :, 1), slopes[1])
+    return by_ts
 end
 
 # SciMLSensitivity drops the return code of the backward solve, so that a solve which gave up half way would pass for a

@@ -22,8 +22,8 @@ asked(; more...) = JSON.json(Dict(
     @test answer["status"] == "SUCCESS"
     @test answer["cost"]["n_f"] > 0
     @test ys[:, :, 1] == y0
-    by_y0, by_theta = zeros(2, 3), zeros(27)
-    back = JSON.parse(Bridge.pullback!(by_y0, by_theta, answer["handle"], 2 .* ys, cancel))
+    by_y0, by_theta, by_ts = zeros(2, 3), zeros(27), zeros(3)
+    back = JSON.parse(Bridge.pullback!(by_y0, by_theta, by_ts, answer["handle"], 1, 2 .* ys, cancel))
     @test back["status"] == "SUCCESS"
     @test back["cost"]["n_vjp"] > 0
     system = System(MLP([2, 5, 2], Tanh()), 3)
@@ -38,7 +38,7 @@ asked(; more...) = JSON.json(Dict(
     @test relative(vec(by_y0), wanted.by_y0) < 1.0e-7
     @test relative(by_theta, wanted.by_theta) < 1.0e-7
     Bridge.release(answer["handle"])
-    @test_throws PyNODE.InvalidArgument Bridge.pullback!(by_y0, by_theta, answer["handle"], 2 .* ys, cancel)
+    @test_throws PyNODE.InvalidArgument Bridge.pullback!(by_y0, by_theta, by_ts, answer["handle"], 1, 2 .* ys, cancel)
     thin = JSON.parse(Bridge.solve!(ys, SPEC, theta, y0, ts, none, asked(; gradient = false), cancel))
     @test thin["handle"] === nothing
     cancel[1] = 0x01
@@ -81,7 +81,7 @@ end
         "iterations" => 5,
         "learning_rate" => 0.1,
     )
-    answer = JSON.parse(Bridge.train(JSON.json(asked)))
+    answer = JSON.parse(Bridge.train(JSON.json(asked), UInt8[0]))
     @test length(answer["iterations"]) == 5
     @test length(answer["theta"]) == 252
 end

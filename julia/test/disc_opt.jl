@@ -22,6 +22,19 @@ include("setup.jl")
     end
 end
 
+@testset "gradient by output times of $(name)" for (name, field) in SMALL
+    system, theta, y0 = System(field, 1), theta_of(field), state_of(field, 1)
+    ts = [0.1, 0.5, 1.1]
+    loss(ys) = sum(abs2, ys .- 0.3)
+    for method in (DiscOpt(scheme("rk4"); substeps = [1, 3]), OptDisc(; rtol = 1.0e-11, atol = 1.0e-13))
+        sol = solve_forward(system, theta, y0, ts, method)
+        found = pullback(sol, 2 .* (sol.ys .- 0.3); times = true)
+        at(i, h) = (moved = copy(ts); moved[i] += h; loss(solve_forward(system, theta, y0, moved, method).ys))
+        wanted = [(at(i, 1.0e-5) - at(i, -1.0e-5)) / 2.0e-5 for i in 1:3]
+        @test relative(found.by_ts, wanted) < 1.0e-6
+    end
+end
+
 @testset "order of $(scheme_name)" for (scheme_name, tableau) in PyNODE.SCHEMES
     field = ConcatSquash([3, 6, 3], Tanh())
     system, theta, y0 = System(field, 1), theta_of(field), state_of(field, 1)

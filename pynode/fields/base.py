@@ -174,6 +174,10 @@ class Field(nn.Module):
         first = self._parameters[self._names[0]]
         return torch.float64 if first is None else first.dtype
 
+    def system(self) -> System:
+        """The field as other backends can rebuild it."""
+        return System(self.spec, tuple(self.parameters()), self.spec.state_dim)
+
     def theta(self) -> Theta:
         """All parameters as one float64 vector `(n_params,)` on the CPU, detached."""
         return torch.cat([p.detach().reshape(-1).double().cpu() for p in self.parameters()])
@@ -189,6 +193,42 @@ class Field(nn.Module):
         chunks = theta.split([s.size for s in self.spec.slots()])
         for parameter, chunk in zip(self.parameters(), chunks, strict=True):
             parameter.copy_(chunk.reshape(parameter.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A right-hand side that other backends can rebuild: a specification, its parameters, and what a flow adds.
+
+    `theta` are the parameter tensors in the order of the specification; `columns` the entries of one sample's state;
+    `flow` describes divergence and running costs, None for the field alone; `probes` `(batch, dim)` are Hutchinson's.
+    """
+
+    spec: FieldSpec
+    theta: tuple[Tensor, ...]
+    columns: int
+    flow: Mapping[str, Any] | None = None
+    probes: Tensor | None = None
+
+    @property
+    def n_params(self) -> int:
+        """Length of theta."""
+        return self.spec.n_params
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the numbers."""
+        return {"field": self.spec.to_json(), "flow": None if self.flow is None else dict(self.flow)}
+
+
+def system_of(module: object) -> System:
+    """What the module `module` is made of; raises `InvalidArgument` where it has no specification."""
+    describe = getattr(module, "system", None)
+    if describe is None:
+        kind = type(module).__name__
+        raise InvalidArgument(
+            "field", kind, "Julia knows no such field", "build one from a specification, e.g. pynode.MLP(...).build()"
+        )
+    found: System = describe()
+    return found
 
 
 def jacobian_vector_products(f: Callable[[State], State], y: State, v: Tensor) -> tuple[State, Tensor]:

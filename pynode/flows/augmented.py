@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pynode.fields.base import System, system_of
 from pynode.flows.divergence import Divergence
 from pynode.types import State
 
@@ -37,6 +38,13 @@ class AugmentedField(nn.Module):
     def initial(self, z: State) -> State:
         """`z` `(batch, dim)` with zeros beside it."""
         return torch.cat((z, z.new_zeros(len(z), 1 + self.costs.columns)), dim=-1)
+
+    def system(self) -> System:
+        """The augmented field as other backends can rebuild it; raises `InvalidArgument` for a module of the user's."""
+        inner = system_of(self.field)
+        kind = "exact" if self.probes is None else "hutchinson"
+        flow = {"divergence": kind, "kinetic": self.costs.kinetic, "jacobian": self.costs.jacobian}
+        return System(inner.spec, inner.theta, self.dim + 1 + self.costs.columns, flow, self.probes)
 
     def forward(self, t: Tensor, state: State) -> State:
         """The derivative of the augmented state."""

@@ -36,6 +36,11 @@ class GradientMethod(ABC):
     backend: ClassVar[str]
     adaptive: ClassVar[bool]
 
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why this method can't run on this machine; None where it can."""
+        return None
+
     def solve(
         self,
         field: VectorField,

@@ -1,0 +1,149 @@
+"""What the methods of the Julia backend share: one autograd node whose forward and backward run in the worker."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pynode.errors import InvalidArgument, SolveError
+from pynode.evaluation import CountedField
+from pynode.fields.base import System, system_of
+from pynode.gradients.base import GradientMethod
+from pynode.julia.environment import find, missing
+from pynode.julia.session import WORKER, Reply, Session, default_session
+from pynode.solution import Cost, SolveStats, Status
+from pynode.types import State, States, Times
+
+DTYPES = (torch.float64, torch.float32)
+
+
+@dataclass(frozen=True)
+class JuliaMethod(GradientMethod):
+    """A method that the Julia package PyNODE runs; the loss stays in torch.
+
+    The field must have a specification: a `Field`, or a flow of one.  CPU, float64 or float32.
+    """
+
+    backend: ClassVar[str] = "julia"
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        return None if os.environ.get(WORKER) else "; ".join(missing(find())) or None
+
+    @abstractmethod
+    def _options(self, ts: Times) -> dict[str, Any]:
+        """The method as `PyNODE.Bridge.solve!` wants it."""
+
+    def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
+        system = system_of(f.f)
+        if y0.device.type != "cpu" or y0.dtype not in DTYPES:
+            shown, problem = f"{y0.dtype} on {y0.device}", "Julia works in float64 or float32 on the CPU"
+            raise InvalidArgument("y0", shown, problem, "move field and y0 there")
+        if y0.shape[-1:] != (system.columns,):
+            remedy = f"this field needs (..., {system.columns})"
+            raise InvalidArgument("y0", tuple(y0.shape), "wrong shape", remedy)
+        known = {id(p) for p in system.theta}
+        if strange := [tuple(p.shape) for p in params if id(p) not in known]:
+            raise InvalidArgument("params", strange, "no parameters of the field's specification", "leave params out")
+        wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (y0, ts, *params))
+        return _Julia.apply(self, system, wanted, stats, ts, y0, *params)
+
+
+class _Julia(torch.autograd.Function):
+    """Forward: a solve in the worker, which keeps the solution.  Backward: its adjoint, from the cotangents."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        method: JuliaMethod,
+        system: System,
+        wanted: bool,
+        stats: SolveStats,
+        ts: Times,
+        y0: State,
+        *params: Tensor,
+    ) -> States:
+        session = default_session()
+        flat = y0.detach().reshape(-1, system.columns).numpy()
+        arrays = {"theta": _theta(system, y0.dtype), "y0": flat, "ts": ts.detach().double().numpy()}
+        if system.probes is not None:
+            arrays["probes"] = system.probes.detach().to(y0.dtype).numpy()
+        reply = session.call(
+            "solve",
+            {"system": system.to_json(), "options": {**method._options(ts), "gradient": wanted}},
+            arrays,
+            {"ys": ((len(ts), *flat.shape), flat.dtype)},
+        )
+        _account(stats.forward, stats, reply)
+        _check(reply, "forward")
+        ys = torch.from_numpy(reply.arrays["ys"]).reshape(len(ts), *y0.shape)
+        if wanted:
+            ctx.held = _Held(session, reply.value["handle"])
+            ctx.system, ctx.stats = system, stats
+            ctx.save_for_backward(ts, ys, *params)
+        return ys
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
+        ts, ys, *params = ctx.saved_tensors
+        system, stats = ctx.system, ctx.stats
+        shape = (ys[0].numel() // system.columns, system.columns)
+        dtype = ys.numpy().dtype
+        reply = ctx.held.session.call(
+            "pullback",
+            {"handle": ctx.held.handle, "times": int(ctx.needs_input_grad[4])},
+            {"cotangents": np.ascontiguousarray(cotangents.detach().numpy()).reshape(len(ts), *shape)},
+            {
+                "grad_y0": (shape, dtype),
+                "grad_theta": ((system.n_params,), dtype),
+                "grad_ts": (tuple(ts.shape), "float64"),
+            },
+        )
+        _account(stats.backward, stats, reply)
+        _check(reply, "backward")
+        adjoint = torch.from_numpy(reply.arrays["grad_y0"]).reshape(ys.shape[1:])
+        chunks = torch.from_numpy(reply.arrays["grad_theta"]).split([p.numel() for p in system.theta])
+        by_id = {id(p): chunk.reshape(p.shape) for p, chunk in zip(system.theta, chunks, strict=True)}
+        by_ts = torch.from_numpy(reply.arrays["grad_ts"]).to(ts) if ctx.needs_input_grad[4] else None
+        return (None, None, None, None, by_ts, adjoint, *(by_id[id(p)] for p in params))
+
+
+class _Held:
+    """A solution that the worker keeps until nobody holds this object any more."""
+
+    def __init__(self, session: Session, handle: int) -> None:
+        self.session, self.handle = session, handle
+        weakref.finalize(self, session.release_later, handle)
+
+
+def _theta(system: System, dtype: torch.dtype) -> Any:
+    return torch.cat([p.detach().reshape(-1) for p in system.theta]).to(dtype).numpy()
+
+
+def _account(cost: Cost, stats: SolveStats, reply: Reply) -> None:
+    """Adds what the worker counted."""
+    counted: Mapping[str, int] = reply.value["cost"]
+    cost.n_f += counted["n_f"]
+    cost.n_vjp += counted["n_vjp"]
+    cost.n_accepted += counted["n_accepted"]
+    cost.n_rejected += counted["n_rejected"]
+    stats.seconds_bridge += reply.bridge_seconds
+
+
+def _check(reply: Reply, phase: str) -> None:
+    """Raises `SolveError` unless the solve reached its end."""
+    found = reply.value
+    status = Status[found["status"]]
+    if status is not Status.SUCCESS:
+        t, dt, norm_f = (float("nan") if found[k] is None else float(found[k]) for k in ("t", "dt", "norm_f"))
+        raise SolveError(status, t=t, dt=dt, norm_f=norm_f, phase=phase)
