@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from pynode.fields.base import Field, FieldSpec
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
+from pynode.julia.environment import find, missing
 
 torch.set_num_threads(1)  # the tensors here are small: threads cost more than they give, and workers share the cores
 
@@ -21,6 +25,14 @@ SMALL_SPECS: dict[str, FieldSpec] = {
     "hamiltonian": Hamiltonian(dim=4, width=3, activation="tanh"),
     "mlp": MLP(widths=(2, 5, 2), activation="tanh", input_power=2),
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `julia` are skipped where Julia can't be used, and say what is missing."""
+    marked = [item for item in items if item.get_closest_marker("julia")]
+    if marked and (problems := missing(find())):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=f"no Julia: {'; '.join(problems)}"))
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +68,13 @@ def small_state(small_spec: Callable[[str], FieldSpec]) -> Callable[[str], torch
         return 0.8 * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(11))
 
     return state
+
+
+@pytest.fixture
+def stand_in_for_julia(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the Julia methods' worker be the stand-in, which computes by torch behind the same protocol.
+
+    So all that promises anything of every method can include them without Julia; its process lives as long as pytest's.
+    """
+    stand_in = Path(__file__).parent / "julia" / "stand_in.py"
+    monkeypatch.setenv("PYNODE_JULIA_WORKER", json.dumps([sys.executable, str(stand_in), ""]))

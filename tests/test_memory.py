@@ -57,6 +57,7 @@ def test_two_measurements_agree() -> None:
     assert peak_bytes(work) == peak_bytes(work)
 
 
+@pytest.mark.usefixtures("stand_in_for_julia")
 @pytest.mark.parametrize("name", METHODS.names())
 def test_solves_carry_the_memory_of_their_block(name: str) -> None:
     """Forward alone first, then with the gradient; the same as `peak_bytes` says; nothing outside of a block."""

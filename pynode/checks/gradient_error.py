@@ -15,6 +15,8 @@ from pynode.errors import SolveError
 from pynode.gradients.ad_adaptive import AdaptiveAD
 from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
+from pynode.gradients.julia.disc_opt_julia import DiscOptJulia
+from pynode.gradients.julia.opt_disc_julia import ADJOINTS, OptDiscJulia
 from pynode.gradients.opt_disc import OptDisc
 from pynode.gradients.opt_disc_fixed import OptDiscFixed
 from pynode.problems.base import Objective
@@ -32,10 +34,21 @@ STEPS = (1, 2, 4, 8)
 
 
 def study_grid(
-    tolerances: Sequence[float] = TOLERANCES, steps: Sequence[int] = STEPS, schemes: Sequence[Scheme] = (EULER, RK4)
+    tolerances: Sequence[float] = TOLERANCES,
+    steps: Sequence[int] = STEPS,
+    schemes: Sequence[Scheme] = (EULER, RK4),
+    *,
+    backend: str = "torch",
 ) -> list[GradientMethod]:
-    """Every method over its accuracies: adaptive ones over rtol (atol a hundredth of it), the others over steps."""
+    """Every method over its accuracies: adaptive ones over rtol (atol a hundredth of it), the others over steps.
+
+    On the backend "julia", every adjoint in place of the adaptive methods of torch.
+    """
     grid: list[GradientMethod] = []
+    if backend == "julia":
+        grid += [DiscOptJulia(scheme, n) for scheme in schemes for n in steps]
+        grid += [OptDiscJulia(adjoint=a, rtol=tol, atol=tol / 100) for a in ADJOINTS for tol in tolerances]
+        return grid
     grid += [DiscOpt(scheme, n) for scheme in schemes for n in steps]
     grid += [OptDiscFixed(EULER, n) for n in steps]
     grid += [OptDiscFixed(EULER, n, "backward-euler") for n in steps]

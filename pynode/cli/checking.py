@@ -62,6 +62,7 @@ def check_errors(
     *,
     grid: list[GradientMethod] | None = None,
     theta: object = None,
+    backend: str = "torch",
 ) -> None:
     """The gradient-error study on the problem of `run`, at untrained weights or at `theta`, recorded when complete."""
     from torch import Tensor
@@ -80,7 +81,7 @@ def check_errors(
         for record in gradient_errors(
             lambda method: problem.objective(method, model, batch),
             list(model.parameters()),
-            study_grid() if grid is None else grid,
+            study_grid(backend=backend) if grid is None else grid,
             problem=run.problem,
         ):
             append_line(beside, record)

@@ -9,7 +9,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli.output import output_directory
-from pynode.cli.planning import plan, train_all
+from pynode.cli.planning import on_backend, plan, train_all
 from pynode.errors import InvalidArgument, RunFailure
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def compare(
     scheme: o.SchemeName = None,
     memory: o.Memory = None,
     adjoint: o.Adjoint = None,
+    vjp: o.Vjp = None,
+    backend: o.Backend = "torch",
     device: o.Device = "cpu",
     dtype: o.Dtype = None,
     threads: o.Threads = 1,
@@ -101,6 +103,8 @@ def compare(
 
       compare spiral --out results/spiral --resume
 
+      compare spiral --backend julia --adjoint gauss
+
       compare 8gaussians --multilevel 2,5,10 --set kinetic=0.01
 
       compare npy --data table.npy --set hidden=128,128 --set batch=500
@@ -125,7 +129,9 @@ def compare(
             scheme=scheme,
             memory=memory,
             adjoint=adjoint,
+            vjp=vjp,
         ),
+        backend=backend,
         out=out,
         resume=resume,
         checks=checks,
@@ -162,6 +168,7 @@ def run_comparison(
     threads: int = 1,
     console: Console | None = None,
     brief: bool = False,
+    backend: str = "torch",
     **settings: Any,
 ) -> None:
     """Trains, checks, renders, and prints what was found; a `console` given hears of it, in one line if `brief`."""
@@ -170,7 +177,8 @@ def run_comparison(
     from pynode.problems import PROBLEMS
 
     PROBLEMS.summary(problem)  # an unknown name is told before the seconds that importing torch takes
-    configs = plan(problem, o.names("--methods", methods), o.numbers("--seeds", seeds, int), method_options, **settings)
+    chosen = on_backend(o.names("--methods", methods), backend)
+    configs = plan(problem, chosen, o.numbers("--seeds", seeds, int), method_options, **settings)
     directory = output_directory(out, problem, resume=resume)
 
     import torch
@@ -184,7 +192,7 @@ def run_comparison(
         from pynode.cli.checking import check_errors, check_taylor
 
         check_taylor(configs, directory, console)
-        check_errors(configs[0], directory, console)
+        check_errors(configs[0], directory, console, backend=backend)
     report(directory, console, failures=failures, brief=brief)
     if failures:
         raise RunFailure(f"{len(failures)} of {len(configs)} runs failed: {'; '.join(failures)}")

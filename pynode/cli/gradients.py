@@ -41,6 +41,7 @@ def gradients(
     settings: o.Set = None,
     data: o.Data = None,
     faithful: o.Faithful = False,
+    backend: o.Backend = "torch",
     device: o.Device = "cpu",
     threads: o.Threads = 1,
     out: o.Out = None,
@@ -56,16 +57,19 @@ def gradients(
       gradients spiral --at results/spiral/runs/disc-opt-rk4-x1-seed0 --tolerances 1e-2,1e-4,1e-6
 
       gradients spiral --train --iterations 300
+
+      gradients spiral --backend julia
     """
     from rich.console import Console
 
     from pynode.problems import PROBLEMS
 
     PROBLEMS.summary(problem)
+    from pynode.cli.planning import on_backend
     from pynode.cli.problem_options import problem_options
 
     given = problem_options(problem, settings, data)
-    chosen = o.names("--methods", methods)
+    chosen = on_backend(o.names("--methods", methods), backend)
     tols, counts = o.numbers("--tolerances", tolerances, float), o.numbers("--steps", steps, int)
 
     import torch
@@ -79,7 +83,7 @@ def gradients(
     first = plan(
         problem, chosen, [seed], {}, iterations=iterations, faithful=faithful, device=device, problem_options=given
     )[0]
-    grid = study_grid(tols, counts, [SCHEMES.load(s) for s in o.names("--schemes", schemes)])
+    grid = study_grid(tols, counts, [SCHEMES.load(s) for s in o.names("--schemes", schemes)], backend=backend)
     grid = [m for m in grid if m.name in chosen]
     if not grid:
         raise InvalidArgument("--methods", methods, "none of them is in the study", "use --methods disc-opt,opt-disc")
@@ -100,14 +104,15 @@ def _training_grid(first: RunConfig, methods: list[str]) -> list[RunConfig]:
     """Runs of disc-opt over step counts and of opt-disc over tolerances, else as `first`."""
     from dataclasses import replace
 
-    from pynode.gradients.disc_opt import DiscOpt
-    from pynode.gradients.opt_disc import OptDisc
+    from pynode.gradients import METHODS
 
     grid: list[GradientMethod] = []
-    if "disc-opt" in methods:
-        grid += [DiscOpt(steps=n) for n in TRAINED_STEPS]
-    if "opt-disc" in methods:
-        grid += [OptDisc(rtol=tol, atol=tol / 100) for tol in TRAINED_TOLERANCES]
+    for kind in map(METHODS.load, methods):
+        name = kind.name.removesuffix("-julia")
+        if name == "disc-opt":
+            grid += [kind(steps=n) for n in TRAINED_STEPS]  # type: ignore[call-arg]
+        if name == "opt-disc":
+            grid += [kind(rtol=tol, atol=tol / 100) for tol in TRAINED_TOLERANCES]  # type: ignore[call-arg]
     return [replace(first, method=method) for method in grid]
 
 

@@ -89,11 +89,27 @@ AdjointRtol = Annotated[
 AdjointAtol = Annotated[
     float | None, typer.Option(help="Of the adjoint solve. [dim]Default: --atol.[/dim]", rich_help_panel=HOW)
 ]
-Solver = Annotated[str | None, typer.Option(help="Adaptive solver, e.g. dopri5.", rich_help_panel=HOW)]
+Solver = Annotated[
+    str | None, typer.Option(help="Adaptive solver: dopri5, ...; tsit5, vern7, auto (Julia).", rich_help_panel=HOW)
+]
 Steps = Annotated[int | None, typer.Option(help="Steps per output interval (fixed-step methods).", rich_help_panel=HOW)]
 SchemeName = Annotated[str | None, typer.Option("--scheme", help="Fixed-step scheme.", rich_help_panel=HOW)]
 Memory = Annotated[str | None, typer.Option(help="store or recompute: what disc-opt keeps.", rich_help_panel=HOW)]
-Adjoint = Annotated[str | None, typer.Option(help="explicit or backward-euler (opt-disc-fixed).", rich_help_panel=HOW)]
+Adjoint = Annotated[
+    str | None,
+    typer.Option(
+        help="opt-disc-fixed: explicit, backward-euler; opt-disc-julia: gauss, interpolating, quadrature, backsolve.",
+        rich_help_panel=HOW,
+    ),
+]
+Vjp = Annotated[
+    str | None,
+    typer.Option(help="opt-disc-julia: handwritten, reversediff, zygote or enzyme.", rich_help_panel=HOW),
+]
+Backend = Annotated[
+    str,
+    typer.Option(help="torch, or julia: disc-opt and opt-disc as Julia's SciML runs them.", rich_help_panel=HOW),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=WHERE)]
 Dtype = Annotated[
     str | None, typer.Option(help="float64 or float32. [dim]Default: the problem's.[/dim]", rich_help_panel=WHERE)

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pynode.errors import InvalidArgument, NonFiniteLoss, RecordError, SolveError
+from pynode.errors import InvalidArgument, NonFiniteLoss, RecordError, SolveError, UnknownName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,6 +14,28 @@ if TYPE_CHECKING:
     from pynode.gradients.base import GradientMethod
     from pynode.training.config import RunConfig
     from pynode.training.schedules import Multilevel
+
+
+BACKENDS = {"torch": {}, "julia": {"disc-opt": "disc-opt-julia", "opt-disc": "opt-disc-julia"}}
+"""What the names of methods stand for on each backend."""
+
+
+def on_backend(methods: list[str], backend: str) -> list[str]:
+    """The methods called `methods` as `backend` has them; those that it has not stay as they are.
+
+    Raises `UnknownName` for another backend.
+    """
+    if backend not in BACKENDS:
+        raise UnknownName("backend", backend, BACKENDS)
+    return list(dict.fromkeys(BACKENDS[backend].get(name, name) for name in methods))
+
+
+def check_available(methods: list[str]) -> None:
+    """Raises `JuliaUnavailable` where one of `methods` can't run on this machine."""
+    from pynode.gradients import METHODS
+
+    for name in methods:
+        METHODS.load(name).check_available()
 
 
 def plan(
@@ -44,6 +66,7 @@ def plan(
 
     kind = PROBLEMS.load(problem)
     study = kind.training
+    check_available(methods)
     known = {name: METHODS.load(name).option_names() for name in methods}
     for option, value in method_options.items():
         if not any(option in names for names in known.values()):
@@ -57,7 +80,7 @@ def plan(
     changed = {f.name: getattr(given, f.name) for f in fields(given) if getattr(given, f.name) != f.default}
     levels: list[tuple[GradientMethod, Multilevel | None]] = [(method, None) for method in chosen]
     if multilevel is not None:
-        fixed = [method for method in chosen if method.name == "disc-opt"]
+        fixed = [method for method in chosen if method.name in ("disc-opt", "disc-opt-julia")]
         if not fixed:
             raise InvalidArgument("--multilevel", multilevel.steps, "no method with steps", "add disc-opt to --methods")
         levels += [(method, multilevel) for method in fixed]

@@ -10,7 +10,7 @@ from rich.console import Console
 from pynode.records.files import write_json
 from pynode.records.results import Results, load_results
 from pynode.render import render_all
-from pynode.studies.reduction import reductions
+from pynode.studies.reduction import main_reduction, reductions
 
 
 def report(
@@ -45,7 +45,7 @@ def summary(results: Results, failures: list[str]) -> dict[str, Any]:
         "problem": results.problem,
         "faithful": any(run.config["faithful"] for run in results.runs),
         "runs": [run.summary for run in results.runs if run.summary is not None],
-        "reduction": reductions(results),
+        "reduction": main_reduction(results),
         "multilevel": reductions(results, "disc-opt", "disc-opt-multilevel"),
         "failures": failures,
     }

@@ -24,6 +24,7 @@ def suite(
         bool, typer.Option("--quick", help="A small version of each: minutes instead of days.", rich_help_panel=o.WHAT)
     ] = False,
     iterations: o.Iterations = None,
+    backend: o.Backend = "torch",
     device: o.Device = "cpu",
     threads: o.Threads = 1,
     out: o.Out = None,
@@ -43,14 +44,14 @@ def suite(
     from rich.console import Console
 
     from pynode.cli.compare import run_comparison
-    from pynode.cli.planning import plan
+    from pynode.cli.planning import on_backend, plan
     from pynode.cli.report import report
     from pynode.datasets.errors import DataMissing, PackageMissing, TableMissing
     from pynode.problems import PROBLEMS
 
     chosen = o.names("--problems", problems) if problems else list(PROBLEMS.names())
     kinds = {name: PROBLEMS.load(name) for name in chosen}
-    listed, wanted = o.names("--methods", methods), o.numbers("--seeds", seeds, int)
+    listed, wanted = on_backend(o.names("--methods", methods), backend), o.numbers("--seeds", seeds, int)
     ready: dict[str, dict[str, Any]] = {}
     console = Console()
     for name, kind in kinds.items():
@@ -70,7 +71,7 @@ def suite(
         try:
             run_comparison(
                 name,
-                methods=methods,
+                methods=",".join(listed),
                 seeds=seeds,
                 method_options={},
                 out=directory / name,

@@ -20,6 +20,8 @@ def taylor(
     scheme: o.SchemeName = None,
     memory: o.Memory = None,
     adjoint: o.Adjoint = None,
+    vjp: o.Vjp = None,
+    backend: o.Backend = "torch",
     device: o.Device = "cpu",
     threads: o.Threads = 1,
     out: o.Out = None,
@@ -36,17 +38,18 @@ def taylor(
     from rich.console import Console
 
     from pynode.cli.checking import check_taylor
-    from pynode.cli.planning import plan
+    from pynode.cli.planning import on_backend, plan
     from pynode.problems import PROBLEMS
 
     PROBLEMS.summary(problem)
     from pynode.cli.problem_options import problem_options
 
     given = problem_options(problem, settings, data)
-    options = o.given(rtol=rtol, atol=atol, solver=solver, steps=steps, scheme=scheme, memory=memory, adjoint=adjoint)
-    configs = plan(
-        problem, o.names("--methods", methods), [seed], options, faithful=faithful, device=device, problem_options=given
+    options = o.given(
+        rtol=rtol, atol=atol, solver=solver, steps=steps, scheme=scheme, memory=memory, adjoint=adjoint, vjp=vjp
     )
+    chosen = on_backend(o.names("--methods", methods), backend)
+    configs = plan(problem, chosen, [seed], options, faithful=faithful, device=device, problem_options=given)
     directory = output_directory(out, f"{problem}-taylor", resume=False)
 
     import torch

@@ -19,7 +19,7 @@ from pynode.records.files import write_atomically
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
-KNOWN = ("disc-opt", "opt-disc", "opt-disc-fixed", "ad-adaptive")
+KNOWN = ("disc-opt", "opt-disc", "opt-disc-fixed", "ad-adaptive", "disc-opt-julia", "opt-disc-julia")
 
 P = ParamSpec("P")
 T = TypeVar("T")

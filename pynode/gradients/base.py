@@ -36,10 +36,13 @@ class GradientMethod(ABC):
     backend: ClassVar[str]
     adaptive: ClassVar[bool]
 
+    needs_specification: ClassVar[bool] = False
+    """Whether the field must be a `Field` or a flow of one, since another program rebuilds it."""
+
     @classmethod
-    def unavailable(cls) -> str | None:
-        """Why this method can't run on this machine; None where it can."""
-        return None
+    def check_available(cls) -> None:
+        """Raises a `UsageError` that says what is missing where this method can't run on this machine."""
+        return
 
     def solve(
         self,

@@ -10,9 +10,10 @@ class IterationRecord:
     """One training iteration: `loss` and costs belong to the parameters before its update.
 
     Seconds are wall clock of the forward solve with the loss, of the gradient, and of the optimiser, device
-    synchronised; validation is outside.  `nfe_*` are field evaluations, `n_vjp_*` vector-Jacobian products, the other
-    `n_*` steps.  `peak_memory_bytes` is null where it was not measured (on the CPU that is done beside the clock, now
-    and then).
+    synchronised; validation is outside.  `seconds_bridge` is that part of forward and backward which went into the way
+    to Julia's process and back.  `nfe_*` are field evaluations, `n_vjp_*` vector-Jacobian products, the other `n_*`
+    steps.  `peak_memory_bytes` is null where it was not measured (on the CPU that is done beside the clock, now and
+    then).
     """
 
     iteration: int
@@ -32,6 +33,7 @@ class IterationRecord:
     n_accepted_backward: int
     n_rejected_backward: int
     peak_memory_bytes: int | None
+    seconds_bridge: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -49,5 +51,5 @@ class IterationRecord:
         return self.nfe + self.n_vjp_forward + self.n_vjp_backward
 
 
-TIMED_FIELDS = ("seconds_forward", "seconds_backward", "seconds_optimiser")
+TIMED_FIELDS = ("seconds_forward", "seconds_backward", "seconds_optimiser", "seconds_bridge")
 """The fields of an `IterationRecord` that two runs of one configuration need not share."""

@@ -33,6 +33,7 @@ QUANTITIES = (
     ("  forward solve and loss", "seconds_forward", 1e3),
     ("  backward", "seconds_backward", 1e3),
     ("  optimiser", "seconds_optimiser", 1e3),
+    ("  to Julia's process and back, of these", "seconds_bridge", 1e3),
     ("NFE-F per iteration", "nfe_forward", 1),
     ("NFE-B per iteration", "nfe_backward", 1),
     ("evaluations per iteration", "evaluations", 1),
@@ -92,18 +93,20 @@ class Quality(Study):
 
     def finding(self, results: Results) -> str | None:
         found = results.groups()
-        if not {"disc-opt", "opt-disc"} <= set(found):
+        suffix = next((s for s in ("", "-julia") if {f"disc-opt{s}", f"opt-disc{s}"} <= set(found)), None)
+        if suffix is None:
             return None
         best = {n: over_seeds(r, lambda run: (run.summary or {}).get("best_validation_loss")) for n, r in found.items()}
         seconds = {n: over_seeds(r, lambda run: (run.summary or {}).get("training_seconds")) for n, r in found.items()}
-        disc, opt = best["disc-opt"], best["opt-disc"]
+        names = (f"disc-opt{suffix}", f"opt-disc{suffix}")
+        disc, opt = (best[name] for name in names)
         if disc is None or opt is None:
             return "At least one method never reached a finite validation loss."
         iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
         return (
             f"After {iterations} iterations Disc-Opt stands at a validation loss of {number(disc, digits)} and "
-            f"Opt-Disc at {number(opt, digits)}; the training took {number(seconds['disc-opt'])} s and "
-            f"{number(seconds['opt-disc'])} s."
+            f"Opt-Disc at {number(opt, digits)}; the training took {number(seconds[names[0]])} s and "
+            f"{number(seconds[names[1]])} s."
         )
 
 

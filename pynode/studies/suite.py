@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pynode.figures import suite as figure
 from pynode.records.results import Results
 from pynode.studies.base import Study, Table, number, percent
-from pynode.studies.reduction import reductions
+from pynode.studies.reduction import main_reduction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,15 +24,15 @@ class Suite(Study):
             return []
         rows = []
         for name, part in results.parts.items():
-            found = reductions(part)
+            found = main_reduction(part)
             failed = sum(not run.finished for run in part.runs)
             seeds = str(len(found["seeds"])) if found else "0"
             cells = ["–"] * 6
             if found:
                 cells = [
                     number(found["matched_loss"], 4),
-                    number(found["seconds"]["opt-disc"]),
-                    number(found["seconds"]["disc-opt"]),
+                    number(found["seconds"][found["baseline"]]),
+                    number(found["seconds"][found["method"]]),
                     percent(found["time_reduction"]),
                     percent(found["nfe_reduction"]),
                     percent(found["evaluation_reduction"]),
@@ -56,10 +56,10 @@ class Suite(Study):
         return [Table("RQ3 disc-opt against opt-disc over the problems", columns, rows, notes)]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
-        return {"suite": figure.draw({name: reductions(part) for name, part in results.parts.items()})}
+        return {"suite": figure.draw({name: main_reduction(part) for name, part in results.parts.items()})}
 
     def finding(self, results: Results) -> str | None:
-        saved = {n: f["time_reduction"] for n, p in results.parts.items() if (f := reductions(p))}
+        saved = {n: f["time_reduction"] for n, p in results.parts.items() if (f := main_reduction(p))}
         known = {name: value for name, value in saved.items() if value is not None}
         if not known:
             return None

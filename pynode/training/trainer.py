@@ -213,6 +213,7 @@ class _Loop:
             n_accepted_backward=stats.backward.n_accepted,
             n_rejected_backward=stats.backward.n_rejected,
             peak_memory_bytes=memory,
+            seconds_bridge=stats.seconds_bridge,
         )
 
     def adapt(self, validation: float) -> None:
@@ -243,6 +244,8 @@ class _Loop:
 
     def probe_memory(self) -> int | None:
         """Peak memory of one gradient, run once more beside the clock; None where its solve fails."""
+        if self.method.backend == "julia":  # another process holds the memory
+            return None
         try:
             return peak_bytes(self.gradient_work, self.problem.device)
         except SolveError:  # the iteration itself will meet it, and save
@@ -304,6 +307,7 @@ def _summary(config: RunConfig, directory: Path, progress: _Progress, **more: An
         "seconds_forward": over(median, "seconds_forward"),
         "seconds_backward": over(median, "seconds_backward"),
         "seconds_optimiser": over(median, "seconds_optimiser"),
+        "seconds_bridge": over(median, "seconds_bridge") or None,
         "nfe_forward": over(fmean, "nfe_forward"),
         "nfe_backward": over(fmean, "nfe_backward"),
         "evaluations": over(fmean, "evaluations"),

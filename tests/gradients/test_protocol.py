@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from pynode.errors import InvalidArgument, StateMismatch, UnknownName
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
+from pynode.fields.mlp import MLP
+from pynode.flows.augmented import AugmentedField, RunningCosts
+from pynode.flows.divergence import Exact
 from pynode.gradients import METHODS
 from pynode.gradients.base import GradientMethod, method_from_json
 from pynode.gradients.disc_opt import DiscOpt
@@ -24,6 +27,10 @@ from pynode.solution import Status
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]
 TS = torch.tensor([0.1, 0.5, 1.1], dtype=torch.float64)
+ANY_FIELD = [name for name in METHODS.names() if not METHODS.load(name).needs_specification]
+"""Methods that take any callable."""
+
+pytestmark = pytest.mark.usefixtures("stand_in_for_julia")
 DIRECTIONS = pytest.mark.parametrize("times", [TS, TS.flip(0)], ids=["forwards", "backwards"])
 
 
@@ -214,13 +221,33 @@ class _Bad(nn.Module):
         pytest.param(lambda y: (y,), "not a tensor", id="tuple"),
     ],
 )
-@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.parametrize("name", ANY_FIELD)
 def test_a_field_that_does_not_fit_the_state_is_found(name: str, value: Callable[[Tensor], Any], what: str) -> None:
     """Before broadcasting or promotion can hide it; as a module and as a plain function."""
     y0, method = torch.ones(3, 2, dtype=torch.float64), METHODS.load(name)()
     for field in (_Bad(value), lambda _, y: value(y)):
         with pytest.raises(StateMismatch, match=what):
             method.solve(field, y0, TS)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS.names()) - set(ANY_FIELD)))
+def test_a_field_without_specification_is_refused_where_one_is_needed(name: str, small_field: FieldOf) -> None:
+    """Another program has to rebuild it; the same for states that don't fit, and tensors that it does not know."""
+    y0, method = torch.ones(3, 2, dtype=torch.float64), METHODS.load(name)()
+    for field in (
+        _Bad(lambda y: y),
+        lambda _, y: y,
+        AugmentedField(_Bad(lambda y: y), 1, Exact(), None, RunningCosts()),
+    ):
+        with pytest.raises(InvalidArgument, match="specification") as caught:
+            method.solve(field, y0, TS)
+        assert caught.value.argument == "field"
+    with pytest.raises(InvalidArgument, match=r"needs \(\.\.\., 2\)"):
+        method.solve(small_field("mlp"), torch.ones(3, 4, dtype=torch.float64), TS)
+    with pytest.raises(InvalidArgument, match="float64 or float32"):
+        method.solve(small_field("mlp").half(), y0.half(), TS)
+    with pytest.raises(InvalidArgument, match="params"):
+        method.solve(small_field("mlp"), y0, TS, params=[torch.ones(2, requires_grad=True)])
 
 
 @pytest.mark.parametrize(
@@ -257,6 +284,7 @@ def test_bad_times_are_named(name: str, ts: Any) -> None:
 def test_states_that_blow_up_are_a_failed_solve(name: str) -> None:
     """Fixed steps run into infinity, adaptive ones into underflow: a status, not numbers."""
     y0, ts = torch.full((2,), 50.0, dtype=torch.float64), torch.linspace(0, 2, 9, dtype=torch.float64)
-    solution = METHODS.load(name)().solve(_Bad(lambda y: y**3), y0, ts, throw=False)
+    cubic = MLP((2, 2), input_power=3).build(theta=torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0], dtype=torch.float64))
+    solution = METHODS.load(name)().solve(cubic, y0, ts, throw=False)
     assert solution.status in (Status.NON_FINITE, Status.STEP_UNDERFLOW)
     assert bool(solution.ys.isnan().all())

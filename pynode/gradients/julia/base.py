@@ -18,7 +18,7 @@ from pynode.errors import InvalidArgument, SolveError
 from pynode.evaluation import CountedField
 from pynode.fields.base import System, system_of
 from pynode.gradients.base import GradientMethod
-from pynode.julia.environment import find, missing
+from pynode.julia.environment import ready
 from pynode.julia.session import WORKER, Reply, Session, default_session
 from pynode.solution import Cost, SolveStats, Status
 from pynode.types import State, States, Times
@@ -34,10 +34,12 @@ class JuliaMethod(GradientMethod):
     """
 
     backend: ClassVar[str] = "julia"
+    needs_specification: ClassVar[bool] = True
 
     @classmethod
-    def unavailable(cls) -> str | None:
-        return None if os.environ.get(WORKER) else "; ".join(missing(find())) or None
+    def check_available(cls) -> None:
+        if not os.environ.get(WORKER):
+            ready()
 
     @abstractmethod
     def _options(self, ts: Times) -> dict[str, Any]:

@@ -1,0 +1,290 @@
+"""What of Julia is on this machine: executable, project, packages.  Julia code is not run and nothing is changed.
+
+Where the user has set juliacall's variables `PYTHON_JULIACALL_EXE` and `PYTHON_JULIACALL_PROJECT`, these are what is
+used; else Julia as found on this machine, with the project that lies beside this package.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pynode.julia.errors import SET_UP, JuliaUnavailable
+
+EXE, PROJECT, BINDIR = "PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT", "PYTHON_JULIACALL_BINDIR"
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository: its Project.toml is the environment, and `julia` in it the package PyNODE."""
+
+OLDEST = (1, 10)
+
+NEEDED = ("PyNODE", "PythonCall", "SciMLSensitivity", "OrdinaryDiffEqTsit5", "OrdinaryDiffEqVerner")
+"""Packages without which nothing works; what else the project asks for has to be there too."""
+
+PATIENCE = 10.0
+"""Seconds that `julia --version` may take."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package in the project's manifest; `there` says whether its files are on this machine."""
+
+    name: str
+    version: str
+    there: bool
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What was found.  `source` says where Julia was found, `version` is "" where it does not run."""
+
+    executable: Path | None
+    source: str
+    version: str
+    project: Path | None
+    project_is_users: bool
+    manifest: Path | None
+    wanted: tuple[str, ...]
+    packages: dict[str, Package]
+    juliacall: str
+    depots: tuple[Path, ...]
+    conflict: str
+
+    @property
+    def version_numbers(self) -> tuple[int, ...]:
+        """Major and minor version."""
+        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:2])
+
+    @property
+    def pythoncall_fits(self) -> bool:
+        """Whether PythonCall in the manifest and juliacall in Python have one version, as they should."""
+        found = self.packages.get("PythonCall")
+        return found is not None and found.version == self.juliacall
+
+
+def find() -> Environment:
+    """Looks around; takes as long as `julia --version`."""
+    executable, source = _executable()
+    found = os.environ.get(PROJECT)
+    project = Path(found) if found else ROOT if (ROOT / "Project.toml").is_file() else None
+    if project is not None and project.is_file():  # Julia takes the file as well as its folder
+        project = project.parent
+    number = _version(executable) if executable else ""
+    manifest = _manifest(project, number) if project else None
+    depots = _depots()
+    return Environment(
+        executable=executable,
+        source=source,
+        version=number,
+        project=project,
+        project_is_users=bool(found),
+        manifest=manifest,
+        wanted=_wanted(project),
+        packages=_packages(manifest, depots) if manifest else {},
+        juliacall=_installed("juliacall"),
+        depots=depots,
+        conflict=_conflict(),
+    )
+
+
+def missing(found: Environment) -> list[str]:
+    """What stands in the way of using Julia, in plain sentences; empty where it can be used."""
+    if found.conflict:
+        return [found.conflict]
+    problems: list[str] = []
+    if not found.juliacall:
+        problems.append("the Python package juliacall is not installed")
+    if found.executable is None:
+        problems.append(found.source or "there is no Julia on this machine")
+    elif not found.version:
+        problems.append(f"{found.executable} --version does not answer as Julia does")
+    elif found.version_numbers < OLDEST:
+        problems.append(f"Julia {found.version} is too old (1.10 or newer is needed)")
+    if found.project is None:
+        problems.append(f"no Julia project: {ROOT} has no Project.toml, which comes with the repository, not the wheel")
+    elif not found.project.is_dir():
+        problems.append(f"the Julia project {found.project} does not exist")
+    elif found.manifest is None:
+        problems.append(f"the packages of the project {found.project} are not installed (it has no Manifest.toml)")
+    else:
+        if unlisted := [name for name in found.wanted if name not in found.packages]:
+            problems.append(f"{found.manifest} does not list {', '.join(unlisted)}")
+        if absent := [name for name in found.wanted if name in found.packages and not found.packages[name].there]:
+            problems.append(f"not downloaded: {', '.join(absent)}")
+    return problems
+
+
+def ready() -> Environment:
+    """The environment, complete; raises `JuliaUnavailable`."""
+    found = find()
+    if problems := missing(found):
+        raise JuliaUnavailable("; ".join(problems), remedy(found))
+    return found
+
+
+def remedy(found: Environment) -> str:
+    """What helps against `missing`, as one clause."""
+    if found.conflict:
+        return "set both or none"
+    if found.project is None:
+        return f"use a clone of the repository, or set {EXE} and {PROJECT}"
+    if found.project_is_users and "PyNODE" not in found.packages:
+        package = ROOT / "julia"
+        return f"run: julia --project={found.project} -e 'using Pkg; Pkg.develop(path=\"{package}\")'; then: {SET_UP}"
+    return f"run: {SET_UP}"
+
+
+def worker_variables(found: Environment) -> dict[str, str]:
+    """Environment variables for the worker; never one that the user has set."""
+    variables = {
+        EXE: str(found.executable),
+        PROJECT: str(found.project),
+        # the worker never sees Ctrl-C, and with its own handlers Julia names the place of a crash and may use threads
+        "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
+        "PYTHON_JULIACALL_STARTUP_FILE": "no",
+    }
+    return {name: value for name, value in variables.items() if not os.environ.get(name)}
+
+
+# --- Julia ------------------------------------------------------------------------------------------------------------
+
+
+def _executable() -> tuple[Path | None, str]:
+    """Julia's executable and where it was found; or None and why it was not."""
+    name = "julia.exe" if os.name == "nt" else "julia"
+    for variable, value in (
+        (EXE, os.environ.get(EXE)),
+        (BINDIR, os.environ.get(BINDIR) and str(Path(os.environ[BINDIR]) / name)),
+        ("PYTHON_JULIAPKG_EXE", os.environ.get("PYTHON_JULIAPKG_EXE")),
+    ):
+        if value:
+            found = shutil.which(value)
+            return (Path(found), variable) if found else (None, f"{variable} = {value} is no executable")
+    if found := shutil.which("julia"):
+        return Path(found), "PATH"
+    if found := shutil.which(str(Path.home() / ".juliaup" / "bin" / name)):
+        return Path(found), "juliaup"
+    if (prefix := juliapkg_prefix()) and (found := shutil.which(str(prefix / "bin" / name))):
+        return Path(found), "juliapkg"
+    return None, ""
+
+
+def juliapkg_prefix() -> Path | None:
+    """Where juliapkg installs a Julia of its own; None where juliapkg is missing or misconfigured."""
+    try:
+        from juliapkg.state import STATE  # type: ignore[import-untyped]
+    except Exception:  # it reads its variables when it is imported, and raises bare exceptions for wrong ones
+        return None
+    return Path(STATE["install"])
+
+
+def _version(executable: Path) -> str:
+    try:
+        done = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return ""
+    match = re.match(r"julia version (\d+\.\d+\S*)", done.stdout.strip())
+    return match[1] if match else ""
+
+
+def _conflict() -> str:
+    """juliacall takes executable and project together only."""
+    exe = EXE if os.environ.get(EXE) else BINDIR if os.environ.get(BINDIR) else None
+    project = PROJECT if os.environ.get(PROJECT) else None
+    if bool(exe) == bool(project):
+        return ""
+    return f"{exe or project} is set, but {PROJECT if exe else EXE} is not, and juliacall takes both or none"
+
+
+def _depots() -> tuple[Path, ...]:
+    """Folders where Julia keeps packages; an empty entry stands for the default."""
+    home = Path.home() / ".julia"
+    entries = os.environ.get("JULIA_DEPOT_PATH", "").split(os.pathsep)
+    return tuple(dict.fromkeys(Path(entry).expanduser() if entry else home for entry in entries))
+
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+
+
+def _manifest(project: Path, number: str) -> Path | None:
+    """The manifest that Julia would read: one for its own version comes first."""
+    names = ["JuliaManifest.toml", "Manifest.toml"]
+    if number:
+        minor = ".".join(number.split(".")[:2])
+        names = [f"JuliaManifest-v{minor}.toml", f"Manifest-v{minor}.toml", *names]
+    return next((project / name for name in names if (project / name).is_file()), None)
+
+
+def _wanted(project: Path | None) -> tuple[str, ...]:
+    """Needed packages, and those that the project itself asks for."""
+    asked: dict[str, Any] = {}
+    for name in ("JuliaProject.toml", "Project.toml"):
+        if project is not None and (project / name).is_file():
+            asked = read_toml(project / name).get("deps", {})
+            break
+    return tuple(dict.fromkeys((*NEEDED, *sorted(asked))))
+
+
+def _packages(manifest: Path, depots: tuple[Path, ...]) -> dict[str, Package]:
+    """All packages of a manifest, of either format."""
+    data = read_toml(manifest)
+    listed = data.get("deps", {}) if "manifest_format" in data else data
+    found: dict[str, Package] = {}
+    for name, entries in listed.items():
+        if isinstance(entries, list) and entries and isinstance(entries[0], dict):
+            entry = entries[0]
+            found[name] = Package(name, str(entry.get("version", "")), _there(name, entry, manifest, depots))
+    return found
+
+
+def _there(name: str, entry: dict[str, Any], manifest: Path, depots: tuple[Path, ...]) -> bool:
+    """Whether the package's files are on this machine, as far as can be seen without Julia's own hashes."""
+    if path := entry.get("path"):
+        return (manifest.parent / str(path)).is_dir()
+    if "git-tree-sha1" not in entry:  # part of Julia itself
+        return True
+    return any((depot / "packages" / name).is_dir() for depot in depots)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; empty where it can't be read (Julia says why when it is used)."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def rows(found: Environment) -> list[tuple[str, str]]:
+    """What was found, as names and values for a reader."""
+    packages = []
+    for name in found.wanted:
+        package = found.packages.get(name)
+        state = "missing" if package is None else package.version if package.there else "not downloaded"
+        packages.append(f"{name} {state}".strip())
+    fits = "PythonCall has the same version" if found.pythoncall_fits else "PythonCall should have the same version"
+    return [
+        ("Julia", f"{found.version or '?'}  {found.executable} ({found.source})" if found.executable else "none"),
+        ("project", f"{found.project or 'none'}{f' ({PROJECT})' if found.project_is_users else ''}"),
+        ("manifest", str(found.manifest or "none")),
+        ("packages", ", ".join(packages)),
+        ("juliacall", f"{found.juliacall or 'none'}{f' ({fits})' if 'PythonCall' in found.packages else ''}"),
+        ("depots", os.pathsep.join(str(depot) for depot in found.depots)),
+    ]

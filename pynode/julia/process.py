@@ -1,0 +1,178 @@
+"""The worker as an operating system process, seen from the parent: started, spoken to, waited for, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO, Any, TypeAlias
+
+from pynode.julia.arena import Arena
+from pynode.julia.errors import JuliaUnavailable
+from pynode.julia.protocol import BadFrame, Readable, read_message
+
+POSIX = os.name == "posix"
+
+SLICE = 0.5
+"""Seconds of one wait: on Windows a longer one would keep Ctrl-C waiting too."""
+
+AT_ONCE = 4096
+"""Bytes that an empty pipe takes without blocking, whether or not anybody reads it."""
+
+LOG_LIMIT = 4 * 2**20
+TAIL_LINES, TAIL_CHARACTERS = 12, 1500
+
+Event: TypeAlias = "dict[str, Any] | BadFrame | None"
+"""A message, what was no message, or the end of the stream."""
+
+
+class WorkerProcess:
+    """A running worker with its pipes, its log and its arena.
+
+    It gets a process group of its own, so the terminal's Ctrl-C does not reach it.  A thread reads its answers, so that
+    every wait for one can have a limit on every system.
+    """
+
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
+        self.owner = os.getpid()
+        self.arena: Arena | None = None  # the one that the worker has mapped
+        self._log = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 (has no name, so nothing can stay behind)
+        try:
+            self._process = subprocess.Popen(
+                list(command),
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env={**os.environ, **_python_path(), **variables},
+                start_new_session=POSIX,
+                creationflags=0 if POSIX else getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            self._log.close()
+            raise JuliaUnavailable(f"the worker process can't be started ({error})") from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests: IO[bytes] = self._process.stdin
+        self._answers: IO[bytes] = self._process.stdout
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._reader = threading.Thread(target=_read_all, args=(self._answers, self._events), daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def send(self, frame: bytes) -> None:
+        """Sends a frame and never blocks; that the worker is gone shows when its answer is waited for."""
+        if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
+            os.ftruncate(self._log.fileno(), 0)
+        if len(frame) <= AT_ONCE:
+            _write(self._requests, frame)
+        else:  # a worker that hangs does not empty its pipe
+            threading.Thread(target=_write, args=(self._requests, frame), daemon=True).start()
+
+    def receive(self, deadline: float) -> Event:
+        """The next event; raises `TimeoutError` at `deadline` (by `time.monotonic`)."""
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self._events.get(timeout=min(max(left, 0.0), SLICE))
+            except Empty:
+                if left <= 0:
+                    raise TimeoutError from None
+
+    def ending(self, patience: float = 1.0) -> str:
+        """How the process ended, in words; what does not end within `patience` seconds is killed."""
+        try:
+            code = self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "closed its pipe without ending"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the process has ended by a signal or with another exit code than 0."""
+        return self._process.poll() not in (None, 0)
+
+    def last_words(self) -> str:
+        """The end of what the ended worker wrote to its error stream, as one line."""
+        try:
+            size = os.fstat(self._log.fileno()).st_size
+            self._log.seek(max(0, size - 8 * TAIL_CHARACTERS))
+            lines = self._log.read().decode(errors="replace").strip().splitlines()
+        except (OSError, ValueError):  # another thread has closed it
+            return ""
+        return " | ".join(line.strip() for line in lines[-TAIL_LINES:] if line.strip())[-TAIL_CHARACTERS:]
+
+    def kill(self) -> None:
+        """Ends the process and all that it started, now."""
+        if self.owner != os.getpid():  # a child of os.fork: the worker belongs to the parent
+            self._process.returncode = 0
+            return
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if POSIX:
+                    os.killpg(self.pid, signal.SIGKILL)  # start_new_session made it the leader of its group
+                else:
+                    self._process.kill()
+        self._process.wait()
+
+    def close(self, patience: float = 1.0) -> None:
+        """Lets an idle process end by itself, kills it after `patience` seconds, and closes pipes and log."""
+        if self.owner == os.getpid() and self.alive:
+            with contextlib.suppress(OSError):
+                self._requests.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+        self.kill()
+        if self.owner == os.getpid():
+            self._reader.join(patience)  # it sees the end of the stream
+        for stream in (self._requests, self._answers, self._log):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _read_all(answers: Readable, events: SimpleQueue[Event]) -> None:
+    """Puts every message into `events`, and at last the end; stops at the first thing that is no message."""
+    try:
+        while (message := read_message(answers)) is not None:
+            events.put(message)
+        events.put(None)
+    except BadFrame as problem:
+        events.put(problem)
+    except (OSError, ValueError):  # the stream was closed
+        events.put(None)
+
+
+def _write(stream: IO[bytes], frame: bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        rest = memoryview(frame)
+        while rest:
+            rest = rest[stream.write(rest) :]
+
+
+def _python_path() -> dict[str, str]:
+    """Lets the worker import this very pynode, where it is not installed."""
+    home = str(Path(__file__).resolve().parents[2])
+    if Path(home).name in ("site-packages", "dist-packages"):
+        return {}
+    known = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": home if not known else os.pathsep.join((home, known))}

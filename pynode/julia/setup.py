@@ -1,0 +1,139 @@
+"""Installs what the bridge needs: Julia where there is none, the packages of the project, their compiled forms.
+
+Julia's package manager does the work and shows its own progress.  A project that the user named by
+`PYTHON_JULIACALL_PROJECT` gets what it lists, and no packages beyond.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pynode.julia import environment
+from pynode.julia.environment import Environment
+from pynode.julia.errors import JuliaUnavailable, SetupFailed
+from pynode.julia.session import default_session
+
+Say = Callable[[str], None]
+"""Prints one line."""
+
+OFFLINE = "JULIA_PKG_OFFLINE"
+
+BY_HAND = (
+    f"install Julia 1.10 or newer by hand (https://julialang.org/downloads) so that `julia` is on the PATH, or set "
+    f"{environment.EXE} and {environment.PROJECT}"
+)
+
+
+def set_up(say: Say) -> dict[str, Any]:
+    """Installs, compiles and starts everything once; returns the versions that the worker reports.
+
+    Raises `JuliaUnavailable` where something is missing that has to be installed by hand, `SetupFailed` where Julia's
+    package manager fails, and what `Session.call` raises where the worker can't be started.
+    """
+    found = environment.find()
+    if found.conflict:
+        raise JuliaUnavailable(found.conflict, environment.remedy(found))
+    if found.executable is None:
+        _install_julia(found, say)
+        found = environment.find()
+    _check(found)
+    say(f"Julia {found.version}: {found.executable} ({found.source})")
+    say(f"project: {found.project}")
+    began = time.perf_counter()
+    _install_packages(found, say)
+    say(f"packages are in place ({time.perf_counter() - began:.0f} s); starting the worker")
+    return start(say)
+
+
+def start(say: Say) -> dict[str, Any]:
+    """Starts a worker, says how long that took, ends it; returns the versions that it reports."""
+    began = time.perf_counter()
+    with default_session() as session:
+        versions = session.call("versions").value
+    say(f"the worker started and answered in {time.perf_counter() - began:.1f} s")
+    return versions
+
+
+def _check(found: Environment) -> None:
+    """Raises `JuliaUnavailable` for what installing packages can't mend."""
+    problems = environment.missing(found)
+    if found.executable is None or not found.version or found.version_numbers < environment.OLDEST:
+        raise JuliaUnavailable(problems[0], BY_HAND)
+    if found.project is None or not found.project.is_dir() or not found.juliacall:
+        raise JuliaUnavailable("; ".join(problems), environment.remedy(found))
+    if found.project_is_users and "PyNODE" not in found.packages and not _names_pynode(found.project):
+        raise JuliaUnavailable(f"the project {found.project} has no package PyNODE", environment.remedy(found))
+
+
+def _names_pynode(project: Path) -> bool:
+    return "PyNODE" in environment.read_toml(project / "Project.toml").get("deps", {})
+
+
+# --- Julia itself -----------------------------------------------------------------------------------------------------
+
+
+def _install_julia(found: Environment, say: Say) -> None:
+    prefix = environment.juliapkg_prefix()
+    if found.source or prefix is None:  # a variable names something that is no Julia, or juliapkg can't be asked
+        raise JuliaUnavailable(found.source or "there is no Julia on this machine", BY_HAND)
+    say(f"There is no Julia on this machine; juliapkg now downloads one from julialang.org (about 200 MB) to {prefix}")
+    say("to use another one, stop here (Ctrl-C) and put its `julia` on the PATH")
+    try:
+        from juliapkg.compat import Compat  # type: ignore[import-untyped]
+        from juliapkg.find_julia import find_julia  # type: ignore[import-untyped]
+
+        find_julia(compat=Compat.parse("1.10"), prefix=str(prefix), install=True)
+    except Exception as error:  # no network, no room, no build for this system: bare exceptions of several kinds
+        raise JuliaUnavailable(f"there is no Julia, and none could be downloaded ({error})", BY_HAND) from error
+
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+
+
+def _install_packages(found: Environment, say: Say) -> None:
+    """Runs the package manager; offline first where nothing has to be resolved, else offline last."""
+    if os.environ.get(OFFLINE):
+        attempts: list[dict[str, str]] = [{}]
+    else:
+        offline = {OFFLINE: "true"}
+        attempts = [offline, {}] if _complete(found) else [{}, offline]
+    for attempt, variables in enumerate(attempts):
+        if attempt:
+            say("once more, with what is on this machine" if variables else "once more, with the network")
+        if _run(found, _script(found), variables) == 0:
+            return
+    raise SetupFailed("Julia's package manager could not install the packages; its output above says why")
+
+
+def _complete(found: Environment) -> bool:
+    """Whether the manifest lists all that is wanted, in the versions that fit, and the files are there."""
+    return not environment.missing(found) and (found.project_is_users or found.pythoncall_fits)
+
+
+def _script(found: Environment) -> str:
+    steps = ["using Pkg"]
+    if not found.project_is_users:
+        if "PyNODE" not in found.packages:  # Julia 1.10 does not read where the project says that it lies
+            steps.append(f"Pkg.develop(path={_quoted(environment.ROOT / 'julia')})")
+        if not found.pythoncall_fits:  # the two are made for each other
+            steps.append(f'Pkg.add(name="PythonCall", version="{found.juliacall}")')
+    return "; ".join([*steps, "Pkg.instantiate()", "Pkg.precompile()"])
+
+
+def _quoted(path: Path) -> str:
+    """A path as a Julia string that needs no escapes."""
+    return f'raw"{path}"'
+
+
+def _run(found: Environment, script: str, variables: dict[str, str]) -> int:
+    """Runs Julia code in the project, its output going where ours goes; returns the exit status."""
+    command = [str(found.executable), f"--project={found.project}", "--startup-file=no", "-e", script]
+    try:
+        return subprocess.run(command, env={**os.environ, **variables}, check=False).returncode
+    except OSError as error:
+        raise SetupFailed(f"{found.executable} can't be run: {error}") from error

@@ -1,0 +1,87 @@
+"""What Python calls in Julia exists there, with that name and number of arguments: both sides are read as text."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from pynode.activations import ACTIVATIONS
+from pynode.fields import FIELDS
+from pynode.gradients.julia.opt_disc_julia import ADJOINTS, SOLVERS, VJPS
+from pynode.julia.worker import BRIDGE
+from pynode.schemes import SCHEMES
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "julia" / "src"
+ALL_JULIA = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCES.rglob("*.jl")))
+
+
+def julia_functions(path: Path) -> dict[str, list[str]]:
+    """Names and positional arguments of the functions that a Julia file defines, long form and short form."""
+    text = path.read_text(encoding="utf-8")
+    found = {}
+    for pattern in (r"^function ([\w!]+)\(([^)]*)\)", r"^([\w!]+)\(([^)]*)\) = "):
+        for name, arguments in re.findall(pattern, text, flags=re.MULTILINE):
+            positional = arguments.partition(";")[0]
+            found[name] = [a.strip() for a in positional.split(",") if a.strip()]
+    return found
+
+
+@pytest.mark.parametrize("verb", sorted(BRIDGE))
+def test_bridge_functions_exist_with_their_arguments(verb: str) -> None:
+    """By name and order: an argument that Python calls `theta` is called so in Julia."""
+    known = julia_functions(SOURCES / "bridge.jl")
+    function = BRIDGE[verb]
+    assert function.name in known
+    assert [getattr(a, "name", "cancel") for a in function.arguments] == known[function.name]
+
+
+def test_the_worker_calls_nothing_else_of_ours() -> None:
+    """`PyNODE.` stands in the worker's Julia code only where the table is used."""
+    source = (ROOT / "pynode" / "julia" / "worker.py").read_text(encoding="utf-8")
+    used = [n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    assert [text for text in used if text.startswith("PyNODE.")] == ["PyNODE.Bridge."]
+
+
+def test_every_file_is_included() -> None:
+    """A source that nobody includes would never be compiled."""
+    included = set(re.findall(r'^include\("([^"]+)"\)', ALL_JULIA, flags=re.MULTILINE))
+    assert included == {str(p.relative_to(SOURCES)) for p in SOURCES.rglob("*.jl")} - {"PyNODE.jl"}
+
+
+def keys_of(constant: str) -> set[str]:
+    """The keys of a constant Dict, or the entries of a constant tuple, where these are strings."""
+    lines = ALL_JULIA.splitlines()
+    start = next(k for k, line in enumerate(lines) if line.startswith(f"const {constant} = "))
+    if lines[start].endswith('")'):
+        return set(re.findall(r'"(\w+)"', lines[start]))
+    end = lines.index(")", start)
+    return {key for line in lines[start:end] for key in re.findall(r'^    "(\w+)" =>', line)}
+
+
+def test_names_of_choices_are_the_same_on_both_sides() -> None:
+    """Fields, activations, schemes, adjoints, solvers, products."""
+    assert set(re.findall(r'^FIELDS\["(\w+)"\]', ALL_JULIA, flags=re.MULTILINE)) == set(FIELDS.names())
+    assert keys_of("ACTIVATIONS") == set(ACTIVATIONS)
+    assert keys_of("ADJOINTS") == set(ADJOINTS)
+    assert keys_of("VJPS") == set(VJPS)
+    assert keys_of("SOLVERS") == set(SOLVERS)
+    schemes = set(re.findall(r'Scheme\(\s*"(\w+)",\s*\d', ALL_JULIA))
+    assert schemes == set(SCHEMES.names())
+
+
+def test_options_of_opt_disc_are_keywords_in_julia() -> None:
+    """Each entry of the options that Python sends is read there."""
+    import torch
+
+    from pynode.gradients.julia.disc_opt_julia import DiscOptJulia
+    from pynode.gradients.julia.opt_disc_julia import OptDiscJulia
+
+    specs = (SOURCES / "specs.jl").read_text(encoding="utf-8")
+    ts = torch.tensor([0.0, 1.0])
+    for method in (OptDiscJulia(), DiscOptJulia()):
+        for option in method._options(ts):
+            assert re.search(rf'[:"]{option}\b', specs), option

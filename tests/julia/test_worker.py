@@ -1,0 +1,216 @@
+"""The worker itself, with a pretended juliacall: which Julia function gets which arguments; and with a real Julia."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pynode.errors import RunFailure
+from pynode.julia.environment import find, missing
+from pynode.julia.errors import Cancelled, JuliaError, WorkerDied
+from pynode.julia.reference import reference_trajectory
+from pynode.julia.session import COMMAND, Session, default_session
+from pynode.julia.worker import BRIDGE
+
+ROOT = Path(__file__).resolve().parents[2]
+
+JULIACALL = '''
+"""Answers the few pieces of Julia code that the worker runs; every function of the bridge tells what it was given."""
+import ctypes, json, os
+import numpy as np
+
+class JuliaError(Exception):
+    pass
+
+class Base:
+    showerror = show_backtrace = None
+    string = staticmethod(str)
+    typeof = staticmethod(type)
+    nameof = staticmethod(lambda kind: kind.__name__)
+    sprint = staticmethod(lambda show, thing: str(thing))
+
+class DomainError(Exception): pass
+class Cancelled(Exception): pass
+
+def wrap(dtype):
+    def make(address, *dims):  # the axes come in Julia's order
+        count = int(np.prod(dims, dtype=int)) * np.dtype(dtype).itemsize
+        memory = (ctypes.c_uint8 * count).from_address(address)
+        return np.frombuffer(memory, dtype).reshape(dims, order="F")
+    return make
+
+def bridge(name):
+    def call(*arguments):
+        told = []
+        for a in arguments:
+            told.append([str(a.dtype), list(a.shape), a.ravel(order="F").tolist()] if isinstance(a, np.ndarray) else a)
+        if name.endswith("!"):
+            arguments[0][...] = np.arange(arguments[0].size).reshape(arguments[0].shape, order="F")
+        if name == "train" and json.loads(arguments[0]) in ("DomainError", "Cancelled"):
+            raise JuliaError({"DomainError": DomainError, "Cancelled": Cancelled}[json.loads(arguments[0])]("x < 0"), "[1]")
+        return None if name in ("release", "evaluate!") else json.dumps({"function": name, "told": told})
+    return call
+
+class Main:
+    Base = Base
+    @staticmethod
+    def seval(code):
+        if code == "using PyNODE":
+            print("Precompiling PyNODE")
+            if os.environ.get("PRETEND") == "broken":
+                raise JuliaError("ArgumentError: Package PyNODE not found", None)
+            return None
+        if code.startswith("PyNODE.Bridge."):
+            return bridge(code.removeprefix("PyNODE.Bridge."))
+        for dtype, name in (("f8", "Float64"), ("f4", "Float32"), ("i8", "Int64"), ("u1", "UInt8")):
+            if code == "(address, dims...) -> unsafe_wrap(Array, Ptr{%s}(UInt(address)), dims)" % name:
+                return wrap(dtype)
+            if code == f"zeros({name}, 0, 0)":
+                return np.zeros((0, 0), dtype)
+        raise JuliaError(f"unexpected code: {code}", None)
+'''
+
+
+@pytest.fixture(scope="module")
+def pretended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session with the real worker program, in which `import juliacall` finds the module above."""
+    folder = tmp_path_factory.mktemp("pretended")
+    (folder / "juliacall.py").write_text(JULIACALL)
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); import runpy; runpy.run_module({COMMAND[2]!r}, run_name="
+    command = [sys.executable, "-c", f"{code}'__main__')"]
+    with Session(command, limit=30, start_limit=30) as session:
+        yield session
+
+
+def array(dtype: str, *shape: int) -> np.ndarray[Any, Any]:
+    """Distinct numbers."""
+    return (10 + np.arange(np.prod(shape, dtype=int), dtype=dtype)).reshape(shape)
+
+
+def test_solve_passes_transposes(pretended: Session) -> None:
+    arrays = {"theta": array("float64", 4), "y0": array("float32", 3, 2), "ts": array("float64", 2)}
+    arrays["probes"] = array("float64", 3, 2)
+    value = {"system": {"field": {"architecture": "mlp"}, "flow": None}, "options": {"rtol": 1e-7}}
+    reply = pretended.call("solve", value, arrays, {"ys": ((2, 3, 2), "float32")})
+    assert reply.value["function"] == "solve!"
+    ys, system, theta, y0, ts, probes, options, cancel = reply.value["told"]
+    assert ys[:2] == ["float32", [2, 3, 2]]
+    assert (system, options) == ('{"field": {"architecture": "mlp"}, "flow": null}', '{"rtol": 1e-07}')
+    assert theta == ["float64", [4], [10, 11, 12, 13]]
+    assert y0 == ["float32", [2, 3], [10, 11, 12, 13, 14, 15]], "dim first, the same memory"
+    assert ts == ["float64", [2], [10, 11]]
+    assert probes[1] == [2, 3]
+    assert cancel == ["uint8", [1], [0]]
+    assert reply.arrays["ys"].ravel().tolist() == list(range(12)), "filled in place, column by column"
+
+
+def test_probes_may_be_left_out(pretended: Session) -> None:
+    arrays = {"theta": array("float32", 1), "y": array("float32", 1, 2)}
+    assert pretended.call("evaluate", {"system": {}, "t": 0.5}, arrays, {"dy": ((1, 2), "float32")}).value == {}
+    arrays = {"theta": array("float32", 1), "y0": array("float32", 1, 2), "ts": array("float64", 2)}
+    told = pretended.call("solve", {"system": {}, "options": {}}, arrays, {"ys": ((2, 1, 2), "float32")}).value["told"]
+    assert told[5] == ["float32", [0, 0], []]
+
+
+def test_the_other_verbs(pretended: Session) -> None:
+    assert pretended.call("versions").value == {"function": "versions", "told": []}
+    handle = pretended._generation << 32 | 7
+    outputs = {"grad_y0": ((3, 2), float), "grad_theta": ((4,), float)}
+    told = pretended.call("pullback", {"handle": handle}, {"cotangents": array("float64", 2, 3, 2)}, outputs).value[
+        "told"
+    ]
+    assert [told[0][1], told[1][1], told[2], told[3][1], told[4][1]] == [[2, 3], [4], 7, [2, 3, 2], [1]]
+    assert pretended.call("release", {"handle": handle}).value == {}
+    pretended.release_later(handle)
+    assert pretended.call("train", {"problem": {"a": 1}}).value["told"] == ['{"a": 1}']
+    assert pretended.call("ping").value == {}
+    assert set(BRIDGE) == {"versions", "solve", "pullback", "release", "evaluate", "train"}
+
+
+def test_exceptions_of_julia(pretended: Session) -> None:
+    with pytest.raises(JuliaError, match="x < 0") as caught:
+        pretended.call("train", {"problem": "DomainError"})
+    assert (caught.value.julia_type, caught.value.julia_backtrace) == ("DomainError", "[1]")
+    with pytest.raises(Cancelled):
+        pretended.call("train", {"problem": "Cancelled"})
+    assert pretended.call("ping").value == {}
+
+
+def test_a_julia_without_the_package(pretended: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRETEND", "broken")
+    pretended.close()
+    with pytest.raises(WorkerDied, match="could not start: .*Package PyNODE not found"):
+        pretended.call("ping")
+
+
+# --- with a real Julia ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def julia() -> Iterator[Session]:
+    """The session with Julia; skips where there is none, and says why."""
+    if problems := missing(find()):
+        pytest.skip("; ".join(problems))
+    session = default_session()
+    yield session
+    session.close()
+
+
+@pytest.mark.julia
+@pytest.mark.timeout(1800)
+def test_julia_answers(julia: Session) -> None:
+    versions = julia.call("versions").value
+    assert {"julia", "PyNODE", "SciMLSensitivity"} <= set(versions)
+
+
+@pytest.mark.julia
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_julia_evaluates_a_field(julia: Session, dtype: str) -> None:
+    import torch
+
+    from pynode.fields.mlp import MLP
+
+    spec = MLP(widths=(2, 5, 2), activation="tanh")
+    y = np.random.default_rng(1).standard_normal((3, 2)).astype(dtype)
+    theta = np.linspace(-1, 1, spec.n_params).astype(dtype)
+    system = {"field": spec.to_json(), "flow": None}
+    got = julia.call("evaluate", {"system": system, "t": 0.5}, {"theta": theta, "y": y}, {"dy": (y.shape, dtype)})
+    field = spec.build(theta=torch.from_numpy(theta), dtype=getattr(torch, dtype))
+    want = field(torch.tensor(0.5), torch.from_numpy(y)).detach().numpy()
+    np.testing.assert_allclose(got.arrays["dy"], want, rtol=1e-12 if dtype == "float64" else 1e-5)
+
+
+@pytest.mark.julia
+@pytest.mark.timeout(1800)
+def test_julia_raises(julia: Session) -> None:
+    arrays = {"theta": np.ones(1), "y": np.ones((1, 2))}
+    system = {"field": {"architecture": "nosuch"}, "flow": None}
+    with pytest.raises(JuliaError, match="nosuch") as caught:
+        julia.call("evaluate", {"system": system, "t": 0.0}, arrays, {"dy": ((1, 2), float)})
+    assert caught.value.julia_backtrace
+    assert isinstance(caught.value, RunFailure)
+    assert julia.alive
+
+
+@pytest.mark.julia
+@pytest.mark.timeout(1800)
+def test_julia_solves_a_python_function(julia: Session) -> None:
+    y0 = np.array([[1.0, 2.0]])
+    for ts in (np.array([0.0, 0.4, 1.0]), np.array([1.0, 0.0])):
+        ys = reference_trajectory(lambda t, y: -y, y0, ts, session=julia)
+        np.testing.assert_allclose(ys, y0 * np.exp(ts[0] - ts)[:, None, None], rtol=1e-9)
+
+    def failing(t: float, y: Any) -> Any:
+        if t > 0.5:
+            raise LookupError("mine")
+        return -y
+
+    with pytest.raises(LookupError, match="mine"):
+        reference_trajectory(failing, y0, np.array([0.0, 1.0]), session=julia)
+    assert julia.alive
