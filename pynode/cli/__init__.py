@@ -11,6 +11,7 @@ from pynode.cli.compare import compare, default_run
 from pynode.cli.data import data
 from pynode.cli.evaluate import evaluate
 from pynode.cli.gradients import gradients
+from pynode.cli.julia import julia
 from pynode.cli.listing import list_members
 from pynode.cli.map import map_winners
 from pynode.cli.sample import sample
@@ -41,6 +42,7 @@ app.command("gradients", rich_help_panel="Check gradients")(gradients)
 app.command("map", rich_help_panel="Check gradients")(map_winners)
 app.command("taylor", rich_help_panel="Check gradients")(taylor)
 app.add_typer(data, name="data", rich_help_panel="Look")
+app.add_typer(julia, name="julia", rich_help_panel="Look")
 app.command("list", rich_help_panel="Look")(list_members)
 app.command("show", rich_help_panel="Look")(show)
 

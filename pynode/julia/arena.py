@@ -104,7 +104,7 @@ class Arena:
         for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
             if not os.access(folder, os.W_OK):
                 continue
-            descriptor, name = tempfile.mkstemp(prefix="pynode-", dir=folder)
+            descriptor, name = tempfile.mkstemp(prefix=f"pynode-{os.getpid()}-", dir=folder)
             try:
                 os.ftruncate(descriptor, size)
                 if hasattr(os, "posix_fallocate"):  # a full memory disk must be noticed now, not by a bus error later

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OLDEST = (1, 10)
 
 NEEDED = ("PyNODE", "PythonCall", "SciMLSensitivity", "OrdinaryDiffEqTsit5", "OrdinaryDiffEqVerner")
-"""Packages without which nothing works; what else the project asks for has to be there too."""
+"""Packages without which nothing works; what else our own project asks for has to be there too."""
 
 PATIENCE = 10.0
 """Seconds that `julia --version` may take."""
@@ -86,7 +86,7 @@ def find() -> Environment:
         project=project,
         project_is_users=bool(found),
         manifest=manifest,
-        wanted=_wanted(project),
+        wanted=NEEDED if found else _wanted(project),
         packages=_packages(manifest, depots) if manifest else {},
         juliacall=_installed("juliacall"),
         depots=depots,

@@ -75,13 +75,22 @@ BRIDGE: dict[str, BridgeFunction] = {
         ),
     ),
     "pullback": BridgeFunction(
-        "pullback!", (Output("grad_y0"), Output("grad_theta"), Value("handle"), Input("cotangents"), Cancel())
+        "pullback!",
+        (
+            Output("grad_y0"),
+            Output("grad_theta"),
+            Output("grad_ts"),
+            Value("handle"),
+            Value("times"),
+            Input("cotangents"),
+            Cancel(),
+        ),
     ),
     "release": BridgeFunction("release", (Value("handle"),)),
     "evaluate": BridgeFunction(
         "evaluate!", (Output("dy"), Json("system"), Input("theta"), Value("t"), Input("y"), PROBES)
     ),
-    "train": BridgeFunction("train", (Json("problem"),)),
+    "train": BridgeFunction("train", (Json("problem"), Cancel())),
 }
 """Verb of a session: the Julia function that does it.  `solve!(ys, system_json, theta, ...)` and so on."""
 
@@ -193,7 +202,7 @@ class Julia:
         put = self.main.seval("(ys, us) -> (for k in eachindex(us); ys[:, k] = us[k]; end; length(us))")
         fits = len(solution.u) <= len(ts)
         saved = int(put(self.array(ys.reshape(len(ts), -1)), solution.u)) if fits else 0
-        retcode = str(self.main.string(solution.retcode))
+        retcode = str(self.main.string(solution.retcode)).rpartition(".")[2]
         return {"retcode": retcode, "saved": saved, "t": float(solution.t[len(solution.t) - 1])}
 
     def describe(self, error: BaseException) -> dict[str, Any] | None:

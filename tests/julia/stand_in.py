@@ -197,17 +197,18 @@ def solve(request: Request) -> dict[str, Any]:
     from pynode.solution import Cost
 
     options = request.value["options"]
-    field, y0 = build(request, "y0"), tensor(request, "y0").requires_grad_(options["gradient"])
+    method, field, ts = method_of(options), build(request, "y0"), tensor(request, "ts")
+    y0 = tensor(request, "y0").requires_grad_(options["gradient"])
     with request.clock(), torch.set_grad_enabled(options["gradient"]):
         try:
-            solution = method_of(options).solve(field, y0, tensor(request, "ts"))
+            solution = method.solve(field, y0, ts)
         except SolveError as error:
             return report(Cost(), request.seconds, error)
     request.outputs["ys"][...] = solution.ys.detach().numpy()
     reply = report(solution.stats.forward, request.seconds)
     if options["gradient"]:
         reply["handle"] = next(handles)
-        held[reply["handle"]] = (solution, y0, field)
+        held[reply["handle"]] = (solution, method, field, y0, ts)
     return reply
 
 
@@ -219,8 +220,12 @@ def pullback(request: Request) -> dict[str, Any]:
 
     if request.value["handle"] not in held:
         raise PretendedJuliaError(f"handle = {request.value['handle']}: released")
-    solution, y0, field = held[request.value["handle"]]
+    solution, method, field, y0, ts = held[request.value["handle"]]
     sources = [y0, *field.parameters()]
+    count = len(sources)
+    if request.value["times"]:  # only now is it known that they want a gradient, which costs evaluations
+        sources.append(ts.requires_grad_())
+        solution = method.solve(field, y0, ts)
     before = solution.stats.backward + type(solution.stats.backward)()
     with request.clock():
         try:
@@ -230,7 +235,9 @@ def pullback(request: Request) -> dict[str, Any]:
         except SolveError as error:
             return report(solution.stats.backward, request.seconds, error)
     request.outputs["grad_y0"][...] = found[0].numpy()
-    request.outputs["grad_theta"][...] = torch.cat([g.reshape(-1) for g in found[1:]]).numpy()
+    request.outputs["grad_theta"][...] = torch.cat([g.reshape(-1) for g in found[1:count]]).numpy()
+    if request.value["times"]:
+        request.outputs["grad_ts"][...] = found[-1].numpy()
     cost = solution.stats.backward
     for name in ("n_f", "n_vjp", "n_accepted", "n_rejected"):
         setattr(before, name, getattr(cost, name) - getattr(before, name))

@@ -58,6 +58,8 @@ def test_solve_and_pullback_are_those_of_torch(
     start = torch.from_numpy(y0).requires_grad_()
     solution = method.solve(field, start, torch.from_numpy(TS))
     solution.ys.backward(torch.from_numpy(cotangents))
+    ts = torch.from_numpy(TS).requires_grad_()
+    (by_ts,) = torch.autograd.grad(method.solve(field, start, ts).ys, ts, torch.from_numpy(cotangents))
 
     system = {"field": SPEC.to_json(), "flow": flow}
     arrays = {"theta": theta, "y0": y0, "ts": TS, "probes": probes}
@@ -66,11 +68,15 @@ def test_solve_and_pullback_are_those_of_torch(
     )
     assert solved.value["status"] == "SUCCESS"
     assert solved.value["cost"]["n_f"] == solution.stats.forward.n_f
+    outputs = {"grad_y0": (y0.shape, dtype), "grad_theta": (theta.shape, dtype), "grad_ts": ((3,), "float64")}
     pulled = stand_in_session.call(
         "pullback",
-        {"handle": solved.value["handle"]},
+        {"handle": solved.value["handle"], "times": 0},
         {"cotangents": cotangents},
-        {"grad_y0": (y0.shape, dtype), "grad_theta": (theta.shape, dtype)},
+        outputs,
+    )
+    again = stand_in_session.call(
+        "pullback", {"handle": solved.value["handle"], "times": 1}, {"cotangents": cotangents}, outputs
     )
     assert pulled.value["cost"]["n_vjp"] == solution.stats.backward.n_vjp
     stand_in_session.release_later(solved.value["handle"])
@@ -79,9 +85,10 @@ def test_solve_and_pullback_are_those_of_torch(
         (solved.arrays["ys"], solution.ys),
         (pulled.arrays["grad_y0"], start.grad),
         (pulled.arrays["grad_theta"], by_theta),
+        (again.arrays["grad_theta"], by_theta),
+        (again.arrays["grad_ts"], by_ts),
     ):
         assert want is not None
-        assert got.dtype == dtype
         # another scheme object, so the fractions may be rounded otherwise
         np.testing.assert_allclose(got, want.detach().numpy(), rtol=1e-12 if dtype == "float64" else 1e-4, atol=1e-5)
 
@@ -105,7 +112,7 @@ def test_evaluate_and_failures(stand_in_session: Session) -> None:
     handle = (stand_in_session._generation << 32) + 999_999
     outputs = {"grad_y0": (y.shape, float), "grad_theta": ((1,), float)}
     with pytest.raises(JuliaError, match="released"):
-        stand_in_session.call("pullback", {"handle": handle}, {"cotangents": y}, outputs)
+        stand_in_session.call("pullback", {"handle": handle, "times": 0}, {"cotangents": y}, outputs)
 
 
 # --- reference trajectories -------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ struct DenseChain{A <: Activation, Gated}
     act::A
 end
 
-DenseChain{G}(widths, act::A) where {A <: Activation, G} = DenseChain{A, G}(collect(Int, widths), act)
+DenseChain(widths, act::A; gated) where {A <: Activation} = DenseChain{A, gated}(collect(Int, widths), act)
 
 n_layers(c::DenseChain) = length(c.widths) - 1
 layer_size(::DenseChain{A, true}, i, o) where {A} = o * (i + 4)

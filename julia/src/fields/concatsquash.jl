@@ -8,7 +8,7 @@ struct ConcatSquash{A <: Activation} <: Field
     chain::DenseChain{A, true}
 end
 
-ConcatSquash(widths, act::Activation) = ConcatSquash(DenseChain{true}(widths, act))
+ConcatSquash(widths, act::Activation) = ConcatSquash(DenseChain(widths, act; gated = true))
 
 FIELDS["concatsquash"] = spec -> ConcatSquash(spec["widths"], activation(get(spec, "activation", "tanh")))
 

@@ -8,7 +8,7 @@ struct MLP{A <: Activation} <: Field
     power::Int
 end
 
-MLP(widths, act::Activation; input_power = 1) = MLP(DenseChain{false}(widths, act), Int(input_power))
+MLP(widths, act::Activation; input_power = 1) = MLP(DenseChain(widths, act; gated = false), Int(input_power))
 
 FIELDS["mlp"] = spec -> MLP(
     spec["widths"],

@@ -1,0 +1,65 @@
+"""`julia`: install what the Julia backend needs, and see what is there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+julia = typer.Typer(help="Install and look up the Julia backend.", no_args_is_help=True)
+
+
+@julia.command("setup")
+def setup() -> None:
+    """Install the Julia packages, compile them, and start the worker once (some minutes the first time).
+
+    Uses PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT where both are set, else the Julia of this machine and the
+    project of this repository. Works without a network where everything is downloaded.
+    """
+    from rich.console import Console
+
+    from pynode.julia.setup import set_up
+
+    console = Console(soft_wrap=True)
+    versions = set_up(lambda line: console.print(line, highlight=False, markup=False))
+    _print_versions(console, versions)
+
+
+@julia.command("status")
+def status(
+    start: Annotated[bool, typer.Option("--start", help="Also start the worker and ask it for versions.")] = False,
+) -> None:
+    """Show what of Julia is found and what is missing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pynode.errors import PynodeError
+    from pynode.julia import environment
+
+    console = Console(soft_wrap=True)
+    found = environment.find()
+    problems = environment.missing(found)
+    table = Table(show_header=False, box=None)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in environment.rows(found):
+        table.add_row(name, value)
+    console.print(table)
+    for problem in problems:
+        console.print(f"missing: {problem}", highlight=False, markup=False)
+    if problems:
+        console.print(f"Julia can't be used yet; {environment.remedy(found)}", highlight=False, markup=False)
+        return
+    console.print("Julia can be used", highlight=False)
+    if start:
+        from pynode.julia.setup import start as start_worker
+
+        try:
+            _print_versions(console, start_worker(lambda line: console.print(line, highlight=False, markup=False)))
+        except PynodeError as error:  # what the status is, is no failure of this command
+            console.print(f"but its worker does not start: {error}", highlight=False, markup=False)
+
+
+def _print_versions(console: Any, versions: dict[str, Any]) -> None:
+    for name, number in versions.items():
+        console.print(f"  {name} {number}", highlight=False, markup=False)
