@@ -65,7 +65,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "datasets",
     ),
     "checks": (*CORE, "clock", "records", "fields", "schemes", "gradients", "flows", "problems"),
-    "training": (*CORE, "clock", "memory", "records", "fields", "gradients", "problems"),
+    "training": (*CORE, "clock", "memory", "records", "fields", "julia", "gradients", "problems"),
     # figures read records alone, and a study draws by them; nothing here could solve or train
     "figures": ("errors", "records"),
     "studies": ("errors", "registry", "records", "figures"),

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pynode.cli import options as o
+
 julia = typer.Typer(help="Install and look up the Julia backend.", no_args_is_help=True)
 
 
@@ -58,6 +60,59 @@ def status(
             _print_versions(console, start_worker(lambda line: console.print(line, highlight=False, markup=False)))
         except PynodeError as error:  # what the status is, is no failure of this command
             console.print(f"but its worker does not start: {error}", highlight=False, markup=False)
+
+
+@julia.command("train")
+def train(
+    problem: Annotated[str, typer.Argument(help="A time series; see [b]list[/b].")] = "spiral",
+    iterations: o.Iterations = None,
+    learning_rate: o.LearningRate = None,
+    adjoints: Annotated[
+        str, typer.Option(help="Adjoints of Opt-Disc, comma separated.")
+    ] = "gauss,interpolating,quadrature,backsolve",
+    rtol: o.Rtol = None,
+    atol: o.Atol = None,
+    steps: o.Steps = None,
+    seed: o.Seed = 0,
+) -> None:
+    """Train a time series by both methods wholly inside Julia, and say what an iteration costs there.
+
+    Examples:
+
+      julia train
+
+      julia train spiral --iterations 100 --adjoints gauss --rtol 1e-5
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from pynode.cli.planning import check_available, plan
+
+    check_available(["disc-opt-julia"])
+    from pynode.gradients.julia.base import JuliaMethod
+    from pynode.training.in_julia import train_in_julia
+
+    console = Console()
+    tolerances = o.given(rtol=rtol, atol=atol)
+    kinds: list[tuple[str, dict[str, Any]]] = [("disc-opt-julia", o.given(steps=steps))]
+    kinds += [("opt-disc-julia", {"adjoint": a, **tolerances}) for a in o.names("--adjoints", adjoints)]
+    columns = ("method", "ms per iteration", "forward", "backward", "Adam", "NFE", "evaluations", "first", "best loss")
+    table = Table(*columns, title=f"{problem}, trained inside Julia")
+    for name, given in kinds:
+        run = plan(problem, [name], [seed], given, iterations=iterations, learning_rate=learning_rate)[0]
+        assert isinstance(run.method, JuliaMethod)
+        with console.status(run.method.label):
+            found = train_in_julia(
+                run.make_problem(),
+                run.method,
+                iterations=run.iterations,
+                learning_rate=run.learning_rate,
+                seed=seed,
+            )
+        seconds = (found.seconds, found.seconds_forward, found.seconds_backward, found.seconds_optimiser)
+        cost = (f"{found.nfe:.0f}", f"{found.evaluations:.0f}", f"{found.warmup_seconds:.1f} s")
+        table.add_row(found.label, *(f"{1000 * s:.3f}" for s in seconds), *cost, f"{min(found.losses):.3g}")
+    console.print(table)
 
 
 def _print_versions(console: Any, versions: dict[str, Any]) -> None:

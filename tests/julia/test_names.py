@@ -83,5 +83,5 @@ def test_options_of_opt_disc_are_keywords_in_julia() -> None:
     specs = (SOURCES / "specs.jl").read_text(encoding="utf-8")
     ts = torch.tensor([0.0, 1.0])
     for method in (OptDiscJulia(), DiscOptJulia()):
-        for option in method._options(ts):
+        for option in method.to_bridge(ts):
             assert re.search(rf'[:"]{option}\b', specs), option

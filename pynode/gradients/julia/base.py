@@ -42,7 +42,7 @@ class JuliaMethod(GradientMethod):
             ready()
 
     @abstractmethod
-    def _options(self, ts: Times) -> dict[str, Any]:
+    def to_bridge(self, ts: Times) -> dict[str, Any]:
         """The method as `PyNODE.Bridge.solve!` wants it."""
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
@@ -81,7 +81,7 @@ class _Julia(torch.autograd.Function):
             arrays["probes"] = system.probes.detach().to(y0.dtype).numpy()
         reply = session.call(
             "solve",
-            {"system": system.to_json(), "options": {**method._options(ts), "gradient": wanted}},
+            {"system": system.to_json(), "options": {**method.to_bridge(ts), "gradient": wanted}},
             arrays,
             {"ys": ((len(ts), *flat.shape), flat.dtype)},
         )

@@ -32,7 +32,7 @@ class DiscOptJulia(JuliaMethod):
         check_scheme(self.scheme)
         object.__setattr__(self, "steps", checked_steps(self.steps))
 
-    def _options(self, ts: Times) -> dict[str, Any]:
+    def to_bridge(self, ts: Times) -> dict[str, Any]:
         return {
             "kind": "disc-opt",
             "A": self.scheme.a,

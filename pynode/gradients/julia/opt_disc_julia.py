@@ -56,7 +56,7 @@ class OptDiscJulia(JuliaMethod):
         """With the adjoint, which decides as much as the solver does."""
         return f"{self.name} {self.adjoint} {self.solver}"
 
-    def _options(self, ts: Times) -> dict[str, Any]:  # noqa: ARG002 (steps are Julia's affair)
+    def to_bridge(self, ts: Times) -> dict[str, Any]:  # noqa: ARG002 (steps are Julia's affair)
         return {
             "kind": "opt-disc",
             "solver": self.solver,

@@ -1,0 +1,72 @@
+"""A whole training loop inside Julia: what the Julia methods cost where no other process and no torch is on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from pynode.errors import InvalidArgument
+from pynode.gradients.julia.base import JuliaMethod
+from pynode.julia.session import default_session
+from pynode.problems.base import Problem
+from pynode.problems.series.base import TimeSeries
+
+
+@dataclass(frozen=True)
+class JuliaTraining:
+    """What a loop reported: losses `[iterations]` before each update, medians of seconds, means of evaluations."""
+
+    label: str
+    losses: list[float]
+    seconds_forward: float
+    seconds_backward: float
+    seconds_optimiser: float
+    warmup_seconds: float
+    nfe: float
+    evaluations: float
+
+    @property
+    def seconds(self) -> float:
+        """Of an iteration."""
+        return self.seconds_forward + self.seconds_backward + self.seconds_optimiser
+
+
+def train_in_julia(
+    problem: Problem, method: JuliaMethod, *, iterations: int, learning_rate: float, seed: int = 0
+) -> JuliaTraining:
+    """Trains the field of a time series from the weights of `seed` by Adam, all in Julia, float64.
+
+    Data, weights, loss and update are those of the same training in torch.  Raises `InvalidArgument` for a problem that
+    is no time series, and what a session's `call` raises.
+    """
+    if not isinstance(problem, TimeSeries):
+        raise InvalidArgument("problem", problem.name, "no time series", "train a flow with compare --backend julia")
+    model = problem.model(seed)
+    asked: dict[str, Any] = {
+        "system": model.system().to_json(),
+        "theta": model.theta().tolist(),
+        "y0": problem.y0.tolist(),
+        "ts": problem.times.tolist(),
+        "data": problem.data.tolist(),
+        "options": method.to_bridge(problem.times),
+        "iterations": iterations,
+        "learning_rate": learning_rate,
+    }
+    found = default_session().call("train", {"options": asked}).value
+    rows = found["iterations"]
+
+    def middle(key: str) -> float:
+        return median(float(row[key]) for row in rows)
+
+    nfe = [row["nfe_forward"] + row["nfe_backward"] for row in rows]
+    return JuliaTraining(
+        label=method.label,
+        losses=[float(row["loss"]) for row in rows],
+        seconds_forward=middle("seconds_forward"),
+        seconds_backward=middle("seconds_backward"),
+        seconds_optimiser=middle("seconds_optimiser"),
+        warmup_seconds=float(found["warmup_seconds"]),
+        nfe=sum(nfe) / len(nfe),
+        evaluations=(sum(nfe) + sum(row["n_vjp_backward"] for row in rows)) / len(nfe),
+    )
