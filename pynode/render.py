@@ -11,7 +11,7 @@ from pynode.records.results import Results
 from pynode.studies import STUDIES
 from pynode.studies.base import Table
 
-ORDER = ("quality", "reduction", "gradients", "invertibility", "winners", "suite")
+ORDER = ("quality", "reduction", "gradients", "crosscheck", "invertibility", "winners", "suite")
 """The order of the studies in a report; others follow by name."""
 
 

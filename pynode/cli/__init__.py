@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from pynode.cli.compare import compare, default_run
+from pynode.cli.crosscheck import crosscheck
 from pynode.cli.data import data
 from pynode.cli.evaluate import evaluate
 from pynode.cli.gradients import gradients
@@ -39,6 +40,7 @@ app.command("suite", rich_help_panel="Train")(suite)
 app.command("evaluate", rich_help_panel="Use what was trained")(evaluate)
 app.command("sample", rich_help_panel="Use what was trained")(sample)
 app.command("gradients", rich_help_panel="Check gradients")(gradients)
+app.command("crosscheck", rich_help_panel="Check gradients")(crosscheck)
 app.command("map", rich_help_panel="Check gradients")(map_winners)
 app.command("taylor", rich_help_panel="Check gradients")(taylor)
 app.add_typer(data, name="data", rich_help_panel="Look")

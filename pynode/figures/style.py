@@ -19,7 +19,9 @@ from pynode.records.files import write_atomically
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
-KNOWN = ("disc-opt", "opt-disc", "opt-disc-fixed", "ad-adaptive", "disc-opt-julia", "opt-disc-julia")
+KNOWN = ("disc-opt", "opt-disc", "opt-disc-fixed", "ad-adaptive")
+TWINS = {"disc-opt-julia": "disc-opt", "opt-disc-julia": "opt-disc"}
+"""Methods that share the colour of another one, which does the same on another backend."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,8 +64,13 @@ class Look:
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """A look for each name: fixed for the known methods, the next free one for others, in the order of `names`."""
-    order = [*KNOWN, *(n for n in dict.fromkeys(names) if n not in KNOWN)]
-    return {n: Look(PALETTE[k % 6], MARKERS[k % 6], DASHES[k % 6]) for k, n in enumerate(order)}
+    given = list(dict.fromkeys(names))
+    order = [*KNOWN, *(n for n in given if n not in KNOWN and n not in TWINS)]
+    found = {n: Look(PALETTE[k % 6], MARKERS[k % 6], DASHES[k % 6]) for k, n in enumerate(order)}
+    for name in (n for n in given if n in TWINS):
+        k = KNOWN.index(TWINS[name])
+        found[name] = Look(PALETTE[k], MARKERS[k + 3], DASHES[k + 3])
+    return found
 
 
 def family_look(method: str, rank: int, all_methods: Iterable[str]) -> Look:

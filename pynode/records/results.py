@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import RecordError
+from pynode.records.crosscheck import CrosscheckRecord
 from pynode.records.files import read_json, read_lines
 from pynode.records.gradient import GradientErrorRecord, TaylorRecord
 from pynode.records.iteration import IterationRecord
@@ -15,6 +16,7 @@ from pynode.records.winners import StabilityRecord, WinnerRecord
 
 RUNS, TAYLOR, ERRORS = "runs", "taylor.jsonl", "gradient_errors.jsonl"
 REDISCRETISED, WINNERS, STABILITY = "rediscretisation.jsonl", "winners.jsonl", "stability.jsonl"
+CROSSCHECK = "crosscheck.jsonl"
 
 LINES: dict[str, tuple[str, type[Any]]] = {
     # part of the results: its file, and the record that a line holds
@@ -23,6 +25,7 @@ LINES: dict[str, tuple[str, type[Any]]] = {
     "rediscretised": (REDISCRETISED, RediscretisationRecord),
     "winners": (WINNERS, WinnerRecord),
     "stability": (STABILITY, StabilityRecord),
+    "crosscheck": (CROSSCHECK, CrosscheckRecord),
 }
 
 
@@ -77,6 +80,7 @@ class Results:
     rediscretised: list[RediscretisationRecord] = field(default_factory=list)
     winners: list[WinnerRecord] = field(default_factory=list)
     stability: list[StabilityRecord] = field(default_factory=list)
+    crosscheck: list[CrosscheckRecord] = field(default_factory=list)
     parts: dict[str, Results] = field(default_factory=dict)
 
     @property

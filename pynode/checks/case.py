@@ -1,0 +1,312 @@
+"""Cases: one solve with its loss and gradients in a JSON file, to be opened by another backend or in a Julia REPL.
+
+The keys of a case file; numbers are float64, lists of states are flat, sample after sample:
+
+- `name`; `versions`: of the software that made it, by name;
+- `field`: the specification, as `FieldSpec.to_json` writes it; `theta` `[n_params]` in the order of the specification;
+- `batch`, `dim`: samples, and entries of a sample that the field sees;
+- `divergence` (only where the state is that of a flow): "exact" or "hutchinson", for which there are also `probes`
+  `[batch][dim]`; `kinetic`, `jacobian` (default: false): whether these running costs join the state.  A sample is then
+  (z_1, ..., z_dim, l, kinetic cost, jacobian cost) with l' = -tr(df/dz); costs that are not kept have no column;
+- `y0` `[batch * columns]`, where `columns` is `dim`, or `dim` + 1 + number of costs for a flow;
+- `ts` `[time]`: strictly monotone output times in either direction, the first one that of `y0`;
+- `loss`: a sentence; `loss_form`: the same for machines, over the states `ys` at all of `ts`:
+  - `{"kind": "squares", "shift": 0.5, "scale": 0.2}`: scale * sum of (ys - shift)^2 over times, samples and columns;
+  - `{"kind": "squares", "data": [time][batch * columns], "scale": 1.0}`: scale * sum of (ys - data)^2;
+  - `{"kind": "linear", "weights": [time][batch * columns]}`: sum of weights * ys;
+  - `{"kind": "nll"}`: -mean over samples of (log N(z; 0, I) - l) at the last output time, for a flow;
+- `reference` (may be missing): a row with the gradient of the continuous problem;
+- `opt_disc`, `disc_opt`, `results` (may be missing): lists of rows.  A row has `loss`, `grad_theta` `[n_params]` and
+  `grad_y0` `[batch * columns]`, or `failed` with the reason in words, besides what was used: `adjoint` (where it can be
+  chosen), `solver`, `rtol` and `atol`, or `scheme` and `substeps` (steps per output interval).  Rows of `results`, as
+  `crosscheck` writes them, also have `backend`, `label`, `verdict`, `reason`, and in `method` all options of the method
+  as `GradientMethod.to_json` gives them.
+
+A number that was not finite is null.  Older files have no `loss_form`: see `recorded_loss`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pynode.errors import UsageError
+from pynode.fields.base import FieldSpec, field_from_json
+from pynode.flows.augmented import AugmentedField, RunningCosts
+from pynode.flows.divergence import Exact, Hutchinson
+from pynode.grid import check_times
+from pynode.records.files import write_json
+from pynode.types import State, States, Theta, Times
+
+ROWS = ("opt_disc", "disc_opt", "results")
+"""Keys of a case file that hold lists of rows."""
+
+
+class DamagedCase(UsageError):
+    """A case file can't be read, or does not say what it must."""
+
+
+@dataclass(frozen=True, eq=False)
+class LossForm:
+    """A loss that Python and Julia can both evaluate; see the formats above.  `rows`: data or weights, `(time, n)`."""
+
+    kind: str
+    shift: float = 0.0
+    scale: float = 1.0
+    rows: Tensor | None = None
+
+    def __call__(self, ys: States, dim: int) -> Tensor:
+        """The scalar loss of the states `ys` `(time, batch, columns)`; `dim` as in the file."""
+        if self.kind == "nll":
+            z, change = ys[-1, :, :dim], ys[-1, :, dim]
+            return -(-0.5 * z.square().sum(-1) - 0.5 * dim * math.log(2 * math.pi) - change).mean()
+        if self.kind == "linear":
+            assert self.rows is not None
+            return (self.rows.reshape(ys.shape) * ys).sum()
+        target = self.shift if self.rows is None else self.rows.reshape(ys.shape)
+        return self.scale * (ys - target).square().sum()
+
+    @property
+    def sentence(self) -> str:
+        """The loss in words."""
+        if self.kind == "nll":
+            return "-mean over samples of (log N(z(T); 0, I) - l(T)), l' = -tr(df/dz)"
+        if self.kind == "linear":
+            return "sum over all output times and entries of weights * ys"
+        target = f"{self.shift:g}" if self.rows is None else "data"
+        return f"{self.scale:g} times the sum over all output times and entries of (ys - {target})^2"
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a file."""
+        if self.kind == "nll":
+            return {"kind": "nll"}
+        if self.kind == "linear":
+            return {"kind": "linear", "weights": _plain(self.rows)}
+        target = {"shift": self.shift} if self.rows is None else {"data": _plain(self.rows)}
+        return {"kind": "squares", **target, "scale": self.scale}
+
+
+@dataclass(frozen=True, eq=False)
+class FlowState:
+    """What makes a state that of a flow: its divergence (Hutchinson's where there are `probes` `(batch, dim)`)."""
+
+    probes: Tensor | None = None
+    costs: RunningCosts = field(default_factory=RunningCosts)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A loss and its gradients as a file holds them: `kind` is the key, `settings` all that is no number of it.
+
+    `grad_theta` `(n_params,)` and `grad_y0` `(batch * columns,)`, float64; all None where it `failed`, in words.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    loss: float | None = None
+    grad_theta: Tensor | None = None
+    grad_y0: Tensor | None = None
+
+    @property
+    def failed(self) -> str | None:
+        """Why there are no numbers."""
+        return str(self.settings.get("failed", "no gradient was recorded")) if self.grad_theta is None else None
+
+    @property
+    def label(self) -> str:
+        """What was used, in short: "gauss-tsit5-rtol1e-03", "rk4-x2"."""
+        s = self.settings
+        if "label" in s:
+            return str(s["label"])
+        if "scheme" in s:
+            return f"{s['scheme']}-x{s.get('substeps', '?')}"
+        words = [str(s[k]).lower() for k in ("adjoint", "solver") if k in s]
+        words += [f"rtol{float(s['rtol']):.0e}"] if "rtol" in s else []
+        return "-".join([*(["reference"] if self.kind == "reference" else []), *words])
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a file."""
+        if self.grad_theta is None:
+            return dict(self.settings)
+        gradients = {"grad_theta": _plain(self.grad_theta), "grad_y0": _plain(self.grad_y0)}
+        return {**self.settings, "loss": self.loss, **gradients}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One solve, its loss, and the gradients that somebody found for it.
+
+    `theta` `(n_params,)`, `y0` `(batch, columns)`, `ts` `(time,)`, float64 on the CPU; `flow` is None for plain states.
+    """
+
+    name: str
+    spec: FieldSpec
+    theta: Theta
+    y0: State
+    ts: Times
+    loss_form: LossForm
+    flow: FlowState | None = None
+    rows: tuple[Row, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> Row | None:
+        """The row with the gradient of the continuous problem, where there is one."""
+        return next((row for row in self.rows if row.kind == "reference"), None)
+
+    def field(self) -> nn.Module:
+        """A new module f(t, y) with the case's theta; its parameters in order are theta."""
+        built = self.spec.build(theta=self.theta)
+        if self.flow is None:
+            return built
+        kind = Exact() if self.flow.probes is None else Hutchinson()
+        return AugmentedField(built, self.spec.state_dim, kind, self.flow.probes, self.flow.costs)
+
+    def loss(self, ys: States) -> Tensor:
+        """The scalar loss of the states `ys` `(time, batch, columns)`, differentiable."""
+        return self.loss_form(ys, self.spec.state_dim)
+
+
+def read_case(path: Path) -> Case:
+    """The case in a file; raises `DamagedCase` that names the file and what is wrong with it."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DamagedCase(f"--case {path}: can't be read ({error.strerror}); give the path of a case file") from error
+    except ValueError as error:
+        raise DamagedCase(f"--case {path}: no valid JSON ({error}); write it anew with crosscheck") from error
+    try:
+        return _case(data)
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DamagedCase(f"--case {path}: {error}; mend the file or write it anew with crosscheck") from error
+    except KeyError as error:
+        raise DamagedCase(f"--case {path}: {error} is missing; mend the file or write it anew") from error
+
+
+def write_case(case: Case, path: Path) -> None:
+    """Replaces `path` by the case, atomically; `read_case` gives it back."""
+    flow: dict[str, Any] = {}
+    if case.flow is not None:
+        flow["divergence"] = "exact" if case.flow.probes is None else "hutchinson"
+        flow |= {} if case.flow.probes is None else {"probes": _plain(case.flow.probes)}
+        flow |= {"kinetic": case.flow.costs.kinetic, "jacobian": case.flow.costs.jacobian}
+    data = {
+        "name": case.name,
+        "field": case.spec.to_json(),
+        "versions": dict(case.versions),
+        "theta": _plain(case.theta),
+        "y0": _plain(case.y0.reshape(-1)),
+        "ts": _plain(case.ts),
+        "batch": len(case.y0),
+        "dim": case.spec.state_dim,
+        **flow,
+        "layout": "y0 and each row of states: sample after sample",
+        "loss": case.loss_form.sentence,
+        "loss_form": case.loss_form.to_json(),
+        **({} if case.reference is None else {"reference": case.reference.to_json()}),
+        **{kind: [row.to_json() for row in case.rows if row.kind == kind] for kind in ROWS},
+    }
+    write_json(path, data, indent=None)
+
+
+def versions() -> dict[str, str]:
+    """Of what makes a case here."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def recorded_loss(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The `loss_form` of a file that has none: of the recorded cases, by what their sentences say.
+
+    A flow has "nll"; a file with `data` the sum of squares of (ys - data); any other the sum of squares of (ys - 0.5),
+    or of ys itself unless the field is a ConcatSquash, divided by the batch.
+    """
+    if "divergence" in data:
+        return {"kind": "nll"}
+    if "data" in data:
+        return {"kind": "squares", "data": data["data"], "scale": 1.0}
+    shift = 0.5 if data["field"]["architecture"] == "concatsquash" else 0.0
+    return {"kind": "squares", "shift": shift, "scale": 1 / data["batch"]}
+
+
+def _case(data: Any) -> Case:
+    if not isinstance(data, dict):
+        raise TypeError("not a JSON object")
+    spec = field_from_json(data["field"])
+    batch, theta, ts = int(data["batch"]), _numbers(data, "theta"), _numbers(data, "ts")
+    if batch < 1 or data["dim"] != spec.state_dim:
+        raise ValueError(f"batch = {batch} and dim = {data['dim']} do not fit {spec}")
+    if theta.shape != (spec.n_params,):
+        raise ValueError(f"theta has shape {tuple(theta.shape)}, but {spec} needs ({spec.n_params},)")
+    check_times(ts)
+    flow, columns = _flow(data, batch), spec.state_dim
+    if flow is not None:
+        columns += 1 + flow.costs.columns
+    y0 = _numbers(data, "y0")
+    if y0.shape != (batch * columns,):
+        raise ValueError(f"y0 has shape {tuple(y0.shape)}, but {batch} samples need ({batch * columns},)")
+    form = _loss_form(data.get("loss_form") or recorded_loss(data), (len(ts), batch * columns))
+    if form.kind == "nll" and flow is None:
+        raise ValueError("loss_form 'nll' needs the state of a flow, but there is no divergence")
+    listed = [("reference", data["reference"])] if "reference" in data else []
+    listed += [(kind, row) for kind in ROWS for row in data.get(kind, [])]
+    rows = tuple(_row(kind, row, spec.n_params, y0.numel()) for kind, row in listed)
+    y0 = y0.reshape(batch, columns)
+    return Case(str(data["name"]), spec, theta, y0, ts, form, flow, rows, dict(data.get("versions", {})))
+
+
+def _flow(data: Mapping[str, Any], batch: int) -> FlowState | None:
+    if "divergence" not in data:
+        return None
+    if data["divergence"] not in ("exact", "hutchinson"):
+        raise ValueError(f"divergence = {data['divergence']!r} is neither 'exact' nor 'hutchinson'")
+    costs = RunningCosts(bool(data.get("kinetic", False)), bool(data.get("jacobian", False)))
+    if data["divergence"] == "exact":  # files may bring probes that are not used
+        return FlowState(None, costs)
+    probes = _numbers(data, "probes")
+    if probes.shape != (batch, data["dim"]):
+        raise ValueError(f"probes have shape {tuple(probes.shape)}, not ({batch}, {data['dim']})")
+    return FlowState(probes, costs)
+
+
+def _loss_form(form: Mapping[str, Any], shape: tuple[int, int]) -> LossForm:
+    kind = form["kind"]
+    if kind not in ("squares", "linear", "nll"):
+        raise ValueError(f"loss_form kind = {kind!r} is none of 'squares', 'linear', 'nll'")
+    key = {"squares": "data", "linear": "weights"}.get(kind, "")
+    rows = _numbers(form, key) if key in form or kind == "linear" else None
+    if rows is not None and rows.shape != shape:
+        raise ValueError(f"loss_form {key} have shape {tuple(rows.shape)}, not {shape}")
+    return LossForm(kind, float(form.get("shift", 0.0)), float(form.get("scale", 1.0)), rows)
+
+
+def _row(kind: str, data: Mapping[str, Any], n_params: int, n_state: int) -> Row:
+    settings = {k: v for k, v in data.items() if k not in ("loss", "grad_theta", "grad_y0")}
+    if "failed" in data:
+        return Row(kind, settings)
+    lengths = {"grad_theta": n_params, "grad_y0": n_state}
+    found: dict[str, Tensor] = {}
+    for key, length in lengths.items():
+        found[key] = torch.tensor([math.nan if v is None else v for v in data[key]], dtype=torch.float64)
+        if found[key].shape != (length,):
+            raise ValueError(f"{key} of a row in {kind} has {len(data[key])} entries, not {length}")
+    loss = math.nan if data["loss"] is None else float(data["loss"])
+    return Row(kind, settings, loss, found["grad_theta"], found["grad_y0"])
+
+
+def _numbers(data: Mapping[str, Any], key: str) -> Tensor:
+    values = torch.tensor(data[key], dtype=torch.float64)
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"{key} has entries that are not finite")
+    return values
+
+
+def _plain(values: Tensor | None) -> Any:
+    return None if values is None else values.detach().double().cpu().tolist()

@@ -1,0 +1,191 @@
+"""`crosscheck [PROBLEM]`: does every method and backend give the same gradient?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pynode.cli import options as o
+from pynode.cli.output import output_directory
+from pynode.errors import InvalidArgument, RunFailure
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pynode.checks.subjects import Subject
+    from pynode.gradients.base import GradientMethod
+    from pynode.records.crosscheck import CrosscheckRecord
+
+
+def crosscheck(
+    problem: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of a problem. [dim]Default: small examples of every field.[/dim]", show_default=False
+        ),
+    ] = None,
+    case: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A case file instead, with what was recorded in it.", rich_help_panel=o.WHAT),
+    ] = None,
+    fields: Annotated[
+        str | None,
+        typer.Option(
+            help="Which examples: architectures, cnf-exact, cnf-hutchinson. [dim]Default: all.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Gradient methods, comma separated. [dim]Default: all.[/dim]", rich_help_panel=o.WHAT),
+    ] = None,
+    tolerances: Annotated[
+        str, typer.Option(help="rtol of adaptive methods; atol is a hundredth.", rich_help_panel=o.HOW)
+    ] = "1e-5,1e-8",
+    steps: Annotated[str, typer.Option(help="Steps per output interval.", rich_help_panel=o.HOW)] = "1,4",
+    schemes: Annotated[
+        str, typer.Option(help="Schemes of the exact discrete gradients.", rich_help_panel=o.HOW)
+    ] = "euler,rk4",
+    at: Annotated[
+        Path | None,
+        typer.Option(help="Run directory whose best weights to use instead of untrained ones.", rich_help_panel=o.WHAT),
+    ] = None,
+    seed: o.Seed = 0,
+    settings: o.Set = None,
+    data: o.Data = None,
+    threads: o.Threads = 1,
+    out: o.Out = None,
+    config: o.Config = None,
+) -> None:
+    """Loss, theta- and y0-gradient by every method and backend, compared pairwise and judged by their bounds.
+
+    Exit status 1 where a bound is broken; such a case is written to a file that a Julia REPL can open.
+
+    Examples:
+
+      crosscheck
+
+      crosscheck spiral --tolerances 1e-4,1e-7
+
+      crosscheck --case results/crosscheck/cases/mlp.json
+    """
+    _check_choice(problem, case, fields, at)
+    tols, counts = o.numbers("--tolerances", tolerances, float), o.numbers("--steps", steps, int)
+
+    import torch
+    from rich.console import Console
+
+    from pynode.checks.method_grid import method_grid, not_available, unavailable
+    from pynode.cli.report import report
+    from pynode.gradients import METHODS
+    from pynode.records.files import write_lines
+    from pynode.records.results import CROSSCHECK
+    from pynode.schemes import SCHEMES
+    from pynode.studies.crosscheck import broken_bounds
+
+    chosen = o.names("--methods", methods) if methods else list(METHODS.names())
+    known = [SCHEMES.load(name) for name in o.names("--schemes", schemes)]
+    reasons = unavailable(chosen)
+    grid = method_grid([name for name in chosen if name not in reasons], tols, counts, known)
+    if not grid:
+        listed = "; ".join(dict.fromkeys(reasons.values()))
+        raise InvalidArgument(
+            "--methods", ",".join(chosen), f"none of them can be checked here ({listed})", "add disc-opt"
+        )
+    title, subjects = _subjects(problem, case, fields, seed, settings, data, at)
+    directory = output_directory(out, f"{problem}-crosscheck" if problem else "crosscheck", resume=False)
+    torch.set_num_threads(threads)
+    console = Console()
+    records = _check(subjects, grid, title, directory, console)
+    left_out = [not_available(name, reason, title) for name, reason in reasons.items()]
+    write_lines(directory / CROSSCHECK, [*records, *left_out])
+    report(directory, console)
+    _print_repl_lines(records, directory, console)
+    if (sentence := broken_bounds(records)) is not None:
+        raise RunFailure(sentence)
+
+
+def _check_choice(problem: str | None, case: Path | None, fields: str | None, at: Path | None) -> None:
+    """One thing at a time."""
+    given = o.given(**{"PROBLEM": problem, "--case": case, "--fields": fields})
+    if len(given) > 1:
+        last = list(given)[-1]
+        raise InvalidArgument(last, given[last], f"does not go with {next(iter(given))}", "give one of them")
+    if at is not None and problem is None:
+        raise InvalidArgument("--at", at, "there is no problem whose weights these were", "name the problem as well")
+
+
+def _subjects(
+    problem: str | None,
+    case: Path | None,
+    fields: str | None,
+    seed: int,
+    settings: list[str] | None,
+    data: Path | None,
+    at: Path | None,
+) -> tuple[str, list[Subject]]:
+    """What is to be checked, and its name in the report."""
+    from pynode.checks.case import read_case
+    from pynode.checks.examples import example_cases, example_names
+    from pynode.checks.subjects import case_subject
+
+    if problem is not None:
+        return problem, [_problem(problem, seed, settings, data, at)]
+    for option, value in (("--set", settings), ("--data", data)):
+        if value:
+            raise InvalidArgument(option, value, "there is no problem that could take it", "name the problem as well")
+    if case is not None:
+        read = read_case(case)
+        return read.name, [case_subject(read)]
+    chosen = o.names("--fields", fields) if fields else example_names()
+    return "fields", [case_subject(example) for example in example_cases(chosen, seed)]
+
+
+def _problem(name: str, seed: int, settings: list[str] | None, data: Path | None, at: Path | None) -> Subject:
+    from pynode.checks.subjects import problem_subject
+    from pynode.cli.planning import plan
+    from pynode.cli.problem_options import problem_options
+    from pynode.problems import PROBLEMS
+
+    PROBLEMS.summary(name)
+    run = plan(name, ["disc-opt"], [seed], {}, problem_options=problem_options(name, settings, data))[0]
+    posed = replace(run, dtype="float64").make_problem()
+    model = posed.model(seed)
+    if at is not None:
+        from pynode.training.checkpoint import best_theta
+
+        model.set_theta(best_theta(at, name))
+    return problem_subject(posed, model, posed.check_batch())
+
+
+def _check(
+    subjects: list[Subject], grid: list[GradientMethod], title: str, directory: Path, console: Console
+) -> list[CrosscheckRecord]:
+    """The records of all subjects; cases with a broken bound go to `directory`/cases."""
+    from pynode.checks.case import write_case
+    from pynode.checks.crosscheck import crosscheck as check
+
+    records: list[CrosscheckRecord] = []
+    with console.status("cross-check") as status:
+        for subject in subjects:
+            status.update(f"cross-check: {subject.name}")
+            found, cases = check(subject, grid, problem=title)
+            records += found
+            for case in cases:
+                (directory / "cases").mkdir(exist_ok=True)
+                write_case(case, directory / "cases" / f"{case.name}.json")
+    return records
+
+
+def _print_repl_lines(records: list[CrosscheckRecord], directory: Path, console: Console) -> None:
+    """How to go on with a broken case, in lines that nothing wraps or styles."""
+    from pynode.studies.crosscheck import repl_line
+
+    files = list(dict.fromkeys(file for record in records for file in record.files))
+    if files:
+        console.print("\nto look into it in a Julia REPL (julia --project=.), paste:", highlight=False)
+    for file in files:
+        console.print(repl_line(directory, file), highlight=False, markup=False, soft_wrap=True)
