@@ -10,10 +10,10 @@ struct InvalidArgument <: Exception
     value::String
     problem::String
     remedy::String
-end
 
-function InvalidArgument(argument, value, problem, remedy)
-    return InvalidArgument(string(argument), string(value), string(problem), string(remedy))
+    function InvalidArgument(argument, value, problem, remedy)
+        return new(string(argument), string(value), string(problem), string(remedy))
+    end
 end
 
 function Base.showerror(io::IO, e::InvalidArgument)

@@ -1,4 +1,4 @@
-include("setup.jl")
+@isdefined(SMALL) || include("setup.jl")
 using JSON
 using PyNODE: Bridge
 

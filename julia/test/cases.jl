@@ -1,4 +1,4 @@
-include("setup.jl")
+@isdefined(SMALL) || include("setup.jl")
 
 const REFERENCE = joinpath(@__DIR__, "..", "..", "tests", "reference")
 const RECORDED = filter(endswith(".json"), readdir(REFERENCE; join = true))

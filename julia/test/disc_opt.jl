@@ -1,4 +1,4 @@
-include("setup.jl")
+@isdefined(SMALL) || include("setup.jl")
 
 @testset "discrete adjoint of $(scheme_name), $name" for scheme_name in sort!(collect(keys(PyNODE.SCHEMES))), (
         name,

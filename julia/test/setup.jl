@@ -16,6 +16,9 @@ const SMALL = [
     "hamiltonian" => Hamiltonian(4, 6, Sigmoid()),
 ]
 
+"One of every architecture, where each costs compilation."
+const ONE_OF_EACH = SMALL[[2, 4, 5, 6]]
+
 theta_of(field) = wave(n_params(field), 1.3, 0.4, 0.6)
 state_of(field, batch) = wave(state_dim(field) * batch, 0.9, 0.2, 0.8)
 

@@ -1,4 +1,4 @@
-include("setup.jl")
+@isdefined(SMALL) || include("setup.jl")
 
 @testset "the spiral trains by $(nameof(typeof(method)))" for method in (
         DiscOpt(scheme("rk4")),

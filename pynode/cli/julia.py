@@ -96,8 +96,10 @@ def train(
     tolerances = o.given(rtol=rtol, atol=atol)
     kinds: list[tuple[str, dict[str, Any]]] = [("disc-opt-julia", o.given(steps=steps))]
     kinds += [("opt-disc-julia", {"adjoint": a, **tolerances}) for a in o.names("--adjoints", adjoints)]
-    columns = ("method", "ms per iteration", "forward", "backward", "Adam", "NFE", "evaluations", "first", "best loss")
-    table = Table(*columns, title=f"{problem}, trained inside Julia")
+    table = Table(title=f"{problem}, trained inside Julia: medians and means over iterations", title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for column in ("ms", "forward", "backward", "NFE", "evaluations", "compiled in", "best loss"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, given in kinds:
         run = plan(problem, [name], [seed], given, iterations=iterations, learning_rate=learning_rate)[0]
         assert isinstance(run.method, JuliaMethod)
@@ -109,9 +111,10 @@ def train(
                 learning_rate=run.learning_rate,
                 seed=seed,
             )
-        seconds = (found.seconds, found.seconds_forward, found.seconds_backward, found.seconds_optimiser)
+        seconds = (found.seconds, found.seconds_forward, found.seconds_backward)
         cost = (f"{found.nfe:.0f}", f"{found.evaluations:.0f}", f"{found.warmup_seconds:.1f} s")
-        table.add_row(found.label, *(f"{1000 * s:.3f}" for s in seconds), *cost, f"{min(found.losses):.3g}")
+        name = " ".join(run.method.family.replace("-julia", "").split())
+        table.add_row(name, *(f"{1000 * s:.3f}" for s in seconds), *cost, f"{min(found.losses):.3g}")
     console.print(table)
 
 

@@ -53,7 +53,7 @@ def train_in_julia(
         "iterations": iterations,
         "learning_rate": learning_rate,
     }
-    found = default_session().call("train", {"options": asked}).value
+    found = default_session().call("train", {"problem": asked}).value
     rows = found["iterations"]
 
     def middle(key: str) -> float:
