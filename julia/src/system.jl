@@ -156,7 +156,8 @@ function slope_of(s::System, y, theta, t)
     extra = -columns(sum(s.V .* pushed; dims = 1))
     s.flow.kinetic && (extra = vcat(extra, sum(abs2, f; dims = 1) ./ 2))
     s.flow.jacobian && (extra = vcat(extra, columns(sum(abs2, pushed; dims = 1))))
-    return vec(vcat(f, extra))
+    # entry by entry: of tracked and other arrays no single `vcat` is the most specific one
+    return vec([i <= dim ? f[i, b] : extra[i - dim, b] for i in 1:n, b in 1:(s.batch)])
 end
 
 "Makes the forward pass at (t, y), unless it is the point of the last one."

@@ -7,13 +7,13 @@ const SPEC = JSON.json(Dict(
     "flow" => nothing,
 ))
 
-asked(; more...) = JSON.json(Dict(
-    "kind" => "opt-disc",
-    "rtol" => 1.0e-9,
-    "atol" => 1.0e-11,
-    "gradient" => true,
-    pairs(more)...,
-))
+function asked(; more...)
+    options = Dict{String, Any}("kind" => "opt-disc", "rtol" => 1.0e-9, "atol" => 1.0e-11, "gradient" => true)
+    for (name, value) in more
+        options[string(name)] = value
+    end
+    return JSON.json(options)
+end
 
 @testset "solve and pull back" begin
     theta, y0, ts = wave(27, 1.3, 0.4, 0.6), reshape(wave(6, 0.9, 0.2, 0.8), 2, 3), [0.0, 0.5, 1.0]
