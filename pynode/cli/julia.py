@@ -83,6 +83,7 @@ def train(
 
       julia train spiral --iterations 100 --adjoints gauss --rtol 1e-5
     """
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -96,9 +97,13 @@ def train(
     tolerances = o.given(rtol=rtol, atol=atol)
     kinds: list[tuple[str, dict[str, Any]]] = [("disc-opt-julia", o.given(steps=steps))]
     kinds += [("opt-disc-julia", {"adjoint": a, **tolerances}) for a in o.names("--adjoints", adjoints)]
-    table = Table(title=f"{problem}, trained inside Julia: medians and means over iterations", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{problem}, trained inside Julia: medians and means over iterations",
+        title_justify="left",
+    )
     table.add_column("method", no_wrap=True)
-    for column in ("ms", "forward", "backward", "NFE", "evaluations", "compiled in", "best loss"):
+    for column in ("ms", "forward", "backward", "NFE", "with VJPs", "compiled", "best loss"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, given in kinds:
         run = plan(problem, [name], [seed], given, iterations=iterations, learning_rate=learning_rate)[0]
@@ -113,7 +118,8 @@ def train(
             )
         seconds = (found.seconds, found.seconds_forward, found.seconds_backward)
         cost = (f"{found.nfe:.0f}", f"{found.evaluations:.0f}", f"{found.warmup_seconds:.1f} s")
-        name = " ".join(run.method.family.replace("-julia", "").split())
+        words = run.method.family.replace("-julia", "").split()  # the solver goes without saying
+        name = " ".join(words[:2])
         table.add_row(name, *(f"{1000 * s:.3f}" for s in seconds), *cost, f"{min(found.losses):.3g}")
     console.print(table)
 
