@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from pynode.flows.probes import Draw
     from pynode.gradients.ad_adaptive import AdaptiveAD
     from pynode.gradients.disc_opt import DiscOpt
+    from pynode.gradients.julia.disc_opt_julia import DiscOptJulia
+    from pynode.gradients.julia.opt_disc_julia import OptDiscJulia
     from pynode.gradients.opt_disc import OptDisc
     from pynode.gradients.opt_disc_fixed import OptDiscFixed
     from pynode.grid import TimeGrid
+    from pynode.julia.reference import reference_trajectory
     from pynode.memory import measure_memory, peak_bytes
     from pynode.odeint import odeint, odeint_adjoint, odeint_event
     from pynode.schemes.euler import EULER
@@ -39,6 +42,7 @@ _HOME = {
     "AdaptiveAD": "gradients.ad_adaptive",
     "ConcatSquash": "fields.concatsquash",
     "DiscOpt": "gradients.disc_opt",
+    "DiscOptJulia": "gradients.julia.disc_opt_julia",
     "Draw": "flows.probes",
     "EULER": "schemes.euler",
     "Exact": "flows.divergence",
@@ -49,6 +53,7 @@ _HOME = {
     "MIDPOINT": "schemes.midpoint",
     "MLP": "fields.mlp",
     "OptDisc": "gradients.opt_disc",
+    "OptDiscJulia": "gradients.julia.opt_disc_julia",
     "OptDiscFixed": "gradients.opt_disc_fixed",
     "PynodeError": "errors",
     "RK38": "schemes.rk38",
@@ -66,6 +71,7 @@ _HOME = {
     "odeint_event": "odeint",
     "measure_memory": "memory",
     "peak_bytes": "memory",
+    "reference_trajectory": "julia.reference",
     "study_grid": "checks.gradient_error",
     "taylor_test": "checks.taylor",
 }
@@ -81,6 +87,7 @@ __all__ = [
     "Antisymmetric",
     "ConcatSquash",
     "DiscOpt",
+    "DiscOptJulia",
     "Draw",
     "Exact",
     "Flow",
@@ -88,6 +95,7 @@ __all__ = [
     "Hutchinson",
     "OptDisc",
     "OptDiscFixed",
+    "OptDiscJulia",
     "PynodeError",
     "RunFailure",
     "RunningCosts",
@@ -102,6 +110,7 @@ __all__ = [
     "odeint_adjoint",
     "odeint_event",
     "peak_bytes",
+    "reference_trajectory",
     "study_grid",
     "taylor_test",
 ]
