@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pynode.figures.style import family_look, legend_below, new_figure, styled
 from pynode.records.gradient import GradientErrorRecord
@@ -47,6 +48,9 @@ def draw(results: Results) -> Figure | None:
         axes.set_ylabel("relative error of the gradient")
     left.set_xlabel("evaluations (NFE + vector-Jacobian products)")
     left.set_title("ends labelled by rtol or by steps per interval")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # times often span less than a decade
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter(NullFormatter())
     right.set_xlabel("loss and gradient (ms)")
     right.set_title("against time")
     figure.suptitle(f"{results.problem}: gradient error against the continuous problem's gradient", fontsize=10)
