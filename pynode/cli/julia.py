@@ -83,7 +83,6 @@ def train(
 
       julia train spiral --iterations 100 --adjoints gauss --rtol 1e-5
     """
-    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -98,12 +97,13 @@ def train(
     kinds: list[tuple[str, dict[str, Any]]] = [("disc-opt-julia", o.given(steps=steps))]
     kinds += [("opt-disc-julia", {"adjoint": a, **tolerances}) for a in o.names("--adjoints", adjoints)]
     table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"{problem}, trained inside Julia: medians and means over iterations",
+        box=None,
+        pad_edge=False,
+        title=f"{problem}, trained inside Julia: ms and evaluations per iteration, best loss",
         title_justify="left",
     )
     table.add_column("method", no_wrap=True)
-    for column in ("ms", "forward", "backward", "NFE", "with VJPs", "compiled", "best loss"):
+    for column in ("ms", "forward", "back", "NFE", "evals", "compile", "loss"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, given in kinds:
         run = plan(problem, [name], [seed], given, iterations=iterations, learning_rate=learning_rate)[0]
