@@ -1,1 +1,0 @@
-"""How a gradient method is executed; the methods themselves do not know engines."""
