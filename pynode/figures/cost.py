@@ -51,7 +51,9 @@ def draw(results: Results) -> Figure | None:
     bars.set_yscale("log")
     low, high = bars.get_ylim()
     bars.set_ylim(low / 2, high * 2)
-    bars.set_xticks(range(len(methods)), ["\n\n\n\n" + m for m in methods], fontsize=8)
+    # names of a backend's methods are long: the backend goes below
+    names = [m.replace("-julia", "\njulia") if len(methods) > 2 else m for m in methods]
+    bars.set_xticks(range(len(methods)), ["\n\n\n\n\n" + name for name in names], fontsize=8 if len(methods) < 4 else 7)
     bars.tick_params(axis="x", length=0)
     bars.grid(axis="x", visible=False)
     bars.set_ylabel("ms per iteration (median)")

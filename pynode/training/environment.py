@@ -13,11 +13,16 @@ from typing import Any
 
 import torch
 
+from pynode.julia.session import default_session
+
 PACKAGES = ("pynode", "torch", "numpy", "scipy", "torchdiffeq", "juliacall", "diffeqpy", "matplotlib", "safetensors")
 
 
-def environment() -> dict[str, Any]:
-    """Versions of Python and packages, processor, threads, memory, GPUs, git commit and command line."""
+def environment(*, backend: str = "torch") -> dict[str, Any]:
+    """Versions of Python and packages, processor, threads, memory, GPUs, git commit and command line.
+
+    With the backend "julia" also the versions in its worker, which is started where it does not run.
+    """
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -30,6 +35,7 @@ def environment() -> dict[str, Any]:
         "memory_bytes": _memory(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "git": _git(),
+        **({"julia": default_session().call("versions").value} if backend == "julia" else {}),
     }
 
 

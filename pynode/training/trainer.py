@@ -96,7 +96,7 @@ def train(
     make_directory(directory)
     write_json(directory / "config.json", config.to_json())
     sessions = read_json(directory / "environment.json") if (directory / "environment.json").exists() else []
-    write_json(directory / "environment.json", [*sessions, environment()])
+    write_json(directory / "environment.json", [*sessions, environment(backend=config.method.backend)])
 
     for stale in ("summary.json", "evaluation.json"):  # of a shorter or a failed run that goes on now
         (directory / stale).unlink(missing_ok=True)

@@ -33,6 +33,8 @@ def test_a_comparison_on_the_julia_backend(tmp_path: Path, capsys: pytest.Captur
             assert 0 < record.seconds_bridge < record.seconds
             assert record.peak_memory_bytes is None
             assert record.nfe_forward > 0
+        (session,) = read_json(tmp_path / "x" / "runs" / label / "environment.json")
+        assert session["julia"]["stand-in"] == "1"
     assert read_json(tmp_path / "x" / "runs" / labels[1] / "config.json")["method"]["adjoint"] == "backsolve"
 
 
