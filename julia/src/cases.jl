@@ -142,30 +142,44 @@ end
     compare(case; rtol = 1e-8, atol = rtol / 100, solver = "tsit5", io = stdout)
 
 Runs every adjoint of this package, and RK4 with its discrete adjoint, on the case; prints how far they and every recorded
-row are from [`reference_gradient`](@ref), relative; returns the rows `(name, error_theta, error_y0)`.
+row are from [`reference_gradient`](@ref), relative; returns the rows `(name, error_theta, error_y0, failed)`.
 """
 function compare(case::Case; rtol = 1.0e-8, atol = rtol / 100, solver = "tsit5", io = stdout)
     truth = reference_gradient(case)
     found = NamedTuple[]
-    note(name, by_theta, by_y0) = push!(
-        found,
-        (name = name, error_theta = relative(by_theta, truth.by_theta), error_y0 = relative(by_y0, truth.by_y0)),
-    )
+    function note(name, by_theta, by_y0)
+        errors = (relative(by_theta, truth.by_theta), relative(by_y0, truth.by_y0))
+        return push!(found, (name = name, error_theta = errors[1], error_y0 = errors[2], failed = ""))
+    end
+    failed(name, why) = push!(found, (name = name, error_theta = NaN, error_y0 = NaN, failed = why))
+    function attempt(name, method)
+        try
+            result = rerun(case, method)
+            note("here: " * name, result.by_theta, result.by_y0)
+        catch error
+            error isa SolveFailed || rethrow()
+            failed("here: " * name, error.report.status)
+        end
+    end
     for adjoint in ADJOINTS
-        result = rerun(case, OptDisc(; solver, adjoint, rtol, atol))
-        note("here: $adjoint $solver rtol $rtol", result.by_theta, result.by_y0)
+        attempt("$adjoint $solver rtol $rtol", OptDisc(; solver, adjoint, rtol, atol))
     end
     for substeps in (1, 8)
-        result = rerun(case, DiscOpt(scheme("rk4"); substeps))
-        note("here: rk4 x $substeps, discrete adjoint", result.by_theta, result.by_y0)
+        attempt("rk4 x $substeps, discrete adjoint", DiscOpt(scheme("rk4"); substeps))
     end
-    for kind in ("reference", "opt_disc", "disc_opt", "results"), row in recorded(case.data, kind)
-        note("file: " * row_name(kind, row), floats(row["grad_theta"]), floats(row["grad_y0"]))
+    for kind in ("reference", "opt_disc", "disc_opt", "results")
+        for row in recorded(case.data, kind)
+            note("file: " * row_name(kind, row), floats(row["grad_theta"]), floats(row["grad_y0"]))
+        end
+        for row in failures(case.data, kind)
+            failed("file: " * row_name(kind, row), first(string(row["failed"]), 60))
+        end
     end
     width = maximum(length(row.name) for row in found)
     println(io, case, "\n", rpad("relative error of the gradient by", width + 2), rpad("theta", 14), "y0")
     for row in found
-        println(io, rpad(row.name, width + 2), rpad(brief(row.error_theta), 14), brief(row.error_y0))
+        errors = rpad(brief(row.error_theta), 14) * brief(row.error_y0)
+        println(io, rpad(row.name, width + 2), isempty(row.failed) ? errors : "failed: " * row.failed)
     end
     return found
 end
@@ -179,6 +193,13 @@ function recorded(data, kind)
     listed = get(data, kind, [])
     return [row for row in (listed isa AbstractDict ? [listed] : listed) if haskey(row, "grad_theta")]
 end
+
+"The rows of one kind that tell of a failure instead."
+failures(data, kind) = [
+    row
+    for row in (get(data, kind, []) isa AbstractVector ? get(data, kind, []) : [])
+    if haskey(row, "failed")
+]
 
 function row_name(kind, row)
     haskey(row, "label") && return string(row["label"])

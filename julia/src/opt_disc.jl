@@ -22,7 +22,8 @@ Optimise, then discretise: the continuous adjoint ODE, solved back in time by an
   forward solve's dense output; `"backsolve"` solves it backwards once more, with `checkpointing` anew from each output
   time (its memory does not grow with the number of steps, and it loses accuracy where the field is unstable in reversed
   time);
-- `vjp`: the products of this package, or those of an AD system, to check them by.
+- `vjp`: the products of this package, or those of an AD system, to check them by (`"enzyme"` needs an Enzyme that
+  supports this Julia).
 """
 struct OptDisc
     solver::String
@@ -86,10 +87,10 @@ function ode_problem(s::System, theta, y0, ts, vjp)
             vjp = (Jv, v, y, p, t) -> vjp!(Jv, v, s, y, p, t),
             vjp_p = (Jv, v, y, p, t) -> vjp_theta!(Jv, v, s, y, p, t),
         )
-        return ODEProblem{true, FullSpecialize}(f, y0, span, theta)
+        return ODEProblem(f, y0, span, theta)
     elseif vjp == "enzyme"
         f = ODEFunction{true, FullSpecialize}((dy, y, p, t) -> (dy .= slope_of(s, y, p, t); nothing))
-        return ODEProblem{true, FullSpecialize}(f, y0, span, theta)
+        return ODEProblem(f, y0, span, theta)
     end
     function slope_counted(y, p, t)
         Zygote.ignore() do
@@ -98,7 +99,7 @@ function ode_problem(s::System, theta, y0, ts, vjp)
         return slope_of(s, y, p, t)
     end
     f = ODEFunction{false, FullSpecialize}(slope_counted)
-    return ODEProblem{false, FullSpecialize}(f, y0, span, theta)
+    return ODEProblem(f, y0, span, theta)
 end
 
 """

@@ -1,4 +1,5 @@
 @isdefined(SMALL) || include("setup.jl")
+using JSON
 
 const REFERENCE = joinpath(@__DIR__, "..", "..", "tests", "reference")
 const RECORDED = filter(endswith(".json"), readdir(REFERENCE; join = true))
@@ -47,4 +48,25 @@ end
     @test maximum(row.error_theta for row in rows if startswith(row.name, "here: gauss")) < 1.0e-6
     @test occursin("discrete adjoint", String(take!(io)))
     @test_throws PyNODE.InvalidArgument load_case("nosuch.json")
+end
+
+@testset "a method that fails is a row, not an end" begin
+    # one step of RK4 over [0, 3] blows up where the solution does not
+    inputs = Dict{String, Any}(
+        "name" => "stiff",
+        "field" => Dict("architecture" => "mlp", "widths" => [1, 1], "activation" => "tanh", "input_power" => 3),
+        "theta" => [-40.0, 0.0],
+        "y0" => [30.0],
+        "ts" => [0.0, 3.0e2],
+        "batch" => 1,
+        "dim" => 1,
+        "loss_form" => Dict("kind" => "squares", "shift" => 0.0, "scale" => 1.0),
+        "results" => [Dict("label" => "elsewhere", "failed" => "it did")],
+    )
+    path = joinpath(mktempdir(), "stiff.json")
+    write(path, JSON.json(inputs))
+    rows = compare(load_case(path); io = IOBuffer())
+    status = Dict(row.name => row.failed for row in rows)
+    @test status["here: rk4 x 1, discrete adjoint"] == "NON_FINITE"
+    @test status["file: elsewhere"] == "it did"
 end

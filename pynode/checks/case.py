@@ -181,11 +181,11 @@ def read_case(path: Path) -> Case:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DamagedCase(f"--case {path}: can't be read ({error.strerror}); give the path of a case file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedCase(f"--case {path}: no valid JSON ({error}); write it anew with crosscheck") from error
     try:
         return _case(data)
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise DamagedCase(f"--case {path}: {error}; mend the file or write it anew with crosscheck") from error
     except KeyError as error:
         raise DamagedCase(f"--case {path}: {error} is missing; mend the file or write it anew") from error
@@ -289,6 +289,13 @@ def _loss_form(form: Mapping[str, Any], shape: tuple[int, int]) -> LossForm:
 
 def _row(kind: str, data: Mapping[str, Any], n_params: int, n_state: int) -> Row:
     settings = {k: v for k, v in data.items() if k not in ("loss", "grad_theta", "grad_y0")}
+    rtol, substeps = data.get("rtol", 0.0), data.get("substeps", 1)
+    if isinstance(rtol, bool) or not isinstance(rtol, (int, float)):
+        raise ValueError(f"rtol = {rtol!r} of a row in {kind} is no number")
+    if isinstance(substeps, bool) or not isinstance(substeps, int) or substeps < 1:
+        raise ValueError(f"substeps = {substeps!r} of a row in {kind} is no positive integer")
+    if not isinstance(data.get("scheme", ""), str) or not isinstance(data.get("method", {}), dict):
+        raise ValueError(f"scheme or method of a row in {kind} is not of its form")
     if "failed" in data:
         return Row(kind, settings)
     lengths = {"grad_theta": n_params, "grad_y0": n_state}

@@ -86,7 +86,7 @@ def crosscheck(
     from pynode.schemes import SCHEMES
     from pynode.studies.crosscheck import broken_bounds
 
-    chosen = o.names("--methods", methods) if methods else list(METHODS.names())
+    chosen = o.names("--methods", methods) if methods is not None else list(METHODS.names())
     known = [SCHEMES.load(name) for name in o.names("--schemes", schemes)]
     reasons = unavailable(chosen)
     grid = method_grid([name for name in chosen if name not in reasons], tols, counts, known)
@@ -140,7 +140,7 @@ def _subjects(
     if case is not None:
         read = read_case(case)
         return read.name, [case_subject(read)]
-    chosen = o.names("--fields", fields) if fields else example_names()
+    chosen = o.names("--fields", fields) if fields is not None else example_names()
     return "fields", [case_subject(example) for example in example_cases(chosen, seed)]
 
 

@@ -16,18 +16,29 @@ if TYPE_CHECKING:
     from pynode.training.schedules import Multilevel
 
 
-BACKENDS = {"torch": {}, "julia": {"disc-opt": "disc-opt-julia", "opt-disc": "opt-disc-julia"}}
+BACKENDS: dict[str, dict[str, str]] = {
+    "torch": {},
+    "julia": {"disc-opt": "disc-opt-julia", "opt-disc": "opt-disc-julia"},
+}
 """What the names of methods stand for on each backend."""
 
 
 def on_backend(methods: list[str], backend: str) -> list[str]:
-    """The methods called `methods` as `backend` has them; those that it has not stay as they are.
+    """The methods called `methods` as `backend` has them.
 
-    Raises `UnknownName` for another backend.
+    Raises `UnknownName` for another backend, `InvalidArgument` where it has none of them; those that it lacks are left
+    out, so that no table mixes backends unasked.
     """
     if backend not in BACKENDS:
         raise UnknownName("backend", backend, BACKENDS)
-    return list(dict.fromkeys(BACKENDS[backend].get(name, name) for name in methods))
+    names = BACKENDS[backend]
+    if not names:
+        return methods
+    found = [names.get(name, name) for name in methods if name in names or name in names.values()]
+    if not found:
+        remedy = f"use --methods {','.join(names)}, or leave --backend out"
+        raise InvalidArgument("--methods", ",".join(methods), f"the backend {backend} has none of them", remedy)
+    return list(dict.fromkeys(found))
 
 
 def check_available(methods: list[str]) -> None:
@@ -112,6 +123,7 @@ def plan(
 def train_all(configs: list[RunConfig], directory: Path, *, resume: bool, console: Console) -> list[str]:
     """Trains every configuration in `directory`/runs; a run that fails is recorded and the others go on."""
     from pynode.cli.progress import TrainingProgress
+    from pynode.julia.errors import JuliaError, WorkerError
     from pynode.records.results import RUNS
     from pynode.training.trainer import train
 
@@ -121,6 +133,6 @@ def train_all(configs: list[RunConfig], directory: Path, *, resume: bool, consol
             progress.begin(config.label, config.iterations)
             try:
                 train(config, directory / RUNS / config.label, resume=resume, listener=progress.advance)
-            except (NonFiniteLoss, SolveError, RecordError) as error:
+            except (NonFiniteLoss, SolveError, RecordError, WorkerError, JuliaError) as error:
                 failures.append(str(error))
     return failures

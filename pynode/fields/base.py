@@ -137,6 +137,8 @@ def field_from_json(data: Mapping[str, Any]) -> FieldSpec:
 class Field(nn.Module):
     """A specification with its parameters: f(t, y), the vector field that every gradient method takes."""
 
+    has_specification: ClassVar[bool] = True
+
     def __init__(self, spec: FieldSpec, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"):
         super().__init__()
         self.spec = spec
@@ -220,14 +222,23 @@ class System:
 
 
 def system_of(module: object) -> System:
-    """What the module `module` is made of; raises `InvalidArgument` where it has no specification."""
-    describe = getattr(module, "system", None)
-    if describe is None:
-        kind = type(module).__name__
-        raise InvalidArgument(
-            "field", kind, "Julia knows no such field", "build one from a specification, e.g. pynode.MLP(...).build()"
-        )
-    found: System = describe()
+    """What `module` is made of: a `Field`, or a flow of one.
+
+    Raises `InvalidArgument` where it has no specification, or computes more than that says, since another program
+    rebuilds the specification alone.
+    """
+    kind = type(module)
+    problem = None
+    if not getattr(kind, "has_specification", False):
+        problem = "Julia knows no such field"
+    elif "has_specification" not in vars(kind):
+        problem = "it is a subclass, which may compute something else than its specification"
+    elif any(getattr(module, hooks, None) for hooks in ("_forward_hooks", "_forward_pre_hooks")):
+        problem = "it has forward hooks, which other backends can't run"
+    if problem is not None:
+        remedy = "build one from a specification, e.g. pynode.MLP(...).build()"
+        raise InvalidArgument("field", kind.__name__, problem, remedy)
+    found: System = module.system()  # type: ignore[attr-defined]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class AugmentedField(nn.Module):
 
     l is the change of the log-density along the trajectory (Chen et al. 2018, eq. 8).
     """
+
+    has_specification: ClassVar[bool] = True
 
     def __init__(self, field: nn.Module, dim: int, divergence: Divergence, probes: Tensor | None, costs: RunningCosts):
         super().__init__()

@@ -168,10 +168,11 @@ class Julia:
             for array in (request.outputs[STATE], request.outputs[SLOPE], request.arrays["y0"])
         )
         ts, ys = request.arrays["ts"], request.outputs["ys"]
-        stopped = False
+        stopped, reached = False, float(ts[0])
 
         def ask(t: float) -> None:
-            nonlocal stopped
+            nonlocal stopped, reached
+            reached = float(t)
             try:
                 request.ask(float(t))
             except Stopped:
@@ -203,7 +204,7 @@ class Julia:
         fits = len(solution.u) <= len(ts)
         saved = int(put(self.array(ys.reshape(len(ts), -1)), solution.u)) if fits else 0
         retcode = str(self.main.string(solution.retcode)).rpartition(".")[2]
-        return {"retcode": retcode, "saved": saved, "t": float(solution.t[len(solution.t) - 1])}
+        return {"retcode": retcode, "saved": saved, "t": reached}
 
     def describe(self, error: BaseException) -> dict[str, Any] | None:
         """The fields of an error answer for a Julia exception."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from pynode.clock import Clock
 from pynode.errors import NonFiniteLoss, OutputDirectoryError, RecordError, SolveError
 from pynode.gradients.base import GradientMethod
+from pynode.julia.errors import JuliaError, WorkerError
 from pynode.memory import peak_bytes
 from pynode.problems.base import Objective, Problem
 from pynode.records.files import (
@@ -112,7 +113,7 @@ def train(
                 loop.save()
             if listener:
                 listener(record)
-    except (NonFiniteLoss, SolveError) as error:
+    except (NonFiniteLoss, SolveError, WorkerError, JuliaError) as error:
         loop.save()
         summary = _summary(config, directory, progress, status="failed", error=str(error))
         write_json(directory / "summary.json", summary)
@@ -121,7 +122,11 @@ def train(
     model.set_theta(loop.best)
     try:
         evaluation = problem.evaluate(model, loop.method)
-    except SolveError as error:  # the training is whole, and its summary says what is missing
+    except (
+        SolveError,
+        WorkerError,
+        JuliaError,
+    ) as error:  # the training is whole; its summary says so
         more: dict[str, Any] = {"evaluation_failure": str(error)}
     else:
         write_json(directory / "evaluation.json", evaluation, indent=None)
@@ -158,7 +163,7 @@ class _Loop:
     def warm_up(self) -> float:
         """One unrecorded gradient, so that first-call costs stay outside the records; its seconds."""
         clock = Clock(self.problem.device)
-        with contextlib.suppress(SolveError):  # the first iteration will meet it, and save
+        with contextlib.suppress(SolveError, WorkerError, JuliaError):  # the first iteration will meet it, and save
             self.gradient_work()
         return clock.lap()
 

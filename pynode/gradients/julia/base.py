@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pynode.errors import InvalidArgument, SolveError
+from pynode.errors import InvalidArgument, SolveError, StateMismatch
 from pynode.evaluation import CountedField
 from pynode.fields.base import System, system_of
 from pynode.gradients.base import GradientMethod
@@ -54,6 +54,12 @@ class JuliaMethod(GradientMethod):
         if y0.shape[-1:] != (system.columns,):
             remedy = f"this field needs (..., {system.columns})"
             raise InvalidArgument("y0", tuple(y0.shape), "wrong shape", remedy)
+        for held in (*system.theta, *(() if system.probes is None else (system.probes,))):
+            if (held.dtype, held.device) != (y0.dtype, y0.device):
+                raise StateMismatch(
+                    f"the field holds {held.dtype} on {held.device}, but the state y0 is {y0.dtype} on {y0.device}; "
+                    "make both the same"
+                )
         known = {id(p) for p in system.theta}
         if strange := [tuple(p.shape) for p in params if id(p) not in known]:
             raise InvalidArgument("params", strange, "no parameters of the field's specification", "leave params out")
@@ -88,20 +94,22 @@ class _Julia(torch.autograd.Function):
         )
         _account(stats.forward, stats, reply, start)
         _check(reply, "forward")
-        ys = torch.from_numpy(reply.arrays["ys"]).reshape(len(ts), *y0.shape)
+        # the array reshaped, not the tensor: a view could not be changed in place
+        ys = torch.from_numpy(reply.arrays["ys"].reshape(len(ts), *y0.shape))
         if wanted:
             ctx.held = _Held(session, reply.value["handle"])
-            ctx.system, ctx.stats = system, stats
-            ctx.save_for_backward(ts, ys, *params)
+            ctx.system, ctx.stats, ctx.shape, ctx.dtype = system, stats, y0.shape, flat.dtype
+            ctx.save_for_backward(ts, *params)
         return ys
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
-        ts, ys, *params = ctx.saved_tensors
+        ts, *params = ctx.saved_tensors
+        if not bool(torch.isfinite(cotangents).all()):
+            raise SolveError(Status.NON_FINITE, t=float(ts[-1]), dt=0.0, norm_f=float("nan"), phase="backward")
         system, stats, start = ctx.system, ctx.stats, time.perf_counter()
-        shape = (ys[0].numel() // system.columns, system.columns)
-        dtype = ys.numpy().dtype
+        shape, dtype = (ctx.shape.numel() // system.columns, system.columns), ctx.dtype
         reply = ctx.held.session.call(
             "pullback",
             {"handle": ctx.held.handle, "times": int(ctx.needs_input_grad[4])},
@@ -114,7 +122,7 @@ class _Julia(torch.autograd.Function):
         )
         _account(stats.backward, stats, reply, start)
         _check(reply, "backward")
-        adjoint = torch.from_numpy(reply.arrays["grad_y0"]).reshape(ys.shape[1:])
+        adjoint = torch.from_numpy(reply.arrays["grad_y0"]).reshape(ctx.shape)
         chunks = torch.from_numpy(reply.arrays["grad_theta"]).split([p.numel() for p in system.theta])
         by_id = {id(p): chunk.reshape(p.shape) for p, chunk in zip(system.theta, chunks, strict=True)}
         by_ts = torch.from_numpy(reply.arrays["grad_ts"]).to(ts) if ctx.needs_input_grad[4] else None
