@@ -36,6 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "fields": (*LEAVES, "activations", "layers"),
     "schemes": (*LEAVES, "grid"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
+    "engines": (*LEAVES, "activations", "grid", "solution", "evaluation", "fields", "schemes", "flows.augmented"),
     "gradients": (
         *LEAVES,
         "memory",
@@ -79,6 +80,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "juliacall": ("julia.worker",),
     "diffeqpy": ("julia.worker",),
     "numba": ("engines",),
+    "llvmlite": ("engines",),
     "triton": ("engines",),
     "typer": ("cli",),
     "click": ("cli",),

@@ -1,0 +1,1 @@
+"""How a gradient method is executed; the methods themselves do not know engines."""

@@ -1,0 +1,169 @@
+"""The fused solve as one node of torch's graph: states at the output times, gradients by y0 and theta.
+
+A small solve takes less time in its kernels than torch takes for ten operators, so there are as few as possible here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pynode.engines.fused.disc_opt import BACKWARD, FINISH, FORWARD, PREPARE, run
+from pynode.engines.fused.jit import compile_now
+from pynode.engines.fused.planning import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, Memory, Plan, plan_for
+from pynode.engines.fused.threads import run_all
+from pynode.fields.base import System
+from pynode.grid import TimeGrid
+from pynode.schemes.base import Scheme
+from pynode.solution import SolveStats
+from pynode.types import State, States, VectorField
+
+
+def solve(
+    system: System,
+    scheme: Scheme,
+    grid: TimeGrid,
+    y0: State,
+    memory: Literal["store", "recompute"],
+    stats: SolveStats,
+    field: VectorField | None = None,
+) -> States:
+    """States of `system` at the output times of `grid`, `(time, ..., columns)` for `y0` `(..., columns)`.
+
+    Differentiable in `y0` and the tensors of theta, as `DiscOpt` of the same scheme, steps and `memory`; counts into
+    `stats` the evaluations and products that this would count (the number of steps is the caller's).  Tensors are
+    float64 or float32 on the CPU, all of one type.  The gradient is that at the values that theta has now, whatever
+    happens to them before the backward pass.
+
+    A gradient of the gradient needs `field`, the same right-hand side as torch operators, and takes that way; without
+    it torch raises, as it does for `memory="recompute"`.
+    """
+    if y0.dtype not in _COMPILED:
+        _compile(y0.dtype)
+    theta = system.theta
+    wanted = torch.is_grad_enabled() and (y0.requires_grad or any([p.requires_grad for p in theta]))  # noqa: C419 (faster)
+    keep = KEEP_NOTHING if not wanted else KEEP_TAPES if memory == "store" else KEEP_STATES
+    plan = plan_for(system, scheme, grid, y0, keep)
+    stats.forward.n_f += plan.n_stages
+    call = _Call(plan, system, stats)
+    if not wanted:
+        return call.forward(y0)
+    if memory == "recompute":
+        call.again = plan.n_stages
+    elif field is not None:
+        call.eager = lambda: scheme.solve(field, y0, grid)
+    states: States = _Fused.apply(call, y0, *theta)
+    return states
+
+
+_COMPILED: set[torch.dtype] = set()
+
+
+def _compile(dtype: torch.dtype) -> None:
+    """Makes the kernel for numbers of this type ready."""
+    integers = np.zeros(1, dtype=np.int64)
+    compile_now(run, integers, np.zeros(1), torch.zeros(1, dtype=dtype).numpy(), integers)
+    _COMPILED.add(dtype)
+
+
+class _Call:
+    """One solve: its plan, the memory that it has borrowed from there, and what to count when its gradient is taken."""
+
+    __slots__ = ("again", "eager", "memory", "plan", "probes", "stats", "system", "y0")
+
+    def __init__(self, plan: Plan, system: System, stats: SolveStats) -> None:
+        self.plan, self.system, self.stats = plan, system, stats
+        self.again = 0  # evaluations that the gradient takes beside its products
+        self.eager: Callable[[], States] | None = None  # the same solve by torch operators
+        self.memory: Memory | None = plan.borrow()
+
+    def __del__(self) -> None:
+        if self.memory is not None:
+            self.plan.take_back(self.memory)
+
+    def forward(self, y0: State) -> States:
+        """The states at the output times."""
+        plan, system = self.plan, self.system
+        self.y0 = y0
+        start = y0.contiguous()
+        theta = [p if p.is_contiguous() else p.contiguous() for p in system.theta]
+        ys = torch.empty_like(plan.states)
+        probes = system.probes
+        self.probes = None if probes is None else probes.detach().to(y0.dtype).contiguous()
+        _run(plan, self.memory, plan.addresses(start, ys, self.probes, theta), PREPARE, FORWARD, 0)
+        return ys
+
+    def backward(self, memory: Memory | None, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        """The cotangents of y0 and of theta's tensors, None where `wanted` says so."""
+        plan, cost = self.plan, self.stats.backward
+        cotangents = cotangents.contiguous()
+        sources = (self.y0, *self.system.theta)
+        y0_bar, *bars = [_alike(p) if want else None for p, want in zip(sources, wanted, strict=True)]
+        _run(plan, memory, plan.addresses_back(cotangents, y0_bar, self.probes, bars), 0, BACKWARD, FINISH)
+        cost.n_f += self.again
+        cost.n_vjp += plan.n_stages
+        return (y0_bar, *bars)
+
+    def backward_by_torch(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        """The same as functions that torch can differentiate again."""
+        assert self.eager is not None
+        sources = [p for p, want in zip((self.y0, *self.system.theta), wanted, strict=True) if want]
+        found = iter(torch.autograd.grad(self.eager(), sources, cotangents, create_graph=True, materialize_grads=True))
+        self.stats.backward.n_vjp += self.plan.n_stages
+        return tuple(next(found) if want else None for want in wanted)
+
+
+def _run(plan: Plan, memory: Memory | None, addresses: Memory, before: int, task: int, after: int) -> None:
+    table, numbers, workers = plan.table, plan.numbers, plan.workers
+    if workers == 1:
+        run(table, numbers, memory, addresses, 0, 1, before | task | after)
+        return
+    if before:
+        run(table, numbers, memory, addresses, 0, 1, before)
+    run_all(lambda worker: run(table, numbers, memory, addresses, worker, workers, task), workers)
+    if after:
+        run(table, numbers, memory, addresses, 0, 1, after)
+
+
+def _alike(p: Tensor) -> Tensor:
+    """An empty contiguous tensor like `p`; twice as fast by `empty_like`, which keeps strides."""
+    return torch.empty_like(p) if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
+
+
+class _Fused(torch.autograd.Function):
+    """theta's tensors are inputs of the node so that they get their gradients; the kernels know them from the call."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, y0: State, *theta: Tensor) -> States:  # noqa: ARG004
+        ctx.call = call
+        ys = call.forward(y0)
+        if call.plan.is_large:
+            # in torch's hands it is freed with the graph's other tensors, at the end of the backward pass
+            ctx.save_for_backward(torch.from_numpy(call.memory))
+            call.memory = None
+        return ys
+
+    @staticmethod
+    def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
+        call: _Call = ctx.call
+        # the decorator costs as much as all allocations together, and is needed only where a graph of it is built
+        if not torch.is_grad_enabled():
+            return (None, *call.backward(_memory(ctx), cotangents, ctx.needs_input_grad[1:]))
+        if call.eager is not None:
+            return (None, *call.backward_by_torch(cotangents, ctx.needs_input_grad[1:]))
+        found: tuple[Tensor | None, ...] = _backward_once(ctx, cotangents)
+        return found
+
+
+@once_differentiable
+def _backward_once(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
+    return (None, *ctx.call.backward(_memory(ctx), cotangents, ctx.needs_input_grad[1:]))
+
+
+def _memory(ctx: Any) -> Memory | None:
+    return ctx.saved_tensors[0].numpy() if ctx.call.memory is None else ctx.call.memory

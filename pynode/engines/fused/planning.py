@@ -1,0 +1,205 @@
+"""A solve as plain numbers: what `description` says of the system, the steps, the tiles, and where memory lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pynode.engines.fused.description import (
+    CAPACITY,
+    GATES,
+    GRADS,
+    PACKED,
+    SCRATCH,
+    STATE,
+    TANGENTS,
+    TAPE,
+    Layout,
+    Table,
+    describe,
+)
+from pynode.fields.base import System
+from pynode.grid import TimeGrid
+from pynode.schemes.base import Scheme
+
+KEEP_NOTHING, KEEP_TAPES, KEEP_STATES = range(3)
+"""What a forward solve leaves: nothing, every stage's tape, or the state before each step."""
+
+# --- the table of integers -------------------------------------------------------------------------------------------
+STEPS, STAGES, OUTPUTS, BATCH, GROUPS, KEEP, SLOTS = range(7)
+# in this table: the description, the steps before each output, the first tile of each group, that of each tile
+AT_DESCRIPTION, AT_OUTPUTS, AT_GROUPS, AT_BOUNDS = 7, 8, 9, 10
+AT_GATES, AT_GRADS, AT_SCRATCH, AT_MEMORY = 11, 12, 13, 14  # in memory, behind the packed parameters
+SCRATCH_SIZE, MEMORY_SIZE = 15, 16  # of one thread; of one tile
+S_FIELD, S_STATE, S_SLOPES, S_Y_BARS, S_TAPES = 17, 18, 19, 20, 21  # in a thread's scratch
+N_TIMES, N_SIZES, N_A, N_B = 22, 23, 24, 25  # in the table of floats
+HEAD = 26
+
+N_GAMMA = 0  # the table of floats starts with the damping
+
+IN_STATE, IN_STATES, IN_COTANGENT, IN_STATE_BAR, IN_PROBES, IN_THETA = range(6)
+"""The order of addresses; theta's tensors and then their cotangents come last."""
+
+TAPE_BYTES_ALWAYS, TAPE_BYTES_NEVER = 8 << 20, 1 << 30
+"""Tapes of a whole solve up to the first size stay in a cache, and those above the second take too much memory."""
+
+WORK_PER_NUMBER = 80
+"""Between these sizes a tape is kept where it takes more operations than this to make one of its numbers anew."""
+
+GRADS_BYTES = 4 << 20
+"""Up to this size every tile has parameter cotangents of its own."""
+
+ALIGNMENT = 64
+SPARE, SPARE_BYTES = 2, 64 << 20
+"""Memories that a plan keeps, since a graph lives until the next one is there; and up to what size."""
+
+WORK_PER_THREAD = 2_000_000
+"""Multiply-adds of a forward solve below which waking a thread takes longer than what it saves."""
+
+PLANS_KEPT, PLANS_BYTES = 64, 256 << 20
+"""Plans that are kept, and the memory that all of them may keep; the oldest have to go."""
+
+_PLANS: dict[Any, Plan] = {}
+
+Memory: TypeAlias = npt.NDArray[Any]
+
+
+class Plan:
+    """A solve of `system` on `grid` from states like `y0` by at most `workers` threads; holds memory for reuse."""
+
+    def __init__(
+        self,
+        system: System,
+        scheme: Scheme,
+        grid: TimeGrid,
+        y0: Tensor,
+        keep: int,
+        workers: int,
+    ) -> None:
+        self.dtype = np.dtype(np.float64 if y0.dtype is torch.float64 else np.float32)
+        batch = y0.numel() // system.columns
+        self.layout = d = describe(system, batch, self.dtype.itemsize)
+        self.steps, self.stages, self.slots = grid.n_steps, scheme.n_stages, len(system.theta)
+        self.n_stages = self.steps * self.stages
+        self.states = torch.empty((len(grid.output_times), *y0.shape), dtype=y0.dtype)  # to make others alike
+        bounds = tile_bounds(batch, d[CAPACITY])
+        self.tiles = len(bounds) - 1
+        # each group of tiles has parameter cotangents of its own, whatever the number of threads, unless they are large
+        few = self.tiles * d[GRADS] * self.dtype.itemsize <= GRADS_BYTES
+        groups = self.tiles if few else min(self.tiles, workers)
+        work = d.n_weights * (1 + d[TANGENTS]) * batch * self.n_stages
+        self.workers = max(1, min(workers, groups, work // WORK_PER_THREAD))
+        size = d[CAPACITY] * d[STATE]
+        if keep == KEEP_TAPES and not self._tapes_pay():
+            keep = KEEP_STATES
+        memory = {KEEP_TAPES: self.steps * self.stages * d[TAPE], KEEP_STATES: self.steps * size}.get(keep, 0)
+        self.keep = keep
+
+        scratch = np.cumsum([0, d[SCRATCH], size, self.stages * size, self.stages * size, self.stages * d[TAPE]])
+        places = np.cumsum(
+            [0, d[PACKED], self.steps * self.stages * d[GATES], groups * d[GRADS], self.workers * scratch[-1]]
+        )
+        self.size = int(places[-1] + self.tiles * memory)
+        self.is_large = self.size * self.dtype.itemsize > SPARE_BYTES
+        self.numbers, at_numbers = _numbers(scheme, grid, d)
+        parts = [self.tiles * i // groups for i in range(groups + 1)]
+        tables = [d.table, np.array(grid.output_indices), np.array(parts), np.array(bounds)]
+        at_tables = HEAD + np.cumsum([0, *(len(t) for t in tables)])[:-1]
+        head = [self.steps, self.stages, len(grid.output_times), batch, groups, keep, self.slots]
+        head += [*at_tables, *places[1:], scratch[-1], memory, *scratch[:-1], *at_numbers]
+        self.table: Table = np.concatenate([np.array(head), *tables]).astype(np.int64)
+        self._no_theta = (0,) * self.slots
+        self._free: list[Memory] = []
+
+    @property
+    def kept_bytes(self) -> int:
+        """What the memories that it may keep take."""
+        return 0 if self.is_large else SPARE * self.size * self.dtype.itemsize
+
+    def _tapes_pay(self) -> bool:
+        """Whether keeping all tapes is faster than keeping states and filling the tapes of a step anew."""
+        size = self.tiles * self.n_stages * self.layout[TAPE] * self.dtype.itemsize
+        if size <= TAPE_BYTES_ALWAYS or size > TAPE_BYTES_NEVER:
+            return size <= TAPE_BYTES_ALWAYS
+        rows = self.layout[CAPACITY] * (1 + self.layout[TANGENTS])
+        return 2 * rows * self.layout.n_weights > WORK_PER_NUMBER * self.layout[TAPE]
+
+    def borrow(self) -> Memory:
+        """Memory for one solve, zero where nothing has been written."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return _aligned_zeros(self.size, self.dtype)
+
+    def addresses(self, y0: Tensor, ys: Tensor, probes: Tensor | None, theta: Sequence[Tensor]) -> Table:
+        """What the forward pass reads and writes."""
+        found = [y0.data_ptr(), ys.data_ptr(), 0, 0, 0 if probes is None else probes.data_ptr()]
+        return np.array([*found, *(p.data_ptr() for p in theta)], dtype=np.int64)
+
+    def addresses_back(
+        self, cotangent: Tensor, y0_bar: Tensor | None, probes: Tensor | None, theta_bar: Sequence[Tensor | None]
+    ) -> Table:
+        """What the backward pass reads and writes; None where no cotangent is wanted."""
+        first, last = 0 if y0_bar is None else y0_bar.data_ptr(), 0 if probes is None else probes.data_ptr()
+        bars = [0 if b is None else b.data_ptr() for b in theta_bar]
+        return np.array([0, 0, cotangent.data_ptr(), first, last, *self._no_theta, *bars], dtype=np.int64)
+
+    def take_back(self, memory: Memory) -> None:
+        """Keeps memory for the next solve."""
+        if len(self._free) < SPARE and not self.is_large:
+            self._free.append(memory)
+
+
+def plan_for(system: System, scheme: Scheme, grid: TimeGrid, y0: Tensor, keep: int) -> Plan:
+    """The plan of such a solve, made once."""
+    flow = system.flow
+    kind = None if flow is None else (flow["divergence"], flow["kinetic"], flow["jacobian"])
+    workers = torch.get_num_threads()
+    key = (system.spec, kind, scheme, grid, y0.shape, y0.dtype, keep, workers)
+    plan = _PLANS.get(key)
+    if plan is None:
+        plan = Plan(system, scheme, grid, y0, keep, workers)
+        _make_room(plan)
+        _PLANS[key] = plan
+    return plan
+
+
+def _make_room(new: Plan) -> None:
+    """Forgets the oldest plans where there would be too many of them, or too much memory in them."""
+    total = new.kept_bytes + sum(p.kept_bytes for p in list(_PLANS.values()))
+    for key, old in list(_PLANS.items()):
+        if len(_PLANS) < PLANS_KEPT and total <= PLANS_BYTES:
+            return
+        _PLANS.pop(key, None)
+        total -= old.kept_bytes
+
+
+def tile_bounds(batch: int, capacity: int) -> list[int]:
+    """The first sample of every tile, and the batch: tiles of nearly equal size, whose number suits few threads."""
+    tiles = -(-batch // capacity)
+    if tiles > 2:
+        tiles = -(-tiles // 4) * 4
+    quads = -(-batch // 4)
+    return sorted({min(batch, 4 * (quads * i // tiles)) for i in range(tiles)} | {batch})
+
+
+def _numbers(scheme: Scheme, grid: TimeGrid, d: Layout) -> tuple[npt.NDArray[np.float64], list[int]]:
+    """The table of floats: damping, stage times, step sizes, tableau; and where each starts but the first."""
+    stages = scheme.n_stages
+    like = torch.empty((), dtype=torch.float64)
+    times = [float(t) for row in grid.stage_times(scheme.c, like) for t in row]
+    full: Sequence[Sequence[float]] = [(*row, *(0.0,) * (stages - len(row))) for row in scheme.a]
+    parts = [[d.gamma], times, grid.step_sizes(), [x for row in full for x in row], list(scheme.b)]
+    places = np.cumsum([0, *(len(p) for p in parts)])
+    return np.array([x for p in parts for x in p], dtype=np.float64), [int(x) for x in places[1:-1]]
+
+
+def _aligned_zeros(n: int, dtype: Any) -> npt.NDArray[Any]:
+    raw = np.zeros(n * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + n * dtype.itemsize].view(dtype)

@@ -1,0 +1,64 @@
+"""What the tests of the engines share: the fused solve, the same solve by torch operators, and how they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pynode.engines.fused import unavailable
+from pynode.fields.base import system_of
+from pynode.grid import TimeGrid
+from pynode.solution import SolveStats
+
+
+@pytest.fixture
+def needs_fused() -> None:
+    """Skips the test where the kernels can't run, and says why."""
+    if reason := unavailable():
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def fused(needs_fused: None) -> Callable[..., Tensor]:  # noqa: ARG001
+    """`fused(module, scheme, ts, steps, y0, memory, stats)`: the states by the kernels."""
+    from pynode.engines.fused.op import solve
+
+    def run(
+        module: nn.Module, scheme: Any, ts: Tensor, steps: Any, y0: Tensor, memory: Any = "store", stats: Any = None
+    ) -> Tensor:
+        grid = TimeGrid.between(ts, steps)
+        return solve(system_of(module), scheme, grid, y0, memory, SolveStats() if stats is None else stats, module)
+
+    return run
+
+
+@pytest.fixture
+def differs(fused: Callable[..., Tensor]) -> Callable[..., float]:
+    """`differs(module, scheme, ts, steps, y0, memory)`: the largest relative difference between kernels and operators.
+
+    Compared are the states and, for random cotangents of these, the gradients by y0 and by each parameter.
+    """
+
+    def compare(
+        module: nn.Module, scheme: Any, ts: Tensor, steps: Any, y0: Tensor, memory: Any = "store", stats: Any = None
+    ) -> float:
+        y0 = y0.clone().requires_grad_()
+        sources = [y0, *(p for p in module.parameters() if p.requires_grad)]
+        wanted = scheme.solve(module, y0, TimeGrid.between(ts, steps))
+        found = fused(module, scheme, ts, steps, y0, memory, stats)
+        assert found.shape == wanted.shape
+        assert found.dtype == wanted.dtype
+        cotangents = torch.randn(wanted.shape, dtype=wanted.dtype, generator=torch.Generator().manual_seed(5))
+        by = [
+            torch.autograd.grad(ys, sources, cotangents, materialize_grads=True, allow_unused=True)
+            for ys in (found, wanted)
+        ]
+        assert [g.shape for g in by[0]] == [s.shape for s in sources]
+        pairs = [(found.detach(), wanted.detach()), *zip(*by, strict=True)]
+        return max(float((a - b).norm() / b.norm().clamp(min=1e-30)) for a, b in pairs)
+
+    return compare

@@ -1,0 +1,54 @@
+"""Compiled kernels are kept on disk, and told apart by the sources that they were made from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import json, time
+import torch
+from pynode.engines.fused import applies
+from pynode.fields.base import system_of
+from pynode.fields.mlp import MLP
+from pynode.grid import TimeGrid
+from pynode.schemes.rk4 import RK4
+from pynode.solution import SolveStats
+
+field = MLP((2, 5, 2)).build()
+ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
+y0 = torch.ones(1, 2, dtype=torch.float64)
+start = time.perf_counter()
+assert applies(system_of(field), y0, ts)
+from pynode.engines.fused.op import run, solve
+solve(system_of(field), RK4, TimeGrid.between(ts), y0, "store", SolveStats()).sum().backward()
+print(json.dumps([time.perf_counter() - start, sum(run.stats.cache_hits.values())]))
+"""
+
+
+def test_a_second_process_compiles_nothing(needs_fused: None) -> None:  # noqa: ARG001
+    """Its first result is there in a fraction of a second: 0.4 s on a quiet machine, import of Numba included."""
+    results = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
+        results.append(json.loads(done.stdout))
+    assert all(hits == 1 for _, hits in results[1:])
+    assert min(seconds for seconds, _ in results[1:]) < 2.0
+
+
+def test_every_source_counts(needs_fused: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """A change in any file of the engine gives the kernels another name on disk."""
+    from pynode.engines.fused import jit
+
+    before = jit._stamp()
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == "products.py" else b""))
+    jit._stamp.cache_clear()
+    try:
+        assert jit._stamp() != before
+    finally:
+        jit._stamp.cache_clear()
