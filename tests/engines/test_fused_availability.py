@@ -58,6 +58,22 @@ def test_without_numba(no_numba: None) -> None:  # noqa: ARG001
     assert not fused.applies(system_of(field()), Y0, TS)
 
 
+def test_a_compiler_that_fails(needs_fused: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """Is no reason for anybody's solve to fail."""
+    from pynode.engines.fused import op
+
+    def fail(dtype: torch.dtype) -> None:
+        raise RuntimeError(f"no code for {dtype}")
+
+    monkeypatch.setattr(op, "make_ready", fail)
+    fused.failure.cache_clear()
+    try:
+        assert "no code for torch.float64" in str(fused.failure(torch.float64))
+        assert not fused.applies(system_of(field()), Y0, TS)
+    finally:
+        fused.failure.cache_clear()
+
+
 def test_what_applies(needs_fused: None) -> None:  # noqa: ARG001
     """Fields and flows with both divergences, float64 and float32, frozen parameters, single states."""
     system = system_of(field())

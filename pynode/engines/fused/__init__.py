@@ -49,6 +49,21 @@ def unavailable() -> str | None:
     return None
 
 
+@lru_cache(maxsize=len(DTYPES))
+def failure(dtype: torch.dtype) -> str | None:
+    """Makes the kernels for numbers of that type ready; says why, if they can't be compiled with the Numba installed.
+
+    Takes some seconds on the first use on a machine, a fraction of one where they are on disk.
+    """
+    from pynode.engines.fused.op import make_ready
+
+    try:
+        make_ready(dtype)
+    except Exception as error:  # of some release of Numba or LLVM that does things otherwise
+        return f"Numba could not compile the kernels ({type(error).__name__}: {error}); use another release of it"
+    return None
+
+
 def applies(system: System, y0: State, ts: Times) -> bool:
     """Whether the kernels can solve `system` from `y0` `(..., columns)` at the output times `ts`.
 
@@ -75,6 +90,7 @@ def applies(system: System, y0: State, ts: Times) -> bool:
         )
         and not torch.compiler.is_compiling()
         and not _is_transformed()
+        and failure(y0.dtype) is None
     )
 
 

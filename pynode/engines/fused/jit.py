@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite.ir.instructions import CallInstr
 from numba import extending
 from numba.core import types
 from numba.core.compiler import Flags, compile_internal
@@ -55,9 +56,10 @@ def _part(function: F, *, alone: bool) -> F:
                 written[key] = found.fndesc
                 compiled = library._final_module.get_function(found.fndesc.llvm_func_name)
                 compiled.linkage = "linkonce_odr"  # nobody else calls it: dropped where it has been inlined
-                if alone:
-                    compiled.add_function_attribute("noinline")
-            return context.call_internal(builder, written[key], sig, values)
+            result = context.call_internal(builder, written[key], sig, values)
+            if alone:
+                _keep_apart(builder.function, written[key].llvm_func_name)
+            return result
 
         return signature(types.void, *kinds), generate
 
@@ -67,6 +69,14 @@ def _part(function: F, *, alone: bool) -> F:
     call.__signature__ = own.replace(parameters=[first, *own.parameters.values()])  # type: ignore[attr-defined]
     found: Any = extending.intrinsic(call)
     return cast(F, found)
+
+
+def _keep_apart(caller: Any, name: str) -> None:
+    """Marks all calls of the function `name` by the function `caller` as not to be inlined."""
+    for block in caller.blocks:
+        for instruction in block.instructions:
+            if isinstance(instruction, CallInstr) and getattr(instruction.callee, "name", None) == name:
+                instruction.attributes.add("noinline")
 
 
 _PARTS: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()

@@ -43,8 +43,6 @@ def solve(
     A gradient of the gradient needs `field`, the same right-hand side as torch operators, and takes that way; without
     it torch raises, as it does for `memory="recompute"`.
     """
-    if y0.dtype not in _COMPILED:
-        _compile(y0.dtype)
     theta = system.theta
     wanted = torch.is_grad_enabled() and (y0.requires_grad or any([p.requires_grad for p in theta]))  # noqa: C419 (faster)
     keep = KEEP_NOTHING if not wanted else KEEP_TAPES if memory == "store" else KEEP_STATES
@@ -61,14 +59,10 @@ def solve(
     return states
 
 
-_COMPILED: set[torch.dtype] = set()
-
-
-def _compile(dtype: torch.dtype) -> None:
-    """Makes the kernel for numbers of this type ready."""
+def make_ready(dtype: torch.dtype) -> None:
+    """Compiles the kernel for numbers of this type, or loads it from disk; else the first solve would, less quickly."""
     integers = np.zeros(1, dtype=np.int64)
     compile_now(run, integers, np.zeros(1), torch.zeros(1, dtype=dtype).numpy(), integers)
-    _COMPILED.add(dtype)
 
 
 class _Call:
