@@ -61,6 +61,9 @@ SCRATCH = 21  # numbers of working memory
 FIRST, SECOND = 22, 23  # two buffers in it, for cotangents of a layer
 PROBES = 24  # where it holds the tangents' directions
 WIDE = 25  # distance of two rows in the buffers
+SINGLE = 26  # 1: a sample alone goes the way of `single`
+BARS = 27  # numbers that the cotangents of one evaluation's layers take there
+ONE_BARS = 28  # where scratch memory holds them
 HEAD = 32
 
 # --- then one block a layer ------------------------------------------------------------------------------------------
@@ -74,6 +77,7 @@ SPREAD_OUT, SPREAD_IN = 12, 13  # 1: the product uses the first form of `product
 BY_INPUT = 14  # 1: the cotangent of W is held as (out, in), else as (in, out)
 G_WEIGHT, G_BIAS, G_GATE_WEIGHT, G_GATE_BIAS, G_SHIFT_WEIGHT = 15, 16, 17, 18, 19
 TAPE_X, TAPE_Z = 20, 21  # a tape's input and product W x + b, W v of the layer
+BAR = 22  # where `BARS` numbers hold the cotangent of the layer's product
 LAYER = 24
 
 SUM_COST = 6
@@ -159,7 +163,9 @@ def describe(system: System, batch: int, itemsize: int) -> Layout:
     # the slopes of these follow from their values, so that nobody asks for what stood there before
     in_place = not tangents and not gated and _option(spec, "activation") in ("tanh", "sigmoid")
 
-    packed, gates, grads = _Counter(), _Counter(), _Counter()
+    d[SINGLE] = not tangents and not gated and flow is None and _option(spec, "activation") == "tanh"
+
+    packed, gates, grads, bars = _Counter(), _Counter(), _Counter(), _Counter()
     tape = _Counter()
     d[ZEROS] = packed.take(wide)
     d[TAPE_Y] = tape.take(capacity * d[STATE])
@@ -184,11 +190,14 @@ def describe(system: System, batch: int, itemsize: int) -> Layout:
         else:
             block[TAPE_X] = tape.take(rows * int(block[X_STEP]))
         block[TAPE_Z] = tape.take(rows * op)
+        block[BAR] = bars.take(op)
     # a last layer without gate and activation leaves its products as they are
     d[TAPE_OUT] = tape.take(rows * padded(widths[-1])) if gated or d[FINAL] else d[HEAD + LAYER * (layers - 1) + TAPE_Z]
     d[PACKED], d[GATES], d[GRADS], d[TAPE] = packed.total, gates.total, grads.total, tape.total
 
+    d[BARS] = bars.total
     scratch = _Counter()
+    d[ONE_BARS] = scratch.take(bars.total)
     d[FIRST], d[SECOND] = scratch.take(rows * wide), scratch.take(rows * wide)
     d[PROBES] = scratch.take(capacity * tangents * int(d[STATE]))
     d[SCRATCH] = scratch.total

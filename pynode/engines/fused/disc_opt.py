@@ -11,7 +11,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from pynode.engines.fused.description import COLUMNS, DIM, GATES, GRADS, STATE, TANGENTS, TAPE, TAPE_Y
+from pynode.engines.fused.description import (
+    BARS,
+    COLUMNS,
+    DIM,
+    GATES,
+    GRADS,
+    SINGLE,
+    STATE,
+    TANGENTS,
+    TAPE,
+    TAPE_Y,
+)
 from pynode.engines.fused.field_cotangents import field_cotangents
 from pynode.engines.fused.field_value import field_value, set_directions, set_gates
 from pynode.engines.fused.jit import entry, part
@@ -26,6 +37,7 @@ from pynode.engines.fused.planning import (
     AT_OUTPUTS,
     AT_SCRATCH,
     BATCH,
+    DEFER,
     GROUPS,
     IN_COTANGENT,
     IN_PROBES,
@@ -43,6 +55,7 @@ from pynode.engines.fused.planning import (
     N_SIZES,
     N_TIMES,
     OUTPUTS,
+    S_BARS,
     S_FIELD,
     S_SLOPES,
     S_STATE,
@@ -54,6 +67,7 @@ from pynode.engines.fused.planning import (
     STEPS,
 )
 from pynode.engines.fused.simd import lanes, load, muladd, pointer, pointer_at, shift, splat, store
+from pynode.engines.fused.single import add_products, cotangents_of_one
 
 PREPARE, FORWARD, BACKWARD, FINISH = 1, 2, 4, 8
 
@@ -155,6 +169,9 @@ def _tile_back(q: Any, c: Any, d: Any, m: Any, a: Any, scratch: Any, g: Any, til
             y = shift(memory, step * n * d[STATE])
             _stages(q, c, d, m, scratch, y, tapes, d[TAPE], step, n)
         _step_back(q, c, d, m, scratch, y_bar, tapes, g, step, n)
+        if n == 1 and d[SINGLE] == 1 and step % q[DEFER] == 0:
+            done = q[STEPS] - step if q[STEPS] - step < q[DEFER] else q[DEFER]
+            add_products(d, tapes, shift(scratch, q[S_BARS]), done * stages, g)
         if output >= 0 and step == q[q[AT_OUTPUTS] + output]:
             _accumulate(d, shift(cotangent, output * per_time + offset), y_bar, n)
             output -= 1
@@ -210,7 +227,12 @@ def _step_back(q: Any, c: Any, d: Any, m: Any, scratch: Any, y_bar: Any, tapes: 
             store(slope_bar, at, found)
         gates = shift(m, q[AT_GATES] + at_step * d[GATES])
         tape = shift(tapes, i * d[TAPE])
-        field_cotangents(d, m, gates, c[q[N_TIMES] + at_step], tape, field, n, slope_bar, shift(y_bars, i * size), g)
+        x_bar = shift(y_bars, i * size)
+        if n == 1 and d[SINGLE] == 1:
+            bars = shift(scratch, q[S_BARS] + (step % q[DEFER] * stages + i) * d[BARS])
+            cotangents_of_one(d, m, tape, slope_bar, bars, x_bar)
+        else:
+            field_cotangents(d, m, gates, c[q[N_TIMES] + at_step], tape, field, n, slope_bar, x_bar, g)
     for at in range(0, size, width):
         found = load(y_bar, at)
         for i in range(stages):

@@ -31,11 +31,13 @@ from pynode.engines.fused.description import (
     LAYER,
     LAYERS,
     NO_FLOW,
+    ONE_BARS,
     OUT,
     OUT_STEP,
     POWER,
     PROBES,
     SECOND,
+    SINGLE,
     SPREAD_IN,
     STATE,
     TANGENTS,
@@ -50,6 +52,7 @@ from pynode.engines.fused.functions import curvature_at, slope_at
 from pynode.engines.fused.jit import loop, part
 from pynode.engines.fused.products import dot_product, spread_product
 from pynode.engines.fused.simd import add_to, first_lanes, lanes, load, muladd, shift, splat, store
+from pynode.engines.fused.single import add_products, cotangents_of_one
 
 
 @part
@@ -61,6 +64,11 @@ def field_cotangents(
     `slope_bar` and `y_bar` hold `n` samples `d[STATE]` numbers apart; `y_bar` is written, the packed parameters'
     cotangent `g` (`d[GRADS]` numbers) is added to.
     """
+    if n == 1 and d[SINGLE] == 1:
+        bars = shift(scratch, d[ONE_BARS])
+        cotangents_of_one(d, p, tape, slope_bar, bars, y_bar)
+        add_products(d, tape, bars, 1, g)
+        return
     out_bar, in_bar = shift(scratch, d[FIRST]), shift(scratch, d[SECOND])
     _disassemble(d, tape, scratch, n, slope_bar, out_bar)
     tangents = d[TANGENTS]

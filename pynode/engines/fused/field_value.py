@@ -36,6 +36,7 @@ from pynode.engines.fused.description import (
     POWER,
     PROBES,
     SHIFT_WEIGHT,
+    SINGLE,
     SPREAD_OUT,
     STATE,
     TANGENTS,
@@ -50,6 +51,7 @@ from pynode.engines.fused.functions import TANH, activated, hyperbolic, slope_at
 from pynode.engines.fused.jit import loop, part
 from pynode.engines.fused.products import dot_product, spread_product
 from pynode.engines.fused.simd import first_lanes, lanes, load, muladd, shift, splat, store, total
+from pynode.engines.fused.single import value_of_one
 
 
 @part
@@ -85,6 +87,9 @@ def set_directions(d: Any, scratch: Any, probes: Any, n: int) -> None:
 @part
 def field_value(d: Any, p: Any, gates: Any, tape: Any, scratch: Any, n: int, slope: Any) -> None:
     """Writes the slope of `n` samples, `d[STATE]` numbers apart; fills `tape`, which holds their state."""
+    if n == 1 and d[SINGLE] == 1:
+        value_of_one(d, p, tape, slope)
+        return
     _input(d, tape, scratch, n)
     layers, tangents = d[LAYERS], d[TANGENTS]
     for k in range(layers):

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from pynode.engines.fused.description import (
+    BARS,
     CAPACITY,
     GATES,
     GRADS,
     PACKED,
     SCRATCH,
+    SINGLE,
     STATE,
     TANGENTS,
     TAPE,
@@ -38,7 +40,8 @@ AT_GATES, AT_GRADS, AT_SCRATCH, AT_MEMORY = 11, 12, 13, 14  # in memory, behind 
 SCRATCH_SIZE, MEMORY_SIZE = 15, 16  # of one thread; of one tile
 S_FIELD, S_STATE, S_SLOPES, S_Y_BARS, S_TAPES = 17, 18, 19, 20, 21  # in a thread's scratch
 N_TIMES, N_SIZES, N_A, N_B = 22, 23, 24, 25  # in the table of floats
-HEAD = 26
+DEFER, S_BARS = 26, 27  # steps whose products are taken together for a sample alone; where their cotangents lie
+HEAD = 28
 
 N_GAMMA = 0  # the table of floats starts with the damping
 
@@ -50,6 +53,9 @@ TAPE_BYTES_ALWAYS, TAPE_BYTES_NEVER = 8 << 20, 1 << 30
 
 WORK_PER_NUMBER = 80
 """Between these sizes a tape is kept where it takes more operations than this to make one of its numbers anew."""
+
+DEFERRED_BYTES, DEFERRED_STAGES = 16 << 10, 64
+"""Cotangents that a sample alone keeps for later products: as many as stay in the nearest cache, and are enough."""
 
 GRADS_BYTES = 4 << 20
 """Up to this size every tile has parameter cotangents of its own."""
@@ -100,7 +106,12 @@ class Plan:
         memory = {KEEP_TAPES: self.steps * self.stages * d[TAPE], KEEP_STATES: self.steps * size}.get(keep, 0)
         self.keep = keep
 
-        scratch = np.cumsum([0, d[SCRATCH], size, self.stages * size, self.stages * size, self.stages * d[TAPE]])
+        defer = self._steps_deferred()
+
+        scratch = np.cumsum(
+            [0, d[SCRATCH], size]
+            + [self.stages * n for n in (size, size, d[TAPE] * (keep != KEEP_TAPES), d[BARS] * defer)]
+        )
         places = np.cumsum(
             [0, d[PACKED], self.steps * self.stages * d[GATES], groups * d[GRADS], self.workers * scratch[-1]]
         )
@@ -111,7 +122,7 @@ class Plan:
         tables = [d.table, np.array(grid.output_indices), np.array(parts), np.array(bounds)]
         at_tables = HEAD + np.cumsum([0, *(len(t) for t in tables)])[:-1]
         head = [self.steps, self.stages, len(grid.output_times), batch, groups, keep, self.slots]
-        head += [*at_tables, *places[1:], scratch[-1], memory, *scratch[:-1], *at_numbers]
+        head += [*at_tables, *places[1:], scratch[-1], memory, *scratch[:-2], *at_numbers, defer, scratch[-2]]
         self.table: Table = np.concatenate([np.array(head), *tables]).astype(np.int64)
         self._no_theta = (0,) * self.slots
         self._free: list[Memory] = []
@@ -128,6 +139,14 @@ class Plan:
             return size <= TAPE_BYTES_ALWAYS
         rows = self.layout[CAPACITY] * (1 + self.layout[TANGENTS])
         return 2 * rows * self.layout.n_weights > WORK_PER_NUMBER * self.layout[TAPE]
+
+    def _steps_deferred(self) -> int:
+        """Steps after which a sample alone takes the products of all their stages: the tapes of all must be there."""
+        if not self.layout[SINGLE]:
+            return 0
+        stage = self.layout[BARS] * self.dtype.itemsize
+        wanted = min(DEFERRED_STAGES, DEFERRED_BYTES // stage) // self.stages
+        return max(1, min(self.steps, wanted)) if self.keep == KEEP_TAPES else 1
 
     def borrow(self) -> Memory:
         """Memory for one solve, zero where nothing has been written."""

@@ -15,6 +15,7 @@ from numba.core import types
 
 from pynode.engines.fused.jit import intrinsic, loop
 from pynode.engines.fused.machine import BLOCK_ROWS, BLOCK_VECTORS
+from pynode.engines.fused.rows import PLAIN_END, dot_row, dots_4_1
 from pynode.engines.fused.simd import (
     Vector,
     emit_load,
@@ -155,63 +156,6 @@ def spread_product(
         c += (BLOCK_VECTORS if wide == 4 else wide) * width
 
 
-def _dot_block(rows: int, chains: int) -> Any:
-    """A function for the dot products of `rows` rows with one row of m, each as `chains` independent sums.
-
-    A single row would wait for one multiply-add after the other, so it takes several sums at a time.
-    """
-
-    @intrinsic
-    def block(typing: Any, begin: Any, a: Any, a_step: Any, m: Any, n: Any) -> Any:
-        """Vectors whose lanes sum up to a[r, :] . m[:] for each r, and to begin's, over `n` > 0 entries.
-
-        `n` is a multiple of `chains` vectors.
-        """
-        width = begin.lanes
-
-        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            begin, a, a_step, m, n = args
-            each = [(r, c) for r in range(rows) for c in range(chains)]
-            lines = [builder.gep(a, [builder.mul(a_step, INT(r))]) for r in range(rows)]
-            zero = ir.Constant(begin.type, None)
-            before, loop, after = builder.block, builder.append_basic_block("terms"), builder.append_basic_block("done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(INT)
-            running = {rc: builder.phi(zero.type) for rc in each}
-            places = [builder.add(k, INT(c * width)) for c in range(chains)]
-            factors = [emit_load(builder, m, place) for place in places]
-            new = {
-                (r, c): emit_muladd(builder, emit_load(builder, lines[r], places[c]), factors[c], running[r, c])
-                for r, c in each
-            }
-            following = builder.add(k, INT(chains * width))
-            k.add_incoming(INT(0), before)
-            k.add_incoming(following, loop)
-            for r, c in each:
-                running[r, c].add_incoming(begin if c == 0 else zero, before)
-                running[r, c].add_incoming(new[r, c], loop)
-            builder.cbranch(builder.icmp_signed("<", following, n), loop, after)
-            builder.position_at_end(after)
-            found = []
-            for r in range(rows):
-                sums = [new[r, c] for c in range(chains)]
-                while len(sums) > 1:
-                    sums = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
-                found.append(sums[0])
-            return context.make_tuple(builder, sig.return_type, found)
-
-        step = types.int64
-        return types.UniTuple(begin, rows)(begin, a, step, m, step), generate
-
-    return block
-
-
-_dots_4 = _dot_block(BLOCK_ROWS, 1)
-_dots_1 = _dot_block(1, 1)
-_dots_1_4 = _dot_block(1, 4)
-
-
 @loop
 def dot_product(
     start: Any, out: Any, out_step: int, a: Any, a_step: int, m: Any, m_step: int, rows: int, terms: int, columns: int
@@ -222,17 +166,16 @@ def dot_product(
     """
     width = lanes(out)
     zero = splat(out, 0.0)
-    even = terms // (4 * width) * (4 * width)
+    blocks = rows // BLOCK_ROWS * BLOCK_ROWS
     # vectors are put together in registers: a load that follows stores of parts of it would have to wait for them
     for c in range(0, out_step, width):
         begin = load(start, c)
         count = columns - c if columns - c < width else width
-        r = 0
-        while r + BLOCK_ROWS <= rows:
+        for r in range(0, blocks, BLOCK_ROWS):
             x = shift(a, r * a_step)
             v0, v1, v2, v3 = begin, begin, begin, begin
             for o in range(count):
-                s0, s1, s2, s3 = _dots_4(zero, x, a_step, shift(m, (c + o) * m_step), terms)
+                s0, s1, s2, s3 = dots_4_1(zero, x, a_step, shift(m, (c + o) * m_step), terms)
                 v0, v1 = with_lane(v0, o, total(s0)), with_lane(v1, o, total(s1))
                 v2, v3 = with_lane(v2, o, total(s2)), with_lane(v3, o, total(s3))
             at = r * out_step + c
@@ -240,17 +183,6 @@ def dot_product(
             store(out, at + out_step, v1)
             store(out, at + 2 * out_step, v2)
             store(out, at + 3 * out_step, v3)
-            r += BLOCK_ROWS
-        while r < rows:
-            x = shift(a, r * a_step)
-            v = begin
-            for o in range(count):
-                y = shift(m, (c + o) * m_step)
-                s = zero
-                if even > 0:
-                    s = _dots_1_4(s, x, a_step, y, even)[0]
-                if even < terms:
-                    s = _dots_1(s, shift(x, even), a_step, shift(y, even), terms - even)[0]
-                v = with_lane(v, o, total(s))
-            store(out, r * out_step + c, v)
-            r += 1
+    for r in range(blocks, rows):
+        to = shift(out, r * out_step)
+        dot_row(start, shift(a, r * a_step), m, m_step, terms, columns, out_step, to, PLAIN_END, to)
