@@ -36,6 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "fields": (*LEAVES, "activations", "layers"),
     "schemes": (*LEAVES, "grid"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
+    "checkpointing": ("errors", "types", "grid", "solution", "evaluation", "schemes"),
     "engines": (*LEAVES, "activations", "grid", "solution", "evaluation", "fields", "schemes", "flows.augmented"),
     "gradients": (
         *LEAVES,
@@ -46,6 +47,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "adaptive",
         "adjoint",
         "schemes",
+        "checkpointing",
         "fields.base",
         "julia",
     ),

@@ -106,7 +106,7 @@ def test_the_recorded_inputs_are_the_closed_formulas(name: str) -> None:
 def test_disc_opt_is_met_to_rounding(name: str, row: dict[str, Any]) -> None:
     """Their ForwardDiff through a loop of their own against our reverse mode: the exact discrete gradient."""
     scheme = SCHEMES.load(OUR_NAMES.get(row["scheme"], row["scheme"]))
-    for memory in ("store", "recompute"):
+    for memory in ("store", "recompute", "checkpoint"):
         found = gradient(name, DiscOpt(scheme, row["substeps"], memory))
         assert found.loss == pytest.approx(row["loss"], rel=1e-12)
         assert relative(found.by_theta, tensor(row["grad_theta"])) < 1e-12

@@ -94,7 +94,18 @@ Solver = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(help="Steps per output interval (fixed-step methods).", rich_help_panel=HOW)]
 SchemeName = Annotated[str | None, typer.Option("--scheme", help="Fixed-step scheme.", rich_help_panel=HOW)]
-Memory = Annotated[str | None, typer.Option(help="store or recompute: what disc-opt keeps.", rich_help_panel=HOW)]
+Memory = Annotated[
+    str | None, typer.Option(help="store, recompute or checkpoint: what disc-opt keeps.", rich_help_panel=HOW)
+]
+Budget = Annotated[
+    int | None,
+    typer.Option(
+        "--memory-budget",
+        "--budget",
+        help="States that --memory checkpoint stores. [dim]Default: about sqrt(2 steps).[/dim]",
+        rich_help_panel=HOW,
+    ),
+]
 Adjoint = Annotated[
     str | None,
     typer.Option(

@@ -19,6 +19,7 @@ def taylor(
     steps: o.Steps = None,
     scheme: o.SchemeName = None,
     memory: o.Memory = None,
+    budget: o.Budget = None,
     adjoint: o.Adjoint = None,
     vjp: o.Vjp = None,
     backend: o.Backend = "torch",
@@ -34,6 +35,8 @@ def taylor(
       taylor spiral
 
       taylor spiral --methods disc-opt --scheme euler --memory recompute
+
+      taylor spiral --methods disc-opt --steps 10 --memory checkpoint --memory-budget 5
     """
     from rich.console import Console
 
@@ -46,7 +49,15 @@ def taylor(
 
     given = problem_options(problem, settings, data)
     options = o.given(
-        rtol=rtol, atol=atol, solver=solver, steps=steps, scheme=scheme, memory=memory, adjoint=adjoint, vjp=vjp
+        rtol=rtol,
+        atol=atol,
+        solver=solver,
+        steps=steps,
+        scheme=scheme,
+        memory=memory,
+        budget=budget,
+        adjoint=adjoint,
+        vjp=vjp,
     )
     chosen = on_backend(o.names("--methods", methods), backend)
     configs = plan(problem, chosen, [seed], options, faithful=faithful, device=device, problem_options=given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pynode.checkpointing.reversal import Checkpointed, reverse_steps
+from pynode.checkpointing.revolve import smallest_budget
+from pynode.errors import InvalidArgument
 from pynode.evaluation import CountedField, check_closure
-from pynode.gradients.base import GradientMethod, check_choice, check_scheme
+from pynode.gradients.base import GradientMethod, check_choice, check_count, check_scheme
 from pynode.grid import TimeGrid, checked_steps
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
@@ -31,7 +34,16 @@ class DiscOpt(GradientMethod):
     pass; "recompute" keeps the state after each step and rebuilds the stages of one step at a time: the same gradient
     for one more sweep of evaluations (the study's NFE-B) and much less memory.  `ts` may want a gradient as well.
 
-    Onken & Ruthotto 2020 (arXiv 2005.13420), sec. 3; Gholami, Keutzer & Biros 2019 (ANODE) for "recompute".
+    "checkpoint" keeps at most `budget` of those states at a time and regains the others by advancing from one before,
+    with the fewest steps that this can be done with: one sweep that rebuilds each step as it is reversed, and
+    t(n, budget + 1) - (n - 1) steps more, where n is the number of all steps and t as in `checkpointing.revolve`.
+    Without a `budget` it is the smallest, about sqrt(2 n), by which the backward pass evaluates no step more than twice
+    (NFE-B below two sweeps).  Not counted in the budget: `y0` and the states at the output times, which are the
+    caller's (and may be changed by the caller, so no output is advanced from), the state in work, and the stages of
+    one step.
+
+    Onken & Ruthotto 2020 (arXiv 2005.13420), sec. 3; Gholami, Keutzer & Biros 2019 (ANODE) for "recompute"; Griewank &
+    Walther 2000 (ACM TOMS 26, algorithm 799) for "checkpoint".
     """
 
     name: ClassVar[str] = "disc-opt"
@@ -40,21 +52,30 @@ class DiscOpt(GradientMethod):
 
     scheme: Scheme = RK4
     steps: int | Sequence[int] = 1
-    memory: Literal["store", "recompute"] = "store"
+    memory: Literal["store", "recompute", "checkpoint"] = "store"
+    budget: int | None = None
 
     def __post_init__(self) -> None:
         check_scheme(self.scheme)
         object.__setattr__(self, "steps", checked_steps(self.steps))
-        check_choice("memory", self.memory, ("store", "recompute"))
+        check_choice("memory", self.memory, ("store", "recompute", "checkpoint"))
+        if self.budget is not None:
+            check_count("budget", self.budget)
+            if self.memory != "checkpoint":
+                problem = f"memory = '{self.memory}' stores no chosen number of states"
+                raise InvalidArgument("budget", self.budget, problem, "use memory = 'checkpoint', or drop the budget")
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         grid = TimeGrid.between(ts, self.steps)
         stats.forward.n_accepted = grid.n_steps
-        if self.memory == "recompute" and torch.is_grad_enabled():
+        if self.memory != "store" and torch.is_grad_enabled():
             check_closure(f, y0, ts, params)
             # the stage times are inputs of the node only so that ts can get its gradient
             timing = grid.differentiable(self.scheme.c, ts, y0) if ts.requires_grad else (None, None)
-            return _Recompute.apply(f, self.scheme, grid, stats, *timing, y0, *params)
+            if self.memory == "recompute":
+                return _Recompute.apply(f, self.scheme, grid, stats, *timing, y0, *params)
+            budget = self.budget or smallest_budget(grid.n_steps, 2)
+            return Checkpointed.apply(f, self.scheme, grid, stats, budget, *timing, y0, *params)
         out = self.scheme.solve(f, y0, grid, ts)
         if out.requires_grad:
             out.register_hook(_count_vjps(stats))
@@ -92,36 +113,6 @@ class _Recompute(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         times, sizes, states, *params = ctx.saved_tensors
-        f, scheme, stats = ctx.f, ctx.scheme, ctx.stats
-        output_of = {index: k for k, index in enumerate(ctx.grid.output_indices)}
-        schedule = list(ctx.grid.schedule(scheme.c, states))
-        by_params: list[Tensor | None] = [None] * len(params)
-        by_times = None if times is None else torch.zeros_like(times)
-        by_sizes = None if sizes is None else torch.zeros_like(sizes)
-        adjoint = cotangents[-1]
-        with f.counting_into(stats.backward):
-            for i in reversed(range(len(states))):
-                row, h = schedule[i]
-                timing = []
-                with torch.enable_grad():
-                    y = states[i].detach().requires_grad_()
-                    if times is not None:
-                        timing = [times[i].detach().requires_grad_(), sizes[i].detach().requires_grad_()]
-                        row, h = timing[0].unbind(), timing[1]
-                    y_next = scheme.step(f, y, row, h)
-                sources = [y, *timing, *params]
-                found = torch.autograd.grad(y_next, sources, adjoint, allow_unused=True, materialize_grads=True)
-                stats.backward.n_vjp += scheme.n_stages
-                adjoint = found[0]
-                if by_times is not None and by_sizes is not None:
-                    by_times[i], by_sizes[i] = found[1], found[2]
-                _accumulate(by_params, found[len(sources) - len(params) :])
-                if i in output_of:
-                    adjoint = adjoint + cotangents[output_of[i]]
-        return (None, None, None, None, by_times, by_sizes, adjoint, *by_params)
-
-
-def _accumulate(total: list[Tensor | None], part: Iterable[Tensor]) -> None:
-    for j, g in enumerate(part):
-        seen = total[j]
-        total[j] = g.clone() if seen is None else seen.add_(g)
+        backwards = (states[i] for i in reversed(range(len(states))))
+        found = reverse_steps(ctx.f, ctx.scheme, ctx.grid, ctx.stats, backwards, times, sizes, params, cotangents)
+        return (None, None, None, None, found.by_times, found.by_sizes, found.by_y0, *found.by_params)

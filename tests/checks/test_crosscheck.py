@@ -340,7 +340,7 @@ def test_the_grid_has_every_method_at_every_accuracy() -> None:
     """Whatever is registered takes part, with each choice that must not matter."""
     grid = method_grid(METHODS.names(), [1e-4, 1e-6], [1, 2, 3], [EULER, RK4])
     count = {name: sum(m.name == name for m in grid) for name in METHODS.names()}
-    assert count["disc-opt"] == 2 * 2 * 3  # stores or recomputes
+    assert count["disc-opt"] == 3 * 2 * 3  # stores, recomputes or checkpoints
     assert count["opt-disc"] == 2 * 2  # either norm
     assert count["opt-disc-fixed"] == 2 * 3  # either adjoint, by its own scheme
     assert count["opt-disc-julia"] == 4 * 2  # four adjoints

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pynode.checkpointing.revolve import fewest_advances
 from pynode.cli import main
 from pynode.gradients.opt_disc import OptDisc
 
@@ -27,6 +28,12 @@ RUN = Path(__file__).parents[2] / "experiments" / "run.py"
         ("compare spiral --rtol -1", "rtol = -1.0: not a positive number"),
         ("compare spiral --methods disc-op", "did you mean 'disc-opt'?"),
         ("compare spiral --methods disc-opt --rtol 1e-3", "--rtol = 0.001: no effect on disc-opt"),
+        (
+            "compare spiral --memory-budget 4",
+            "budget = 4: memory = 'store' stores no chosen number of states",
+        ),
+        ("compare spiral --memory checkpoint --memory-budget 0", "budget = 0: not a positive integer"),
+        ("compare spiral --methods opt-disc --memory-budget 4", "--budget = 4: no effect on opt-disc"),
         ("compare spiral --scheme rk5", "unknown scheme 'rk5'"),
         ("compare spiral --solver foo", "use one of dopri5"),
         ("compare spiral --seeds 1,x", "--seeds = 1,x: not numbers"),
@@ -105,6 +112,19 @@ def test_a_comparison_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     assert main(["compare", "spiral", "--out", str(out)]) == 2
     assert "--resume" in capsys.readouterr().err
+
+
+def test_checkpoints_from_the_command_line(tmp_path: Path) -> None:
+    """Recorded in the configuration, and the evaluations of the backward pass say that it was done."""
+    out, options = tmp_path / "results", ["--methods", "disc-opt", "--steps", "2", "--iterations", "2", "--no-checks"]
+    budget = ["--memory", "checkpoint", "--memory-budget", "3"]
+    assert main(["compare", "spiral", *options, *budget, "--out", str(out)]) == 0
+    (config,) = (out / "runs").glob("*/config.json")
+    method = json.loads(config.read_text())["method"]
+    assert (method["memory"], method["budget"]) == ("checkpoint", 3)
+    (run,) = json.loads((out / "summary.json").read_text())["runs"]
+    steps = run["nfe_forward"] // 4  # of RK4's stages
+    assert run["nfe_backward"] == 4 * (fewest_advances(steps, 3) + 1)
 
 
 def test_a_failed_run_exits_with_one_and_keeps_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ TS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
 REBUILDING: list[GradientMethod] = [
     OptDisc(),
     DiscOpt(RK4, 4, "recompute"),
+    DiscOpt(RK4, 4, "checkpoint"),
     OptDiscFixed(RK4, 4),
     OptDiscFixed(RK4, 4, "backward-euler"),
 ]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pynode.checkpointing.revolve import fewest_advances
 from pynode.checks.taylor import taylor_test
 from pynode.errors import InvalidArgument, MissingParameters
 from pynode.fields import FIELDS
@@ -19,11 +20,14 @@ from pynode.gradients.disc_opt import DiscOpt
 from pynode.memory import peak_bytes
 from pynode.schemes import SCHEMES
 from pynode.schemes.rk4 import RK4
+from pynode.solution import SolveStats
 
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]
-Memory = Literal["store", "recompute"]
-MEMORIES: tuple[Memory, ...] = ("store", "recompute")
+Memory = Literal["store", "recompute", "checkpoint"]
+MEMORIES: tuple[Memory, ...] = ("store", "recompute", "checkpoint")
+ENOUGH: dict[Memory, int] = {"store": 1, "recompute": 1, "checkpoint": 3}
+"""Steps in each of two intervals; with six in all, states are stored, let go and stored again."""
 TS = torch.tensor([0.1, 0.4, 0.9], dtype=torch.float64)
 
 
@@ -61,9 +65,9 @@ def relative(a: Tensor, b: Tensor) -> float:
 def test_the_gradient_is_that_of_finite_differences(
     scheme: str, field_name: str, memory: Memory, small_field: FieldOf, small_state: StateOf
 ) -> None:
-    """By every parameter, by y0 and by the output times, at one coarse step an interval."""
+    """By every parameter, by y0 and by the output times, at coarse steps."""
     field, y0, ts = small_field(field_name), small_state(field_name).requires_grad_(), TS.clone().requires_grad_()
-    method = DiscOpt(SCHEMES.load(scheme), 1, memory)
+    method = DiscOpt(SCHEMES.load(scheme), ENOUGH[memory], memory)
     sources = [*field.parameters(), y0, ts]
     found = torch.autograd.grad(loss_of(method.solve(field, y0, ts).ys), sources)
 
@@ -87,7 +91,7 @@ def test_taylor_remainder_falls_with_slope_two(
 ) -> None:
     """The verdict of the project's own tool, on the same combinations."""
     field, y0 = small_field(field_name), small_state(field_name)
-    method = DiscOpt(SCHEMES.load(scheme), 1, memory)
+    method = DiscOpt(SCHEMES.load(scheme), ENOUGH[memory], memory)
     result = taylor_test(lambda: loss_of(method.solve(field, y0, TS).ys), list(field.parameters()))
     assert result.slope_e1 == pytest.approx(2.0, abs=0.1)
     assert result.passes
@@ -97,7 +101,7 @@ def test_taylor_remainder_falls_with_slope_two(
 @pytest.mark.parametrize("times", [TS, TS.flip(0)], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("field_name", FIELDS.names())
 @pytest.mark.parametrize("scheme", SCHEMES.names())
-def test_recompute_is_store(
+def test_rebuilding_is_storing(
     scheme: str, field_name: str, times: Tensor, steps: Any, small_field: FieldOf, small_state: StateOf
 ) -> None:
     """Same states, same gradients by parameters, y0 and ts, to rounding."""
@@ -107,23 +111,41 @@ def test_recompute_is_store(
         ys = DiscOpt(SCHEMES.load(scheme), steps, memory).solve(field, y0, ts).ys
         states.append(ys.detach())
         grads.append(torch.autograd.grad(loss_of(ys), [*field.parameters(), y0, ts]))
-    # with a gradient by ts, step sizes are tensors in one way through the code and floats in the other
-    assert relative(*states) < 1e-14
-    for stored, rebuilt in zip(*grads, strict=True):
-        assert relative(rebuilt, stored) < 1e-12
+    for other_states, others in zip(states[1:], grads[1:], strict=True):
+        # with a gradient by ts, step sizes are tensors in one way through the code and floats in the other
+        assert relative(other_states, states[0]) < 1e-14
+        for rebuilt, stored in zip(others, grads[0], strict=True):
+            assert relative(rebuilt, stored) < 1e-12
 
 
-def test_recompute_needs_no_gradient_by_ts_to_be_right(small_field: FieldOf, small_state: StateOf) -> None:
+def test_rebuilding_needs_no_gradient_by_ts_to_be_right(small_field: FieldOf, small_state: StateOf) -> None:
     """Times that want no gradient take another way through the code."""
     field, y0 = small_field("concatsquash"), small_state("concatsquash")
     states = [DiscOpt(RK4, 2, memory).solve(field, y0, TS).ys for memory in MEMORIES]
-    assert torch.equal(*states)
-    grads = [torch.autograd.grad(loss_of(ys), [*field.parameters()]) for ys in states]
-    assert all(relative(b, a) < 1e-12 for a, b in zip(*grads, strict=True))
+    assert all(torch.equal(states[0], ys) for ys in states[1:])
+    stored, *others = [torch.autograd.grad(loss_of(ys), [*field.parameters()]) for ys in states]
+    assert all(relative(b, a) < 1e-12 for grads in others for a, b in zip(stored, grads, strict=True))
 
 
-def test_recompute_needs_a_third_of_the_memory() -> None:
-    """400 RK4 steps of a 64-wide field: the bar the project sets itself; the gradient stays the same."""
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_batch_in_parts_and_in_float32(memory: Memory, small_field: FieldOf, small_state: StateOf) -> None:
+    """Rows don't know of each other, and a gradient has the dtype of what it is taken by."""
+    field, y0, method = small_field("concatsquash"), small_state("concatsquash"), DiscOpt(RK4, 5, memory)
+
+    def gradient(rows: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(method.solve(field, rows, TS).ys.square().sum(), [*field.parameters()]))
+
+    whole = gradient(y0)
+    parts = [gradient(rows) for rows in y0.split(1)]
+    assert all(relative(sum(g[1:], g[0]), w) < 1e-12 for *g, w in zip(*parts, whole, strict=True))
+    field, y0 = field.float(), y0.float()
+    single = gradient(y0)
+    assert {g.dtype for g in single} == {torch.float32}
+    assert all(relative(g.double(), w) < 1e-4 for g, w in zip(single, whole, strict=True))
+
+
+def test_rebuilding_needs_a_third_of_the_memory() -> None:
+    """400 RK4 steps of a 64-wide field: the bar the project sets itself; checkpoints need less; the gradient stays."""
     field = ConcatSquash((8, 64, 64, 8)).build(seed=0)
     y0 = torch.randn(16, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     ts = torch.linspace(0, 1, 5, dtype=torch.float64)
@@ -135,15 +157,40 @@ def test_recompute_needs_a_third_of_the_memory() -> None:
             grads.append(torch.autograd.grad(method.solve(field, y0, ts).ys.square().sum(), [*field.parameters()]))
 
         peaks.append(peak_bytes(work, "cpu"))
-    assert all(relative(b, a) < 1e-12 for a, b in zip(*grads, strict=True))
+    assert all(relative(b, a) < 1e-12 for others in grads[1:] for a, b in zip(grads[0], others, strict=True))
     states = 400 * y0.numel() * 8
     assert states < peaks[1] < peaks[0] / 3
+    # sqrt(2 * 400) states are 26, so 372 less than all but two
+    assert peaks[2] == pytest.approx(peaks[1] - 372 / 400 * states, rel=0.05)
+
+
+def test_the_peak_follows_the_budget() -> None:
+    """One state more for one more in the budget, from 1 to all that are needed; evaluations as the theory says."""
+    field, n = ConcatSquash((8, 64, 64, 8)).build(seed=0), 400
+    y0 = torch.randn(16, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ts = torch.linspace(0, 1, 5, dtype=torch.float64)
+    peaks = {}
+    for budget in (3, 12, 26, 100, n - 2):
+        method = DiscOpt(RK4, n // 4, "checkpoint", budget)
+        stats: list[SolveStats] = []
+
+        def work(method: DiscOpt = method, stats: list[SolveStats] = stats) -> None:
+            solution = method.solve(field, y0, ts)
+            torch.autograd.grad(solution.ys.square().sum(), [*field.parameters()])
+            stats.append(solution.stats)
+
+        work()  # stage times, which the grid keeps
+        peaks[budget] = peak_bytes(work, "cpu")
+        assert stats[-1].forward.n_f == stats[-1].backward.n_vjp == 4 * n
+        assert stats[-1].backward.n_f == 4 * (fewest_advances(n, budget) + 1)
+    state = y0.numel() * 8
+    assert all(peak - peaks[3] == pytest.approx((budget - 3) * state, abs=2 * state) for budget, peak in peaks.items())
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("scheme", SCHEMES.names())
 def test_work_is_counted_exactly(scheme: str, memory: Memory, small_field: FieldOf, small_state: StateOf) -> None:
-    """n_f = stages x steps, one product each; NFE-B is zero with stored stages and one more sweep without."""
+    """n_f = stages x steps, one product each; NFE-B is zero with stored stages, else a sweep or more."""
     field, rule = small_field("mlp"), SCHEMES.load(scheme)
     calls = 0
 
@@ -160,7 +207,7 @@ def test_work_is_counted_exactly(scheme: str, memory: Memory, small_field: Field
     assert solution.stats.forward.n_rejected == solution.stats.forward.n_vjp == 0
     assert solution.stats.backward.evaluations == 0
     loss_of(solution.ys).backward()
-    rebuilt = sweep if memory == "recompute" else 0
+    rebuilt = {"store": 0, "recompute": 5, "checkpoint": 7}[memory] * rule.n_stages  # 5 steps from 1 state: 2 again
     assert calls == sweep + rebuilt
     assert solution.stats.nfe_backward == solution.stats.backward.n_f == rebuilt
     assert solution.stats.backward.n_vjp == sweep
@@ -186,10 +233,11 @@ class _Scaled(nn.Module):
         return self.scale * y
 
 
-def test_closures_over_parameters_need_them_named() -> None:
+@pytest.mark.parametrize("memory", MEMORIES[1:])
+def test_closures_over_parameters_need_them_named(memory: Memory) -> None:
     """A rebuilt graph cannot find them, and a gradient lost in silence is the worst of errors."""
     scale, y0 = nn.Parameter(torch.tensor(-0.7, dtype=torch.float64)), torch.ones(2, dtype=torch.float64)
-    method = DiscOpt(RK4, 2, "recompute")
+    method = DiscOpt(RK4, 2, memory)
 
     def closure(_: Tensor, y: Tensor) -> Tensor:
         return scale * y
@@ -272,6 +320,11 @@ def test_the_studys_formula_for_euler() -> None:
         ({"steps": True}, "steps"),
         ({"steps": (1, 0)}, "steps"),
         ({"memory": "none"}, "memory"),
+        ({"budget": 3}, "budget"),
+        ({"memory": "recompute", "budget": 3}, "budget"),
+        ({"memory": "checkpoint", "budget": 0}, "budget"),
+        ({"memory": "checkpoint", "budget": 2.0}, "budget"),
+        ({"memory": "checkpoint", "budget": True}, "budget"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], argument: str) -> None:
