@@ -1,0 +1,68 @@
+"""Whether all compute the same: every gradient against a reference, before anything is timed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.benchmarks.workload import Array, Workload
+
+DISCRETE = 1e-10
+"""Relative difference that two gradients of one discrete program may have in float64."""
+
+PER_RTOL = 100.0
+"""Relative error that a gradient by an adaptive solve may have, in units of its rtol."""
+
+TIMED = {"float64": math.inf, "float32": 1e-3}
+"""The same for the numbers that are timed, where these are not float64."""
+
+TRAINED, ITERATIONS = 1e-6, 3
+"""Relative difference of the way that theta takes in so many iterations: Adam divides small gradients by small ones."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Loss and gradient that all are compared with, and theta after `ITERATIONS` (None for the unit "gradient")."""
+
+    loss: float
+    gradient: Array
+    trained: Array | None = None
+
+
+def bound(workload: Workload) -> float:
+    """How far a gradient may be from the reference, relative."""
+    return DISCRETE if workload.method == "disc-opt" else PER_RTOL * workload.rtol
+
+
+def difference(found: Array, reference: Array) -> float:
+    """Relative difference in the 2-norm; infinite where the lengths differ or something is not finite."""
+    if found.shape != reference.shape or not np.isfinite(found).all():
+        return math.inf
+    with np.errstate(over="ignore"):
+        size = float(np.linalg.norm(reference))
+        apart = float(np.linalg.norm(found - reference))
+    return apart / size if size else (0.0 if apart == 0 else math.inf)
+
+
+def continuous_reference(workload: Workload) -> Reference:
+    """The continuous problem's loss and gradient, by refined steps, for a workload by Opt-Disc."""
+    import torch
+
+    from pynode.checks.oracle import continuous_gradient
+    from pynode.fields.base import field_from_json
+    from pynode.gradients.base import GradientMethod
+
+    field = field_from_json(workload.spec).build(theta=torch.from_numpy(workload.arrays["theta"]))
+    y0, data = (torch.from_numpy(workload.arrays[name]) for name in ("y0", "data"))
+    ts = torch.tensor(workload.ts, dtype=torch.float64)
+    losses: list[float] = []
+
+    def loss(method: GradientMethod) -> torch.Tensor:
+        found = (method.solve(field, y0, ts).ys - data).square().sum()
+        losses.append(float(found.detach()))
+        return found
+
+    gradient, _ = continuous_gradient(loss, list(field.parameters()))
+    return Reference(losses[-1], gradient.numpy())

@@ -1,0 +1,140 @@
+"""`bench`: pynode's engines and other programs on the same work, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pynode.cli import options as o
+from pynode.errors import InvalidArgument, UnknownName
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pynode.registry import Registry
+
+
+def bench(
+    suite: Annotated[
+        str, typer.Option(help="cpu, gpu, scaling or memory.", rich_help_panel=o.WHAT, metavar="SUITE")
+    ] = "cpu",
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            help="Who takes part: pynode-fused, pynode-eager, torchdiffeq, jax, diffrax, torchode, julia. "
+            "[dim]Default: all that are installed; pynode's two for scaling.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
+    cases: Annotated[
+        str | None,
+        typer.Option(
+            help="spiral, spiral-opt-disc, 8gaussians, miniboone. [dim]Default: all.[/dim]", rich_help_panel=o.WHAT
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes, three short turns each.", rich_help_panel=o.WHAT)
+    ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="CPU threads. [dim]Default: one for the spiral, two for flows.[/dim]", rich_help_panel=o.WHERE
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Turns of every entrant. [dim]Default: 15.[/dim]", rich_help_panel=o.WHERE)
+    ] = None,
+    out: o.Out = None,
+    show: Annotated[
+        Path | None,
+        typer.Option(help="Measure nothing: tables and figures of an earlier run again.", rich_help_panel=o.WHERE),
+    ] = None,
+) -> None:
+    """Time pynode's engines and other programs on the same work, after checking that they compute the same.
+
+    Each entrant runs in a process of its own with its threads set beforehand; all take turns. Exit status 1 where one
+    broke down or computes something else.
+
+    Examples:
+
+      bench --quick --cases spiral
+
+      bench --suite cpu --peers pynode-fused,jax,torchdiffeq
+
+      bench --suite scaling
+    """
+    from rich.console import Console
+
+    console = Console()
+    if show is not None:
+        _report(show, console)
+        return
+    from experiments.benchmarks.cases import CASES
+    from experiments.benchmarks.entrants import ENTRANTS
+    from experiments.benchmarks.records import FAILED, REFUSED
+    from experiments.benchmarks.suites import SUITES
+
+    _check_counts(threads, repeats)
+    kind = SUITES.load(suite)()
+    who = _names("--peers", peers, ENTRANTS)
+    which = _names("--cases", cases, CASES)
+
+    from experiments.benchmarks.suites.base import Task
+    from pynode.cli.output import output_directory
+    from pynode.records.files import write_json
+    from pynode.training.environment import environment
+
+    chosen = who or kind.entered
+    names = ENTRANTS.names() if chosen is None else chosen
+    entrants = tuple(ENTRANTS.load(name) for name in names)
+    task = Task(entrants, which, threads, repeats, quick, Path(), lambda _: None)
+    kind.check(task)
+    directory = output_directory(out, f"bench-{suite}{'-quick' if quick else ''}", resume=False)
+    config = {
+        "suite": suite,
+        "peers": list(names),
+        "cases": which,
+        "threads": threads,
+        "repeats": repeats,
+        "quick": quick,
+    }
+    write_json(directory / "config.json", config)
+    write_json(directory / "environment.json", environment())
+    with console.status("starting") as status:
+        entries = kind.run(Task(entrants, which, threads, repeats, quick, directory, status.update))
+    _report(directory, console)
+    if any(entry.status in (FAILED, REFUSED) for entry in entries):
+        raise typer.Exit(1)
+
+
+def _names(option: str, text: str | None, known: Registry[type]) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(o.names(option, text))
+    for name in names:
+        if name not in known.names():
+            raise UnknownName(known.kind, name, known.names())
+    return names
+
+
+def _check_counts(threads: int | None, repeats: int | None) -> None:
+    for argument, value in (("--threads", threads), ("--repeats", repeats)):
+        if value is not None and value < 1:
+            raise InvalidArgument(argument, value, "not a positive number", "use 1 or more")
+
+
+def _report(directory: Path, console: Console) -> None:
+    from experiments.benchmarks.render import render
+
+    rendered = render(directory)
+    for table in rendered.tables:
+        console.print(table.rich())
+        console.print()
+    drawn = ", ".join(path.stem for path in rendered.paths if path.suffix == ".png")
+    if drawn:
+        console.print(f"figures in {directory / 'figures'}: {drawn}", highlight=False, soft_wrap=True)
+    console.print(f"all tables in {directory / 'tables.md'}, records beside it", highlight=False, soft_wrap=True)
+    for finding in rendered.findings:
+        console.print(finding, style="bold", highlight=False)

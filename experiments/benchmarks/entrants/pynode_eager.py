@@ -1,0 +1,27 @@
+"""pynode by torch operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from experiments.benchmarks.pynode_entrant import PynodeEntrant
+
+if TYPE_CHECKING:
+    from pynode.gradients.base import GradientMethod
+
+
+class PynodeEager(PynodeEntrant):
+    """`DiscOpt(..., engine="eager")` and `OptDisc(..., engine="eager")`."""
+
+    name: ClassVar[str] = "pynode-eager"
+    distributions: ClassVar[tuple[str, ...]] = ("torch", "torchdiffeq")
+
+    def method(self) -> GradientMethod:
+        from pynode.gradients.disc_opt import DiscOpt
+        from pynode.gradients.opt_disc import OptDisc
+        from pynode.schemes import SCHEMES
+
+        workload = self.workload
+        if workload.method == "opt-disc":
+            return OptDisc(rtol=workload.rtol, atol=workload.atol, engine="eager")
+        return DiscOpt(SCHEMES.load(workload.scheme), workload.steps, engine="eager")

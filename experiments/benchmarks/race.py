@@ -1,0 +1,308 @@
+"""One workload by all entrants: first that they agree, then their turns, round after round."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks import agreement, records
+from experiments.benchmarks.agreement import Reference
+from experiments.benchmarks.ceilings import SQUARE
+from experiments.benchmarks.counts import work_of
+from experiments.benchmarks.entrants.base import Entrant, label
+from experiments.benchmarks.errors import EntrantFailure
+from experiments.benchmarks.process import Child
+from experiments.benchmarks.records import CeilingRecord, EntryRecord, RepeatRecord, WorkloadRecord, path_of
+from experiments.benchmarks.workload import Workload
+from pynode.records.files import append_line
+
+REFERENCE = "pynode-eager"
+"""Whose gradient all others by Disc-Opt are compared with, whether it is timed or not."""
+
+MOST_CALLS = 2000
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An entrant in one of its variants, and the module that defines it."""
+
+    kind: type[Entrant]
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name in records."""
+        return label(self.kind.name, self.variant)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`repeats` turns of about `block` seconds each, after a warm-up as long; `ceilings`: whether these are taken."""
+
+    repeats: int = 15
+    block: float = 0.25
+    ceilings: bool = True
+    caches: bool = True
+
+
+@dataclass
+class _Ready:
+    """A contestant whose process is up, with the key of what will be timed."""
+
+    contestant: Contestant
+    child: Child
+    key: str = ""
+    calls: int = 1
+
+
+def race(
+    workload: Workload,
+    kinds: Sequence[type[Entrant]],
+    settings: Settings,
+    directory: Path,
+    say: Say,
+    reference: Reference | None = None,
+) -> list[EntryRecord]:
+    """Appends all records of this workload to the files in `directory`; returns what became of the entrants.
+
+    Gradients are compared with `reference`; without one, it is computed.
+    """
+    append_line(path_of(directory, "workloads"), described(workload))
+    entries: list[EntryRecord] = []
+    with _shelf(workload) as shelf, ExitStack() as stack:
+        arena = _Arena(workload, shelf, directory, settings)
+        reference = reference or arena.reference(say)
+        ready: list[_Ready] = []
+        for kind in kinds:
+            absent = _absent(kind, workload)
+            if absent is not None:
+                entries.append(absent)
+                continue
+            for variant in kind.variants(workload):
+                contestant = Contestant(kind, variant)
+                say(f"{workload.name}: {contestant.label}, gradient")
+                entry, mine = arena.admit(contestant, reference, stack)
+                entries.append(entry)
+                if mine is not None:
+                    ready.append(mine)
+        for entry in entries:
+            append_line(path_of(directory, "entries"), entry)
+        arena.take_turns(ready, stack, say)
+    return entries
+
+
+def _absent(kind: type[Entrant], workload: Workload) -> EntryRecord | None:
+    """Why an entrant does not take part; None where it does."""
+    for status, reason in ((records.UNFIT, kind.unfit(workload)), (records.SKIPPED, kind.missing())):
+        if reason is not None:
+            return EntryRecord(workload.name, kind.name, status, reason)
+    return None
+
+
+class _Arena:
+    """What all contestants of one workload share."""
+
+    def __init__(self, workload: Workload, shelf: Path, directory: Path, settings: Settings) -> None:
+        self.workload, self.shelf, self.directory, self.settings = workload, shelf, directory, settings
+        self.path = shelf / "workload"
+        self.caches = 0
+
+    def child(self, cache: Path | None = None) -> Child:
+        """A new process with threads and device of the workload."""
+        extra = {} if cache is None else {"NUMBA_CACHE_DIR": str(cache)}
+        return Child(self.workload.threads, self.workload.device, self.directory / "entrants.log", extra)
+
+    def reference(self, say: Say) -> Reference:
+        """The gradient that all must have."""
+        if self.workload.method == "opt-disc":
+            say(f"{self.workload.name}: continuous gradient")
+            return agreement.continuous_reference(self.workload)
+        from experiments.benchmarks.entrants import ENTRANTS
+
+        say(f"{self.workload.name}: reference")
+        with self.child() as child:
+            self._prepare(child, "reference", Contestant(ENTRANTS.load(REFERENCE)), "float64")
+            return self._ask_gradient(child, "reference")[0]
+
+    def admit(
+        self, contestant: Contestant, reference: Reference, stack: ExitStack
+    ) -> tuple[EntryRecord, _Ready | None]:
+        """Starts a contestant and compares its gradient; it stays up only where it computes the same."""
+        entry = EntryRecord(self.workload.name, contestant.label, records.FAILED)
+        cache = self._new_cache() if contestant.kind.caches else None
+        child = self.child(cache)
+        stack.callback(child.close)
+        try:
+            first = self._prepare(child, self.workload.dtype, contestant, self.workload.dtype)
+            if self.workload.dtype != "float64":
+                self._prepare(child, "float64", contestant, "float64")
+            found, counts = self._ask_gradient(child, "float64")
+            entry = replace(entry, **first, **self._compared(found, reference), counts=counts)
+            if self.workload.dtype != "float64":
+                timed, _ = self._ask_gradient(child, self.workload.dtype)
+                entry = replace(entry, timed_error=_finite(agreement.difference(timed.gradient, reference.gradient)))
+            if cache is not None and self.settings.caches:
+                with self.child(cache) as again:
+                    cached = self._prepare(again, self.workload.dtype, contestant, self.workload.dtype)
+                    entry = replace(entry, cached_seconds=cached["first_seconds"])
+        except EntrantFailure as error:
+            child.close()
+            return replace(entry, reason=str(error)), None
+        reason = self._objection(entry, found, reference)
+        if reason is not None:
+            child.close()
+            return replace(entry, status=records.REFUSED, reason=reason), None
+        return replace(entry, status=records.TIMED), _Ready(contestant, child, self.workload.dtype)
+
+    def take_turns(self, ready: list[_Ready], stack: ExitStack, say: Say) -> None:
+        """Everyone warms up, then all in turn, the first one another each round."""
+        for mine in list(ready):
+            say(f"{self.workload.name}: {mine.contestant.label}, warm-up")
+            try:
+                self._warm_up(mine)
+            except EntrantFailure as error:
+                say(f"{self.workload.name}: {mine.contestant.label} broke down: {error}")
+                ready.remove(mine)
+        machine = None
+        if self.settings.ceilings and ready:
+            machine = self.child()
+            stack.callback(machine.close)
+        for turn in range(self.settings.repeats):
+            say(f"{self.workload.name}: turn {turn + 1} of {self.settings.repeats}")
+            shift = turn % max(1, len(ready))
+            for mine in ready[shift:] + ready[:shift]:
+                seconds = mine.child.ask("time", key=mine.key, calls=mine.calls)["seconds"]
+                record = RepeatRecord(
+                    self.workload.name, mine.contestant.label, turn, mine.calls, median(seconds), fmean(seconds)
+                )
+                append_line(path_of(self.directory, "repeats"), record)
+            if machine is not None:
+                self._measure_machine(machine, turn)
+
+    def _warm_up(self, mine: _Ready) -> None:
+        spent, seconds = 0.0, [0.0]
+        while spent < self.settings.block:
+            seconds = mine.child.ask("time", key=mine.key, calls=mine.calls)["seconds"]
+            spent += sum(seconds)
+            estimate = max(median(seconds), 1e-6)
+            mine.calls = min(MOST_CALLS, max(1, round(self.settings.block / estimate)))
+
+    def _measure_machine(self, machine: Child, turn: int) -> None:
+        work = work_of(self.workload)
+        wanted: list[list[Any]] = [list(SQUARE)]
+        if work is not None:
+            wanted += [[p.m, p.k, p.n, p.layout] for p in work.products]
+        rates = machine.ask(
+            "ceilings",
+            products=wanted,
+            dtype=self.workload.dtype,
+            threads=self.workload.threads,
+            device=self.workload.device,
+        )["rates"]
+        for rate in rates:
+            append_line(path_of(self.directory, "ceilings"), CeilingRecord(self.workload.name, turn, **rate))
+
+    def _prepare(self, child: Child, key: str, contestant: Contestant, dtype: str) -> dict[str, Any]:
+        return child.ask(
+            "prepare",
+            key=key,
+            module=contestant.kind.__module__,
+            variant=contestant.variant,
+            workload=str(self.path),
+            dtype=dtype,
+        )
+
+    def _ask_gradient(self, child: Child, key: str) -> tuple[Reference, dict[str, int]]:
+        path = str(self.shelf / "answer.npy")
+        answer = child.ask("gradient", key=key, path=path)
+        gradient = np.load(path)
+        trained = None
+        if self.workload.unit == "iteration":
+            child.ask("train", key=key, path=path, iterations=agreement.ITERATIONS)
+            trained = np.load(path)
+        return Reference(float(answer["loss"]), gradient, trained), answer["counts"]
+
+    def _compared(self, found: Reference, reference: Reference) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "loss": _finite(found.loss),
+            "gradient_error": _finite(agreement.difference(found.gradient, reference.gradient)),
+            "bound": agreement.bound(self.workload),
+        }
+        if found.trained is not None and reference.trained is not None:
+            start = self.workload.arrays["theta"]
+            values["trained_error"] = _finite(agreement.difference(found.trained - start, reference.trained - start))
+        return values
+
+    def _objection(self, entry: EntryRecord, found: Reference, reference: Reference) -> str | None:
+        """Why this is not the same computation, as a sentence."""
+        limit, timed = agreement.bound(self.workload), agreement.TIMED[self.workload.dtype]
+        apart = agreement.difference(np.array([found.loss]), np.array([reference.loss]))
+        if not apart <= limit:
+            return f"its loss is off by {apart:.1e}, allowed are {limit:.1e}"
+        for what, error, most in (
+            ("gradient", entry.gradient_error, limit),
+            (
+                f"gradient in {self.workload.dtype}",
+                entry.timed_error if self.workload.dtype != "float64" else 0.0,
+                timed,
+            ),
+            ("training", entry.trained_error if found.trained is not None else 0.0, agreement.TRAINED),
+        ):
+            if error is None or not error <= most:
+                shown = "not finite" if error is None else f"off by {error:.1e}"
+                return f"its {what} is {shown}, allowed are {most:.1e}"
+        return None
+
+    def _new_cache(self) -> Path:
+        self.caches += 1
+        path = self.shelf / f"cache{self.caches}"
+        path.mkdir()
+        return path
+
+
+@contextmanager
+def _shelf(workload: Workload) -> Iterator[Path]:
+    """A temporary folder with the workload's numbers."""
+    folder = Path(tempfile.mkdtemp(prefix="pynode-bench-"))
+    try:
+        workload.save(folder / "workload")
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def described(workload: Workload) -> WorkloadRecord:
+    """The workload in short."""
+    work = work_of(workload)
+    return WorkloadRecord(
+        name=workload.name,
+        title=workload.title,
+        unit=workload.unit,
+        method=workload.method,
+        dtype=workload.dtype,
+        threads=workload.threads,
+        device=workload.device,
+        batch=workload.batch,
+        n_stages=workload.n_stages,
+        n_params=int(workload.arrays["theta"].size),
+        axis=workload.axis,
+        value=float(workload.value),
+        operations=None if work is None else work.operations,
+        product_operations=None if work is None else work.product_operations,
+        bytes=None if work is None else work.bytes,
+        products=[] if work is None else [[*asdict(p).values(), count] for p, count in work.products.items()],
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,220 @@
+"""Tables of a benchmark, from its records alone."""
+
+from __future__ import annotations
+
+from experiments.benchmarks.records import TIMED, Benchmark, EntryRecord, WorkloadRecord
+from experiments.benchmarks.summary import ceiling, power_law, ratios, spread
+from pynode.studies.base import Table, number
+
+BASE = "pynode-fused"
+"""Whom all others are compared with, in its fastest variant, where it was timed; else the fastest."""
+
+
+def tables(found: Benchmark) -> list[Table]:
+    """All tables for which there are records."""
+    made = [_race(found, w) for w in found.workloads if not w.axis and found.seconds(w.name)]
+    made += [table for table in (_profile(found), _first_calls(found)) if table.rows]
+    made += _scaling(found)
+    made += _memory(found)
+    absent = _absent(found)
+    return made + ([absent] if absent.rows else [])
+
+
+def base_of(seconds: dict[str, list[float]]) -> str | None:
+    """The entrant that others are compared with."""
+    names = [name for name in seconds if name.split()[0] == BASE] or list(seconds)
+    return min(names, key=lambda name: spread(seconds[name]).middle, default=None)
+
+
+def _race(found: Benchmark, workload: WorkloadRecord) -> Table:
+    seconds = found.seconds(workload.name)
+    base = base_of(seconds)
+    entries = {e.entrant: e for e in found.entries if e.workload == workload.name}
+    adaptive = workload.method == "opt-disc"
+    rows = []
+    for name in sorted(seconds, key=lambda n: spread(seconds[n]).middle):
+        entry, times = entries[name], spread(seconds[name])
+        row = [name, milliseconds(times.middle), f"{milliseconds(times.low)}–{milliseconds(times.high)}"]
+        ratio = ratios(seconds[name], seconds[base]) if base else None
+        if ratio is None:
+            row += ["–", "–"]
+        else:
+            row += [number(ratio.middle), f"{number(ratio.low)}–{number(ratio.high)}"]
+        row.append("0" if entry.gradient_error == 0 else number(entry.gradient_error, 2))
+        rows.append(row + (_evaluations(entry) if adaptive else []))
+    columns = ["", "ms", "quartiles", "ratio", "quartiles", "off by", *(["f", "f back", "vjp"] if adaptive else [])]
+    turns = len(next(iter(seconds.values())))
+    notes = [
+        f"ms per {workload.unit}, {workload.dtype}, {_threads(workload.threads)}; a process each, {turns} turns in "
+        f"rotation. Ratio: over {base}, turn by turn. Off by: relative error of the gradient in float64, against "
+        + ("the continuous problem's." if adaptive else "pynode's by torch operators.")
+    ]
+    if adaptive:
+        notes.append("f: field evaluations forwards; f back: in the backward pass; vjp: products. –: not told.")
+    return Table(workload.title, columns, rows, notes)
+
+
+def _evaluations(entry: EntryRecord) -> list[str]:
+    return [str(entry.counts.get(k, "–")) for k in ("nfe_forward", "nfe_backward", "n_vjp")]
+
+
+def _first_calls(found: Benchmark) -> Table:
+    raced = {w.name for w in found.workloads if not w.axis}
+    rows = [
+        [
+            entry.entrant,
+            entry.workload,
+            number(entry.import_seconds, 2),
+            number(entry.build_seconds, 2),
+            number(entry.first_seconds, 2),
+            number(entry.cached_seconds, 2),
+        ]
+        for entry in found.entries
+        if entry.status == TIMED and entry.first_seconds is not None and entry.workload in raced
+    ]
+    columns = ["", "workload", "import", "build", "first call", "from cache"]
+    notes = [
+        "Seconds before the clock runs, measured once: packages; model and data; the first unit of work with all "
+        "compilation, nothing on disk; the same in a new process with compiled code on disk, where it is kept."
+    ]
+    return Table("First calls", columns, rows, notes)
+
+
+def _threads(n: int) -> str:
+    return "one thread" if n == 1 else f"{n} threads"
+
+
+def milliseconds(value: float) -> str:
+    """Seconds as milliseconds, three digits."""
+    return number(1e3 * value)
+
+
+def _profile(found: Benchmark) -> Table:
+    """A column for each workload."""
+    columns: dict[str, list[str]] = {}
+    for workload in (w for w in found.workloads if not w.axis):
+        limits, seconds = ceiling(found, workload), found.seconds(workload.name)
+        base = base_of(seconds)
+        if limits is None or base is None or workload.operations is None or workload.bytes is None:
+            continue
+        time = spread(seconds[base]).middle
+        reached = 1e-9 * workload.operations / time
+        columns[workload.name] = [
+            f"{workload.dtype}, {_threads(workload.threads)}",
+            base,
+            number(1e-6 * workload.operations),
+            number(1e-6 * workload.bytes),
+            number(limits.square),
+            number(limits.mix),
+            number(limits.copy),
+            milliseconds(1e-9 * workload.operations / (limits.mix or limits.square)),
+            milliseconds(1e-9 * workload.bytes / limits.copy),
+            milliseconds(time),
+            number(reached),
+            f"{100 * reached / limits.square:.0f} %",
+            "–" if limits.mix is None else f"{100 * reached / limits.mix:.0f} %",
+        ]
+    quantities = [
+        "numbers",
+        "fastest of pynode's",
+        "operations, 1e6",
+        "bytes, 1e6",
+        "ceiling: square product, GFLOP/s",
+        "ceiling: products of these sizes, GFLOP/s",
+        "ceiling: copy, GB/s",
+        "ms if products were all",
+        "ms if bytes were all",
+        "ms measured",
+        "GFLOP/s reached",
+        "of the square product",
+        "of products of these sizes",
+    ]
+    rows = [[name, *(column[k] for column in columns.values())] for k, name in enumerate(quantities)]
+    notes = [
+        "Least work of the algorithm (experiments/benchmarks/counts.py): products of the value, of tangents, and of "
+        "their cotangents by input and by weights, without activations and Adam; bytes if nothing stayed in a cache. "
+        "Ceilings: torch.mm (1024 x 1024, and the algorithm's own products weighted by their operations, where they "
+        "are no mere calls) and a copy of 256 MB, with the same type and threads, in turn with the entrants."
+    ]
+    return Table("Profile", ["", *columns], rows if columns else [], notes)
+
+
+def families(found: Benchmark) -> dict[str, list[WorkloadRecord]]:
+    """Workloads that differ in one number, by title."""
+    made: dict[str, list[WorkloadRecord]] = {}
+    for workload in found.workloads:
+        if workload.axis and found.seconds(workload.name):
+            made.setdefault(workload.title, []).append(workload)
+    return made
+
+
+def points(found: Benchmark, family: list[WorkloadRecord]) -> dict[str, list[tuple[float, float]]]:
+    """By entrant: the number that varies, and median seconds."""
+    made: dict[str, list[tuple[float, float]]] = {}
+    for workload in family:
+        for name, seconds in found.seconds(workload.name).items():
+            made.setdefault(name, []).append((workload.value, spread(seconds).middle))
+    return made
+
+
+def _scaling(found: Benchmark) -> list[Table]:
+    made = []
+    for title, family in families(found).items():
+        rows = []
+        for name, pairs in points(found, family).items():
+            x, y = zip(*pairs, strict=True)
+            fit, large = power_law(x, y), power_law(x[len(x) // 2 - 1 :], y[len(y) // 2 - 1 :])
+            rows.append(
+                [
+                    name,
+                    f"{x[0]:g} to {x[-1]:g}",
+                    f"{milliseconds(y[0])} to {milliseconds(y[-1])}",
+                    "–" if fit is None else f"{fit.exponent:.2f} ± {fit.error:.2f}",
+                    "–" if large is None else f"{large.exponent:.2f} ± {large.error:.2f}",
+                ]
+            )
+        columns = ["", family[0].axis, "ms per gradient", "exponent", "of the upper half"]
+        notes = [
+            f"{family[0].dtype}, {_threads(family[0].threads)}; least squares in the logarithms, with standard errors."
+        ]
+        made.append(Table(f"Scaling: {title}", columns, rows, notes))
+    return made
+
+
+def _memory(found: Benchmark) -> list[Table]:
+    if not found.memory:
+        return []
+    steps = sorted({r.steps for r in found.memory})
+    rows = []
+    for way in dict.fromkeys(r.way for r in found.memory):
+        mine = {r.steps: r for r in found.memory if r.way == way}
+        within = all(r.bound_bytes is None or r.peak_bytes <= r.bound_bytes for r in mine.values())
+        last = mine[max(mine)]
+        fit = power_law(list(mine), [r.peak_bytes for r in mine.values()])
+        rows.append(
+            [
+                way,
+                *(number(1e-6 * mine[n].peak_bytes) if n in mine else "–" for n in steps),
+                "–" if fit is None else f"{fit.exponent:.2f}",
+                "–" if last.bound_bytes is None else f"{number(1e-6 * last.bound_bytes)} MB",
+                "yes" if within else "no",
+            ]
+        )
+    columns = ["MB at steps", *(str(n) for n in steps), "exponent", f"allowed at {steps[-1]}", "within at all"]
+    workload = next(w for w in found.workloads if w.name == found.memory[0].workload)
+    notes = [
+        "Peak bytes of the tensors of one loss and gradient by torch operators, float64. Allowed, with S the bytes of "
+        "a state and M those of a gradient through one step: store n M; recompute (n + 1) S + M; checkpoint k: "
+        "(k + 1) S + M; the continuous adjoint (opt-disc-fixed) what it takes for the fewest steps."
+    ]
+    return [Table(workload.title, columns, rows, notes)]
+
+
+def _absent(found: Benchmark) -> Table:
+    """Entrants that were not timed, with workloads of one reason together."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for entry in found.entries:
+        if entry.status != TIMED:
+            reasons.setdefault((entry.entrant, entry.status, entry.reason or ""), []).append(entry.workload)
+    rows = [[who, status, ", ".join(names), reason] for (who, status, reason), names in reasons.items()]
+    return Table("Not timed", ["", "status", "workloads", "reason"], rows)
