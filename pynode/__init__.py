@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pynode.gradients.opt_disc_fixed import OptDiscFixed
     from pynode.grid import TimeGrid
     from pynode.julia.reference import reference_trajectory
+    from pynode.least_squares import LeastSquares
     from pynode.memory import measure_memory, peak_bytes
     from pynode.odeint import odeint, odeint_adjoint, odeint_event
     from pynode.schemes.euler import EULER
@@ -50,6 +51,7 @@ _HOME = {
     "HEUN": "schemes.heun",
     "Hamiltonian": "fields.hamiltonian",
     "Hutchinson": "flows.divergence",
+    "LeastSquares": "least_squares",
     "MIDPOINT": "schemes.midpoint",
     "MLP": "fields.mlp",
     "OptDisc": "gradients.opt_disc",

@@ -55,6 +55,10 @@ class MissingParameters(UsageError):
     """A memory-saving gradient would silently lose a gradient, because a tensor was not declared as a parameter."""
 
 
+class EngineUnavailable(UsageError):
+    """An engine was asked for that can't run here, or can't run this field."""
+
+
 class OutputDirectoryError(UsageError):
     """The output directory can't be written, or holds a run that would be overwritten."""
 

@@ -28,7 +28,14 @@ def check_times(ts: Times) -> tuple[float, ...]:
     if not isinstance(ts, Tensor) or not ts.is_floating_point() or ts.ndim != 1:
         shown = f"{tuple(ts.shape)} {ts.dtype}" if isinstance(ts, Tensor) else type(ts).__name__
         raise InvalidArgument("ts", shown, "not a 1-D floating point tensor", "pass torch.tensor([t0, t1, ...])")
-    values = tuple(ts.detach().tolist())
+    values = tuple(ts.tolist())
+    _check_values(values)
+    return values
+
+
+@lru_cache(maxsize=64)
+def _check_values(values: tuple[float, ...]) -> None:
+    # cached: training solves at one set of times thousands of times
     if len(values) < 2:
         raise InvalidArgument("ts", list(values), "a solve needs at least two times", "pass [t_start, ..., t_end]")
     if not all(map(math.isfinite, values)):
@@ -36,7 +43,6 @@ def check_times(ts: Times) -> tuple[float, ...]:
     gaps = [b - a for a, b in pairwise(values)]
     if not (all(g > 0 for g in gaps) or all(g < 0 for g in gaps)):
         raise InvalidArgument("ts", _shorten(values), "not strictly monotone", "sort the times, remove duplicates")
-    return values
 
 
 def checked_steps(steps: int | Sequence[int]) -> int | tuple[int, ...]:
@@ -60,17 +66,7 @@ class TimeGrid:
     @classmethod
     def between(cls, ts: Times, steps: int | Sequence[int] = 1) -> TimeGrid:
         """Grid through the times `ts` (n,) with `steps` steps in every interval, or one number for each interval."""
-        times = check_times(ts)
-        checked = checked_steps(steps)
-        each = (checked,) * (len(times) - 1) if isinstance(checked, int) else checked
-        if len(each) != len(times) - 1:
-            raise InvalidArgument(
-                "steps",
-                list(each),
-                f"{len(each)} entries for {len(times) - 1} intervals",
-                "give one number, or one each",
-            )
-        return cls(times, each)
+        return _grid(check_times(ts), checked_steps(steps))
 
     @property
     def n_steps(self) -> int:
@@ -117,6 +113,19 @@ class TimeGrid:
         rows = [[(j + ci) / m for ci in c] for m in self.steps_per_interval for j in range(m)]
         left = [k for k, m in enumerate(self.steps_per_interval) for _ in range(m)]
         return torch.tensor(rows, dtype=torch.float64, device=device), torch.tensor(left, device=device)
+
+
+@lru_cache(maxsize=64)
+def _grid(times: tuple[float, ...], steps: int | tuple[int, ...]) -> TimeGrid:
+    each = (steps,) * (len(times) - 1) if isinstance(steps, int) else steps
+    if len(each) != len(times) - 1:
+        raise InvalidArgument(
+            "steps",
+            list(each),
+            f"{len(each)} entries for {len(times) - 1} intervals",
+            "give one number, or one each",
+        )
+    return TimeGrid(times, each)
 
 
 @lru_cache(maxsize=64)

@@ -79,6 +79,8 @@ class SolveStats:
 
     forward: Cost = field(default_factory=Cost)
     backward: Cost = field(default_factory=Cost)
+    engine: str = field(default="", compare=False)
+    """What ran the solve: "eager" torch operators, "fused" kernels, "julia"; "mixed" for solves by different ones."""
     seconds_bridge: float = field(default=0.0, compare=False)
     """Wall-clock seconds spent on the way to another process and back, of solve and gradient together."""
     memory: MemoryMeter | None = field(default=None, repr=False, compare=False)
@@ -99,12 +101,13 @@ class SolveStats:
         return self.backward.n_f
 
     def __add__(self, other: SolveStats) -> SolveStats:
-        memory = self.memory or other.memory
+        engines = {self.engine, other.engine} - {""}
         return SolveStats(
             self.forward + other.forward,
             self.backward + other.backward,
+            engines.pop() if len(engines) == 1 else "mixed" if engines else "",
             self.seconds_bridge + other.seconds_bridge,
-            memory,
+            self.memory or other.memory,
         )
 
 

@@ -37,7 +37,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "schemes": (*LEAVES, "grid"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
     "checkpointing": ("errors", "types", "grid", "solution", "evaluation", "schemes"),
-    "engines": (*LEAVES, "activations", "grid", "solution", "evaluation", "fields", "schemes", "flows.augmented"),
+    "engines": (*LEAVES, "activations", "grid", "memory", "solution", "evaluation", "fields", "schemes"),
     "gradients": (
         *LEAVES,
         "memory",
@@ -49,8 +49,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "schemes",
         "checkpointing",
         "fields.base",
+        "engines",
         "julia",
     ),
+    "least_squares": ("errors", "types", "solution", "gradients.base"),
     "odeint": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
@@ -63,11 +65,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "solution",
         "fields",
         "schemes",
+        "engines",
         "gradients.base",
+        "least_squares",
         "flows",
         "datasets",
     ),
-    "checks": (*CORE, "clock", "records", "fields", "schemes", "gradients", "flows", "problems"),
+    "checks": (*CORE, "clock", "records", "fields", "schemes", "engines", "gradients", "flows", "problems"),
     "training": (*CORE, "clock", "memory", "records", "fields", "julia", "gradients", "problems"),
     # figures read records alone, and a study draws by them; nothing here could solve or train
     "figures": ("errors", "records"),

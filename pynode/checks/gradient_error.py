@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pynode.checks.oracle import continuous_gradient, discrete_error, flat_gradient
 from pynode.clock import Clock
+from pynode.engines.choice import Engine
 from pynode.errors import SolveError
 from pynode.gradients.ad_adaptive import AdaptiveAD
 from pynode.gradients.base import GradientMethod
@@ -39,20 +40,21 @@ def study_grid(
     schemes: Sequence[Scheme] = (EULER, RK4),
     *,
     backend: str = "torch",
+    engine: Engine = "auto",
 ) -> list[GradientMethod]:
     """Every method over its accuracies: adaptive ones over rtol (atol a hundredth of it), the others over steps.
 
-    On the backend "julia", every adjoint in place of the adaptive methods of torch.
+    On the backend "julia", every adjoint in place of the adaptive methods of torch; `engine` is for those that have it.
     """
     grid: list[GradientMethod] = []
     if backend == "julia":
         grid += [DiscOptJulia(scheme, n) for scheme in schemes for n in steps]
         grid += [OptDiscJulia(adjoint=a, rtol=tol, atol=tol / 100) for a in ADJOINTS for tol in tolerances]
         return grid
-    grid += [DiscOpt(scheme, n) for scheme in schemes for n in steps]
+    grid += [DiscOpt(scheme, n, engine=engine) for scheme in schemes for n in steps]
     grid += [OptDiscFixed(EULER, n) for n in steps]
     grid += [OptDiscFixed(EULER, n, "backward-euler") for n in steps]
-    grid += [OptDisc(rtol=tol, atol=tol / 100) for tol in tolerances]
+    grid += [OptDisc(rtol=tol, atol=tol / 100, engine=engine) for tol in tolerances]
     grid += [AdaptiveAD(rtol=tol, atol=tol / 100) for tol in tolerances]
     return grid
 
@@ -113,6 +115,7 @@ def gradient_errors(
             nfe_backward=found.stats.nfe_backward,
             n_vjp=found.stats.forward.n_vjp + found.stats.backward.n_vjp,
             seconds=median(seconds),
+            engine=found.stats.engine,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from pynode.engines import fused
 from pynode.errors import UsageError
 from pynode.gradients import METHODS
 from pynode.gradients.base import GradientMethod
@@ -12,10 +13,14 @@ from pynode.gradients.julia.opt_disc_julia import ADJOINTS
 from pynode.records.crosscheck import UNAVAILABLE, CrosscheckRecord
 from pynode.schemes.base import Scheme
 
-VARIED = ("adjoint", "memory", "adjoint_norm")
+VARIED = ("adjoint", "memory", "adjoint_norm", "engine")
 """Options that must not change a gradient beyond its bound: every choice of theirs is tried."""
-CHOICES: dict[str, dict[str, tuple[str, ...]]] = {"opt-disc-julia": {"adjoint": ADJOINTS}}
-"""Choices of such options by method, where their type does not list them."""
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "opt-disc-julia": {"adjoint": ADJOINTS},
+    "opt-disc": {"engine": ("eager",)},
+    "disc-opt": {"engine": ("eager",)},
+}
+"""Choices of such options by method, where their type does not list them, or lists what is tried anyway."""
 
 
 def unavailable(names: Iterable[str]) -> dict[str, str]:
@@ -60,6 +65,8 @@ def _variants(kind: type[GradientMethod]) -> list[dict[str, Any]]:
     hints = {k: v for k, v in get_type_hints(kind).items() if k in VARIED}
     choices = {k: get_args(hint) for k, hint in hints.items() if get_origin(hint) is Literal}
     choices |= CHOICES.get(kind.name, {})
+    if kind.name == "opt-disc" and fused.unavailable():
+        choices.pop("adjoint", None)  # of the kernels alone
     return [{}, *({k: v} for k, values in choices.items() for v in values if v != getattr(kind, k))]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pynode.checks.gradient_error import gradient_errors
 from pynode.checks.oracle import continuous_gradient
+from pynode.engines.choice import Engine
 from pynode.errors import SolveError
 from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
@@ -61,6 +62,7 @@ def measure_cell(
     tolerances: Sequence[float] = TOLERANCES,
     best: float = min(TARGETS),
     repeats: int = 3,
+    engine: Engine = "auto",
 ) -> list[WinnerRecord]:
     """Disc-Opt (RK4) over `steps` and Opt-Disc (dopri5) over `tolerances`, each until its error is below `best`.
 
@@ -82,8 +84,8 @@ def measure_cell(
         return [_failed(axis, value, seed, str(error))]
     found = []
     families: tuple[list[GradientMethod], ...] = (
-        [DiscOpt(steps=n) for n in steps],
-        [OptDisc(rtol=tol, atol=tol / 100) for tol in tolerances],
+        [DiscOpt(steps=n, engine=engine) for n in steps],
+        [OptDisc(rtol=tol, atol=tol / 100, engine=engine) for tol in tolerances],
     )
     for methods in families:
         measured = gradient_errors(
@@ -123,6 +125,7 @@ def _as_winner(record: GradientErrorRecord, axis: Axis, value: float, seed: int)
         nfe_forward=record.nfe_forward,
         nfe_backward=record.nfe_backward,
         seconds=record.seconds,
+        engine=record.engine,
         failure=record.failure,
     )
 

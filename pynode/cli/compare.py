@@ -75,6 +75,7 @@ def compare(
     budget: o.Budget = None,
     adjoint: o.Adjoint = None,
     vjp: o.Vjp = None,
+    engine: o.EngineName = None,
     backend: o.Backend = "torch",
     device: o.Device = "cpu",
     dtype: o.Dtype = None,
@@ -104,6 +105,8 @@ def compare(
 
       compare spiral --out results/spiral --resume
 
+      compare spiral --engine eager
+
       compare spiral --backend julia --adjoint gauss
 
       compare 8gaussians --multilevel 2,5,10 --set kinetic=0.01
@@ -132,6 +135,7 @@ def compare(
             budget=budget,
             adjoint=adjoint,
             vjp=vjp,
+            engine=engine,
         ),
         backend=backend,
         out=out,

@@ -41,6 +41,7 @@ def gradients(
     settings: o.Set = None,
     data: o.Data = None,
     faithful: o.Faithful = False,
+    engine: o.EngineName = None,
     backend: o.Backend = "torch",
     device: o.Device = "cpu",
     threads: o.Threads = 1,
@@ -78,12 +79,21 @@ def gradients(
     from pynode.cli.checking import check_errors
     from pynode.cli.planning import plan, train_all
     from pynode.cli.report import report
+    from pynode.engines.choice import check_engine
     from pynode.schemes import SCHEMES
 
     first = plan(
-        problem, chosen, [seed], {}, iterations=iterations, faithful=faithful, device=device, problem_options=given
+        problem,
+        chosen,
+        [seed],
+        o.given(engine=engine),
+        iterations=iterations,
+        faithful=faithful,
+        device=device,
+        problem_options=given,
     )[0]
-    grid = study_grid(tols, counts, [SCHEMES.load(s) for s in o.names("--schemes", schemes)], backend=backend)
+    loaded = [SCHEMES.load(s) for s in o.names("--schemes", schemes)]
+    grid = study_grid(tols, counts, loaded, backend=backend, engine=check_engine(engine or "auto"))
     grid = [m for m in grid if m.name in chosen]
     if not grid:
         raise InvalidArgument("--methods", methods, "none of them is in the study", "use --methods disc-opt,opt-disc")

@@ -14,6 +14,8 @@ from pynode.errors import ConfigurationMismatch, UnknownName
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pynode.engines.choice import Engine
+
 BACKWARD = "backward"
 """Stands among the axes for the stability of the backward solve."""
 
@@ -29,6 +31,7 @@ def map_winners(
         bool, typer.Option("--quick", help="Two values of each axis: a minute or two.", rich_help_panel=o.WHAT)
     ] = False,
     seed: o.Seed = 0,
+    engine: o.EngineName = None,
     threads: o.Threads = 1,
     out: o.Out = None,
     resume: o.Resume = False,
@@ -46,12 +49,14 @@ def map_winners(
     from rich.console import Console
 
     from pynode.checks.winners import AXES
+    from pynode.engines.choice import check_engine
 
     known = (*AXES, BACKWARD)
     chosen = o.names("--axes", axes) if axes else list(known)
     for name in chosen:
         if name not in known:
             raise UnknownName("axis", name, known)
+    chosen_engine = check_engine(engine or "auto")
     directory = output_directory(out, "map-quick" if quick else "map", resume=resume)
 
     import torch
@@ -60,8 +65,8 @@ def map_winners(
 
     torch.set_num_threads(threads)
     console = Console()
-    _check_settings(directory / "map.json", {"quick": quick, "seed": seed})
-    _measure_axes(directory, [name for name in chosen if name in AXES], seed, quick, console)
+    _check_settings(directory / "map.json", {"quick": quick, "seed": seed, **o.given(engine=engine)})
+    _measure_axes(directory, [name for name in chosen if name in AXES], seed, quick, chosen_engine, console)
     if BACKWARD in chosen:
         _measure_backward(directory, quick, console)
     report(directory, console, whole=True)
@@ -76,7 +81,7 @@ def _check_settings(path: Path, settings: dict[str, object]) -> None:
     write_json(path, settings)
 
 
-def _measure_axes(directory: Path, names: list[str], seed: int, quick: bool, console: Console) -> None:
+def _measure_axes(directory: Path, names: list[str], seed: int, quick: bool, engine: Engine, console: Console) -> None:
     from pynode.checks.winners import AXES, STEPS, TOLERANCES, measure_cell
     from pynode.records.files import read_lines, write_lines
     from pynode.records.results import WINNERS
@@ -98,6 +103,7 @@ def _measure_axes(directory: Path, names: list[str], seed: int, quick: bool, con
                     steps=STEPS[:5] if quick else STEPS,
                     tolerances=TOLERANCES[:6] if quick else TOLERANCES,
                     repeats=1 if quick else 3,
+                    engine=engine,
                 )
             done += found
             write_lines(path, done)  # whole cells only, so that --resume knows what is done

@@ -117,6 +117,14 @@ Vjp = Annotated[
     str | None,
     typer.Option(help="opt-disc-julia: handwritten, reversediff, zygote or enzyme.", rich_help_panel=HOW),
 ]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="eager (torch operators), fused (compiled kernels), auto: fused where it pays. [dim]Default: auto.[/dim]",
+        rich_help_panel=HOW,
+    ),
+]
 Backend = Annotated[
     str,
     typer.Option(help="torch, or julia: disc-opt and opt-disc as Julia's SciML runs them.", rich_help_panel=HOW),

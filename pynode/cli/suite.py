@@ -24,6 +24,7 @@ def suite(
         bool, typer.Option("--quick", help="A small version of each: minutes instead of days.", rich_help_panel=o.WHAT)
     ] = False,
     iterations: o.Iterations = None,
+    engine: o.EngineName = None,
     backend: o.Backend = "torch",
     device: o.Device = "cpu",
     threads: o.Threads = 1,
@@ -52,12 +53,13 @@ def suite(
     chosen = o.names("--problems", problems) if problems else list(PROBLEMS.names())
     kinds = {name: PROBLEMS.load(name) for name in chosen}
     listed, wanted = on_backend(o.names("--methods", methods), backend), o.numbers("--seeds", seeds, int)
+    options = o.given(engine=engine)
     ready: dict[str, dict[str, Any]] = {}
     console = Console()
     for name, kind in kinds.items():
         settings = _settings(kind, quick, iterations) | {"device": device}
         try:
-            plan(name, listed, wanted, {}, **settings)
+            plan(name, listed, wanted, options, **settings)
         except (DataMissing, PackageMissing, TableMissing) as error:
             console.print(f"skipped {name}: {error}", highlight=False, soft_wrap=True)
             continue
@@ -73,7 +75,7 @@ def suite(
                 name,
                 methods=",".join(listed),
                 seeds=seeds,
-                method_options={},
+                method_options=options,
                 out=directory / name,
                 resume=resume,
                 checks=False,

@@ -22,6 +22,7 @@ def taylor(
     budget: o.Budget = None,
     adjoint: o.Adjoint = None,
     vjp: o.Vjp = None,
+    engine: o.EngineName = None,
     backend: o.Backend = "torch",
     device: o.Device = "cpu",
     threads: o.Threads = 1,
@@ -58,6 +59,7 @@ def taylor(
         budget=budget,
         adjoint=adjoint,
         vjp=vjp,
+        engine=engine,
     )
     chosen = on_backend(o.names("--methods", methods), backend)
     configs = plan(problem, chosen, [seed], options, faithful=faithful, device=device, problem_options=given)

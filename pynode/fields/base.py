@@ -178,7 +178,8 @@ class Field(nn.Module):
 
     def system(self) -> System:
         """The field as other backends can rebuild it."""
-        return System(self.spec, tuple(self.parameters()), self.spec.state_dim)
+        held = self._parameters
+        return System(self.spec, tuple([held[name] for name in self._names]), self.spec.state_dim)  # type: ignore[misc]
 
     def theta(self) -> Theta:
         """All parameters as one float64 vector `(n_params,)` on the CPU, detached."""
@@ -227,19 +228,27 @@ def system_of(module: object) -> System:
     Raises `InvalidArgument` where it has no specification, or computes more than that says, since another program
     rebuilds the specification alone.
     """
-    kind = type(module)
-    problem = None
-    if not getattr(kind, "has_specification", False):
-        problem = "Julia knows no such field"
-    elif "has_specification" not in vars(kind):
-        problem = "it is a subclass, which may compute something else than its specification"
-    elif any(getattr(module, hooks, None) for hooks in ("_forward_hooks", "_forward_pre_hooks")):
-        problem = "it has forward hooks, which other backends can't run"
-    if problem is not None:
+    if reason := why_no_system(module):
         remedy = "build one from a specification, e.g. pynode.MLP(...).build()"
-        raise InvalidArgument("field", kind.__name__, problem, remedy)
+        raise InvalidArgument("field", type(module).__name__, reason, remedy)
     found: System = module.system()  # type: ignore[attr-defined]
     return found
+
+
+def why_no_system(module: object) -> str | None:
+    """Why a specification does not tell all that `module` computes, as a sentence; None where it does."""
+    own = module.__dict__ if isinstance(module, nn.Module) else {}
+    kind = type(module)
+    if not getattr(kind, "has_specification", False):
+        return "it has no specification"
+    if "has_specification" not in kind.__dict__:
+        return "it is a subclass, which may compute something else than its specification"
+    if "forward" in own:
+        return "its forward has been replaced, which may compute something else than its specification"
+    if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
+        return "it has hooks, which only torch can run"
+    inner = getattr(module, "why_unspecified", None)
+    return None if inner is None else inner()
 
 
 def jacobian_vector_products(f: Callable[[State], State], y: State, v: Tensor) -> tuple[State, Tensor]:

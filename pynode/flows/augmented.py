@@ -7,8 +7,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pynode.fields.base import System, system_of
-from pynode.flows.divergence import Divergence
+from pynode.fields.base import System, system_of, why_no_system
+from pynode.flows.divergence import Divergence, Exact, Hutchinson
 from pynode.types import State
 
 
@@ -40,6 +40,13 @@ class AugmentedField(nn.Module):
     def initial(self, z: State) -> State:
         """`z` `(batch, dim)` with zeros beside it."""
         return torch.cat((z, z.new_zeros(len(z), 1 + self.costs.columns)), dim=-1)
+
+    def why_unspecified(self) -> str | None:
+        """Why field and divergence do not follow from a specification, as a sentence; None where they do."""
+        if type(self.divergence) not in (Exact, Hutchinson):
+            return f"its divergence {type(self.divergence).__name__} is the user's own"
+        reason = why_no_system(self.field)
+        return None if reason is None else f"of the field in it, {type(self.field).__name__}: {reason}"
 
     def system(self) -> System:
         """The augmented field as other backends can rebuild it; raises `InvalidArgument` for a module of the user's."""

@@ -11,8 +11,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pynode.engines import fused
+from pynode.engines.choice import Engine, fused_system
+from pynode.engines.direct import DirectSolve
 from pynode.errors import InvalidArgument, SolveError
 from pynode.evaluation import CountedField, parameters_of
+from pynode.fields.base import System
 from pynode.grid import check_times
 from pynode.memory import active_meter
 from pynode.schemes import SCHEMES
@@ -66,15 +70,20 @@ class GradientMethod(ABC):
         if not isinstance(y0, Tensor) or not y0.is_floating_point():
             shown = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
             raise InvalidArgument("y0", shown, "not a real floating point tensor", "pass torch.tensor([...])")
-        if not torch.isfinite(y0).all():
+        if not _is_finite(y0):
             raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
         ts = ts.to(y0.device)
-        stats = SolveStats(memory=active_meter())
-        counted = CountedField(field, stats.forward)
-        wanted = tuple(p for p in params if p.requires_grad) if params is not None else parameters_of(field)
+        system = fused_system(self._engine(), field, y0, ts, self._kernel_failure)
+        ran = "fused" if system is not None else "julia" if self.backend == "julia" else "eager"
+        stats = SolveStats(engine=ran, memory=active_meter())
         try:
-            ys = self._solve(counted, y0, ts, wanted, stats)
-            if not torch.isfinite(ys).all():
+            if system is not None:
+                ys = self._solve_fused(system, field, y0, ts, stats)
+            else:
+                counted = CountedField(field, stats.forward)
+                wanted = tuple(p for p in params if p.requires_grad) if params is not None else parameters_of(field)
+                ys = self._solve(counted, y0, ts, wanted, stats)
+            if not _is_finite(ys):
                 raise self._blown_up(field, ys.detach(), times)
         except SolveError as error:
             if throw:
@@ -82,9 +91,36 @@ class GradientMethod(ABC):
             return Solution(ts, torch.full((len(ts), *y0.shape), math.nan).to(y0), stats, error.status)
         return Solution(ts, ys, stats)
 
+    def direct(self, field: VectorField, y0: State, ts: Times) -> DirectSolve | None:
+        """A solve that can be differentiated without autograd; None where no kernels can run it.
+
+        Input as of `solve`, which checks it: here a bad one may come back as states that are not finite.
+        """
+        system = fused_system(self._engine(), field, y0, ts, self._kernel_failure)
+        if system is None:
+            return None
+        return self._solve_directly(system, y0, ts, SolveStats(engine="fused", memory=active_meter()))
+
+    def _solve_directly(self, system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
+        """The same as `_solve_fused`, for `direct`."""
+        raise NotImplementedError
+
+    def _engine(self) -> Engine:
+        """Which engine is to run a solve; methods without that option know torch operators, or another program."""
+        return "eager"
+
+    @staticmethod
+    def _kernel_failure(dtype: torch.dtype) -> str | None:
+        """Why the kernels of `_solve_fused` can't be compiled for `dtype`; None where they can."""
+        return fused.failure(dtype)
+
     @abstractmethod
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         """States at `ts`; counts further work into `stats`, raises `SolveError`.  The input has been checked."""
+
+    def _solve_fused(self, system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:
+        """The same as `_solve` by compiled kernels, for `field` described as `system`; of methods with an `engine`."""
+        raise NotImplementedError
 
     def _blown_up(self, field: VectorField, ys: States, times: tuple[float, ...]) -> SolveError:
         """The error for states that are not finite: says where they last were."""
@@ -138,6 +174,11 @@ def method_from_json(data: Mapping[str, Any]) -> GradientMethod:
     if isinstance(options.get("scheme"), str):
         options["scheme"] = SCHEMES.load(options["scheme"])
     return method(**options)
+
+
+def _is_finite(x: Tensor) -> bool:
+    """Whether all entries are finite: their sum tells at a third of the cost, unless it overflows."""
+    return math.isfinite(x.detach().sum()) or bool(torch.isfinite(x).all())
 
 
 def check_scheme(scheme: Scheme) -> None:

@@ -12,14 +12,17 @@ from torch.autograd.function import once_differentiable
 
 from pynode.checkpointing.reversal import Checkpointed, reverse_steps
 from pynode.checkpointing.revolve import smallest_budget
+from pynode.engines.choice import Engine, check_engine
+from pynode.engines.direct import DirectSolve
 from pynode.errors import InvalidArgument
 from pynode.evaluation import CountedField, check_closure
+from pynode.fields.base import System
 from pynode.gradients.base import GradientMethod, check_choice, check_count, check_scheme
 from pynode.grid import TimeGrid, checked_steps
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
-from pynode.types import State, States, Times
+from pynode.types import State, States, Times, VectorField
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class DiscOpt(GradientMethod):
     caller's (and may be changed by the caller, so no output is advanced from), the state in work, and the stages of
     one step.
 
+    `engine`: "fused" solves and differentiates in compiled kernels (the dense fields and their flows on the CPU),
+    "eager" by torch operators (anything), "auto" chooses; both give the same numbers to rounding.  The kernels
+    keep no checkpoints: torch operators do.
+
     Onken & Ruthotto 2020 (arXiv 2005.13420), sec. 3; Gholami, Keutzer & Biros 2019 (ANODE) for "recompute"; Griewank &
     Walther 2000 (ACM TOMS 26, algorithm 799) for "checkpoint".
     """
@@ -55,8 +62,11 @@ class DiscOpt(GradientMethod):
     memory: Literal["store", "recompute", "checkpoint"] = "store"
     budget: int | None = None
 
+    engine: Engine = "auto"
+
     def __post_init__(self) -> None:
         check_scheme(self.scheme)
+        check_engine(self.engine)
         object.__setattr__(self, "steps", checked_steps(self.steps))
         check_choice("memory", self.memory, ("store", "recompute", "checkpoint"))
         if self.budget is not None:
@@ -64,6 +74,9 @@ class DiscOpt(GradientMethod):
             if self.memory != "checkpoint":
                 problem = f"memory = '{self.memory}' stores no chosen number of states"
                 raise InvalidArgument("budget", self.budget, problem, "use memory = 'checkpoint', or drop the budget")
+        if self.memory == "checkpoint" and self.engine == "fused":
+            remedy = "use memory = 'recompute', or engine eager or auto"
+            raise InvalidArgument("engine", "'fused'", "the kernels keep no checkpoints", remedy)
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         grid = TimeGrid.between(ts, self.steps)
@@ -80,6 +93,29 @@ class DiscOpt(GradientMethod):
         if out.requires_grad:
             out.register_hook(_count_vjps(stats))
         return out
+
+    def _engine(self) -> Engine:
+        # kernels know nothing of what a subclass does instead, and keep no checkpoints
+        kernels = type(self)._solve is DiscOpt._solve and self.memory != "checkpoint"
+        return self.engine if kernels else "eager"
+
+    def _solve_fused(self, system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:
+        from pynode.engines.fused.op import solve  # imports Numba
+
+        grid = TimeGrid.between(ts, self.steps)
+        stats.forward.n_accepted = grid.n_steps
+        return solve(system, self.scheme, grid, y0, self._kept, stats, field)
+
+    def _solve_directly(self, system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
+        from pynode.engines.fused.op import solve_directly  # imports Numba
+
+        grid = TimeGrid.between(ts, self.steps)
+        stats.forward.n_accepted = grid.n_steps
+        return solve_directly(system, self.scheme, grid, y0, self._kept, stats)
+
+    @property
+    def _kept(self) -> Literal["store", "recompute"]:
+        return "recompute" if self.memory == "recompute" else "store"
 
 
 def _count_vjps(stats: SolveStats) -> Any:

@@ -1,9 +1,10 @@
-"""Opt-Disc: adaptive solve and continuous adjoint by torchdiffeq (its gradient error depends on both tolerances)."""
+"""Opt-Disc: adaptive solve and continuous adjoint, by kernels or torchdiffeq (both tolerances decide its error)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,10 +14,19 @@ from torch.autograd.function import once_differentiable
 
 from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch, forward_options, landing_on
 from pynode.adjoint import norm_of_parts, time_gradient
+from pynode.engines.choice import Engine, check_engine
+from pynode.engines.direct import DirectSolve
+from pynode.engines.fused.opt_disc_options import AdaptiveOptions
+from pynode.errors import InvalidArgument
 from pynode.evaluation import CountedField, check_closure
+from pynode.fields.base import System
 from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
 from pynode.solution import SolveStats
-from pynode.types import State, States, Times
+from pynode.types import State, States, Times, VectorField
+
+KERNEL_SOLVERS = ("dopri5", "tsit5")
+SOLVERS = (*ADAPTIVE_SOLVERS, "tsit5")
+ADJOINTS = ("backsolve", "interpolating")
 
 
 @dataclass(frozen=True)
@@ -29,10 +39,18 @@ class OptDisc(GradientMethod):
     starting anew from the stored state at each output time (with the step size that served last), so fields that are
     unstable in reversed time hurt.
 
-    `solver` is one of torchdiffeq's adaptive ones.  Tolerances are per step, relative and absolute, in units of the
-    state.  `adjoint_rtol` and `adjoint_atol` default to the forward ones.  The adjoint's step control takes the largest
-    of the root mean squares of state, adjoint, and each parameter's gradient; `adjoint_norm="seminorm"` leaves the last
-    out (Kidger, Chen & Lyons 2021, arXiv 2009.09457).  `max_steps` bounds the steps of either solve.
+    `engine="fused"` does that in compiled kernels, for the dense fields and their flows on the CPU; "eager" by
+    torchdiffeq, for any field; "auto" chooses.  Gradients differ by what the tolerances allow: the kernels have a step
+    control of their own (a PI controller, as SciML has).
+
+    `solver` is one of torchdiffeq's adaptive ones, or "tsit5" (kernels only; they know "dopri5" too).
+    `adjoint="interpolating"` (kernels only) reads the state from the forward solution's interpolant instead of solving
+    it backwards: more memory, no trouble in reversed time.
+
+    Tolerances are per step, relative and absolute, in units of the state.  `adjoint_rtol` and `adjoint_atol` default to
+    the forward ones.  The adjoint's step control takes the largest of the root mean squares of state, adjoint, and each
+    parameter's gradient; `adjoint_norm="seminorm"` leaves the last out (Kidger, Chen & Lyons 2021, arXiv 2009.09457),
+    "rms" takes one root mean square of everything, as SciML does.  `max_steps` bounds the steps of either solve.
     """
 
     name: ClassVar[str] = "opt-disc"
@@ -44,16 +62,56 @@ class OptDisc(GradientMethod):
     atol: float = 1e-9
     adjoint_rtol: float | None = None
     adjoint_atol: float | None = None
-    adjoint_norm: Literal["mixed", "seminorm"] = "mixed"
+    adjoint_norm: Literal["mixed", "seminorm", "rms"] = "mixed"
     max_steps: int = 100_000
+    adjoint: Literal["backsolve", "interpolating"] = "backsolve"
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
-        check_choice("solver", self.solver, ADAPTIVE_SOLVERS)
+        check_engine(self.engine)
+        check_choice("solver", self.solver, SOLVERS)
+        check_choice("adjoint", self.adjoint, ADJOINTS)
         check_count("max_steps", self.max_steps)
-        check_choice("adjoint_norm", self.adjoint_norm, ("mixed", "seminorm"))
+        check_choice("adjoint_norm", self.adjoint_norm, ("mixed", "seminorm", "rms"))
         for argument in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
             if getattr(self, argument) is not None:
                 check_tolerance(argument, getattr(self, argument))
+        if self.engine == "eager" and self._needs_kernels:
+            remedy = "use dopri5 and backsolve, or engine auto"
+            raise InvalidArgument("engine", "'eager'", f"torchdiffeq knows no {self.solver} {self.adjoint}", remedy)
+        if self.engine == "fused" and self.solver not in KERNEL_SOLVERS:
+            remedy = f"use {' or '.join(KERNEL_SOLVERS)}, or engine auto"
+            raise InvalidArgument("engine", "'fused'", f"the kernels know no solver {self.solver}", remedy)
+
+    @property
+    def _needs_kernels(self) -> bool:
+        return self.solver not in ADAPTIVE_SOLVERS or self.adjoint != "backsolve"
+
+    def _engine(self) -> Engine:
+        # kernels know nothing of what a subclass does instead
+        if self.solver not in KERNEL_SOLVERS or type(self)._solve is not OptDisc._solve:
+            return "eager"
+        return "fused" if self._needs_kernels else self.engine
+
+    @staticmethod
+    def _kernel_failure(dtype: torch.dtype) -> str | None:
+        from pynode.engines.fused.opt_disc_op import failure  # imports Numba
+
+        return failure(dtype)
+
+    def _solve_fused(self, system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:  # noqa: ARG002
+        from pynode.engines.fused.opt_disc_op import solve  # imports Numba
+
+        return solve(system, self._options, y0, ts, stats)
+
+    def _solve_directly(self, system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
+        from pynode.engines.fused.opt_disc_op import solve_directly  # imports Numba
+
+        return solve_directly(system, self._options, y0, ts, stats)
+
+    @cached_property
+    def _options(self) -> AdaptiveOptions:
+        return AdaptiveOptions(**{f.name: getattr(self, f.name) for f in fields(AdaptiveOptions)})
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         check_closure(f, y0, ts, params)
@@ -92,7 +150,8 @@ class _ContinuousAdjoint(torch.autograd.Function):
         dim = ys[0].numel()
         sizes = [dim, dim, *(p.numel() for p in params)]
         augmented = _Augmented(watch, ys.shape[1:], params, sizes)
-        options = {"norm": norm_of_parts(sizes if method.adjoint_norm == "mixed" else sizes[:2])}
+        measured = {"mixed": sizes, "seminorm": sizes[:2], "rms": [sum(sizes)]}
+        options = {"norm": norm_of_parts(measured[method.adjoint_norm])}
         gradients = ys.new_zeros(sum(sizes[2:]))
         adjoint = cotangents[-1].reshape(-1)
         for k in range(len(ts) - 1, 0, -1):

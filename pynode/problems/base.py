@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
@@ -44,6 +44,16 @@ class Objective:
 
     loss: Tensor
     solves: tuple[SolveStats, ...] = ()
+
+    gradient: Callable[[], None] | None = None
+    """How the gradient gets into `.grad` where autograd has no part in it; the loss is then a plain number."""
+
+    def backward(self) -> None:
+        """Adds the gradient of the loss to `.grad` of the parameters; once."""
+        if self.gradient is None:
+            self.loss.backward()
+        else:
+            self.gradient()
 
     @property
     def stats(self) -> SolveStats:
@@ -126,6 +136,10 @@ class Problem(ABC):
     @abstractmethod
     def objective(self, method: GradientMethod, model: Any, batch: Any) -> Objective:
         """The training loss of `model` on `batch`, solved and differentiated by `method`."""
+
+    def training_objective(self, method: GradientMethod, model: Any, batch: Any) -> Objective:
+        """The same as `objective` for one `backward()`; a problem whose loss allows it saves autograd's bookkeeping."""
+        return self.objective(method, model, batch)
 
     @abstractmethod
     def validation_loss(self, model: Any) -> float:

@@ -31,7 +31,7 @@ class GradientErrorRecord:
     itself known to `reference_uncertainty`.  `error_discrete` is that against the gradient of the loss as this method
     computed it, from directional finite differences (about 1e-10 at best); null for adaptive methods, whose computed
     loss jumps.  `setting` is rtol (adaptive) or steps per output interval.  Costs are of one loss and gradient; seconds
-    are medians.
+    are medians, `engine` what ran the solves.
     """
 
     problem: str
@@ -49,6 +49,7 @@ class GradientErrorRecord:
     n_vjp: int = 0
     seconds: float | None = None
     failure: str | None = None
+    engine: str = ""
 
     @property
     def evaluations(self) -> int:

@@ -12,8 +12,8 @@ class IterationRecord:
     Seconds are wall clock of the forward solve with the loss, of the gradient, and of the optimiser, device
     synchronised; validation is outside.  `seconds_bridge` is that part of forward and backward which went into the way
     to Julia's process and back.  `nfe_*` are field evaluations, `n_vjp_*` vector-Jacobian products, the other `n_*`
-    steps.  `peak_memory_bytes` is null where it was not measured (on the CPU that is done beside the clock, now and
-    then).
+    steps.  `engine` is what ran the solves ("eager", "fused", "julia", "mixed").  `peak_memory_bytes` is null where it
+    was not measured (on the CPU that is done beside the clock, now and then).
     """
 
     iteration: int
@@ -34,6 +34,7 @@ class IterationRecord:
     n_rejected_backward: int
     peak_memory_bytes: int | None
     seconds_bridge: float = 0.0
+    engine: str = ""
 
     @property
     def seconds(self) -> float:

@@ -11,7 +11,7 @@ class WinnerRecord:
 
     `setting` is rtol (adaptive) or steps per output interval; `error` is relative to the gradient of the continuous
     problem, which is known to `reference_uncertainty`; `evaluations` are field evaluations and vector-Jacobian
-    products of one loss and gradient, `seconds` a median.
+    products of one loss and gradient, `seconds` a median, `engine` what ran the solves.
     """
 
     axis: str
@@ -29,6 +29,7 @@ class WinnerRecord:
     nfe_backward: int
     seconds: float | None
     failure: str | None
+    engine: str = ""
 
 
 @dataclass(frozen=True)

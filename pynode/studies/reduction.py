@@ -16,6 +16,15 @@ from pynode.studies.base import Study, Table, number, over_seeds, percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FACTORS = (
+    ("seconds", "seconds", 1.0),
+    ("iterations", "iterations", 1.0),
+    ("evaluations per iteration", "evaluations", 1.0),
+    ("microseconds per evaluation", "per_evaluation", 1e6),
+    ("microseconds of the optimiser per iteration", "optimiser", 1e6),
+)
+"""What a table of the factors shows: title, key, scale."""
+
 COSTS = ("seconds", "nfe", "evaluations")
 N_TARGETS = 6
 PAIRS = (
@@ -35,12 +44,12 @@ class Reduction(Study):
     question: ClassVar[str] = "How large is the reduction of training time and of evaluations at matched loss?"
 
     def tables(self, results: Results) -> list[Table]:
-        return [table for pair in PAIRS if (table := self._table(results, *pair))]
+        return [table for pair in PAIRS for table in self._tables(results, *pair)]
 
-    def _table(self, results: Results, baseline: str, cheaper: str) -> Table | None:
+    def _tables(self, results: Results, baseline: str, cheaper: str) -> list[Table]:
         found = reductions(results, baseline, cheaper)
         if not found:
-            return None
+            return []
         base, method = found["baseline"], found["method"]
         digits = _digits(results)
         rows = [
@@ -66,7 +75,33 @@ class Reduction(Study):
             f"{number(found['per_iteration_time_ratio'])} times faster (forward solve and loss alone: "
             f"{number(found['forward_only_ratio'])} times)."
         ]
-        return Table(f"RQ3 {method} against {base} at equal loss: {results.problem}", columns, rows, notes)
+        title = f"RQ3 {method} against {base} at equal loss: {results.problem}"
+        return [Table(title, columns, rows, notes), *self._decomposition(results, found)]
+
+    def _decomposition(self, results: Results, found: dict[str, Any]) -> list[Table]:
+        """Where the difference in time comes from: the factors that make it up."""
+        base, method = found["baseline"], found["method"]
+        factors = found["factors"]
+        if any(value is None for part in factors.values() for value in part.values()):
+            return []
+        rows = [
+            [title, number(mine[base] * scale), number(mine[method] * scale), number(_over(mine[base], mine[method]))]
+            for title, key, scale in FACTORS
+            for mine in (factors[key],)
+        ]
+        return [
+            Table(
+                f"RQ3 what the time is made of: {results.problem}",
+                ["until the matched loss", base, method, f"{base} / {method}"],
+                rows,
+                [
+                    "seconds = iterations x (evaluations per iteration x seconds per evaluation + optimiser); the time "
+                    "per evaluation is that of forward solve, loss and gradient over all field evaluations and "
+                    f"vector-Jacobian products, and holds what the engine ({_engines(results, base, method)}) spends "
+                    "around them."
+                ],
+            )
+        ]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
         found = main_reduction(results)
@@ -115,6 +150,7 @@ def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc
         "baseline": baseline,
         "method": method,
         "matched_loss": matched,
+        "factors": _factors(pairs, per_seed, baseline, method),
         **_median_of(per_seed, baseline, method),
         "per_iteration_time_ratio": _ratio(pairs, "seconds_per_iteration"),
         "forward_only_ratio": _ratio(pairs, "seconds_forward"),
@@ -130,6 +166,37 @@ def _compare(a: Run, b: Run, target: float, baseline: str, method: str) -> dict[
     spent = {baseline: spent_until(a, target), method: spent_until(b, target)}
     found: dict[str, Any] = {c: {n: None if s is None else getattr(s, c) for n, s in spent.items()} for c in COSTS}
     return found | _reductions_of(spent[baseline], spent[method])
+
+
+def _factors(
+    pairs: list[tuple[Run, Run]], per_seed: list[dict[str, Any]], baseline: str, method: str
+) -> dict[str, dict[str, float | None]]:
+    """What the seconds until the matched loss are made of, medians over seeds; None where a loss was not reached."""
+    found: dict[str, dict[str, float | None]] = {key: {} for _, key, _ in FACTORS}
+    for name, runs in ((baseline, [a for a, _ in pairs]), (method, [b for _, b in pairs])):
+        spent = [spent_until(run, entry["matched_loss"]) for run, entry in zip(runs, per_seed, strict=True)]
+        reached = [s for s in spent if s is not None and s.iterations]
+        for key, values in {
+            "seconds": [s.seconds for s in reached],
+            "iterations": [float(s.iterations) for s in reached],
+            "evaluations": [s.evaluations / s.iterations for s in reached],
+            "per_evaluation": [s.solving / s.evaluations for s in reached if s.evaluations],
+            "optimiser": [(s.seconds - s.solving) / s.iterations for s in reached],
+        }.items():
+            found[key][name] = median(values) if len(values) == len(spent) else None
+    return found
+
+
+def _over(a: float, b: float) -> float | None:
+    return a / b if b else None
+
+
+def _engines(results: Results, *methods: str) -> str:
+    found = {
+        name: ", ".join(sorted({(r.summary or {}).get("engine") or "eager" for r in results.runs if r.method == name}))
+        for name in methods
+    }
+    return "; ".join(dict.fromkeys(f"{engine} for {name}" for name, engine in found.items()))
 
 
 def _reductions_of(base: Spent | None, other: Spent | None) -> dict[str, float | None]:

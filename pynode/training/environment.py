@@ -15,7 +15,18 @@ import torch
 
 from pynode.julia.session import default_session
 
-PACKAGES = ("pynode", "torch", "numpy", "scipy", "torchdiffeq", "juliacall", "diffeqpy", "matplotlib", "safetensors")
+PACKAGES = (
+    "pynode",
+    "torch",
+    "numpy",
+    "scipy",
+    "torchdiffeq",
+    "juliacall",
+    "diffeqpy",
+    "numba",
+    "matplotlib",
+    "safetensors",
+)
 
 
 def environment(*, backend: str = "torch") -> dict[str, Any]:

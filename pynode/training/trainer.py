@@ -36,6 +36,7 @@ from pynode.records.iteration import IterationRecord
 from pynode.training.checkpoint import load_checkpoint, save_checkpoint
 from pynode.training.config import RunConfig
 from pynode.training.environment import environment
+from pynode.training.optimiser import make_adam
 from pynode.training.schedules import Pace, learning_rate
 
 Listener = Callable[[IterationRecord], None]
@@ -82,7 +83,7 @@ def train(
     problem = config.make_problem()
     model = problem.model(config.seed)
     groups = problem.parameter_groups(model)
-    optimiser = torch.optim.Adam(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = make_adam(groups, config.learning_rate, config.weight_decay)
     progress, best = _Progress(), model.theta()
 
     if (directory / "config.json").exists():
@@ -161,10 +162,18 @@ class _Loop:
         torch.autograd.grad(self.objective(batch).loss, list(self.model.parameters()), allow_unused=True)
 
     def warm_up(self) -> float:
-        """One unrecorded gradient, so that first-call costs stay outside the records; its seconds."""
+        """One unrecorded iteration on a copy, so that first-call costs stay outside the records; its seconds."""
         clock = Clock(self.problem.device)
+        copies = [p.detach().clone().requires_grad_() for p in self.model.parameters()]
+        optimiser = make_adam(copies, self.config.learning_rate)
+        for p in copies:
+            p.grad = torch.zeros_like(p)
+        optimiser.step()
         with contextlib.suppress(SolveError, WorkerError, JuliaError):  # the first iteration will meet it, and save
-            self.gradient_work()
+            self.problem.training_objective(
+                self.method, self.model, self.problem.batch(self.progress.iteration)
+            ).backward()
+        self.optimiser.zero_grad()
         return clock.lap()
 
     def iterate(self) -> IterationRecord:
@@ -179,13 +188,13 @@ class _Loop:
         batch = self.problem.batch(i)  # loading and drawing data is no part of a method's cost
 
         clock = Clock(self.problem.device)
-        objective = self.objective(batch)
+        objective = self.problem.training_objective(self.method, self.model, batch)
         forward = clock.lap()
         loss = float(objective.loss.detach())
         if not math.isfinite(loss):
             raise NonFiniteLoss(f"the loss is {loss}; lower the learning rate or take more steps")
         clock.start()
-        objective.loss.backward()
+        objective.backward()
         backward = clock.lap()
         norm = math.sqrt(
             sum(float(p.grad.double().square().sum()) for p in self.model.parameters() if p.grad is not None)
@@ -219,6 +228,7 @@ class _Loop:
             n_rejected_backward=stats.backward.n_rejected,
             peak_memory_bytes=memory,
             seconds_bridge=stats.seconds_bridge,
+            engine=stats.engine,
         )
 
     def adapt(self, validation: float) -> None:
@@ -302,6 +312,7 @@ def _summary(config: RunConfig, directory: Path, progress: _Progress, **more: An
     return {
         "method": config.method.name,
         "backend": config.method.backend,
+        "engine": ", ".join(sorted({r.engine for r in records})),
         "label": config.label,
         "seed": config.seed,
         "iterations": len(records),

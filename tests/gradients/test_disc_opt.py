@@ -151,7 +151,7 @@ def test_rebuilding_needs_a_third_of_the_memory() -> None:
     ts = torch.linspace(0, 1, 5, dtype=torch.float64)
     peaks, grads = [], []
     for memory in MEMORIES:
-        method = DiscOpt(RK4, 100, memory)
+        method = DiscOpt(RK4, 100, memory, engine="eager")
 
         def work(method: DiscOpt = method) -> None:
             grads.append(torch.autograd.grad(method.solve(field, y0, ts).ys.square().sum(), [*field.parameters()]))

@@ -11,9 +11,10 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 import torch
+from torch.autograd import forward_ad
 
 from pynode.fields.antisymmetric import Antisymmetric
-from pynode.fields.base import System
+from pynode.fields.base import FieldSpec, System
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
@@ -65,33 +66,44 @@ def failure(dtype: torch.dtype) -> str | None:
 
 
 def applies(system: System, y0: State, ts: Times) -> bool:
-    """Whether the kernels can solve `system` from `y0` `(..., columns)` at the output times `ts`.
+    """Whether the kernels can solve `system` from `y0` `(..., columns)` at the output times `ts`."""
+    return unavailable() is None and obstacle(system, y0, ts) is None and failure(y0.dtype) is None
+
+
+def obstacle(system: System, y0: State, ts: Times) -> str | None:
+    """Why the kernels can't solve `system` from `y0` `(..., columns)` at the output times `ts`; None where they can.
 
     They know the four architectures and no subclasses of them, CPU tensors of one type, and no gradient by time; nor do
-    they run inside transforms of torch.func or below torch.compile.
+    they run inside transforms of torch.func, autocast or below torch.compile.
     """
-    if unavailable() is not None or type(system.spec) not in ARCHITECTURES:
-        return False
-    flow, probes = system.flow, system.probes
-    tensors = (y0, *system.theta) if probes is None else (y0, *system.theta, probes)
-    return (
-        system.spec.activation in ACTIVATIONS  # type: ignore[attr-defined]
-        and y0.dtype in DTYPES
-        and y0.numel() > 0
-        and y0.shape[-1] == system.columns
-        and not ts.requires_grad
-        and all(p.shape == slot.shape for p, slot in zip(system.theta, system.spec.slots(), strict=True))
-        and all(t.device.type == "cpu" and t.layout is torch.strided for t in tensors)
-        and all(t.dtype == y0.dtype for t in tensors)
-        and (flow is None or flow["divergence"] in ("exact", "hutchinson"))
-        and (
-            probes is None
-            or (not probes.requires_grad and probes.numel() * system.columns == y0.numel() * _dim(system))
-        )
-        and not torch.compiler.is_compiling()
-        and not _is_transformed()
-        and failure(y0.dtype) is None
-    )
+    spec, flow, probes, dtype = system.spec, system.flow, system.probes, y0.dtype
+    if type(spec) not in ARCHITECTURES:
+        return f"the kernels know no {type(spec).__name__}"
+    if spec.activation not in ACTIVATIONS:  # type: ignore[attr-defined]
+        return f"the kernels know no activation {spec.activation}"  # type: ignore[attr-defined]
+    if dtype not in DTYPES:
+        return f"the kernels know no {dtype}"
+    if y0.numel() == 0 or y0.shape[-1] != system.columns:
+        return f"a state of shape {tuple(y0.shape)} is none of {system.columns} columns"
+    if ts.requires_grad:
+        return "the kernels give no gradient by the output times"
+    for tensor in (y0, *system.theta) if probes is None else (y0, *system.theta, probes):
+        if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.dtype is not dtype:
+            return f"the kernels need dense {dtype} tensors on the CPU, not {tensor.dtype} on {tensor.device}"
+    if any(p.shape != shape for p, shape in zip(system.theta, _shapes(spec), strict=True)):
+        return "the parameters have other shapes than the specification says"
+    if flow is not None and flow["divergence"] not in ("exact", "hutchinson"):
+        return f"the kernels know no divergence {flow['divergence']}"
+    if probes is not None and (probes.requires_grad or probes.numel() * system.columns != y0.numel() * spec.state_dim):
+        return "the probes want a gradient, or are not one for each sample"
+    if torch.compiler.is_compiling() or _is_transformed() or torch.is_autocast_enabled("cpu"):
+        return "the kernels don't run under torch.compile, autocast or transforms of torch.func"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _shapes(spec: FieldSpec) -> tuple[tuple[int, ...], ...]:
+    return tuple(slot.shape for slot in spec.slots())
 
 
 def pays(system: System, y0: State) -> bool:
@@ -102,7 +114,7 @@ def pays(system: System, y0: State) -> bool:
     loses against a closed form of the trace where there are many of them.
     """
     spec, flow = system.spec, system.flow
-    if max(slot.size for slot in spec.slots()) > MOST_WEIGHTS:
+    if _largest(spec) > MOST_WEIGHTS:
         return False
     if flow is None or flow["divergence"] != "exact" or flow["jacobian"] or isinstance(spec, Hamiltonian):
         return True
@@ -115,11 +127,12 @@ def pays(system: System, y0: State) -> bool:
     return not has_closed_form or getattr(spec, "input_power", 1) > 1 or dim <= MANY_DIMENSIONS
 
 
-def _dim(system: System) -> int:
-    return system.spec.state_dim
+@lru_cache(maxsize=64)
+def _largest(spec: FieldSpec) -> int:
+    return max(slot.size for slot in spec.slots())
 
 
 def _is_transformed() -> bool:
-    """Whether a transform of torch.func is at work, whose tensors have no memory to point to."""
+    """Whether a transform of torch.func or forward-mode AD is at work, whose tensors the kernels can't follow."""
     active = getattr(torch._C, "_are_functorch_transforms_active", None)
-    return active is not None and bool(active())
+    return (active is not None and bool(active())) or forward_ad._current_level >= 0
