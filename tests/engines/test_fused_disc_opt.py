@@ -260,7 +260,7 @@ def test_large_solves(size: str, fused: Fused, monkeypatch: pytest.MonkeyPatch) 
     field, y0 = random_field(MLP((2, 5, 2))), random_state(100, 2)
     params = list(field.parameters())
     small = torch.autograd.grad(fused(field, RK4, TS, 3, y0).square().sum(), params)
-    planning._PLANS.clear()
+    planning.forget_plans()
     monkeypatch.setattr(planning, size, 0)
     try:
         loss = fused(field, RK4, TS, 3, y0).square().sum()
@@ -269,7 +269,7 @@ def test_large_solves(size: str, fused: Fused, monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(RuntimeError, match="second time"):
                 torch.autograd.grad(loss, params)
     finally:
-        planning._PLANS.clear()
+        planning.forget_plans()
     for a, b in zip(large, small, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
@@ -278,7 +278,7 @@ def test_plans_do_not_pile_up(fused: Fused, monkeypatch: pytest.MonkeyPatch) -> 
     """Nor does their memory: solves of ever new shapes make the oldest go."""
     from pynode.engines.fused import planning
 
-    planning._PLANS.clear()
+    planning.forget_plans()
     monkeypatch.setattr(planning, "PLANS_KEPT", 3)
     field = random_field(MLP((2, 5, 2)))
     for batch in range(1, 7):

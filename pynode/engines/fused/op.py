@@ -5,8 +5,7 @@ A small solve takes less time in its kernels than torch takes for ten operators,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pynode.engines.direct import DirectSolve
 from pynode.engines.fused.disc_opt import BACKWARD, FINISH, FORWARD, PREPARE, run
 from pynode.engines.fused.jit import compile_now
 from pynode.engines.fused.planning import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, Memory, Plan, plan_for
@@ -46,7 +44,7 @@ def solve(
     it torch raises, as it does for `memory="recompute"`.
     """
     theta = system.theta
-    wanted = torch.is_grad_enabled() and (y0.requires_grad or any([p.requires_grad for p in theta]))  # noqa: C419 (faster)
+    wanted = torch.is_grad_enabled() and (y0.requires_grad or _any_wanted(theta))
     keep = KEEP_NOTHING if not wanted else KEEP_TAPES if memory == "store" else KEEP_STATES
     plan = plan_for(system, scheme, grid, y0, keep)
     stats.forward.n_f += plan.n_stages
@@ -56,21 +54,16 @@ def solve(
     if memory == "recompute":
         call.again = plan.n_stages
     elif field is not None:
-        call.eager = lambda: scheme.solve(field, y0, grid)
+        call.eager = (field, scheme, grid)
     states: States = _Fused.apply(call, y0, *theta)
     return states
 
 
-def solve_directly(
-    system: System, scheme: Scheme, grid: TimeGrid, y0: State, memory: Literal["store", "recompute"], stats: SolveStats
-) -> DirectSolve:
-    """The same as `solve`, with a gradient that autograd has no part in."""
-    plan = plan_for(system, scheme, grid, y0, KEEP_TAPES if memory == "store" else KEEP_STATES)
-    stats.forward.n_f += plan.n_stages
-    call = _Call(plan, system, stats)
-    if memory == "recompute":
-        call.again = plan.n_stages
-    return DirectSolve(call.forward(y0), system.theta, stats, partial(call.backward, call.memory))
+def _any_wanted(theta: tuple[Tensor, ...]) -> bool:
+    for p in theta:  # noqa: SIM110 (a generator costs more than what it saves)
+        if p.requires_grad:
+            return True
+    return False
 
 
 def make_ready(dtype: torch.dtype) -> None:
@@ -87,7 +80,7 @@ class _Call:
     def __init__(self, plan: Plan, system: System, stats: SolveStats) -> None:
         self.plan, self.system, self.stats = plan, system, stats
         self.again = 0  # evaluations that the gradient takes beside its products
-        self.eager: Callable[[], States] | None = None  # the same solve by torch operators
+        self.eager: tuple[VectorField, Scheme, TimeGrid] | None = None  # the same solve for torch operators
         self.memory: Memory | None = plan.borrow()
 
     def __del__(self) -> None:
@@ -111,7 +104,7 @@ class _Call:
         plan, cost = self.plan, self.stats.backward
         cotangents = cotangents.contiguous()
         sources = (self.y0, *self.system.theta)
-        y0_bar, *bars = [_alike(p) if want else None for p, want in zip(sources, wanted, strict=True)]
+        y0_bar, *bars = [_alike(p) if want else None for p, want in zip(sources, wanted)]  # noqa: B905 (costs more)
         _run(plan, memory, plan.addresses_back(cotangents, y0_bar, self.probes, bars), 0, BACKWARD, FINISH)
         cost.n_f += self.again
         cost.n_vjp += plan.n_stages
@@ -121,7 +114,9 @@ class _Call:
         """The same as functions that torch can differentiate again."""
         assert self.eager is not None
         sources = [p for p, want in zip((self.y0, *self.system.theta), wanted, strict=True) if want]
-        found = iter(torch.autograd.grad(self.eager(), sources, cotangents, create_graph=True, materialize_grads=True))
+        field, scheme, grid = self.eager
+        ys = scheme.solve(field, self.y0, grid)
+        found = iter(torch.autograd.grad(ys, sources, cotangents, create_graph=True, materialize_grads=True))
         self.stats.backward.n_vjp += self.plan.n_stages
         return tuple(next(found) if want else None for want in wanted)
 

@@ -71,6 +71,8 @@ PLANS_KEPT, PLANS_BYTES = 64, 256 << 20
 """Plans that are kept, and the memory that all of them may keep; the oldest have to go."""
 
 _PLANS: dict[Any, Plan] = {}
+_RECENT: dict[Any, tuple[Plan, Any, Any, Any]] = {}
+"""Plans by the addresses of specification, scheme and grid, which stand beside them."""
 
 Memory: TypeAlias = npt.NDArray[Any]
 
@@ -178,18 +180,34 @@ def plan_for(system: System, scheme: Scheme, grid: TimeGrid, y0: Tensor, keep: i
     """The plan of such a solve, made once."""
     flow = system.flow
     kind = None if flow is None else (flow["divergence"], flow["kinetic"], flow["jacobian"])
-    workers = torch.get_num_threads()
-    key = (system.spec, kind, scheme, grid, y0.shape, y0.dtype, keep, workers)
+    rest = (kind, y0.shape, y0.dtype, keep, torch.get_num_threads())
+    # to hash specification, scheme and grid takes longer than all else; nearly always they are the very same objects
+    same = (id(system.spec), id(scheme), id(grid), *rest)
+    found = _RECENT.get(same)
+    if found is not None:
+        return found[0]
+    key = (system.spec, scheme, grid, *rest)
     plan = _PLANS.get(key)
+    if len(_RECENT) >= PLANS_KEPT:
+        _RECENT.clear()
     if plan is None:
-        plan = Plan(system, scheme, grid, y0, keep, workers)
+        plan = Plan(system, scheme, grid, y0, keep, rest[-1])
         _make_room(plan)
         _PLANS[key] = plan
+    # what is known by its address must stay alive
+    _RECENT[same] = plan, system.spec, scheme, grid
     return plan
+
+
+def forget_plans() -> None:
+    """Forgets all plans and their memory."""
+    _RECENT.clear()
+    _PLANS.clear()
 
 
 def _make_room(new: Plan) -> None:
     """Forgets the oldest plans where there would be too many of them, or too much memory in them."""
+    _RECENT.clear()
     total = new.kept_bytes + sum(p.kept_bytes for p in list(_PLANS.values()))
     for key, old in list(_PLANS.items()):
         if len(_PLANS) < PLANS_KEPT and total <= PLANS_BYTES:
