@@ -1,0 +1,204 @@
+"""The fused Opt-Disc solve as one node of torch's graph: states at the output times, gradients by y0 and theta."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pynode.engines.direct import DirectSolve
+from pynode.engines.fused.jit import compile_now
+from pynode.engines.fused.opt_disc import ATTEMPT, BEGIN, CONCLUDE, NORM, PREPARE, WHOLE, run
+from pynode.engines.fused.opt_disc_options import AdaptiveOptions
+from pynode.engines.fused.opt_disc_planning import Plan, Workspace, plan_for
+from pynode.engines.fused.opt_disc_tables import (
+    DONE,
+    EXHAUSTED,
+    FULL,
+    IN_COTANGENT,
+    IN_PROBES,
+    IN_STATE,
+    IN_STATE_BAR,
+    IN_STATES,
+    IN_THETA,
+    N_ACCEPTED,
+    N_F,
+    N_REJECTED,
+    N_VJP,
+    NON_FINITE,
+    RUNNING,
+    SLOPE_NORM,
+    STATUS,
+    STEP,
+    TIME,
+    UNDERFLOW,
+)
+from pynode.engines.fused.threads import run_all
+from pynode.errors import SolveError
+from pynode.fields.base import System
+from pynode.solution import Cost, SolveStats, Status
+from pynode.types import State, States, Times
+
+FAILURES = {NON_FINITE: Status.NON_FINITE, UNDERFLOW: Status.STEP_UNDERFLOW, EXHAUSTED: Status.MAX_STEPS}
+
+
+def solve(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats) -> States:
+    """States of `system` at `ts`, `(time, ..., columns)` for `y0` `(..., columns)`, differentiable in y0 and theta.
+
+    The batch is one system with one step size.  States at output times come from the solver's interpolant, as in
+    torchdiffeq and SciML; the adjoint steps onto output times.  Tensors are float64 or float32 on the CPU, all of one
+    type.  The gradient is that at the values that theta has now, whatever happens to them before the backward pass.
+
+    Raises `SolveError`, forward and backward; counts work into `stats` in either case.  A gradient of the gradient
+    is torch's to refuse.
+    """
+    theta = system.theta
+    wanted = torch.is_grad_enabled() and (y0.requires_grad or any([p.requires_grad for p in theta]))  # noqa: C419 (faster)
+    plan = plan_for(system, options, y0, len(ts), wanted)
+    call = _Call(plan, system, stats)
+    if not wanted:
+        return call.forward(y0, ts)
+    states: States = _Fused.apply(call, ts, y0, *theta)
+    return states
+
+
+def solve_directly(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
+    """The same as `solve`, with a gradient that autograd has no part in."""
+    call = _Call(plan_for(system, options, y0, len(ts), True), system, stats)
+    return DirectSolve(call.forward(y0, ts), system.theta, stats, call.backward)
+
+
+@lru_cache(maxsize=2)
+def failure(dtype: torch.dtype) -> str | None:
+    """Makes the kernel for numbers of that type ready; says why, if it can't be compiled with the Numba installed."""
+    try:
+        make_ready(dtype)
+    except Exception as error:  # of some release of Numba or LLVM that does things otherwise
+        return f"Numba could not compile the kernels ({type(error).__name__}: {error}); use another release of it"
+    return None
+
+
+def make_ready(dtype: torch.dtype) -> None:
+    """Compiles the kernel for numbers of this type, or loads it from disk; else the first solve would, less quickly."""
+    integers, floats = np.zeros(1, dtype=np.int64), np.zeros(1)
+    compile_now(run, integers, floats, torch.zeros(1, dtype=dtype).numpy(), integers, floats)
+
+
+class _Call:
+    """One solve: its plan, the memory that it has borrowed from there, and where to count."""
+
+    __slots__ = ("plan", "probes", "space", "stats", "system", "y0")
+
+    def __init__(self, plan: Plan, system: System, stats: SolveStats) -> None:
+        self.plan, self.system, self.stats = plan, system, stats
+        self.space: Workspace = plan.borrow()
+
+    def __del__(self) -> None:
+        self.plan.take_back(self.space)
+
+    def forward(self, y0: State, ts: Times) -> States:
+        """The states at the output times."""
+        plan, system, space = self.plan, self.system, self.space
+        self.y0 = y0
+        start = y0.detach().contiguous()
+        theta = [p if p.is_contiguous() else p.contiguous() for p in system.theta]
+        ys = torch.empty_like(plan.states)
+        probes = system.probes
+        self.probes = None if probes is None else probes.detach().to(y0.dtype).contiguous()
+        addresses = space.addresses
+        addresses[IN_STATE], addresses[IN_STATES] = start.data_ptr(), ys.data_ptr()
+        addresses[IN_PROBES] = 0 if self.probes is None else self.probes.data_ptr()
+        addresses[IN_THETA : IN_THETA + plan.slots] = [p.data_ptr() for p in theta]
+        space.run[plan.at_times :] = ts.detach().numpy()
+        self._run(0, self.stats.forward)
+        return ys
+
+    def backward(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        """The cotangents of y0 and of theta's tensors, None where `wanted` says so."""
+        plan, addresses = self.plan, self.space.addresses
+        cotangents = cotangents.contiguous()
+        sources = (self.y0, *self.system.theta)
+        y0_bar, *bars = [_alike(p) if want else None for p, want in zip(sources, wanted, strict=True)]
+        addresses[IN_COTANGENT], addresses[IN_STATE_BAR] = cotangents.data_ptr(), _address(y0_bar)
+        at = IN_THETA + plan.slots
+        addresses[at : at + plan.slots] = [_address(b) for b in bars]
+        self._run(1, self.stats.backward)
+        return (y0_bar, *bars)
+
+    def _run(self, back: int, cost: Cost) -> None:
+        """Solves forward or backward, counts, and raises what has to be raised."""
+        plan, space, state = self.plan, self.space, self.space.run
+        arrays = (plan.table, plan.numbers, space.memory, space.addresses, state)
+        if plan.workers == 1:
+            run(*arrays, 0, 1, back, WHOLE)
+        else:
+            run(*arrays, 0, 1, back, BEGIN)
+        while state[STATUS] in (RUNNING, FULL):
+            if state[STATUS] == FULL:
+                space.grow(plan, 2 * space.capacity)
+                state[STATUS] = RUNNING
+            if plan.workers == 1:
+                run(*arrays, 0, 1, back, WHOLE & ~BEGIN)
+            else:
+                _step(plan, arrays, back)
+        status = int(state[STATUS])
+        if status != DONE:
+            run(*arrays, 0, 1, back, NORM)
+        cost.n_f += int(state[N_F])
+        cost.n_accepted += int(state[N_ACCEPTED])
+        cost.n_rejected += int(state[N_REJECTED])
+        if back:
+            cost.n_vjp += int(state[N_VJP])
+        if status != DONE:
+            raise SolveError(
+                FAILURES[status],
+                t=float(state[TIME]),
+                dt=float(state[STEP]),
+                norm_f=float(state[SLOPE_NORM]),
+                phase="backward" if back else "forward",
+            )
+
+
+def _step(plan: Plan, arrays: tuple[Any, Any, Any, Any, Any], back: int) -> None:
+    """One step by several workers; the last part of one and the first of the next are one call."""
+    workers = plan.workers
+    run(*arrays, 0, workers, back, PREPARE)
+    if arrays[-1][STATUS] == RUNNING:
+        run_all(lambda worker: run(*arrays, worker, workers, back, ATTEMPT), workers)
+        run(*arrays, 0, workers, back, CONCLUDE)
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _alike(p: Tensor) -> Tensor:
+    """An empty contiguous tensor like `p`; twice as fast by `empty_like`, which keeps strides."""
+    return torch.empty_like(p) if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
+
+
+class _Fused(torch.autograd.Function):
+    """theta's tensors are inputs of the node so that they get their gradients; the kernels know them from the call."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, ts: Times, y0: State, *theta: Tensor) -> States:  # noqa: ARG004
+        ctx.call = call
+        return call.forward(y0, ts)
+
+    @staticmethod
+    def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
+        # the decorator costs as much as all allocations together, and is needed only where a graph of it is built
+        if not torch.is_grad_enabled():
+            return (None, None, *ctx.call.backward(cotangents, ctx.needs_input_grad[2:]))
+        found: tuple[Tensor | None, ...] = _backward_once(ctx, cotangents)
+        return found
+
+
+@once_differentiable
+def _backward_once(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
+    return (None, None, *ctx.call.backward(cotangents, ctx.needs_input_grad[2:]))
