@@ -6,6 +6,7 @@ A small solve takes less time in its kernels than torch takes for ten operators,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pynode.engines.direct import DirectSolve
 from pynode.engines.fused.disc_opt import BACKWARD, FINISH, FORWARD, PREPARE, run
 from pynode.engines.fused.jit import compile_now
 from pynode.engines.fused.planning import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, Memory, Plan, plan_for
@@ -64,6 +66,18 @@ def _any_wanted(theta: tuple[Tensor, ...]) -> bool:
         if p.requires_grad:
             return True
     return False
+
+
+def solve_directly(
+    system: System, scheme: Scheme, grid: TimeGrid, y0: State, memory: Literal["store", "recompute"], stats: SolveStats
+) -> DirectSolve:
+    """The same as `solve`, with a gradient that autograd has no part in."""
+    plan = plan_for(system, scheme, grid, y0, KEEP_TAPES if memory == "store" else KEEP_STATES)
+    stats.forward.n_f += plan.n_stages
+    call = _Call(plan, system, stats)
+    if memory == "recompute":
+        call.again = plan.n_stages
+    return DirectSolve(call.forward(y0), system.theta, stats, partial(call.backward, call.memory))
 
 
 def make_ready(dtype: torch.dtype) -> None:
