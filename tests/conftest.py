@@ -70,6 +70,16 @@ def small_state(small_spec: Callable[[str], FieldSpec]) -> Callable[[str], torch
     return state
 
 
+@pytest.fixture(params=["eager", "fused"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn: every test that takes it runs on both."""
+    from pynode.engines.fused import unavailable
+
+    if request.param == "fused" and (reason := unavailable()):
+        pytest.skip(reason)
+    return str(request.param)
+
+
 @pytest.fixture
 def stand_in_for_julia(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the Julia methods' worker be the stand-in, which computes by torch behind the same protocol.

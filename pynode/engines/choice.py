@@ -49,9 +49,10 @@ def fused_system(
     """
     if engine == "eager":
         return None
-    if engine == "auto" and fused.unavailable() is not None:
+    reason = fused.unavailable()
+    if reason is not None and engine == "auto":
         return None
-    reason = why_no_system(field)
+    reason = reason or why_no_system(field)
     if reason is None:
         system: System = field.system()  # type: ignore[attr-defined]
         reason = fused.obstacle(system, y0, ts)

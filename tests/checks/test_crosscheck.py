@@ -18,6 +18,7 @@ from pynode.checks.crosscheck import ROUNDING, crosscheck
 from pynode.checks.examples import example_cases, example_names
 from pynode.checks.method_grid import method_grid, unavailable
 from pynode.checks.subjects import Subject, case_subject, problem_subject
+from pynode.engines import fused
 from pynode.errors import RunFailure, SolveError, UnknownName, UsageError
 from pynode.fields import FIELDS
 from pynode.gradients import METHODS
@@ -340,8 +341,9 @@ def test_the_grid_has_every_method_at_every_accuracy() -> None:
     """Whatever is registered takes part, with each choice that must not matter."""
     grid = method_grid(METHODS.names(), [1e-4, 1e-6], [1, 2, 3], [EULER, RK4])
     count = {name: sum(m.name == name for m in grid) for name in METHODS.names()}
-    assert count["disc-opt"] == 3 * 2 * 3  # stores, recomputes or checkpoints
-    assert count["opt-disc"] == 2 * 2  # either norm
+    assert count["disc-opt"] == 4 * 2 * 3  # stores, recomputes or checkpoints, on another engine
+    kernels = fused.unavailable() is None
+    assert count["opt-disc"] == (5 if kernels else 4) * 2  # three norms, two adjoints where kernels are, two engines
     assert count["opt-disc-fixed"] == 2 * 3  # either adjoint, by its own scheme
     assert count["opt-disc-julia"] == 4 * 2  # four adjoints
     assert count["disc-opt-julia"] == 2 * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -29,13 +30,13 @@ def gradient(method: GradientMethod, field: Field, y0: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", FIELDS.names())
 def test_the_discrete_gradient_tends_to_the_continuous_one(
-    name: str, small_field: FieldOf, small_state: StateOf
+    name: str, engine: Any, small_field: FieldOf, small_state: StateOf
 ) -> None:
     """The continuous gradient comes from another method altogether: the adjoint ODE at tight tolerances."""
     field, y0 = small_field(name), small_state(name)
-    reference = gradient(OptDisc(rtol=1e-12, atol=1e-12), field, y0)
+    reference = gradient(OptDisc(rtol=1e-12, atol=1e-12, engine=engine), field, y0)
     for scheme in SCHEMES.load_all().values():
         # enough steps for the leading term, few enough for the error to stay above that of the reference, 1e-12
         counts = [8, 12, 16, 24] if scheme.order > 2 else [16, 32, 64]
-        errors = [float((gradient(DiscOpt(scheme, n), field, y0) - reference).norm()) for n in counts]
+        errors = [float((gradient(DiscOpt(scheme, n, engine=engine), field, y0) - reference).norm()) for n in counts]
         assert fitted_slope([1 / n for n in counts], errors) == pytest.approx(scheme.order, abs=0.15), scheme.name

@@ -1,0 +1,131 @@
+"""Least squares in one go are the loss and the gradient that autograd finds, on whichever engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pynode.engines.fused import unavailable
+from pynode.errors import InvalidArgument, SolveError
+from pynode.fields import FIELDS
+from pynode.fields.base import Field
+from pynode.fields.mlp import MLP
+from pynode.gradients.base import GradientMethod
+from pynode.gradients.disc_opt import DiscOpt
+from pynode.gradients.opt_disc import OptDisc
+from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.least_squares import LeastSquares
+from pynode.schemes.rk4 import RK4
+
+TS = torch.linspace(0, 1, 5, dtype=torch.float64)
+METHODS: list[GradientMethod] = [
+    DiscOpt(RK4, 2),
+    DiscOpt(RK4, 2, "recompute"),
+    DiscOpt(RK4, 2, engine="eager"),
+    OptDisc(rtol=1e-9, atol=1e-9),
+    OptDisc(rtol=1e-9, atol=1e-9, engine="eager"),
+    OptDiscFixed(RK4, 3),
+]
+IDS = ["disc-opt", "recompute", "disc-opt-eager", "opt-disc", "opt-disc-eager", "opt-disc-fixed"]
+
+
+def autograd(method: GradientMethod, field: Field, y0: Tensor, data: Tensor) -> tuple[float, list[Tensor | None], Any]:
+    """The same by autograd."""
+    solution = method.solve(field, y0, TS)
+    loss = (solution.ys - data).square().sum()
+    wanted = [p for p in field.parameters() if p.requires_grad]
+    found = iter(torch.autograd.grad(loss, wanted))
+    return float(loss.detach()), [next(found) if p.requires_grad else None for p in field.parameters()], solution.stats
+
+
+@pytest.mark.parametrize("name", FIELDS.names())
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_loss_gradient_and_counts(method: GradientMethod, name: str, small_field: Any, small_state: Any) -> None:
+    field, y0 = small_field(name), small_state(name)
+    list(field.parameters())[-1].requires_grad_(False)
+    data = torch.randn((len(TS), *y0.shape), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    fit = LeastSquares(method, field, y0, TS, data)
+    fit.backward()
+    loss, wanted, stats = autograd(method, field, y0, data)
+    assert fit.loss == pytest.approx(loss, rel=1e-13)
+    for p, g in zip(field.parameters(), wanted, strict=True):
+        assert (p.grad is None) == (g is None)
+        if p.grad is not None and g is not None:
+            assert torch.allclose(p.grad, g, rtol=1e-12, atol=1e-13)
+    assert fit.stats == stats
+    assert fit.stats.engine == stats.engine
+
+
+def test_gradients_add_up(small_field: Any, small_state: Any) -> None:
+    """As torch's backward does."""
+    field, y0 = small_field("mlp"), small_state("mlp")
+    data = torch.zeros((len(TS), *y0.shape), dtype=torch.float64)
+    for _ in range(2):
+        LeastSquares(DiscOpt(), field, y0, TS, data).backward()
+    once = autograd(DiscOpt(), field, y0, data)[1]
+    for p, g in zip(field.parameters(), once, strict=True):
+        assert p.grad is not None
+        assert g is not None
+        assert torch.allclose(p.grad, 2 * g, rtol=1e-12, atol=1e-13)
+
+
+def test_two_at_a_time_keep_out_of_each_others_way(small_field: Any, small_state: Any) -> None:
+    """Solve, solve, then both gradients; parameters that changed in between do not matter."""
+    field, y0 = small_field("mlp"), small_state("mlp")
+    data = torch.zeros((len(TS), *y0.shape), dtype=torch.float64)
+    wanted = autograd(DiscOpt(), field, y0, data)[1]
+    first = LeastSquares(DiscOpt(), field, y0, TS, data)
+    LeastSquares(DiscOpt(), field, 2 * y0, TS, data)
+    first.backward()
+    assert all(torch.allclose(p.grad, g, rtol=1e-12) for p, g in zip(field.parameters(), wanted, strict=True))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_other_dtypes_and_gradients_beyond_the_parameters(dtype: torch.dtype) -> None:
+    """float32 data beside float64 states; y0 and data that want gradients get them, by autograd."""
+    field = MLP((2, 6, 2)).build(seed=1)
+    y0 = torch.tensor([0.5, -0.2], dtype=torch.float64, requires_grad=True)
+    data = torch.ones(len(TS), 2, dtype=dtype, requires_grad=True)
+    LeastSquares(DiscOpt(), field, y0, TS, data).backward()
+    assert y0.grad is not None
+    assert data.grad is not None
+    plain = torch.ones(len(TS), 2, dtype=dtype)
+    before = [p.grad for p in field.parameters()]
+    field.zero_grad()
+    LeastSquares(DiscOpt(), field, y0.detach(), TS, plain).backward()
+    for p, g in zip(field.parameters(), before, strict=True):
+        assert p.grad is not None
+        assert g is not None
+        assert torch.allclose(p.grad, g)
+
+
+@pytest.mark.parametrize("method", METHODS[:4], ids=IDS[:4])
+def test_what_goes_wrong_is_what_solve_says(method: GradientMethod) -> None:
+    field = MLP((1, 1), "tanh", input_power=3).build(theta=torch.tensor([1.0, 0.0], dtype=torch.float64))  # y' = y^3
+    y0, ts = torch.tensor([3.0], dtype=torch.float64), 30 * TS
+    with pytest.raises(SolveError):
+        LeastSquares(method, field, y0, ts, torch.zeros(len(TS), 1, dtype=torch.float64))
+    with pytest.raises(InvalidArgument, match=r"data = \(5, 2\): the states have shape \(5, 1\)"):
+        LeastSquares(method, field, y0, ts, torch.zeros(len(TS), 2, dtype=torch.float64))
+    data = torch.full((len(TS), 1), float("nan"), dtype=torch.float64)
+    fit = LeastSquares(method, field, 0.1 * y0, TS, data)
+    assert fit.loss != fit.loss
+
+
+@pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))
+def test_kernels_leave_autograd_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is what it is for."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("autograd at work")
+
+    monkeypatch.setattr(torch.autograd.Function, "apply", refuse)
+    monkeypatch.setattr(torch.Tensor, "backward", refuse)
+    field = MLP((2, 6, 2)).build(seed=1)
+    y0, data = torch.ones(2, dtype=torch.float64), torch.ones(len(TS), 2, dtype=torch.float64)
+    for method in (DiscOpt(), OptDisc()):
+        LeastSquares(method, field, y0, TS, data).backward()
+    assert all(p.grad is not None for p in field.parameters())
