@@ -31,13 +31,13 @@ def case(path: Path) -> Case:
     return read_case(path)
 
 
-def run(path: Path, options: AdaptiveOptions) -> tuple[float, Tensor, Tensor, SolveStats]:
+def run(path: Path, options: AdaptiveOptions, landing: bool = False) -> tuple[float, Tensor, Tensor, SolveStats]:
     """Loss, gradient by theta and by y0, and work."""
     from pynode.engines.fused.opt_disc_op import solve
 
     which, stats = case(path), SolveStats()
     module, y0 = which.field(), which.y0.clone().requires_grad_()
-    loss = which.loss(solve(system_of(module), options, y0, which.ts, stats))
+    loss = which.loss(solve(system_of(module), options, y0, which.ts, stats, landing))
     by_y0, *rest = torch.autograd.grad(loss, [y0, *module.parameters()])
     return float(loss.detach()), torch.cat([g.reshape(-1) for g in rest]), by_y0.reshape(-1), stats
 
@@ -99,3 +99,18 @@ def test_work_is_that_of_sciml_or_less(path: Path) -> None:
         assert stats.backward.n_vjp >= 0.5 * recorded["vjp_by_state"], row.label
         assert stats.backward.n_f <= stats.backward.n_vjp
         assert stats.forward.n_rejected + stats.backward.n_rejected <= 3, row.label
+
+
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-7])
+def test_landing_on_output_times(tolerance: float) -> None:
+    """Where these are many, forward evaluations double and the gradient's error is that of a far tighter tolerance."""
+    path = next(path for path in FILES if path.stem == "spiral")
+    reference = case(path).reference
+    assert reference is not None
+    for adjoint, norm in SAME.values():
+        options = AdaptiveOptions("tsit5", tolerance, tolerance / 100, adjoint=adjoint, adjoint_norm=norm)
+        _, interpolated, _, few = run(path, options)
+        _, stepped, _, many = run(path, options, landing=True)
+        assert error(stepped, reference.grad_theta) < 0.05 * error(interpolated, reference.grad_theta)
+        assert 2 < many.forward.n_f / few.forward.n_f < 2.6
+        assert many.backward.n_vjp == pytest.approx(few.backward.n_vjp, rel=0.05)

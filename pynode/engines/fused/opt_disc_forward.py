@@ -32,6 +32,7 @@ from pynode.engines.fused.opt_disc_tables import (
     CAPACITY,
     COUNT,
     DONE,
+    END,
     ERROR,
     FULL,
     GROUPS,
@@ -42,6 +43,7 @@ from pynode.engines.fused.opt_disc_tables import (
     IN_THETA,
     IN_TIMES,
     KEEP,
+    LANDING,
     LAST,
     N_C,
     N_F,
@@ -86,7 +88,7 @@ def begin(q: Any, c: Any, m: Any, a: Any, s: Any) -> None:
     d = shift(q, q[AT_DESCRIPTION])
     pack(d, c[N_GAMMA], shift(a, IN_THETA), m)
     times = shift(s, q[AT_TIMES])
-    start(s, times[0], times[q[OUTPUTS] - 1])
+    start(s, times[0], times[1 if q[LANDING] == 1 else q[OUTPUTS] - 1])
     s[STEPS], s[OUTPUT], s[N_F] = 0.0, 1.0, 2.0
     k, size = pointer_at(m, a[IN_RECORDS]), q[SIZE]
     pointer_at(s, a[IN_TIMES])[0] = times[0]
@@ -201,6 +203,8 @@ def conclude(q: Any, c: Any, m: Any, a: Any, s: Any) -> None:
         s[STEPS] = steps + 1
         if s[OUTPUT] == q[OUTPUTS]:
             s[STATUS] = DONE
+        elif q[LANDING] == 1:
+            s[END] = s[q[AT_TIMES] + int(s[OUTPUT])]
 
 
 @part

@@ -47,19 +47,25 @@ from pynode.types import State, States, Times
 FAILURES = {NON_FINITE: Status.NON_FINITE, UNDERFLOW: Status.STEP_UNDERFLOW, EXHAUSTED: Status.MAX_STEPS}
 
 
-def solve(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats) -> States:
+def solve(
+    system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats, landing: bool = False
+) -> States:
     """States of `system` at `ts`, `(time, ..., columns)` for `y0` `(..., columns)`, differentiable in y0 and theta.
 
     The batch is one system with one step size.  States at output times come from the solver's interpolant, as in
-    torchdiffeq and SciML; the adjoint steps onto output times.  Tensors are float64 or float32 on the CPU, all of one
-    type.  The gradient is that at the values that theta has now, whatever happens to them before the backward pass.
+    torchdiffeq and SciML, so that evaluations mean the same; with `landing` the solver steps onto output times, which
+    takes more evaluations and makes states and gradient more accurate than the tolerance asks for.  The adjoint steps
+    onto output times in any case.
+
+    Tensors are float64 or float32 on the CPU, all of one type.  The gradient is that at the values that theta has now,
+    whatever happens to them before the backward pass.
 
     Raises `SolveError`, forward and backward; counts work into `stats` in either case.  A gradient of the gradient
     is torch's to refuse.
     """
     theta = system.theta
     wanted = torch.is_grad_enabled() and (y0.requires_grad or any([p.requires_grad for p in theta]))  # noqa: C419 (faster)
-    plan = plan_for(system, options, y0, len(ts), wanted)
+    plan = plan_for(system, options, y0, len(ts), wanted, landing)
     call = _Call(plan, system, stats)
     if not wanted:
         return call.forward(y0, ts)
@@ -67,9 +73,11 @@ def solve(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats:
     return states
 
 
-def solve_directly(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
+def solve_directly(
+    system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats, landing: bool = False
+) -> DirectSolve:
     """The same as `solve`, with a gradient that autograd has no part in."""
-    call = _Call(plan_for(system, options, y0, len(ts), True), system, stats)
+    call = _Call(plan_for(system, options, y0, len(ts), True, landing), system, stats)
     return DirectSolve(call.forward(y0, ts), system.theta, stats, call.backward)
 
 

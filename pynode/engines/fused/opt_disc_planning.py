@@ -101,7 +101,14 @@ class Plan:
     """A solve of `system` from states like `y0` with `outputs` output times, by at most `workers` threads."""
 
     def __init__(
-        self, system: System, options: AdaptiveOptions, y0: Tensor, outputs: int, gradient: bool, workers: int
+        self,
+        system: System,
+        options: AdaptiveOptions,
+        y0: Tensor,
+        outputs: int,
+        gradient: bool,
+        landing: bool,
+        workers: int,
     ) -> None:
         self.dtype: Any = np.dtype(np.float64 if y0.dtype is torch.float64 else np.float32)
         batch = y0.numel() // system.columns
@@ -153,7 +160,7 @@ class Plan:
         at_tables = HEAD + np.cumsum([0, *(len(t) for t in tables)])[:-1]
         head = [batch, tiles, groups, self.slots, outputs, int(backsolve), norm, int(self.keep), options.max_steps]
         head += [self.size, batch * system.columns, *at_tables, *places[1:-1], self.flat, scratch[-1], *scratch[:-1]]
-        head += [*run[1:-1]]
+        head += [*run[1:-1], int(landing)]
         self.table: Table = np.concatenate([np.array(head), *tables]).astype(np.int64)
         self.numbers = _numbers(options, d.gamma)
         self._free: list[Workspace] = []
@@ -171,15 +178,15 @@ class Plan:
             self._free.append(workspace)
 
 
-def plan_for(system: System, options: AdaptiveOptions, y0: Tensor, outputs: int, gradient: bool) -> Plan:
+def plan_for(system: System, options: AdaptiveOptions, y0: Tensor, outputs: int, gradient: bool, landing: bool) -> Plan:
     """The plan of such a solve, made once."""
     flow = system.flow
     kind = None if flow is None else (flow["divergence"], flow["kinetic"], flow["jacobian"])
     workers = torch.get_num_threads()
-    key = (system.spec, kind, options, y0.shape, y0.dtype, outputs, gradient, workers)
+    key = (system.spec, kind, options, y0.shape, y0.dtype, outputs, gradient, landing, workers)
     plan = _PLANS.get(key)
     if plan is None:
-        plan = Plan(system, options, y0, outputs, gradient, workers)
+        plan = Plan(system, options, y0, outputs, gradient, landing, workers)
         while len(_PLANS) >= PLANS_KEPT:
             _PLANS.pop(next(iter(_PLANS)), None)
         _PLANS[key] = plan

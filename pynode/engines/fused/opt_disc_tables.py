@@ -19,7 +19,8 @@ FLAT = 23  # size of one vector of theta's tensors, each padded
 SCRATCH_SIZE = 24
 C_FIELD, C_GATES, C_TAPE, C_ROWS, C_SLOPE = 25, 26, 27, 28, 29  # in a worker's scratch
 AT_PARTIAL, AT_WEIGHTS, AT_TIMES = 30, 31, 32  # in the run
-HEAD = 33
+LANDING = 33  # 1: the forward solve steps onto output times
+HEAD = 34
 
 MIXED, SEMINORM, RMS = range(3)
 
