@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from experiments.benchmarks.records import Benchmark, WorkloadRecord
-from experiments.benchmarks.summary import power_law, spread
+from experiments.benchmarks.records import Benchmark, MemoryRecord, WorkloadRecord
+from experiments.benchmarks.summary import power_law, ratios, spread
 from experiments.benchmarks.tables import base_of, families, milliseconds, points
-from pynode.figures.style import PALETTE, legend_below, looks, new_figure, styled
+from pynode.figures.style import PALETTE, Look, legend_below, looks, new_figure, styled
+from pynode.studies.base import number
 
 GREY = "#777777"
 
@@ -21,7 +22,7 @@ def draw(found: Benchmark) -> dict[str, Figure | None]:
 
 @styled
 def seconds(found: Benchmark) -> Figure | None:
-    """A panel for each workload: the time of every entrant, quartiles as bars, the fastest at the top."""
+    """A panel for each workload: the median time of every entrant with its quartiles, the fastest at the top."""
     raced = [w for w in found.workloads if not w.axis and found.seconds(w.name)]
     if not raced:
         return None
@@ -29,24 +30,25 @@ def seconds(found: Benchmark) -> Figure | None:
     figure = Figure(figsize=(7.2, 0.27 * sum(rows) + 0.85 * len(raced)), layout="constrained")
     panels = figure.subplots(len(raced), 1, squeeze=False, height_ratios=[n + 0.6 for n in rows])[:, 0]
     for axes, workload in zip(panels, raced, strict=True):
-        _bars(axes, found, workload)
+        _points(axes, found, workload)
     return figure
 
 
-def _bars(axes: Axes, found: Benchmark, workload: WorkloadRecord) -> None:
-    times = {name: spread(values) for name, values in found.seconds(workload.name).items()}
+def _points(axes: Axes, found: Benchmark, workload: WorkloadRecord) -> None:
+    turns = found.seconds(workload.name)
+    times = {name: spread(values) for name, values in turns.items()}
     order = sorted(times, key=lambda name: times[name].middle)
-    base = base_of(found.seconds(workload.name))
+    base = base_of(turns)
     for k, name in enumerate(order):
         middle, low, high = (1e3 * v for v in (times[name].middle, times[name].low, times[name].high))
         color = PALETTE[0] if name.startswith("pynode") else GREY
-        axes.barh(k, middle, height=0.62, color=color, alpha=0.85)
-        axes.plot([low, high], [k, k], color="black", linewidth=1)
-        ratio = "" if base in (None, name) else f"  ({times[name].middle / times[str(base)].middle:.3g}x)"
+        axes.plot([low, high], [k, k], color=color, linewidth=2.5, alpha=0.5)
+        axes.plot([middle], [k], color=color, marker="o", markersize=5)
+        ratio = None if base in (None, name) else ratios(turns[name], turns[str(base)])
         axes.annotate(
-            f"{milliseconds(times[name].middle)} ms{ratio}",
+            f"{milliseconds(times[name].middle)} ms" + ("" if ratio is None else f"  ({number(ratio.middle)} x)"),
             (max(middle, high), k),
-            xytext=(5, 0),
+            xytext=(6, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
@@ -54,10 +56,10 @@ def _bars(axes: Axes, found: Benchmark, workload: WorkloadRecord) -> None:
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xscale("log")
-    values = [1e3 * t.middle for t in times.values()]
-    # room for the numbers behind the longest bar
-    axes.set_xlim(min(values) / 2, max(values) * (max(values) / min(values) * 4) ** 0.28)
-    axes.grid(axis="y", visible=False)
+    lowest, highest = (1e3 * pick(e for t in times.values() for e in (t.low, t.high)) for pick in (min, max))
+    # room for the numbers behind the last point
+    axes.set_xlim(lowest / 1.4, highest * (4 * highest / lowest) ** 0.32)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(
         f"{workload.title} ({workload.dtype}, {workload.threads} thread{'s' * (workload.threads > 1)})", loc="left"
@@ -93,10 +95,16 @@ def scaling(found: Benchmark) -> Figure | None:
                 )
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=8))
+        values = sorted({w.value for w in family})
+        shown_values = values if len(values) <= 5 else values[::2]
+        axes.set_xticks(shown_values, [f"{v:g}" for v in shown_values])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title)
         axes.set_xlabel(family[0].axis)
-        axes.margins(x=0.14)
+        axes.margins(x=0.2)
     panels[0].set_ylabel("ms per gradient")
     legend_below(figure, panels[0])
     return figure
@@ -104,32 +112,38 @@ def scaling(found: Benchmark) -> Figure | None:
 
 @styled
 def memory(found: Benchmark) -> Figure | None:
-    """Peak memory against steps by way, with what each way allows as thin lines."""
+    """Peak memory against steps by way, with what each way allows as lines; and what comes on top of a single step."""
     if not found.memory:
         return None
-    figure, (axes,) = new_figure(1, width=5.2, height=3.8)
+    figure, (whole, beyond) = new_figure(2, height=3.6)
     ways = list(dict.fromkeys(r.way for r in found.memory))
     style = looks(ways)
+    one_step = min(r.peak_bytes for r in found.memory if r.way == ways[0])
     for way in ways:
         mine = sorted((r for r in found.memory if r.way == way), key=lambda r: r.steps)
-        steps = [r.steps for r in mine]
-        axes.plot(
-            steps,
-            [1e-6 * r.peak_bytes for r in mine],
-            color=style[way].color,
-            marker=style[way].marker,
-            linestyle="none",
-            label=way,
-        )
-        bounds = [None if r.bound_bytes is None else 1e-6 * r.bound_bytes for r in mine]
-        axes.plot(steps, [b for b in bounds if b is not None], color=style[way].color, linewidth=1)
-    axes.plot([], [], color=GREY, linewidth=1, label="allowed")
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xticks(sorted({r.steps for r in found.memory}), [str(n) for n in sorted({r.steps for r in found.memory})])
-    axes.set_xlabel("steps")
-    axes.set_ylabel("peak, MB")
+        _measured(whole, mine, style[way], 1e-6, 0)
+        # the others have no part in the second question: a line for all steps, or less than a single one
+        if way != ways[0] and mine[-1].peak_bytes > one_step:
+            _measured(beyond, mine, style[way], 1e-3, one_step)
+    whole.plot([], [], color=GREY, linewidth=1, label="allowed")
+    whole.set_yscale("log")
+    whole.set_ylabel("peak, MB")
+    beyond.set_ylabel("peak beyond one step's, kB")
+    beyond.set_ylim(bottom=0)
+    ticks = sorted({r.steps for r in found.memory if r.way == ways[0]})
+    for axes in (whole, beyond):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [str(n) for n in ticks])
+        axes.set_xlabel("steps")
     workload = next(w for w in found.workloads if w.name == found.memory[0].workload)
-    axes.set_title(workload.title)
-    legend_below(figure, axes, columns=3)
+    figure.suptitle(workload.title, fontsize=10)
+    legend_below(figure, whole, columns=5)
     return figure
+
+
+def _measured(axes: Axes, records: list[MemoryRecord], look: Look, scale: float, base: int) -> None:
+    steps = [r.steps for r in records]
+    peaks = [scale * (r.peak_bytes - base) for r in records]
+    axes.plot(steps, peaks, color=look.color, marker=look.marker, linestyle="none", label=records[0].way)
+    bounds = [(r.steps, scale * (r.bound_bytes - base)) for r in records if r.bound_bytes is not None]
+    axes.plot([n for n, _ in bounds], [b for _, b in bounds], color=look.color, linewidth=1)

@@ -91,14 +91,17 @@ class CeilingRecord:
 
 @dataclass(frozen=True)
 class MemoryRecord:
-    """Peak bytes of one loss and gradient over `steps`, and what the way of keeping states allows."""
+    """Peak bytes of one loss and gradient over `steps`, and what the way of keeping states allows.
+
+    `gradient_error` is relative to the first way's, null where the gradient is another one.
+    """
 
     workload: str
     way: str
     steps: int
     peak_bytes: int
     bound_bytes: float | None
-    gradient_error: float
+    gradient_error: float | None
 
 
 FILES: dict[str, type[Any]] = {

@@ -39,7 +39,7 @@ def findings(found: Benchmark) -> list[str]:
         others = [
             f"{name} {number(ratio.middle)} times"
             for name in seconds
-            if name != base and (ratio := ratios(seconds[name], seconds[base])) is not None
+            if name.split()[0] != base.split()[0] and (ratio := ratios(seconds[name], seconds[base])) is not None
         ]
         if others:
             sentences.append(f"{workload.name}: against {base}, {', '.join(others)} as long.")

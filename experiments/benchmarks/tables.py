@@ -36,13 +36,12 @@ def _race(found: Benchmark, workload: WorkloadRecord) -> Table:
         entry, times = entries[name], spread(seconds[name])
         row = [name, milliseconds(times.middle), f"{milliseconds(times.low)}–{milliseconds(times.high)}"]
         ratio = ratios(seconds[name], seconds[base]) if base else None
-        if ratio is None:
-            row += ["–", "–"]
-        else:
-            row += [number(ratio.middle), f"{number(ratio.low)}–{number(ratio.high)}"]
+        row.append("–" if ratio is None else number(ratio.middle))
+        if not adaptive:
+            row.append("–" if ratio is None else f"{number(ratio.low)}–{number(ratio.high)}")
         row.append("0" if entry.gradient_error == 0 else number(entry.gradient_error, 2))
-        rows.append(row + (_evaluations(entry) if adaptive else []))
-    columns = ["", "ms", "quartiles", "ratio", "quartiles", "off by", *(["f", "f back", "vjp"] if adaptive else [])]
+        rows.append(row + ([_evaluations(entry)] if adaptive else []))
+    columns = ["", "ms", "quartiles", "ratio", *(["off by", "f/back/vjp"] if adaptive else ["quartiles", "off by"])]
     turns = len(next(iter(seconds.values())))
     notes = [
         f"ms per {workload.unit}, {workload.dtype}, {_threads(workload.threads)}; a process each, {turns} turns in "
@@ -50,12 +49,12 @@ def _race(found: Benchmark, workload: WorkloadRecord) -> Table:
         + ("the continuous problem's." if adaptive else "pynode's by torch operators.")
     ]
     if adaptive:
-        notes.append("f: field evaluations forwards; f back: in the backward pass; vjp: products. –: not told.")
+        notes.append("f: field evaluations forwards; back: in the backward pass; vjp: products. –: not told.")
     return Table(workload.title, columns, rows, notes)
 
 
-def _evaluations(entry: EntryRecord) -> list[str]:
-    return [str(entry.counts.get(k, "–")) for k in ("nfe_forward", "nfe_backward", "n_vjp")]
+def _evaluations(entry: EntryRecord) -> str:
+    return "/".join(str(entry.counts.get(k, "–")) for k in ("nfe_forward", "nfe_backward", "n_vjp"))
 
 
 def _first_calls(found: Benchmark) -> Table:
@@ -72,10 +71,10 @@ def _first_calls(found: Benchmark) -> Table:
         for entry in found.entries
         if entry.status == TIMED and entry.first_seconds is not None and entry.workload in raced
     ]
-    columns = ["", "workload", "import", "build", "first call", "from cache"]
+    columns = ["", "workload", "import", "build", "first", "cached"]
     notes = [
-        "Seconds before the clock runs, measured once: packages; model and data; the first unit of work with all "
-        "compilation, nothing on disk; the same in a new process with compiled code on disk, where it is kept."
+        "Seconds before the clock runs, measured once. Import: of packages; build: model and data; first: the first "
+        "unit of work with all compilation, nothing on disk; cached: again in a new process, for who keeps the code."
     ]
     return Table("First calls", columns, rows, notes)
 
@@ -184,7 +183,6 @@ def _scaling(found: Benchmark) -> list[Table]:
 def _memory(found: Benchmark) -> list[Table]:
     if not found.memory:
         return []
-    steps = sorted({r.steps for r in found.memory})
     rows = []
     for way in dict.fromkeys(r.way for r in found.memory):
         mine = {r.steps: r for r in found.memory if r.way == way}
@@ -194,18 +192,19 @@ def _memory(found: Benchmark) -> list[Table]:
         rows.append(
             [
                 way,
-                *(number(1e-6 * mine[n].peak_bytes) if n in mine else "–" for n in steps),
+                f"{min(mine)}–{max(mine)}",
+                f"{number(1e-6 * mine[min(mine)].peak_bytes)}–{number(1e-6 * last.peak_bytes)}",
                 "–" if fit is None else f"{fit.exponent:.2f}",
-                "–" if last.bound_bytes is None else f"{number(1e-6 * last.bound_bytes)} MB",
+                "–" if last.bound_bytes is None else number(1e-6 * last.bound_bytes),
                 "yes" if within else "no",
             ]
         )
-    columns = ["MB at steps", *(str(n) for n in steps), "exponent", f"allowed at {steps[-1]}", "within at all"]
+    columns = ["", "steps", "MB", "exponent", "MB allowed", "all within"]
     workload = next(w for w in found.workloads if w.name == found.memory[0].workload)
     notes = [
         "Peak bytes of the tensors of one loss and gradient by torch operators, float64. Allowed, with S the bytes of "
-        "a state and M those of a gradient through one step: store n M; recompute (n + 1) S + M; checkpoint k: "
-        "(k + 1) S + M; the continuous adjoint (opt-disc-fixed) what it takes for the fewest steps."
+        "a state, P those of theta, M the peak of one step and R = M + 4 S + 2 P: store n M; recompute n S + R; "
+        "checkpoint k: (k + 1) S + R; continuous adjoint: R. Allowed for the most steps."
     ]
     return [Table(workload.title, columns, rows, notes)]
 

@@ -16,22 +16,27 @@ from pynode.records.files import append_line
 if TYPE_CHECKING:
     from pynode.gradients.base import GradientMethod
 
-STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+STEPS = (1, 2, 4, 8, 16, 32, 64)
 QUICK = (1, 2, 4, 8)
 BATCH = 512
 BUDGET = 4
 """Checkpoints that the way "checkpoint" may keep."""
 
-WAYS = ("store", "recompute", f"checkpoint {BUDGET}", "continuous adjoint")
-"""Disc-Opt's three ways, and Opt-Disc on the same grid, which keeps nothing."""
+ADJOINT = "continuous adjoint"
+WAYS = ("store", "recompute", f"checkpoint {BUDGET}", ADJOINT)
+"""Disc-Opt's three ways, and Opt-Disc, which keeps nothing and solves the state backwards."""
+
+SMALLEST_RTOL = 1e-10
 
 
 class Memory(Suite):
     """8gaussians, batch 512, float64, by torch operators, whose memory `pynode.peak_bytes` follows tensor by tensor.
 
-    What each way allows, with S the bytes of a state and M those of a gradient through one step: "store" n M;
-    "recompute" (n + 1) S + M; "checkpoint" with k checkpoints (k + 1) S + M; the continuous adjoint what it takes for
-    the fewest steps, whatever n.
+    What each way allows for n steps, with S the bytes of a state, P those of theta and M the peak of a gradient through
+    one step: "store" n M; "recompute" n S + R, "checkpoint" with k checkpoints (k + 1) S + R, since one state is on its
+    way from a checkpoint, the continuous adjoint R, where R = M + 4 S + 2 P is one step's graph and, beside it, first
+    and last state, the cotangent before and after, theta's cotangents so far and their sum with those of one step.
+    Opt-Disc's steps are those that its forward solve takes at a tolerance.
     """
 
     name: ClassVar[str] = "memory"
@@ -48,53 +53,73 @@ class Memory(Suite):
             **{**of(BATCH), "dtype": "float64", "threads": 1},
         )
         append_line(path_of(task.directory, "workloads"), described(workload))
+        table = _Measurements(workload, task, QUICK if task.quick else STEPS)
         entries = []
-        references: dict[int, Array] = {}
-        one_step = 0
         for way in WAYS:
-            task.say(f"memory: {way}")
-            entry = EntryRecord(workload.name, way, TIMED)
-            first: int | None = None
-            for steps in QUICK if task.quick else STEPS:
-                try:
-                    method = _method(way, workload, steps)
-                except (PynodeError, TypeError) as error:  # a pynode that does not know this way
-                    entry = EntryRecord(workload.name, way, SKIPPED, f"this pynode has no such method: {error}")
-                    break
-                try:
-                    peak, gradient = _measure(workload, method)
-                except PynodeError as error:
-                    entry = EntryRecord(workload.name, way, FAILED, str(error))
-                    break
-                reference = references.setdefault(steps, gradient)
-                first = peak if first is None else first
-                one_step = one_step or peak
-                error_ = agreement.difference(gradient, reference)
-                if way != WAYS[-1] and not error_ <= agreement.DISCRETE:
-                    entry = EntryRecord(workload.name, way, REFUSED, f"its gradient is off by {error_:.1e}")
-                    break
-                bound = _bound(way, workload, steps, one_step, first)
-                append_line(
-                    path_of(task.directory, "memory"),
-                    MemoryRecord(workload.name, way, steps, peak, bound, error_),
-                )
-            entries.append(entry)
-            append_line(path_of(task.directory, "entries"), entry)
+            entries.append(table.measure(way))
+            append_line(path_of(task.directory, "entries"), entries[-1])
         return entries
+
+
+class _Measurements:
+    """One way after another, each compared with the first."""
+
+    def __init__(self, workload: Workload, task: Task, steps: tuple[int, ...]) -> None:
+        self.workload, self.task, self.steps = workload, task, steps
+        self.gradients: dict[int, Array] = {}
+        self.one_step = 0
+
+    def measure(self, way: str) -> EntryRecord:
+        """Records a way at all numbers of steps; what became of it."""
+        name, seen = self.workload.name, set()
+        for steps in self.steps:
+            self.task.say(f"memory: {way}, {steps} steps")
+            try:
+                method = _method(way, self.workload, steps)
+            except (PynodeError, TypeError) as error:
+                return EntryRecord(name, way, SKIPPED, f"this pynode has no such method: {error}")
+            try:
+                peak, taken, gradient = _measure(self.workload, method)
+            except PynodeError as error:
+                return EntryRecord(name, way, FAILED, str(error))
+            self.one_step = self.one_step or peak
+            apart = None
+            if way != ADJOINT:
+                apart = agreement.difference(gradient, self.gradients.setdefault(taken, gradient))
+                if not apart <= agreement.DISCRETE:
+                    return EntryRecord(name, way, REFUSED, f"its gradient is off by {apart:.1e}")
+            if taken not in seen:
+                seen.add(taken)
+                record = MemoryRecord(name, way, taken, peak, self.allowed(way, taken), apart)
+                append_line(path_of(self.task.directory, "memory"), record)
+        return EntryRecord(name, way, TIMED)
+
+    def allowed(self, way: str, steps: int) -> float:
+        """What the way allows, in bytes."""
+        arrays = self.workload.arrays
+        state = 8 * self.workload.batch * (self.workload.widths[0] + 1)
+        step = self.one_step + 4 * state + 2 * arrays["theta"].nbytes
+        limits = {
+            "store": steps * self.one_step,
+            "recompute": steps * state + step,
+            f"checkpoint {BUDGET}": (BUDGET + 1) * state + step,
+        }
+        return float(limits.get(way, step))
 
 
 def _method(way: str, workload: Workload, steps: int) -> GradientMethod:
     from pynode.gradients.base import method_from_json
 
+    if way == ADJOINT:  # the more steps are asked for, the smaller the tolerance
+        rtol = max(SMALLEST_RTOL, 1e-2 * steps**-4.0)
+        return method_from_json({"method": "opt-disc", "rtol": rtol, "atol": rtol / 100, "engine": "eager"})
     kept, _, budget = way.partition(" ")
-    if way == "continuous adjoint":
-        return method_from_json({"method": "opt-disc-fixed", "scheme": workload.scheme, "steps": steps})
     options = {"method": "disc-opt", "scheme": workload.scheme, "steps": steps, "memory": kept, "engine": "eager"}
     return method_from_json({**options, "budget": int(budget)} if budget else options)
 
 
-def _measure(workload: Workload, method: GradientMethod) -> tuple[int, Array]:
-    """Peak bytes of one loss and gradient, and the gradient."""
+def _measure(workload: Workload, method: GradientMethod) -> tuple[int, int, Array]:
+    """Peak bytes of one loss and gradient, the steps of its forward solve, and the gradient."""
     import numpy as np
     import torch
 
@@ -103,19 +128,15 @@ def _measure(workload: Workload, method: GradientMethod) -> tuple[int, Array]:
     from pynode.memory import peak_bytes
 
     theta, x = (torch.from_numpy(workload.arrays[name]) for name in ("theta", "y0"))
-    flow = Flow([field_from_json(workload.spec).build(theta=theta)], x.shape[1], horizon=workload.ts[-1], method=method)
-    peak = peak_bytes(lambda: (-flow.log_prob(x).mean()).backward())
-    grads = [p.grad for p in flow.parameters()]
-    return peak, np.concatenate([numbers(g).reshape(-1) for g in grads if g is not None])
+    field = field_from_json(workload.spec).build(theta=theta)
+    flow = Flow([field], x.shape[1], horizon=workload.ts[-1], method=method)
+    steps: list[int] = []
 
+    def work() -> None:
+        moved = flow(x)
+        steps.append(sum(s.forward.n_accepted for s in moved.solves))
+        (-moved.log_prob.mean()).backward()
 
-def _bound(way: str, workload: Workload, steps: int, one_step: int, first: int) -> float:
-    state = workload.batch * (workload.widths[0] + 1) * 8
-    kept, _, budget = way.partition(" ")
-    return float(
-        {
-            "store": steps * one_step,
-            "recompute": (steps + 1) * state + one_step,
-            "checkpoint": (int(budget or 0) + 1) * state + one_step,
-        }.get(kept, first)
-    )
+    peak = peak_bytes(work)
+    grads = [numbers(p.grad).reshape(-1) for p in flow.parameters() if p.grad is not None]
+    return peak, steps[0], np.concatenate(grads)
