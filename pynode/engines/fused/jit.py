@@ -51,6 +51,8 @@ def _part(function: F, *, alone: bool) -> F:
                 flags: Any = Flags()
                 flags.error_model = "numpy"
                 flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+                # LLVM does by itself what these passes prepare for; without them a part takes a tenth less time
+                flags.enable_ssa, flags.no_rewrites = False, True
                 library = context.active_code_library
                 found = compile_internal(typing, context, library, function, sig.args, sig.return_type, flags, {})
                 written[key] = found.fndesc
