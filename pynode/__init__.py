@@ -95,6 +95,7 @@ __all__ = [
     "Flow",
     "Hamiltonian",
     "Hutchinson",
+    "LeastSquares",
     "OptDisc",
     "OptDiscFixed",
     "OptDiscJulia",

@@ -314,3 +314,24 @@ def test_a_solution_that_blows_up_is_not_finite(fused: Fused) -> None:
     ys = fused(field, RK4, torch.tensor([0.0, 50.0], dtype=torch.float64), 60, 30 * random_state(2, 2))
     assert not torch.isfinite(ys[-1]).all()
     assert torch.isfinite(ys[0]).all()
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("batch", [1, 3, 9])
+@pytest.mark.parametrize(
+    "spec", [MLP((2, 5, 2), "softplus", 3), MLP((20, 5, 20), "softplus", 3), MLP((9, 3, 9), "gelu", 2)]
+)
+def test_a_solve_that_blew_up_leaves_nothing_behind(spec: MLP, batch: int, memory: str, fused: Fused) -> None:
+    """The next one of the same shape works in the same memory."""
+    y0 = 0.3 * torch.randn(batch, spec.state_dim, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    calm, wild = spec.build(seed=1), spec.build(theta=1e160 * spec.initial_theta(1))
+
+    def both(field: Field, y: Tensor) -> list[Tensor]:
+        ys = fused(field, RK4, TS, 2, y, memory)
+        return [ys.detach(), *torch.autograd.grad(ys.sum(), list(field.parameters()))]
+
+    before = both(calm, y0)
+    assert all(torch.isfinite(found).all() for found in before)
+    for _ in range(3):
+        assert not torch.isfinite(both(wild, 1e160 * y0)[0]).all()
+    assert all(torch.equal(a, b) for a, b in zip(before, both(calm, y0), strict=True))

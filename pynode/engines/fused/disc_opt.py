@@ -26,6 +26,7 @@ from pynode.engines.fused.description import (
 from pynode.engines.fused.field_cotangents import field_cotangents
 from pynode.engines.fused.field_value import field_value, set_directions, set_gates
 from pynode.engines.fused.jit import entry, part
+from pynode.engines.fused.padded import add_rows, clear_rows, copy_rows, read_rows, write_rows
 from pynode.engines.fused.parameters import pack, unpack
 from pynode.engines.fused.planning import (
     AT_BOUNDS,
@@ -118,8 +119,8 @@ def _tile(q: Any, c: Any, d: Any, m: Any, a: Any, scratch: Any, tile: int) -> No
     y0, ys, y = pointer_at(m, a[IN_STATE]), pointer_at(m, a[IN_STATES]), shift(scratch, q[S_STATE])
     per_time = q[BATCH] * d[COLUMNS]
     _start_tile(q, d, scratch, m, a, first, n)
-    _read(d, shift(y0, offset), y, n)
-    _write(d, y, shift(ys, offset), n)
+    read_rows(d, shift(y0, offset), y, n)
+    write_rows(d, y, shift(ys, offset), n)
     output = 1
     for step in range(q[STEPS]):
         tapes = shift(scratch, q[S_TAPES])
@@ -127,12 +128,12 @@ def _tile(q: Any, c: Any, d: Any, m: Any, a: Any, scratch: Any, tile: int) -> No
         if q[KEEP] == KEEP_TAPES:
             tapes, tape_step = shift(memory, step * q[STAGES] * d[TAPE]), d[TAPE]
         elif q[KEEP] == KEEP_STATES:
-            _copy(y, shift(memory, step * n * d[STATE]), n * d[STATE])
+            copy_rows(y, shift(memory, step * n * d[STATE]), n * d[STATE])
         _stages(q, c, d, m, scratch, y, tapes, tape_step, step, n)
         h = c[q[N_SIZES] + step]
         _combine(d, y, shift(c, q[N_B]), h, shift(scratch, q[S_SLOPES]), q[STAGES], y, n)
         if step + 1 == q[q[AT_OUTPUTS] + output]:
-            _write(d, y, shift(ys, output * per_time + offset), n)
+            write_rows(d, y, shift(ys, output * per_time + offset), n)
             output += 1
 
 
@@ -143,7 +144,7 @@ def _backward(q: Any, c: Any, m: Any, a: Any, worker: int, workers: int) -> None
     scratch = shift(m, q[AT_SCRATCH] + worker * q[SCRATCH_SIZE])
     for group in range(worker, q[GROUPS], workers):
         g = shift(m, q[AT_GRADS] + group * d[GRADS])
-        _clear(g, d[GRADS])
+        clear_rows(g, d[GRADS])
         for tile in range(q[q[AT_GROUPS] + group], q[q[AT_GROUPS] + group + 1]):
             _tile_back(q, c, d, m, a, scratch, g, tile)
 
@@ -160,7 +161,7 @@ def _tile_back(q: Any, c: Any, d: Any, m: Any, a: Any, scratch: Any, g: Any, til
     per_time, stages = q[BATCH] * d[COLUMNS], q[STAGES]
     _start_tile(q, d, scratch, m, a, first, n)
     output = q[OUTPUTS] - 1
-    _read(d, shift(cotangent, output * per_time + offset), y_bar, n)
+    read_rows(d, shift(cotangent, output * per_time + offset), y_bar, n)
     output -= 1
     for step in range(q[STEPS] - 1, -1, -1):
         tapes = shift(memory, step * stages * d[TAPE])
@@ -173,10 +174,10 @@ def _tile_back(q: Any, c: Any, d: Any, m: Any, a: Any, scratch: Any, g: Any, til
             done = q[STEPS] - step if q[STEPS] - step < q[DEFER] else q[DEFER]
             add_products(d, tapes, shift(scratch, q[S_BARS]), done * stages, g)
         if output >= 0 and step == q[q[AT_OUTPUTS] + output]:
-            _accumulate(d, shift(cotangent, output * per_time + offset), y_bar, n)
+            add_rows(d, shift(cotangent, output * per_time + offset), y_bar, n)
             output -= 1
     if a[IN_STATE_BAR] != 0:
-        _write(d, y_bar, shift(y0_bar, offset), n)
+        write_rows(d, y_bar, shift(y0_bar, offset), n)
 
 
 @part
@@ -250,39 +251,3 @@ def _combine(d: Any, y: Any, weights: Any, h: float, slopes: Any, count: int, ou
             if weights[j] != 0.0:
                 found = muladd(load(slopes, j * size + at), splat(y, h * weights[j]), found)
         store(out, at, found)
-
-
-@part
-def _read(d: Any, source: Any, rows: Any, n: int) -> None:
-    """Rows of torch's tensor to padded rows."""
-    for s in range(n):
-        for j in range(d[COLUMNS]):
-            rows[s * d[STATE] + j] = source[s * d[COLUMNS] + j]
-
-
-@part
-def _accumulate(d: Any, source: Any, rows: Any, n: int) -> None:
-    for s in range(n):
-        for j in range(d[COLUMNS]):
-            rows[s * d[STATE] + j] += source[s * d[COLUMNS] + j]
-
-
-@part
-def _write(d: Any, rows: Any, target: Any, n: int) -> None:
-    """Padded rows to those of torch's tensor."""
-    for s in range(n):
-        for j in range(d[COLUMNS]):
-            target[s * d[COLUMNS] + j] = rows[s * d[STATE] + j]
-
-
-@part
-def _copy(source: Any, target: Any, size: int) -> None:
-    for at in range(0, size, lanes(source)):
-        store(target, at, load(source, at))
-
-
-@part
-def _clear(rows: Any, size: int) -> None:
-    zero = splat(rows, 0.0)
-    for at in range(0, size, lanes(rows)):
-        store(rows, at, zero)

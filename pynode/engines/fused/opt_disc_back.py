@@ -94,16 +94,13 @@ from pynode.engines.fused.opt_disc_tables import (
     W_STATE_E,
     WEIGHTS,
 )
+from pynode.engines.fused.padded import add_rows, copy_rows, read_rows, write_rows
 from pynode.engines.fused.pairs import STAGES
 from pynode.engines.fused.records import (
     add_error,
-    add_rows,
     advance,
     between_rows,
-    copy_rows,
-    read_rows,
     stage_rows,
-    write_rows,
 )
 from pynode.engines.fused.simd import pointer_at, shift
 

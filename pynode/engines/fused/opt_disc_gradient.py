@@ -40,9 +40,9 @@ from pynode.engines.fused.opt_disc_tables import (
     TRIED,
     UNWANTED,
 )
+from pynode.engines.fused.padded import clear_rows, copy_rows
 from pynode.engines.fused.pairs import STAGES
 from pynode.engines.fused.parameters import unpack
-from pynode.engines.fused.records import clear_rows, copy_rows
 from pynode.engines.fused.simd import lanes, load, muladd, pointer_at, shift, splat, store
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from pynode.engines.fused.description import (
     describe,
 )
 from pynode.engines.fused.machine import VECTOR_BYTES
+from pynode.engines.fused.memory import aligned_zeros, is_measured
 from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, AdaptiveOptions
 from pynode.engines.fused.opt_disc_tables import (
     CAPACITY,
@@ -43,7 +45,6 @@ from pynode.engines.fused.planning import Memory, tile_bounds
 from pynode.engines.fused.records import HELD
 from pynode.fields.base import System
 
-ALIGNMENT = 64
 FIRST_CAPACITY = 32
 """Steps that there is room for at first; each time it runs out the room is doubled."""
 
@@ -67,7 +68,7 @@ class Workspace:
     __slots__ = ("addresses", "capacity", "memory", "records", "run", "times")
 
     def __init__(self, plan: Plan) -> None:
-        self.memory = _aligned_zeros(plan.memory_size, plan.dtype)
+        self.memory = aligned_zeros(plan.memory_size, plan.dtype)
         self.run = np.zeros(plan.run_size)
         self.addresses = np.zeros(IN_THETA + 4 * plan.slots, dtype=np.int64)
         first = self.memory.ctypes.data + plan.at_flat * plan.dtype.itemsize
@@ -83,7 +84,7 @@ class Workspace:
     def grow(self, plan: Plan, capacity: int) -> None:
         """Makes room for `capacity` steps; what is there stays."""
         old, old_times = self.records, self.times
-        self.records = _aligned_zeros((capacity * RECORD + PARTS - RECORD) * plan.size, plan.dtype)
+        self.records = aligned_zeros((capacity * RECORD + PARTS - RECORD) * plan.size, plan.dtype)
         self.records[: len(old)] = old
         self.times = np.zeros(2 * capacity + 2)
         self.times[: len(old_times)] = old_times
@@ -167,14 +168,14 @@ class Plan:
 
     def borrow(self) -> Workspace:
         """Memory for one solve."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return Workspace(self)
+        if self._free and not is_measured():
+            with suppress(IndexError):  # another thread may have been quicker
+                return self._free.pop()
+        return Workspace(self)
 
     def take_back(self, workspace: Workspace) -> None:
         """Keeps memory for the next solve."""
-        if len(self._free) < SPARE and workspace.bytes <= SPARE_BYTES:
+        if len(self._free) < SPARE and workspace.bytes <= SPARE_BYTES and not is_measured():
             self._free.append(workspace)
 
 
@@ -208,9 +209,3 @@ def _numbers(options: AdaptiveOptions, gamma: float) -> npt.NDArray[np.float64]:
         [x for row in pair.interpolant for x in row],
     ]
     return np.array([x for part in parts for x in part], dtype=np.float64)
-
-
-def _aligned_zeros(n: int, dtype: Any) -> Memory:
-    raw = np.zeros(n * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + n * dtype.itemsize].view(dtype)

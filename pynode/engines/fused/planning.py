@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ from pynode.engines.fused.description import (
     Table,
     describe,
 )
+from pynode.engines.fused.memory import aligned_zeros, is_measured
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
@@ -60,7 +62,6 @@ DEFERRED_BYTES, DEFERRED_STAGES = 16 << 10, 64
 GRADS_BYTES = 4 << 20
 """Up to this size every tile has parameter cotangents of its own."""
 
-ALIGNMENT = 64
 SPARE, SPARE_BYTES = 2, 64 << 20
 """Memories that a plan keeps, since a graph lives until the next one is there; and up to what size."""
 
@@ -152,10 +153,10 @@ class Plan:
 
     def borrow(self) -> Memory:
         """Memory for one solve, zero where nothing has been written."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return _aligned_zeros(self.size, self.dtype)
+        if self._free and not is_measured():
+            with suppress(IndexError):  # another thread may have been quicker
+                return self._free.pop()
+        return aligned_zeros(self.size, self.dtype)
 
     def addresses(self, y0: Tensor, ys: Tensor, probes: Tensor | None, theta: Sequence[Tensor]) -> Table:
         """What the forward pass reads and writes."""
@@ -172,7 +173,7 @@ class Plan:
 
     def take_back(self, memory: Memory) -> None:
         """Keeps memory for the next solve."""
-        if len(self._free) < SPARE and not self.is_large:
+        if len(self._free) < SPARE and not self.is_large and not is_measured():
             self._free.append(memory)
 
 
@@ -234,9 +235,3 @@ def _numbers(scheme: Scheme, grid: TimeGrid, d: Layout) -> tuple[npt.NDArray[np.
     parts = [[d.gamma], times, grid.step_sizes(), [x for row in full for x in row], list(scheme.b)]
     places = np.cumsum([0, *(len(p) for p in parts)])
     return np.array([x for p in parts for x in p], dtype=np.float64), [int(x) for x in places[1:-1]]
-
-
-def _aligned_zeros(n: int, dtype: Any) -> npt.NDArray[Any]:
-    raw = np.zeros(n * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + n * dtype.itemsize].view(dtype)
