@@ -55,9 +55,7 @@ class PynodeEntrant(TorchEntrant):
         return {"nfe_forward": forward, "nfe_backward": backward, "n_vjp": products}
 
     def make_optimiser(self) -> Any:
-        try:
-            from pynode.training.optimiser import make_adam
-        except ImportError:
-            return super().make_optimiser()
+        from pynode.training.optimiser import make_adam
+
         chosen = self.workload
         return make_adam(self.params, chosen.learning_rate, chosen.weight_decay)

@@ -62,7 +62,7 @@ class TorchEntrant(Entrant):
         self._clear()
         loss = self.loss()
         loss.backward()
-        grads = [np.zeros(p.numel()) if p.grad is None else _flat(p.grad) for p in self.params]
+        grads = [np.zeros(p.numel()) if p.grad is None else flat(p.grad) for p in self.params]
         return Gradient(float(loss.detach()), np.concatenate(grads), self.counts())
 
     def work(self) -> None:
@@ -74,7 +74,7 @@ class TorchEntrant(Entrant):
             self.torch.cuda.synchronize()
 
     def theta(self) -> Array:
-        return np.concatenate([_flat(p) for p in self.params])
+        return np.concatenate([flat(p) for p in self.params])
 
     def _clear(self) -> None:
         if self.optimiser is not None:
@@ -84,5 +84,6 @@ class TorchEntrant(Entrant):
                 p.grad = None
 
 
-def _flat(tensor: Any) -> Array:
+def flat(tensor: Any) -> Array:
+    """A tensor's numbers as one vector."""
     return np.asarray(tensor.detach().double().cpu().reshape(-1).numpy())

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SMALL = 1 << 20
+"""Weights up to which a step does without other threads."""
+
 BETAS, EPS = (0.9, 0.999), 1e-8
 
 
@@ -20,8 +23,9 @@ class LeanAdam(torch.optim.Adam):
     """`torch.optim.Adam(fused=True)`: same state, same numbers, same checkpoints.
 
     A step of a model of a few hundred weights takes torch eight times as long as its arithmetic: it looks for hooks and
-    profilers and sorts tensors by device.  Here a step is two calls, wherever no closure, no schedule of torch's, and
-    nothing beyond Adam's defaults is asked for; else torch's own step is taken.
+    profilers and sorts tensors by device.  Here a step is a few calls, wherever no closure and nothing beyond Adam's
+    defaults is asked for; else torch's own step is taken.  On the CPU a small model's step takes one thread: OpenMP's
+    others would go on waiting actively, on the cores that the next solve's threads want (a third of its time went so).
     """
 
     def __init__(self, params: Any, **options: Any) -> None:
@@ -29,15 +33,24 @@ class LeanAdam(torch.optim.Adam):
         devices = {p.device.type for p in self._each()}
         for group in self.param_groups:
             group["fused"] = devices <= {"cpu", "cuda"}
+        self._is_small = devices == {"cpu"} and sum(p.numel() for p in self._each()) <= SMALL
         self._is_plain = len(devices) == 1 and devices <= {"cpu", "cuda"} and hasattr(torch, "_fused_adam_")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; parameters without a gradient stay as they are."""
         if closure is not None or not self._is_plain:
             return super().step(closure)
-        with torch.no_grad():
-            for group in self.param_groups:
-                self._step_group(group)
+        threads = torch.get_num_threads()
+        alone = threads > 1 and self._is_small
+        if alone:
+            torch.set_num_threads(1)
+        try:
+            with torch.no_grad():
+                for group in self.param_groups:
+                    self._step_group(group)
+        finally:
+            if alone:
+                torch.set_num_threads(threads)
         return None
 
     # torch wraps the `step` of a subclass to look for profilers and hooks, unless it bears this mark
