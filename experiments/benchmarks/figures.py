@@ -61,10 +61,9 @@ def _points(axes: Axes, found: Benchmark, workload: WorkloadRecord) -> None:
     axes.set_xlim(lowest / 1.4, highest * (4 * highest / lowest) ** 0.32)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_title(
-        f"{workload.title} ({workload.dtype}, {workload.threads} thread{'s' * (workload.threads > 1)})", loc="left"
-    )
-    axes.set_xlabel(f"ms per {workload.unit}")
+    axes.set_title(workload.title, loc="left")
+    threads = f"{workload.threads} thread{'s' * (workload.threads > 1)}"
+    axes.set_xlabel(f"ms per {workload.unit}, {workload.dtype}, {threads}")
 
 
 @styled

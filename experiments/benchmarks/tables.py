@@ -156,13 +156,18 @@ def points(found: Benchmark, family: list[WorkloadRecord]) -> dict[str, list[tup
     return made
 
 
+DECADES = 10**1.5
+"""Over so large a factor at the upper end of a family its exponent is fitted again."""
+
+
 def _scaling(found: Benchmark) -> list[Table]:
     made = []
     for title, family in families(found).items():
         rows = []
         for name, pairs in points(found, family).items():
             x, y = zip(*pairs, strict=True)
-            fit, large = power_law(x, y), power_law(x[len(x) // 2 - 1 :], y[len(y) // 2 - 1 :])
+            upper = [i for i, value in enumerate(x) if value >= 0.999 * x[-1] / DECADES]
+            fit, large = power_law(x, y), power_law([x[i] for i in upper], [y[i] for i in upper])
             rows.append(
                 [
                     name,
@@ -172,9 +177,10 @@ def _scaling(found: Benchmark) -> list[Table]:
                     "–" if large is None else f"{large.exponent:.2f} ± {large.error:.2f}",
                 ]
             )
-        columns = ["", family[0].axis, "ms per gradient", "exponent", "of the upper half"]
+        columns = ["", family[0].axis, "ms per gradient", "exponent", "of the upper 1.5 decades"]
         notes = [
-            f"{family[0].dtype}, {_threads(family[0].threads)}; least squares in the logarithms, with standard errors."
+            f"{family[0].dtype}, {_threads(family[0].threads)}; least squares in the logarithms, with standard errors. "
+            "At the lower end what does not grow, such as the start of a call, still shows."
         ]
         made.append(Table(f"Scaling: {title}", columns, rows, notes))
     return made

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from experiments.benchmarks.cases.base import Case, numbers, scheme_options
 from experiments.benchmarks.workload import Workload
 
-STEPS = (1, 2, 4, 8, 16, 32, 64)
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Steps per interval for the scaling."""
 
 
