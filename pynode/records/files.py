@@ -11,7 +11,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,11 +50,13 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
         raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
     # a complete file ends in a newline, so its last piece is empty; anything else was cut short
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    # a record written before a field was there has that field's default
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}  # type: ignore[arg-type]
     found = []
     for number, line in enumerate(lines[:-1], start=1):
         try:
             data = json.loads(line)
-            if not isinstance(data, dict) or set(data) != names:
+            if not isinstance(data, dict) or not needed <= set(data) <= names:
                 raise ValueError(f"expected the fields {sorted(names)}")
             found.append(kind(**data))
         except ValueError as error:

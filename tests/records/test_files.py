@@ -97,3 +97,20 @@ def test_gzipped_records_are_read_and_damage_is_told(tmp_path: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:-20])
     with pytest.raises(RecordError, match="can't read"):
         read_lines(packed, Row)
+
+
+def test_records_from_before_a_field_was_there_have_its_default(tmp_path: Path) -> None:
+    """What was recorded by an earlier version stays readable; a field that nobody knows, or one too few, is damage."""
+
+    @dataclass(frozen=True)
+    class Grown:
+        first: int
+        later: str = "none"
+
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"first": 1}\n{"first": 2, "later": "some"}\n', encoding="utf-8")
+    assert read_lines(path, Grown) == [Grown(1), Grown(2, "some")]
+    for line in ('{"later": "some"}', '{"first": 1, "other": 2}'):
+        path.write_text(line + "\n", encoding="utf-8")
+        with pytest.raises(RecordError, match="line 1 is damaged"):
+            read_lines(path, Grown)
