@@ -20,7 +20,7 @@ def draw(results: Results) -> Figure | None:
     methods = list(dict.fromkeys(r.method for r in records))
     families: dict[str, list[GradientErrorRecord]] = {}
     for record in records:
-        families.setdefault(record.family, []).append(record)
+        families.setdefault(results.family_of(record), []).append(record)
     for name, curve in families.items():
         rank = [f for f, c in families.items() if c[0].method == curve[0].method].index(name)
         look = family_look(curve[0].method, rank, methods)

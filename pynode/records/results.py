@@ -105,6 +105,11 @@ class Results:
         """Whether some method ran at several accuracies: then methods can't be compared as a whole."""
         return len({run.setting for run in self.runs}) > len({run.method for run in self.runs})
 
+    def family_of(self, record: GradientErrorRecord) -> str:
+        """The record's family, with its engine where not all ran on the same one: their seconds don't compare."""
+        several = len({r.engine for r in self.errors} - {""}) > 1
+        return f"{record.family} ({record.engine})" if several and record.engine else record.family
+
     def groups(self) -> dict[str, list[Run]]:
         """Finished runs that differ by their seed only, named by method, or by setting where there are several."""
         found: dict[str, list[Run]] = {}

@@ -59,7 +59,7 @@ def _slope(value: float | None) -> str:
 def _error_table(results: Results) -> Table | None:
     if not results.errors:
         return None
-    rows = [[r.family, _setting(r), *_values(r)] for r in results.errors]
+    rows = [[results.family_of(r), _setting(r), *_values(r)] for r in results.errors]
     columns = ["method", "accuracy", "error", "error (own loss)", "NFE-F", "NFE-B", "VJPs", "ms"]
     notes = [
         "error: relative to the gradient of the continuous problem, known to "
