@@ -133,9 +133,10 @@ def _stage_times(
     grid: TimeGrid, c: tuple[float, ...], dtype: torch.dtype, device: torch.device
 ) -> tuple[tuple[Tensor, ...], ...]:
     # cached: training solves on one grid thousands of times, and on a GPU each would be a copy from the host
-    ts = torch.tensor(grid.output_times, dtype=torch.float64)
-    times, _ = grid.differentiable(c, ts, torch.empty((), dtype=dtype, device=device))
-    return tuple(row.unbind() for row in times.unbind())
+    with torch.inference_mode(False), torch.no_grad():  # the next one to need them may be training
+        ts = torch.tensor(grid.output_times, dtype=torch.float64, device="cpu")
+        times, _ = grid.differentiable(c, ts, torch.empty((), dtype=dtype, device=device))
+        return tuple(row.unbind() for row in times.unbind())
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:

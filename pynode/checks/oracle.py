@@ -34,13 +34,13 @@ def continuous_gradient(
 
     RK4 with 8 steps per output interval, doubled until the gradient changes by less than `target` times 15 (what order
     4 leaves of an error when steps are halved), or until `max_steps`, or until rounding makes the change grow again
-    (growth of a large change only says that the steps are still too coarse).
+    (growth of a large change only says that the steps are still too coarse).  By torch operators, whoever is judged.
     """
     steps, change = 8, float("inf")
-    gradient = flat_gradient(loss(DiscOpt(steps=steps, memory="recompute")), params)
+    gradient = flat_gradient(loss(DiscOpt(steps=steps, memory="recompute", engine="eager")), params)
     while steps < max_steps:
         steps *= 2
-        finer = flat_gradient(loss(DiscOpt(steps=steps, memory="recompute")), params)
+        finer = flat_gradient(loss(DiscOpt(steps=steps, memory="recompute", engine="eager")), params)
         before, change = change, float((finer - gradient).norm() / finer.norm())
         if change >= before and before < ROUNDING:
             return gradient, before

@@ -1,1 +1,1 @@
-"""How a gradient method is executed; the methods themselves do not know engines."""
+"""How a solve is executed: by torch operators, or by compiled kernels."""

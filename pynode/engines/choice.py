@@ -1,7 +1,8 @@
 """Which engine runs a solve: the one place where that is decided.
 
 A gradient method says what is computed, an engine how: `eager` by torch operators (any field, any device), `fused` by
-compiled kernels (see `pynode.engines.fused`).  Both give the same numbers to rounding.
+compiled kernels (see `pynode.engines.fused`).  Disc-Opt gives the same numbers on both, to rounding; Opt-Disc has
+another step control on each, and agrees to its tolerances.
 """
 
 from __future__ import annotations

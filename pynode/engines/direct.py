@@ -18,7 +18,7 @@ Pull = Callable[[States, Sequence[bool]], tuple["Tensor | None", ...]]
 class DirectSolve:
     """States `ys` `(time, ..., columns)` that no graph hangs on, and how to get their gradient.
 
-    `theta` are the parameter tensors; `backward` may be called once.
+    `theta` are the parameter tensors, which no hook must watch; `backward` may be called once.
     """
 
     ys: States
@@ -28,7 +28,16 @@ class DirectSolve:
 
     def backward(self, cotangents: States) -> None:
         """Adds the gradient by each tensor of theta that wants one to its `.grad`, for `cotangents` of `ys`."""
+        pull, self.pull = self.pull, _spent
         wanted = [False, *[p.requires_grad for p in self.theta]]
-        for p, found in zip(self.theta, self.pull(cotangents, wanted)[1:], strict=True):
-            if found is not None:
-                p.grad = found if p.grad is None else p.grad + found
+        for p, found in zip(self.theta, pull(cotangents, wanted)[1:], strict=True):
+            if found is None:
+                continue
+            if p.grad is None:
+                p.grad = found
+            else:
+                p.grad.add_(found)
+
+
+def _spent(cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:  # noqa: ARG001
+    raise RuntimeError("the gradient of this solve has been taken; solve again")

@@ -20,7 +20,7 @@ def fixed_steps(scheme: Scheme, field: VectorField, y0: State, ts: Times, steps:
     States that blow up are returned as they are, infinite or NaN.
     """
     grid = TimeGrid.between(ts, steps)
-    system = fused_system("auto", field, y0, ts)
+    system = fused_system("auto" if type(scheme) is Scheme else "eager", field, y0, ts)
     if system is None:
         return scheme.solve(field, y0, grid)
     from pynode.engines.fused.op import solve  # imports Numba

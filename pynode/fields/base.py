@@ -222,6 +222,9 @@ class System:
         return {"field": self.spec.to_json(), "flow": None if self.flow is None else dict(self.flow)}
 
 
+_HOOKS: Any = nn.modules.module
+
+
 def system_of(module: object) -> System:
     """What `module` is made of: a `Field`, or a flow of one.
 
@@ -245,6 +248,8 @@ def why_no_system(module: object) -> str | None:
         return "it is a subclass, which may compute something else than its specification"
     if "forward" in own:
         return "its forward has been replaced, which may compute something else than its specification"
+    if _HOOKS._global_forward_hooks or _HOOKS._global_forward_pre_hooks:
+        return "there are hooks on all modules, which only torch can run"
     if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
         return "it has hooks, which only torch can run"
     inner = getattr(module, "why_unspecified", None)

@@ -29,6 +29,7 @@ class ConcatSquash(FieldSpec):
 
     def __post_init__(self) -> None:
         check_widths(self.widths)
+        object.__setattr__(self, "widths", tuple(self.widths))
         activation(self.activation)
 
     @property

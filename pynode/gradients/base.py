@@ -94,8 +94,11 @@ class GradientMethod(ABC):
     def direct(self, field: VectorField, y0: State, ts: Times) -> DirectSolve | None:
         """A solve that can be differentiated without autograd; None where no kernels can run it.
 
-        Input as of `solve`, which checks it: here a bad one may come back as states that are not finite.
+        Input as of `solve`, and the same errors for a bad one.
         """
+        check_times(ts)
+        if not _is_finite(y0):
+            raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
         system = fused_system(self._engine(), field, y0, ts, self._kernel_failure)
         if system is None:
             return None

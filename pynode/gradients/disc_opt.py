@@ -95,8 +95,8 @@ class DiscOpt(GradientMethod):
         return out
 
     def _engine(self) -> Engine:
-        # kernels know nothing of what a subclass does instead, and keep no checkpoints
-        kernels = type(self)._solve is DiscOpt._solve and self.memory != "checkpoint"
+        # kernels know nothing of what a subclass, or a scheme's, does instead, and keep no checkpoints
+        kernels = type(self)._solve is DiscOpt._solve and type(self.scheme) is Scheme and self.memory != "checkpoint"
         return self.engine if kernels else "eager"
 
     def _solve_fused(self, system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:

@@ -95,7 +95,8 @@ class Reduction(Study):
                 ["until the matched loss", base, method, f"{base} / {method}"],
                 rows,
                 [
-                    "seconds = iterations x (evaluations per iteration x seconds per evaluation + optimiser); the time "
+                    "seconds = iterations x (evaluations per iteration x seconds per evaluation + optimiser)"
+                    f"{', in each seed by itself; shown are medians' if len(found['seeds']) > 1 else ''}; the time "
                     "per evaluation is that of forward solve, loss and gradient over all field evaluations and "
                     f"vector-Jacobian products, and holds what the engine ({_engines(results, base, method)}) spends "
                     "around them."
@@ -191,9 +192,14 @@ def _over(a: float, b: float) -> float | None:
     return a / b if b else None
 
 
+def _engine(summary: dict[str, Any]) -> str:
+    """What ran it; runs from before that was recorded knew one engine for each backend."""
+    return str(summary.get("engine") or ("julia" if summary.get("backend") == "julia" else "eager"))
+
+
 def _engines(results: Results, *methods: str) -> str:
     found = {
-        name: ", ".join(sorted({(r.summary or {}).get("engine") or "eager" for r in results.runs if r.method == name}))
+        name: ", ".join(sorted({_engine(r.summary or {}) for r in results.runs if r.method == name}))
         for name in methods
     }
     return "; ".join(dict.fromkeys(f"{engine} for {name}" for name, engine in found.items()))

@@ -23,13 +23,21 @@ class LeanAdam(torch.optim.Adam):
     """`torch.optim.Adam(fused=True)`: same state, same numbers, same checkpoints.
 
     A step of a model of a few hundred weights takes torch eight times as long as its arithmetic: it looks for hooks and
-    profilers and sorts tensors by device.  Here a step is a few calls, wherever no closure and nothing beyond Adam's
-    defaults is asked for; else torch's own step is taken.  On the CPU a small model's step takes one thread: OpenMP's
+    profilers and sorts tensors by device.  Here a step is a few calls, without hooks; with a closure, or where devices
+    differ, torch's own is taken.  On the CPU a small model's step takes one thread: OpenMP's
     others would go on waiting actively, on the cores that the next solve's threads want (a third of its time went so).
     """
 
-    def __init__(self, params: Any, **options: Any) -> None:
-        super().__init__(params, **options)
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = BETAS,
+        eps: float = EPS,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
         devices = {p.device.type for p in self._each()}
         for group in self.param_groups:
             group["fused"] = devices <= {"cpu", "cuda"}

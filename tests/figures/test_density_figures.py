@@ -41,7 +41,7 @@ def run(
     seed: int = 0,
 ) -> Run:
     """A finished run, of a density unless `dim` is None."""
-    zeros = dict.fromkeys(("n_vjp_forward", "n_vjp_backward", "n_accepted", "n_rejected"), 0)
+    zeros: dict[str, Any] = dict.fromkeys(("n_vjp_forward", "n_vjp_backward", "n_accepted", "n_rejected"), 0)
     zeros |= {"n_accepted_backward": 0, "n_rejected_backward": 0}
     records = [
         IterationRecord(

@@ -226,3 +226,22 @@ def test_every_study_lives_with_empty_records(name: str) -> None:
     assert study.tables(results()) == []
     assert all(figure is None for figure in study.figures(results()).values())
     assert study.finding(results()) is None
+
+
+def test_the_factors_make_up_the_time() -> None:
+    """Iterations times (evaluations times seconds of each, plus the optimiser); with the engines that ran."""
+    slow = run("opt-disc", [3.0, 2.0, 1.0], seconds=4.0, nfe=10)
+    fast = run("disc-opt", [3.0, 2.5, 2.0, 1.5, 1.0], seconds=1.0, nfe=4)
+    fast = replace(fast, summary={**(fast.summary or {}), "engine": "fused"})
+    results = Results(directory=Path("nowhere"), runs=[slow, fast])
+    factors = reductions(results)["factors"]
+    assert factors["iterations"] == {"opt-disc": 2.0, "disc-opt": 4.0}
+    assert factors["evaluations"] == {"opt-disc": 20.0, "disc-opt": 8.0}
+    for name in ("opt-disc", "disc-opt"):
+        part = {key: values[name] for key, values in factors.items()}
+        per_iteration = part["evaluations"] * part["per_evaluation"] + part["optimiser"]
+        assert part["seconds"] == pytest.approx(part["iterations"] * per_iteration)
+    table = next(t for t in Reduction().tables(results) if "made of" in t.title)
+    assert [row[0] for row in table.rows][:2] == ["seconds", "iterations"]
+    assert table.rows[0][1:] == ["8", "4", "2"]
+    assert "eager for opt-disc; fused for disc-opt" in table.notes[0]

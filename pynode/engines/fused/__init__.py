@@ -83,11 +83,16 @@ def obstacle(system: System, y0: State, ts: Times) -> str | None:
         return f"the kernels know no activation {spec.activation}"  # type: ignore[attr-defined]
     if dtype not in DTYPES:
         return f"the kernels know no {dtype}"
-    if y0.numel() == 0 or y0.shape[-1] != system.columns:
+    if y0.numel() == 0 or y0.shape[-1:] != (system.columns,):
         return f"a state of shape {tuple(y0.shape)} is none of {system.columns} columns"
     if ts.requires_grad:
         return "the kernels give no gradient by the output times"
+    for p in system.theta:
+        if type(p) is not torch.nn.Parameter:
+            return "the parameters are functions of other tensors, which autograd has to follow"
     for tensor in (y0, *system.theta) if probes is None else (y0, *system.theta, probes):
+        if type(tensor) is not torch.Tensor and type(tensor) is not torch.nn.Parameter:
+            return f"the kernels can't read a {type(tensor).__name__}"
         if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.dtype is not dtype:
             return f"the kernels need dense {dtype} tensors on the CPU, not {tensor.dtype} on {tensor.device}"
     if any(p.shape != shape for p, shape in zip(system.theta, _shapes(spec), strict=True)):
@@ -96,8 +101,9 @@ def obstacle(system: System, y0: State, ts: Times) -> str | None:
         return f"the kernels know no divergence {flow['divergence']}"
     if probes is not None and (probes.requires_grad or probes.numel() * system.columns != y0.numel() * spec.state_dim):
         return "the probes want a gradient, or are not one for each sample"
-    if torch.compiler.is_compiling() or _is_transformed() or torch.is_autocast_enabled("cpu"):
-        return "the kernels don't run under torch.compile, autocast or transforms of torch.func"
+    traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    if traced or is_transformed() or torch.is_autocast_enabled("cpu"):
+        return "the kernels don't run under torch.compile, torch.jit.trace, autocast or transforms of torch.func"
     return None
 
 
@@ -132,7 +138,7 @@ def _largest(spec: FieldSpec) -> int:
     return max(slot.size for slot in spec.slots())
 
 
-def _is_transformed() -> bool:
+def is_transformed() -> bool:
     """Whether a transform of torch.func or forward-mode AD is at work, whose tensors the kernels can't follow."""
     active = getattr(torch._C, "_are_functorch_transforms_active", None)
     return (active is not None and bool(active())) or forward_ad._current_level >= 0

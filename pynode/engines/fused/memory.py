@@ -21,7 +21,11 @@ def aligned_zeros(n: int, dtype: Any) -> npt.NDArray[Any]:
     are touched.
     """
     size = n * dtype.itemsize + ALIGNMENT
-    raw = np.zeros(size, dtype=np.uint8) if active_meter() is None else torch.zeros(size, dtype=torch.uint8).numpy()
+    raw = (
+        np.zeros(size, dtype=np.uint8)
+        if active_meter() is None
+        else torch.zeros(size, dtype=torch.uint8, device="cpu").numpy()
+    )
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + n * dtype.itemsize].view(dtype)
 

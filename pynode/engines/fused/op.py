@@ -57,6 +57,7 @@ def solve(
         call.again = plan.n_stages
     elif field is not None:
         call.eager = (field, scheme, grid)
+        call.versions = _versions(y0, theta)
     states: States = _Fused.apply(call, y0, *theta)
     return states
 
@@ -83,19 +84,21 @@ def solve_directly(
 def make_ready(dtype: torch.dtype) -> None:
     """Compiles the kernel for numbers of this type, or loads it from disk; else the first solve would, less quickly."""
     integers = np.zeros(1, dtype=np.int64)
-    compile_now(run, integers, np.zeros(1), torch.zeros(1, dtype=dtype).numpy(), integers)
+    compile_now(run, integers, np.zeros(1), torch.zeros(1, dtype=dtype, device="cpu").numpy(), integers)
 
 
 class _Call:
     """One solve: its plan, the memory that it has borrowed from there, and what to count when its gradient is taken."""
 
-    __slots__ = ("again", "eager", "memory", "plan", "probes", "stats", "system", "y0")
+    __slots__ = ("again", "eager", "memory", "plan", "probes", "stats", "system", "versions", "y0")
 
     def __init__(self, plan: Plan, system: System, stats: SolveStats) -> None:
+        self.memory: Memory | None = None
         self.plan, self.system, self.stats = plan, system, stats
         self.again = 0  # evaluations that the gradient takes beside its products
         self.eager: tuple[VectorField, Scheme, TimeGrid] | None = None  # the same solve for torch operators
-        self.memory: Memory | None = plan.borrow()
+        self.versions: list[int] = []  # of the tensors that these would read
+        self.memory = plan.borrow()
 
     def __del__(self) -> None:
         if self.memory is not None:
@@ -109,7 +112,7 @@ class _Call:
         theta = [p if p.is_contiguous() else p.contiguous() for p in system.theta]
         ys = torch.empty_like(plan.states)
         probes = system.probes
-        self.probes = None if probes is None else probes.detach().to(y0.dtype).contiguous()
+        self.probes = None if probes is None else probes.detach().clone(memory_format=torch.contiguous_format)
         _run(plan, self.memory, plan.addresses(start, ys, self.probes, theta), PREPARE, FORWARD, 0)
         return ys
 
@@ -128,11 +131,29 @@ class _Call:
         """The same as functions that torch can differentiate again."""
         assert self.eager is not None
         sources = [p for p, want in zip((self.y0, *self.system.theta), wanted, strict=True) if want]
+        if self.versions != _versions(self.y0, self.system.theta):
+            raise RuntimeError(
+                "the initial state or the parameters have been changed in place since the solve, so that its gradient "
+                "can't be differentiated; change copies of them"
+            )
         field, scheme, grid = self.eager
-        ys = scheme.solve(field, self.y0, grid)
-        found = iter(torch.autograd.grad(ys, sources, cotangents, create_graph=True, materialize_grads=True))
+        again = torch.is_grad_enabled()
+        with torch.enable_grad():
+            ys = scheme.solve(field, self.y0, grid)
+        found = iter(torch.autograd.grad(ys, sources, cotangents, create_graph=again, materialize_grads=True))
         self.stats.backward.n_vjp += self.plan.n_stages
         return tuple(next(found) if want else None for want in wanted)
+
+
+def _is_batched(cotangents: States) -> bool:
+    """Whether they are several at a time, as for a whole Jacobian, which have no memory of their own."""
+    of_functions = getattr(torch._C._functorch, "is_batchedtensor", None)
+    of_grads = getattr(torch._C._functorch, "is_legacy_batchedtensor", None)
+    return bool((of_functions and of_functions(cotangents)) or (of_grads and of_grads(cotangents)))
+
+
+def _versions(y0: State, theta: tuple[Tensor, ...]) -> list[int]:
+    return [y0._version, *[p._version for p in theta]]
 
 
 def _run(plan: Plan, memory: Memory | None, addresses: Memory, before: int, task: int, after: int) -> None:
@@ -149,7 +170,7 @@ def _run(plan: Plan, memory: Memory | None, addresses: Memory, before: int, task
 
 def _alike(p: Tensor) -> Tensor:
     """An empty contiguous tensor like `p`; twice as fast by `empty_like`, which keeps strides."""
-    return torch.empty_like(p) if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
+    return torch.empty_like(p) if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype, device=p.device)
 
 
 class _Fused(torch.autograd.Function):
@@ -163,14 +184,19 @@ class _Fused(torch.autograd.Function):
             # in torch's hands it is freed with the graph's other tensors, at the end of the backward pass
             ctx.save_for_backward(torch.from_numpy(call.memory))
             call.memory = None
+        else:
+            ctx.save_for_backward(call.plan.states)  # so that torch knows of a second backward pass
         return ys
 
     @staticmethod
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
+        saved = ctx.saved_tensors  # torch refuses where the graph has been freed
+        if call.eager is not None and _is_batched(cotangents):
+            return (None, *call.backward_by_torch(cotangents, ctx.needs_input_grad[1:]))
         # the decorator costs as much as all allocations together, and is needed only where a graph of it is built
         if not torch.is_grad_enabled():
-            return (None, *call.backward(_memory(ctx), cotangents, ctx.needs_input_grad[1:]))
+            return (None, *call.backward(_memory(ctx.call, saved), cotangents, ctx.needs_input_grad[1:]))
         if call.eager is not None:
             return (None, *call.backward_by_torch(cotangents, ctx.needs_input_grad[1:]))
         found: tuple[Tensor | None, ...] = _backward_once(ctx, cotangents)
@@ -179,8 +205,8 @@ class _Fused(torch.autograd.Function):
 
 @once_differentiable
 def _backward_once(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
-    return (None, *ctx.call.backward(_memory(ctx), cotangents, ctx.needs_input_grad[1:]))
+    return (None, *ctx.call.backward(_memory(ctx.call, ctx.saved_tensors), cotangents, ctx.needs_input_grad[1:]))
 
 
-def _memory(ctx: Any) -> Memory | None:
-    return ctx.saved_tensors[0].numpy() if ctx.call.memory is None else ctx.call.memory
+def _memory(call: _Call, saved: tuple[Tensor, ...]) -> Memory | None:
+    return saved[0].numpy() if call.memory is None else call.memory

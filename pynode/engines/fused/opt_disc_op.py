@@ -94,7 +94,7 @@ def failure(dtype: torch.dtype) -> str | None:
 def make_ready(dtype: torch.dtype) -> None:
     """Compiles the kernel for numbers of this type, or loads it from disk; else the first solve would, less quickly."""
     integers, floats = np.zeros(1, dtype=np.int64), np.zeros(1)
-    compile_now(run, integers, floats, torch.zeros(1, dtype=dtype).numpy(), integers, floats)
+    compile_now(run, integers, floats, torch.zeros(1, dtype=dtype, device="cpu").numpy(), integers, floats)
 
 
 class _Call:
@@ -117,12 +117,12 @@ class _Call:
         theta = [p if p.is_contiguous() else p.contiguous() for p in system.theta]
         ys = torch.empty_like(plan.states)
         probes = system.probes
-        self.probes = None if probes is None else probes.detach().to(y0.dtype).contiguous()
+        self.probes = None if probes is None else probes.detach().clone(memory_format=torch.contiguous_format)
         addresses = space.addresses
         addresses[IN_STATE], addresses[IN_STATES] = start.data_ptr(), ys.data_ptr()
         addresses[IN_PROBES] = 0 if self.probes is None else self.probes.data_ptr()
         addresses[IN_THETA : IN_THETA + plan.slots] = [p.data_ptr() for p in theta]
-        space.run[plan.at_times :] = ts.detach().numpy()
+        space.run[plan.at_times :] = ts.detach().double().numpy()
         self._run(0, self.stats.forward)
         return ys
 
@@ -187,7 +187,7 @@ def _address(tensor: Tensor | None) -> int:
 
 def _alike(p: Tensor) -> Tensor:
     """An empty contiguous tensor like `p`; twice as fast by `empty_like`, which keeps strides."""
-    return torch.empty_like(p) if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
+    return torch.empty_like(p) if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype, device=p.device)
 
 
 class _Fused(torch.autograd.Function):
@@ -196,10 +196,12 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, ts: Times, y0: State, *theta: Tensor) -> States:  # noqa: ARG004
         ctx.call = call
+        ctx.save_for_backward(call.plan.states)  # so that torch knows of a second backward pass
         return call.forward(y0, ts)
 
     @staticmethod
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors  # torch refuses where the graph has been freed
         # the decorator costs as much as all allocations together, and is needed only where a graph of it is built
         if not torch.is_grad_enabled():
             return (None, None, *ctx.call.backward(cotangents, ctx.needs_input_grad[2:]))

@@ -54,7 +54,7 @@ WORK_PER_THREAD = 1_500_000
 MOST_GROUPS = 16
 """Groups of tiles that have cotangents of theta of their own and may go to threads of their own."""
 
-SPARE, SPARE_BYTES = 2, 64 << 20
+SPARE, SPARE_BYTES = 2, 2 << 20
 """Memories that a plan keeps, since a graph lives until the next one is there; and up to what size."""
 
 PLANS_KEPT = 64
@@ -115,7 +115,7 @@ class Plan:
         batch = y0.numel() // system.columns
         self.layout = d = describe(system, batch, self.dtype.itemsize)
         self.slots, self.outputs = len(system.theta), outputs
-        self.states = torch.empty((outputs, *y0.shape), dtype=y0.dtype)  # to make others alike
+        self.states = torch.empty((outputs, *y0.shape), dtype=y0.dtype, device=y0.device)  # to make others alike
         backsolve = gradient and options.adjoint == "backsolve"
         self.keep = gradient and not backsolve
         self.capacity = FIRST_CAPACITY if self.keep else 1

@@ -95,7 +95,9 @@ class Plan:
         self.layout = d = describe(system, batch, self.dtype.itemsize)
         self.steps, self.stages, self.slots = grid.n_steps, scheme.n_stages, len(system.theta)
         self.n_stages = self.steps * self.stages
-        self.states = torch.empty((len(grid.output_times), *y0.shape), dtype=y0.dtype)  # to make others alike
+        self.states = torch.empty(
+            (len(grid.output_times), *y0.shape), dtype=y0.dtype, device=y0.device
+        )  # to make others alike
         bounds = tile_bounds(batch, d[CAPACITY])
         self.tiles = len(bounds) - 1
         # each group of tiles has parameter cotangents of its own, whatever the number of threads, unless they are large
@@ -229,7 +231,7 @@ def tile_bounds(batch: int, capacity: int) -> list[int]:
 def _numbers(scheme: Scheme, grid: TimeGrid, d: Layout) -> tuple[npt.NDArray[np.float64], list[int]]:
     """The table of floats: damping, stage times, step sizes, tableau; and where each starts but the first."""
     stages = scheme.n_stages
-    like = torch.empty((), dtype=torch.float64)
+    like = torch.empty((), dtype=torch.float64, device="cpu")
     times = [float(t) for row in grid.stage_times(scheme.c, like) for t in row]
     full: Sequence[Sequence[float]] = [(*row, *(0.0,) * (stages - len(row))) for row in scheme.a]
     parts = [[d.gamma], times, grid.step_sizes(), [x for row in full for x in row], list(scheme.b)]
