@@ -75,7 +75,7 @@ def scaling(found: Benchmark) -> Figure | None:
     figure, panels = new_figure(len(chosen), height=3.4, width=max(4.0, 2.9 * len(chosen)))
     style = looks(dict.fromkeys(name for family in chosen.values() for name in points(found, family)))
     for axes, (title, family) in zip(panels, chosen.items(), strict=True):
-        for name, pairs in points(found, family).items():
+        for rank, (name, pairs) in enumerate(points(found, family).items()):
             x, y = zip(*pairs, strict=True)
             look, fit = style[name], power_law(x, y)
             shown = [1e3 * v for v in y]
@@ -86,7 +86,7 @@ def scaling(found: Benchmark) -> Figure | None:
                 axes.annotate(
                     f"{fit.exponent:.2f}",
                     (x[-1], line[-1]),
-                    xytext=(5, 0),
+                    xytext=(5, (5, -5, 0)[rank % 3]),  # lines that end in one place stay readable
                     textcoords="offset points",
                     color=look.color,
                     va="center",
