@@ -75,7 +75,8 @@ def scaling(found: Benchmark) -> Figure | None:
     figure, panels = new_figure(len(chosen), height=3.4, width=max(4.0, 2.9 * len(chosen)))
     style = looks(dict.fromkeys(name for family in chosen.values() for name in points(found, family)))
     for axes, (title, family) in zip(panels, chosen.items(), strict=True):
-        for rank, (name, pairs) in enumerate(points(found, family).items()):
+        ends = []
+        for name, pairs in points(found, family).items():
             x, y = zip(*pairs, strict=True)
             look, fit = style[name], power_law(x, y)
             shown = [1e3 * v for v in y]
@@ -83,15 +84,17 @@ def scaling(found: Benchmark) -> Figure | None:
             if fit is not None:
                 line = [1e3 * fit.factor * v**fit.exponent for v in x]
                 axes.plot(x, line, color=look.color, linewidth=1)
-                axes.annotate(
-                    f"{fit.exponent:.2f}",
-                    (x[-1], line[-1]),
-                    xytext=(5, (5, -5, 0)[rank % 3]),  # lines that end in one place stay readable
-                    textcoords="offset points",
-                    color=look.color,
-                    va="center",
-                    fontsize=8,
-                )
+                ends.append((line[-1], x[-1], fit.exponent, look.color))
+        for rank, (end, last, exponent, color) in enumerate(sorted(ends)):
+            axes.annotate(
+                f"{exponent:.2f}",
+                (last, end),
+                xytext=(5, 6 * (2 * rank - len(ends) + 1)),  # lines that end in one place stay readable
+                textcoords="offset points",
+                color=color,
+                va="center",
+                fontsize=8,
+            )
         axes.set_xscale("log")
         axes.set_yscale("log")
         values = sorted({w.value for w in family})
