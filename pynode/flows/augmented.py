@@ -51,9 +51,10 @@ class AugmentedField(nn.Module):
     def system(self) -> System:
         """The augmented field as other backends can rebuild it; raises `InvalidArgument` for a module of the user's."""
         inner = system_of(self.field)
-        kind = "exact" if self.probes is None else "hutchinson"
+        exact = type(self.divergence) is Exact
+        kind, probes = ("exact", None) if exact else ("hutchinson", self.probes)
         flow = {"divergence": kind, "kinetic": self.costs.kinetic, "jacobian": self.costs.jacobian}
-        return System(inner.spec, inner.theta, self.dim + 1 + self.costs.columns, flow, self.probes)
+        return System(inner.spec, inner.theta, self.dim + 1 + self.costs.columns, flow, probes)
 
     def forward(self, t: Tensor, state: State) -> State:
         """The derivative of the augmented state."""

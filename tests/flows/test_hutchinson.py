@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pynode.errors import UnknownName
 from pynode.fields.base import Field
 from pynode.fields.concatsquash import ConcatSquash
-from pynode.flows.augmented import AugmentedField
+from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Exact, Hutchinson, divergence
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw, Noise, philox_key
@@ -198,3 +198,17 @@ def test_probes_drawn_ahead_are_the_same() -> None:
     ahead = Draw(1, 2).ahead("rademacher", like, 3)
     for block in range(3):
         assert torch.equal(ahead.probes("rademacher", like, block), Draw(1, 2).probes("rademacher", like, block))
+
+
+def test_probes_beside_an_exact_trace_play_no_part() -> None:
+    """Neither in the values nor in what other engines are told."""
+    field = AugmentedField(a_field(), DIM, Exact(), torch.ones(4, DIM, dtype=torch.float64), RunningCosts())
+    system = field.system()
+    assert system.probes is None
+    assert system.flow is not None
+    assert system.flow["divergence"] == "exact"
+    plain = AugmentedField(field.field, DIM, Exact(), None, RunningCosts())
+    states = [
+        DiscOpt(RK4, 2).solve(f, f.initial(batch(4)), torch.tensor([0.0, 1.0]).double()).ys for f in (field, plain)
+    ]
+    assert torch.equal(*states)

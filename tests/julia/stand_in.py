@@ -167,9 +167,11 @@ def method_of(options: dict[str, Any]) -> Any:
 
     if options["kind"] == "disc-opt":
         a = tuple(tuple(row[:i]) for i, row in enumerate(options["A"]))
-        return DiscOpt(Scheme("given", 1, a, tuple(options["b"]), tuple(options["c"])), options["substeps"])
+        return DiscOpt(
+            Scheme("given", 1, a, tuple(options["b"]), tuple(options["c"])), options["substeps"], engine="eager"
+        )
     names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "max_steps")
-    return OptDisc("dopri5", **{name: options[name] for name in names if options.get(name) is not None})
+    return OptDisc("dopri5", engine="eager", **{name: options[name] for name in names if options.get(name) is not None})
 
 
 def report(cost: Any, seconds: float, error: Any = None) -> dict[str, Any]:
