@@ -29,9 +29,9 @@ def landing_on(times: Times) -> dict[str, Tensor]:
     return {"step_t": times[1:].detach().double()}
 
 
-def forward_options(solver: str, ts: Times) -> dict[str, Tensor]:
+def forward_options(solver: str, ts: Times, *, landing: bool = False) -> dict[str, Tensor]:
     """Options of a forward solve: dopri8 is so much better than the interpolation that it must land on the outputs."""
-    return landing_on(ts) if solver == "dopri8" else {}
+    return landing_on(ts) if landing or solver == "dopri8" else {}
 
 
 class AdaptiveWatch:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -95,9 +96,12 @@ def race(
                 entries.append(entry)
                 if mine is not None:
                     ready.append(mine)
-        for entry in entries:
-            append_line(path_of(directory, "entries"), entry)
-        arena.take_turns(ready, stack, say)
+        broken = arena.take_turns(ready, stack, say)
+    entries = [
+        replace(e, status=records.FAILED, reason=broken[e.entrant]) if e.entrant in broken else e for e in entries
+    ]
+    for entry in entries:
+        append_line(path_of(directory, "entries"), entry)
     return entries
 
 
@@ -164,15 +168,23 @@ class _Arena:
             return replace(entry, status=records.REFUSED, reason=reason), None
         return replace(entry, status=records.TIMED), _Ready(contestant, child, self.workload.dtype)
 
-    def take_turns(self, ready: list[_Ready], stack: ExitStack, say: Say) -> None:
-        """Everyone warms up, then all in turn, the first one another each round."""
-        for mine in list(ready):
-            say(f"{self.workload.name}: {mine.contestant.label}, warm-up")
+    def take_turns(self, ready: list[_Ready], stack: ExitStack, say: Say) -> dict[str, str]:
+        """Everyone warms up, then all in turn, the first one another each round; who broke down on the way, and how."""
+        broken: dict[str, str] = {}
+
+        def attempt(work: Callable[[_Ready], None], mine: _Ready) -> None:
+            if mine.contestant.label in broken:
+                return
             try:
-                self._warm_up(mine)
+                work(mine)
             except EntrantFailure as error:
+                broken[mine.contestant.label] = str(error)
+                mine.child.close()
                 say(f"{self.workload.name}: {mine.contestant.label} broke down: {error}")
-                ready.remove(mine)
+
+        for mine in ready:
+            say(f"{self.workload.name}: {mine.contestant.label}, warm-up")
+            attempt(self._warm_up, mine)
         machine = None
         if self.settings.ceilings and ready:
             machine = self.child()
@@ -181,13 +193,17 @@ class _Arena:
             say(f"{self.workload.name}: turn {turn + 1} of {self.settings.repeats}")
             shift = turn % max(1, len(ready))
             for mine in ready[shift:] + ready[:shift]:
-                seconds = mine.child.ask("time", key=mine.key, calls=mine.calls)["seconds"]
-                record = RepeatRecord(
-                    self.workload.name, mine.contestant.label, turn, mine.calls, median(seconds), fmean(seconds)
-                )
-                append_line(path_of(self.directory, "repeats"), record)
+                attempt(partial(self._take_turn, turn=turn), mine)
             if machine is not None:
                 self._measure_machine(machine, turn)
+        return broken
+
+    def _take_turn(self, mine: _Ready, turn: int) -> None:
+        seconds = mine.child.ask("time", key=mine.key, calls=mine.calls)["seconds"]
+        record = RepeatRecord(
+            self.workload.name, mine.contestant.label, turn, mine.calls, median(seconds), fmean(seconds)
+        )
+        append_line(path_of(self.directory, "repeats"), record)
 
     def _warm_up(self, mine: _Ready) -> None:
         spent, seconds = 0.0, [0.0]

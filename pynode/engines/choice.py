@@ -26,7 +26,8 @@ ENGINES: tuple[Engine, ...] = ("auto", "eager", "fused")
 def check_engine(engine: str) -> Engine:
     """The engine called `engine`.
 
-    Raises `InvalidArgument` for a name that is none of `ENGINES`, `EngineUnavailable` for kernels that can't run."""
+    Raises `InvalidArgument` for a name that is none of `ENGINES`, `EngineUnavailable` for kernels that can't run.
+    """
     if engine not in ENGINES:
         raise InvalidArgument("engine", repr(engine), "unknown", f"use one of {', '.join(ENGINES)}")
     if engine == "fused" and (reason := fused.unavailable()):
@@ -40,6 +41,7 @@ def fused_system(
     y0: State,
     ts: Times,
     failure: Callable[[torch.dtype], str | None] = fused.failure,
+    remedy: str = "use engine eager or auto",
 ) -> System | None:
     """What the fused kernels are to solve for `field`, `y0` `(..., columns)` and the output times `ts`.
 
@@ -62,6 +64,5 @@ def fused_system(
             if reason is None:
                 return system
     if engine == "fused" and reason is not None:
-        remedy = "use engine eager or auto, the solver dopri5 and the adjoint backsolve"
         raise EngineUnavailable(f"the fused kernels can't solve this: {reason}; {remedy}")
     return None

@@ -11,12 +11,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pynode.engines import fused
-from pynode.engines.choice import Engine, fused_system
 from pynode.engines.direct import DirectSolve
+from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument, SolveError
 from pynode.evaluation import CountedField, parameters_of
-from pynode.fields.base import System
 from pynode.grid import check_times
 from pynode.memory import active_meter
 from pynode.schemes import SCHEMES
@@ -66,19 +64,15 @@ class GradientMethod(ABC):
         Raises `UsageError` for bad input before work starts and `SolveError` for a failed solve; with `throw=False` a
         failed forward solve comes back with its `status` and NaN states (a failed adjoint always raises).
         """
-        times = check_times(ts)
-        if not isinstance(y0, Tensor) or not y0.is_floating_point():
-            shown = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
-            raise InvalidArgument("y0", shown, "not a real floating point tensor", "pass torch.tensor([...])")
-        if not _is_finite(y0):
-            raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
+        times = _check_input(y0, ts)
         ts = ts.to(y0.device)
-        system = fused_system(self._engine(), field, y0, ts, self._kernel_failure)
+        kernels = self._kernels
+        system = None if kernels is None else kernels.system(field, y0, ts)
         ran = "fused" if system is not None else "julia" if self.backend == "julia" else "eager"
         stats = SolveStats(engine=ran, memory=active_meter())
         try:
-            if system is not None:
-                ys = self._solve_fused(system, field, y0, ts, stats)
+            if kernels is not None and system is not None:
+                ys = kernels.solve(system, field, y0, ts, stats)
             else:
                 counted = CountedField(field, stats.forward)
                 wanted = tuple(p for p in params if p.requires_grad) if params is not None else parameters_of(field)
@@ -96,34 +90,21 @@ class GradientMethod(ABC):
 
         Input as of `solve`, and the same errors for a bad one.
         """
-        check_times(ts)
-        if not _is_finite(y0):
-            raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
-        system = fused_system(self._engine(), field, y0, ts, self._kernel_failure)
-        if system is None:
+        _check_input(y0, ts)
+        kernels = self._kernels
+        system = None if kernels is None else kernels.system(field, y0, ts)
+        if kernels is None or system is None:
             return None
-        return self._solve_directly(system, y0, ts, SolveStats(engine="fused", memory=active_meter()))
+        return kernels.solve_directly(system, y0, ts, SolveStats(engine="fused", memory=active_meter()))
 
-    def _solve_directly(self, system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
-        """The same as `_solve_fused`, for `direct`."""
-        raise NotImplementedError
-
-    def _engine(self) -> Engine:
-        """Which engine is to run a solve; methods without that option know torch operators, or another program."""
-        return "eager"
-
-    @staticmethod
-    def _kernel_failure(dtype: torch.dtype) -> str | None:
-        """Why the kernels of `_solve_fused` can't be compiled for `dtype`; None where they can."""
-        return fused.failure(dtype)
+    @property
+    def _kernels(self) -> Kernels | None:
+        """How compiled kernels run this method; None where only torch operators, or another program, do."""
+        return None
 
     @abstractmethod
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         """States at `ts`; counts further work into `stats`, raises `SolveError`.  The input has been checked."""
-
-    def _solve_fused(self, system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:
-        """The same as `_solve` by compiled kernels, for `field` described as `system`; of methods with an `engine`."""
-        raise NotImplementedError
 
     def _blown_up(self, field: VectorField, ys: States, times: tuple[float, ...]) -> SolveError:
         """The error for states that are not finite: says where they last were."""
@@ -177,6 +158,17 @@ def method_from_json(data: Mapping[str, Any]) -> GradientMethod:
     if isinstance(options.get("scheme"), str):
         options["scheme"] = SCHEMES.load(options["scheme"])
     return method(**options)
+
+
+def _check_input(y0: State, ts: Times) -> tuple[float, ...]:
+    """The output times as floats; raises `InvalidArgument` for an initial state or times that are none."""
+    times = check_times(ts)
+    if not isinstance(y0, Tensor) or not y0.is_floating_point():
+        shown = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
+        raise InvalidArgument("y0", shown, "not a real floating point tensor", "pass torch.tensor([...])")
+    if not _is_finite(y0):
+        raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
+    return times
 
 
 def _is_finite(x: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,8 +13,10 @@ from torch.autograd.function import once_differentiable
 
 from pynode.checkpointing.reversal import Checkpointed, reverse_steps
 from pynode.checkpointing.revolve import smallest_budget
+from pynode.engines import fused
 from pynode.engines.choice import Engine, check_engine
 from pynode.engines.direct import DirectSolve
+from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument
 from pynode.evaluation import CountedField, check_closure
 from pynode.fields.base import System
@@ -79,8 +82,7 @@ class DiscOpt(GradientMethod):
             raise InvalidArgument("engine", "'fused'", "the kernels keep no checkpoints", remedy)
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
-        grid = TimeGrid.between(ts, self.steps)
-        stats.forward.n_accepted = grid.n_steps
+        grid = self._grid(ts, stats)
         if self.memory != "store" and torch.is_grad_enabled():
             check_closure(f, y0, ts, params)
             # the stage times are inputs of the node only so that ts can get its gradient
@@ -94,28 +96,30 @@ class DiscOpt(GradientMethod):
             out.register_hook(_count_vjps(stats))
         return out
 
-    def _engine(self) -> Engine:
+    @cached_property
+    def _kernels(self) -> Kernels | None:
         # kernels know nothing of what a subclass, or a scheme's, does instead, and keep no checkpoints
-        kernels = type(self)._solve is DiscOpt._solve and type(self.scheme) is Scheme and self.memory != "checkpoint"
-        return self.engine if kernels else "eager"
+        if type(self)._solve is not DiscOpt._solve or type(self.scheme) is not Scheme or self.memory == "checkpoint":
+            return None
+        memory: Literal["store", "recompute"] = "recompute" if self.memory == "recompute" else "store"
 
-    def _solve_fused(self, system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:
-        from pynode.engines.fused.op import solve  # imports Numba
+        def solve(system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:
+            from pynode.engines.fused import op  # imports Numba
 
+            return op.solve(system, self.scheme, self._grid(ts, stats), y0, memory, stats, field)
+
+        def solve_directly(system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
+            from pynode.engines.fused import op
+
+            return op.solve_directly(system, self.scheme, self._grid(ts, stats), y0, memory, stats)
+
+        return Kernels(self.engine, fused.failure, solve, solve_directly, "use engine eager or auto")
+
+    def _grid(self, ts: Times, stats: SolveStats) -> TimeGrid:
+        """The steps, counted."""
         grid = TimeGrid.between(ts, self.steps)
         stats.forward.n_accepted = grid.n_steps
-        return solve(system, self.scheme, grid, y0, self._kept, stats, field)
-
-    def _solve_directly(self, system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
-        from pynode.engines.fused.op import solve_directly  # imports Numba
-
-        grid = TimeGrid.between(ts, self.steps)
-        stats.forward.n_accepted = grid.n_steps
-        return solve_directly(system, self.scheme, grid, y0, self._kept, stats)
-
-    @property
-    def _kept(self) -> Literal["store", "recompute"]:
-        return "recompute" if self.memory == "recompute" else "store"
+        return grid
 
 
 def _count_vjps(stats: SolveStats) -> Any:

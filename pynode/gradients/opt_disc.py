@@ -16,7 +16,8 @@ from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch, forward_options, la
 from pynode.adjoint import norm_of_parts, time_gradient
 from pynode.engines.choice import Engine, check_engine
 from pynode.engines.direct import DirectSolve
-from pynode.engines.fused.opt_disc_options import AdaptiveOptions
+from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, ADJOINTS, SOLVERS, AdaptiveOptions
+from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument
 from pynode.evaluation import CountedField, check_closure
 from pynode.fields.base import System
@@ -24,9 +25,8 @@ from pynode.gradients.base import GradientMethod, check_choice, check_count, che
 from pynode.solution import SolveStats
 from pynode.types import State, States, Times, VectorField
 
-KERNEL_SOLVERS = ("dopri5", "tsit5")
-SOLVERS = (*ADAPTIVE_SOLVERS, "tsit5")
-ADJOINTS = ("backsolve", "interpolating")
+KNOWN_SOLVERS = tuple(dict.fromkeys((*ADAPTIVE_SOLVERS, *SOLVERS)))
+"""Torchdiffeq's, and those that the kernels alone have."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class OptDisc(GradientMethod):
     `adjoint="interpolating"` (kernels only) reads the state from the forward solution's interpolant instead of solving
     it backwards: more memory, no trouble in reversed time.
 
+    `landing=True` lets the forward solve step onto the output times instead of interpolating between steps: more
+    evaluations, and a gradient that is nearer to the continuous one by one order of magnitude or more at equal
+    tolerances, since the adjoint starts from better states (tested; dopri8 does so always).
+
     Tolerances are per step, relative and absolute, in units of the state.  `adjoint_rtol` and `adjoint_atol` default to
     the forward ones.  The adjoint's step control takes the largest of the root mean squares of state, adjoint, and each
     parameter's gradient; `adjoint_norm="seminorm"` leaves the last out (Kidger, Chen & Lyons 2021, arXiv 2009.09457),
@@ -65,53 +69,55 @@ class OptDisc(GradientMethod):
     adjoint_norm: Literal["mixed", "seminorm", "rms"] = "mixed"
     max_steps: int = 100_000
     adjoint: Literal["backsolve", "interpolating"] = "backsolve"
+    landing: bool = False
     engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         check_engine(self.engine)
-        check_choice("solver", self.solver, SOLVERS)
+        check_choice("solver", self.solver, KNOWN_SOLVERS)
         check_choice("adjoint", self.adjoint, ADJOINTS)
         check_count("max_steps", self.max_steps)
-        check_choice("adjoint_norm", self.adjoint_norm, ("mixed", "seminorm", "rms"))
+        check_choice("adjoint_norm", self.adjoint_norm, ADJOINT_NORMS)
         for argument in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
             if getattr(self, argument) is not None:
                 check_tolerance(argument, getattr(self, argument))
         if self.engine == "eager" and self._needs_kernels:
             remedy = "use dopri5 and backsolve, or engine auto"
             raise InvalidArgument("engine", "'eager'", f"torchdiffeq knows no {self.solver} {self.adjoint}", remedy)
-        if self.engine == "fused" and self.solver not in KERNEL_SOLVERS:
-            remedy = f"use {' or '.join(KERNEL_SOLVERS)}, or engine auto"
+        if self.engine == "fused" and self.solver not in SOLVERS:
+            remedy = f"use {' or '.join(SOLVERS)}, or engine auto"
             raise InvalidArgument("engine", "'fused'", f"the kernels know no solver {self.solver}", remedy)
 
     @property
     def _needs_kernels(self) -> bool:
         return self.solver not in ADAPTIVE_SOLVERS or self.adjoint != "backsolve"
 
-    def _engine(self) -> Engine:
-        # kernels know nothing of what a subclass does instead
-        if self.solver not in KERNEL_SOLVERS or type(self)._solve is not OptDisc._solve:
-            return "eager"
-        return "fused" if self._needs_kernels else self.engine
-
-    @staticmethod
-    def _kernel_failure(dtype: torch.dtype) -> str | None:
-        from pynode.engines.fused.opt_disc_op import failure  # imports Numba
-
-        return failure(dtype)
-
-    def _solve_fused(self, system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:  # noqa: ARG002
-        from pynode.engines.fused.opt_disc_op import solve  # imports Numba
-
-        return solve(system, self._options, y0, ts, stats)
-
-    def _solve_directly(self, system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
-        from pynode.engines.fused.opt_disc_op import solve_directly  # imports Numba
-
-        return solve_directly(system, self._options, y0, ts, stats)
-
     @cached_property
-    def _options(self) -> AdaptiveOptions:
-        return AdaptiveOptions(**{f.name: getattr(self, f.name) for f in fields(AdaptiveOptions)})
+    def _kernels(self) -> Kernels | None:
+        # kernels know nothing of what a subclass does instead
+        if self.solver not in SOLVERS or type(self)._solve is not OptDisc._solve:
+            return None
+        options = AdaptiveOptions(**{f.name: getattr(self, f.name) for f in fields(AdaptiveOptions)})
+        remedy = "use engine eager or auto"
+        if self._needs_kernels:
+            remedy = "use the solver dopri5 and the adjoint backsolve"
+
+        def failure(dtype: torch.dtype) -> str | None:
+            from pynode.engines.fused import opt_disc_op  # imports Numba
+
+            return opt_disc_op.failure(dtype)
+
+        def solve(system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:  # noqa: ARG001
+            from pynode.engines.fused import opt_disc_op
+
+            return opt_disc_op.solve(system, options, y0, ts, stats)
+
+        def solve_directly(system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
+            from pynode.engines.fused import opt_disc_op
+
+            return opt_disc_op.solve_directly(system, options, y0, ts, stats)
+
+        return Kernels("fused" if self._needs_kernels else self.engine, failure, solve, solve_directly, remedy)
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         check_closure(f, y0, ts, params)
@@ -135,7 +141,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
             method=method.solver,
             rtol=method.rtol,
             atol=method.atol,
-            options=forward_options(method.solver, ts),
+            options=forward_options(method.solver, ts, landing=method.landing),
         )
         watch.turn_backward()
         ctx.watch, ctx.method = watch, method

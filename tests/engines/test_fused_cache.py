@@ -12,7 +12,7 @@ import pytest
 CODE = """
 import json, time
 import torch
-from pynode.engines.fused import applies
+from pynode.engines.fused import failure, obstacle
 from pynode.fields.base import system_of
 from pynode.fields.mlp import MLP
 from pynode.grid import TimeGrid
@@ -23,7 +23,7 @@ field = MLP((2, 5, 2)).build()
 ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
 y0 = torch.ones(1, 2, dtype=torch.float64)
 start = time.perf_counter()
-assert applies(system_of(field), y0, ts)
+assert obstacle(system_of(field), y0, ts) is None and failure(y0.dtype) is None
 from pynode.engines.fused.op import run, solve
 solve(system_of(field), RK4, TimeGrid.between(ts), y0, "store", SolveStats()).sum().backward()
 print(json.dumps([time.perf_counter() - start, sum(run.stats.cache_hits.values())]))

@@ -117,7 +117,7 @@ def test_flows(architecture: str, kind: str, act: str, differs: Differs) -> None
 
 @pytest.mark.parametrize("shape", [(2,), (1, 2), (2, 3, 2), (0, 2)], ids=str)
 def test_shapes_of_the_state(shape: tuple[int, ...], differs: Differs, fused: Fused) -> None:
-    """A single state, deep batches; an empty batch is the caller's affair (`applies`)."""
+    """A single state, deep batches; an empty batch is the caller's affair (`obstacle`)."""
     field, y0 = random_field(MLP((2, 5, 2))), random_state(*shape)
     if y0.numel():
         assert differs(field, RK4, TS, 1, y0) < 1e-12

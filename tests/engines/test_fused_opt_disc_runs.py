@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +22,7 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import divergence
+from pynode.gradients.opt_disc import OptDisc
 from pynode.solution import SolveStats, Status
 
 Adaptive = Callable[..., Tensor]
@@ -316,3 +319,26 @@ def test_a_compiler_that_fails(needs_fused: None, monkeypatch: pytest.MonkeyPatc
         assert "no code for torch.float64" in str(opt_disc_op.failure(torch.float64))
     finally:
         opt_disc_op.failure.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX timers")
+def test_ctrl_c_is_heard_on_the_way(adaptive: Adaptive) -> None:  # noqa: ARG001
+    """A solve of very many steps comes back to Python now and then."""
+    field = MLP((2, 64, 64, 2)).build(seed=1)
+    method = OptDisc(rtol=1e-13, atol=1e-13, max_steps=10_000_000)
+    y0, ts = torch.ones(50, 2, dtype=torch.float64), torch.tensor([0.0, 1e5], dtype=torch.float64)
+    method.solve(field, y0, ts / 1e5)  # compiled
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    start = time.perf_counter()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            method.solve(field, y0, ts)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.perf_counter() - start < 5

@@ -7,6 +7,7 @@ missing, or a system is none that the kernels know, the methods run by torch ope
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -58,16 +59,16 @@ def failure(dtype: torch.dtype) -> str | None:
     """
     from pynode.engines.fused.op import make_ready
 
+    return why_not(make_ready, dtype)
+
+
+def why_not(make_ready: Callable[[torch.dtype], None], dtype: torch.dtype) -> str | None:
+    """Calls `make_ready(dtype)`, which compiles kernels; why that was impossible, as a sentence."""
     try:
         make_ready(dtype)
     except Exception as error:  # of some release of Numba or LLVM that does things otherwise
         return f"Numba could not compile the kernels ({type(error).__name__}: {error}); use another release of it"
     return None
-
-
-def applies(system: System, y0: State, ts: Times) -> bool:
-    """Whether the kernels can solve `system` from `y0` `(..., columns)` at the output times `ts`."""
-    return unavailable() is None and obstacle(system, y0, ts) is None and failure(y0.dtype) is None
 
 
 def obstacle(system: System, y0: State, ts: Times) -> str | None:

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from pynode.engines.direct import DirectSolve
 from pynode.engines.fused.disc_opt import BACKWARD, FINISH, FORWARD, PREPARE, run
 from pynode.engines.fused.jit import compile_now
+from pynode.engines.fused.memory import alike
 from pynode.engines.fused.planning import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, Memory, Plan, plan_for
 from pynode.engines.fused.threads import run_all
 from pynode.fields.base import System
@@ -121,7 +122,7 @@ class _Call:
         plan, cost = self.plan, self.stats.backward
         cotangents = cotangents.contiguous()
         sources = (self.y0, *self.system.theta)
-        y0_bar, *bars = [_alike(p) if want else None for p, want in zip(sources, wanted)]  # noqa: B905 (costs more)
+        y0_bar, *bars = [alike(p) if want else None for p, want in zip(sources, wanted)]  # noqa: B905 (costs more)
         _run(plan, memory, plan.addresses_back(cotangents, y0_bar, self.probes, bars), 0, BACKWARD, FINISH)
         cost.n_f += self.again
         cost.n_vjp += plan.n_stages
@@ -166,11 +167,6 @@ def _run(plan: Plan, memory: Memory | None, addresses: Memory, before: int, task
     run_all(lambda worker: run(table, numbers, memory, addresses, worker, workers, task), workers)
     if after:
         run(table, numbers, memory, addresses, 0, 1, after)
-
-
-def _alike(p: Tensor) -> Tensor:
-    """An empty contiguous tensor like `p`; twice as fast by `empty_like`, which keeps strides."""
-    return torch.empty_like(p) if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype, device=p.device)
 
 
 class _Fused(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """The kernel of adaptive solves and their continuous adjoints that Python calls.
 
-One worker goes on until the solve is done, fails, or needs room for more records.  Several workers share each attempt
+One worker goes on until the solve is done, fails, or needs room for more records, or for `PATIENCE` attempts: between
+two calls Python may find that somebody pressed Ctrl-C.  Several workers share each attempt
 of a step, and one of them does what lies between: the caller keeps them together.
 """
 
@@ -16,6 +17,7 @@ from pynode.engines.fused.opt_disc_tables import RUNNING, STATUS
 from pynode.engines.fused.simd import pointer
 
 BEGIN, PREPARE, ATTEMPT, CONCLUDE, NORM = 1, 2, 4, 8, 16
+PATIENCE = 500
 WHOLE = BEGIN | PREPARE | ATTEMPT | CONCLUDE
 
 
@@ -36,7 +38,9 @@ def run(
         else:
             slope_norm_back(q, c, m, a, s)
     going = tasks & (PREPARE | ATTEMPT | CONCLUDE)
-    while going and (s[STATUS] == RUNNING or workers > 1):
+    attempts = 0
+    while going and attempts < PATIENCE and (s[STATUS] == RUNNING or workers > 1):
+        attempts += 1
         if tasks & PREPARE:
             if back == 0:
                 prepare(q, s)

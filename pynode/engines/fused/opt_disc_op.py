@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pynode.engines.direct import DirectSolve
+from pynode.engines.fused import why_not
 from pynode.engines.fused.jit import compile_now
+from pynode.engines.fused.memory import alike
 from pynode.engines.fused.opt_disc import ATTEMPT, BEGIN, CONCLUDE, NORM, PREPARE, WHOLE, run
 from pynode.engines.fused.opt_disc_options import AdaptiveOptions
 from pynode.engines.fused.opt_disc_planning import Plan, Workspace, plan_for
@@ -47,15 +49,13 @@ from pynode.types import State, States, Times
 FAILURES = {NON_FINITE: Status.NON_FINITE, UNDERFLOW: Status.STEP_UNDERFLOW, EXHAUSTED: Status.MAX_STEPS}
 
 
-def solve(
-    system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats, landing: bool = False
-) -> States:
+def solve(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats) -> States:
     """States of `system` at `ts`, `(time, ..., columns)` for `y0` `(..., columns)`, differentiable in y0 and theta.
 
     The batch is one system with one step size.  States at output times come from the solver's interpolant, as in
-    torchdiffeq and SciML, so that evaluations mean the same; with `landing` the solver steps onto output times, which
-    takes more evaluations and makes states and gradient more accurate than the tolerance asks for.  The adjoint steps
-    onto output times in any case.
+    torchdiffeq and SciML, so that evaluations mean the same; with `options.landing` the solver steps onto output times,
+    which takes more evaluations and makes states and gradient more accurate than the tolerance asks for.  The adjoint
+    steps onto output times in any case.
 
     Tensors are float64 or float32 on the CPU, all of one type.  The gradient is that at the values that theta has now,
     whatever happens to them before the backward pass.
@@ -65,7 +65,7 @@ def solve(
     """
     theta = system.theta
     wanted = torch.is_grad_enabled() and (y0.requires_grad or any([p.requires_grad for p in theta]))  # noqa: C419 (faster)
-    plan = plan_for(system, options, y0, len(ts), wanted, landing)
+    plan = plan_for(system, options, y0, len(ts), wanted)
     call = _Call(plan, system, stats)
     if not wanted:
         return call.forward(y0, ts)
@@ -73,22 +73,16 @@ def solve(
     return states
 
 
-def solve_directly(
-    system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats, landing: bool = False
-) -> DirectSolve:
+def solve_directly(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
     """The same as `solve`, with a gradient that autograd has no part in."""
-    call = _Call(plan_for(system, options, y0, len(ts), True, landing), system, stats)
+    call = _Call(plan_for(system, options, y0, len(ts), True), system, stats)
     return DirectSolve(call.forward(y0, ts), system.theta, stats, call.backward)
 
 
 @lru_cache(maxsize=2)
 def failure(dtype: torch.dtype) -> str | None:
     """Makes the kernel for numbers of that type ready; says why, if it can't be compiled with the Numba installed."""
-    try:
-        make_ready(dtype)
-    except Exception as error:  # of some release of Numba or LLVM that does things otherwise
-        return f"Numba could not compile the kernels ({type(error).__name__}: {error}); use another release of it"
-    return None
+    return why_not(make_ready, dtype)
 
 
 def make_ready(dtype: torch.dtype) -> None:
@@ -107,7 +101,8 @@ class _Call:
         self.space: Workspace = plan.borrow()
 
     def __del__(self) -> None:
-        self.plan.take_back(self.space)
+        if hasattr(self, "space"):  # there may have been no memory for it
+            self.plan.take_back(self.space)
 
     def forward(self, y0: State, ts: Times) -> States:
         """The states at the output times."""
@@ -131,7 +126,7 @@ class _Call:
         plan, addresses = self.plan, self.space.addresses
         cotangents = cotangents.contiguous()
         sources = (self.y0, *self.system.theta)
-        y0_bar, *bars = [_alike(p) if want else None for p, want in zip(sources, wanted, strict=True)]
+        y0_bar, *bars = [alike(p) if want else None for p, want in zip(sources, wanted, strict=True)]
         addresses[IN_COTANGENT], addresses[IN_STATE_BAR] = cotangents.data_ptr(), _address(y0_bar)
         at = IN_THETA + plan.slots
         addresses[at : at + plan.slots] = [_address(b) for b in bars]
@@ -183,11 +178,6 @@ def _step(plan: Plan, arrays: tuple[Any, Any, Any, Any, Any], back: int) -> None
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
-
-
-def _alike(p: Tensor) -> Tensor:
-    """An empty contiguous tensor like `p`; twice as fast by `empty_like`, which keeps strides."""
-    return torch.empty_like(p) if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype, device=p.device)
 
 
 class _Fused(torch.autograd.Function):

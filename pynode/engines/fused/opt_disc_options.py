@@ -17,7 +17,8 @@ class AdaptiveOptions:
 
     `adjoint_norm` says what controls the adjoint's steps: "mixed" the largest of the root mean squares of state,
     adjoint and each parameter's gradient; "seminorm" the same without the gradients, which need no error estimate then;
-    "rms" the root mean square of everything together, as SciML has it.
+    "rms" the root mean square of everything together, as SciML has it.  With `landing` the forward solve steps onto the
+    output times instead of interpolating between steps.
     """
 
     solver: str = "dopri5"
@@ -28,6 +29,7 @@ class AdaptiveOptions:
     adjoint: str = "backsolve"
     adjoint_norm: str = "mixed"
     max_steps: int = 100_000
+    landing: bool = False
 
 
 SOLVERS = ("dopri5", "tsit5")

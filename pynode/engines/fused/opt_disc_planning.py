@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from pynode.engines.fused.description import (
     describe,
 )
 from pynode.engines.fused.machine import VECTOR_BYTES
-from pynode.engines.fused.memory import aligned_zeros, is_measured
+from pynode.engines.fused.memory import Spares, aligned_zeros
 from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, AdaptiveOptions
 from pynode.engines.fused.opt_disc_tables import (
     CAPACITY,
@@ -108,7 +107,6 @@ class Plan:
         y0: Tensor,
         outputs: int,
         gradient: bool,
-        landing: bool,
         workers: int,
     ) -> None:
         self.dtype: Any = np.dtype(np.float64 if y0.dtype is torch.float64 else np.float32)
@@ -161,33 +159,30 @@ class Plan:
         at_tables = HEAD + np.cumsum([0, *(len(t) for t in tables)])[:-1]
         head = [batch, tiles, groups, self.slots, outputs, int(backsolve), norm, int(self.keep), options.max_steps]
         head += [self.size, batch * system.columns, *at_tables, *places[1:-1], self.flat, scratch[-1], *scratch[:-1]]
-        head += [*run[1:-1], int(landing)]
+        head += [*run[1:-1], int(options.landing)]
         self.table: Table = np.concatenate([np.array(head), *tables]).astype(np.int64)
         self.numbers = _numbers(options, d.gamma)
-        self._free: list[Workspace] = []
+        self._free = Spares[Workspace](SPARE)
 
     def borrow(self) -> Workspace:
         """Memory for one solve."""
-        if self._free and not is_measured():
-            with suppress(IndexError):  # another thread may have been quicker
-                return self._free.pop()
-        return Workspace(self)
+        return self._free.borrow(lambda: Workspace(self))
 
     def take_back(self, workspace: Workspace) -> None:
         """Keeps memory for the next solve."""
-        if len(self._free) < SPARE and workspace.bytes <= SPARE_BYTES and not is_measured():
-            self._free.append(workspace)
+        if workspace.bytes <= SPARE_BYTES:
+            self._free.take_back(workspace)
 
 
-def plan_for(system: System, options: AdaptiveOptions, y0: Tensor, outputs: int, gradient: bool, landing: bool) -> Plan:
+def plan_for(system: System, options: AdaptiveOptions, y0: Tensor, outputs: int, gradient: bool) -> Plan:
     """The plan of such a solve, made once."""
     flow = system.flow
     kind = None if flow is None else (flow["divergence"], flow["kinetic"], flow["jacobian"])
     workers = torch.get_num_threads()
-    key = (system.spec, kind, options, y0.shape, y0.dtype, outputs, gradient, landing, workers)
+    key = (system.spec, kind, options, y0.shape, y0.dtype, outputs, gradient, workers)
     plan = _PLANS.get(key)
     if plan is None:
-        plan = Plan(system, options, y0, outputs, gradient, landing, workers)
+        plan = Plan(system, options, y0, outputs, gradient, workers)
         while len(_PLANS) >= PLANS_KEPT:
             _PLANS.pop(next(iter(_PLANS)), None)
         _PLANS[key] = plan

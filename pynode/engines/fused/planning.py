@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,7 +25,7 @@ from pynode.engines.fused.description import (
     Table,
     describe,
 )
-from pynode.engines.fused.memory import aligned_zeros, is_measured
+from pynode.engines.fused.memory import Spares, aligned_zeros
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
@@ -130,7 +129,7 @@ class Plan:
         head += [*at_tables, *places[1:], scratch[-1], memory, *scratch[:-2], *at_numbers, defer, scratch[-2]]
         self.table: Table = np.concatenate([np.array(head), *tables]).astype(np.int64)
         self._no_theta = (0,) * self.slots
-        self._free: list[Memory] = []
+        self._free = Spares[Memory](SPARE)
 
     @property
     def kept_bytes(self) -> int:
@@ -155,10 +154,7 @@ class Plan:
 
     def borrow(self) -> Memory:
         """Memory for one solve, zero where nothing has been written."""
-        if self._free and not is_measured():
-            with suppress(IndexError):  # another thread may have been quicker
-                return self._free.pop()
-        return aligned_zeros(self.size, self.dtype)
+        return self._free.borrow(lambda: aligned_zeros(self.size, self.dtype))
 
     def addresses(self, y0: Tensor, ys: Tensor, probes: Tensor | None, theta: Sequence[Tensor]) -> Table:
         """What the forward pass reads and writes."""
@@ -175,8 +171,8 @@ class Plan:
 
     def take_back(self, memory: Memory) -> None:
         """Keeps memory for the next solve."""
-        if len(self._free) < SPARE and not self.is_large and not is_measured():
-            self._free.append(memory)
+        if not self.is_large:
+            self._free.take_back(memory)
 
 
 def plan_for(system: System, scheme: Scheme, grid: TimeGrid, y0: Tensor, keep: int) -> Plan:
