@@ -1,0 +1,110 @@
+"""From a problem, a method and what a user wants otherwise to the configuration of a run: the study's settings beside.
+
+Heavy imports happen inside the functions, so that the command line can start without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from pynode.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from pynode.gradients.base import GradientMethod
+    from pynode.problems.base import Problem
+    from pynode.training.config import RunConfig
+    from pynode.training.schedules import Multilevel
+
+
+def check_available(methods: list[str]) -> None:
+    """Raises `JuliaUnavailable` where one of `methods` can't run on this machine."""
+    from pynode.gradients import METHODS
+
+    for name in methods:
+        METHODS.load(name).check_available()
+
+
+def configure(
+    kind: type[Problem],
+    method: GradientMethod,
+    *,
+    multilevel: Multilevel | None = None,
+    problem_options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> RunConfig:
+    """The run of the problem `kind` by `method`; `settings` are fields of `RunConfig`, None for the study's value."""
+    from pynode.problems.base import options_from_json
+    from pynode.training.config import RunConfig
+
+    given = options_from_json(kind, problem_options or {})
+    changed = {f.name: getattr(given, f.name) for f in fields(given) if getattr(given, f.name) != f.default}
+    of_study = {f.name: getattr(kind.training, f.name) for f in fields(kind.training)}
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    return RunConfig(problem=kind.name, method=method, multilevel=multilevel, options=changed, **(of_study | chosen))
+
+
+def plan(
+    problem: str,
+    methods: list[str],
+    seeds: list[int],
+    method_options: dict[str, Any],
+    *,
+    iterations: int | None = None,
+    learning_rate: float | None = None,
+    faithful: bool = False,
+    device: str = "cpu",
+    dtype: str | None = None,
+    validate_every: int | None = None,
+    checkpoint_every: int = 50,
+    patience: int | None = None,
+    multilevel: Multilevel | None = None,
+    problem_options: dict[str, Any] | None = None,
+) -> list[RunConfig]:
+    """One configuration per method and seed; every mistake in the options is found here.
+
+    With `multilevel` each fixed-step method runs twice: as it is, and by levels.
+    """
+    from pynode.gradients import METHODS
+    from pynode.problems import PROBLEMS
+    from pynode.training.config import default_method
+
+    kind = PROBLEMS.load(problem)
+    check_available(methods)
+    known = {name: METHODS.load(name).option_names() for name in methods}
+    for option, value in method_options.items():
+        if not any(option in names for names in known.values()):
+            raise InvalidArgument(
+                f"--{option.replace('_', '-')}", value, f"no effect on {', '.join(methods)}", "drop it, or add a method"
+            )
+    chosen = [
+        default_method(kind, name, **{k: v for k, v in method_options.items() if k in known[name]}) for name in methods
+    ]
+    levels: list[tuple[GradientMethod, Multilevel | None]] = [(method, None) for method in chosen]
+    if multilevel is not None:
+        fixed = [method for method in chosen if method.name in ("disc-opt", "disc-opt-julia")]
+        if not fixed:
+            raise InvalidArgument("--multilevel", multilevel.steps, "no method with steps", "add disc-opt to --methods")
+        levels += [(method, multilevel) for method in fixed]
+    planned = [
+        configure(
+            kind,
+            method,
+            multilevel=plan_of_levels,
+            problem_options=problem_options,
+            seed=seed,
+            iterations=iterations,
+            learning_rate=learning_rate,
+            dtype=dtype,
+            device=device,
+            faithful=faithful,
+            validate_every=validate_every,
+            checkpoint_every=checkpoint_every,
+            patience=patience,
+        )
+        for method, plan_of_levels in levels
+        for seed in seeds
+    ]
+    planned[0].make_problem().check()
+    return planned
