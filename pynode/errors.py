@@ -93,9 +93,44 @@ class SolveError(RunFailure):
         )
 
 
+class StorageError(RunFailure):
+    """A file could not be written: the disk is full, has failed, or can only be read."""
+
+    def __init__(self, path: object, error: OSError) -> None:
+        self.path, self.reason = path, error.strerror or str(error)
+        super().__init__(
+            f"can't write {path}: {self.reason}; what was written before is intact: make room or mend the disk, then "
+            "run again with --resume"
+        )
+
+
 class NonFiniteLoss(RunFailure):
     """The loss or its gradient is NaN or infinite."""
 
 
 class RecordError(RunFailure):
     """A record, summary or checkpoint on disk can't be read."""
+
+
+class RankLost(RunFailure):
+    """Another process of the same run did not answer within the time limit, or has ended."""
+
+    def __init__(self, rank: int, size: int, reason: str) -> None:
+        self.rank, self.size = rank, size
+        self.reason = reason.strip().partition("\n")[0] or "no reason given"
+        super().__init__(
+            f"rank {rank} of {size}: the others did not answer ({self.reason}); what they reported first is the cause. "
+            "Run the same command with --resume to go on from the last checkpoint"
+        )
+
+
+# --- ended from outside ----------------------------------------------------------------------------------------------
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT, SIGTERM or SIGHUP ended a run, which is saved.  No `PynodeError`: whoever catches errors goes on otherwise."""
+
+    def __init__(self, signal_number: int, message: str = "interrupted") -> None:
+        self.signal_number = signal_number
+        self.exit_status = 128 + signal_number
+        super().__init__(message)

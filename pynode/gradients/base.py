@@ -21,6 +21,7 @@ from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
 from pynode.solution import Solution, SolveStats, Status
 from pynode.types import State, States, Times, VectorField
+from pynode.world import World
 
 SMALLEST_RTOL = 1e-15
 """Relative tolerances below this can't be met: steps would shrink until the time stands still."""
@@ -96,6 +97,22 @@ class GradientMethod(ABC):
         if kernels is None or system is None:
             return None
         return kernels.solve_directly(system, y0, ts, SolveStats(engine="fused", memory=active_meter()))
+
+    def among(self, world: World) -> GradientMethod:
+        """This method on the ranks of `world`, each solving for its share of a batch: the steps are those that one
+        process would take for the whole batch.
+
+        Equal to this method, and written down as it is.  To be called last: `dataclasses.replace` forgets the world.
+        Raises `InvalidArgument` where the method can't keep that promise.
+        """
+        if world.size == 1 or not (self.adaptive or self.backend == "julia"):
+            return self
+        raise InvalidArgument(
+            "method",
+            self.name,
+            f"each of the {world.size} ranks would choose its steps by its own samples alone",
+            "use disc-opt or opt-disc, or run it in one process",
+        )
 
     @property
     def _kernels(self) -> Kernels | None:

@@ -14,6 +14,7 @@ from pynode.errors import InvalidArgument
 from pynode.gradients.base import GradientMethod
 from pynode.solution import SolveStats
 from pynode.types import Theta
+from pynode.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class Problem(ABC):
     accurately by itself, so that all methods are judged by the same, continuous, problem.  `options` is an instance of
     the problem's `Options`.  `faithful` restores the defects of the original study, where there are any (`defects`
     names them).
+
+    In a `world` of several processes `batch` is this rank's share of the batch that one process would take, and the
+    `objective` its part of the whole: over all ranks, losses and gradients add up to those of one process.  All ranks
+    call `validation_loss` and `evaluate` together and get the same numbers.
     """
 
     name: ClassVar[str]
@@ -99,6 +104,8 @@ class Problem(ABC):
     defects: ClassVar[str | None] = None
     """What `faithful` restores."""
     Options: ClassVar[type[Any]] = NoOptions
+    shared: ClassVar[bool] = False
+    """Whether a batch is many independent samples, which several ranks can share."""
 
     def __init__(
         self,
@@ -108,14 +115,23 @@ class Problem(ABC):
         faithful: bool = False,
         seed: int = 0,
         options: Any = None,
+        world: World = ALONE,
     ) -> None:
         if faithful and self.defects is None:
             raise InvalidArgument("faithful", True, f"{self.name} has no defects to restore", "leave it out")
         self.dtype, self.device, self.faithful, self.seed = dtype, torch.device(device), faithful, seed
         self.options = self.Options() if options is None else options
+        self.world = world
 
-    def check(self) -> None:  # noqa: B027 (most have nothing to check)
+    def check(self) -> None:
         """Raises `UsageError` for what would stop a run before its first iteration, such as missing data."""
+        if self.world.size > 1 and not self.shared:
+            raise InvalidArgument(
+                "WORLD_SIZE",
+                self.world.size,
+                f"a batch of {self.name} is one trajectory, which ranks can't share",
+                "run it in one process, without torchrun",
+            )
 
     @abstractmethod
     def model(self, seed: int = 0) -> Any:
