@@ -57,8 +57,8 @@ SLOPES: dict[str, Slope] = {
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """The elementwise function called `name`; raises `UnknownName`."""
-    if name not in ACTIVATIONS:
-        raise UnknownName("activation", name, ACTIVATIONS)
+    if not isinstance(name, str) or name not in ACTIVATIONS:  # from a file it may be anything
+        raise UnknownName("activation", str(name), ACTIVATIONS)
     return ACTIVATIONS[name]
 
 

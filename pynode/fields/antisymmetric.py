@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,9 +34,10 @@ class Antisymmetric(FieldSpec):
     gamma: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.dim, int) or self.dim < 1:
+        if type(self.dim) is not int or self.dim < 1:
             raise InvalidArgument("dim", self.dim, "not a positive integer", "give the dimension of the state")
-        if not (math.isfinite(self.gamma) and self.gamma >= 0):
+        known = isinstance(self.gamma, (int, float)) and not isinstance(self.gamma, bool)
+        if not known or not 0 <= self.gamma <= sys.float_info.max:
             raise InvalidArgument("gamma", self.gamma, "not a non-negative number", "use 0 for no damping")
         activation(self.activation)
 

@@ -123,6 +123,8 @@ def field_from_json(data: Mapping[str, Any]) -> FieldSpec:
     """The specification that `to_json` wrote; raises `UnknownName` or `InvalidArgument`."""
     from pynode.fields import FIELDS  # the registry imports the members, which import this module
 
+    if not isinstance(data, Mapping):
+        raise InvalidArgument("field", data, "no description of a field", 'write {"architecture": "mlp", ...}')
     spec = FIELDS.load(str(data.get("architecture")))
     known = {f.name for f in fields(spec)}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "architecture"}
@@ -275,7 +277,8 @@ def trace_of(products: Tensor, y: State) -> Tensor:
 
 def check_widths(widths: tuple[int, ...]) -> None:
     """Raises `InvalidArgument` unless `widths` describes a net from dim back to dim."""
-    if len(widths) < 2 or any(type(w) is not int or w < 1 for w in widths):
+    listed = isinstance(widths, (tuple, list))
+    if not listed or len(widths) < 2 or any(type(w) is not int or w < 1 for w in widths):
         raise InvalidArgument("widths", widths, "not two or more positive integers", "write (dim, hidden, ..., dim)")
     if widths[0] != widths[-1]:
         raise InvalidArgument("widths", widths, "first and last differ", "a vector field maps dim to the same dim")

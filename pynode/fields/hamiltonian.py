@@ -33,11 +33,11 @@ class Hamiltonian(FieldSpec):
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.dim, int) or self.dim < 2 or self.dim % 2:
+        if type(self.dim) is not int or self.dim < 2 or self.dim % 2:
             raise InvalidArgument(
                 "dim", self.dim, "not a positive even integer", "a state is a pair (q, p) of equal size"
             )
-        if not isinstance(self.width, int) or self.width < 1:
+        if type(self.width) is not int or self.width < 1:
             raise InvalidArgument("width", self.width, "not a positive integer", "give the number of hidden units")
         activation(self.activation)
 

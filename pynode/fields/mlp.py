@@ -32,7 +32,7 @@ class MLP(FieldSpec):
         check_widths(self.widths)
         object.__setattr__(self, "widths", tuple(self.widths))
         activation(self.activation)
-        if not isinstance(self.input_power, int) or self.input_power < 1:
+        if type(self.input_power) is not int or self.input_power < 1:
             raise InvalidArgument("input_power", self.input_power, "not a positive integer", "use 1 for y itself")
 
     @property
