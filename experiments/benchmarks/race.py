@@ -241,11 +241,11 @@ class _Arena:
     def _ask_gradient(self, child: Child, key: str) -> tuple[Reference, dict[str, int]]:
         path = str(self.shelf / "answer.npy")
         answer = child.ask("gradient", key=key, path=path)
-        gradient = np.load(path)
+        gradient = np.load(path, allow_pickle=False)
         trained = None
         if self.workload.unit == "iteration":
             child.ask("train", key=key, path=path, iterations=agreement.ITERATIONS)
-            trained = np.load(path)
+            trained = np.load(path, allow_pickle=False)
         return Reference(float(answer["loss"]), gradient, trained), answer["counts"]
 
     def _compared(self, found: Reference, reference: Reference) -> dict[str, Any]:

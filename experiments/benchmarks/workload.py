@@ -81,7 +81,7 @@ class Workload:
 def load(path: Path) -> Workload:
     """The workload that `save` wrote."""
     described = read_json(path.with_suffix(".json"))
-    with np.load(path.with_suffix(".npz")) as found:
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as found:
         arrays = {name: found[name] for name in found.files}
     return Workload(**{**described, "ts": tuple(described["ts"])}, arrays=arrays)
 

@@ -119,20 +119,19 @@ def _script(found: Environment) -> str:
     steps = ["using Pkg"]
     if not found.project_is_users:
         if "PyNODE" not in found.packages:  # Julia 1.10 does not read where the project says that it lies
-            steps.append(f"Pkg.develop(path={_quoted(environment.ROOT / 'julia')})")
+            steps.append("Pkg.develop(path=ARGS[1])")  # a path has no place inside code
         if not found.pythoncall_fits:  # the two are made for each other
             steps.append(f'Pkg.add(name="PythonCall", version="{found.juliacall}")')
     return "; ".join([*steps, "Pkg.instantiate()", "Pkg.precompile()"])
 
 
-def _quoted(path: Path) -> str:
-    """A path as a Julia string that needs no escapes."""
-    return f'raw"{path}"'
-
-
 def _run(found: Environment, script: str, variables: dict[str, str]) -> int:
-    """Runs Julia code in the project, its output going where ours goes; returns the exit status."""
-    command = [str(found.executable), f"--project={found.project}", "--startup-file=no", "-e", script]
+    """Runs Julia code in the project, its output going where ours goes; returns the exit status.
+
+    ARGS[1] is the folder of the package PyNODE.
+    """
+    package = str(environment.ROOT / "julia")
+    command = [str(found.executable), f"--project={found.project}", "--startup-file=no", "-e", script, package]
     try:
         return subprocess.run(command, env={**os.environ, **variables}, check=False).returncode
     except OSError as error:

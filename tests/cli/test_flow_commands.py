@@ -82,7 +82,7 @@ def test_sample_in_the_units_of_the_file(trained: Path, tmp_path: Path) -> None:
     assert rows.shape == (400, 3)
     assert (np.abs(rows.mean(0) - [0.0, 300.0, 2.0]) < [1.5, 75.0, 0.015]).all()
     assert call("sample", trained / "runs/disc-opt-rk38-x4-seed0", "-n", 7) == 0
-    assert np.load(trained / "runs/disc-opt-rk38-x4-seed0/samples.npy").shape == (7, 3)
+    assert np.load(trained / "runs/disc-opt-rk38-x4-seed0/samples.npy", allow_pickle=False).shape == (7, 3)
 
 
 def test_gradient_tools_take_flows(table: Path, tmp_path: Path) -> None:

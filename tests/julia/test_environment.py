@@ -292,9 +292,9 @@ def test_setup_installs_into_a_fresh_clone(
     (project / "Manifest.toml").unlink()
     said: list[str] = []
     assert set_up(said.append)["stand-in"] == "1"
-    develop, add = f'Pkg.develop(path=raw"{project / "julia"}")', f'version="{JULIACALL}")'
+    develop, add = "Pkg.develop(path=ARGS[1])", f'version="{JULIACALL}")'
     steps = f'using Pkg; {develop}; Pkg.add(name="PythonCall", {add}; Pkg.instantiate(); Pkg.precompile()'
-    assert log(tmp_path) == [f"offline= --project={project} --startup-file=no -e {steps}"]
+    assert log(tmp_path) == [f"offline= --project={project} --startup-file=no -e {steps} {project / 'julia'}"]
     assert any("the worker started and answered" in line for line in said)
 
 
@@ -342,7 +342,8 @@ def test_setup_adds_nothing_to_the_users_project(
     monkeypatch.setenv(PROJECT, str(project))
     set_up(lambda _: None)
     assert log(tmp_path) == [
-        f"offline=true --project={project} --startup-file=no -e using Pkg; Pkg.instantiate(); Pkg.precompile()"
+        f"offline=true --project={project} --startup-file=no -e using Pkg; Pkg.instantiate(); Pkg.precompile() "
+        f"{tmp_path / 'repository' / 'julia'}"
     ]
     pretend_project("theirs", without=("PyNODE",))
     (project / "Project.toml").write_text("[deps]\n")
