@@ -1,0 +1,6 @@
+"""How the processes that torchrun starts become one world."""
+
+from pynode.distributed.joining import join, leave
+from pynode.distributed.launch import asked_for
+
+__all__ = ["asked_for", "join", "leave"]

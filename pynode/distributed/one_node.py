@@ -1,0 +1,74 @@
+"""Where the ranks of one machine meet: in a private file and on the loopback interface, so that no one outside can."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+from pynode.distributed.launch import Launch
+from pynode.errors import OutputDirectoryError
+
+
+def stays_inside(launch: Launch) -> bool:
+    """Whether nothing speaks against keeping all traffic on this machine: one node, and no address of another."""
+    return launch.on_one_node and (launch.address is None or is_this_host(launch.address))
+
+
+def is_this_host(address: str) -> bool:
+    """Whether `address` (a name or number) is one of this machine's: only to those can a socket be bound."""
+    if address in ("localhost", socket.gethostname()):
+        return True
+    try:
+        found = socket.getaddrinfo(address, None, type=socket.SOCK_DGRAM)
+    except OSError:  # no such name
+        return False
+    for family, kind, protocol, _, where in found:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.bind((where[0], 0))
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def use_loopback() -> None:
+    """Tells gloo and NCCL to stay on the loopback interface, unless the user has named one."""
+    name = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+    if name is not None:
+        for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(variable, name)
+
+
+def meeting_file(launch: Launch) -> Path:
+    """A file that exactly the ranks of this launch agree on, in a folder that only this user can enter.
+
+    A new one for each of torchrun's restarts, and for each parent process: what a killed run left is not read again.
+    """
+    names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
+    told = [os.environ.get(name, "") for name in names]
+    key = "\n".join([*told, str(launch.address), str(launch.port), str(launch.size), str(os.getppid())])
+    return private_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def private_folder() -> Path:
+    """A folder of this user's own among the temporary files.
+
+    Raises `OutputDirectoryError` where somebody else has put something in its place.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    folder = Path(tempfile.gettempdir()) / f"pynode-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise OutputDirectoryError(f"{folder}: {error.strerror}; set TMPDIR to a folder that you may write") from error
+    mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o077)
+    if not (stat.S_ISDIR(found.st_mode) and mine):
+        raise OutputDirectoryError(f"{folder}: not a folder of yours alone; remove it, or set TMPDIR to another place")
+    return folder
