@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pynode.grid import TimeGrid
     from pynode.julia.reference import reference_trajectory
     from pynode.least_squares import LeastSquares
+    from pynode.like_torchdiffeq import odeint, odeint_adjoint, odeint_event
     from pynode.memory import measure_memory, peak_bytes
-    from pynode.odeint import odeint, odeint_adjoint, odeint_event
     from pynode.schemes.euler import EULER
     from pynode.schemes.heun import HEUN
     from pynode.schemes.midpoint import MIDPOINT
@@ -68,9 +68,9 @@ _HOME = {
     "TimeGrid": "grid",
     "UsageError": "errors",
     "gradient_errors": "checks.gradient_error",
-    "odeint": "odeint",
-    "odeint_adjoint": "odeint",
-    "odeint_event": "odeint",
+    "odeint": "like_torchdiffeq",
+    "odeint_adjoint": "like_torchdiffeq",
+    "odeint_event": "like_torchdiffeq",
     "measure_memory": "memory",
     "peak_bytes": "memory",
     "reference_trajectory": "julia.reference",

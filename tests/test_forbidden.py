@@ -97,9 +97,7 @@ def found_in(source: str) -> Iterator[tuple[str, int]]:
 
 def called(node: ast.Call) -> Iterator[str]:
     name = dotted(node.func)
-    if name in CALLS:
-        yield name
-    elif name.split(".")[0] in UNPICKLERS and name.split(".")[-1] in ("load", "loads"):
+    if name in CALLS or (name.split(".")[0] in UNPICKLERS and name.split(".")[-1] in ("load", "loads")):
         yield name
     elif isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:
         yield node.func.attr

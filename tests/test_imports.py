@@ -56,7 +56,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
     ),
     "least_squares": ("errors", "types", "solution", "gradients.base"),
-    "odeint": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
+    "like_torchdiffeq": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (*LEAVES, "solution", "fields", "schemes", "gradients"),
@@ -76,7 +76,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
     ),
     "checks": (*CORE, "clock", "records", "fields", "schemes", "engines", "gradients", "flows", "problems"),
-    "training": (*CORE, "clock", "memory", "records", "fields", "julia", "gradients", "problems"),
+    "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "gradients", "problems"),
     # figures read records alone, and a study draws by them; nothing here could solve or train
     "figures": ("errors", "records"),
     "studies": ("errors", "registry", "records", "figures"),
@@ -92,10 +92,11 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "numba": ("engines",),
     "llvmlite": ("engines",),
     "triton": ("engines",),
+    "filelock": ("records.lock",),
     "typer": ("cli",),
     "click": ("cli",),
     "matplotlib": ("figures",),
-    "torchdiffeq": ("gradients.opt_disc", "gradients.ad_adaptive", "odeint"),
+    "torchdiffeq": ("gradients.opt_disc", "gradients.ad_adaptive", "like_torchdiffeq"),
 }
 
 Import = tuple[str, str]
@@ -232,6 +233,14 @@ def test_help_is_quick() -> None:
     seconds, printed = seconds_of(sys.executable, run, "--help")
     assert "compare" in printed
     assert seconds < 1.5
+
+
+def test_no_public_name_is_that_of_a_module() -> None:
+    """Importing a submodule binds its name in the package, so `pynode.odeint` could turn into a module."""
+    import pynode
+
+    modules = {path.stem for path in PACKAGE.iterdir()}
+    assert sorted(modules & set(pynode.__all__)) == []
 
 
 def test_the_public_names_exist() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pynode.errors import InvalidArgument, PynodeError, SolveError, StateMismatch, UnknownName
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
-from pynode.odeint import FIXED, KNOWN_METHODS, odeint, odeint_adjoint
+from pynode.like_torchdiffeq import FIXED, KNOWN_METHODS, odeint, odeint_adjoint
 from pynode.schemes.rk38 import RK38
 from pynode.solution import Status
 

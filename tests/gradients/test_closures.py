@@ -12,7 +12,7 @@ from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.gradients.opt_disc_fixed import OptDiscFixed
-from pynode.odeint import odeint
+from pynode.like_torchdiffeq import odeint
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
 
