@@ -23,18 +23,22 @@ from pynode.flows.probes import Draw
 from pynode.gradients.base import GradientMethod, check_count
 from pynode.problems.base import Evaluation, Objective, Problem
 from pynode.types import State
+from pynode.world import ALONE, World
 
 VALIDATION = 2**63
 """Stands for the iteration in everything that is drawn for validation: the same each time, never met in training."""
 
-CHUNK = 10_000
-"""Rows that are judged at once."""
+CHUNK = 2_500
+"""Rows that are judged at once: few enough that several ranks have something to do."""
 
 TANGENT_ENTRIES = 2**27
 """Numbers that the tangents of a layer may hold, half a gigabyte in float32."""
 
 SHOWN = 2000
 """Samples that figures and MMD use at most."""
+
+WHOLE = slice(None)
+"""The share of one process."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,11 @@ class FlowOptions:
 
 
 class FlowBatch(NamedTuple):
-    """Samples `(batch, dim)` and the probes that belong to them."""
+    """Samples `(batch, dim)`, the probes that belong to them, and how many samples all ranks have together."""
 
     x: State
     draw: Draw
+    of: int
 
 
 class Density(Problem):
@@ -95,6 +100,17 @@ class Density(Problem):
     batch_size: ClassVar[int]
     Options: ClassVar[type[Any]] = FlowOptions
     options: FlowOptions
+    shared: ClassVar[bool] = True
+
+    def check(self) -> None:
+        super().check()
+        if self.batch_rows < self.world.size:
+            raise InvalidArgument(
+                "batch",
+                self.batch_rows,
+                f"fewer rows than the {self.world.size} ranks that share them",
+                "take a larger batch, or start fewer ranks",
+            )
 
     @property
     @abstractmethod
@@ -102,8 +118,8 @@ class Density(Problem):
         """Number of columns."""
 
     @abstractmethod
-    def training_samples(self, iteration: int) -> State:
-        """The samples `(batch, dim)` of one iteration."""
+    def training_samples(self, iteration: int, share: slice = WHOLE) -> State:
+        """Those of the `batch_rows` samples of one iteration that `share` names, `(share, dim)`."""
 
     @abstractmethod
     def validation_samples(self) -> State:
@@ -150,33 +166,35 @@ class Density(Problem):
 
     def check_batch(self) -> FlowBatch:
         """At most 32 samples: gradients of large nets are checked in minutes."""
-        return FlowBatch(self.training_samples(0)[:32], Draw(self.seed, 0))
+        x = self.training_samples(0, slice(0, min(32, self.batch_rows)))
+        return FlowBatch(x, Draw(self.seed, 0), len(x))
 
     def batch(self, iteration: int) -> FlowBatch:
-        x = self.training_samples(iteration)
-        draw = Draw(self.seed, iteration)
+        """This rank's share, with the probes that its samples have in the whole batch."""
+        share = self.world.share(self.batch_rows)
+        x = self.training_samples(iteration, share)
+        draw = Draw(self.seed, iteration, share.start)
         method = self.training_divergence
         if isinstance(method, Hutchinson):  # drawn here, with the data: no part of a method's cost
             blocks = self.blocks if self.options.blocks is None else self.options.blocks
-            return FlowBatch(x, draw.ahead(method.noise, x, blocks))
-        return FlowBatch(x, draw)
+            draw = draw.ahead(method.noise, x, blocks)
+        return FlowBatch(x, draw, self.batch_rows)
 
     def objective(self, method: GradientMethod, model: Flow, batch: FlowBatch) -> Objective:
-        """Mean negative log-likelihood in nats plus weighted running costs."""
+        """Mean negative log-likelihood in nats plus weighted running costs; this share's part of the means."""
         costs = RunningCosts(self.options.kinetic > 0, self.options.jacobian > 0)
         moved = model(batch.x, method=method, divergence=self.training_divergence, draw=batch.draw, costs=costs)
-        loss = -moved.log_prob.mean()
+        loss = -part_of_mean(moved.log_prob, batch.of)
         if moved.kinetic is not None:
-            loss = loss + self.options.kinetic * moved.kinetic.mean()
+            loss = loss + self.options.kinetic * part_of_mean(moved.kinetic, batch.of)
         if moved.jacobian is not None:
-            loss = loss + self.options.jacobian * moved.jacobian.mean()
+            loss = loss + self.options.jacobian * part_of_mean(moved.jacobian, batch.of)
         return Objective(loss, moved.solves)
 
     def validation_loss(self, model: Flow) -> float:
         """Negative log-likelihood in nats of the validation samples; infinite where the solve fails."""
-        return negative_log_likelihood(
-            model, self.validation_samples(), divergence=Exact() if self.dim <= 2 else divergence("gaussian")
-        )
+        how = Exact() if self.dim <= 2 else divergence("gaussian")
+        return negative_log_likelihood(model, self.validation_samples(), divergence=how, world=self.world)
 
     @torch.no_grad()
     def evaluate(self, model: Flow, method: GradientMethod) -> Evaluation:
@@ -185,13 +203,14 @@ class Density(Problem):
         """
         test = self.test_samples()
         shown = test[:SHOWN]
-        generated = model.sample(len(shown), seed=self.seed, method=ACCURATE)
+        # first all that ranks do together, so that none waits for another whose solve fails below
         metrics = {
-            "test_nll": negative_log_likelihood(model, test),
-            "test_nll_as_trained": negative_log_likelihood(model, test, method=method),
-            "mmd": mmd(generated, shown),
-            "horizon": float(model.horizons.mean()),
+            "test_nll": negative_log_likelihood(model, test, world=self.world),
+            "test_nll_as_trained": negative_log_likelihood(model, test, method=method, world=self.world),
         }
+        more = self.evaluate_further(model, metrics["test_nll"])
+        generated = model.sample(len(shown), seed=self.seed, method=ACCURATE)
+        metrics |= {"mmd": mmd(generated, shown), "horizon": float(model.horizons.mean())}
         for suffix, how in (("", ACCURATE), ("_as_trained", method)):
             metrics |= {f"{name}{suffix}": value for name, value in inverse_errors(model, shown, how).items()}
         series = {
@@ -199,7 +218,6 @@ class Density(Problem):
             "pushed": to_list(model.move(shown, method=ACCURATE)),
             "generated": to_list(generated),
         }
-        more = self.evaluate_further(model, metrics["test_nll"])
         return Evaluation({**metrics, **more.metrics}, {**series, **more.series})
 
     def in_raw_units(self, rows: State) -> npt.NDArray[np.float64]:
@@ -207,7 +225,10 @@ class Density(Problem):
         return rows.double().cpu().numpy()
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:  # noqa: ARG002
-        """What a family of problems adds to the evaluation; `test_nll` is known by then."""
+        """What a family of problems adds to the evaluation; `test_nll` is known by then.
+
+        What the ranks do together has to come before what may fail on one of them alone.
+        """
         return Evaluation({}, {})
 
 
@@ -222,20 +243,37 @@ def rows_at_once(model: Flow) -> int:
     return max(1, min(CHUNK, TANGENT_ENTRIES // (model.dim * widest)))
 
 
+def part_of_mean(values: Tensor, of: int) -> Tensor:
+    """The mean of `values` `(batch,)`, or their part in the mean of the `of` values that all ranks have."""
+    return values.mean() if len(values) == of else values.sum() / of
+
+
 @torch.no_grad()
 def negative_log_likelihood(
-    model: Flow, x: State, *, divergence: Divergence | None = None, method: GradientMethod = ACCURATE
+    model: Flow,
+    x: State,
+    *,
+    divergence: Divergence | None = None,
+    method: GradientMethod = ACCURATE,
+    world: World = ALONE,
 ) -> float:
     """Mean of -log p over the rows of `x`, in nats, exact unless `divergence` says otherwise; infinite where a solve
-    fails."""
-    total, chunk = 0.0, rows_at_once(model)
-    for start in range(0, len(x), chunk):
-        rows = x[start : start + chunk]
-        draw = Draw(0, VALIDATION, start)
+    fails.
+
+    Ranks of a `world` divide the chunks among themselves.  The chunks are those of one process, and so are the steps of
+    each adaptive solve, and the order of the sum: every world finds the same bits.
+    """
+    size = rows_at_once(model)
+    starts = range(0, len(x), size)
+    sums = torch.zeros(len(starts), dtype=torch.float64)  # of log p in each chunk; 0 where another rank finds it
+    for k in range(len(starts))[world.share(len(starts))]:
+        rows, draw = x[starts[k] : starts[k] + size], Draw(0, VALIDATION, starts[k])
         try:
             found: Tensor = model.log_prob(rows, method=method, divergence=divergence or Exact(), draw=draw)
         except SolveError:
-            return math.inf
-        total -= float(found.double().sum())
-    mean = total / len(x)
+            sums[k] = -math.inf
+            break
+        sums[k] = float(found.double().sum())
+    world.sum_(sums)
+    mean = -sum(sums.tolist()) / len(x)
     return mean if math.isfinite(mean) else math.inf

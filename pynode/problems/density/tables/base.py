@@ -18,8 +18,11 @@ from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
 from pynode.flows.probes import philox_key
 from pynode.problems.base import Evaluation
-from pynode.problems.density.base import CHUNK, Density, FlowOptions, negative_log_likelihood
+from pynode.problems.density.base import WHOLE, Density, FlowOptions, negative_log_likelihood
 from pynode.types import State
+
+SEEN = 10_000
+"""Training rows that the final evaluation looks at."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ class Table(Density):
         return replace(found, offsets=offsets, **{part: getattr(found, part)[:n] for part in PARTS})
 
     def check(self) -> None:
-        """Raises `UsageError` where there are no data, or fewer training rows than a batch."""
+        """Raises `UsageError` where there are no data, fewer training rows than a batch, or fewer than ranks."""
+        super().check()
         rows = len(self.splits.train)
         if rows < self.batch_rows:
             raise InvalidArgument(
@@ -81,10 +85,10 @@ class Table(Density):
     def dim(self) -> int:
         return self.splits.dim if self.columns is None else self.columns
 
-    def training_samples(self, iteration: int) -> State:
+    def training_samples(self, iteration: int, share: slice = WHOLE) -> State:
         per_epoch = len(self.splits.train) // self.batch_rows
         epoch, k = divmod(iteration, per_epoch)
-        rows = self._order(epoch)[k * self.batch_rows : (k + 1) * self.batch_rows]
+        rows = self._order(epoch)[k * self.batch_rows : (k + 1) * self.batch_rows][share]
         if self._on_device is not None:
             return self._on_device[torch.from_numpy(rows).to(self.device)]
         return self._tensor(self.splits.train[rows])
@@ -102,11 +106,11 @@ class Table(Density):
         """Adds `parameters`, how many the flow has, `rows`, how many it was trained on, and `train_nll`, on (the first
         10,000 of) these."""
         count = sum(p.numel() for p in model.parameters())
-        seen = self._tensor(self.splits.train[:CHUNK])
+        seen = self._tensor(self.splits.train[:SEEN])
         metrics = {
             "parameters": float(count),
             "rows": float(len(self.splits.train)),
-            "train_nll": negative_log_likelihood(model, seen),
+            "train_nll": negative_log_likelihood(model, seen, world=self.world),
         }
         return Evaluation(metrics, {})
 

@@ -15,7 +15,7 @@ from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import density_on_grid, mass_on_grid
 from pynode.flows.probes import philox_key
 from pynode.problems.base import Evaluation, TrainingSettings
-from pynode.problems.density.base import VALIDATION, Density, to_list
+from pynode.problems.density.base import VALIDATION, WHOLE, Density, to_list
 from pynode.types import State
 
 Array = npt.NDArray[np.float64]
@@ -50,8 +50,8 @@ class Toy(Density):
     def dim(self) -> int:
         return 2
 
-    def training_samples(self, iteration: int) -> State:
-        return self._fresh(self.batch_rows, (self.seed, iteration))
+    def training_samples(self, iteration: int, share: slice = WHOLE) -> State:
+        return self._fresh(self.batch_rows, (self.seed, iteration))[share]
 
     # of no seed: all runs are judged by the same samples
 
