@@ -8,6 +8,7 @@ and failed solves raise typed errors that say what to do; the plain fixed-step m
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -33,6 +34,11 @@ Y: TypeAlias = "Tensor | tuple[Tensor, ...]"
 FIXED: dict[str, Scheme] = {"euler": EULER, "midpoint": MIDPOINT, "heun2": HEUN, "rk4": RK38}
 OTHER_METHODS = ("heun3", "explicit_adams", "implicit_adams", "fixed_adams", "scipy_solver")
 KNOWN_METHODS = (*ADAPTIVE_SOLVERS, *FIXED, *OTHER_METHODS)
+
+LARGEST = sys.float_info.max
+MOST_STEPS = 10**9
+"""Of a fixed size; their times alone would fill the memory."""
+
 CALLBACKS = tuple(
     f"callback_{event}{phase}" for event in ("step", "accept_step", "reject_step") for phase in ("", "_adjoint")
 )
@@ -89,7 +95,7 @@ def odeint_adjoint(
     default to those of the forward solve.  See torchdiffeq's documentation for `adjoint_options`.
     """
     _check(y0, t, rtol, atol, method, options)
-    _check_step_size("adjoint_options", adjoint_options)
+    _check_options("adjoint_options", adjoint_options, t)
     if adjoint_params is None and not isinstance(func, nn.Module):
         raise InvalidArgument(
             "func", type(func).__name__, "not an nn.Module", "make it one, or pass adjoint_params (may be empty: ())"
@@ -296,7 +302,7 @@ def _unflatten(flat: Tensor, shapes: list[torch.Size], leading: tuple[int, ...])
 
 
 def _check(y0: Any, t: Tensor, rtol: Any, atol: Any, method: Any, options: Mapping[str, Any] | None) -> None:
-    if not isinstance(y0, Tensor) and not (isinstance(y0, tuple) and all(isinstance(p, Tensor) for p in y0)):
+    if not isinstance(y0, Tensor) and not (isinstance(y0, tuple) and y0 and all(isinstance(p, Tensor) for p in y0)):
         raise InvalidArgument("y0", type(y0).__name__, "neither a tensor nor a tuple of tensors", "convert it")
     for part in (y0,) if isinstance(y0, Tensor) else y0:
         if not (part.is_floating_point() or part.is_complex()):
@@ -305,16 +311,40 @@ def _check(y0: Any, t: Tensor, rtol: Any, atol: Any, method: Any, options: Mappi
     if method is not None and not isinstance(method, GradientMethod) and method not in KNOWN_METHODS:
         raise UnknownName("method", str(method), KNOWN_METHODS)
     for name, value in (("rtol", rtol), ("atol", atol)):
-        if isinstance(value, (int, float)) and not value >= 0:
-            raise InvalidArgument(name, value, "negative or NaN", "use e.g. 1e-6")
-    _check_step_size("options", options)
+        _check_tolerance(name, value, y0)
+    _check_options("options", options, t)
 
 
-def _check_step_size(argument: str, options: Mapping[str, Any] | None) -> None:
-    step_size = (options or {}).get("step_size")
-    if step_size is not None and not step_size > 0:
+def _check_tolerance(name: str, value: Any, y0: Y) -> None:
+    """Raises `InvalidArgument` unless `value` is a tolerance, or a tuple `y0` has as many parts as there are."""
+    several = isinstance(value, (list, tuple)) or (isinstance(value, Tensor) and value.ndim > 0)
+    if several and isinstance(y0, tuple) and len(value) != len(y0):
+        raise InvalidArgument(name, value, f"{len(value)} entries for {len(y0)} parts of y0", "give one, or one each")
+    if isinstance(value, (list, tuple)) and not isinstance(y0, tuple):
+        raise InvalidArgument(name, value, "a sequence, but y0 is one tensor", "give a number or a tensor")
+    for each in value if isinstance(value, (list, tuple)) else (value,):
+        numbers = each.reshape(-1).tolist() if isinstance(each, Tensor) else [each]
+        known = all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers)
+        if not known or not all(0 <= n <= LARGEST for n in numbers):
+            raise InvalidArgument(name, value, "no number, negative, NaN or infinite", "use e.g. 1e-6")
+
+
+def _check_options(argument: str, options: Any, t: Tensor) -> None:
+    """Raises `InvalidArgument` unless `options` is a mapping or None, whose step size can be taken."""
+    if options is not None and not isinstance(options, Mapping):
+        raise InvalidArgument(argument, options, "no mapping", "pass e.g. {'step_size': 0.1}")
+    size = (options or {}).get("step_size")
+    if size is None:
+        return
+    argument = f"{argument}['step_size']"
+    if isinstance(size, Tensor) and size.numel() == 1:
+        size = size.item()
+    if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 < size <= LARGEST:
+        raise InvalidArgument(argument, size, "not a positive number", "give the size, also for reversed t")
+    length = abs(float((t[-1] - t[0]).detach()))
+    if length / size > MOST_STEPS:
         raise InvalidArgument(
-            f"{argument}['step_size']", step_size, "not positive", "give the size, also for reversed t"
+            argument, size, f"more than {MOST_STEPS:,} steps over a length of {length:g}", "enlarge it"
         )
 
 
