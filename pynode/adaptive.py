@@ -15,7 +15,8 @@ from torch import Tensor
 from pynode.errors import SolveError
 from pynode.evaluation import CountedField
 from pynode.solution import Cost, SolveStats, Status
-from pynode.types import State, Times
+from pynode.types import State, States, Times
+from pynode.world import ALONE, World
 
 ADAPTIVE_SOLVERS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 """torchdiffeq's adaptive Runge-Kutta solvers by its own names."""
@@ -37,11 +38,12 @@ def forward_options(solver: str, ts: Times, *, landing: bool = False) -> dict[st
 class AdaptiveWatch:
     """A vector field for torchdiffeq that counts evaluations, products and steps, forward and backward apart.
 
-    Raises `SolveError` on step-size underflow, a non-finite state, or more than `max_steps` steps of one solve.
+    Raises `SolveError` on step-size underflow, a non-finite state, or more than `max_steps` steps of one solve.  Ranks
+    of a `world` that take the same steps raise it together.
     """
 
-    def __init__(self, f: CountedField, stats: SolveStats, max_steps: int = sys.maxsize) -> None:
-        self.f, self.stats, self.max_steps = f, stats, max_steps
+    def __init__(self, f: CountedField, stats: SolveStats, max_steps: int = sys.maxsize, world: World = ALONE) -> None:
+        self.f, self.stats, self.max_steps, self.world = f, stats, max_steps, world
         self._phase = "forward"
 
     def __call__(self, t: Tensor, y: State) -> State:
@@ -70,7 +72,7 @@ class AdaptiveWatch:
 
     def check_step(self, t: Tensor, dt: Tensor, y: State, everything: Tensor) -> None:
         """Raises `SolveError` unless a step `dt` can be taken from `t`; `everything` is all that is being solved."""
-        finite = bool(torch.isfinite(everything).all())
+        finite = self._finite_everywhere(everything)
         underflow = not bool(t + dt != t)
         exhausted = self._cost.n_accepted + self._cost.n_rejected >= self.max_steps
         if finite and not underflow and not exhausted:
@@ -82,3 +84,17 @@ class AdaptiveWatch:
         else:
             status = Status.STEP_UNDERFLOW if underflow else Status.MAX_STEPS
         raise SolveError(status, t=float(t.detach()), dt=float(dt.detach()), norm_f=norm_f, phase=self._phase)
+
+    def check_outputs(self, ts: Times, ys: States) -> None:
+        """Raises `SolveError` on all ranks where the states `ys` of one of them are not finite."""
+        if not self._finite_everywhere(ys):
+            raise SolveError(Status.NON_FINITE, t=float(ts[-1]), dt=0.0, norm_f=math.nan, phase=self._phase)
+
+    def _finite_everywhere(self, x: Tensor) -> bool:
+        """Whether all entries are finite, on every rank."""
+        finite = bool(torch.isfinite(x).all())
+        if self.world.size == 1:
+            return finite
+        bad = torch.tensor([float(not finite)])
+        self.world.sum_(bad)
+        return not bool(bad)

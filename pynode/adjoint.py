@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pynode.types import State, States, Times, VectorField
+from pynode.world import World
 
 
 def norm_of_parts(sizes: Sequence[int]) -> Callable[[Tensor], Tensor]:
@@ -18,6 +19,30 @@ def norm_of_parts(sizes: Sequence[int]) -> Callable[[Tensor], Tensor]:
     def norm(x: Tensor) -> Tensor:
         squares = x[:used].square().split(parts)
         return torch.stack([s.mean() for s in squares]).max().sqrt()
+
+    return norm
+
+
+def norm_over_ranks(world: World, sizes: Sequence[int], parts: Sequence[int], split: int) -> Callable[[Tensor], Tensor]:
+    """The largest of some root mean squares, taken over the vectors of all ranks: the number that one process would
+    find for the whole batch, with the same bits on every rank.
+
+    `sizes` are those of the leading pieces of this rank's vector, `parts` says to which root mean square each belongs.
+    The first `split` pieces are shares of the whole; the others are the same on all ranks, and count once.
+    """
+    used = sum(sizes)
+    mine = [i < split or world.is_writer for i in range(len(sizes))]
+
+    def norm(x: Tensor) -> Tensor:
+        squares = x.reshape(-1)[:used].square().split(list(sizes))
+        found = torch.stack([s.sum(dtype=torch.float64) for s in squares]).tolist()
+        sums = torch.zeros(2, max(parts) + 1, dtype=torch.float64)  # of squares, and of entries
+        for part, size, square, counted in zip(parts, sizes, found, mine, strict=True):
+            if counted:
+                sums[:, part] += torch.tensor((square, size), dtype=torch.float64)
+        world.sum_(sums)
+        squared, entries = sums[:, sums[1] > 0]
+        return (squared / entries).max().sqrt().to(x)
 
     return norm
 

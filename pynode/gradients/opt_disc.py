@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch, forward_options, landing_on
-from pynode.adjoint import norm_of_parts, time_gradient
+from pynode.adjoint import norm_of_parts, norm_over_ranks, time_gradient
 from pynode.engines.choice import Engine, check_engine
 from pynode.engines.direct import DirectSolve
 from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, ADJOINTS, SOLVERS, AdaptiveOptions
@@ -24,6 +24,7 @@ from pynode.fields.base import System
 from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
 from pynode.solution import SolveStats
 from pynode.types import State, States, Times, VectorField
+from pynode.world import ALONE, World
 
 KNOWN_SOLVERS = tuple(dict.fromkeys((*ADAPTIVE_SOLVERS, *SOLVERS)))
 """Torchdiffeq's, and those that the kernels alone have."""
@@ -72,6 +73,8 @@ class OptDisc(GradientMethod):
     landing: bool = False
     engine: Engine = "auto"
 
+    _world: ClassVar[World] = ALONE  # an instance's own after `among`: where it runs is no option
+
     def __post_init__(self) -> None:
         check_engine(self.engine)
         check_choice("solver", self.solver, KNOWN_SOLVERS)
@@ -88,6 +91,29 @@ class OptDisc(GradientMethod):
             remedy = f"use {' or '.join(SOLVERS)}, or engine auto"
             raise InvalidArgument("engine", "'fused'", f"the kernels know no solver {self.solver}", remedy)
 
+    def among(self, world: World) -> OptDisc:
+        """This method on the ranks of `world`: all take the same steps, those of one process with torch's operators.
+
+        The error norms of state and adjoint are sums over the ranks, one small exchange a step.  Unless `adjoint_norm`
+        is "seminorm", the adjoint's step control needs the whole batch's parameter gradient as well, an exchange of its
+        size at each evaluation; the writer then hands back the whole gradient and the other ranks zeros.
+
+        Raises `InvalidArgument` for what only the compiled kernels do, since those control their steps by themselves.
+        """
+        if world.size == 1:
+            return self
+        problem = f"kernels choose their steps by the samples of one of the {world.size} ranks"
+        if self.engine == "fused":
+            raise InvalidArgument("engine", "'fused'", problem, "use engine eager or auto")
+        if self._needs_kernels:
+            known = ", ".join(ADAPTIVE_SOLVERS)
+            raise InvalidArgument(
+                "solver", f"'{self.solver}' with {self.adjoint}", problem, f"use backsolve and one of {known}"
+            )
+        shared = replace(self)  # a copy that has cached nothing yet
+        object.__setattr__(shared, "_world", world)
+        return shared
+
     @property
     def _needs_kernels(self) -> bool:
         return self.solver not in ADAPTIVE_SOLVERS or self.adjoint != "backsolve"
@@ -95,7 +121,7 @@ class OptDisc(GradientMethod):
     @cached_property
     def _kernels(self) -> Kernels | None:
         # kernels know nothing of what a subclass does instead
-        if self.solver not in SOLVERS or type(self)._solve is not OptDisc._solve:
+        if self.solver not in SOLVERS or type(self)._solve is not OptDisc._solve or self._world.size > 1:
             return None
         options = AdaptiveOptions(**{f.name: getattr(self, f.name) for f in fields(AdaptiveOptions)})
         remedy = "use engine eager or auto"
@@ -121,7 +147,7 @@ class OptDisc(GradientMethod):
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         check_closure(f, y0, ts, params)
-        watch = AdaptiveWatch(f, stats, self.max_steps)
+        watch = AdaptiveWatch(f, stats, self.max_steps, self._world)
         return _ContinuousAdjoint.apply(watch, self, ts, y0, *params)
 
 
@@ -134,6 +160,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, watch: AdaptiveWatch, method: OptDisc, ts: Times, y0: State, *params: Tensor) -> States:
+        among = {} if watch.world.size == 1 else {"norm": norm_over_ranks(watch.world, [y0.numel()], [0], 1)}
         ys = torchdiffeq.odeint(
             watch,
             y0,
@@ -141,8 +168,10 @@ class _ContinuousAdjoint(torch.autograd.Function):
             method=method.solver,
             rtol=method.rtol,
             atol=method.atol,
-            options=forward_options(method.solver, ts, landing=method.landing),
+            options={**among, **forward_options(method.solver, ts, landing=method.landing)},
         )
+        if watch.world.size > 1:
+            watch.check_outputs(ts, ys)
         watch.turn_backward()
         ctx.watch, ctx.method = watch, method
         ctx.save_for_backward(ts, ys, *params)
@@ -155,9 +184,13 @@ class _ContinuousAdjoint(torch.autograd.Function):
         watch, method = ctx.watch, ctx.method
         dim = ys[0].numel()
         sizes = [dim, dim, *(p.numel() for p in params)]
-        augmented = _Augmented(watch, ys.shape[1:], params, sizes)
-        measured = {"mixed": sizes, "seminorm": sizes[:2], "rms": [sum(sizes)]}
-        options = {"norm": norm_of_parts(measured[method.adjoint_norm])}
+        world, measured = watch.world, sizes[:2] if method.adjoint_norm == "seminorm" else sizes
+        augmented = _Augmented(watch, ys.shape[1:], params, sizes, whole=world.size > 1 and len(measured) > 2)
+        if world.size > 1:
+            parts = [0] * len(measured) if method.adjoint_norm == "rms" else list(range(len(measured)))
+            options = {"norm": norm_over_ranks(world, measured, parts, split=2)}
+        else:
+            options = {"norm": norm_of_parts([sum(sizes)] if method.adjoint_norm == "rms" else measured)}
         gradients = ys.new_zeros(sum(sizes[2:]))
         adjoint = cotangents[-1].reshape(-1)
         for k in range(len(ts) - 1, 0, -1):
@@ -173,18 +206,27 @@ class _ContinuousAdjoint(torch.autograd.Function):
             )[-1]
             adjoint = end[dim : 2 * dim] + cotangents[k - 1].reshape(-1)
             gradients = end[2 * dim :]
-        parts = gradients.split(sizes[2:])
-        by_params = [part.reshape(p.shape).to(p.dtype) for part, p in zip(parts, params, strict=True)]
+        if augmented.whole and not world.is_writer:
+            gradients = torch.zeros_like(gradients)  # the writer has it all, and the ranks' gradients are to add up
+        by_params = [
+            part.reshape(p.shape).to(p.dtype) for part, p in zip(gradients.split(sizes[2:]), params, strict=True)
+        ]
         adjoint = adjoint.reshape(ys.shape[1:])
         by_ts = time_gradient(watch.f, ts, ys, cotangents, adjoint) if ctx.needs_input_grad[2] else None
         return (None, None, by_ts, adjoint, *by_params)
 
 
 class _Augmented:
-    """The right-hand side of the adjoint solve, on one flat vector (y, l, g)."""
+    """The right-hand side of the adjoint solve, on one flat vector (y, l, g).
 
-    def __init__(self, watch: AdaptiveWatch, shape: torch.Size, params: Sequence[Tensor], sizes: Sequence[int]) -> None:
-        self.watch, self.shape, self.params, self.dim = watch, shape, params, sizes[0]
+    With `whole`, g is the gradient of all ranks' samples: where it takes part in the step control, its error has to be
+    measured against its own size, not against that of a share.
+    """
+
+    def __init__(
+        self, watch: AdaptiveWatch, shape: torch.Size, params: Sequence[Tensor], sizes: Sequence[int], *, whole: bool
+    ) -> None:
+        self.watch, self.shape, self.params, self.dim, self.whole = watch, shape, params, sizes[0], whole
         # torchdiffeq calls these by name
         self.callback_accept_step = watch.callback_accept_step
         self.callback_reject_step = watch.callback_reject_step
@@ -204,7 +246,10 @@ class _Augmented:
             found = torch.autograd.grad(slope, sources, -adjoint, allow_unused=True, materialize_grads=True)
         else:  # f is constant
             found = tuple(torch.zeros_like(s) for s in sources)
-        return torch.cat([slope.detach().reshape(-1), *(g.reshape(-1) for g in found)])
+        flat = torch.cat([slope.detach().reshape(-1), *(g.reshape(-1) for g in found)])
+        if self.whole:
+            self.watch.world.sum_(flat[2 * self.dim :])
+        return flat
 
     def callback_step(self, t0: Tensor, augmented: Tensor, dt: Tensor) -> None:
         """Called before every step: raises `SolveError` where it can't be taken."""
