@@ -108,6 +108,14 @@ class NonFiniteLoss(RunFailure):
     """The loss or its gradient is NaN or infinite."""
 
 
+class Stopped(RunFailure):
+    """A command was ended by a signal; `exit_status` is 128 and the signal's number, as shells have it."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        self.exit_status = exit_status
+        super().__init__(message)
+
+
 class RecordError(RunFailure):
     """A record, summary or checkpoint on disk can't be read."""
 
@@ -124,11 +132,22 @@ class RankLost(RunFailure):
         )
 
 
+class OtherRankRefused(UsageError):
+    """The writing rank found a mistake of use, and says so itself."""
+
+
+class OtherRankFailed(RunFailure):
+    """The writing rank could not go on, and says so itself."""
+
+
 # --- ended from outside ----------------------------------------------------------------------------------------------
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT, SIGTERM or SIGHUP ended a run, which is saved.  No `PynodeError`: whoever catches errors goes on otherwise."""
+    """SIGINT, SIGTERM or SIGHUP ended a run, which is saved.
+
+    No `PynodeError`: who catches those goes on with the next run.
+    """
 
     def __init__(self, signal_number: int, message: str = "interrupted") -> None:
         self.signal_number = signal_number

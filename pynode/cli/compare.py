@@ -10,7 +10,11 @@ import typer
 from pynode.cli import options as o
 from pynode.cli.output import output_directory
 from pynode.cli.planning import on_backend, plan, train_all
+from pynode.cli.ranks import check_alone, on_one_footing, quiet, ranks, restarted, shared_directory
 from pynode.errors import InvalidArgument, RunFailure
+
+RANK_TIMEOUT = 600.0
+"""Seconds: longer than any rank validates while others wait."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +37,8 @@ def default_run(context: typer.Context) -> None:
 
       python experiments/run.py show results/spiral
     """
+    if context.invoked_subcommand not in (None, "compare"):
+        check_alone()
     if context.invoked_subcommand is None:
         run_comparison("spiral", methods="disc-opt,opt-disc", seeds="0", method_options={}, out=None)
 
@@ -91,9 +97,13 @@ def compare(
     checkpoint_every: Annotated[
         int, typer.Option(help="Iterations between checkpoints.", rich_help_panel=o.WHERE)
     ] = 50,
+    on_failure: o.OnFailure = None,
+    rank_timeout: o.RankTimeout = RANK_TIMEOUT,
     config: o.Config = None,
 ) -> None:
     """Train a problem by several gradient methods and compare quality, time and evaluations.
+
+    Under torchrun all ranks share every batch: torchrun --standalone --nproc-per-node 2 experiments/run.py compare ...
 
     Examples:
 
@@ -148,6 +158,8 @@ def compare(
         dtype=dtype,
         validate_every=validate_every,
         checkpoint_every=checkpoint_every,
+        on_failure=on_failure,
+        rank_timeout=rank_timeout,
     )
 
 
@@ -175,6 +187,7 @@ def run_comparison(
     console: Console | None = None,
     brief: bool = False,
     backend: str = "torch",
+    rank_timeout: float = RANK_TIMEOUT,
     **settings: Any,
 ) -> None:
     """Trains, checks, renders, and prints what was found; a `console` given hears of it, in one line if `brief`."""
@@ -185,20 +198,26 @@ def run_comparison(
     PROBLEMS.summary(problem)  # an unknown name is told before the seconds that importing torch takes
     chosen = on_backend(o.names("--methods", methods), backend)
     configs = plan(problem, chosen, o.numbers("--seeds", seeds, int), method_options, **settings)
-    directory = output_directory(out, problem, resume=resume)
 
     import torch
 
-    from pynode.cli.report import report
-
     torch.set_num_threads(threads)
-    console = console or NewConsole()
-    failures = train_all(configs, directory, resume=resume, console=console)
+    with ranks(configs[0].device, rank_timeout) as world:
+        configs = on_one_footing(configs, world)
+        resume = resume or restarted()
+        directory = shared_directory(world, lambda: output_directory(out, problem, resume=resume))
+        console = quiet() if not world.is_writer else console or NewConsole()
+        failures = train_all(configs, directory, resume=resume, console=console, world=world)
+    if not world.is_writer:
+        return
     if checks:
         from pynode.cli.checking import check_errors, check_taylor
 
         check_taylor(configs, directory, console)
         check_errors(configs[0], directory, console, backend=backend)
+
+    from pynode.cli.report import report
+
     report(directory, console, failures=failures, brief=brief)
     if failures:
         raise RunFailure(f"{len(failures)} of {len(configs)} runs failed: {'; '.join(failures)}")

@@ -143,6 +143,18 @@ Out = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue what an earlier command left in --out.", rich_help_panel=WHERE)
 ]
+OnFailure = Annotated[
+    str | None,
+    typer.Option(
+        help="When a solve fails or a loss is not finite: stop, skip the batch, or restore the best weights and go on "
+        "with half the learning rate. [dim]Default: stop.[/dim]",
+        rich_help_panel=WHERE,
+    ),
+]
+RankTimeout = Annotated[
+    float,
+    typer.Option(help="Seconds that ranks (started by torchrun) wait for each other.", rich_help_panel=WHERE),
+]
 Config = Annotated[
     Path | None,
     typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pynode.errors import OutputDirectoryError
-from pynode.records.files import make_directory
+from pynode.records.files import is_leftover, make_directory
 from pynode.records.results import LINES, RUNS
 
 ROOT = Path("results")
@@ -42,7 +42,8 @@ def _default(name: str, *, resume: bool) -> Path:
 
 
 def _used(path: Path) -> bool:
+    """Whether there is anything but what a command that was killed at its very beginning has left."""
     try:
-        return path.is_dir() and any(path.iterdir())
+        return path.is_dir() and any(not is_leftover(found.name) for found in path.iterdir())
     except OSError:
         return False  # make_directory says why

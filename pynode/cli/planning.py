@@ -5,8 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pynode.errors import InvalidArgument, NonFiniteLoss, RecordError, SolveError, UnknownName
+from pynode.errors import (
+    Interrupted,
+    InvalidArgument,
+    NonFiniteLoss,
+    OtherRankFailed,
+    RecordError,
+    SolveError,
+    Stopped,
+    UnknownName,
+)
 from pynode.training.plan import check_available, plan
+from pynode.world import ALONE, World
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,8 +50,14 @@ def on_backend(methods: list[str], backend: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def train_all(configs: list[RunConfig], directory: Path, *, resume: bool, console: Console) -> list[str]:
-    """Trains every configuration in `directory`/runs; a run that fails is recorded and the others go on."""
+def train_all(
+    configs: list[RunConfig], directory: Path, *, resume: bool, console: Console, world: World = ALONE
+) -> list[str]:
+    """Trains every configuration in `directory`/runs; a run that fails is recorded and the others go on.
+
+    Raises `Stopped` where a signal ends a run: then the others don't go on, and `StorageError` and `RankLost`, since
+    the others would fare no better.
+    """
     from pynode.cli.progress import TrainingProgress
     from pynode.julia.errors import JuliaError, WorkerError
     from pynode.records.results import RUNS
@@ -52,7 +68,9 @@ def train_all(configs: list[RunConfig], directory: Path, *, resume: bool, consol
         for config in configs:
             progress.begin(config.label, config.iterations)
             try:
-                train(config, directory / RUNS / config.label, resume=resume, listener=progress.advance)
-            except (NonFiniteLoss, SolveError, RecordError, WorkerError, JuliaError) as error:
+                train(config, directory / RUNS / config.label, resume=resume, listener=progress.advance, world=world)
+            except (NonFiniteLoss, SolveError, RecordError, WorkerError, JuliaError, OtherRankFailed) as error:
                 failures.append(str(error))
+            except Interrupted as error:
+                raise Stopped(str(error), error.exit_status) from None
     return failures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 
 from rich.console import Console
@@ -16,11 +17,24 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:6.1f} it/s" if task.speed else "       it/s", style="cyan")
 
 
+class _Events(logging.Handler):
+    """Shows what befell a run above its bar."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.print(record.getMessage(), highlight=False, markup=False, soft_wrap=True)
+
+
 class TrainingProgress:
-    """Context in which `begin` announces a run and `advance` hears of its iterations."""
+    """Context in which `begin` announces a run, `advance` hears of its iterations, and its events are shown."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._log, self._events = logging.getLogger("pynode"), _Events(console)
+        self._level = logging.NOTSET
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -35,6 +49,9 @@ class TrainingProgress:
         self._task = self._bars.add_task("", total=None, loss="", visible=False)
 
     def __enter__(self) -> TrainingProgress:
+        self._log.addHandler(self._events)
+        self._level, self._log.propagate = self._log.level, False
+        self._log.setLevel(logging.INFO)
         self._bars.start()
         return self
 
@@ -42,6 +59,9 @@ class TrainingProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+        self._log.removeHandler(self._events)
+        self._log.setLevel(self._level)
+        self._log.propagate = True
 
     def begin(self, label: str, iterations: int) -> None:
         """A new run starts."""

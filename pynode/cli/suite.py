@@ -8,7 +8,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli.output import output_directory
-from pynode.errors import RunFailure, UsageError
+from pynode.errors import RunFailure, Stopped, StorageError, UsageError
 
 if TYPE_CHECKING:
     from pynode.problems.base import Problem
@@ -30,6 +30,7 @@ def suite(
     threads: o.Threads = 1,
     out: o.Out = None,
     resume: o.Resume = False,
+    on_failure: o.OnFailure = None,
     config: o.Config = None,
 ) -> None:
     """Train all problems by both methods, each in a folder of its own, and compare the reductions (RQ3).
@@ -57,7 +58,7 @@ def suite(
     ready: dict[str, dict[str, Any]] = {}
     console = Console()
     for name, kind in kinds.items():
-        settings = _settings(kind, quick, iterations) | {"device": device}
+        settings = _settings(kind, quick, iterations) | {"device": device, "on_failure": on_failure}
         try:
             plan(name, listed, wanted, options, **settings)
         except (DataMissing, PackageMissing, TableMissing) as error:
@@ -84,6 +85,8 @@ def suite(
                 brief=True,
                 **settings,
             )
+        except (Stopped, StorageError):
+            raise
         except (RunFailure, UsageError) as error:
             failures.append(f"{name}: {error}")
             console.print(f"failed {name}: {error}", highlight=False)

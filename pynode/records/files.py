@@ -1,21 +1,24 @@
 """Reading and writing records: JSON lines that are appended, JSON files that are replaced atomically.
 
-Numbers that are not finite are written as null.
+Numbers that are not finite are written as null.  Lines and files carry a checksum (pynode/records/seal.py), so that
+what a disk did to them is noticed; those of earlier versions have none and are taken as they are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import math
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pynode.errors import OutputDirectoryError, RecordError
+from pynode.errors import OutputDirectoryError, RecordError, StorageError
+from pynode.records.seal import sealed, unsealed
 
 T = TypeVar("T")
 
@@ -26,14 +29,19 @@ def finite(value: float | None) -> float | None:
 
 
 def append_line(path: Path, record: Any) -> None:
-    """Appends a dataclass or mapping as one JSON line."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
+    """Appends a dataclass or mapping as one JSON line; raises `StorageError` where that can't be done."""
+    append_text(path, _line(record))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Appends `text` to a file; raises `StorageError` where that can't be done."""
+    with _storing(path), path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> None:
     """Replaces `path` by the given records, atomically."""
-    write_atomically(path, "".join(json.dumps(_plain(r), allow_nan=False) + "\n" for r in records).encode())
+    write_atomically(path, "".join(_line(r) for r in records).encode())
 
 
 def read_lines(path: Path, kind: type[T]) -> list[T]:
@@ -43,55 +51,138 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
 
     Raises `RecordError` that names the file and the line.
     """
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines = content.decode("utf-8").split("\n")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
-    # a complete file ends in a newline, so its last piece is empty; anything else was cut short
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    # a record written before a field was there has that field's default
-    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}  # type: ignore[arg-type]
     found = []
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(_lines(path), start=1):
         try:
-            data = json.loads(line)
-            if not isinstance(data, dict) or not needed <= set(data) <= names:
-                raise ValueError(f"expected the fields {sorted(names)}")
-            found.append(kind(**data))
+            found.append(_record(line, kind))
         except ValueError as error:
             raise RecordError(f"{path}, line {number} is damaged: {error}; remove the run or restore it") from error
     return found
 
 
+def read_intact_lines(path: Path, kind: type[T]) -> tuple[list[T], list[str]]:
+    """The records of a JSON-lines file as far as they are intact, and the lines that are not."""
+    found, damaged = [], []
+    for line in _lines(path):
+        try:
+            found.append(_record(line, kind))
+        except ValueError:
+            damaged.append(line)
+    return found, damaged
+
+
+def _lines(path: Path) -> list[str]:
+    """The whole lines of a file; a byte that is no UTF-8 damages its own line alone."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
+    # a complete file ends in a newline, so its last piece is empty; anything else was cut short
+    return content.decode("utf-8", errors="backslashreplace").split("\n")[:-1]
+
+
+def _record(line: str, kind: type[T]) -> T:
+    """The record in a line; raises `ValueError` where there is none, or not the one that was written."""
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    # a record written before a field was there has that field's default
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}  # type: ignore[arg-type]
+    try:
+        data = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
+    if not isinstance(data, dict):
+        raise ValueError("no record")
+    data = unsealed(data)
+    if not needed <= set(data) <= names:
+        raise ValueError(f"expected the fields {sorted(names)}")
+    return kind(**data)
+
+
+def _line(record: Any) -> str:
+    return json.dumps(sealed(_plain(record)), allow_nan=False) + "\n"
+
+
 def write_json(path: Path, data: Any, *, indent: int | None = 1) -> None:
     """Replaces `path` by `data`, atomically, indented for readers unless it is long."""
-    write_atomically(path, (json.dumps(_plain(data), indent=indent, allow_nan=False) + "\n").encode())
+    plain = _plain(data)
+    content = sealed(plain) if isinstance(plain, dict) else plain
+    write_atomically(path, (json.dumps(content, indent=indent, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file; raises `RecordError` that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return unsealed(found) if isinstance(found, dict) else found
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside `path`, then renames: a reader sees the old file or the new one, never a part."""
+    """Writes beside `path`, then renames: a reader sees the old file or the new one, never a part.
+
+    Raises `StorageError` where that can't be done; the old file is then as it was.
+    """
+    with _storing(path):
+        beside = write_beside(path, content)
+        os.replace(beside, path)
+        sync_directory(path.parent)
+
+
+def write_beside(path: Path, content: bytes) -> Path:
+    """Writes `content` to a file beside `path`, down to the disk, and returns it; nothing is left of a failure."""
     beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)  # half a file would hold the space that is missing
+        raise
+    return beside
+
+
+def sync_file(path: Path) -> None:
+    """Brings what was appended to `path` down to the disk, so that a loss of power can't take it."""
+    with _storing(path), path.open("rb+") as file:
         os.fsync(file.fileno())
-    os.replace(beside, path)
+
+
+def sync_directory(path: Path) -> None:
+    """Brings renames in `path` down to the disk, where the system can do that."""
+    if os.name != "posix":
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextlib.contextmanager
+def _storing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(path, error) from error
+
+
+PROBE = ".writable"
+"""A file that is made and removed to see whether that can be done."""
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name is no result, but something that a kill kept from being removed."""
+    return name == PROBE or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def make_directory(path: Path) -> Path:
     """Creates `path` with its parents; raises `OutputDirectoryError` where nothing can be written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".writable"
+        probe = path / PROBE
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -14,6 +14,10 @@ class IterationRecord:
     to Julia's process and back.  `nfe_*` are field evaluations, `n_vjp_*` vector-Jacobian products, the other `n_*`
     steps.  `engine` is what ran the solves ("eager", "fused", "julia", "mixed").  `peak_memory_bytes` is null where it
     was not measured (on the CPU that is done beside the clock, now and then).
+
+    Where `ranks` processes share the batch, loss and gradient are those of all, counts and memory those of the first,
+    and `seconds_exchange` what it spent on sums with the others, waiting for them included.  `failure` says why an
+    iteration came to no update where the run went on nevertheless.
     """
 
     iteration: int
@@ -35,11 +39,14 @@ class IterationRecord:
     peak_memory_bytes: int | None
     seconds_bridge: float = 0.0
     engine: str = ""
+    seconds_exchange: float = 0.0
+    ranks: int = 1
+    failure: str | None = None
 
     @property
     def seconds(self) -> float:
         """The whole iteration."""
-        return self.seconds_forward + self.seconds_backward + self.seconds_optimiser
+        return self.seconds_forward + self.seconds_backward + self.seconds_optimiser + self.seconds_exchange
 
     @property
     def nfe(self) -> int:
@@ -52,5 +59,5 @@ class IterationRecord:
         return self.nfe + self.n_vjp_forward + self.n_vjp_backward
 
 
-TIMED_FIELDS = ("seconds_forward", "seconds_backward", "seconds_optimiser", "seconds_bridge")
+TIMED_FIELDS = ("seconds_forward", "seconds_backward", "seconds_optimiser", "seconds_bridge", "seconds_exchange")
 """The fields of an `IterationRecord` that two runs of one configuration need not share."""

@@ -1,79 +1,177 @@
-"""Checkpoints: parameters, optimiser state and progress in one safetensors file, replaced atomically."""
+"""Checkpoints: parameters, optimiser state, progress and configuration in one safetensors file with a checksum.
+
+Two generations are kept.  A file that was damaged is noticed by its SHA-256, and the one before it taken.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pynode.errors import CheckpointMismatch, RecordError
-from pynode.records.files import read_json, write_atomically
+from pynode.errors import CheckpointMismatch, RecordError, StorageError
+from pynode.records.files import read_json, sync_directory, write_beside
 
-NAME = "checkpoint.safetensors"
+NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
 
-def save_checkpoint(
-    directory: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Mapping[str, Any], **extra: Tensor
-) -> None:
-    """Writes `directory`/checkpoint.safetensors: the model, the optimiser, `progress` (plain values), more tensors."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds: plain values, tensors by name, and the bytes themselves."""
+
+    progress: dict[str, Any]
+    config: dict[str, Any] | None
+    tensors: dict[str, Tensor]
+    content: bytes
+
+    def extra(self, name: str) -> Tensor:
+        """A tensor that belongs neither to the model nor to the optimiser."""
+        return self.tensors[f"extra.{name}"]
+
+    @property
+    def iteration(self) -> int:
+        """The next iteration."""
+        return int(self.progress["iteration"])
+
+
+def encode(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+    config: Mapping[str, Any],
+    **extra: Tensor,
+) -> bytes:
+    """The content of a checkpoint file: the model, the optimiser, `progress` and `config` (plain), more tensors."""
     tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
     for index, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value for key, value in slots.items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
     on_host = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    content = safetensors.torch.save(on_host, metadata={"progress": json.dumps(dict(progress))})
-    write_atomically(directory / NAME, content)
+    texts = {"progress": json.dumps(dict(progress)), "config": json.dumps(dict(config))}
+    return safetensors.torch.save(on_host, metadata={**texts, "sha256": _digest(texts, on_host)})
 
 
-def load_checkpoint(
-    directory: Path, model: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Restores model and optimiser; returns (progress, extra tensors), or None where there is no checkpoint yet.
+def decode(content: bytes, name: str) -> Checkpoint:
+    """What `encode` made, from the file called `name`; raises `RecordError` for content that is damaged.
 
-    Raises `RecordError` for a file that can't be read or does not fit.
+    A checkpoint from before there was a digest is taken as it is.
+    """
+    try:
+        size = int.from_bytes(content[:8], "little")
+        texts = dict(json.loads(content[8 : 8 + size])["__metadata__"])
+        tensors = safetensors.torch.load(content)
+        if (digest := texts.pop("sha256", None)) is not None and digest != _digest(texts, tensors):
+            raise ValueError("its SHA-256 is another, so it was damaged")
+        progress = json.loads(texts["progress"])
+        config = json.loads(texts["config"]) if "config" in texts else None
+        return Checkpoint({**progress, "iteration": int(progress["iteration"])}, config, tensors, content)
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, RecursionError) as error:
+        raise RecordError(f"can't read {name}: {error}; delete it to start this run again") from error
+
+
+def _digest(texts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(texts):
+        found.update(f"{name}\0{texts[name]}\0".encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        found.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def write(directory: Path, content: bytes) -> None:
+    """Makes `content` the checkpoint in `directory`, and what was there the one before it.
+
+    At every instant one of the two files is whole.  Raises `StorageError` where it can't be written.
     """
     path = directory / NAME
-    if not path.exists():
-        return None
     try:
-        with safe_open(path, framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        beside = write_beside(path, content)
+        if path.exists():
+            _keep_as_previous(path)
+        os.replace(beside, path)
+        sync_directory(directory)
+    except OSError as error:
+        raise StorageError(path, error) from error
+
+
+def _keep_as_previous(path: Path) -> None:
+    """Gives the file a second name, so that it is there under its first until the next one is."""
+    second = path.with_name(f".{PREVIOUS}.tmp")
+    second.unlink(missing_ok=True)
+    try:
+        os.link(path, second)
+    except OSError:  # a file system without links: for an instant there is the previous one alone
+        os.replace(path, path.with_name(PREVIOUS))
+    else:
+        os.replace(second, path.with_name(PREVIOUS))
+
+
+def read_intact(directory: Path) -> tuple[list[tuple[str, Checkpoint]], dict[str, RecordError]]:
+    """The checkpoints in `directory` that are intact, newest first, and by name what is wrong with the others.
+
+    Raises `RecordError` for a file that can't be read at all: that is no damage which the one before it would mend.
+    """
+    intact, damaged = [], {}
+    for name in (NAME, PREVIOUS):
+        path = directory / name
+        if not path.exists():
+            continue
+        try:
+            intact.append((name, decode(path.read_bytes(), str(path))))
+        except OSError as error:
+            raise RecordError(f"can't read {path}: {error.strerror}; mend that, then resume") from error
+        except RecordError as error:
+            damaged[name] = error
+    return intact, damaged
+
+
+def set_aside(directory: Path, name: str) -> None:
+    """Renames a checkpoint that is not to be taken again, so that the next one does not push out the one before it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(directory / name, directory / f"{name}.damaged")
+
+
+def load_into(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Gives model and optimiser the state of `checkpoint`; raises `CheckpointMismatch` where it does not fit."""
+    tensors = checkpoint.tensors
+    for name, p in model.named_parameters():
+        found = tensors.get(f"model.{name}")
+        if found is None or found.shape != p.shape:
+            shown = "is not there" if found is None else f"has shape {tuple(found.shape)}"
+            raise CheckpointMismatch(
+                f"the checkpoint does not fit: {name} {shown}, but the model needs {tuple(p.shape)}; give the data "
+                "that the run was trained on"
+            )
+    with torch.no_grad():
         for name, p in model.named_parameters():
-            if tensors[f"model.{name}"].shape != p.shape:
-                raise CheckpointMismatch(
-                    f"{path}: {name} has shape {tuple(tensors[f'model.{name}'].shape)}, but the model needs "
-                    f"{tuple(p.shape)}; give the data that the run was trained on"
-                )
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                p.copy_(tensors[f"model.{name}"])
-        state = optimiser.state_dict()
-        state["state"] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimiser."):
-                _, index, key = name.split(".", 2)
-                state["state"].setdefault(int(index), {})[key] = value
-        optimiser.load_state_dict(state)
-    except CheckpointMismatch:
-        raise
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise RecordError(f"can't read {path}: {error}; delete it to start this run again") from error
-    return progress, {name.removeprefix("extra."): t for name, t in tensors.items() if name.startswith("extra.")}
+            p.copy_(tensors[f"model.{name}"])
+    state = optimiser.state_dict()
+    state["state"] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".", 2)
+            state["state"].setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(state)
 
 
 def best_theta(directory: Path, problem: str) -> Tensor:
     """The best parameters `(n_params,)` of the run in `directory`; raises `RecordError`, also for another problem."""
     if (trained := read_json(directory / "config.json")["problem"]) != problem:
         raise RecordError(f"{directory} holds a run of {trained}, not of {problem}; pass one of {problem}")
-    try:
-        with safe_open(directory / NAME, framework="pt") as file:
-            return file.get_tensor("extra.best")
-    except (SafetensorError, OSError) as error:
-        raise RecordError(f"can't read {directory / NAME}: {error}; is the run's first checkpoint written?") from error
+    intact, damaged = read_intact(directory)
+    if not intact:
+        reason = next(iter(damaged.values()), "there is none; is the run's first one written?")
+        raise RecordError(f"{directory} has no checkpoint that can be read: {reason}")
+    return intact[0][1].extra("best")

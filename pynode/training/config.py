@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -14,13 +14,23 @@ from pynode.gradients.base import GradientMethod, check_choice, check_count, met
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
 from pynode.training.schedules import Multilevel
+from pynode.world import ALONE, World
+
+OnFailure = Literal["stop", "skip", "restore"]
+
+FREE = ("iterations", "checkpoint_every", "on_failure", "device")
+"""What may be another when a run is resumed; of the iterations only more."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides the numbers of a run, and how often it validates and saves."""
+    """Everything that decides the numbers of a run, and how often it validates and saves.
+
+    `on_failure` says what follows an iteration whose solve fails or whose loss is not finite: "stop" the run, "skip"
+    its batch, or "restore" the best weights and go on with half the learning rate and a fresh Adam.
+    """
 
     problem: str
     method: GradientMethod
@@ -38,9 +48,11 @@ class RunConfig:
     patience: int | None = None
     multilevel: Multilevel | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    on_failure: OnFailure = "stop"
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
+        check_choice("on_failure", self.on_failure, get_args(OnFailure))
         for argument in ("iterations", "validate_every", "checkpoint_every", "memory_every"):
             check_count(argument, getattr(self, argument))
         if not 0 < self.learning_rate < float("inf"):
@@ -65,12 +77,13 @@ class RunConfig:
         levels = "-".join(str(s) for s in self.multilevel.steps)
         return f"{self.method.family.replace(' ', '-')}-levels-{levels}-seed{self.seed}"
 
-    def make_problem(self) -> Problem:
-        """The problem, its data in this configuration's dtype on its device."""
+    def make_problem(self, world: World = ALONE) -> Problem:
+        """The problem as a rank of `world` sees it, its data in this configuration's dtype on its device."""
         problem = PROBLEMS.load(self.problem)
         return problem(
             dtype=DTYPES[self.dtype],
             device=self.device,
+            world=world,
             faithful=self.faithful,
             seed=self.seed,
             options=options_from_json(problem, self.options),
@@ -90,22 +103,41 @@ class RunConfig:
             values["multilevel"] = Multilevel(**{k: _as_tuple(v) for k, v in data["multilevel"].items()})
         return cls(**{**values, "method": method_from_json(data["method"])})
 
-    def check_resumes(self, earlier: RunConfig) -> None:
-        """Raises `ConfigurationMismatch`, with the differences, unless this continues `earlier` (or trains longer)."""
-        if self.iterations < earlier.iterations:
+    def check_resumes(self, earlier: Mapping[str, Any]) -> dict[str, str]:
+        """What is another than in `earlier`, the plain values of the configuration that a run was started with.
+
+        Raises `ConfigurationMismatch`, with the differences, unless this continues `earlier` (or trains longer).
+        """
+        known = {f.name for f in fields(self)}
+        if unknown := sorted(set(earlier) - known):
             raise ConfigurationMismatch(
-                f"{self.label}: started with {earlier.iterations} iterations, resumed with {self.iterations}; "
+                f"{self.label} was started by another version of pynode, which knew {', '.join(unknown)}; resume it "
+                "with that, or choose another --out"
+            )
+        mine, theirs = _plain(self.to_json()), _plain({**_defaults(type(self)), **earlier})
+        theirs["method"] = _plain(method_from_json(theirs["method"]).to_json())  # with options that came later
+        missing = set(mine) - set(theirs)
+        changed = {k: f"{theirs.get(k)} -> {mine[k]}" for k in mine if k in missing or mine[k] != theirs[k]}
+        if "iterations" in changed and not _is_longer(self.iterations, theirs.get("iterations")):
+            raise ConfigurationMismatch(
+                f"{self.label}: started with {theirs.get('iterations')} iterations, resumed with {self.iterations}; "
                 "a resumed run can only get longer"
             )
-        # these two may change: they decide no number of an iteration
-        same = replace(earlier, iterations=self.iterations, checkpoint_every=self.checkpoint_every)
-        mine, theirs = (_plain(c.to_json()) for c in (self, same))
-        changed = [f"{k}: {theirs[k]} -> {mine[k]}" for k in mine if mine[k] != theirs[k]]
-        if changed:
+        if fixed := [f"{k}: {v}" for k, v in changed.items() if k not in FREE]:
             raise ConfigurationMismatch(
-                f"{self.label} was started with another configuration ({'; '.join(changed)}); "
+                f"{self.label} was started with another configuration ({'; '.join(fixed)}); "
                 "resume with the same options, or choose another --out"
             )
+        return changed
+
+
+def _is_longer(iterations: int, earlier: Any) -> bool:
+    return isinstance(earlier, int) and iterations >= earlier
+
+
+def _defaults(kind: type[RunConfig]) -> dict[str, Any]:
+    """What a configuration from before an option was there had in its place."""
+    return {f.name: f.default for f in fields(kind) if f.default is not MISSING}
 
 
 def _as_tuple(value: Any) -> Any:
@@ -135,7 +167,17 @@ def check_device(device: str) -> None:
         raise InvalidArgument("device", device, "unknown", "use cpu, cuda or cuda:N") from error
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(kind, False):
-        raise InvalidArgument("device", device, "not available on this machine", "use cpu")
+        remedy = "use cpu; a run that was begun on another device goes on there with --resume --device cpu"
+        raise InvalidArgument("device", device, "not available on this machine", remedy)
     index = torch.device(device).index
     if kind == "cuda" and index is not None and index >= torch.cuda.device_count():
         raise InvalidArgument("device", device, f"only {torch.cuda.device_count()} GPUs here", "use cuda")
+
+
+def usable_here(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of a configuration, its device the CPU where its own is not there."""
+    try:
+        check_device(data.get("device", "cpu"))
+    except InvalidArgument:
+        return {**data, "device": "cpu"}
+    return dict(data)

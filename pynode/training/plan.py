@@ -61,6 +61,7 @@ def plan(
     patience: int | None = None,
     multilevel: Multilevel | None = None,
     problem_options: dict[str, Any] | None = None,
+    on_failure: str | None = None,
 ) -> list[RunConfig]:
     """One configuration per method and seed; every mistake in the options is found here.
 
@@ -102,6 +103,7 @@ def plan(
             validate_every=validate_every,
             checkpoint_every=checkpoint_every,
             patience=patience,
+            on_failure=on_failure,
         )
         for method, plan_of_levels in levels
         for seed in seeds

@@ -10,16 +10,18 @@ from pynode.problems.base import Problem
 from pynode.records.files import read_json
 from pynode.records.results import RUNS
 from pynode.training.checkpoint import best_theta
-from pynode.training.config import RunConfig
+from pynode.training.config import RunConfig, usable_here
 
 
 def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
     """Configuration, problem, and the model with the best weights of the run in `directory`.
 
+    On the CPU where the device that it was trained on is not there.
+
     Raises `RecordError` where the run is damaged, and `CheckpointMismatch` where its weights don't fit the model, as
     when a user's table has other columns now.
     """
-    config = RunConfig.from_json(read_json(directory / "config.json"))
+    config = RunConfig.from_json(usable_here(read_json(directory / "config.json")))
     problem = config.make_problem()
     problem.check()
     model = problem.model(config.seed)

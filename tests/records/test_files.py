@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
     append_line(tmp_path / "rows.jsonl", Row(0, math.nan))
     assert read_lines(tmp_path / "rows.jsonl", Row) == [Row(0, None)]
     write_json(tmp_path / "x.json", {"a": [math.inf, 1.0]})
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 1.0]}
+    assert read_json(tmp_path / "x.json") == {"a": [None, 1.0]}
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from pynode.problems.base import TrainingSettings
 from pynode.problems.density.tables.public.base import PublicTable
 from pynode.problems.series.spiral import Spiral
 from pynode.records import files
+from pynode.records.files import read_json
 from pynode.records.results import load_run
 from pynode.solution import Status
 from pynode.training import trainer
@@ -101,7 +101,7 @@ def test_a_multilevel_run_takes_the_steps_of_its_levels(tmp_path: Path) -> None:
     run = load_run(tmp_path / "run")
     assert [r.nfe_forward // (4 * 29) for r in run.records] == [1] * 3 + [2] * 5 + [4] * 4
     assert run.method == "disc-opt-multilevel"
-    assert RunConfig.from_json(json.loads((tmp_path / "run/config.json").read_text())) == levels
+    assert RunConfig.from_json(read_json(tmp_path / "run/config.json")) == levels
 
 
 def numbers(directory: Path) -> list[tuple[float | None, float | None, int]]:

@@ -1,0 +1,39 @@
+"""What befell a run beside its iterations: one line each in events.jsonl, and a message to the logger "pynode"."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pynode.records.files import append_line
+
+EVENTS = "events.jsonl"
+
+USUAL = ("resumed", "changed")
+"""Events that nobody need be warned of."""
+
+_log = logging.getLogger("pynode")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened before iteration `iteration`: `event` in a word or two, `detail` in a sentence.
+
+    `time` is the wall clock's (UTC), for readers only: nothing is decided by it.
+    """
+
+    time: str
+    event: str
+    iteration: int
+    detail: str
+
+
+def note(directory: Path, event: str, iteration: int, detail: str) -> Event:
+    """Appends an event to those of the run in `directory`."""
+    happened = Event(datetime.now(timezone.utc).isoformat(timespec="seconds"), event, iteration, detail)
+    append_line(directory / EVENTS, happened)
+    level = logging.INFO if event in USUAL else logging.WARNING
+    _log.log(level, "%s, iteration %d: %s: %s", directory.name, iteration, event, detail)
+    return happened

@@ -1,0 +1,294 @@
+"""One iteration of training: validation, pace, loss, gradient, update, and the record of it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pynode.clock import Clock
+from pynode.errors import Interrupted, NonFiniteLoss, SolveError
+from pynode.gradients.base import GradientMethod
+from pynode.julia.errors import JuliaError, WorkerError
+from pynode.memory import peak_bytes
+from pynode.problems.base import Objective, Problem
+from pynode.records.events import note
+from pynode.records.files import finite, sync_file
+from pynode.records.iteration import IterationRecord
+from pynode.solution import SolveStats
+from pynode.training import checkpoint
+from pynode.training.config import RunConfig
+from pynode.training.optimiser import make_adam
+from pynode.training.progress import Progress
+from pynode.training.schedules import learning_rate
+from pynode.training.signals import SIGNALS, Stop
+from pynode.training.together import first_message
+from pynode.world import World
+
+MAX_FAILURES = 10
+"""Failed iterations in a row after which no policy goes on."""
+
+AFTER_FAILURE = 0.5
+"""What the policy "restore" leaves of the learning rate."""
+
+
+@dataclass
+class _Work:
+    """What one attempt at an iteration has spent so far."""
+
+    loss: float = math.nan
+    norm: float = math.nan
+    forward: float = 0.0
+    backward: float = 0.0
+    optimiser: float = 0.0
+    exchange: float = 0.0
+    objective: Objective | None = None
+
+    @property
+    def stats(self) -> SolveStats:
+        """Of all solves that ended."""
+        return SolveStats() if self.objective is None else self.objective.stats
+
+
+@dataclass
+class Loop:
+    """The state of a run and what changes it.  `best` are the best weights so far, in one vector."""
+
+    config: RunConfig
+    problem: Problem
+    model: Any
+    optimiser: torch.optim.Optimizer
+    progress: Progress
+    best: Tensor
+    directory: Path
+    stop: Stop
+    world: World
+
+    @property
+    def method(self) -> GradientMethod:
+        """The gradient method of the present level."""
+        levels = self.config.multilevel
+        return self.config.method if levels is None else levels.method(self.config.method, self.progress.pace.level)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no iteration left to do."""
+        return self.progress.iteration >= self.config.iterations or self.progress.pace.stopped
+
+    def warm_up(self) -> float:
+        """One unrecorded iteration on a copy, so that first-call costs stay outside the records; its seconds."""
+        clock = Clock(self.problem.device)
+        copies = [p.detach().clone().requires_grad_() for p in self.model.parameters()]
+        optimiser = make_adam(copies, self.config.learning_rate)
+        for p in copies:
+            p.grad = torch.zeros_like(p)
+        optimiser.step()
+        with contextlib.suppress(SolveError, WorkerError, JuliaError):  # the first iteration will meet it, and save
+            self._objective().backward()
+        self.optimiser.zero_grad()
+        return clock.lap()
+
+    def iterate(self) -> IterationRecord:
+        """One iteration; after it the progress stands at the next.
+
+        Raises `NonFiniteLoss` and `SolveError` where the policy is to stop, and `Interrupted`; weights and progress are
+        then as they were.
+        """
+        i, config, progress = self.progress.iteration, self.config, self.progress
+        validates = i % config.validate_every == 0 or i == config.iterations - 1
+        with self.stop.interruptible():
+            validation = self.problem.validation_loss(self.model) if validates else None
+            memory = self._probe_memory() if i % config.memory_every == 0 else None
+        if validation is not None:
+            self._adapt(validation)
+        self._settle()
+        work, failure = _Work(), None
+        try:
+            self._step(work)
+        except (NonFiniteLoss, SolveError) as error:
+            self.optimiser.zero_grad()
+            if config.on_failure == "stop":
+                raise
+            if progress.failures + 1 >= MAX_FAILURES:
+                error.args = (f"{MAX_FAILURES} iterations in a row failed, the last one: {error}",)
+                raise
+            failure = str(error)
+        if failure is None:
+            progress.best_loss, progress.failures = min(progress.best_loss, work.loss), 0
+        else:
+            self._after_failure(failure)
+        progress.iteration = i + 1
+        return self._record(i, work, finite(validation), memory, failure)
+
+    def save(self) -> None:
+        """Writes the checkpoint of the present iteration, once the records before it are safely on the disk."""
+        if not self.world.is_writer:
+            return
+        records = self.directory / "records.jsonl"
+        if records.exists():
+            sync_file(records)
+        content = checkpoint.encode(
+            self.model, self.optimiser, self.progress.to_json(), self.config.to_json(), best=self.best
+        )
+        checkpoint.write(self.directory, content)
+
+    def set_rate(self) -> None:
+        """Gives the optimiser the learning rate that is due."""
+        rate = learning_rate(self.config.learning_rate, self.config.rate_drops, self.progress.pace.stale)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * self.progress.rate_factor
+
+    def _objective(self, batch: Any = None) -> Objective:
+        batch = self.problem.batch(self.progress.iteration) if batch is None else batch
+        return self.problem.training_objective(self.method.among(self.world), self.model, batch)
+
+    def _step(self, work: _Work) -> None:
+        """Loss, gradient and update.  Where ranks share the batch, all of them come to the same end of it."""
+        batch = self.problem.batch(self.progress.iteration)  # drawing data is no part of a method's cost
+        failed: SolveError | None = None
+        clock = Clock(self.problem.device)
+        with self.stop.interruptible():
+            try:
+                work.objective = self._objective(batch)
+                work.forward = clock.lap()
+                work.loss = float(work.objective.loss.detach())
+            except SolveError as error:
+                work.forward, failed = clock.lap(), error
+        clock.start()
+        work.loss = self._agreed_loss(work.loss)
+        work.exchange = clock.lap()
+        if not math.isfinite(work.loss):
+            raise self._failure(failed, f"the loss is {work.loss}")
+
+        assert work.objective is not None
+        clock.start()
+        with self.stop.interruptible():
+            try:
+                work.objective.backward()
+            except SolveError as error:
+                failed = error
+        work.backward = clock.lap()
+        self._sum_gradients(spoilt=failed is not None)
+        work.exchange += clock.lap()
+        work.norm = math.sqrt(
+            sum(float(p.grad.double().square().sum()) for p in self.model.parameters() if p.grad is not None)
+        )
+        if failed is not None or not math.isfinite(work.norm):
+            raise self._failure(failed, f"the gradient's norm is {work.norm}")
+
+        clock.start()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        work.optimiser = clock.lap()
+
+    def _agreed_loss(self, mine: float) -> float:
+        """The sum of the ranks' parts of the loss; raises `Interrupted` on all of them where one was asked to stop."""
+        if self.world.size == 1:
+            return mine
+        asked = [float(self.stop.requested == number) for number in SIGNALS]
+        shared = torch.tensor([mine, *asked], dtype=torch.float64)
+        self.world.sum_(shared)
+        loss, *heard = shared.tolist()
+        for number, ranks in zip(SIGNALS, heard, strict=True):
+            if ranks:
+                raise Interrupted(number)
+        return float(loss)
+
+    def _sum_gradients(self, *, spoilt: bool) -> None:
+        """Adds up the ranks' parts of the gradient; a rank that has none spoils the sum, so that all of them know."""
+        if self.world.size == 1:
+            return
+        for p in self.model.parameters():
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            if spoilt:
+                p.grad.fill_(math.nan)
+        self.world.sum_(*(p.grad for p in self.model.parameters() if p.grad is not None))
+
+    def _failure(self, mine: SolveError | None, otherwise: str) -> SolveError | NonFiniteLoss:
+        """The error that ended an iteration; of a solve that failed on another rank, in its words."""
+        said = first_message(self.world, "" if mine is None else str(mine))
+        if mine is not None:
+            return mine
+        return NonFiniteLoss(said or f"{otherwise}; lower the learning rate or take more steps")
+
+    def _after_failure(self, failure: str) -> None:
+        """Goes on as the policy says."""
+        progress = self.progress
+        progress.failures += 1
+        what = "the batch is skipped"
+        if self.config.on_failure == "restore":
+            self.model.set_theta(self.best)
+            self.optimiser.state.clear()
+            progress.rate_factor *= AFTER_FAILURE
+            what = f"the best weights are restored, the learning rate is {progress.rate_factor:g} of what it would be"
+        if self.world.is_writer:
+            note(self.directory, "failed iteration", progress.iteration, f"{failure}; {what}")
+
+    def _adapt(self, validation: float) -> None:
+        """Takes note of a validation, keeps the best parameters."""
+        progress = self.progress
+        if progress.pace.validated_at == progress.iteration:  # resumed where it had failed: noted already
+            return
+        improved = validation < progress.best_validation
+        if improved:
+            progress.best_validation, progress.best_iteration = validation, progress.iteration
+            self.best = self.model.theta()
+        progress.pace.validated(validation, progress.iteration, improved=improved)
+
+    def _settle(self) -> None:
+        """Goes to the level that is due, then decides on learning rate and early stop, which belong to it."""
+        config, pace = self.config, self.progress.pace
+        if config.multilevel is not None:
+            pace.refine(config.multilevel, self.progress.iteration)
+        finest = config.multilevel is None or pace.level == len(config.multilevel.steps) - 1
+        pace.stopped = finest and config.patience is not None and pace.stale > config.patience
+        self.set_rate()
+
+    def _probe_memory(self) -> int | None:
+        """Peak memory of one gradient, run once more beside the clock; None where its solve fails."""
+        if self.method.backend == "julia":  # another process holds the memory
+            return None
+        try:
+            return peak_bytes(self._gradient_work, self.problem.device)
+        except SolveError:  # the iteration itself will meet it, and save
+            return None
+
+    def _gradient_work(self) -> None:
+        """One loss and gradient whose result nobody needs."""
+        batch = self.problem.batch(self.progress.iteration)
+        loss = self.problem.objective(self.method.among(self.world), self.model, batch).loss
+        torch.autograd.grad(loss, list(self.model.parameters()), allow_unused=True)
+
+    def _record(
+        self, i: int, work: _Work, validation: float | None, memory: int | None, failure: str | None
+    ) -> IterationRecord:
+        stats = work.stats
+        return IterationRecord(
+            iteration=i,
+            loss=finite(work.loss),
+            best_loss=finite(self.progress.best_loss),
+            validation_loss=validation,
+            gradient_norm=finite(work.norm),
+            seconds_forward=work.forward,
+            seconds_backward=work.backward,
+            seconds_optimiser=work.optimiser,
+            nfe_forward=stats.nfe_forward,
+            nfe_backward=stats.nfe_backward,
+            n_vjp_forward=stats.forward.n_vjp,
+            n_vjp_backward=stats.backward.n_vjp,
+            n_accepted=stats.forward.n_accepted,
+            n_rejected=stats.forward.n_rejected,
+            n_accepted_backward=stats.backward.n_accepted,
+            n_rejected_backward=stats.backward.n_rejected,
+            peak_memory_bytes=memory,
+            seconds_bridge=stats.seconds_bridge,
+            engine=stats.engine,
+            seconds_exchange=work.exchange,
+            ranks=self.world.size,
+            failure=failure,
+        )

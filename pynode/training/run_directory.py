@@ -1,0 +1,156 @@
+"""The directory of a run: what of it is intact, where to go on, and what has to be said about it.
+
+The last intact checkpoint decides.  What lies beyond it is made again; what is damaged is set aside and never deleted,
+and each such step is an event.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pynode.errors import OutputDirectoryError, RecordError
+from pynode.records.events import note
+from pynode.records.files import append_text, read_intact_lines, read_json, write_json, write_lines
+from pynode.records.iteration import IterationRecord
+from pynode.training import checkpoint
+from pynode.training.checkpoint import Checkpoint
+from pynode.training.config import RunConfig
+from pynode.training.environment import environment
+
+CONFIG, ENVIRONMENT, SUMMARY, EVALUATION = "config.json", "environment.json", "summary.json", "evaluation.json"
+RECORDS = "records.jsonl"
+DAMAGED = "records.damaged"
+"""Lines of records that can't be read, kept for whoever wants to mend them."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins: its summary if there is nothing left to do, else its last good checkpoint, if any."""
+
+    finished: dict[str, Any] | None = None
+    checkpoint: Checkpoint | None = None
+
+
+def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1) -> Start:
+    """Makes `directory` ready for `config`: a new run, or one to go on with where `resume` says so.
+
+    Raises `OutputDirectoryError` (it holds a run already), `ConfigurationMismatch` (of another configuration),
+    `RecordError` (no checkpoint of it can be read).
+    """
+    if not (directory / CONFIG).exists():
+        _begin(config, directory, ranks)
+        return Start()
+    if not resume:
+        raise OutputDirectoryError(
+            f"--out {directory}: holds a run already; continue it with --resume, or choose another directory"
+        )
+    found = _read(directory)
+    changed = {} if found.config is None else config.check_resumes(found.config)
+    if not found.damaged and (summary := _finished(directory, config)):
+        return Start(finished=summary)
+    for detail in found.wrong:
+        note(directory, "damaged", 0, detail)
+    for name in found.damaged:
+        checkpoint.set_aside(directory, name)
+    point = _cut(directory, found.points, config.checkpoint_every)
+    at = 0 if point is None else point.iteration
+    for name, change in changed.items():
+        note(directory, "changed", at, f"{name}: {change}")
+    note(directory, "resumed", at, "from the last checkpoint" if point else "from the beginning: no checkpoint yet")
+    _begin(config, directory, ranks)
+    return Start(checkpoint=point)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What `directory` holds: the configuration it was started with, intact checkpoints, newest first, names of
+    damaged ones, and what is wrong, in sentences."""
+
+    config: dict[str, Any] | None
+    points: list[Checkpoint]
+    damaged: list[str]
+    wrong: list[str]
+
+
+def _begin(config: RunConfig, directory: Path, ranks: int) -> None:
+    """Writes the configuration, and one more entry about where the run happens."""
+    write_json(directory / CONFIG, config.to_json())
+    path = directory / ENVIRONMENT
+    try:
+        sessions = read_json(path) if path.exists() else []
+    except RecordError as error:
+        os.replace(path, path.with_suffix(".damaged"))
+        note(directory, "damaged", 0, f"{error}; set aside")
+        sessions = []
+    here = environment(backend=config.method.backend)
+    write_json(path, [*sessions, {**here, "ranks": ranks, "device": config.device}])
+
+
+def _read(directory: Path) -> _Found:
+    """Changes nothing yet; raises `RecordError` where there are checkpoints and none is intact."""
+    intact, damaged = checkpoint.read_intact(directory)
+    if damaged and not intact:
+        raise next(iter(damaged.values()))
+    points = [point for _, point in intact]
+    wrong = [f"{error}; the checkpoint before it is taken" for error in damaged.values()]
+    try:
+        config = read_json(directory / CONFIG)
+        if not isinstance(config, dict):
+            raise RecordError(f"{directory / CONFIG} is no configuration")
+    except RecordError as error:
+        config = points[0].config if points else None
+        wrong.append(f"{error}; {'the copy in the checkpoint' if config else 'the one given now'} is taken")
+    return _Found(config, points, list(damaged), wrong)
+
+
+def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | None:
+    """Takes the newest checkpoint before which all records are there, and cuts off the records beyond it.
+
+    Where none has them all, the newest: lost records cost less than iterations.  `every`: iterations after which there
+    must have been a checkpoint.
+    """
+    path = directory / RECORDS
+    records, damaged = read_intact_lines(path, IterationRecord) if path.exists() else ([], [])
+    by_iteration = {record.iteration: record for record in records}
+
+    def missing(point: Checkpoint) -> list[int]:
+        return [i for i in range(point.iteration) if i not in by_iteration]
+
+    if damaged:
+        append_text(directory / DAMAGED, "".join(f"{line}\n" for line in damaged))
+        note(directory, "damaged", 0, f"{len(damaged)} lines of {path} can't be read; they are now in {DAMAGED}")
+    if not points and len(records) > every:
+        append_text(directory / DAMAGED, path.read_text(encoding="utf-8", errors="backslashreplace"))
+        note(directory, "lost checkpoint", 0, f"the {len(records)} records without one are now in {DAMAGED}")
+    whole = [point for point in points if not missing(point)]
+    point = next(iter(whole or points), None)
+    at = 0 if point is None else point.iteration
+    if point is not None and not whole:
+        lost = missing(point)
+        note(directory, "lost records", at, f"{len(lost)} of {at}, the first of iteration {lost[0]}; the run goes on")
+    if whole and point is not points[0]:
+        note(directory, "went back", at, f"from iteration {points[0].iteration}: records before it are damaged")
+        checkpoint.set_aside(directory, checkpoint.NAME)
+    if records or damaged:
+        write_lines(path, [by_iteration[i] for i in sorted(by_iteration) if i < at])
+    return point
+
+
+def _finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
+    """The summary of a run that needs no more work; None also where its files are not as it says."""
+    try:
+        summary: dict[str, Any] = read_json(directory / SUMMARY)
+        enough = summary["iterations"] >= config.iterations or summary.get("stopped_early", False)
+        if summary["status"] != "finished" or not enough:
+            return None
+        records, damaged = read_intact_lines(directory / RECORDS, IterationRecord)
+        if damaged or len(records) + summary.get("lost_records", 0) != summary["iterations"]:
+            return None
+        if (directory / EVALUATION).exists():
+            read_json(directory / EVALUATION)
+    except (RecordError, KeyError, TypeError):
+        return None
+    return summary

@@ -1,0 +1,78 @@
+"""SIGINT and SIGTERM during a run: it stops where it can be resumed, and is saved.
+
+A solve is interrupted at once; an update of the weights or a write is finished first.  A second signal does not wait,
+unless it is the same one: a terminal and a launcher both pass it on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+from pynode.errors import Interrupted
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+SAME = 2.0
+"""Seconds within which a signal is taken for one that was heard before."""
+
+
+class Stop:
+    """Context in which the signals are heard; outside the main thread they stay as they are, and so does a signal
+    that is ignored (of a job in the background).
+
+    `together`: other ranks have to stop at the same iteration, so nothing is interrupted: the request is agreed upon.
+    """
+
+    def __init__(self, *, together: bool = False) -> None:
+        self.together = together
+        self.requested: int | None = None
+        self._heard_at = 0.0
+        self._open = False
+        self._earlier: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._earlier[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
+        if kind is None and self.requested is not None:  # it came too late to stop this run, but not what follows
+            raise Interrupted(self.requested)
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """A part that leaves nothing half done when `Interrupted` ends it anywhere."""
+        self._open = not self.together
+        try:
+            self.check()
+            yield
+        finally:
+            self._open = False
+
+    def check(self) -> None:
+        """Raises `Interrupted` where a signal has come, unless ranks have to agree on it first."""
+        if self.requested is not None and not self.together:
+            raise Interrupted(self.requested)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.requested is not None:
+            if time.monotonic() - self._heard_at > SAME:
+                raise KeyboardInterrupt
+            return
+        # noted before it is raised: an exception inside a destructor is swallowed, and then the next check finds it
+        self.requested, self._heard_at = number, time.monotonic()
+        if self._open:
+            self._open = False
+            raise Interrupted(number)
