@@ -1,6 +1,7 @@
 """The command line of pynode: `python experiments/run.py --help`.  Everything behind it lives in pynode/cli.
 
-Beside that stands `bench`, which belongs to the experiments (experiments/benchmarks) and not to the package.
+Beside that stand `bench` and `cost-model`, which belong to the experiments (experiments/benchmarks, experiments/scale)
+and not to the package.
 """
 
 import sys
@@ -17,6 +18,14 @@ def add_bench() -> None:
     app.command("bench", rich_help_panel="Compare with other programs")(bench)
 
 
+def add_cost_model() -> None:
+    """Adds the command `cost-model`, after `add_bench`."""
+    from experiments.scale.command import cost_model
+
+    app.command("cost-model", rich_help_panel="Plan")(cost_model)
+
+
 if __name__ == "__main__":
     add_bench()
+    add_cost_model()
     sys.exit(main())

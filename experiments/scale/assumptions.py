@@ -1,0 +1,93 @@
+"""What the model assumes, each number with a low, a central and a high value and where it comes from.
+
+"Low" and "high" mean low and high cost: all assumptions at once lean to one side, so the range is wide on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCENARIOS = ("low", "central", "high")
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """One number in its three scenarios."""
+
+    name: str
+    unit: str
+    low: float
+    central: float
+    high: float
+    reason: str
+
+    def of(self, scenario: str) -> float:
+        """The value in a scenario."""
+        return float({"low": self.low, "central": self.central, "high": self.high}[scenario])
+
+
+ASSUMPTIONS: tuple[Assumption, ...] = (
+    Assumption(
+        "product rate", "of peak", 0.85, 0.70, 0.45,
+        "sustained by torch in products without TF32, which torch leaves off; activations are counted as bytes",
+    ),
+    Assumption("memory rate", "of peak", 0.85, 0.75, 0.55, "sustained by elementwise operators on large tensors"),
+    Assumption(
+        "launch", "s per operator", 4e-6, 8e-6, 15e-6,
+        "eager torch from Python; the calibration on this machine's CPU gives the same order (its operators are no "
+        "kernels, but the way to them is the same)",
+    ),
+    Assumption(
+        "overlap", "of the smaller part", 1.0, 0.5, 0.0,
+        "how much of launching hides behind running kernels: all for long queues, none where a step waits for a norm",
+    ),
+    Assumption(
+        "iterations of tables", "", 8_000, 14_000, 20_000,
+        "the study's cap is 20,000; it stops after more than 20 validations (4,000 iterations) without improvement, "
+        "and where that happens is unknown",
+    ),
+    Assumption(
+        "decades of tolerance", "", 1.0, 2.0, 3.0,
+        "the record behind the tables' NFE was trained at rtol = atol = 1e-5, the study's are 1e-6 and 1e-8: "
+        "one decade in rtol, three in atol",
+    ),
+    Assumption(
+        "NFE of other tables", "of the record's", 0.7, 1.0, 1.5,
+        "one record (a sample of MINIBOONE, 600 iterations) stands for every block of all five tables, and training "
+        "on makes dynamics harder",
+    ),
+    Assumption("smallest batch", "rows per GPU", 128, 256, 512, "less leaves a GPU idle: no cell is spread thinner"),
+    Assumption("link in a node", "of peak", 0.8, 0.6, 0.4, "large messages; gradients are small, so latency counts"),
+    Assumption("latency in a node", "s", 5e-6, 10e-6, 20e-6, "of one message of a ring, from Python to Python"),
+    Assumption("link between nodes", "bytes/s", 40e9, 20e9, 10e9, "one network adapter of 400, 200, 100 Gbit/s"),
+    Assumption("latency between nodes", "s", 10e-6, 20e-6, 40e-6, "of one message of a ring, from Python to Python"),
+    Assumption("start of a cell", "s", 10, 20, 60, "process, imports, data, first kernels; paid by each cell once"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """All assumptions at one side."""
+
+    name: str
+
+    def __getitem__(self, assumption: str) -> float:
+        return next(a for a in ASSUMPTIONS if a.name == assumption).of(self.name)
+
+
+STATED: tuple[str, ...] = (
+    "Engine: eager torch operators on CUDA, one process a GPU, float32 (tables) or float64 (spiral, toys), no TF32.",
+    "Seconds = t + (1 - overlap) u, t and u the larger and the smaller of (operations / product rate + bytes / memory "
+    "rate) and (operators x launch); operators, operations and bytes are counted at the study's sizes.",
+    "Disc-Opt: stages x steps evaluations and as many products, steps of the study where known and of the group's "
+    "later paper else; stages are kept where they fit into 90 % of the memory, else made again (one more sweep).",
+    "Opt-Disc: NFE of this project's published records, per block; for tables times 10^(exponent x decades), the "
+    "exponent fitted to the published runs of the spiral at 1e-5 to 1e-9. Each backward evaluation has a product.",
+    "Validation and test by an adaptive solve at 1e-6 / 1e-8, exact trace in the test, in chunks as the problems do; "
+    "their NFE are those of the forward training solve at that tolerance.",
+    "All seeds of a cell cost the same. Both methods train for the same number of iterations.",
+    "Data parallelism splits a batch evenly, all-reduces the whole gradient by a ring after the backward solve without "
+    "overlap, and two norms for each step of an adaptive solve. Validation is split too.",
+    "Paid: all GPUs reserved from the first start to the last end. Queues, failures, restarts, storage: none.",
+)
+"""Assumptions without a range."""

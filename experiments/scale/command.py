@@ -1,0 +1,104 @@
+"""`cost-model`: what the full study would take on GPUs, and how well the same model predicts this machine."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pynode.cli import options as o
+from pynode.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_GPUS = 4096
+
+
+def cost_model(
+    gpus: Annotated[str, typer.Option(help="Numbers of GPUs, comma separated.", rich_help_panel=o.WHAT)] = "1,8,64",
+    price: Annotated[float, typer.Option(help="Of a GPU hour, in dollars.", rich_help_panel=o.WHAT)] = 3.0,
+    seeds: Annotated[int, typer.Option(help="Runs of each problem by each method.", rich_help_panel=o.WHAT)] = 3,
+    device: Annotated[
+        str, typer.Option(help="a100, h100, v100 or titan-x.", rich_help_panel=o.WHAT, metavar="GPU")
+    ] = "a100",
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Check the model here: 15 kinds of iterations and 6 cells on the CPU, under 4 minutes.",
+            rich_help_panel=o.WHERE,
+        ),
+    ] = False,
+    out: o.Out = None,
+    show: Annotated[
+        Path | None,
+        typer.Option(help="Compute nothing: tables and figure of an earlier run again.", rich_help_panel=o.WHERE),
+    ] = None,
+) -> None:
+    """Time and cost of the full study (7 problems, two methods, some seeds) on GPUs, by a model on paper.
+
+    Counts the operators of an iteration at the study's sizes, turns them into seconds by assumptions that are listed
+    with their ranges, and schedules all runs.
+
+    Examples:
+
+      cost-model
+
+      cost-model --gpus 1,4,16 --price 2.5 --device h100
+
+      cost-model --measure --out results/scale
+    """
+    from rich.console import Console
+
+    console = Console()
+    if show is not None:
+        _report(show, console)
+        return
+    counts = sorted(set(o.numbers("--gpus", gpus, int)))
+    for count in counts:
+        if not 1 <= count <= MOST_GPUS:
+            raise InvalidArgument("--gpus", count, f"not a number from 1 to {MOST_GPUS}", "use e.g. 1,8,64")
+    if not (math.isfinite(price) and price >= 0):
+        raise InvalidArgument("--price", price, "not a price", "use e.g. 3.0")
+    if seeds < 1:
+        raise InvalidArgument("--seeds", seeds, "not a positive number", "use 1 or more")
+
+    from experiments.scale.assumptions import Scenario
+    from experiments.scale.machine import machine
+    from experiments.scale.measurement import check
+    from experiments.scale.plan import model_study
+    from experiments.scale.records import path_of
+    from experiments.scale.references import references
+    from pynode.cli.output import output_directory
+    from pynode.records.files import write_json, write_lines
+    from pynode.training.environment import environment
+
+    machine(device, Scenario("central"))  # an unknown one is told before work starts
+    directory = output_directory(out, "scale", resume=False)
+    config = {"gpus": counts, "price": price, "seeds": seeds, "device": device, "measure": measure}
+    write_json(directory / "config.json", config)
+    write_json(directory / "environment.json", environment())
+    with console.status("starting") as status:
+        records = model_study(counts, price, seeds, device, status.update)
+        records["references"] = references(device, status.update)
+        if measure:
+            records |= check(status.update)
+    for kind, lines in records.items():
+        write_lines(path_of(directory, kind), lines)
+    _report(directory, console)
+
+
+def _report(directory: Path, console: Console) -> None:
+    from experiments.scale.render import render
+
+    rendered = render(directory)
+    for table in (t for t in rendered.tables if not t.long):
+        console.print(table.rich())
+        console.print()
+    where = f"all tables in {directory / 'tables.md'}, the figure in {directory / 'figures'}, records beside them"
+    console.print(where, highlight=False, soft_wrap=True)
+    for finding in rendered.findings:
+        console.print(finding, style="bold", highlight=False, soft_wrap=True)

@@ -1,0 +1,45 @@
+"""Tables and the figure of a cost model, from its records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.scale.figures import draw
+from experiments.scale.records import Model, read
+from experiments.scale.tables import spread_of_ratios, tables
+from pynode.figures.style import save
+from pynode.records.files import make_directory, write_atomically
+from pynode.render import Rendered
+from pynode.studies.base import number
+
+
+def render(directory: Path) -> Rendered:
+    """Writes `directory`/tables.md and `directory`/figures/; raises `NoCostModel` where there are no records."""
+    found = read(directory)
+    rendered = Rendered(tables=tables(found), findings=findings(found))
+    text = "\n".join(table.markdown() for table in rendered.tables)
+    write_atomically(directory / "tables.md", text.encode())
+    rendered.paths += save(draw(found), make_directory(directory / "figures"), "scale")
+    return rendered
+
+
+def findings(found: Model) -> list[str]:
+    """What it comes to, a sentence for each number of GPUs, and how well the model did here."""
+    sentences = []
+    for n in dict.fromkeys(p.gpus for p in found.plans):
+        low, central, high = (
+            {p.scenario: p for p in found.plans if p.gpus == n}[s] for s in ("low", "central", "high")
+        )
+        sentences.append(
+            f"{n} GPU{'s' * (n > 1)}: {number(central.makespan_hours)} h "
+            f"({number(low.makespan_hours)} to {number(high.makespan_hours)}), "
+            f"${number(central.cost)} (${number(low.cost)} to ${number(high.cost)})."
+        )
+    held_out = [t for t in found.trials if t.held_out]
+    if held_out:
+        middle, least, most = spread_of_ratios(held_out)
+        sentences.append(
+            f"Seconds of {len(held_out)} held-out iterations, predicted over measured: median {middle:.2f}, "
+            f"{least:.2f} to {most:.2f}."
+        )
+    return sentences
