@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +107,7 @@ def test_a_field_is_solved_and_differentiated_or_it_is_a_typed_error(
     mostly(st.none(), st.dictionaries(st.sampled_from(["step_size", "interp"]), plain, max_size=2)),
     mostly(st.sampled_from([1e-3, 1e-5]), st.one_of(st.floats(), plain)),
 )
+@pytest.mark.filterwarnings("ignore:.*Unexpected arguments:UserWarning")  # torchdiffeq's word on options it ignores
 @tried(200)
 def test_odeint_gives_states_or_a_typed_error(f: Any, y0: Any, t: Any, method: Any, options: Any, rtol: Any) -> None:
     def func(t: Tensor, y: Any) -> Any:
