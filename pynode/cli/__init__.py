@@ -18,6 +18,7 @@ from pynode.cli.map import map_winners
 from pynode.cli.sample import sample
 from pynode.cli.show import show
 from pynode.cli.suite import suite
+from pynode.cli.sweep import sweep
 from pynode.cli.taylor import taylor
 from pynode.errors import PynodeError
 
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.callback(invoke_without_command=True)(default_run)
 app.command("compare", rich_help_panel="Train")(compare)
 app.command("suite", rich_help_panel="Train")(suite)
+app.command("sweep", rich_help_panel="Train")(sweep)
 app.command("evaluate", rich_help_panel="Use what was trained")(evaluate)
 app.command("sample", rich_help_panel="Use what was trained")(sample)
 app.command("gradients", rich_help_panel="Check gradients")(gradients)

@@ -1,0 +1,120 @@
+"""Sees a sweep through: skips what is finished, gives the rest to an executor, keeps the statuses for a table."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from pynode.sweeps.cells import Cell
+from pynode.sweeps.executors.base import Executor
+from pynode.sweeps.progress import is_finished, read_progress
+from pynode.sweeps.task import Outcome, State, Task
+
+POLL_SECONDS = 0.25
+"""Between two looks at the records."""
+GRACE_SECONDS = 60.0
+"""For a checkpoint, after a signal."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""What ends a sweep in good order."""
+
+
+@dataclass
+class CellStatus:
+    """One row of the table; `seconds` is wall clock since its first process of this sweep began."""
+
+    cell: Cell
+    state: Literal["waiting", "running", "skipped"] | State = "waiting"
+    iterations: int = 0
+    loss: float | None = None
+    tries: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+
+
+Watcher = Callable[[list[CellStatus]], None]
+
+
+class _Stop:
+    """The signals that the driver got."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.count = 0
+
+    def hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.first = number if self.first is None else self.first
+        self.count += 1
+
+
+def run_sweep(cells: list[Cell], out: Path, executor: Executor, watch: Watcher) -> tuple[list[CellStatus], int | None]:
+    """Runs what is not finished of `cells` in `out`; the statuses, and the signal that ended the sweep, if any.
+
+    `watch` hears of all statuses a few times a second.  After SIGINT, SIGTERM or SIGHUP the runs are given time to save
+    (a second signal takes that time away).
+    """
+    statuses = {cell.name: CellStatus(cell) for cell in cells}
+    for status in statuses.values():
+        _look(status, out)
+        if is_finished(status.cell, out):
+            status.state = "skipped"
+    todo = [status for status in statuses.values() if status.state == "waiting"]
+    with _stop_requests() as stop:
+        earlier = {status.cell.name: status.tries for status in todo}
+        begun: dict[str, float] = {}
+        for status in todo:
+            executor.submit(Task.of(status.cell, out))
+        kill_at: float | None = None
+        watch(list(statuses.values()))
+        while any(status.state in ("waiting", "running") for status in todo):
+            outcomes = executor.collect(POLL_SECONDS)
+            for status in todo:
+                if status.state in ("waiting", "running"):
+                    _follow(status, out, earlier[status.cell.name], begun)
+            for outcome in outcomes:
+                _settle(statuses[outcome.name], outcome, out)
+            if stop.first is not None and kill_at is None:
+                executor.stop(stop.first)
+                kill_at = time.monotonic() + GRACE_SECONDS
+            elif kill_at is not None and (stop.count > 1 or time.monotonic() > kill_at):
+                executor.kill()
+                kill_at = time.monotonic() + GRACE_SECONDS
+                stop.count = 1
+            watch(list(statuses.values()))
+        return list(statuses.values()), stop.first
+
+
+def _look(status: CellStatus, out: Path) -> None:
+    """Takes over what the disk says."""
+    found = read_progress(status.cell, out)
+    status.iterations, status.loss, status.tries = found.iterations, found.loss, found.tries
+
+
+def _follow(status: CellStatus, out: Path, tries_before: int, begun: dict[str, float]) -> None:
+    _look(status, out)
+    if status.tries > tries_before:
+        status.state = "running"
+        status.seconds = time.monotonic() - begun.setdefault(status.cell.name, time.monotonic())
+
+
+def _settle(status: CellStatus, outcome: Outcome, out: Path) -> None:
+    _look(status, out)
+    status.state, status.error = outcome.state, outcome.error
+
+
+@contextmanager
+def _stop_requests() -> Iterator[_Stop]:
+    """Collects signals instead of ending the process."""
+    stop = _Stop()
+    before = {number: signal.signal(number, stop.hear) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,91 @@
+"""What a sweep is to do, from a TOML file, from the command line, or from both: the command line wins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pynode.errors import InvalidArgument, UsageError
+from pynode.gradients.base import check_count
+from pynode.sweeps.axes import Axes, check_axes
+from pynode.sweeps.needs import Needs, special_needs
+from pynode.sweeps.values import parse
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RUNNING: dict[str, Any] = {"executor": "local", "address": None, "jobs": None, "retries": 2, "cpus": 1, "gpus": None}
+"""Keys of a file that are no axes but say how the sweep runs; the same options on the command line win."""
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Axes, needs, and how the sweep runs: at most `jobs` cells at once, `retries` of a cell whose worker was lost."""
+
+    axes: Axes
+    needs: Needs = field(default_factory=Needs)
+    executor: str = "local"
+    address: str | None = None
+    jobs: int | None = None
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None:
+            check_count("jobs", self.jobs)
+        if type(self.retries) is not int or self.retries < 0:
+            raise InvalidArgument("retries", self.retries, "not a non-negative integer", "use 0 for none")
+        for name in ("executor", "address"):
+            if not isinstance(getattr(self, name), (str, type(None))):
+                raise InvalidArgument(name, getattr(self, name), "not a word", "put it into quotation marks")
+
+
+def specify(values: Mapping[str, Any], **given: Any) -> Specification:
+    """The specification with the values of a file and the options `given` on the command line (None: not given).
+
+    Raises `UsageError` for every mistake in either.
+    """
+    values = dict(values)
+    special = values.pop("needs", {})
+    running = {name: values.pop(name, default) for name, default in RUNNING.items()}
+    running |= {name: value for name, value in given.items() if value is not None}
+    axes = check_axes(_flat(values))
+    by_name = special_needs(special, {"problem": axes.problems, "method": axes.methods})
+    needs = Needs(running.pop("cpus"), running.pop("gpus"), by_name)
+    return Specification(axes, needs, **running)
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    """The values of a TOML file; raises `UsageError` where it can't be read."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file}: can't be read ({error.strerror}); give the path of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: no valid TOML ({error}); mend the file") from error
+
+
+def read_grid(texts: list[str]) -> dict[str, Any]:
+    """The axes of `NAME=VALUE,VALUE ...` texts; raises `InvalidArgument`."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        key = name.strip().replace("-", "_")
+        if not equals or not key:
+            raise InvalidArgument("--grid", repr(text), "no NAME=VALUE,...", "write e.g. --grid seed=0,1,2")
+        if key in found:
+            raise InvalidArgument("--grid", repr(text), f"{key} is given twice", "give all its values at once")
+        found[key] = parse(f"--grid {key}", values)
+    return found
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With the table `set` as axes `set.NAME`."""
+    options = values.get("set", {})
+    if not isinstance(options, Mapping):
+        raise InvalidArgument("set", options, "not a table", "write e.g. set.hidden = [32, 32]")
+    return {**{k: v for k, v in values.items() if k != "set"}, **{f"set.{k}": v for k, v in options.items()}}

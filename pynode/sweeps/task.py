@@ -1,0 +1,74 @@
+"""What goes to a worker and what comes back, as JSON texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pynode.sweeps.cells import Cell
+from pynode.sweeps.layout import FILE
+
+State = Literal["finished", "failed", "interrupted", "lost"]
+"""How a cell ended: `lost` where its process died without a word, `interrupted` where it was told to stop."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell for one process: `threads` it may use; `sweep` is a file that must be there."""
+
+    name: str
+    config: Mapping[str, Any]
+    directory: str
+    attempts: str
+    log: str
+    sweep: str
+    threads: int
+    gpus: float
+
+    @classmethod
+    def of(cls, cell: Cell, out: Path) -> Task:
+        """The task of `cell`, its paths absolute."""
+        out = out.resolve()
+        return cls(
+            name=cell.name,
+            config=cell.config,
+            directory=str(cell.directory(out)),
+            attempts=str(cell.attempts(out)),
+            log=str(cell.log(out)),
+            sweep=str(out / FILE),
+            threads=cell.cpus,
+            gpus=cell.gpus,
+        )
+
+    def to_text(self) -> str:
+        """One line of JSON; `from_text` gives the task back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Task:
+        """What `to_text` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the cell called `name` ended, and why where it did not finish."""
+
+    name: str
+    state: State
+    error: str | None = None
+
+    def to_text(self) -> str:
+        """One line of JSON; `from_text` gives the outcome back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Outcome:
+        """What `to_text` wrote; raises `ValueError` for anything else."""
+        found = json.loads(text)
+        if not isinstance(found, dict) or set(found) != {"name", "state", "error"}:
+            raise ValueError(f"no outcome of a cell: {text[:80]}")
+        return cls(**found)
