@@ -38,6 +38,10 @@ class Checkpoint:
         """A tensor that belongs neither to the model nor to the optimiser."""
         return self.tensors[f"extra.{name}"]
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a tensor."""
+        return f"extra.{name}" in self.tensors
+
     @property
     def iteration(self) -> int:
         """The next iteration."""

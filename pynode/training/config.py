@@ -29,7 +29,8 @@ class RunConfig:
     """Everything that decides the numbers of a run, and how often it validates and saves.
 
     `on_failure` says what follows an iteration whose solve fails or whose loss is not finite: "stop" the run, "skip"
-    its batch, or "restore" the best weights and go on with half the learning rate and a fresh Adam.
+    its batch, or "restore" the best weights from which an iteration went well, and go on with half the learning rate
+    and a fresh Adam.
     """
 
     problem: str

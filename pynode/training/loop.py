@@ -57,7 +57,11 @@ class _Work:
 
 @dataclass
 class Loop:
-    """The state of a run and what changes it.  `best` are the best weights so far, in one vector."""
+    """The state of a run and what changes it.
+
+    `best` are the best weights so far, in one vector; `anchor` the best of those from which an iteration went well,
+    since a validation may be content with weights that training can't solve for.
+    """
 
     config: RunConfig
     problem: Problem
@@ -65,6 +69,7 @@ class Loop:
     optimiser: torch.optim.Optimizer
     progress: Progress
     best: Tensor
+    anchor: Tensor
     directory: Path
     stop: Stop
     world: World
@@ -120,6 +125,8 @@ class Loop:
             failure = str(error)
         if failure is None:
             progress.best_loss, progress.failures = min(progress.best_loss, work.loss), 0
+            if validation is not None and progress.best_iteration == i:
+                self.anchor = self.best
         else:
             self._after_failure(failure)
         progress.iteration = i + 1
@@ -132,9 +139,8 @@ class Loop:
         records = self.directory / "records.jsonl"
         if records.exists():
             sync_file(records)
-        content = checkpoint.encode(
-            self.model, self.optimiser, self.progress.to_json(), self.config.to_json(), best=self.best
-        )
+        kept = {"best": self.best} if self.anchor is self.best else {"best": self.best, "anchor": self.anchor}
+        content = checkpoint.encode(self.model, self.optimiser, self.progress.to_json(), self.config.to_json(), **kept)
         checkpoint.write(self.directory, content)
 
     def set_rate(self) -> None:
@@ -222,7 +228,7 @@ class Loop:
         progress.failures += 1
         what = "the batch is skipped"
         if self.config.on_failure == "restore":
-            self.model.set_theta(self.best)
+            self.model.set_theta(self.anchor)
             self.optimiser.state.clear()
             progress.rate_factor *= AFTER_FAILURE
             what = f"the best weights are restored, the learning rate is {progress.rate_factor:g} of what it would be"

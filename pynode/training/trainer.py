@@ -73,11 +73,14 @@ def train(
         model = problem.model(config.seed)
         optimiser = make_adam(problem.parameter_groups(model), config.learning_rate, config.weight_decay)
         progress, best = Progress(), model.theta()
+        anchor = best
         if content[:1] == RESUMED:
             point = checkpoint.decode(content[1:], str(directory / checkpoint.NAME))
             checkpoint.load_into(point, model, optimiser)
             progress, best = Progress.from_json(point.progress), point.extra("best")
-        return _run(Loop(config, problem, model, optimiser, progress, best, directory, stop, world), listener)
+            anchor = point.extra("anchor") if point.has("anchor") else best
+        loop = Loop(config, problem, model, optimiser, progress, best, anchor, directory, stop, world)
+        return _run(loop, listener)
 
 
 def _pack(start: Start) -> bytes:

@@ -1,0 +1,161 @@
+"""SIGINT and SIGTERM during a run: it stops where it can go on, and goes on to the same numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pynode.errors import Interrupted
+from pynode.gradients.disc_opt import DiscOpt
+from pynode.problems.series.spiral import Spiral
+from pynode.records.events import EVENTS, Event
+from pynode.records.files import read_lines
+from pynode.records.iteration import TIMED_FIELDS, IterationRecord
+from pynode.training import signals
+from pynode.training.config import RunConfig
+from pynode.training.signals import Stop
+from pynode.training.trainer import train
+
+CONFIG = RunConfig(
+    problem="spiral",
+    method=DiscOpt(engine="eager"),
+    seed=0,
+    iterations=9,
+    learning_rate=0.1,
+    weight_decay=0.0,
+    validate_every=2,
+    checkpoint_every=100,
+    memory_every=100,
+)
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+
+
+def untimed(directory: Path) -> list[dict[str, Any]]:
+    """The records of a run without their seconds."""
+    records = read_lines(directory / "records.jsonl", IterationRecord)
+    return [{k: v for k, v in asdict(r).items() if k not in TIMED_FIELDS} for r in records]
+
+
+def kill_in(monkeypatch: pytest.MonkeyPatch, method: str, call: int, number: int) -> None:
+    """Sends this process a signal in the middle of the `call`-th call of a method of the problem."""
+    original: Callable[..., Any] = getattr(Spiral, method)
+    calls = iter(range(10_000))
+
+    def disturbed(self: Spiral, *args: Any) -> Any:
+        if next(calls) == call:
+            os.kill(os.getpid(), number)
+        return original(self, *args)
+
+    monkeypatch.setattr(Spiral, method, disturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("method", "call"), [("training_objective", 4), ("validation_loss", 2), ("batch", 5)])
+def test_interrupted_and_resumed_equals_unbroken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, method: str, call: int
+) -> None:
+    train(CONFIG, tmp_path / "unbroken")
+    handlers = [signal.getsignal(n) for n in signals.SIGNALS]
+    with monkeypatch.context() as patch:
+        kill_in(patch, method, call, number)
+        with pytest.raises(Interrupted, match="saved: --resume continues there") as caught:
+            train(CONFIG, tmp_path / "broken")
+    assert caught.value.exit_status == 128 + number
+    assert not isinstance(caught.value, Exception), "who catches errors must not go on with the next run"
+    assert [signal.getsignal(n) for n in signals.SIGNALS] == handlers
+    left = untimed(tmp_path / "broken")
+    assert 0 < len(left) < 9
+    assert [e.event for e in read_lines(tmp_path / "broken" / EVENTS, Event)] == ["interrupted"]
+    train(CONFIG, tmp_path / "broken", resume=True)
+    assert untimed(tmp_path / "broken") == untimed(tmp_path / "unbroken")
+    resumed = read_lines(tmp_path / "broken" / EVENTS, Event)[-1]
+    assert (resumed.event, resumed.iteration) == ("resumed", len(left))
+
+
+def test_a_signal_while_writing_waits(tmp_path: Path) -> None:
+    """The record of the iteration is there, and the state that belongs to it is saved."""
+    seen: list[int] = []
+
+    def listen(record: IterationRecord) -> None:
+        seen.append(record.iteration)
+        if record.iteration == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="before iteration 4"):
+        train(CONFIG, tmp_path / "run", listener=listen)
+    assert seen == [0, 1, 2, 3]
+    assert len(untimed(tmp_path / "run")) == 4
+
+
+def test_a_signal_in_the_evaluation_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(CONFIG, tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        kill_in(patch, "evaluate", 0, signal.SIGINT)
+        with pytest.raises(Interrupted, match="before iteration 9"):
+            train(CONFIG, tmp_path / "run")
+    assert not (tmp_path / "run" / "summary.json").exists()
+    summary = train(CONFIG, tmp_path / "run", resume=True)
+    assert summary["status"] == "finished"
+    assert untimed(tmp_path / "run") == untimed(tmp_path / "unbroken")
+
+
+def test_the_same_signal_twice_is_one_and_a_later_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal and a launcher both pass Ctrl-C on; a user who presses it again does not want to wait."""
+    with pytest.raises(Interrupted), Stop() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested == signal.SIGINT
+    monkeypatch.setattr(signals, "SAME", 0.0)
+    with pytest.raises(KeyboardInterrupt) as caught, Stop():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert not isinstance(caught.value, Interrupted)
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As `nohup` and shells without job control start programs."""
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.requested is None
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+
+
+def test_a_swallowed_interruption_is_found_at_the_next_check() -> None:
+    """Python only prints what a destructor raises."""
+    stop = Stop()
+    with pytest.raises(Interrupted), stop:
+        try:
+            with stop.interruptible():
+                os.kill(os.getpid(), signal.SIGINT)
+        except Interrupted:
+            pass
+        stop.check()
+
+
+def test_other_threads_leave_signals_alone(tmp_path: Path) -> None:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(train(replace(CONFIG, iterations=2), tmp_path / "run")))
+    thread.start()
+    thread.join()
+    assert found[0]["status"] == "finished"
+
+
+def test_ranks_stop_together() -> None:
+    """Nothing is interrupted: what one rank does alone would leave the others waiting."""
+    with pytest.raises(Interrupted), Stop(together=True) as stop, stop.interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+        stop.check()
+        assert stop.requested == signal.SIGTERM
