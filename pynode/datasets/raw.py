@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -10,6 +11,18 @@ from pynode.datasets.errors import DataError, DataMissing
 from pynode.datasets.splits import Array
 
 NUMERIC = "fiu"
+MISREAD = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    TokenError,
+    SyntaxError,
+    RecursionError,
+)
+"""What NumPy raises for damaged files: their header is parsed as Python literals."""
 
 
 def raw_file(folder: Path, name: str) -> Path:
@@ -26,8 +39,9 @@ def load_array(path: Path, *, mapped: bool = False) -> Array:
     Raises `DataError` where it is damaged, pickled, not two-dimensional or not numeric.
     """
     try:
-        array = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
-    except (OSError, ValueError, EOFError) as error:
+        with np.errstate(over="raise"):  # a damaged header may ask for more bytes than NumPy can count
+            array = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
+    except MISREAD as error:
         raise DataError(f"{path} can't be read as an array of numbers: {error}; restore or replace the file") from error
     if not isinstance(array, np.ndarray):  # a .npz in disguise
         array.close()
