@@ -96,5 +96,6 @@ def _record(trial: Trial, found: Measured, machine: Machine) -> TrialRecord:
         measured=seconds.middle,
         low=seconds.low,
         high=seconds.high,
+        processor=median(found.processor),
         repeats=len(found.seconds),
     )

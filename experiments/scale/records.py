@@ -109,7 +109,7 @@ class CalibrationRecord:
 @dataclass(frozen=True)
 class TrialRecord:
     """Seconds of an iteration, predicted and measured (median with quartiles); `held_out` ones had no part in the
-    calibration."""
+    calibration.  `processor` is the median of the seconds on a processor: less than `measured` where others had it."""
 
     name: str
     held_out: bool
@@ -126,6 +126,7 @@ class TrialRecord:
     measured: float
     low: float
     high: float
+    processor: float
     repeats: int
 
     @property

@@ -46,12 +46,12 @@ class RealCell:
 
 
 CELLS: tuple[RealCell, ...] = (
-    RealCell(Trial("8gaussians", "8gaussians", "disc-opt", {"hidden": (32, 32)}, dtype="float64"), 150),
-    RealCell(Trial("8gaussians, opt-disc", "8gaussians", "opt-disc", {"hidden": (32, 32)}, dtype="float64"), 60),
-    RealCell(Trial("digits", "digits", "disc-opt"), 100),
+    RealCell(Trial("8gaussians", "8gaussians", "disc-opt", {"hidden": (32, 32)}, dtype="float64"), 100),
+    RealCell(Trial("8gaussians, opt-disc", "8gaussians", "opt-disc", {"hidden": (32, 32)}, dtype="float64"), 40),
+    RealCell(Trial("digits", "digits", "disc-opt"), 80),
     RealCell(Trial("digits, opt-disc", "digits", "opt-disc"), 30),
-    RealCell(Trial("43 columns, 2 x 128", "npy", "disc-opt", {"hidden": (128, 128), "batch": 500}, 43), 80),
-    RealCell(Trial("43 columns, 2 x 128, opt-disc", "npy", "opt-disc", {"hidden": (128, 128), "batch": 500}, 43), 25),
+    RealCell(Trial("43 columns, 2 x 128", "npy", "disc-opt", {"hidden": (128, 128), "batch": 500}, 43), 50),
+    RealCell(Trial("43 columns, 2 x 128, opt-disc", "npy", "opt-disc", {"hidden": (128, 128), "batch": 500}, 43), 15),
 )
 
 SMALLEST = RealCell(Trial("one iteration", "8gaussians", "disc-opt", {"hidden": (2,), "batch": 2}), 1)

@@ -122,11 +122,22 @@ def trials(found: Model) -> Table:
             f"{1e3 * t.predicted:.4g}",
             f"{1e3 * t.measured:.4g}",
             f"{1e3 * t.low:.4g}–{1e3 * t.high:.4g}",
+            f"{1e3 * t.processor:.4g}",
             f"{t.ratio:.2f}",
         ]
         for t in found.trials
     ]
-    columns = ["iteration of", "", "method", "evaluations", "ms model", "ms measured", "quartiles", "model/measured"]
+    columns = [
+        "iteration of",
+        "",
+        "method",
+        "evaluations",
+        "ms model",
+        "ms measured",
+        "quartiles",
+        "ms processor",
+        "model/measured",
+    ]
     notes = [
         f"This machine, one thread: {number(c.square_product / 1e9)} GFLOP/s in a plain product (measured apart, "
         f"{c.dtype}); fitted to the first {sum(not t.held_out for t in found.trials)} rows: "
@@ -137,7 +148,11 @@ def trials(found: Model) -> Table:
     held_out = [t for t in found.trials if t.held_out]
     if held_out:
         middle, least, most = spread_of_ratios(held_out)
-        notes.append(f"Predicted rows, model over measured: median {middle:.2f}, {least:.2f} to {most:.2f}.")
+        busy = median(t.measured / t.processor for t in found.trials)
+        notes.append(
+            f"Predicted rows, model over measured: median {middle:.2f}, {least:.2f} to {most:.2f}. The clock ran "
+            f"{busy:.2f} times as long as the processor (median; 1 where no other job had it)."
+        )
     return Table("Iterations on this machine", columns, rows, notes)
 
 

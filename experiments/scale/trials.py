@@ -83,9 +83,11 @@ HELD_OUT: tuple[Trial, ...] = (
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of each iteration, the sizes, and the work that the model counts for the mean of their evaluations."""
+    """Seconds of each iteration, on the clock and on the processor, the sizes, and the work that the model counts for
+    the mean of their evaluations."""
 
     seconds: tuple[float, ...]
+    processor: tuple[float, ...]
     sizes: Sizes
     counts: Counts
     work: Work
@@ -98,23 +100,25 @@ def run(trial: Trial, folder: Path, most_seconds: float = MOST_SECONDS) -> Measu
     model, settings = problem.model(0), problem.training
     optimiser = make_adam(problem.parameter_groups(model), settings.learning_rate, settings.weight_decay)
     seconds: list[float] = []
+    processor: list[float] = []
     stats: list[SolveStats] = []
     start = time.perf_counter()
     while len(seconds) < LEAST_REPEATS + 2 or (
         time.perf_counter() - start < most_seconds and len(seconds) < MOST_REPEATS
     ):
         batch = problem.batch(len(seconds))
-        before = time.perf_counter()
+        before, used = time.perf_counter(), time.process_time()
         objective = problem.training_objective(method, model, batch)
         float(objective.loss.detach())
         objective.backward()
         optimiser.step()
         optimiser.zero_grad()
         seconds.append(time.perf_counter() - before)
+        processor.append(time.process_time() - used)
         stats.append(objective.stats)
     sizes = sizes_of(problem, trial.dtype)
     counts = mean_counts(stats[2:]) if method.adaptive else fixed_counts(sizes, method)
-    return Measured(tuple(seconds[2:]), sizes, counts, iteration_work(sizes, method, counts))
+    return Measured(tuple(seconds[2:]), tuple(processor[2:]), sizes, counts, iteration_work(sizes, method, counts))
 
 
 def mean_counts(stats: list[SolveStats]) -> Counts:

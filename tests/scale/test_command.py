@@ -1,0 +1,159 @@
+"""The command as a user meets it, and tables and figure from records alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.scale.command import cost_model
+from experiments.scale.measurement import check
+from experiments.scale.records import path_of, read
+from experiments.scale.render import render
+from experiments.scale.runs import CELLS, RealCell
+from experiments.scale.trials import CALIBRATION, HELD_OUT, Trial
+from pynode.errors import UsageError
+from pynode.records.files import write_lines
+
+RUN = Path(__file__).parents[2] / "experiments" / "run.py"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's directory, by the command itself."""
+    out = tmp_path_factory.mktemp("scale") / "out"
+    command = [sys.executable, str(RUN), "cost-model", "--gpus", "8,1,8,64", "--seeds", "2", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "8 GPUs:" in done.stdout
+    return out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"gpus": "0"}, "--gpus = 0: not a number from 1 to 4096"),
+        ({"gpus": "1,x"}, "--gpus = 1,x: not numbers"),
+        ({"gpus": "1,99999"}, "--gpus = 99999: not a number from 1"),
+        ({"price": -1.0}, "--price = -1.0: not a price"),
+        ({"price": float("nan")}, "--price = nan: not a price"),
+        ({"seeds": 0}, "--seeds = 0: not a positive number"),
+        ({"device": "a10"}, "unknown device 'a10'; did you mean 'a100'?"),
+        ({"show": Path("nosuch")}, "nosuch holds no cost model"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(
+    options: dict[str, object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=said.replace("?", r"\?")) as caught:
+        cost_model(**options)  # type: ignore[arg-type]
+    assert caught.value.exit_status == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_are_not_overwritten(made: Path) -> None:
+    with pytest.raises(UsageError, match="not empty"):
+        cost_model(out=made)
+
+
+def test_records_are_whole_and_consistent(made: Path) -> None:
+    found = read(made)
+    assert len(found.cells) == 3 * 7 * 2
+    assert [(p.scenario, p.gpus) for p in found.plans if p.scenario == "central"] == [
+        ("central", 1),
+        ("central", 8),
+        ("central", 64),
+    ]
+    for scenario in ("low", "central", "high"):
+        plans = [p for p in found.plans if p.scenario == scenario]
+        alone = 2 * sum(c.seconds for c in found.cells if c.scenario == scenario) / 3600
+        # on one GPU everything in turn; nothing shorter than the bound; more never longer
+        assert plans[0].makespan_hours == pytest.approx(alone)
+        assert plans[0].utilisation == pytest.approx(1)
+        hours = [p.makespan_hours for p in plans]
+        assert hours == sorted(hours, reverse=True)
+        for p in plans:
+            assert p.cells == 28
+            assert p.lower_bound_hours <= p.makespan_hours * (1 + 1e-9)
+            assert p.reserved_hours == pytest.approx(p.gpus * p.makespan_hours)
+            assert p.busy_hours <= p.reserved_hours * (1 + 1e-9)
+            assert p.cost == pytest.approx(3.0 * p.reserved_hours)
+    for gpus in (1, 8, 64):
+        placed = [p for p in found.placements if p.gpus == gpus]
+        assert len({p.cell for p in placed}) == len(placed) == 28
+        plan = next(p for p in found.plans if p.gpus == gpus and p.scenario == "central")
+        assert sum((p.end - p.start) * len(p.on) for p in placed) == pytest.approx(plan.busy_hours)
+        assert max(p.end for p in placed) == pytest.approx(plan.makespan_hours)
+
+
+def test_tables_and_figure_come_from_records_alone(made: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("config.json", *(f"{kind}.jsonl" for kind in ("cells", "plans", "assumptions", "references"))):
+        shutil.copy(made / name, copy / name)
+    rendered = render(copy)
+    assert (copy / "tables.md").read_text() == (made / "tables.md").read_text()
+    assert (copy / "figures" / "scale.png").exists()
+    assert [t.title for t in rendered.tables] == [
+        "One seed on one a100",
+        "The whole study",
+        "Beside the study",
+        "Assumptions",
+    ]
+    # and they say what the records say
+    cells = [json.loads(line) for line in path_of(copy, "cells").read_text().splitlines()]
+    for cell in cells:
+        cell["seconds_training"] *= 1000
+    path_of(copy, "cells").write_text("".join(json.dumps(c) + "\n" for c in cells))
+    render(copy)
+    assert (copy / "tables.md").read_text() != (made / "tables.md").read_text()
+
+
+def test_trials_and_cells_differ_from_what_was_fitted() -> None:
+    names = [t.name for t in (*CALIBRATION, *HELD_OUT)]
+    assert len(set(names)) == len(names)
+    assert {t.held_out for t in CALIBRATION} == {False}
+    assert {t.held_out for t in HELD_OUT} == {True}
+    assert {t.method for t in HELD_OUT} == {"disc-opt", "opt-disc"}
+    assert len({c.trial.name for c in CELLS}) == len(CELLS)
+
+
+def test_a_small_check_end_to_end(made: Path, tmp_path: Path) -> None:
+    small = {"hidden": (4, 4), "batch": 8}
+    records = check(
+        calibration=[
+            Trial("a", "npy", "disc-opt", small, 3, held_out=False),
+            Trial("b", "npy", "disc-opt", {"hidden": (32, 32), "batch": 500}, 3, held_out=False),
+        ],
+        held_out=[Trial("c", "npy", "opt-disc", small, 3), Trial("d", "spiral", "disc-opt", dtype="float64")],
+        cells=[
+            RealCell(Trial("e", "npy", "opt-disc", {**small, "rows": 50}, 3), 3),
+            RealCell(Trial("f", "npy", "disc-opt", {**small, "rows": 50}, 3), 3),
+        ],
+        most_seconds=0.1,
+    )
+    for trial in records["trials"]:
+        assert trial.repeats >= 5
+        assert trial.low <= trial.measured <= trial.high
+        assert trial.predicted > 0
+        assert trial.evaluations == int(trial.evaluations) or trial.method == "opt-disc"
+    runs = {(r.name, r.at_once): r for r in records["runs"]}
+    assert set(runs) == {(name, n) for name in ("e", "f", "all") for n in (1, 2)}
+    # one at a time: the whole takes what its parts take, and a little for starting them
+    parts = runs["e", 1].measured + runs["f", 1].measured
+    assert parts <= runs["all", 1].measured <= 1.2 * parts
+    assert runs["all", 1].predicted == pytest.approx(runs["e", 1].predicted + runs["f", 1].predicted)
+    assert runs["all", 2].predicted == pytest.approx(max(runs["e", 2].predicted, runs["f", 2].predicted))
+
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    for kind, lines in records.items():
+        write_lines(path_of(copy, kind), lines)
+    rendered = render(copy)
+    assert [t.title for t in rendered.tables][-2:] == ["Iterations on this machine", "Cells on this machine"]
+    assert any("held-out" in finding for finding in rendered.findings)
