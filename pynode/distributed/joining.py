@@ -40,21 +40,22 @@ def join(device: str = "cpu", timeout_seconds: float = 600.0) -> World:
     kind = torch.device(device).type
     if kind == "cuda":
         _take_gpu(launch)
-    meeting: dict[str, Any] = {"init_method": "env://"}
     try:
-        if stays_inside(launch):
-            use_loopback()
-            store = dist.FileStore(str(meeting_file(launch)), launch.size)  # type: ignore[attr-defined]
-            meeting = {"store": store}
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo",
-            rank=launch.rank,
-            world_size=launch.size,
-            timeout=timedelta(seconds=timeout_seconds),
-            **meeting,
-        )
-        world = World(launch.rank, launch.size)
-        world.barrier()
+        with contextlib.ExitStack() as stack:
+            meeting: dict[str, Any] = {"init_method": "env://"}
+            if stays_inside(launch):
+                use_loopback()
+                place = stack.enter_context(meeting_file(launch, timeout_seconds))
+                meeting = {"store": dist.FileStore(str(place), launch.size)}  # type: ignore[attr-defined]
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo",
+                rank=launch.rank,
+                world_size=launch.size,
+                timeout=timedelta(seconds=timeout_seconds),
+                **meeting,
+            )
+            world = World(launch.rank, launch.size)
+            world.barrier()
     except RankLost:
         leave()
         raise

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import secrets
 import socket
 import stat
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pynode.distributed.launch import Launch
-from pynode.errors import OutputDirectoryError
+from pynode.errors import OutputDirectoryError, RankLost
+
+PAUSE = 0.02
+"""Seconds between two looks for rank 0."""
+
+FORGOTTEN = 86_400.0
+"""Age in seconds from which nobody comes to a meeting any more."""
 
 
 def stays_inside(launch: Launch) -> bool:
@@ -45,15 +56,52 @@ def use_loopback() -> None:
             os.environ.setdefault(variable, name)
 
 
-def meeting_file(launch: Launch) -> Path:
-    """A file that exactly the ranks of this launch agree on, in a folder that only this user can enter.
+@contextmanager
+def meeting_file(launch: Launch, timeout_seconds: float) -> Iterator[Path]:
+    """A new file that exactly the ranks of this launch agree on, in a folder that only this user can enter.
 
-    A new one for each of torchrun's restarts, and for each parent process: what a killed run left is not read again.
+    Rank 0 names it, in a note that lies there until the block ends; a note of a process that is dead is of a run that
+    was killed, and nobody's.  Raises `RankLost` where no note appears in time.
     """
     names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
     told = [os.environ.get(name, "") for name in names]
-    key = "\n".join([*told, str(launch.address), str(launch.port), str(launch.size), str(os.getppid())])
-    return private_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
+    key = "\n".join([*told, str(launch.address), str(launch.port), str(launch.size)])
+    note = private_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
+    if launch.rank:
+        yield note.parent / _wait_for(note, launch, timeout_seconds)
+        return
+    for left in note.parent.iterdir():  # by runs that were killed
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - FORGOTTEN:
+                left.unlink()
+    name = secrets.token_hex(16)
+    draft = note.parent / f"{name}.draft"
+    draft.write_text(f"{os.getpid()} {name}", encoding="ascii")
+    draft.replace(note)
+    try:
+        yield note.parent / name
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def _wait_for(note: Path, launch: Launch, timeout_seconds: float) -> str:
+    """What the note of a living process says."""
+    end = time.monotonic() + timeout_seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):
+            writer, _, name = note.read_text(encoding="ascii").partition(" ")
+            if _lives(int(writer)):
+                return name
+        time.sleep(PAUSE)
+    raise RankLost(launch.rank, launch.size, f"rank 0 did not come within {timeout_seconds:g} s")
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except OSError:
+        return False
+    return True
 
 
 def private_folder() -> Path:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from pynode.distributed import asked_for, join
 from pynode.distributed.launch import Launch
 from pynode.distributed.one_node import is_this_host, meeting_file, private_folder, stays_inside
-from pynode.errors import InvalidArgument, OutputDirectoryError
+from pynode.errors import InvalidArgument, OutputDirectoryError, RankLost
 from pynode.world import ALONE
 
 GOOD = {
@@ -118,16 +121,44 @@ def test_traffic_leaves_the_machine_only_when_told() -> None:
     assert not stays_inside(Launch.from_environment({**GOOD, "LOCAL_WORLD_SIZE": "2"}))
 
 
-def test_each_restart_meets_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What a killed run left behind is not read again; one launch has one place."""
+def test_ranks_of_one_launch_meet_where_no_other_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rank 0 chooses a new place; another restart, another run, or a later time has another."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    launch, places = Launch.from_environment(GOOD), set()
-    for count in ("0", "1"):
-        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
-        assert meeting_file(launch) == meeting_file(launch)
-        places.add(meeting_file(launch))
-    assert len(places) == 2
-    assert len({place.parent for place in places}) == 1
+    here = Launch.from_environment(GOOD)
+    first, places = replace(here, rank=0, local_rank=0), []
+    for name, value in (("RESTART_COUNT", "0"), ("RESTART_COUNT", "1"), ("RUN_ID", "x"), ("RUN_ID", "x")):
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+        with meeting_file(first, 1.0) as chosen, meeting_file(here, 1.0) as told:
+            assert chosen == told
+            assert told.parent == private_folder()
+            with pytest.raises(RankLost, match="rank 0 did not come"), meeting_file(replace(here, port=1), 0.1):
+                pass
+        places.append(told)
+    assert len(set(places)) == 4
+    assert list(private_folder().iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_nobodys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A note of a dead process is not followed; old files go."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    here = Launch.from_environment(GOOD)
+    with meeting_file(replace(here, rank=0, local_rank=0), 1.0):
+        (note,) = private_folder().iterdir()
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        note.write_text(f"{ended.pid} left", encoding="ascii")
+        with (
+            pytest.raises(RankLost, match=r"rank 1 of 3: .*rank 0 did not come within 0\.1 s"),
+            meeting_file(here, 0.1),
+        ):
+            pass
+    old, recent = private_folder() / "old", private_folder() / "recent"
+    for path in (old, recent):
+        path.touch()
+    os.utime(old, (0, 0))
+    with meeting_file(replace(here, rank=0, local_rank=0), 1.0):
+        assert recent.exists()
+        assert not old.exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders of Windows have no owner's bits")
