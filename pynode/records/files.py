@@ -144,6 +144,18 @@ def write_beside(path: Path, content: bytes) -> Path:
     return beside
 
 
+def rename(path: Path, target: Path) -> None:
+    """Gives a file another name, if it is there; raises `StorageError` where that can't be done."""
+    with _storing(path), contextlib.suppress(FileNotFoundError):
+        os.replace(path, target)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, if it is there; raises `StorageError` where that can't be done."""
+    with _storing(path):
+        path.unlink(missing_ok=True)
+
+
 def sync_file(path: Path) -> None:
     """Brings what was appended to `path` down to the disk, so that a loss of power can't take it."""
     with _storing(path), path.open("rb+") as file:

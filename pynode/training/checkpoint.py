@@ -5,7 +5,6 @@ Two generations are kept.  A file that was damaged is noticed by its SHA-256, an
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pynode.errors import CheckpointMismatch, RecordError, StorageError
-from pynode.records.files import read_json, sync_directory, write_beside
+from pynode.records.files import read_json, rename, sync_directory, write_beside
 
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
@@ -143,8 +142,7 @@ def read_intact(directory: Path) -> tuple[list[tuple[str, Checkpoint]], dict[str
 
 def set_aside(directory: Path, name: str) -> None:
     """Renames a checkpoint that is not to be taken again, so that the next one does not push out the one before it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.replace(directory / name, directory / f"{name}.damaged")
+    rename(directory / name, directory / f"{name}.damaged")
 
 
 def load_into(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:

@@ -6,14 +6,13 @@ and each such step is an event.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pynode.errors import OutputDirectoryError, RecordError
 from pynode.records.events import note
-from pynode.records.files import append_text, read_intact_lines, read_json, write_json, write_lines
+from pynode.records.files import append_text, read_intact_lines, read_json, rename, write_json, write_lines
 from pynode.records.iteration import IterationRecord
 from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
@@ -82,7 +81,7 @@ def _begin(config: RunConfig, directory: Path, ranks: int) -> None:
     try:
         sessions = read_json(path) if path.exists() else []
     except RecordError as error:
-        os.replace(path, path.with_suffix(".damaged"))
+        rename(path, path.with_suffix(".damaged"))
         note(directory, "damaged", 0, f"{error}; set aside")
         sessions = []
     here = environment(backend=config.method.backend)

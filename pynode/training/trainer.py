@@ -15,7 +15,7 @@ from typing import Any
 from pynode.errors import Interrupted, NonFiniteLoss, PynodeError, RankLost, SolveError, StorageError
 from pynode.julia.errors import JuliaError, WorkerError
 from pynode.records.events import note
-from pynode.records.files import append_line, make_directory, write_json
+from pynode.records.files import append_line, make_directory, remove, write_json
 from pynode.records.iteration import IterationRecord
 from pynode.records.lock import lock
 from pynode.training import checkpoint
@@ -153,7 +153,7 @@ def _summarise(loop: Loop, **more: Any) -> dict[str, Any]:
 def _forget_ends(directory: Path) -> None:
     """Removes what a shorter or a failed run said at its end, now that it goes on."""
     for stale in (SUMMARY, EVALUATION):
-        (directory / stale).unlink(missing_ok=True)
+        remove(directory / stale)
 
 
 def _interrupted(loop: Loop, error: KeyboardInterrupt) -> Interrupted:
