@@ -35,6 +35,9 @@ FIXED: dict[str, Scheme] = {"euler": EULER, "midpoint": MIDPOINT, "heun2": HEUN,
 OTHER_METHODS = ("heun3", "explicit_adams", "implicit_adams", "fixed_adams", "scipy_solver")
 KNOWN_METHODS = (*ADAPTIVE_SOLVERS, *FIXED, *OTHER_METHODS)
 
+OWN_WORDS = (AssertionError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
+"""What torchdiffeq raises by itself, or torch where torchdiffeq calls it."""
+
 LARGEST = sys.float_info.max
 MOST_STEPS = 10**9
 """Of a fixed size; their times alone would fill the memory."""
@@ -166,14 +169,20 @@ def _solve_fixed(scheme: Scheme, func: Func, y0: Y, t: Tensor, step_size: float 
     else:
         grid = _stepped(t, step_size)
         ys = _interpolate(grid, scheme.solve(f, flat, TimeGrid.between(grid), grid), t)
-    if not torch.isfinite(ys).all():
-        last = int(torch.isfinite(ys.reshape(len(t), -1)).all(1).long().argmin()) - 1
-        at, state = t[max(last, 0)].detach(), ys[max(last, 0)].detach()
-        with torch.no_grad():
-            slope = f(at.to(state.dtype), state)
-        dt = float((t[max(last, 0) + 1] - t[max(last, 0)]).detach())
-        raise SolveError(Status.NON_FINITE, t=float(at), dt=dt, norm_f=float(slope.norm()))
+    _check_finite(f, ys, t)
     return ys if shapes is None else _unflatten(ys, shapes, (len(t),))
+
+
+def _check_finite(f: Func, ys: Tensor, t: Tensor) -> None:
+    """Raises `SolveError` that says where the states `ys` `(time, ...)` were finite for the last time."""
+    if torch.isfinite(ys).all():
+        return
+    last = max(int(torch.isfinite(ys.reshape(len(t), -1)).all(1).long().argmin()) - 1, 0)
+    at, state = t[last].detach(), ys[last].detach()
+    with torch.no_grad():
+        slope = f(at.to(state.device, state.real.dtype), state)
+    dt = float((t[last + 1] - t[last]).detach())
+    raise SolveError(Status.NON_FINITE, t=float(at), dt=dt, norm_f=float(slope.norm()))
 
 
 def _stepped(t: Tensor, step_size: float) -> Tensor:
@@ -200,16 +209,25 @@ def _delegate(solver: Any, func: Func, y0: Y, t: Tensor, method: str | None, cal
     watched = _Watch(func, y0, watch_adjoint=watch_adjoint) if method in adaptive else None
     try:
         result = solver(watched or func, y0, t, **call)
-    except AssertionError as error:  # what torchdiffeq says of max_num_steps, event handling, its own options
-        if not _raised_in_torchdiffeq(error):
+    except OWN_WORDS as error:  # what torchdiffeq says of max_num_steps, event handling, its own options
+        if not _raised_in_torchdiffeq(error) or isinstance(error, torch.cuda.OutOfMemoryError):
             raise  # the user's own
         raise RunFailure(f"the solve failed: {error}; loosen the tolerances or check the options") from error
     if watched:
         watched.turn_backward()
+    elif call["event_fn"] is None:
+        _check_finite(*_flattened(func, y0, result), t)
     return result
 
 
-def _raised_in_torchdiffeq(error: AssertionError) -> bool:
+def _flattened(func: Func, y0: Y, ys: Any) -> tuple[Func, Tensor]:
+    """A func of one tensor, and its states as one tensor `(time, ...)`."""
+    if isinstance(y0, Tensor):
+        return func, ys
+    return _Flat(func, [part.shape for part in y0]), torch.cat([part.reshape(len(part), -1) for part in ys], 1)
+
+
+def _raised_in_torchdiffeq(error: Exception) -> bool:
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next

@@ -66,7 +66,7 @@ def _unpack(archive: Path, folder: Path, prefix: str, max_bytes: int) -> None:
 def _safe_name(archive: Path, member: tarfile.TarInfo) -> str:
     """The member's name without a leading `./`."""
     path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
+    if path.is_absolute() or ".." in path.parts or any(c in member.name for c in "\\:\0"):
         raise ArchiveError(
             f"{archive} has a member {member.name!r} outside its folder: refused; use the published file"
         )

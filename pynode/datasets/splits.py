@@ -96,8 +96,14 @@ def check_scale(name: str, mean: Array, std: Array) -> None:
 def standardised(name: str, parts: tuple[Array, Array, Array], mean: Array, std: Array) -> Splits:
     """`Splits` of the parts `(rows, dim)`, scaled in float64 by `mean` and `std` `(dim,)`, stored as float32.
 
-    Raises `DataError` where a column is constant or not finite.
+    Raises `DataError` where a column is constant, not finite, or has outliers that float32 can't hold.
     """
     check_scale(name, mean, std)
-    train, validation, test = (((part - mean) / std).astype(np.float32) for part in parts)
+    with np.errstate(over="ignore"):  # told in words below
+        train, validation, test = (((part - mean) / std).astype(np.float32) for part in parts)
+    for part in (train, validation, test):
+        if far := np.flatnonzero(~np.isfinite(part).all(axis=0)).tolist():
+            raise DataError(
+                f"column {far[0] + 1} of {name} has outliers beyond 1e38 standard deviations: remove these rows"
+            )
     return Splits(name, train, validation, test, mean=mean, std=std)

@@ -92,6 +92,6 @@ KINDS: dict[str, Divergence] = {
 
 def divergence(name: str) -> Divergence:
     """ "exact", "gaussian" or "rademacher" (Hutchinson with that noise); raises `UnknownName`."""
-    if name not in KINDS:
-        raise UnknownName("divergence", name, KINDS)
+    if not isinstance(name, str) or name not in KINDS:  # from a file it may be anything
+        raise UnknownName("divergence", str(name), KINDS)
     return KINDS[name]

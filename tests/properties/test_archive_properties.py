@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pynode.datasets.errors import ArchiveError
@@ -88,6 +88,7 @@ def unpack(outside: Path, content: bytes) -> list[Path] | None:
     return found
 
 
+@example([(PREFIX + "\0", tarfile.REGTYPE, b"", "")])
 @given(st.lists(members, max_size=5))
 @tried(100)
 def test_any_members(outside: Path, content: list[tuple[str, bytes, bytes, str]]) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pynode.errors import UsageError
@@ -18,6 +18,12 @@ MOST_PARAMETERS = 10_000
 """A description may ask for a field that fits no machine; only its bookkeeping is tried then."""
 
 
+@example({"architecture": "mlp", "widths": [1, 1], "activation": ["tanh"]}, (), 0, torch.float64)
+@example({"architecture": "mlp", "widths": None}, (), 0, torch.float64)
+@example({"architecture": "antisymmetric", "dim": True}, (), 0, torch.float64)
+@example({"architecture": "antisymmetric", "dim": 1, "gamma": "a"}, (), 0, torch.float64)
+@example({"architecture": "antisymmetric", "dim": 1, "gamma": 10**400}, (), 0, torch.float64)
+@example(None, (), 0, torch.float64)
 @given(field_descriptions(), batch_shapes, seeds, st.sampled_from([torch.float64, torch.float32]))
 @tried(100)
 def test_a_description_builds_or_is_refused(data: Any, batch: tuple[int, ...], seed: int, dtype: torch.dtype) -> None:

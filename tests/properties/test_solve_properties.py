@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -107,7 +107,16 @@ def test_a_field_is_solved_and_differentiated_or_it_is_a_typed_error(
     mostly(st.none(), st.dictionaries(st.sampled_from(["step_size", "interp"]), plain, max_size=2)),
     mostly(st.sampled_from([1e-3, 1e-5]), st.one_of(st.floats(), plain)),
 )
+@example(decay, torch.tensor(float("nan")), torch.tensor([0.0, 1.0]), "heun3", None, 1e-3)
+@example(decay, torch.zeros(0), torch.tensor([0.0, 1.0, 2.0, 3.0]), "implicit_adams", None, 1e-3)
+@example(decay, torch.zeros(1), torch.tensor([0.0, 1.0]), "euler", {"interp": None}, 1e-3)
+@example(decay, torch.zeros(1), torch.tensor([0.0, 1.0]), "euler", {"step_size": 1e-300}, 1e-3)
+@example(decay, torch.zeros(1), torch.tensor([0.0, 1.0]), "euler", {"step_size": "a"}, 1e-3)
+@example(decay, torch.zeros(1), torch.tensor([0.0, 1.0]), "dopri5", 7, 1e-3)
+@example(decay, (), torch.tensor([0.0, 1.0]), "dopri5", None, 1e-3)
+@example(decay, (torch.zeros(1),), torch.tensor([0.0, 1.0]), "dopri5", None, [])
 @pytest.mark.filterwarnings("ignore:.*Unexpected arguments:UserWarning")  # torchdiffeq's word on options it ignores
+@pytest.mark.filterwarnings("ignore:Functional iteration did not converge:UserWarning")  # and on implicit methods
 @tried(200)
 def test_odeint_gives_states_or_a_typed_error(f: Any, y0: Any, t: Any, method: Any, options: Any, rtol: Any) -> None:
     def func(t: Tensor, y: Any) -> Any:

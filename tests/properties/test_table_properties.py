@@ -97,6 +97,7 @@ def test_csv_of_odd_cells(folder: Path, rows: list[list[str]], delimiter: str, e
     check(folder, "t.csv", end.join(delimiter.join(row) for row in rows).encode("utf-8", "surrogatepass"))
 
 
+@example([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [0.0, 6e-149], *[[0.0, 0.0]] * 9], (0.5, 0.5), 5)  # beyond float32
 @given(
     st.lists(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=2), max_size=40),
     st.sampled_from([(0.1, 0.1), (0.5, 0.5), (0.9, 0.9), (0.0, 0.1), (float("nan"), 0.1), (2, 3)]),
