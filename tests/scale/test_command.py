@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,10 +106,8 @@ def test_tables_and_figure_come_from_records_alone(made: Path, tmp_path: Path) -
         "Assumptions",
     ]
     # and they say what the records say
-    cells = [json.loads(line) for line in path_of(copy, "cells").read_text().splitlines()]
-    for cell in cells:
-        cell["seconds_training"] *= 1000
-    path_of(copy, "cells").write_text("".join(json.dumps(c) + "\n" for c in cells))
+    longer = [replace(c, seconds_training=1000 * c.seconds_training) for c in read(copy).cells]
+    write_lines(path_of(copy, "cells"), longer)
     render(copy)
     assert (copy / "tables.md").read_text() != (made / "tables.md").read_text()
 
@@ -123,6 +121,7 @@ def test_trials_and_cells_differ_from_what_was_fitted() -> None:
     assert len({c.trial.name for c in CELLS}) == len(CELLS)
 
 
+@pytest.mark.timeout(900)  # processes that import torch: a minute on an idle machine, more beside other jobs
 def test_a_small_check_end_to_end(made: Path, tmp_path: Path) -> None:
     small = {"hidden": (4, 4), "batch": 8}
     records = check(
@@ -146,7 +145,7 @@ def test_a_small_check_end_to_end(made: Path, tmp_path: Path) -> None:
     assert set(runs) == {(name, n) for name in ("e", "f", "all") for n in (1, 2)}
     # one at a time: the whole takes what its parts take, and a little for starting them
     parts = runs["e", 1].measured + runs["f", 1].measured
-    assert parts <= runs["all", 1].measured <= 1.2 * parts
+    assert parts <= runs["all", 1].measured <= 1.2 * parts + 1.0
     assert runs["all", 1].predicted == pytest.approx(runs["e", 1].predicted + runs["f", 1].predicted)
     assert runs["all", 2].predicted == pytest.approx(max(runs["e", 2].predicted, runs["f", 2].predicted))
 
