@@ -51,10 +51,10 @@ def test_a_killed_rank_ends_the_others_at_once(start: Start, tmp_path: Path) -> 
 
 
 def test_a_stopped_rank_ends_the_others_after_the_time_limit(start: Start, tmp_path: Path) -> None:
-    """Connections stay open: the limit of 3 s decides.  One that never comes costs the same."""
+    """Connections stay open, so the limit decides: 10 s, which lets the ranks start apart on a busy machine."""
     lonely = start(2, tmp_path, "fault", 3, only=1, TORCHELASTIC_RESTART_COUNT="1")
     other = start(2, tmp_path, "fault", 3, only=0, TORCHELASTIC_RESTART_COUNT="2")
-    ranks = start(3, tmp_path, "fault", 3)
+    ranks = start(3, tmp_path, "fault", 10)
     for process in ranks:
         ready(process)
     os.kill(ranks[2].pid, signal.SIGSTOP)
@@ -63,7 +63,7 @@ def test_a_stopped_rank_ends_the_others_after_the_time_limit(start: Start, tmp_p
         assert process.returncode == 1
         assert said.startswith(f"rank {k} of 3: the others did not answer (")
         # the second to give up may see the first one's connection close
-        assert float(seconds) < 20
+        assert float(seconds) < 30
     said = lonely[0].communicate()[0]
     assert lonely[0].returncode == 1
     assert "rank 1 of 2: the others did not answer (rank 0 did not come within 3 s)" in said

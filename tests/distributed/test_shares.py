@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
@@ -28,22 +31,29 @@ SIZES = (2, 3)
 @pytest.fixture(scope="session")
 def found(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, dict[str, Tensor]]:
     """All numbers of work.py by the number of ranks; every rank has ended well, and all saw the same bits."""
-    folder = tmp_path_factory.mktemp("ranks")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ranks"  # one for all workers of xdist
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            work(start, folder)
+    return {size: torch.load(folder / str(size) / "found.pt", weights_only=True) for size in (1, *SIZES)}
+
+
+def work(start: Start, folder: Path) -> None:
+    """Three processes: first all together, then two of them and one alone."""
     generator = np.random.default_rng(0)
     np.save(folder / "table.npy", generator.standard_normal((220, 5)) @ generator.standard_normal((5, 5)))
-    numbers = {}
     for size in (1, *SIZES):
-        out = folder / str(size)
-        out.mkdir()
-        ranks = start(size, out, "share", out, folder / "table.npy")
-        said = [process.communicate()[0] for process in ranks]
-        assert [process.returncode for process in ranks] == [0] * size, "\n".join(said)
-        digests: list[dict[str, Any]] = [json.loads((out / f"rank{r}.json").read_text()) for r in range(size)]
+        (folder / str(size)).mkdir()
+    ranks = start(3, folder, "share", folder, folder / "table.npy")
+    said = [process.communicate()[0] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0, 0], "\n".join(said)
+    for size in SIZES:
+        digests = [json.loads((folder / str(size) / f"rank{r}.json").read_text()) for r in range(size)]
         for digest in digests:
             digest.pop("8gaussians|fixed-implicit|work")  # GMRES may need another number of products for another share
         assert all(digest == digests[0] for digest in digests)
-        numbers[size] = torch.load(out / "found.pt", weights_only=True)
-    return numbers
 
 
 def relative(a: Tensor, b: Tensor) -> float:

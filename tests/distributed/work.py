@@ -1,7 +1,9 @@
 """What the ranks of the tests compute, each in a process of its own: python work.py WHAT ARGUMENT...
 
-`share OUT TABLE`: losses, gradients and evaluations, added up over the ranks, into OUT by the writer; other files say
-what each rank saw.  `fault SECONDS`: exchanges for ever, with that time limit.
+`share OUT TABLE`: losses, gradients and evaluations, added up over three ranks into OUT/3 by the writer, where other
+files say what each rank saw; then over the first two into OUT/2, and by the third alone into OUT/1.
+
+`fault SECONDS`: exchanges for ever, with that time limit.
 """
 
 from __future__ import annotations
@@ -175,6 +177,7 @@ def fault(world: World) -> None:
             world.sum_(torch.ones(1000))
         except RankLost as error:
             print(f"{time.monotonic() - start:.3f} {error}", flush=True)
+            leave()  # connections are broken by now, and it has to bear that
             raise SystemExit(error.exit_status) from None
         time.sleep(0.01)
 
@@ -183,7 +186,11 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1] == "share":
         here = join("cpu", 120.0)
-        share(Path(sys.argv[2]), sys.argv[3], here)
+        share(Path(sys.argv[2]) / "3", sys.argv[3], here)
+        leave()
+        os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"} if here.rank < 2 else {"WORLD_SIZE": "1"}
+        here = join("cpu", 120.0)
+        share(Path(sys.argv[2]) / str(here.size), sys.argv[3], here)
     else:
         try:
             here = join("cpu", float(sys.argv[2]))
