@@ -124,14 +124,14 @@ def load_run(directory: Path) -> Run:
     config = read_json(directory / "config.json")
     if not isinstance(config, dict) or not {"problem", "method", "seed", "faithful", "iterations"} <= set(config):
         raise RecordError(f"{directory / 'config.json'} is no configuration of a run; remove or restore the run")
-    summary, evaluation, records = (directory / n for n in ("summary.json", "evaluation.json", "records.jsonl"))
-    return Run(
-        config,
-        _summary(summary) if summary.exists() else None,
-        _iterations(records),
-        read_json(evaluation) if evaluation.exists() else None,
-        directory.name,
-    )
+    path, evaluation, lines = (directory / n for n in ("summary.json", "evaluation.json", "records.jsonl"))
+    summary, records = _summary(path) if path.exists() else None, _iterations(lines)
+    if summary is not None and len(records) != summary["iterations"] - summary.get("lost_records", 0):
+        raise RecordError(
+            f"{lines} holds {len(records)} records, but {path.name} speaks of {summary['iterations']} iterations; "
+            "resume the run to mend it, or restore the file"
+        )
+    return Run(config, summary, records, read_json(evaluation) if evaluation.exists() else None, directory.name)
 
 
 def _iterations(path: Path) -> list[IterationRecord]:

@@ -34,6 +34,7 @@ QUANTITIES = (
     ("  backward", "seconds_backward", 1e3),
     ("  optimiser", "seconds_optimiser", 1e3),
     ("  to Julia's process and back, of these", "seconds_bridge", 1e3),
+    ("  sums with other ranks, waiting for them included", "seconds_exchange", 1e3),
     ("NFE-F per iteration", "nfe_forward", 1),
     ("NFE-B per iteration", "nfe_backward", 1),
     ("evaluations per iteration", "evaluations", 1),
@@ -79,6 +80,7 @@ class Quality(Study):
         lengths = {run.config["iterations"] for runs in found.values() for run in runs}
         length = f"{lengths.pop()} iterations" if len(lengths) == 1 else "runs of different length"
         notes = [f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {self.SOURCES}"]
+        notes += [note for runs in found.values() for run in runs for note in _losses(run)]
         return [Table(f"RQ1 Quality and cost: {results.problem}", ["", *found], rows, notes)]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
@@ -108,6 +110,17 @@ class Quality(Study):
             f"Opt-Disc at {number(opt, digits)}; the training took {number(seconds[names[0]])} s and "
             f"{number(seconds[names[1]])} s."
         )
+
+
+def _losses(run: Run) -> list[str]:
+    """What a run went on after, for costs count it and what is lost not."""
+    summary = run.summary or {}
+    found = []
+    if failed := summary.get("failed_iterations"):
+        found.append(f"{run.label}: {failed} iterations failed and were gone on after ({run.config['on_failure']})")
+    if lost := summary.get("lost_records"):
+        found.append(f"{run.label}: {lost} of its records are lost, and their costs with them")
+    return found
 
 
 def _value(run: Run, key: str, scale: float) -> float | None:
