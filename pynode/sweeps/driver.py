@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,7 +113,8 @@ def _settle(status: CellStatus, outcome: Outcome, out: Path) -> None:
 def _stop_requests() -> Iterator[_Stop]:
     """Collects signals instead of ending the process."""
     stop = _Stop()
-    before = {number: signal.signal(number, stop.hear) for number in SIGNALS}
+    at_home = threading.current_thread() is threading.main_thread()  # Python allows handlers there alone
+    before = {number: signal.signal(number, stop.hear) for number in SIGNALS} if at_home else {}
     try:
         yield stop
     finally:

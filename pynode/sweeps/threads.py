@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pynode
-
 VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -20,6 +18,6 @@ VARIABLES = (
 
 def worker_environment(threads: int) -> dict[str, str]:
     """Variables for a worker's process: its threads, and the way to this very pynode where that is a checkout."""
-    root = str(Path(pynode.__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
     return {**dict.fromkeys(VARIABLES, str(threads)), "PYTHONPATH": path}

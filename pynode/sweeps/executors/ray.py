@@ -108,7 +108,9 @@ class RayExecutor(Executor):
     def _start_cluster(self) -> None:
         import ray
 
-        self._folder = tempfile.mkdtemp(prefix="pynode-ray-")  # readable by this user alone
+        # below a folder that only this user can enter, for Ray opens its own to everybody; and in /tmp, since the paths
+        # of its sockets must be short
+        self._folder = tempfile.mkdtemp(prefix="pynode-", dir="/tmp" if os.name == "posix" else None)
         ray.init(
             address="local",
             num_cpus=available_cpus(),
@@ -116,7 +118,7 @@ class RayExecutor(Executor):
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _temp_dir=self._folder,
+            _temp_dir=os.path.join(self._folder, "ray"),
         )
 
     def _connect(self, address: str) -> None:
