@@ -284,14 +284,17 @@ def _loss_form(form: Mapping[str, Any], shape: tuple[int, int]) -> LossForm:
     rows = _numbers(form, key) if key in form or kind == "linear" else None
     if rows is not None and rows.shape != shape:
         raise ValueError(f"loss_form {key} have shape {tuple(rows.shape)}, not {shape}")
-    return LossForm(kind, float(form.get("shift", 0.0)), float(form.get("scale", 1.0)), rows)
+    shift, scale = float(form.get("shift", 0.0)), float(form.get("scale", 1.0))
+    if not (math.isfinite(shift) and math.isfinite(scale)):
+        raise ValueError(f"loss_form shift = {shift} or scale = {scale} is not finite")
+    return LossForm(kind, shift, scale, rows)
 
 
 def _row(kind: str, data: Mapping[str, Any], n_params: int, n_state: int) -> Row:
     settings = {k: v for k, v in data.items() if k not in ("loss", "grad_theta", "grad_y0")}
     rtol, substeps = data.get("rtol", 0.0), data.get("substeps", 1)
-    if isinstance(rtol, bool) or not isinstance(rtol, (int, float)):
-        raise ValueError(f"rtol = {rtol!r} of a row in {kind} is no number")
+    if isinstance(rtol, bool) or not isinstance(rtol, (int, float)) or not math.isfinite(rtol):
+        raise ValueError(f"rtol = {rtol!r} of a row in {kind} is no finite number")
     if isinstance(substeps, bool) or not isinstance(substeps, int) or substeps < 1:
         raise ValueError(f"substeps = {substeps!r} of a row in {kind} is no positive integer")
     if not isinstance(data.get("scheme", ""), str) or not isinstance(data.get("method", {}), dict):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pynode.checks.case import ROWS, Case, DamagedCase, read_case, write_case
@@ -101,6 +101,7 @@ def test_odd_values(read: Callable[[bytes], Case], other: dict[str, Any], droppe
 KEYS = ("loss", "grad_theta", "rtol", "substeps", "label", "method", "scheme", "solver", "failed")
 
 
+@example("reference", "rtol", float("nan"))
 @given(st.sampled_from(["reference", *ROWS]), st.sampled_from(KEYS), plain)
 @tried(40)
 def test_odd_values_in_rows(read: Callable[[bytes], Case], key: str, inner: str, value: Any) -> None:
@@ -112,6 +113,7 @@ def test_odd_values_in_rows(read: Callable[[bytes], Case], key: str, inner: str,
     check(case)
 
 
+@example("shift", float("nan"))
 @given(st.sampled_from(["kind", "weights", "shift", "scale", "data"]), plain)
 @tried(30)
 def test_odd_values_in_the_loss(read: Callable[[bytes], Case], inner: str, value: Any) -> None:
