@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,9 @@ class RankLost(RunFailure):
 
     def __init__(self, rank: int, size: int, reason: str) -> None:
         self.rank, self.size = rank, size
-        self.reason = reason.strip().partition("\n")[0] or "no reason given"
+        # of gloo's answer its first sentence, without the place in its own source
+        first = re.sub(r"\[/[^]]*\] *", "", reason.strip().partition("\n")[0]).partition(". ")[0]
+        self.reason = first.rstrip(".") or "no reason given"
         super().__init__(
             f"rank {rank} of {size}: the others did not answer ({self.reason}); what they reported first is the cause. "
             "Run the same command with --resume to go on from the last checkpoint"
