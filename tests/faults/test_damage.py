@@ -149,10 +149,7 @@ def test_a_clock_that_leaps(template: Path, tmp_path: Path) -> None:
         *SHORT[:-4], "--iterations", "30", "--checkpoint-every", "20", "--out", str(out), python=("-c", LEAPING)
     ).check()
     run(*SHORT, "--resume", "--out", str(out), python=("-c", LEAPING)).check()
-    again, records = untimed(out), untimed(template)
-    assert again[29].pop("validation_loss") is not None
-    assert records[29].pop("validation_loss") is None
-    assert again == records
+    assert untimed(out) == untimed(template)
     lines = [json.loads(line) for line in (out / "runs" / LABEL / "records.jsonl").read_text().splitlines()]
     assert all(0 < line["seconds_forward"] < 60 for line in lines)
 
