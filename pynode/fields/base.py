@@ -20,6 +20,10 @@ from pynode.errors import InvalidArgument, StateMismatch
 from pynode.types import State, Theta
 
 
+LARGEST = 2**48
+"""Entries of a tensor beyond which torch need not be asked whether there is room."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """One parameter tensor in theta: its name, shape, and fan-in / fan-out for Glorot (None: starts at zero)."""
@@ -146,7 +150,16 @@ class Field(nn.Module):
         self.spec = spec
         self._names = tuple(s.name for s in spec.slots())
         for slot in spec.slots():
-            self.register_parameter(slot.name, nn.Parameter(torch.zeros(slot.shape, dtype=dtype, device=device)))
+            try:
+                if slot.size > LARGEST:
+                    raise RuntimeError("out of memory")
+                zeros = torch.zeros(slot.shape, dtype=dtype, device=device)
+            except RuntimeError as error:
+                if "memory" not in str(error):
+                    raise
+                problem = f"no room for {slot.name} {slot.shape}"
+                raise InvalidArgument("field", f"{spec.n_params:,} parameters", problem, "make it smaller") from error
+            self.register_parameter(slot.name, nn.Parameter(zeros))
 
     def forward(self, t: Tensor, y: State) -> State:
         """dy/dt `(..., dim)`; raises `StateMismatch` where the last axis or the dtype of `y` is not the field's."""

@@ -188,6 +188,12 @@ def test_missing_options_are_refused() -> None:
 # --- layouts and counts ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("width", [10**13, 10**30])
+def test_a_field_that_fits_no_memory_is_refused(width: int) -> None:
+    with pytest.raises(InvalidArgument, match="no room for W0"):
+        MLP((2, width, 2)).build()
+
+
 def test_mlp_layout() -> None:
     """W_0, b_0, W_1, b_1 with W (out, in)."""
     slots = MLP((2, 5, 3, 2)).slots()
