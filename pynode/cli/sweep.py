@@ -104,12 +104,12 @@ def sweep(
 
 def _values(file: Path | None, grid: list[str] | None, out: Path | None, *, resume: bool) -> dict[str, Any]:
     """Axes and options of the file, of the sweep that is resumed, and of the command line, which wins."""
-    from pynode.sweeps.layout import FILE, read_axes
+    from pynode.sweeps.layout import FILE, read_values
     from pynode.sweeps.specification import read_file, read_grid
 
     if file is None and not grid:
         if resume and out is not None and (out / FILE).exists():
-            return read_axes(out)
+            return read_values(out)
         raise UsageError("no grid: give a TOML file, or --grid problem=spiral --grid seed=0,1,2")
     return {**(read_file(file) if file is not None else {}), **read_grid(grid or [])}
 
@@ -157,7 +157,7 @@ def _run(specification: Specification, cells: list[Cell], out: Path | None, cons
     with executor:
         executor.check(cells)
         directory = output_directory(out, "sweep", resume=resume)
-        write_sweep(directory, specification.axes, cells)
+        write_sweep(directory, specification.axes, cells, specification.needs)
         with SweepTable(console) as progress:
             statuses, signal_number = run_sweep(cells, directory, executor, progress.watch)
     console.print(table(statuses))

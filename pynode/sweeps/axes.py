@@ -70,7 +70,7 @@ def check_axes(given: Mapping[str, Any]) -> Axes:
             parts["of_methods"][axis] = _option(axis, values, hints_of_method, "add a method that has it")
         elif axis.startswith("set."):
             option = axis.removeprefix("set.").replace("-", "_")
-            _check_option(option, hints_of_problem)
+            _check_option(option, values, hints_of_problem)
             parts["of_problems"][option] = _option(axis, values, hints_of_problem, "", option)
         else:
             raise _unknown(axis, [*given_names(settings, every_option), *_options(hints_of_problem)])
@@ -104,11 +104,11 @@ def _option(
     return values_of(axis, values, owners[0])
 
 
-def _check_option(option: str, hints: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_option(option: str, values: Any, hints: Mapping[str, Mapping[str, Any]]) -> None:
     if not any(option in known for known in hints.values()):
         known = sorted({name for options in hints.values() for name in options})
         if not known:
-            raise InvalidArgument(f"set.{option}", "", f"{', '.join(hints)} takes no options", "leave it out")
+            raise InvalidArgument(f"set.{option}", shown(values), f"no options in {', '.join(hints)}", "leave it out")
         raise UnknownName(f"option of {', '.join(hints)}", option, known)
 
 

@@ -11,6 +11,7 @@ from pynode.errors import ConfigurationMismatch, RecordError
 from pynode.records.files import read_json, write_json
 from pynode.sweeps.axes import Axes
 from pynode.sweeps.cells import Cell
+from pynode.sweeps.needs import Needs
 from pynode.sweeps.values import shown
 from pynode.training.config import RunConfig
 
@@ -19,15 +20,16 @@ TOLD = 3
 """Names of missing cells that an error gives at most."""
 
 
-def write_sweep(out: Path, axes: Axes, cells: list[Cell]) -> None:
+def write_sweep(out: Path, axes: Axes, cells: list[Cell], needs: Needs | None = None) -> None:
     """Writes the specification of a sweep that is about to run in `out`."""
-    write_json(out / FILE, {"axes": axes.to_json(), "cells": [cell.to_json() for cell in cells]})
+    wanted = (needs or Needs()).to_json()
+    write_json(out / FILE, {"axes": axes.to_json(), "needs": wanted, "cells": [cell.to_json() for cell in cells]})
 
 
-def read_axes(out: Path) -> dict[str, Any]:
-    """The axes of the sweep in `out`, by the names that a user gives them; raises `RecordError`."""
-    axes: dict[str, Any] = _read(out)["axes"]
-    return axes
+def read_values(out: Path) -> dict[str, Any]:
+    """Axes and needs of the sweep in `out`, as they would stand in its file; raises `RecordError`."""
+    found = _read(out)
+    return {**found["axes"], **found["needs"]}
 
 
 def check_resumes(out: Path, axes: Axes, cells: list[Cell]) -> None:
@@ -72,7 +74,7 @@ def check_runs(out: Path, cells: list[Cell]) -> None:
 
 def _read(out: Path) -> dict[str, Any]:
     found = read_json(out / FILE)
-    if not isinstance(found, dict) or not {"axes", "cells"} <= set(found):
+    if not isinstance(found, dict) or not {"axes", "needs", "cells"} <= set(found):
         raise RecordError(f"{out / FILE} is no specification of a sweep; choose another --out")
     return found
 

@@ -29,6 +29,11 @@ class Needs:
         if self.gpus is not None:
             _check("gpus", self.gpus)
 
+    def to_json(self) -> dict[str, Any]:
+        """What stands in a sweep's file, by the names that it has there."""
+        gpus = {} if self.gpus is None else {"gpus": self.gpus}
+        return {"cpus": self.cpus, **gpus, "needs": dict(self.special)}
+
     def of(self, problem: str, method: str, device: str) -> tuple[int, float]:
         """CPUs and GPUs of a cell; raises `InvalidArgument` where GPUs and `device` contradict each other."""
         found = {"cpus": float(self.cpus), "gpus": float(device == "cuda") if self.gpus is None else float(self.gpus)}

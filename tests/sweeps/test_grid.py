@@ -12,7 +12,7 @@ from pynode.records.files import write_json
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.executors.local import LocalExecutor, _Room
 from pynode.sweeps.grid import make_cells
-from pynode.sweeps.layout import check_resumes, check_runs, read_axes, write_sweep
+from pynode.sweeps.layout import check_resumes, check_runs, read_values, write_sweep
 from pynode.sweeps.specification import specify
 from pynode.sweeps.task import Task
 from pynode.training.config import RunConfig
@@ -133,7 +133,7 @@ def test_a_resumed_sweep_may_only_grow(tmp_path: Path) -> None:
     sweep_on_disk(tmp_path, problem="spiral", seed=[0, 1], rtol=[1e-3])
     resume(tmp_path, problem="spiral", seed=[0, 1], rtol=1e-3, cpus=2)
     resume(tmp_path, problem=["spiral", "oscillator"], seed=[0, 1, 2], rtol=[1e-3, 1e-4])
-    resume(tmp_path, **read_axes(tmp_path))
+    resume(tmp_path, **read_values(tmp_path))
     with pytest.raises(ConfigurationMismatch, match=r"\(seed: \[0, 1\] -> \[0, 2\]\): this one lacks spiral/disc-opt"):
         resume(tmp_path, problem="spiral", seed=[0, 2], rtol=1e-3)
     with pytest.raises(ConfigurationMismatch, match=r"atol: none -> \[0.1\]|atol"):
@@ -176,3 +176,11 @@ def test_errors_are_of_this_program() -> None:
     for values in mistakes:
         with pytest.raises(PynodeError):
             specify(values)
+
+
+def test_a_sweep_that_is_resumed_by_its_folder_needs_what_it_needed(tmp_path: Path) -> None:
+    values = {"problem": "spiral", "cpus": 2, "needs": {"method": {"opt-disc": {"cpus": 3}}}}
+    specification = specify(values)
+    cells = make_cells(specification.axes, specification.needs)
+    write_sweep(tmp_path, specification.axes, cells, specification.needs)
+    assert cells_of(**read_values(tmp_path)) == cells

@@ -95,7 +95,7 @@ def test_interrupted_on_ray_and_resumed_without(
 ) -> None:
     """Runs save when the sweep is interrupted, and the other executor goes on with them."""
     out = tmp_path / "out"
-    process = begin_sweep(out, "--executor", "ray", "--jobs", "1", "--grid", "problem=spiral")
+    process = begin_sweep(out, "--executor", "ray", "--jobs", "1", "--grid", "problem=oscillator")
     found = None
     while process.poll() is None and found is None:
         found = worker_in_the_middle(out)
@@ -109,7 +109,7 @@ def test_interrupted_on_ray_and_resumed_without(
     assert (out / problem / "runs" / label / "checkpoint.safetensors").exists()
     assert f"{found[0]}: interrupted" in said
 
-    resumed = begin_sweep(out, "--resume", "--grid", "problem=spiral")
+    resumed = begin_sweep(out, "--resume", "--grid", "problem=oscillator")
     _, error = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, error
-    assert read_numbers(out) == {name: rows for name, rows in undisturbed.items() if name.startswith("spiral/")}
+    assert read_numbers(out) == {name: rows for name, rows in undisturbed.items() if name.startswith("oscillator/")}
