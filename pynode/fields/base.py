@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from pynode.errors import InvalidArgument, StateMismatch
 from pynode.types import State, Theta
 
-
 LARGEST = 2**48
 """Entries of a tensor beyond which torch need not be asked whether there is room."""
 
