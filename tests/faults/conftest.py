@@ -40,6 +40,11 @@ class Ended:
         assert "Traceback" not in self.complained, self.complained
         return self
 
+    def check_status(self, status: int = 0) -> Ended:
+        """The same, of a launcher that shows the tracebacks of what it started."""
+        assert self.status == status, f"status {self.status}: {self.said}{self.complained}"
+        return self
+
 
 def environment() -> dict[str, str]:
     """That of the tests, one thread."""
