@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ from pynode.cli.show import show
 from pynode.cli.suite import suite
 from pynode.cli.sweep import sweep
 from pynode.cli.taylor import taylor
-from pynode.errors import PynodeError
+from pynode.errors import OtherRankFailed, OtherRankRefused, PynodeError
 
 # the base of all of typer's own complaints about arguments: click's, or of the copy of click that newer typers bring
 _UsageComplaint: type[Exception] = typer.BadParameter.__mro__[2]
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0, 1 for a failed run, 2 for a mistake of use, 130 for Ctrl-C."""
     try:
         status = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+    except (OtherRankRefused, OtherRankFailed) as error:  # the writing rank says it
+        return error.exit_status
     except PynodeError as error:
         return _complain(str(error), error.exit_status)
     except (typer.Abort, KeyboardInterrupt):
@@ -71,5 +74,7 @@ def _message(error: Exception) -> str:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    several = os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
+    who = f"rank {os.environ.get('RANK')}: " if several else ""
+    print(f"{who}error: {' '.join(message.split())}", file=sys.stderr)
     return status
