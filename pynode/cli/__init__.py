@@ -64,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = INTERRUPTED
     except _UsageComplaint as error:
         return _complain(f"{_message(error)} (see --help)", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):  # torch's, of a GPU
+            raise
+        return _complain("out of memory; take a smaller batch or --memory checkpoint; --resume continues a run", 1)
     if status == INTERRUPTED:  # newer typers turn Ctrl-C into this status by themselves
         return _complain("interrupted; what was recorded is kept, --resume continues from the last checkpoint", 130)
     return int(status or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -168,6 +169,8 @@ def method_from_json(data: Mapping[str, Any]) -> GradientMethod:
     """The method described by plain values, e.g. `{"method": "disc-opt", "scheme": "rk4", "steps": 2}`."""
     from pynode.gradients import METHODS  # the registry imports the members, which import this module
 
+    if not isinstance(data, Mapping):
+        raise InvalidArgument("method", data, "no description of a method", 'write {"method": "disc-opt", ...}')
     method = METHODS.load(str(data.get("method")))
     options = {k: v for k, v in data.items() if k != "method"}
     if unknown := sorted(set(options) - set(method.option_names())):
@@ -209,7 +212,8 @@ def check_choice(argument: str, value: str, known: tuple[str, ...]) -> None:
 
 def check_tolerance(argument: str, value: float) -> None:
     """Raises `InvalidArgument` unless `value` is a positive number."""
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < value <= sys.float_info.max:
         raise InvalidArgument(argument, value, "not a positive number", "use e.g. 1e-6")
     if "rtol" in argument and value < SMALLEST_RTOL:
         raise InvalidArgument(

@@ -81,6 +81,8 @@ class OptDisc(GradientMethod):
         check_choice("adjoint", self.adjoint, ADJOINTS)
         check_count("max_steps", self.max_steps)
         check_choice("adjoint_norm", self.adjoint_norm, ADJOINT_NORMS)
+        if not isinstance(self.landing, bool):
+            raise InvalidArgument("landing", self.landing, "neither True nor False", "use one of them")
         for argument in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
             if getattr(self, argument) is not None:
                 check_tolerance(argument, getattr(self, argument))

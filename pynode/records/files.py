@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pynode.errors import OutputDirectoryError, RecordError, StorageError
-from pynode.records.seal import sealed, unsealed
+from pynode.records.seal import KEY, sealed, unsealed
 
 T = TypeVar("T")
 
@@ -52,9 +52,11 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
     Raises `RecordError` that names the file and the line.
     """
     found = []
-    for number, line in enumerate(_lines(path), start=1):
+    lines = _lines(path)
+    sealed_ones = _are_sealed(lines)
+    for number, line in enumerate(lines, start=1):
         try:
-            found.append(_record(line, kind))
+            found.append(_record(line, kind, sealed_ones))
         except ValueError as error:
             raise RecordError(f"{path}, line {number} is damaged: {error}; remove the run or restore it") from error
     return found
@@ -63,9 +65,11 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
 def read_intact_lines(path: Path, kind: type[T]) -> tuple[list[T], list[str]]:
     """The records of a JSON-lines file as far as they are intact, and the lines that are not."""
     found, damaged = [], []
-    for line in _lines(path):
+    lines = _lines(path)
+    sealed_ones = _are_sealed(lines)
+    for line in lines:
         try:
-            found.append(_record(line, kind))
+            found.append(_record(line, kind, sealed_ones))
         except ValueError:
             damaged.append(line)
     return found, damaged
@@ -81,7 +85,12 @@ def _lines(path: Path) -> list[str]:
     return content.decode("utf-8", errors="backslashreplace").split("\n")[:-1]
 
 
-def _record(line: str, kind: type[T]) -> T:
+def _are_sealed(lines: list[str]) -> bool:
+    """Whether the lines are of a version that gave each its checksum: then one without is damaged."""
+    return any(f'"{KEY}": "' in line for line in lines)
+
+
+def _record(line: str, kind: type[T], is_sealed: bool) -> T:
     """The record in a line; raises `ValueError` where there is none, or not the one that was written."""
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     # a record written before a field was there has that field's default
@@ -92,6 +101,8 @@ def _record(line: str, kind: type[T]) -> T:
         raise ValueError("nested without end") from error
     if not isinstance(data, dict):
         raise ValueError("no record")
+    if is_sealed and KEY not in data:
+        raise ValueError("it has no checksum, and others have")
     data = unsealed(data)
     if not needed <= set(data) <= names:
         raise ValueError(f"expected the fields {sorted(names)}")
@@ -132,8 +143,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_beside(path: Path, content: bytes) -> Path:
     """Writes `content` to a file beside `path`, down to the disk, and returns it; nothing is left of a failure."""
     beside = path.with_name(f".{path.name}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with beside.open("wb") as file:
+        beside.unlink(missing_ok=True)  # of a process that was killed; a link put there would lead elsewhere
+        with os.fdopen(os.open(beside, flags, 0o666), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from typing import Any
 
 KEY = "checksum"
+
+_LIKE_ONE = re.compile("[0-9a-f]{8}")
 
 
 def sealed(data: dict[str, Any]) -> dict[str, Any]:
@@ -17,9 +20,13 @@ def sealed(data: dict[str, Any]) -> dict[str, Any]:
 def unsealed(data: dict[str, Any]) -> dict[str, Any]:
     """`data` without its checksum; raises `ValueError` where that is not the one of the content.
 
-    Data without a checksum, from before there was one or written by hand, are taken as they are.
+    Data without a checksum, from before there was one or written by hand, are taken as they are; but not where the
+    last entry looks like one under another name.
     """
     if KEY not in data:
+        last = next(reversed(data.values()), None)
+        if isinstance(last, str) and _LIKE_ONE.fullmatch(last):
+            raise ValueError(f'its last entry should be called "{KEY}"')
         return data
     content = {k: v for k, v in data.items() if k != KEY}
     if data[KEY] != checksum(content):

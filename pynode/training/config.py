@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from pynode.errors import ConfigurationMismatch, InvalidArgument
+from pynode.errors import ConfigurationMismatch, InvalidArgument, RecordError, UsageError
 from pynode.gradients.base import GradientMethod, check_choice, check_count, method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
@@ -98,11 +98,19 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
-        """The configuration that `to_json` wrote."""
-        values = {k: _as_tuple(v) for k, v in data.items()}
-        if data.get("multilevel") is not None:
-            values["multilevel"] = Multilevel(**{k: _as_tuple(v) for k, v in data["multilevel"].items()})
-        return cls(**{**values, "method": method_from_json(data["method"])})
+        """The configuration that `to_json` wrote; raises `RecordError` for anything else."""
+        try:
+            values = {k: _as_tuple(v) for k, v in data.items()}
+            if data.get("multilevel") is not None:
+                values["multilevel"] = Multilevel(**{k: _as_tuple(v) for k, v in data["multilevel"].items()})
+            found = cls(**{**values, "method": method_from_json(data["method"])})
+            PROBLEMS.summary(found.problem)
+            options_from_json(PROBLEMS.load(found.problem), found.options)
+        except UsageError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise RecordError(f"no configuration of a run: {type(error).__name__} {error}") from error
+        return found
 
     def check_resumes(self, earlier: Mapping[str, Any]) -> dict[str, str]:
         """What is another than in `earlier`, the plain values of the configuration that a run was started with.
@@ -116,7 +124,10 @@ class RunConfig:
                 "with that, or choose another --out"
             )
         mine, theirs = _plain(self.to_json()), _plain({**_defaults(type(self)), **earlier})
-        theirs["method"] = _plain(method_from_json(theirs["method"]).to_json())  # with options that came later
+        try:
+            theirs["method"] = _plain(method_from_json(theirs["method"]).to_json())  # with options that came later
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationMismatch(f"{self.label} was started with a method that is none ({error})") from error
         missing = set(mine) - set(theirs)
         changed = {k: f"{theirs.get(k)} -> {mine[k]}" for k in mine if k in missing or mine[k] != theirs[k]}
         if "iterations" in changed and not _is_longer(self.iterations, theirs.get("iterations")):
