@@ -90,7 +90,7 @@ class World:
 
         try:
             yield
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:
             raise RankLost(self.rank, self.size, str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -80,5 +81,6 @@ def _message(error: Exception) -> str:
 def _complain(message: str, status: int) -> int:
     several = os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
     who = f"rank {os.environ.get('RANK')}: " if several else ""
-    print(f"{who}error: {' '.join(message.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"{who}error: {' '.join(message.split())}", file=sys.stderr)
     return status

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pynode.cli import options as o
-from pynode.cli.output import output_directory
+from pynode.cli.output import candidates, output_directory
 from pynode.cli.planning import on_backend, plan, train_all
-from pynode.cli.ranks import check_alone, on_one_footing, quiet, ranks, restarted, shared_directory
+from pynode.cli.ranks import check_alone, on_one_footing, quiet, ranks, shared_directory
 from pynode.errors import InvalidArgument, RunFailure
 
 RANK_TIMEOUT = 600.0
@@ -191,9 +192,9 @@ def run_comparison(
     **settings: Any,
 ) -> None:
     """Trains, checks, renders, and prints what was found; a `console` given hears of it, in one line if `brief`."""
-    from rich.console import Console as NewConsole
-
+    from pynode.cli.console import steady_console
     from pynode.problems import PROBLEMS
+    from pynode.records.lock import lock
 
     PROBLEMS.summary(problem)  # an unknown name is told before the seconds that importing torch takes
     chosen = on_backend(o.names("--methods", methods), backend)
@@ -202,22 +203,29 @@ def run_comparison(
     import torch
 
     torch.set_num_threads(threads)
-    with ranks(configs[0].device, rank_timeout) as world:
+    with ExitStack() as held:
+        world = held.enter_context(ranks(configs[0].device, rank_timeout))
         configs = on_one_footing(configs, world)
-        resume = resume or restarted()
-        directory = shared_directory(world, lambda: output_directory(out, problem, resume=resume))
-        console = quiet() if not world.is_writer else console or NewConsole()
+        directory, resume = shared_directory(
+            world,
+            lambda resume: output_directory(out, problem, resume=resume),
+            lambda: candidates(out, problem),
+            resume=resume,
+        )
+        console = quiet() if not world.is_writer else console or steady_console()
+        if world.is_writer:
+            held.enter_context(lock(directory))
         failures = train_all(configs, directory, resume=resume, console=console, world=world)
-    if not world.is_writer:
-        return
-    if checks:
-        from pynode.cli.checking import check_errors, check_taylor
+        if not world.is_writer:
+            return
+        if checks:
+            from pynode.cli.checking import check_errors, check_taylor
 
-        check_taylor(configs, directory, console)
-        check_errors(configs[0], directory, console, backend=backend)
+            check_taylor(configs, directory, console)
+            check_errors(configs[0], directory, console, backend=backend)
 
-    from pynode.cli.report import report
+        from pynode.cli.report import report
 
-    report(directory, console, failures=failures, brief=brief)
+        report(directory, console, failures=failures, brief=brief)
     if failures:
         raise RunFailure(f"{len(failures)} of {len(configs)} runs failed: {'; '.join(failures)}")

@@ -32,10 +32,18 @@ def output_directory(out: Path | None, default: str, *, resume: bool) -> Path:
     return make_directory(out)
 
 
+def candidates(out: Path | None, default: str) -> list[Path]:
+    """The directories that an earlier command with the same `out` may have written to, the latest first."""
+    if out is not None:
+        return [out]
+    taken = [ROOT / default]
+    while (ROOT / f"{default}-{len(taken) + 1}").exists():
+        taken.append(ROOT / f"{default}-{len(taken) + 1}")
+    return taken[::-1]
+
+
 def _default(name: str, *, resume: bool) -> Path:
-    taken = [ROOT / name]
-    while (ROOT / f"{name}-{len(taken) + 1}").exists():
-        taken.append(ROOT / f"{name}-{len(taken) + 1}")
+    taken = candidates(None, name)[::-1]
     if resume or not taken[0].exists():
         return taken[-1]
     return ROOT / f"{name}-{len(taken) + 1}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,20 +36,50 @@ def ranks(device: str, timeout: float) -> Iterator[World]:
 
 def check_alone() -> None:
     """Raises `UsageError` under torchrun, for a command that its processes would all run for themselves."""
-    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+    from pynode.distributed import asked_for
+
+    if asked_for():
         raise UsageError("only compare shares its work among ranks; run this one without torchrun")
 
 
-def restarted() -> bool:
-    """Whether torchrun has started the processes anew after one was lost: then they go on where those were."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+LAUNCH = ".launch"
+"""File in a results directory that says which launch of torchrun made it."""
 
 
-def shared_directory(world: World, choose: Callable[[], Path]) -> Path:
-    """The directory that the writing rank chooses, on all ranks; what it finds wrong ends them all."""
+def shared_directory(
+    world: World, choose: Callable[[bool], Path], candidates: Callable[[], list[Path]], *, resume: bool
+) -> tuple[Path, bool]:
+    """The directory that the writing rank chooses, on all ranks, and whether to go on with what is there.
+
+    What it finds wrong ends them all.  Where torchrun has started the processes anew, because one was lost, they go on
+    in the one of `candidates` that their own launch had made, and in no other.
+    """
     from pynode.training.together import from_writer
 
-    return Path(from_writer(world, lambda: str(choose()).encode()).decode())
+    def decide() -> bytes:
+        launch = _launch()
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        mine = [folder for folder in candidates() if again and launch and _made_by(folder) == launch]
+        directory = mine[0] if mine else choose(resume)
+        if launch and not mine:
+            (directory / LAUNCH).write_text(launch, encoding="utf-8")
+        return f"{int(bool(mine) or resume)}{directory}".encode()
+
+    told = from_writer(world, decide).decode()
+    return Path(told[1:]), told[0] == "1"
+
+
+def _launch() -> str:
+    """What the processes of one launch of torchrun share through all its restarts: its name and its own process."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return "" if name is None else f"{name} {socket.gethostname()} {os.getppid()}"
+
+
+def _made_by(folder: Path) -> str:
+    try:
+        return (folder / LAUNCH).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def quiet() -> Console:

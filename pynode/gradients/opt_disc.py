@@ -84,7 +84,7 @@ class OptDisc(GradientMethod):
         if not isinstance(self.landing, bool):
             raise InvalidArgument("landing", self.landing, "neither True nor False", "use one of them")
         for argument in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
-            if getattr(self, argument) is not None:
+            if not (argument.startswith("adjoint") and getattr(self, argument) is None):
                 check_tolerance(argument, getattr(self, argument))
         if self.engine == "eager" and self._needs_kernels:
             remedy = "use dopri5 and backsolve, or engine auto"

@@ -35,8 +35,23 @@ def append_line(path: Path, record: Any) -> None:
 
 def append_text(path: Path, text: str) -> None:
     """Appends `text` to a file; raises `StorageError` where that can't be done."""
-    with _storing(path), path.open("a", encoding="utf-8") as file:
-        file.write(text)
+    with _storing(path), path.open("ab") as file:
+        file.write(text.encode())
+
+
+def end_line(path: Path) -> None:
+    """Ends the last line of a file, where it is there and was torn, so that the next one stands by itself."""
+    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+        append_text(path, "\n")
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or with the next number that no file has."""
+    taken, number = path, 1
+    while taken.exists():
+        number += 1
+        taken = path.with_name(f"{path.name}.{number}")
+    return taken
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> None:
@@ -200,7 +215,7 @@ PROBE = ".writable"
 
 def is_leftover(name: str) -> bool:
     """Whether a file of this name is no result, but something that a kill kept from being removed."""
-    return name == PROBE or (name.startswith(".") and name.endswith(".tmp"))
+    return name in (PROBE, ".lock", ".holder", ".launch") or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def make_directory(path: Path) -> Path:
@@ -209,7 +224,7 @@ def make_directory(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / PROBE
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may have been as quick
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputDirectoryError(f"--out {path}: can't write there ({reason}); choose another directory") from error

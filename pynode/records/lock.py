@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -14,6 +15,9 @@ from filelock import FileLock, Timeout
 from pynode.errors import OutputDirectoryError
 
 LOCK, HOLDER = ".lock", ".holder"
+
+NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What a file system says that knows no locks."""
 
 
 @contextlib.contextmanager
@@ -30,9 +34,16 @@ def lock(directory: Path) -> Iterator[None]:
         raise OutputDirectoryError(
             f"--out {directory}: in use by {_holder(directory)}; wait for it, stop it, or choose another directory"
         ) from None
-    except (NotImplementedError, OSError):
+    except NotImplementedError:  # so filelock says ENOSYS
         yield
         return
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            yield
+            return
+        raise OutputDirectoryError(
+            f"--out {directory}: can't be locked ({error.strerror}); choose another directory"
+        ) from error
     try:
         with contextlib.suppress(OSError):  # only the message to others would miss it
             (directory / HOLDER).write_text(json.dumps([os.getpid(), socket.gethostname()]), encoding="utf-8")

@@ -18,6 +18,8 @@ RUNS, TAYLOR, ERRORS = "runs", "taylor.jsonl", "gradient_errors.jsonl"
 REDISCRETISED, WINNERS, STABILITY = "rediscretisation.jsonl", "winners.jsonl", "stability.jsonl"
 CROSSCHECK = "crosscheck.jsonl"
 
+RECORDS = "records.jsonl"
+
 LINES: dict[str, tuple[str, type[Any]]] = {
     # part of the results: its file, and the record that a line holds
     "taylor": (TAYLOR, TaylorRecord),
@@ -124,9 +126,11 @@ def load_run(directory: Path) -> Run:
     config = read_json(directory / "config.json")
     if not isinstance(config, dict) or not {"problem", "method", "seed", "faithful", "iterations"} <= set(config):
         raise RecordError(f"{directory / 'config.json'} is no configuration of a run; remove or restore the run")
-    path, evaluation, lines = (directory / n for n in ("summary.json", "evaluation.json", "records.jsonl"))
-    summary, records = _summary(path) if path.exists() else None, _iterations(lines)
-    if summary is not None and len(records) != summary["iterations"] - summary.get("lost_records", 0):
+    path, evaluation, lines = directory / "summary.json", directory / "evaluation.json", records_of(directory)
+    summary = _summary(path) if path.exists() else None
+    records = read_lines(lines, IterationRecord) if lines.exists() else []
+    lost = 0 if summary is None else summary.get("lost_records", 0)
+    if summary is not None and (lost < 0 or len(records) != summary["iterations"] - lost):
         raise RecordError(
             f"{lines} holds {len(records)} records, but {path.name} speaks of {summary['iterations']} iterations; "
             "resume the run to mend it, or restore the file"
@@ -134,12 +138,10 @@ def load_run(directory: Path) -> Run:
     return Run(config, summary, records, read_json(evaluation) if evaluation.exists() else None, directory.name)
 
 
-def _iterations(path: Path) -> list[IterationRecord]:
-    """The records of a run, also where somebody has gzipped them to keep them."""
-    for file in (path, path.with_name(f"{path.name}.gz")):
-        if file.exists():
-            return read_lines(file, IterationRecord)
-    return []
+def records_of(directory: Path) -> Path:
+    """The file with a run's iterations, also where somebody has gzipped it to keep it."""
+    plain, packed = directory / RECORDS, directory / f"{RECORDS}.gz"
+    return packed if packed.exists() and not plain.exists() else plain
 
 
 def _summary(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pynode.errors import InvalidArgument, UnknownName
@@ -19,6 +20,9 @@ MEMBERS: dict[str, list[Any]] = {"method": ["disc-opt", "opt-disc"], "seed": [0]
 
 NOT_SETTINGS = ("problem", "method", "seed", "options", "multilevel", "rate_drops")
 """Fields of a `RunConfig` that are no axes, or axes of their own."""
+
+DATA = "data"
+"""The option of problems that is a path."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def check_axes(given: Mapping[str, Any]) -> Axes:
         elif axis.startswith("set."):
             option = axis.removeprefix("set.").replace("-", "_")
             _check_option(option, values, hints_of_problem)
-            parts["of_problems"][option] = _option(axis, values, hints_of_problem, "", option)
+            found = _option(axis, values, hints_of_problem, "", option)
+            parts["of_problems"][option] = [_absolute(v) for v in found] if option == DATA else found
         else:
             raise _unknown(axis, [*given_names(settings, every_option), *_options(hints_of_problem)])
     seeds = values_of("seed", given["seed"], int)
@@ -102,6 +107,11 @@ def _option(
     if not owners:
         raise InvalidArgument(axis, shown(values), f"no effect on {', '.join(hints)}", f"drop it, or {remedy}")
     return values_of(axis, values, owners[0])
+
+
+def _absolute(path: str) -> str:
+    """As it means the same from every folder: a worker, or a resumed sweep, may be in another."""
+    return str(Path(path).expanduser().absolute())
 
 
 def _check_option(option: str, values: Any, hints: Mapping[str, Mapping[str, Any]]) -> None:

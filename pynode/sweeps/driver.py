@@ -19,6 +19,8 @@ from pynode.sweeps.task import Outcome, State, Task
 
 POLL_SECONDS = 0.25
 """Between two looks at the records."""
+LOOK_SHARE = 9.0
+"""After a look that took long (many cells, a slow disk) the next waits so many times as long."""
 GRACE_SECONDS = 60.0
 """For a checkpoint, after a signal."""
 
@@ -55,7 +57,8 @@ class _Stop:
 
 
 def run_sweep(cells: list[Cell], out: Path, executor: Executor, watch: Watcher) -> tuple[list[CellStatus], int | None]:
-    """Runs what is not finished of `cells` in `out`; the statuses, and the signal that ended the sweep, if any.
+    """Runs what is not finished of `cells` in `out`, the dearest first; the statuses, and the signal that ended the
+    sweep, if any.
 
     `watch` hears of all statuses a few times a second.  After SIGINT, SIGTERM or SIGHUP the runs are given time to save
     (a second signal takes that time away).
@@ -69,15 +72,20 @@ def run_sweep(cells: list[Cell], out: Path, executor: Executor, watch: Watcher) 
     with _stop_requests() as stop:
         earlier = {status.cell.name: status.tries for status in todo}
         begun: dict[str, float] = {}
-        for status in todo:
+        for status in sorted(todo, key=lambda status: -status.cell.work):
             executor.submit(Task.of(status.cell, out))
         kill_at: float | None = None
+        look_at = 0.0
         watch(list(statuses.values()))
         while any(status.state in ("waiting", "running") for status in todo):
             outcomes = executor.collect(POLL_SECONDS)
-            for status in todo:
-                if status.state in ("waiting", "running"):
-                    _follow(status, out, earlier[status.cell.name], begun)
+            look = time.monotonic() >= look_at
+            if look:
+                began, held = time.monotonic(), executor.held()
+                for status in todo:
+                    if status.state in ("waiting", "running") and status.cell.name not in held:
+                        _follow(status, out, earlier[status.cell.name], begun)
+                look_at = time.monotonic() + LOOK_SHARE * (time.monotonic() - began)
             for outcome in outcomes:
                 _settle(statuses[outcome.name], outcome, out)
             if stop.first is not None and kill_at is None:
@@ -87,7 +95,8 @@ def run_sweep(cells: list[Cell], out: Path, executor: Executor, watch: Watcher) 
                 executor.kill()
                 kill_at = time.monotonic() + GRACE_SECONDS
                 stop.count = 1
-            watch(list(statuses.values()))
+            if look or outcomes:
+                watch(list(statuses.values()))
         return list(statuses.values()), stop.first
 
 
@@ -114,7 +123,9 @@ def _stop_requests() -> Iterator[_Stop]:
     """Collects signals instead of ending the process."""
     stop = _Stop()
     at_home = threading.current_thread() is threading.main_thread()  # Python allows handlers there alone
-    before = {number: signal.signal(number, stop.hear) for number in SIGNALS} if at_home else {}
+    # what is ignored stays ignored: nohup, or a shell's job in the background, wanted it so
+    heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)] if at_home else []
+    before = {number: signal.signal(number, stop.hear) for number in heard}
     try:
         yield stop
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pynode.errors import PynodeError, UsageError
+from pynode.sweeps.cells import counted
 
 
 class SweepError(UsageError):
@@ -21,6 +22,6 @@ class SweepInterrupted(PynodeError):
     def __init__(self, signal_number: int, finished: int, cells: int, out: Path) -> None:
         self.exit_status = 128 + signal_number
         super().__init__(
-            f"interrupted with {finished} of {cells} cells finished; what was recorded is kept, and the same command "
+            f"interrupted with {finished} of {counted(cells)} finished; what was recorded is kept, and the same command "
             f"with --resume --out {out} continues from the last checkpoints"
         )

@@ -13,7 +13,7 @@ from pynode.datasets.sources import file_digest
 from pynode.errors import InvalidArgument
 from pynode.gradients import METHODS
 from pynode.problems import PROBLEMS
-from pynode.sweeps.axes import Axes
+from pynode.sweeps.axes import DATA, Axes
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.errors import SweepError
 from pynode.sweeps.needs import Needs
@@ -40,18 +40,18 @@ def make_cells(axes: Axes, needs: Needs) -> list[Cell]:
                 "device", device, "no kind of device for a sweep", "use cpu or cuda; gpus says how many"
             )
     cells: dict[str, Cell] = {}
-    posed: dict[str, None] = {}
+    sizes: dict[str, int] = {}
+    digests = {path: _digest(Path(path)) for path in axes.of_problems.get(DATA, [])}
     for problem in axes.problems:
         for method, values, seed in _combinations(axes, problem):
-            config = _configure(axes, problem, method, values, seed)
-            if (key := repr((problem, config.options, config.dtype, config.faithful))) not in posed:
-                config.make_problem().check()
-                posed[key] = None
+            config = _configure(axes, problem, method, values, seed, digests)
+            if (key := repr((problem, config.options, config.dtype, config.faithful))) not in sizes:
+                sizes[key] = _size(config)
             device = str(values.get("device", "cpu"))
             cpus, gpus = needs.of(problem, method, device)
             # the GPU may be on another machine only, so the configuration was checked without
             plain = json.loads(json.dumps({**config.to_json(), "device": device}))
-            cell = Cell(problem, _label(axes, config, values), plain, cpus, gpus)
+            cell = Cell(problem, _label(axes, config, values), plain, cpus, gpus, sizes[key])
             if cell.name in cells:
                 raise _clash(cells[cell.name], cell)
             cells[cell.name] = cell
@@ -73,13 +73,27 @@ def _option_names(problem: str) -> set[str]:
     return set(PROBLEMS.load(problem).Options.__dataclass_fields__)
 
 
-def _configure(axes: Axes, problem: str, method: str, values: Mapping[str, Any], seed: int) -> RunConfig:
+def _size(config: RunConfig) -> int:
+    """Parameters x rows of a batch; raises `UsageError` for what would stop the run before it begins."""
+    problem = config.make_problem()
+    problem.check()
+    return sum(p.numel() for p in problem.model(config.seed).parameters()) * getattr(problem, "batch_rows", 1)
+
+
+def _digest(path: Path) -> str | None:
+    """None for what is no file: that is told when it is read."""
+    return file_digest(path).hexadecimal if path.is_file() else None
+
+
+def _configure(
+    axes: Axes, problem: str, method: str, values: Mapping[str, Any], seed: int, digests: Mapping[str, str | None]
+) -> RunConfig:
     kind = PROBLEMS.load(problem)
     of_method = {name: value for name, value in values.items() if name in axes.of_methods}
     options = {name.removeprefix("set."): value for name, value in values.items() if name.startswith("set.")}
     settings = {name: value for name, value in values.items() if name in axes.settings and name != "device"}
-    if "data" in options and Path(options["data"]).is_file():  # what is no file is told when it is read
-        options["sha256"] = file_digest(Path(options["data"])).hexadecimal
+    if (digest := digests.get(options.get(DATA, ""))) is not None:
+        options["sha256"] = digest
     chosen = default_method(kind, method, **of_method)
     return configure(kind, chosen, problem_options=options, seed=seed, **settings)
 
@@ -88,9 +102,14 @@ def _label(axes: Axes, config: RunConfig, values: Mapping[str, Any]) -> str:
     """The run's label, and the values of those axes that it does not say."""
     every = axes.to_json()
     further = [name for name in values if name not in SAID and len(every[name]) > 1]
-    words = [f"{name.removeprefix('set.')}{_word(values[name])}" for name in further]
+    words = [f"{name.removeprefix('set.')}{_word(_short(name, values[name]))}" for name in further]
     setting, _, seed = config.label.rpartition("-")
     return "-".join((setting, *words, seed))
+
+
+def _short(axis: str, value: Any) -> Any:
+    """A path by its last two parts: the name of a folder has room for little more."""
+    return "/".join(Path(value).parts[-2:]) if axis == f"set.{DATA}" else value
 
 
 def _word(value: Any) -> str:

@@ -1,4 +1,5 @@
-"""A sweep's own file, sweep.json: which cells it has, so that a resumed sweep is the same one or a larger one."""
+"""A sweep's own file, sweep.json: which cells it has and where they run, so that a resumed sweep is the same one or a
+larger one."""
 
 from __future__ import annotations
 
@@ -16,20 +17,29 @@ from pynode.sweeps.values import shown
 from pynode.training.config import RunConfig
 
 FILE = "sweep.json"
+KEYS = ("axes", "needs", "running", "cells")
 TOLD = 3
 """Names of missing cells that an error gives at most."""
 
 
-def write_sweep(out: Path, axes: Axes, cells: list[Cell], needs: Needs | None = None) -> None:
-    """Writes the specification of a sweep that is about to run in `out`."""
+def write_sweep(
+    out: Path, axes: Axes, cells: list[Cell], needs: Needs | None = None, running: Mapping[str, Any] | None = None
+) -> None:
+    """Writes the specification of a sweep that is about to run in `out`, `running` on what executor and how."""
     wanted = (needs or Needs()).to_json()
-    write_json(out / FILE, {"axes": axes.to_json(), "needs": wanted, "cells": [cell.to_json() for cell in cells]})
+    values = (axes.to_json(), wanted, dict(running or {}), [cell.to_json() for cell in cells])
+    write_json(out / FILE, dict(zip(KEYS, values, strict=True)))
 
 
 def read_values(out: Path) -> dict[str, Any]:
-    """Axes and needs of the sweep in `out`, as they would stand in its file; raises `RecordError`."""
+    """Axes, needs and executor of the sweep in `out`, as they would stand in its file; raises `RecordError`."""
     found = _read(out)
-    return {**found["axes"], **found["needs"]}
+    return {**found["axes"], **found["needs"], **found["running"]}
+
+
+def read_running(out: Path) -> dict[str, Any]:
+    """On what executor the sweep in `out` ran last, and how; raises `RecordError`."""
+    return dict(_read(out)["running"])
 
 
 def check_resumes(out: Path, axes: Axes, cells: list[Cell]) -> None:
@@ -39,7 +49,7 @@ def check_resumes(out: Path, axes: Axes, cells: list[Cell]) -> None:
     """
     earlier = _read(out)
     mine = {cell.name: cell for cell in cells}
-    before = [Cell(**cell) for cell in earlier["cells"]]
+    before = _cells(out, earlier["cells"])
     missing = [cell.name for cell in before if cell.name not in mine]
     if missing:
         plain = json.loads(json.dumps(axes.to_json()))
@@ -68,15 +78,39 @@ def check_same_run(cell: Cell, earlier: Mapping[str, Any]) -> None:
 def check_runs(out: Path, cells: list[Cell]) -> None:
     """Raises `ConfigurationMismatch` where a run directory holds another run than its cell."""
     for cell in cells:
-        if (path := cell.directory(out) / "config.json").exists():
-            check_same_run(cell, read_json(path))
+        if not (path := cell.directory(out) / "config.json").exists():
+            continue
+        try:
+            earlier = read_json(path)
+        except RecordError:  # damaged: the run has a copy in its checkpoint, and says so
+            continue
+        check_same_run(cell, earlier)
 
 
 def _read(out: Path) -> dict[str, Any]:
     found = read_json(out / FILE)
     if not isinstance(found, dict) or not {"axes", "needs", "cells"} <= set(found):
         raise RecordError(f"{out / FILE} is no specification of a sweep; choose another --out")
+    if unknown := sorted(set(found) - set(KEYS)):
+        raise RecordError(
+            f"{out / FILE} has {', '.join(unknown)}, which this version of pynode does not know; resume the sweep with "
+            "the version that began it, or choose another --out"
+        )
+    found.setdefault("running", {})
+    for key in KEYS:
+        if not isinstance(found[key], list if key == "cells" else dict):
+            raise RecordError(
+                f"{out / FILE} is damaged: {key} is no {'list' if key == 'cells' else 'table'}; restore it"
+            )
+    _cells(out, found["cells"])
     return found
+
+
+def _cells(out: Path, found: list[Any]) -> list[Cell]:
+    try:
+        return [Cell.from_json(cell) for cell in found]
+    except RecordError as error:
+        raise RecordError(f"{out / FILE} can't be used: {error}; restore it, or choose another --out") from error
 
 
 def _axis(values: Any) -> str:

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pynode.errors import InvalidArgument, UnknownName
+from pynode.gradients import METHODS
+from pynode.problems import PROBLEMS
+from pynode.registry import Registry
 
 RESOURCES = ("cpus", "gpus")
-KEYS = ("problem", "method")
+KEYS: dict[str, Registry[Any]] = {"problem": PROBLEMS, "method": METHODS}
 
 
 @dataclass(frozen=True)
 class Needs:
-    """`cpus` of a cell (its threads) and `gpus` (None: one for a cell on cuda, none else).
+    """`cpus` of a cell (its threads) and `gpus` (at most 1; None: one for a cell on cuda, none else).
 
     `special[key][name]` holds what a problem or method (`key`) called `name` needs instead; where both its problem and
     its method say something, a cell gets the larger number.
@@ -49,8 +52,8 @@ class Needs:
         return cpus, gpus
 
 
-def special_needs(given: Any, names: Mapping[str, list[str]]) -> dict[str, dict[str, dict[str, float]]]:
-    """The table `needs` of a sweep's file, checked; `names` are the sweep's problems and methods.
+def special_needs(given: Any) -> dict[str, dict[str, dict[str, float]]]:
+    """The table `needs` of a sweep's file, checked; it may name problems and methods that the grid has not.
 
     Raises `UnknownName` for a key, problem, method or resource that there is not, `InvalidArgument` for a number that
     is none.
@@ -60,8 +63,7 @@ def special_needs(given: Any, names: Mapping[str, list[str]]) -> dict[str, dict[
         if key not in KEYS:
             raise UnknownName("key in needs", key, KEYS)
         for name, resources in _table(f"needs.{key}", part).items():
-            if name not in names[key]:
-                raise UnknownName(f"{key} of this sweep in needs.{key}", name, names[key])
+            KEYS[key].summary(name)
             for resource, number in _table(f"needs.{key}.{name}", resources).items():
                 if resource not in RESOURCES:
                     raise UnknownName(f"resource in needs.{key}.{name}", resource, RESOURCES)
@@ -81,12 +83,12 @@ def _check(resource: str, number: Any, where: str = "") -> None:
     if resource == "cpus":
         if type(number) is not int or number < 1:
             raise InvalidArgument(f"{where}cpus", number, "not a positive integer", "use 1 or more")
-    elif (
-        isinstance(number, bool)
-        or not isinstance(number, (int, float))
-        or not 0 <= number < float("inf")
-        or (number > 1 and number != int(number))
-    ):
+    elif isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < float("inf"):
+        raise InvalidArgument(f"{where}gpus", number, "no number of GPUs", "use 0, a share of one such as 0.5, or 1")
+    elif number > 1:
         raise InvalidArgument(
-            f"{where}gpus", number, "no number of GPUs", "use 0, a share of one such as 0.5, 1, 2, ..."
+            f"{where}gpus",
+            number,
+            "a cell is one process, which uses one GPU",
+            "use 1; a run on several is: torchrun --nproc-per-node N experiments/run.py compare",
         )

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import RecordError
-from pynode.records.files import read_json
 from pynode.sweeps.cells import Cell
+from pynode.training import checkpoint
+from pynode.training.config import RunConfig, usable_here
+from pynode.training.run_directory import SUMMARY, finished
 
 TAIL_BYTES = 4096
 """More than two records have."""
@@ -35,23 +37,15 @@ def read_progress(cell: Cell, out: Path) -> CellProgress:
 
 
 def is_finished(cell: Cell, out: Path) -> bool:
-    """Whether the run needs no more work: all its iterations are done and summed up, or it stopped early."""
-    summary = read_summary(cell, out)
-    if summary is None or summary.get("status") != "finished":
+    """Whether the run needs no more work, as the run itself would find: all is done, and all of it is intact."""
+    directory = cell.directory(out)
+    if not (directory / SUMMARY).exists():
         return False
-    return bool(summary.get("stopped_early")) or int(summary.get("iterations", 0)) >= cell.iterations
-
-
-def read_summary(cell: Cell, out: Path) -> dict[str, Any] | None:
-    """The run's summary; None where there is none that can be read: the run itself deals with a damaged one."""
-    path = cell.directory(out) / "summary.json"
-    if not path.exists():
-        return None
     try:
-        found = read_json(path)
-    except RecordError:
-        return None
-    return found if isinstance(found, dict) else None
+        _, damaged = checkpoint.read_intact(directory)
+    except RecordError:  # the run itself says what is wrong
+        return False
+    return not damaged and finished(directory, RunConfig.from_json(usable_here(cell.config))) is not None
 
 
 def _last_record(path: Path) -> dict[str, Any] | None:

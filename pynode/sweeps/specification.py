@@ -22,6 +22,9 @@ else:
 RUNNING: dict[str, Any] = {"executor": "local", "address": None, "jobs": None, "retries": 2, "cpus": 1, "gpus": None}
 """Keys of a file that are no axes but say how the sweep runs; the same options on the command line win."""
 
+WHERE = ("executor", "address", "jobs", "retries")
+"""Those of them that a resumed sweep takes over, whatever its grid."""
+
 
 @dataclass(frozen=True)
 class Specification:
@@ -33,6 +36,12 @@ class Specification:
     address: str | None = None
     jobs: int | None = None
     retries: int = 2
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """Where and how it runs, as a file has it."""
+        values = {name: getattr(self, name) for name in WHERE}
+        return {name: value for name, value in values.items() if value is not None}
 
     def __post_init__(self) -> None:
         if self.jobs is not None:
@@ -52,10 +61,12 @@ def specify(values: Mapping[str, Any], **given: Any) -> Specification:
     values = dict(values)
     special = values.pop("needs", {})
     running = {name: values.pop(name, default) for name, default in RUNNING.items()}
-    running |= {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.get("executor", running["executor"]) != running["executor"]:
+        running |= {name: RUNNING[name] for name in ("address", "jobs")}  # those are of the other executor
+    running |= given
     axes = check_axes(_flat(values))
-    by_name = special_needs(special, {"problem": axes.problems, "method": axes.methods})
-    needs = Needs(running.pop("cpus"), running.pop("gpus"), by_name)
+    needs = Needs(running.pop("cpus"), running.pop("gpus"), special_needs(special))
     return Specification(axes, needs, **running)
 
 

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pynode.sweeps.cells import counted
 from pynode.sweeps.driver import CellStatus
 
 STYLES = {
@@ -92,12 +93,13 @@ def table(statuses: list[CellStatus]) -> Table:
 def counts(statuses: list[CellStatus]) -> str:
     """How many cells are in each state."""
     found: Counter[str] = Counter(status.state for status in statuses)
-    return f"{len(statuses)} cells: " + ", ".join(f"{found[state]} {state}" for state in ORDER if found[state])
+    return f"{counted(len(statuses))}: " + ", ".join(f"{found[state]} {state}" for state in ORDER if found[state])
 
 
 def _cut(statuses: list[CellStatus], rows: int) -> Group:
     """The table with the rows that matter now, as many as there is room for."""
     shown = sorted(statuses, key=lambda status: ORDER.index(status.state))[: max(1, rows)]
-    made = table([status for status in statuses if status in shown])
+    chosen = {id(status) for status in shown}
+    made = table([status for status in statuses if id(status) in chosen])
     made.caption = counts(statuses)
     return Group(made)

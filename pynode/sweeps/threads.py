@@ -1,9 +1,11 @@
-"""How many threads a worker's libraries take: as many as its cell has CPUs, on every executor."""
+"""What a worker's environment says: how many threads its libraries take, and where pynode and the data are."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from pynode.datasets.cache import data_root
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -17,7 +19,9 @@ VARIABLES = (
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Variables for a worker's process: its threads, and the way to this very pynode where that is a checkout."""
+    """Variables for a worker's process: its threads, the way to this very pynode where that is a checkout, and to the
+    data where the user has said where they are: a worker may start in another folder."""
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
-    return {**dict.fromkeys(VARIABLES, str(threads)), "PYTHONPATH": path}
+    data = {"PYNODE_DATA": str(data_root().resolve())} if os.environ.get("PYNODE_DATA") else {}
+    return {**dict.fromkeys(VARIABLES, str(threads)), "PYTHONPATH": path, **data}

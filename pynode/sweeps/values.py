@@ -32,10 +32,24 @@ def parse(argument: str, text: str) -> list[Any]:
 
     Raises `InvalidArgument` where one is empty.
     """
-    pieces = [piece.strip() for piece in re.split(r",(?![^\[]*\])", text)]
+    pieces = [piece.strip() for piece in _pieces(text)]
     if not all(pieces):
         raise InvalidArgument(argument, repr(text), "an empty value", "write NAME=VALUE or NAME=VALUE,VALUE,...")
     return [_literal(piece) for piece in pieces]
+
+
+PIECE = re.compile(r"""\s*(?:"(?:[^"\\]|\\.)*"|'[^']*'|\[[^\]]*\])\s*(?=,|$)|[^,]*""")
+"""What stands between two commas; those within quotation marks or brackets do not count."""
+
+
+def _pieces(text: str) -> list[str]:
+    found, at = [], -1
+    while at < len(text):
+        piece = PIECE.match(text, at + 1)
+        assert piece is not None, "it matches the empty text, too"
+        found.append(piece.group())
+        at = piece.end()
+    return found
 
 
 def _literal(text: str) -> Any:

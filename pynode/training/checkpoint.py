@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pynode.errors import CheckpointMismatch, RecordError, StorageError
-from pynode.records.files import read_json, rename, sync_directory, write_beside
+from pynode.records.files import free_name, read_json, rename, sync_directory, write_beside
+
+_log = logging.getLogger("pynode")
 
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
@@ -81,7 +84,7 @@ def decode(content: bytes, name: str) -> Checkpoint:
         config = json.loads(texts["config"]) if "config" in texts else None
         return Checkpoint({**progress, "iteration": int(progress["iteration"])}, config, tensors, content)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, RecursionError) as error:
-        raise RecordError(f"can't read {name}: {error}; delete it to start this run again") from error
+        raise RecordError(f"can't read {name}: {error}") from error
 
 
 def _digest(texts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
@@ -95,15 +98,16 @@ def _digest(texts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def write(directory: Path, content: bytes) -> None:
+def write(directory: Path, content: bytes, *, again: bool = False) -> None:
     """Makes `content` the checkpoint in `directory`, and what was there the one before it.
 
-    At every instant one of the two files is whole.  Raises `StorageError` where it can't be written.
+    With `again` what was there is of the same iteration, and the one before it stays.  At every instant one of the two
+    files is whole.  Raises `StorageError` where it can't be written.
     """
     path = directory / NAME
     try:
         beside = write_beside(path, content)
-        if path.exists():
+        if path.exists() and not again:
             _keep_as_previous(path)
         os.replace(beside, path)
         sync_directory(directory)
@@ -142,9 +146,9 @@ def read_intact(directory: Path) -> tuple[list[tuple[str, Checkpoint]], dict[str
     return intact, damaged
 
 
-def set_aside(directory: Path, name: str) -> None:
+def set_aside(directory: Path, name: str, why: str) -> None:
     """Renames a checkpoint that is not to be taken again, so that the next one does not push out the one before it."""
-    rename(directory / name, directory / f"{name}.damaged")
+    rename(directory / name, free_name(directory / f"{name}.{why}"))
 
 
 def load_into(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
@@ -178,4 +182,6 @@ def best_theta(directory: Path, problem: str) -> Tensor:
     if not intact:
         reason = next(iter(damaged.values()), "there is none; is the run's first one written?")
         raise RecordError(f"{directory} has no checkpoint that can be read: {reason}")
+    if NAME in damaged:
+        _log.warning("%s; the checkpoint before it is taken", damaged[NAME])
     return intact[0][1].extra("best")

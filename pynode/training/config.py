@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -19,7 +19,7 @@ from pynode.world import ALONE, World
 OnFailure = Literal["stop", "skip", "restore"]
 
 FREE = ("iterations", "checkpoint_every", "on_failure", "device")
-"""What may be another when a run is resumed; of the iterations only more."""
+"""What may be another when a run is resumed; of the iterations only more.  So may an engine that was left open."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -128,6 +128,10 @@ class RunConfig:
             theirs["method"] = _plain(method_from_json(theirs["method"]).to_json())  # with options that came later
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationMismatch(f"{self.label} was started with a method that is none ({error})") from error
+        changed_engine = {}
+        if "auto" in (engines := [m["method"].get("engine") for m in (theirs, mine)]) and engines[0] != engines[1]:
+            changed_engine = {} if engines[1] == "auto" else {"engine": f"{engines[0]} -> {engines[1]}"}
+            theirs["method"]["engine"] = engines[1]
         missing = set(mine) - set(theirs)
         changed = {k: f"{theirs.get(k)} -> {mine[k]}" for k in mine if k in missing or mine[k] != theirs[k]}
         if "iterations" in changed and not _is_longer(self.iterations, theirs.get("iterations")):
@@ -140,7 +144,14 @@ class RunConfig:
                 f"{self.label} was started with another configuration ({'; '.join(fixed)}); "
                 "resume with the same options, or choose another --out"
             )
-        return changed
+        return {**changed, **changed_engine}
+
+    def on_engine_of(self, earlier: Mapping[str, Any]) -> RunConfig:
+        """This configuration, on the engine that `earlier` names where this one leaves it open ("auto")."""
+        engine = dict(earlier.get("method", {})).get("engine", "auto")
+        if getattr(self.method, "engine", engine) != "auto" or engine == "auto":
+            return self
+        return replace(self, method=method_from_json({**self.method.to_json(), "engine": engine}))
 
 
 def _is_longer(iterations: int, earlier: Any) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pynode.clock import Clock
-from pynode.errors import Interrupted, NonFiniteLoss, SolveError
+from pynode.errors import NonFiniteLoss, SolveError
 from pynode.gradients.base import GradientMethod
 from pynode.julia.errors import JuliaError, WorkerError
 from pynode.memory import peak_bytes
@@ -26,8 +26,8 @@ from pynode.training.config import RunConfig
 from pynode.training.optimiser import make_adam
 from pynode.training.progress import Progress
 from pynode.training.schedules import learning_rate
-from pynode.training.signals import SIGNALS, Stop
-from pynode.training.together import first_message
+from pynode.training.signals import Stop
+from pynode.training.together import agreed_loss, first_message
 from pynode.world import World
 
 MAX_FAILURES = 10
@@ -73,6 +73,8 @@ class Loop:
     directory: Path
     stop: Stop
     world: World
+    saved: int | None = None
+    """The iteration of the checkpoint on the disk."""
 
     @property
     def method(self) -> GradientMethod:
@@ -101,8 +103,8 @@ class Loop:
     def iterate(self) -> IterationRecord:
         """One iteration; after it the progress stands at the next.
 
-        Raises `NonFiniteLoss` and `SolveError` where the policy is to stop, and `Interrupted`; weights and progress are
-        then as they were.
+        Raises `NonFiniteLoss` and `SolveError` where the policy is to stop, and `Interrupted`; the weights are then as
+        they were, and the iteration is the next one still, with its validation taken note of.
         """
         i, config, progress = self.progress.iteration, self.config, self.progress
         validates = i % config.validate_every == 0 or i == config.iterations - 1
@@ -111,7 +113,7 @@ class Loop:
             memory = self._probe_memory() if i % config.memory_every == 0 else None
         if validation is not None:
             self._adapt(validation)
-        self._settle()
+        is_last = self._settle()
         work, failure = _Work(), None
         try:
             self._step(work)
@@ -129,7 +131,7 @@ class Loop:
                 self.anchor = self.best
         else:
             self._after_failure(failure)
-        progress.iteration = i + 1
+        progress.iteration, progress.pace.stopped = i + 1, is_last
         return self._record(i, work, finite(validation), memory, failure)
 
     def save(self) -> None:
@@ -141,7 +143,8 @@ class Loop:
             sync_file(records)
         kept = {"best": self.best} if self.anchor is self.best else {"best": self.best, "anchor": self.anchor}
         content = checkpoint.encode(self.model, self.optimiser, self.progress.to_json(), self.config.to_json(), **kept)
-        checkpoint.write(self.directory, content)
+        checkpoint.write(self.directory, content, again=self.saved == self.progress.iteration)
+        self.saved = self.progress.iteration
 
     def set_rate(self) -> None:
         """Gives the optimiser the learning rate that is due."""
@@ -166,7 +169,7 @@ class Loop:
             except SolveError as error:
                 work.forward, failed = clock.lap(), error
         clock.start()
-        work.loss = self._agreed_loss(work.loss)
+        work.loss = agreed_loss(self.world, self.stop, work.loss)
         work.exchange = clock.lap()
         if not math.isfinite(work.loss):
             raise self._failure(failed, f"the loss is {work.loss}")
@@ -191,19 +194,6 @@ class Loop:
         self.optimiser.step()
         self.optimiser.zero_grad()
         work.optimiser = clock.lap()
-
-    def _agreed_loss(self, mine: float) -> float:
-        """The sum of the ranks' parts of the loss; raises `Interrupted` on all of them where one was asked to stop."""
-        if self.world.size == 1:
-            return mine
-        asked = [float(self.stop.requested == number) for number in SIGNALS]
-        shared = torch.tensor([mine, *asked], dtype=torch.float64)
-        self.world.sum_(shared)
-        loss, *heard = shared.tolist()
-        for number, ranks in zip(SIGNALS, heard, strict=True):
-            if ranks:
-                raise Interrupted(number)
-        return float(loss)
 
     def _sum_gradients(self, *, spoilt: bool) -> None:
         """Adds up the ranks' parts of the gradient; a rank that has none spoils the sum, so that all of them know."""
@@ -246,14 +236,14 @@ class Loop:
             self.best = self.model.theta()
         progress.pace.validated(validation, progress.iteration, improved=improved)
 
-    def _settle(self) -> None:
-        """Goes to the level that is due, then decides on learning rate and early stop, which belong to it."""
+    def _settle(self) -> bool:
+        """Goes to the level that is due, then decides on the learning rate, and whether this iteration is the last."""
         config, pace = self.config, self.progress.pace
         if config.multilevel is not None:
             pace.refine(config.multilevel, self.progress.iteration)
         finest = config.multilevel is None or pace.level == len(config.multilevel.steps) - 1
-        pace.stopped = finest and config.patience is not None and pace.stale > config.patience
         self.set_rate()
+        return finest and config.patience is not None and pace.stale > config.patience
 
     def _probe_memory(self) -> int | None:
         """Peak memory of one gradient, run once more beside the clock; None where its solve fails."""

@@ -11,26 +11,48 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import OutputDirectoryError, RecordError
-from pynode.records.events import note
-from pynode.records.files import append_text, read_intact_lines, read_json, rename, write_json, write_lines
+from pynode.records.events import EVENTS, note
+from pynode.records.files import (
+    append_text,
+    end_line,
+    free_name,
+    read_intact_lines,
+    read_json,
+    remove,
+    rename,
+    write_json,
+    write_lines,
+)
 from pynode.records.iteration import IterationRecord
+from pynode.records.results import RECORDS, records_of
 from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
 from pynode.training.config import RunConfig
 from pynode.training.environment import environment
 
 CONFIG, ENVIRONMENT, SUMMARY, EVALUATION = "config.json", "environment.json", "summary.json", "evaluation.json"
-RECORDS = "records.jsonl"
 DAMAGED = "records.damaged"
 """Lines of records that can't be read, kept for whoever wants to mend them."""
+LEFT = "records.left"
+"""Records of a run whose checkpoints are gone."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins: its summary if there is nothing left to do, else its last good checkpoint, if any."""
+    """Where a run begins: its summary if there is nothing left to do, else its last good checkpoint, if any.
 
+    `config` is what it goes on with: where the engine was left open, the one that it was begun on.
+    """
+
+    config: RunConfig
     finished: dict[str, Any] | None = None
     checkpoint: Checkpoint | None = None
+
+
+def holds_run(directory: Path) -> bool:
+    """Whether anything of a run is there, whatever has been lost of it."""
+    files = (CONFIG, RECORDS, f"{RECORDS}.gz", checkpoint.NAME, checkpoint.PREVIOUS)
+    return any((directory / name).exists() for name in files)
 
 
 def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1) -> Start:
@@ -39,28 +61,48 @@ def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1
     Raises `OutputDirectoryError` (it holds a run already), `ConfigurationMismatch` (of another configuration),
     `RecordError` (no checkpoint of it can be read).
     """
-    if not (directory / CONFIG).exists():
+    if not holds_run(directory):
         _begin(config, directory, ranks)
-        return Start()
+        return Start(config)
     if not resume:
         raise OutputDirectoryError(
             f"--out {directory}: holds a run already; continue it with --resume, or choose another directory"
         )
     found = _read(directory)
     changed = {} if found.config is None else config.check_resumes(found.config)
-    if not found.damaged and (summary := _finished(directory, config)):
-        return Start(finished=summary)
+    if found.config is not None:
+        config = config.on_engine_of(found.config)
+    if not found.damaged and (summary := finished(directory, config)):
+        return Start(config, finished=summary)
+    end_line(directory / EVENTS)
     for detail in found.wrong:
         note(directory, "damaged", 0, detail)
     for name in found.damaged:
-        checkpoint.set_aside(directory, name)
+        checkpoint.set_aside(directory, name, "damaged")
     point = _cut(directory, found.points, config.checkpoint_every)
     at = 0 if point is None else point.iteration
     for name, change in changed.items():
         note(directory, "changed", at, f"{name}: {change}")
     note(directory, "resumed", at, "from the last checkpoint" if point else "from the beginning: no checkpoint yet")
     _begin(config, directory, ranks)
-    return Start(checkpoint=point)
+    return Start(config, checkpoint=point)
+
+
+def finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
+    """The summary of a run that needs no more work; None also where its files are not as it says."""
+    try:
+        summary: dict[str, Any] = read_json(directory / SUMMARY)
+        enough = summary["iterations"] >= config.iterations or summary.get("stopped_early", False)
+        if summary["status"] != "finished" or not enough:
+            return None
+        records, damaged = read_intact_lines(records_of(directory), IterationRecord)
+        if damaged or len(records) + summary.get("lost_records", 0) != summary["iterations"]:
+            return None
+        if (directory / EVALUATION).exists():
+            read_json(directory / EVALUATION)
+    except (RecordError, KeyError, TypeError):
+        return None
+    return summary
 
 
 @dataclass(frozen=True)
@@ -80,8 +122,10 @@ def _begin(config: RunConfig, directory: Path, ranks: int) -> None:
     path = directory / ENVIRONMENT
     try:
         sessions = read_json(path) if path.exists() else []
+        if not isinstance(sessions, list):
+            raise RecordError(f"{path} is no list of sessions")
     except RecordError as error:
-        rename(path, path.with_suffix(".damaged"))
+        rename(path, free_name(path.with_suffix(".damaged")))
         note(directory, "damaged", 0, f"{error}; set aside")
         sessions = []
     here = environment(backend=config.method.backend)
@@ -92,13 +136,14 @@ def _read(directory: Path) -> _Found:
     """Changes nothing yet; raises `RecordError` where there are checkpoints and none is intact."""
     intact, damaged = checkpoint.read_intact(directory)
     if damaged and not intact:
-        raise next(iter(damaged.values()))
+        raise RecordError(f"{next(iter(damaged.values()))}; delete it to start this run again")
     points = [point for _, point in intact]
-    wrong = [f"{error}; the checkpoint before it is taken" for error in damaged.values()]
+    taken = {checkpoint.NAME: "the checkpoint before it is taken", checkpoint.PREVIOUS: "the newest is taken as it is"}
+    wrong = [f"{error}; {taken[name]}" for name, error in damaged.items()]
     try:
         config = read_json(directory / CONFIG)
-        if not isinstance(config, dict):
-            raise RecordError(f"{directory / CONFIG} is no configuration")
+        if not isinstance(config, dict) or not {"problem", "method", "seed"} <= set(config):
+            raise RecordError(f"{directory / CONFIG} is no configuration of a run")
     except RecordError as error:
         config = points[0].config if points else None
         wrong.append(f"{error}; {'the copy in the checkpoint' if config else 'the one given now'} is taken")
@@ -111,8 +156,8 @@ def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | 
     Where none has them all, the newest: lost records cost less than iterations.  `every`: iterations after which there
     must have been a checkpoint.
     """
-    path = directory / RECORDS
-    records, damaged = read_intact_lines(path, IterationRecord) if path.exists() else ([], [])
+    path, packed = directory / RECORDS, records_of(directory)
+    records, damaged = read_intact_lines(packed, IterationRecord) if packed.exists() else ([], [])
     by_iteration = {record.iteration: record for record in records}
 
     def missing(point: Checkpoint) -> list[int]:
@@ -122,8 +167,8 @@ def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | 
         append_text(directory / DAMAGED, "".join(f"{line}\n" for line in damaged))
         note(directory, "damaged", 0, f"{len(damaged)} lines of {path} can't be read; they are now in {DAMAGED}")
     if not points and len(records) > every:
-        append_text(directory / DAMAGED, path.read_text(encoding="utf-8", errors="backslashreplace"))
-        note(directory, "lost checkpoint", 0, f"the {len(records)} records without one are now in {DAMAGED}")
+        write_lines(free_name(directory / LEFT), records)
+        note(directory, "lost checkpoint", 0, f"the {len(records)} records without one are kept as {LEFT}")
     whole = [point for point in points if not missing(point)]
     point = next(iter(whole or points), None)
     at = 0 if point is None else point.iteration
@@ -132,24 +177,9 @@ def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | 
         note(directory, "lost records", at, f"{len(lost)} of {at}, the first of iteration {lost[0]}; the run goes on")
     if whole and point is not points[0]:
         note(directory, "went back", at, f"from iteration {points[0].iteration}: records before it are damaged")
-        checkpoint.set_aside(directory, checkpoint.NAME)
-    if records or damaged:
+        checkpoint.set_aside(directory, checkpoint.NAME, "unused")
+    if packed.exists():  # a torn line goes too, or the next one would be written behind it
         write_lines(path, [by_iteration[i] for i in sorted(by_iteration) if i < at])
+    if packed != path:
+        remove(packed)
     return point
-
-
-def _finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
-    """The summary of a run that needs no more work; None also where its files are not as it says."""
-    try:
-        summary: dict[str, Any] = read_json(directory / SUMMARY)
-        enough = summary["iterations"] >= config.iterations or summary.get("stopped_early", False)
-        if summary["status"] != "finished" or not enough:
-            return None
-        records, damaged = read_intact_lines(directory / RECORDS, IterationRecord)
-        if damaged or len(records) + summary.get("lost_records", 0) != summary["iterations"]:
-            return None
-        if (directory / EVALUATION).exists():
-            read_json(directory / EVALUATION)
-    except (RecordError, KeyError, TypeError):
-        return None
-    return summary

@@ -48,8 +48,6 @@ class Stop:
     ) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
-        if kind is None and self.requested is not None:  # it came too late to stop this run, but not what follows
-            raise Interrupted(self.requested)
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -49,6 +49,7 @@ def summarise(config: RunConfig, directory: Path, progress: Progress, **more: An
         "evaluations": over(fmean, "evaluations"),
         "peak_memory_bytes": max(memory, default=None),
         "stopped_early": progress.pace.stopped,
-        "training_seconds": sum(r.seconds for r in every),
+        # of all iterations, so not known where records of some are lost
+        "training_seconds": sum(r.seconds for r in every) if len(every) == progress.iteration else None,
         **more,
     }

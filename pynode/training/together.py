@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from pynode.errors import OtherRankFailed, OtherRankRefused, PynodeError, UsageError
+from pynode.errors import Interrupted, OtherRankFailed, OtherRankRefused, PynodeError, UsageError
+from pynode.training.signals import SIGNALS, Stop
 from pynode.world import World
 
 TEXT = 400
@@ -34,6 +35,31 @@ def from_writer(world: World, action: Callable[[], bytes]) -> bytes:
         raise
     world.broadcast(b"+" + found)
     return found
+
+
+def agreed_signal(world: World, stop: Stop) -> int | None:
+    """The signal that any of the ranks has heard; every rank has to ask."""
+    if world.size == 1:
+        return stop.requested
+    return _first_heard(world, stop, 0.0)[1]
+
+
+def agreed_loss(world: World, stop: Stop, mine: float) -> float:
+    """The sum of the ranks' parts of the loss; raises `Interrupted` on all of them where one was asked to stop."""
+    if world.size == 1:
+        return mine
+    loss, heard = _first_heard(world, stop, mine)
+    if heard is not None:
+        raise Interrupted(heard)
+    return loss
+
+
+def _first_heard(world: World, stop: Stop, loss: float) -> tuple[float, int | None]:
+    asked = [float(stop.requested == number) for number in SIGNALS]
+    shared = torch.tensor([loss, *asked], dtype=torch.float64)
+    world.sum_(shared)
+    total, *heard = shared.tolist()
+    return total, next((number for number, ranks in zip(SIGNALS, heard, strict=True) if ranks), None)
 
 
 def first_message(world: World, mine: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,21 @@ from pynode.records.events import note
 from pynode.records.files import append_line, make_directory, remove, write_json
 from pynode.records.iteration import IterationRecord
 from pynode.records.lock import lock
+from pynode.records.results import RECORDS
 from pynode.training import checkpoint
 from pynode.training.config import RunConfig, check_device
 from pynode.training.loop import Loop
 from pynode.training.optimiser import make_adam
 from pynode.training.progress import Progress
-from pynode.training.run_directory import EVALUATION, RECORDS, SUMMARY, Start, open_run
+from pynode.training.run_directory import EVALUATION, SUMMARY, Start, open_run
 from pynode.training.signals import Stop
 from pynode.training.summary import summarise
-from pynode.training.together import from_writer
+from pynode.training.together import agreed_signal, from_writer
 from pynode.world import ALONE, World
 
 Listener = Callable[[IterationRecord], None]
 
-FINISHED, FRESH, RESUMED = b"f", b"n", b"r"
+SAVED, LAST_STANDS = "saved", "the last checkpoint stands"
 
 
 def train(
@@ -54,9 +56,8 @@ def train(
     `StorageError` where nothing can be saved any more: then the last checkpoint stands.
     """
     check_device(config.device)
-    problem = config.make_problem(world)
     if world.size > 1:
-        problem.check()
+        config.make_problem(world).check()
         config.method.among(world)
     with contextlib.ExitStack() as held:
         stop = held.enter_context(Stop(together=world.size > 1))
@@ -66,28 +67,41 @@ def train(
             held.enter_context(lock(directory))
             return _pack(open_run(config, directory, resume=resume, ranks=world.size))
 
-        content = from_writer(world, begin)
-        if content[:1] == FINISHED:
-            summary: dict[str, Any] = json.loads(content[1:])
-            return summary
-        model = problem.model(config.seed)
-        optimiser = make_adam(problem.parameter_groups(model), config.learning_rate, config.weight_decay)
-        progress, best = Progress(), model.theta()
-        anchor = best
-        if content[:1] == RESUMED:
-            point = checkpoint.decode(content[1:], str(directory / checkpoint.NAME))
-            checkpoint.load_into(point, model, optimiser)
-            progress, best = Progress.from_json(point.progress), point.extra("best")
-            anchor = point.extra("anchor") if point.has("anchor") else best
-        loop = Loop(config, problem, model, optimiser, progress, best, anchor, directory, stop, world)
-        return _run(loop, listener)
+        config, summary, content = _unpack(from_writer(world, begin))
+        if summary is None:
+            summary = _run(_loop(config, content, directory, stop, world), listener)
+        heard = agreed_signal(world, stop)
+    if heard is not None:  # too late to stop this run, but not those that would follow
+        raise Interrupted(heard, f"interrupted after {config.label} was finished")
+    return summary
 
 
 def _pack(start: Start) -> bytes:
-    """What the writer tells the other ranks about where to begin."""
-    if start.finished is not None:
-        return FINISHED + json.dumps(start.finished).encode()
-    return FRESH if start.checkpoint is None else RESUMED + start.checkpoint.content
+    """What the writer tells all ranks about where to begin: a line of JSON, then the checkpoint, if there is one."""
+    content = b"" if start.checkpoint is None else start.checkpoint.content
+    return json.dumps([start.config.to_json(), start.finished]).encode() + b"\n" + content
+
+
+def _unpack(told: bytes) -> tuple[RunConfig, dict[str, Any] | None, bytes]:
+    """Configuration, summary of a finished run or None, content of a checkpoint or nothing."""
+    head, _, content = told.partition(b"\n")
+    config, summary = json.loads(head)
+    return RunConfig.from_json(config), summary, content
+
+
+def _loop(config: RunConfig, content: bytes, directory: Path, stop: Stop, world: World) -> Loop:
+    """The run at its beginning, or as the checkpoint has it."""
+    problem = config.make_problem(world)
+    model = problem.model(config.seed)
+    optimiser = make_adam(problem.parameter_groups(model), config.learning_rate, config.weight_decay)
+    progress, best, saved = Progress(), model.theta(), None
+    anchor = best
+    if content:
+        point = checkpoint.decode(content, str(directory / checkpoint.NAME))
+        checkpoint.load_into(point, model, optimiser)
+        progress, best, saved = Progress.from_json(point.progress), point.extra("best"), point.iteration
+        anchor = point.extra("anchor") if point.has("anchor") else best
+    return Loop(config, problem, model, optimiser, progress, best, anchor, directory, stop, world, saved)
 
 
 def _run(loop: Loop, listener: Listener | None) -> dict[str, Any]:
@@ -112,11 +126,10 @@ def _run(loop: Loop, listener: Listener | None) -> dict[str, Any]:
     except KeyboardInterrupt as error:
         raise _interrupted(loop, error) from None
     except (NonFiniteLoss, SolveError, WorkerError, JuliaError, RankLost) as error:
-        saved = _save_at_the_end(loop, "failed", str(error))
-        if writes and saved:
+        state = _save_at_the_end(loop, "failed", str(error))
+        with contextlib.suppress(PynodeError):  # it must not hide what happened
             _summarise(loop, status="failed", error=str(error))
-        state = f"saved; see {directory}" if saved else f"not saved: {directory} can't be written"
-        error.args = (f"{config.label}, iteration {loop.progress.iteration}: {error} ({state})",)
+        error.args = (f"{config.label}, iteration {loop.progress.iteration}: {error} ({state}; see {directory})",)
         raise
     except StorageError as error:
         # what is in memory may be ahead of the records, so it is not saved: the last checkpoint stands
@@ -139,12 +152,12 @@ def _finish(loop: Loop, warmup: float) -> dict[str, Any]:
         if loop.world.is_writer:
             write_json(loop.directory / EVALUATION, evaluation, indent=None)
         more = dict(evaluation.metrics)
-    if not loop.world.is_writer:
-        return {"status": "finished", "iterations": loop.progress.iteration, **more}
     return _summarise(loop, status="finished", warmup_seconds=warmup, **more)
 
 
 def _summarise(loop: Loop, **more: Any) -> dict[str, Any]:
+    if not loop.world.is_writer:
+        return {"iterations": loop.progress.iteration, **more}
     summary = summarise(loop.config, loop.directory, loop.progress, **more)
     write_json(loop.directory / SUMMARY, summary)
     return summary
@@ -158,22 +171,24 @@ def _forget_ends(directory: Path) -> None:
 
 def _interrupted(loop: Loop, error: KeyboardInterrupt) -> Interrupted:
     """Saves, where weights and records are in step, and says so."""
-    saved = isinstance(error, Interrupted) and _save_at_the_end(loop, "interrupted", str(error))
+    saved = isinstance(error, Interrupted) and _save_at_the_end(loop, "interrupted", str(error)) == SAVED
     return _stopped(loop, error, saved=saved)
 
 
 def _stopped(loop: Loop, error: KeyboardInterrupt, *, saved: bool) -> Interrupted:
-    number = error.signal_number if isinstance(error, Interrupted) else 2
+    number = error.signal_number if isinstance(error, Interrupted) else int(signal.SIGINT)
+    where = f"{loop.config.label} before iteration {loop.progress.iteration}"
     rest = "saved: --resume continues there" if saved else "--resume continues from the last checkpoint"
-    return Interrupted(number, f"interrupted in {loop.config.label} before iteration {loop.progress.iteration}; {rest}")
+    return Interrupted(number, f"interrupted in {where}; {rest}")
 
 
-def _save_at_the_end(loop: Loop, event: str, detail: str) -> bool:
-    """Whether the present state could be saved, whatever else has failed."""
+def _save_at_the_end(loop: Loop, event: str, detail: str) -> str:
+    """Saves the present state, whatever else has failed, and says what there is now."""
+    if not loop.world.is_writer:
+        return "what the first rank has saved stands"
     try:
         loop.save()
-        if loop.world.is_writer:
-            note(loop.directory, event, loop.progress.iteration, detail)
+        note(loop.directory, event, loop.progress.iteration, detail)
     except PynodeError:
-        return False
-    return True
+        return LAST_STANDS
+    return SAVED

@@ -154,15 +154,29 @@ def test_a_clock_that_leaps(template: Path, tmp_path: Path) -> None:
     assert all(0 < line["seconds_forward"] < 60 for line in lines)
 
 
-def test_failed_solves(tmp_path: Path) -> None:
-    """A learning rate that no solve survives: stopped, or brought back as often as it takes; recorded either way."""
-    options = [*SPIRAL, "--iterations", "12", "--lr", "1e200"]
-    end = run(*options, "--out", str(tmp_path / "stop")).check(1)
-    assert "1 of 1 runs failed" in end.complained
-    assert "(saved; see " in end.complained
-    end = run(*options, "--on-failure", "restore", "--out", str(tmp_path / "restore")).check()
-    assert "the best weights are restored, the learning rate is 0.5 of what it would be" in end.said
-    failed = [r["iteration"] for r in untimed(tmp_path / "restore") if r["failure"]]
-    assert failed == [1, 3, 5, 7, 9, 11]
-    end = run(*options, "--on-failure", "hope", "--out", str(tmp_path / "hope")).check(2)
-    assert "on_failure = 'hope': unknown; use one of stop, skip, restore" in end.complained
+@pytest.mark.parametrize(("method", "label"), [("disc-opt", LABEL), ("opt-disc", "opt-disc-dopri5-rtol1e-03-seed0")])
+def test_failed_solves(tmp_path: Path, method: str, label: str) -> None:
+    """A learning rate that no solve survives: stopped, or gone on after; recorded either way."""
+    options = ["compare", "spiral", "--methods", method, "--no-checks", "--iterations", "12", "--lr", "1e200"]
+    options += ["--rtol", "1e-3", "--adjoint-rtol", "1e-3"] if method == "opt-disc" else []
+    stopped = run(*options, "--out", str(tmp_path / "stop")).check(1)
+    assert f"1 of 1 runs failed: {label}, iteration 1: forward solve failed at t = " in stopped.complained
+    assert "(saved; see " in stopped.complained
+    first = untimed(tmp_path / "stop", label)
+    assert [(r["iteration"], r["failure"]) for r in first] == [(0, None)]
+
+    skipped = run(*options, "--out", str(tmp_path / "stop"), "--on-failure", "skip", "--resume").check(1)
+    assert "changed: on_failure: stop -> skip" in skipped.said
+    assert "10 iterations in a row failed, the last one: forward solve failed" in skipped.complained
+    assert untimed(tmp_path / "stop", label)[:1] == first, "what came before is not touched"
+    assert [r["iteration"] for r in untimed(tmp_path / "stop", label) if r["failure"]] == list(range(1, 10))
+
+    restored = run(*options, "--on-failure", "restore", "--out", str(tmp_path / "restore")).check()
+    assert "the best weights are restored, the learning rate is 0.5 of what it would be" in restored.said
+    assert "6 iterations failed and were gone on after (restore)" in " ".join(restored.said.split())
+    assert [r["iteration"] for r in untimed(tmp_path / "restore", label) if r["failure"]] == [1, 3, 5, 7, 9, 11]
+
+
+def test_an_unknown_policy(tmp_path: Path) -> None:
+    end = run(*SHORT, "--on-failure", "hope", "--out", str(tmp_path / "out")).check(2)
+    assert end.complained == "error: on_failure = 'hope': unknown; use one of stop, skip, restore\n"

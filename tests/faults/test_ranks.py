@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pynode.records.events import EVENTS, Event
+from pynode.records.files import read_lines
 from tests.faults.conftest import ROOT, RUN, Ended, ended, environment, run, untimed, wait_for_records
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="torchrun's loopback rendezvous needs POSIX")
@@ -129,9 +132,23 @@ def test_a_lost_rank_ends_the_other_and_the_run_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_torchrun_starts_the_ranks_anew(tmp_path: Path, which: int) -> None:
+    """They go on from the checkpoint, not from the beginning."""
     out = tmp_path / "out"
     kill_one_rank(out, which, restarts=1).check_status(0)
-    assert [r["iteration"] for r in untimed(out, LABELS["disc-opt"])] == list(range(120))
+    records = untimed(out, LABELS["disc-opt"])
+    assert [r["iteration"] for r in records] == list(range(120))
+    resumed = [e for e in read_lines(out / "runs" / LABELS["disc-opt"] / EVENTS, Event) if e.event == "resumed"]
+    assert [e.iteration >= 30 for e in resumed] == [True]
+
+
+def test_a_restart_is_no_permission_to_go_on_with_another_run(tmp_path: Path) -> None:
+    """Refused at first and at the restart: the directory holds what another command made."""
+    out = tmp_path / "out"
+    run(*LONG[:-1], "12", "--out", str(out)).check()
+    end = ended(launch(*LONG, "--out", str(out), restarts=1), timeout=240)
+    assert end.status != 0
+    assert end.complained.count("rank 0: error: --out") == 2
+    assert len(untimed(out, LABELS["disc-opt"])) == 12
 
 
 def test_ctrl_c_stops_all_ranks_at_one_iteration(tmp_path: Path) -> None:
@@ -141,8 +158,25 @@ def test_ctrl_c_stops_all_ranks_at_one_iteration(tmp_path: Path) -> None:
     os.killpg(launcher.pid, signal.SIGINT)
     end = ended(launcher, timeout=120)
     assert end.status != 0
-    assert "before iteration" in end.complained
-    assert "saved: --resume continues there" in end.complained
+    said = re.findall(r"rank (\d): error: interrupted in \S+ before iteration (\d+); (.*)", end.complained)
+    assert sorted(rank for rank, _, _ in said) == ["0", "1"]
+    assert len({iteration for _, iteration, _ in said}) == 1
+    assert ("0", "saved: --resume continues there") in {(rank, rest) for rank, _, rest in said}
+    assert len(untimed(out, LABELS["disc-opt"])) == int(said[0][1])
+
+
+def test_ranks_come_and_go_with_the_default_options(tmp_path: Path) -> None:
+    """The engine is left open: two ranks need torch's operators, and one process goes on with them."""
+    options = ["compare", "8gaussians", *SMALL, "--out", str(tmp_path / "out")]
+    on_two(*options, "--iterations", "4").check()
+    run(*options, "--iterations", "6", "--resume", timeout=240).check()
+    on_two(*options, "--iterations", "8", "--resume").check()
+    for label in LABELS.values():
+        assert [(r["ranks"], r["engine"]) for r in untimed(tmp_path / "out", label)] == [
+            *[(2, "eager")] * 4,
+            *[(1, "eager")] * 2,
+            *[(2, "eager")] * 2,
+        ]
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.conftest import ITERATIONS, LABEL, SPIRAL, ended, run, start, untimed, wait_for_records
+from pynode.training.checkpoint import read_intact
+from tests.faults.conftest import ITERATIONS, LABEL, RUN, SPIRAL, ended, run, start, untimed, wait_for_records
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
@@ -35,3 +38,32 @@ def test_interrupted_it_saves_and_goes_on(tmp_path: Path, unbroken: Records, num
     assert f"iteration {count}: resumed: from the last checkpoint" in again.said
     assert records.read_bytes().startswith(left), "what was recorded is not touched"
     assert untimed(tmp_path / "out") == unbroken(ITERATIONS)
+
+
+def test_a_closed_pipe_does_not_end_the_training(tmp_path: Path) -> None:
+    """Nobody listens any more: `compare ... | head -1`."""
+    process = start(*SPIRAL, "--iterations", "60", "--out", str(tmp_path / "out"))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    complained = process.stderr.read()
+    assert process.wait(timeout=60) == 0, complained
+    assert complained == ""
+    assert len(untimed(tmp_path / "out")) == 60
+
+
+def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
+    """SIGHUP for real: the run is saved, and its status says how it ended."""
+    options = [*SPIRAL, "--iterations", "3000", "--checkpoint-every", "1000", "--out", str(tmp_path / "out")]
+    child, terminal = pty.fork()
+    if child == 0:  # a session of its own, whose terminal is about to go
+        os.environ["OMP_NUM_THREADS"] = "1"
+        os.execv(sys.executable, [sys.executable, str(RUN), *options])
+    records = tmp_path / "out" / "runs" / LABEL / "records.jsonl"
+    wait_for_records(records, 10)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    folder = tmp_path / "out" / "runs" / LABEL
+    point = read_intact(folder)[0][0][1]
+    assert point.iteration == records.read_bytes().count(b"\n")

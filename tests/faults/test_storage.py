@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pynode.records.files import read_json
 from tests.faults.conftest import ITERATIONS, LABEL, ROOT, RUN, SPIRAL, Ended, environment, namespaces, run, untimed
 
 Records = Callable[[int], list[dict[str, Any]]]
@@ -76,12 +75,3 @@ def test_a_directory_that_can_only_be_read(tmp_path: Path) -> None:
     assert end.complained == (
         f"error: --out {out}: can't write there (Read-only file system); choose another directory\n"
     )
-
-
-def test_a_finished_run_is_read_from_a_directory_that_can_only_be_read(tmp_path: Path) -> None:
-    out, keep = tmp_path / "out", tmp_path / "keep"
-    short = [*SPIRAL, "--iterations", "3"]
-    first = " ".join([sys.executable, str(RUN), *short, "--out", str(out)])
-    end = in_mount(out, keep, "10m", first, f"mount -o remount,ro {out}", f"{first} --resume").check(2)
-    assert "can't write there (Read-only file system)" in end.complained
-    assert read_json(keep / "runs" / LABEL / "summary.json")["status"] == "finished"

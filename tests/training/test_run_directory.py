@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from pynode.engines.fused import unavailable
 from pynode.errors import ConfigurationMismatch, OutputDirectoryError, RecordError
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
 from pynode.records.iteration import TIMED_FIELDS, IterationRecord
 from pynode.records.lock import lock
+from pynode.records.results import load_run
 from pynode.training.checkpoint import NAME, PREVIOUS, best_theta
 from pynode.training.config import RunConfig
 from pynode.training.trainer import train
@@ -142,7 +145,7 @@ def test_two_damaged_checkpoints_are_named_and_nothing_else_is_touched(run: Path
     for name in (NAME, PREVIOUS):
         flip(run / name, 8 * (run / name).stat().st_size - 9)
     before = {p.name: p.read_bytes() for p in run.iterdir() if not p.name.startswith(".")}
-    with pytest.raises(RecordError, match=r"checkpoint\.safetensors: its SHA-256 is another.*delete it"):
+    with pytest.raises(RecordError, match=r"checkpoint\.safetensors: its SHA-256 is another.*; delete it"):
         train(CONFIG, run, resume=True)
     assert {p.name: p.read_bytes() for p in run.iterdir() if not p.name.startswith(".")} == before
 
@@ -167,7 +170,7 @@ def test_damage_before_both_checkpoints_costs_its_lines_alone(run: Path, unbroke
     assert train(CONFIG, run, resume=True) == summary, "a finished run that lost records is finished nevertheless"
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.97])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.97])
 def test_truncated_records(run: Path, unbroken: list[dict[str, Any]], share: float) -> None:
     path = run / "records.jsonl"
     os.truncate(path, int(share * path.stat().st_size))
@@ -192,16 +195,75 @@ def test_a_damaged_configuration_is_read_from_the_checkpoint(run: Path, unbroken
     assert RunConfig.from_json(read_json(path)) == CONFIG
 
 
-@pytest.mark.parametrize("name", ["summary.json", "evaluation.json", "records.jsonl"])
-def test_a_finished_run_is_mended(run: Path, name: str) -> None:
-    records = untimed(run)
+@pytest.mark.parametrize("name", ["summary.json", "evaluation.json"])
+def test_what_a_finished_run_said_at_its_end_is_made_again(run: Path, name: str) -> None:
+    records, before = untimed(run), read_json(run / name)
     path = run / name
     path.write_bytes(path.read_bytes().replace(b"2", b"3", 1))
     summary = train(SHORTER, run, resume=True)
     assert read_json(run / "summary.json") == summary
-    assert summary["lost_records"] == (1 if name == "records.jsonl" and len(untimed(run)) < 12 else 0)
-    assert all(r in records for r in untimed(run))
-    read_json(run / "evaluation.json")
+    assert untimed(run) == records
+    after = read_json(path)
+    assert {k: v for k, v in after.items() if "seconds" not in k} == {
+        k: v for k, v in before.items() if "seconds" not in k
+    }
+
+
+@pytest.mark.parametrize("name", ["config.json", "environment.json", "records.jsonl", "summary.json"])
+def test_a_file_that_is_gone(run: Path, unbroken: list[dict[str, Any]], name: str) -> None:
+    """Never a second run on top of the first."""
+    (run / name).unlink()
+    with pytest.raises(OutputDirectoryError, match="holds a run already"):
+        train(CONFIG, run)
+    summary = train(CONFIG, run, resume=True)
+    assert summary["lost_records"] == (12 if name == "records.jsonl" else 0)
+    assert untimed(run) == (unbroken[12:] if name == "records.jsonl" else unbroken)
+    load_run(run)
+
+
+def test_gzipped_records_are_records(run: Path, unbroken: list[dict[str, Any]]) -> None:
+    path = run / "records.jsonl"
+    (run / "records.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    before = (run / "summary.json").read_bytes()
+    train(SHORTER, run, resume=True)
+    assert (run / "summary.json").read_bytes() == before, "a finished run is left alone"
+    train(CONFIG, run, resume=True)
+    assert untimed(run) == unbroken
+    assert not (run / "records.jsonl.gz").exists()
+
+
+def test_an_engine_that_was_left_open_is_that_of_the_run(template: Path, tmp_path: Path) -> None:
+    eager = replace(CONFIG, method=DiscOpt(engine="eager"))
+    train(replace(eager, iterations=12), tmp_path / "run")
+    train(CONFIG, tmp_path / "run", resume=True)
+    assert {r["engine"] for r in untimed(tmp_path / "run")} == {"eager"}
+    if unavailable() is None:
+        with pytest.raises(ConfigurationMismatch, match="method: "):
+            train(replace(CONFIG, method=DiscOpt(engine="fused"), iterations=20), tmp_path / "run", resume=True)
+    run = Path(shutil.copytree(template, tmp_path / "open"))
+    train(eager, run, resume=True)
+    assert ("changed", "engine: auto -> eager") in events(run)
+
+
+def test_damage_is_set_aside_as_often_as_it_happens(run: Path) -> None:
+    for longer in (14, 16):
+        flip(run / NAME, 8 * (run / NAME).stat().st_size - 9)
+        train(replace(CONFIG, iterations=longer), run, resume=True)
+    assert sorted(p.name for p in run.glob("*.damaged*")) == [f"{NAME}.damaged", f"{NAME}.damaged.2"]
+
+
+def test_a_damaged_earlier_checkpoint_is_of_no_account(run: Path, unbroken: list[dict[str, Any]]) -> None:
+    flip(run / PREVIOUS, 8 * (run / PREVIOUS).stat().st_size - 9)
+    train(CONFIG, run, resume=True)
+    assert untimed(run) == unbroken
+    assert dict(events(run))["damaged"].endswith("so it was damaged; the newest is taken as it is")
+
+
+def test_weights_of_an_older_checkpoint_are_warned_of(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    flip(run / NAME, 8 * (run / NAME).stat().st_size - 9)
+    best_theta(run, "spiral")
+    assert "so it was damaged; the checkpoint before it is taken" in caplog.text
 
 
 def test_a_damaged_environment_is_set_aside(run: Path) -> None:
@@ -216,7 +278,7 @@ def test_records_without_any_checkpoint_are_kept_elsewhere(run: Path) -> None:
     for name in (NAME, PREVIOUS, "summary.json"):
         (run / name).unlink()
     train(SHORTER, run, resume=True)
-    assert (run / "records.damaged").read_bytes() == records
+    assert (run / "records.left").read_bytes() == records
     assert len(untimed(run)) == 12
 
 

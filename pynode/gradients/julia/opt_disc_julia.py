@@ -48,7 +48,7 @@ class OptDiscJulia(JuliaMethod):
         check_choice("vjp", self.vjp, VJPS)
         check_count("max_steps", self.max_steps)
         for argument in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
-            if getattr(self, argument) is not None:
+            if not (argument.startswith("adjoint") and getattr(self, argument) is None):
                 check_tolerance(argument, getattr(self, argument))
 
     @property

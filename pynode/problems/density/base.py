@@ -72,7 +72,8 @@ class FlowOptions:
             raise InvalidArgument("horizon", self.horizon, "not a positive number", "use e.g. 1.0")
         if self.activation is not None:
             activation(self.activation)
-        if self.hidden is not None and (not self.hidden or any(type(w) is not int or w < 1 for w in self.hidden)):
+        widths = self.hidden if isinstance(self.hidden, tuple) else ()
+        if self.hidden is not None and (not widths or any(type(w) is not int or w < 1 for w in widths)):
             raise InvalidArgument("hidden", self.hidden, "not positive integers", "give widths, e.g. 64,64,64")
         if self.divergence is not None:
             divergence(self.divergence)

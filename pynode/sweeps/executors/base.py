@@ -35,6 +35,10 @@ class Executor(ABC):
         """Takes a task, and begins it as soon as there is room."""
 
     @abstractmethod
+    def held(self) -> set[str]:
+        """Names of the tasks that no process can have begun yet, because they wait here."""
+
+    @abstractmethod
     def collect(self, seconds: float) -> list[Outcome]:
         """Outcomes since the last call; waits for some at most so many seconds."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -44,16 +43,16 @@ class _Room:
         """The shares of GPUs that `task` gets; None where there is no room for it now."""
         if task.threads > self.cpus:
             return None
-        wanted = 1.0 if task.gpus >= 1 else task.gpus
-        count = int(task.gpus) if task.gpus >= 1 else (1 if task.gpus else 0)
-        # the fullest first, so that whole ones stay free for those that need a whole one
-        free = [name for name, left in sorted(self.gpus.items(), key=lambda gpu: gpu[1]) if left >= wanted - 1e-9]
-        if len(free) < count:
-            return None
-        shares = dict.fromkeys(free[:count], wanted)
+        shares: dict[str, float] = {}
+        if task.gpus:
+            # the fullest first, so that whole ones stay free for those that need a whole one
+            fullest = sorted(self.gpus.items(), key=lambda gpu: gpu[1])
+            if (name := next((name for name, left in fullest if left >= task.gpus - 1e-9), None)) is None:
+                return None
+            shares = {name: task.gpus}
         self.cpus -= task.threads
-        for name in shares:
-            self.gpus[name] -= wanted
+        for name, share in shares.items():
+            self.gpus[name] -= share
         return shares
 
     def give_back(self, child: _Child) -> None:
@@ -105,9 +104,12 @@ class LocalExecutor(Executor):
             self._begin()
             if self._ended or time.monotonic() >= until:
                 break
-            _wait_for_any([child.process for child in self._running], min(POLL_SECONDS, seconds))
+            time.sleep(min(POLL_SECONDS, seconds))
         found, self._ended = self._ended, []
         return found
+
+    def held(self) -> set[str]:
+        return {task.name for task, _ in self._waiting}
 
     def stop(self, signal_number: int) -> None:
         self._stopping = True
@@ -128,14 +130,25 @@ class LocalExecutor(Executor):
         self._running.clear()
 
     def _begin(self) -> None:
-        """Begins what there is room for; a large cell that waits does not hold up smaller ones behind it."""
+        """Begins what there is room for, in order; none that has to wait is overtaken for what it waits for.
+
+        A cell that waits for CPUs holds up all behind it; one that waits for a GPU alone keeps its CPUs free, and those
+        behind it that need no GPU may have the others.
+        """
+        kept: int | None = None
         for entry in list(self._waiting):
+            task, tries = entry
             if self.jobs is not None and len(self._running) >= self.jobs:
                 return
-            task, tries = entry
-            if (shares := self._room.take(task)) is not None:
-                self._waiting.remove(entry)
-                self._running.append(_Child(task, _spawn(task, shares), shares, tries))
+            if kept is not None and task.gpus:
+                continue
+            if task.threads > self._room.cpus - (kept or 0):
+                return
+            if (shares := self._room.take(task)) is None:
+                kept = task.threads
+                continue
+            self._waiting.remove(entry)
+            self._running.append(_Child(task, _spawn(task, shares), shares, tries))
 
     def _settle(self, child: _Child) -> None:
         """The outcome of a process that has ended, or another try."""
@@ -190,15 +203,6 @@ def _spawn(task: Task, shares: dict[str, float]) -> subprocess.Popen[str]:
         process.stdin.write(task.to_text() + "\n")
         process.stdin.flush()
     return process
-
-
-def _wait_for_any(processes: list[subprocess.Popen[str]], seconds: float) -> None:
-    """Returns when one of them writes or ends, or after so many seconds."""
-    with selectors.DefaultSelector() as selector:
-        for process in processes:
-            assert process.stdout is not None
-            selector.register(process.stdout, selectors.EVENT_READ)
-        selector.select(seconds)
 
 
 def _signal_name(number: int) -> str:
