@@ -104,37 +104,43 @@ def sweep(
 
 def _values(file: Path | None, grid: list[str] | None, out: Path | None, *, resume: bool) -> dict[str, Any]:
     """Axes and options of the file, of the sweep that is resumed, and of the command line, which wins."""
-    from pynode.sweeps.layout import FILE, read_values
+    from pynode.sweeps.layout import FILE, read_running, read_values
     from pynode.sweeps.specification import read_file, read_grid
 
+    if resume and out is None:
+        raise InvalidArgument("--resume", "", "of which sweep?", "name its directory with --out")
+    if resume and out is not None and not (out / FILE).exists():
+        raise OutputDirectoryError(f"--out {out}: holds no sweep that could be resumed; leave --resume out")
     if file is None and not grid:
-        if resume and out is not None and (out / FILE).exists():
+        if resume and out is not None:
             return read_values(out)
         raise UsageError("no grid: give a TOML file, or --grid problem=spiral --grid seed=0,1,2")
-    return {**(read_file(file) if file is not None else {}), **read_grid(grid or [])}
+    given = {**(read_file(file) if file is not None else {}), **read_grid(grid or [])}
+    if not resume or out is None:
+        return given
+    earlier = read_running(out)
+    if given.get("executor", earlier.get("executor")) != earlier.get("executor"):
+        earlier = {}
+    return {**earlier, **given}
 
 
 def _check_earlier(specification: Specification, cells: list[Cell], out: Path | None, *, resume: bool) -> None:
     """Refuses another sweep than that which is to be resumed, before anything is written or started."""
-    from pynode.sweeps.layout import FILE, check_resumes, check_runs
+    from pynode.sweeps.layout import check_resumes, check_runs
 
-    if not resume:
-        return
-    if out is None:
-        raise InvalidArgument("--resume", "", "of which sweep?", "name its directory with --out")
-    if not (out / FILE).exists():
-        raise OutputDirectoryError(f"--out {out}: holds no sweep that could be resumed; leave --resume out")
-    check_resumes(out, specification.axes, cells)
-    check_runs(out, cells)
+    if resume and out is not None:
+        check_resumes(out, specification.axes, cells)
+        check_runs(out, cells)
 
 
 def _tell(cells: list[Cell], out: Path | None, console: Console) -> None:
     """What `--dry-run` prints."""
     from rich.table import Table
 
+    from pynode.sweeps.cells import counted
     from pynode.sweeps.progress import is_finished
 
-    table = Table(title=f"{len(cells)} cells", title_justify="left")
+    table = Table(title=counted(len(cells)), title_justify="left")
     for column in ("cell", "iterations", "cpus", "gpus", "state"):
         table.add_column(column, justify="left" if column in ("cell", "state") else "right", overflow="fold")
     for cell in cells:
@@ -146,6 +152,9 @@ def _tell(cells: list[Cell], out: Path | None, console: Console) -> None:
 
 
 def _run(specification: Specification, cells: list[Cell], out: Path | None, console: Console, *, resume: bool) -> None:
+    from pynode.records.files import make_directory
+    from pynode.records.lock import lock
+    from pynode.sweeps.cells import counted
     from pynode.sweeps.driver import run_sweep
     from pynode.sweeps.errors import SweepInterrupted
     from pynode.sweeps.executors import EXECUTORS
@@ -154,12 +163,16 @@ def _run(specification: Specification, cells: list[Cell], out: Path | None, cons
 
     kind = EXECUTORS.load(specification.executor)
     executor = kind(address=specification.address, jobs=specification.jobs, retries=specification.retries)
+    if resume:
+        told = ", ".join(f"{name} {value}" for name, value in specification.running.items())
+        console.print(f"resumed: {told}", highlight=False, markup=False, soft_wrap=True)
     with executor:
         executor.check(cells)
-        directory = output_directory(out, "sweep", resume=resume)
-        write_sweep(directory, specification.axes, cells, specification.needs)
-        with SweepTable(console) as progress:
-            statuses, signal_number = run_sweep(cells, directory, executor, progress.watch)
+        directory = make_directory(out) if resume and out is not None else output_directory(out, "sweep", resume=False)
+        with lock(directory):
+            write_sweep(directory, specification.axes, cells, specification.needs, specification.running)
+            with SweepTable(console) as progress:
+                statuses, signal_number = run_sweep(cells, directory, executor, progress.watch)
     console.print(table(statuses))
     if signal_number is not None:
         finished = sum(status.state in ("finished", "skipped") for status in statuses)
@@ -167,7 +180,7 @@ def _run(specification: Specification, cells: list[Cell], out: Path | None, cons
     failures = [f"{status.cell.name}: {status.error}" for status in statuses if status.error is not None]
     _report(directory, list(dict.fromkeys(cell.problem for cell in cells)), failures, console)
     if failures:
-        raise RunFailure(f"{len(failures)} of {len(cells)} cells failed: {'; '.join(failures)}")
+        raise RunFailure(f"{len(failures)} of {counted(len(cells))} failed: {'; '.join(failures)}")
 
 
 def _report(directory: Path, problems: list[str], failures: list[str], console: Console) -> None:

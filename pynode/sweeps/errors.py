@@ -22,6 +22,6 @@ class SweepInterrupted(PynodeError):
     def __init__(self, signal_number: int, finished: int, cells: int, out: Path) -> None:
         self.exit_status = 128 + signal_number
         super().__init__(
-            f"interrupted with {finished} of {counted(cells)} finished; what was recorded is kept, and the same command "
-            f"with --resume --out {out} continues from the last checkpoints"
+            f"interrupted with {finished} of {counted(cells)} finished; what was recorded is kept, and the same "
+            f"command with --resume --out {out} continues from the last checkpoints"
         )

@@ -98,10 +98,9 @@ def _read(out: Path) -> dict[str, Any]:
         )
     found.setdefault("running", {})
     for key in KEYS:
-        if not isinstance(found[key], list if key == "cells" else dict):
-            raise RecordError(
-                f"{out / FILE} is damaged: {key} is no {'list' if key == 'cells' else 'table'}; restore it"
-            )
+        wanted, called = (list, "list") if key == "cells" else (dict, "table")
+        if not isinstance(found[key], wanted):
+            raise RecordError(f"{out / FILE} is damaged: {key} is no {called}; restore it, or choose another --out")
     _cells(out, found["cells"])
     return found
 

@@ -48,7 +48,11 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
         (f"{QUICK} --cpus 1000", "cpus = 1000: spiral/disc-opt-rk4-x1-seed0 needs more than the"),
         (f"{QUICK} --cpus 0", "cpus = 0: not a positive integer"),
         (f"{QUICK} --gpus 1", "gpus = 1: spiral by disc-opt runs on the cpu; drop it, or add device = cuda"),
-        (f"{QUICK} --gpus 1.5", "gpus = 1.5: no number of GPUs"),
+        (f"{QUICK} --gpus -1", "gpus = -1.0: no number of GPUs"),
+        (
+            f"{QUICK} --grid device=cuda --gpus 2",
+            "gpus = 2.0: a cell is one process, which uses one GPU; use 1; a run on several is: torchrun",
+        ),
         (f"{QUICK} --grid device=cuda --gpus 0", "gpus = 0: spiral by disc-opt runs on cuda"),
         (f"{QUICK} --grid device=tpu", "device = tpu: no kind of device for a sweep"),
         (f"{QUICK} --grid device=cuda", "gpus = 1: spiral/disc-opt-rk4-x1-seed0 needs more than the 0"),

@@ -9,6 +9,8 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from typing import Any, ClassVar
 
@@ -21,7 +23,20 @@ from pynode.sweeps.task import Outcome, Task
 from pynode.sweeps.threads import worker_environment
 from pynode.sweeps.worker import run_cell
 
-CONNECT_SECONDS = 5.0
+ANSWER_SECONDS, CONNECT_SECONDS = 5.0, 60.0
+"""For a TCP connection, and for a client of the cluster."""
+
+REMEDY = "start one with: ray start --head, or leave --address out for a cluster on this machine alone"
+
+PROBE = """
+import sys, ray
+try:
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level=40)
+except Exception as error:
+    print(str(error).strip().partition("\\n")[0])
+    sys.exit(1)
+"""
+"""A client that connects, and no more."""
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
@@ -29,10 +44,15 @@ QUIET = {
     "RAY_DEDUP_LOGS": "0",
 }
 
-LOOPBACK = {
+LOOPBACK_ALONE = {
     # Ray's only way to have GCS, raylet, agents and workers listen on 127.0.0.1 instead of every interface: a node
     # that can't be part of a cluster, which is what it does by itself on Windows and macOS
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""For a cluster on 127.0.0.1: without it a client asks for the node's other address, where nothing listens."""
+
+LOOPBACK = {
+    **LOOPBACK_ALONE,
     "RAY_AUTH_MODE": "token",  # other users of this machine reach 127.0.0.1 as well
     "RAY_AUTH_TOKEN": secrets.token_hex(
         32
@@ -59,7 +79,12 @@ class RayExecutor(Executor):
         self._waiting: list[Task] = []
         self._running: dict[Any, Task] = {}
         self._ended: list[Outcome] = []
-        for name, value in {**QUIET, **(LOOPBACK if self.address is None else {})}.items():
+        settings = QUIET
+        if self.address is None:
+            settings = {**QUIET, **LOOPBACK}
+        elif _host_and_port(self.address)[0] in ("127.0.0.1", "localhost", "::1"):
+            settings = {**QUIET, **LOOPBACK_ALONE}
+        for name, value in settings.items():
             os.environ.setdefault(name, value)
         if self.address is None:
             self._start_cluster()
@@ -69,17 +94,28 @@ class RayExecutor(Executor):
     def check(self, cells: list[Cell]) -> None:
         import ray
 
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [(float(node.get("CPU", 0)), float(node.get("GPU", 0))) for node in found]
         for cell in cells:
-            for resource, wanted, kind in (("cpus", cell.cpus, "CPU"), ("gpus", cell.gpus, "GPU")):
-                most = max((float(node.get(kind, 0)) for node in nodes), default=0.0)
-                if wanted > most:
-                    problem = f"{cell.name} needs more than any node of the cluster has"
-                    raise InvalidArgument(resource, f"{wanted:g}", problem, f"use {most:g} or fewer")
+            if any(cell.cpus <= cpus and cell.gpus <= gpus for cpus, gpus in nodes):
+                continue
+            most_cpus, most_gpus = (max((node[k] for node in nodes), default=0.0) for k in (0, 1))
+            alone = f"{cell.name} needs more than any node of the cluster has"
+            if cell.cpus > most_cpus:
+                raise InvalidArgument("cpus", f"{cell.cpus:g}", alone, f"use {most_cpus:g} or fewer")
+            if cell.gpus > most_gpus:
+                remedy = f"use {most_gpus:g} or fewer" if most_gpus else "use device = cpu"
+                raise InvalidArgument("gpus", f"{cell.gpus:g}", alone, remedy)
+            beside = max(cpus for cpus, gpus in nodes if gpus >= cell.gpus)
+            problem = f"no node has them beside the {cell.gpus:g} GPU that {cell.name} needs"
+            raise InvalidArgument("cpus", f"{cell.cpus:g}", problem, f"use {beside:g} or fewer")
 
     def submit(self, task: Task) -> None:
         self._waiting.append(task)
         self._begin()
+
+    def held(self) -> set[str]:
+        return {task.name for task in self._waiting}
 
     def collect(self, seconds: float) -> list[Outcome]:
         import ray
@@ -111,29 +147,34 @@ class RayExecutor(Executor):
         # below a folder that only this user can enter, for Ray opens its own to everybody; and in /tmp, since the paths
         # of its sockets must be short
         self._folder = tempfile.mkdtemp(prefix="pynode-", dir="/tmp" if os.name == "posix" else None)
-        ray.init(
-            address="local",
-            num_cpus=available_cpus(),
-            num_gpus=len(available_gpus()),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=os.path.join(self._folder, "ray"),
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=available_cpus(),
+                num_gpus=len(available_gpus()),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=os.path.join(self._folder, "ray"),
+            )
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise
+            raise ExecutorUnavailable(
+                f"no Ray cluster could be started on this machine ({_first_line(error)}); use --executor local"
+            ) from error
 
     def _connect(self, address: str) -> None:
         import ray
 
-        remedy = "start one with: ray start --head, or leave --address out for a cluster on this machine alone"
-        if address != "auto":
-            _check_answers(address, remedy)
+        _check_answers(address)
+        _check_connects(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            told = str(error).split("\n")[0].rstrip(".")
-            raise ExecutorUnavailable(
-                f"--address {address}: no Ray cluster can be used there ({told}); {remedy}"
-            ) from error
+        except Exception as error:  # of Ray's many kinds
+            ray.shutdown()
+            raise _unusable(address, _first_line(error)) from error
 
     def _begin(self) -> None:
         import ray
@@ -180,12 +221,48 @@ class RayExecutor(Executor):
                 ray.cancel(reference, force=force)
 
 
-def _check_answers(address: str, remedy: str) -> None:
-    """Raises `ExecutorUnavailable` unless something answers: Ray itself would try for minutes."""
+def _host_and_port(address: str) -> tuple[str, int | None]:
+    """The parts of HOST:PORT, no port for `auto`; raises `InvalidArgument` for anything else."""
+    if address == "auto":
+        return "", None
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise InvalidArgument("--address", address, "no HOST:PORT", "write e.g. 10.0.0.5:6379, or auto")
+    return host.strip("[]"), int(port)
+
+
+def _check_answers(address: str) -> None:
+    """Raises `ExecutorUnavailable` unless something answers: Ray itself would try for minutes."""
+    host, port = _host_and_port(address)
+    if port is None:
+        return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
     except OSError as error:
-        raise ExecutorUnavailable(f"--address {address}: nothing answers there ({error}); {remedy}") from error
+        raise ExecutorUnavailable(f"--address {address}: nothing answers there ({error}); {REMEDY}") from error
+
+
+def _check_connects(address: str) -> None:
+    """Raises `ExecutorUnavailable` unless a process that can be ended connects: what answers may be no cluster, and
+    Ray's own attempt has no limit."""
+    try:
+        found = subprocess.run(
+            [sys.executable, "-c", PROBE, address],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CONNECT_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _unusable(address, f"no connection within {CONNECT_SECONDS:g} s") from error
+    if found.returncode != 0:
+        told = found.stdout.strip().rstrip(".") or f"a client ended with status {found.returncode}"
+        raise _unusable(address, told)
+
+
+def _unusable(address: str, reason: str) -> ExecutorUnavailable:
+    return ExecutorUnavailable(f"--address {address}: no Ray cluster can be used there ({reason}); {REMEDY}")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
