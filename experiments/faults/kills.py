@@ -5,6 +5,7 @@
 Kills hit the start of the process, iterations, validations and the writing of checkpoints in turn, each at a random
 instant.  In the end the records must be those of the unbroken run byte for byte, apart from seconds and the checksums
 that cover them; so must the last checkpoint's tensors, the summary and the evaluation.  Exit status 1 if they are not.
+With --schedules the run goes through levels of steps, drops its learning rate, and may stop early.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 RUN = Path(__file__).resolve().parents[1] / "run.py"
-LABEL = "disc-opt-rk38-x10-seed0"
+PLAIN, LEVELS = "disc-opt-rk38-x10-seed0", "disc-opt-rk38-levels-2-5-10-seed0"
+SCHEDULES = ("--multilevel", "2,5,10", "--refine-patience", "2", "--patience", "8", "--on-failure", "skip")
 PHASES = ("training", "validation", "checkpoint", "start")
 VALIDATE, SAVE = 5, 10
 """Iterations between validations, and between checkpoints."""
@@ -38,12 +40,35 @@ class Kill:
     torn: bool
 
 
-def command(out: Path, iterations: int, *more: str) -> list[str]:
+@dataclass(frozen=True)
+class Case:
+    """What is run: the runs of a command, of so many iterations each."""
+
+    iterations: int
+    schedules: bool
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the runs, in their order."""
+        return (PLAIN, LEVELS) if self.schedules else (PLAIN,)
+
+
+def command(out: Path, case: Case, *more: str) -> list[str]:
     """A small flow by torch operators, some milliseconds an iteration."""
-    size = ["--iterations", str(iterations), "--set", "hidden=16,16", "--engine", "eager"]
+    size = ["--iterations", str(case.iterations), "--set", "hidden=16,16", "--engine", "eager"]
     often = ["--validate-every", str(VALIDATE), "--checkpoint-every", str(SAVE)]
     fixed = ["--methods", "disc-opt", "--no-checks", "--out", str(out)]
-    return [sys.executable, str(RUN), "compare", "8gaussians", *size, *often, *fixed, *more]
+    return [
+        sys.executable,
+        str(RUN),
+        "compare",
+        "8gaussians",
+        *size,
+        *often,
+        *fixed,
+        *more,
+        *(SCHEDULES if case.schedules else ()),
+    ]
 
 
 def environment() -> dict[str, str]:
@@ -51,36 +76,34 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def count(folder: Path) -> int:
-    """Records written so far."""
-    path = folder / "records.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def count(out: Path) -> int:
+    """Records written so far, of all runs."""
+    return sum(path.read_bytes().count(b"\n") for path in out.glob("runs/*/records.jsonl"))
 
 
-def kill_once(out: Path, iterations: int, phase: str, target: int, chosen: random.Random, *more: str) -> Kill | None:
+def kill_once(out: Path, case: Case, phase: str, target: int, chosen: random.Random, *more: str) -> Kill | None:
     """Starts the command and kills it in `phase`, at about `target` records; None where it had ended before."""
-    folder = out / "runs" / LABEL
-    torn = folder / ".checkpoint.safetensors.tmp"
+    torn = out / "runs" / case.labels[count(out) >= case.iterations] / ".checkpoint.safetensors.tmp"
     left_before = torn.stat().st_mtime_ns if torn.exists() else 0
     process = subprocess.Popen(
-        command(out, iterations, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+        command(out, case, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
     )
     if phase == "start":
         time.sleep(chosen.uniform(0.0, 4.0))
     else:
         every = {"training": 1, "validation": VALIDATE, "checkpoint": SAVE}[phase]
         aim = target - target % every
-        while process.poll() is None and count(folder) < aim:
+        while process.poll() is None and count(out) < aim:
             time.sleep(0.001)
         if phase == "validation":
             time.sleep(chosen.uniform(0.0, 0.05))
         if phase == "checkpoint":
-            while process.poll() is None and not _is_new(torn, left_before) and count(folder) <= aim:
+            while process.poll() is None and not _is_new(torn, left_before) and count(out) <= aim:
                 pass
     process.kill()
     if process.wait() != -signal.SIGKILL:
         return None
-    return Kill(phase, count(folder), _is_new(torn, left_before))
+    return Kill(phase, count(out), _is_new(torn, left_before))
 
 
 def _is_new(path: Path, before: int) -> bool:
@@ -90,13 +113,13 @@ def _is_new(path: Path, before: int) -> bool:
         return False
 
 
-def differences(unbroken: Path, broken: Path) -> list[str]:
-    """What of two results differs that should not."""
+def differences(unbroken: Path, broken: Path, label: str) -> list[str]:
+    """What of a run differs that should not."""
     from pynode.records.iteration import TIMED_FIELDS
     from pynode.records.seal import KEY
     from pynode.training.checkpoint import read_intact
 
-    a, b = (out / "runs" / LABEL for out in (unbroken, broken))
+    a, b = (out / "runs" / label for out in (unbroken, broken))
     found = []
 
     def lines(folder: Path) -> list[str]:
@@ -117,30 +140,27 @@ def differences(unbroken: Path, broken: Path) -> list[str]:
     return found
 
 
-def study(out: Path, *, kills: int, iterations: int, seed: int) -> list[str]:
+def study(out: Path, case: Case, *, kills: int, seed: int) -> list[str]:
     """Runs both, says what happened, and returns what differs."""
     chosen = random.Random(seed)
     unbroken, broken = out / "unbroken", out / "broken"
-    print(f"8gaussians, {iterations} iterations, a validation every {VALIDATE}, a checkpoint every {SAVE}")
-    subprocess.run(command(unbroken, iterations), check=True, stdout=subprocess.DEVNULL, env=environment())
-    done = 0
+    print(f"8gaussians, {case.iterations} iterations, a validation every {VALIDATE}, a checkpoint every {SAVE}")
+    subprocess.run(command(unbroken, case), check=True, stdout=subprocess.DEVNULL, env=environment())
+    last, done = count(unbroken) - SAVE, 0
     while done < kills:
         begun = (broken / "runs").exists()
-        reached = count(broken / "runs" / LABEL)
-        last = iterations - SAVE
-        target = min(
-            last, max(reached, SAVE * (1 + done * (last - SAVE) // (SAVE * kills))) + chosen.randrange(1, SAVE)
-        )
+        due = SAVE * (1 + done * (last - SAVE) // (SAVE * kills))  # so that the kills spread over the run
+        target = min(last, max(count(broken), due) + chosen.randrange(1, SAVE))
         phase = PHASES[done % len(PHASES)]
-        kill = kill_once(broken, iterations, phase, target, chosen, *(["--resume"] if begun else []))
+        kill = kill_once(broken, case, phase, target, chosen, *(["--resume"] if begun else []))
         if kill is None:
             print("the run ended before it could be killed; take more --iterations")
             return ["too few kills"]
         done += 1
         rest = ", half a checkpoint left" if kill.torn else ""
-        print(f"kill {done:2d} of {kills}, {kill.phase:10s}: {kill.records} records{rest}", flush=True)
-    subprocess.run(command(broken, iterations, "--resume"), check=True, stdout=subprocess.DEVNULL, env=environment())
-    return differences(unbroken, broken)
+        print(f"kill {done:2d} of {kills}, aimed at {kill.phase:10s}: {kill.records} records{rest}", flush=True)
+    subprocess.run(command(broken, case, "--resume"), check=True, stdout=subprocess.DEVNULL, env=environment())
+    return [f"{label}/{name}" for label in case.labels for name in differences(unbroken, broken, label)]
 
 
 def main() -> int:
@@ -148,16 +168,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--iterations", type=int, default=300)
+    parser.add_argument("--schedules", action="store_true", help="with levels, early stop and a policy for failures")
     parser.add_argument("--seed", type=int, default=None, help="of the instants; another one each time by default")
     parser.add_argument("--out", type=Path, default=None, help="keep both results here (default: nowhere)")
     given = parser.parse_args()
+    if not hasattr(signal, "SIGKILL"):
+        parser.error("there is no SIGKILL on this system")
     if given.kills < 1 or given.iterations < 2 * SAVE:
         parser.error(f"take at least 1 kill and {2 * SAVE} iterations")
     if given.out is not None and given.out.exists():
         parser.error(f"{given.out} is there already; choose a new directory")
     seed = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
     with tempfile.TemporaryDirectory() as temporary:
-        found = study(given.out or Path(temporary), kills=given.kills, iterations=given.iterations, seed=seed)
+        case = Case(given.iterations, given.schedules)
+        found = study(given.out or Path(temporary), case, kills=given.kills, seed=seed)
     if found:
         print(f"DIFFERENT: {', '.join(found)} (seed {seed})")
         return 1

@@ -12,9 +12,10 @@ SCRIPT = str(ROOT / "experiments" / "faults" / "kills.py")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
-def test_four_kills() -> None:
-    end = run("--kills", "4", "--iterations", "60", python=(SCRIPT,), timeout=280).check()
-    assert end.said.count("\nkill ") == 4
+@pytest.mark.timeout(900)
+def test_five_kills_of_a_run_with_schedules() -> None:
+    end = run("--kills", "5", "--iterations", "40", "--schedules", python=(SCRIPT,), timeout=800).check()
+    assert end.said.count("\nkill ") == 5
     assert end.said.endswith("equal those of the unbroken run, apart from seconds\n")
 
 

@@ -42,14 +42,13 @@ def test_interrupted_it_saves_and_goes_on(tmp_path: Path, unbroken: Records, num
 
 def test_a_closed_pipe_does_not_end_the_training(tmp_path: Path) -> None:
     """Nobody listens any more: `compare ... | head -1`."""
-    process = start(*SPIRAL, "--iterations", "60", "--out", str(tmp_path / "out"))
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr is not None
-    complained = process.stderr.read()
-    assert process.wait(timeout=60) == 0, complained
-    assert complained == ""
+    with start(*SPIRAL, "--iterations", "60", "--out", str(tmp_path / "out")) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        complained = process.stderr.read()
+    assert (process.returncode, complained) == (0, "")
     assert len(untimed(tmp_path / "out")) == 60
 
 
