@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from pynode.cli import main
+from pynode.records.lock import lock
+from pynode.sweeps.grid import make_cells
+from pynode.sweeps.layout import write_sweep
+from pynode.sweeps.specification import specify
 
 QUICK = "--grid problem=spiral --grid method=disc-opt"
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -61,6 +65,8 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
         (f"{QUICK} --executor slurm", "unknown executor 'slurm' (known: local, ray)"),
         (f"{QUICK} --address 10.0.0.1:1", "--address = 10.0.0.1:1: the executor local has no cluster"),
         (f"{QUICK} --resume", "name its directory with --out"),
+        ("--resume", "name its directory with --out"),
+        ("--resume --out nosuch", "--out nosuch: holds no sweep that could be resumed"),
         (f"{QUICK} --resume --out nosuch", "--out nosuch: holds no sweep that could be resumed"),
         (f"{QUICK} --out /proc/x", "--out /proc/x: can't write there"),
     ],
@@ -150,11 +156,23 @@ def test_the_command_line_wins_over_the_file(capsys: pytest.CaptureFixture[str],
     assert "│    3 │" in said
 
 
-def test_sweeps_that_ship_are_good(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each by its own file, but for data that are not on this machine."""
-    files = sorted((Path(__file__).parents[2] / "experiments" / "sweeps").glob("*.toml"))
-    assert files
-    for file in files:
-        status = main(["sweep", str(file), "--dry-run"])
+def test_one_cell_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *QUICK.split(), "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].strip() == "1 cell"
+
+
+@pytest.mark.parametrize("grid", [[], QUICK.split()])
+def test_two_commands_in_one_directory(grid: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The second one is refused, and changes nothing."""
+    out = tmp_path / "out"
+    out.mkdir()
+    specification = specify({"problem": "spiral", "method": "disc-opt"})
+    write_sweep(out, specification.axes, make_cells(specification.axes, specification.needs))
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.glob("sweep.json")}
+    with lock(out):
+        assert main(["sweep", *grid, "--resume", "--out", str(out), "--jobs", "1"]) == 2
         said = capsys.readouterr()
-        assert status == 0 or "data fetch" in said.err, said.err
+    assert f"error: --out {out}: in use by process" in said.err
+    assert said.err.count("\n") == 1
+    assert before == {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.glob("sweep.json")}
+    assert not list(out.glob("*/runs"))

@@ -29,7 +29,7 @@ AXES: dict[str, Any] = {
     "set.horizon": 1.0,
     "iterations": 20,
     "checkpoint_every": 6,
-    "validate_every": 5,
+    "validate_every": 10,
     "engine": "eager",  # loads no compiled kernels, so that processes are quick to start
 }
 

@@ -82,6 +82,17 @@ def test_twelve_cells_one_worker_killed_interrupted_and_resumed(
     assert reports == {"spiral", "oscillator"}
     assert "RQ3" in (out / "tables.md").read_text()
 
+    # a damaged bit in a finished cell is found, and that cell alone is mended
+    records = out / killed[0].split("/")[0] / "runs" / killed[0].split("/")[1] / "records.jsonl"
+    content = bytearray(records.read_bytes())
+    content[content.index(b'"loss": ') + 10] ^= 1
+    records.write_bytes(bytes(content))
+    begun = {p: p.read_bytes().count(b"\n") for p in out.glob("*/attempts/*")}
+    assert main(["sweep", "--resume", "--out", str(out)]) == 0
+    assert read_numbers(out) == undisturbed
+    more = {p: p.read_bytes().count(b"\n") - begun[p] for p in out.glob("*/attempts/*")}
+    assert more == {p: int(p == attempts) for p in begun}
+
     # and there is nothing more to do
     before = bytes_of_runs(out)
     tried = [p.read_bytes() for p in sorted(out.glob("*/attempts/*"))]

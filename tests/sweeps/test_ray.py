@@ -109,7 +109,7 @@ def test_interrupted_on_ray_and_resumed_without(
     assert (out / problem / "runs" / label / "checkpoint.safetensors").exists()
     assert f"{found[0]}: interrupted" in said
 
-    resumed = begin_sweep(out, "--resume", "--grid", "problem=oscillator")
+    resumed = begin_sweep(out, "--resume", "--executor", "local", "--grid", "problem=oscillator")
     _, error = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, error
     assert read_numbers(out) == {name: rows for name, rows in undisturbed.items() if name.startswith("oscillator/")}

@@ -25,6 +25,7 @@ def test_lines_and_counts() -> None:
     expected = "spiral/disc-opt-rk4-x1-seed0: finished, iteration 20 of 20, loss 0.125, 2 tries, 3.2 s"
     assert line(first) == expected
     assert line(second) == "spiral/disc-opt-rk4-x1-seed1: running, try 1"
+    assert counts(statuses()[:1]) == "1 cell: 1 finished"
     assert counts(statuses()) == "3 cells: 1 running, 1 waiting, 1 finished"
 
 

@@ -23,6 +23,9 @@ from pynode.sweeps.values import kinds_of, parse, values_of
         ("[32,32],[64,64]", [[32, 32], [64, 64]]),
         ("2026-01-01", ["2026-01-01"]),
         ('"1"', ["1"]),
+        ('"a,b",c', ["a,b", "c"]),
+        ("'a,b' , \"c,d\"", ["a,b", "c,d"]),
+        ("o'neil.csv,o'brien.csv", ["o'neil.csv", "o'brien.csv"]),
     ],
 )
 def test_texts_become_values(text: str, values: list[Any]) -> None:
