@@ -14,7 +14,7 @@ from pynode.errors import InvalidArgument
 if TYPE_CHECKING:
     from rich.console import Console
 
-MOST_GPUS = 4096
+MOST_GPUS, MOST_SEEDS = 1_024, 100
 
 
 def cost_model(
@@ -63,8 +63,8 @@ def cost_model(
             raise InvalidArgument("--gpus", count, f"not a number from 1 to {MOST_GPUS}", "use e.g. 1,8,64")
     if not (math.isfinite(price) and price >= 0):
         raise InvalidArgument("--price", price, "not a price", "use e.g. 3.0")
-    if seeds < 1:
-        raise InvalidArgument("--seeds", seeds, "not a positive number", "use 1 or more")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise InvalidArgument("--seeds", seeds, f"not a number from 1 to {MOST_SEEDS}", "use e.g. 3")
 
     from experiments.scale.assumptions import Scenario
     from experiments.scale.machine import machine

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.scale.allreduce import allreduce_seconds
 from experiments.scale.assumptions import Scenario
+from experiments.scale.exchange import NUMBER_BYTES, exchanges
 from experiments.scale.launches import launches, passes
 from experiments.scale.machine import Machine
 from experiments.scale.study import Cell, Counts, Judged, Sizes
@@ -18,12 +19,6 @@ from pynode.schemes.rk4 import RK4
 
 ADAM_PASSES = 7
 """Weights, gradient and two moments read, all but the gradient written."""
-
-STAGES_OF_DOPRI5 = 6
-"""Evaluations of a step, the last one shared with the next."""
-
-NORM_BYTES = 64.0
-"""What ranks agree on in a step of an adaptive solve: a few sums."""
 
 FIT = 0.9
 """Part of a GPU's memory that kept stages may fill."""
@@ -53,8 +48,8 @@ def iteration_work(sizes: Sizes, method: GradientMethod, counts: Counts, rows: i
 
 
 def judging_work(sizes: Sizes, judged: Judged, ranks: int = 1) -> Work:
-    """One judgement by the rank with most chunks, whole chunks being dealt."""
-    chunks = math.ceil(math.ceil(judged.rows / judged.chunk) / ranks)
+    """One judgement by the rank with most chunks, whole chunks being dealt where ranks share it."""
+    chunks = math.ceil(math.ceil(judged.rows / judged.chunk) / (ranks if judged.shared else 1))
     rows = min(judged.rows, chunks * judged.chunk) / chunks
     if judged.divergence is None:
         each = evaluation(sizes.spec, judged.rows, sizes.dtype, None).forward
@@ -91,7 +86,7 @@ class CellCost:
 
 
 def cell_cost(cell: Cell, device: Machine, scenario: Scenario, ranks: int = 1) -> CellCost:
-    """What a cell takes on `ranks` GPUs that share each batch."""
+    """What a cell takes on `ranks` GPUs of one node that share each batch."""
     sizes, counts, method = cell.sizes, cell.counts, cell.method
     rows = math.ceil(sizes.rows / ranks)
     kept, memory = 0.0, ""
@@ -101,14 +96,12 @@ def cell_cost(cell: Cell, device: Machine, scenario: Scenario, ranks: int = 1) -
             counts, memory = replace(counts, backward=counts.forward), "recompute"
             kept *= len(cell.method.scheme.b) / counts.forward  # type: ignore[attr-defined]
     work = iteration_work(sizes, method, counts, rows)
-    exchange = allreduce_seconds(sizes.weights * sizes.itemsize, ranks, device.link(ranks))
-    if method.adaptive:
-        steps = (counts.forward + counts.backward) / STAGES_OF_DOPRI5
-        exchange += steps * allreduce_seconds(NORM_BYTES, ranks, device.link(ranks))
+    exchange = exchanges(sizes, method, counts).seconds(ranks, device.link, device.host)
     iteration = device.seconds(work, sizes.dtype) + exchange
 
     def judging(judged: Judged) -> float:
-        return judged.times * device.seconds(judging_work(sizes, judged, ranks), sizes.dtype)
+        sums = allreduce_seconds(NUMBER_BYTES, ranks, device.host) if judged.shared else 0.0
+        return judged.times * (device.seconds(judging_work(sizes, judged, ranks), sizes.dtype) + sums)
 
     return CellCost(
         ranks,

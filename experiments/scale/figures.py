@@ -51,7 +51,9 @@ def _plans(axes: Axes, found: Model) -> None:
     color = looks(["study"])["study"].color
     low, central, high = ([by[s, n].makespan_hours for n in gpus] for s in ("low", "central", "high"))
     axes.fill_between(gpus, low, high, color=color, alpha=0.2, linewidth=0)
-    axes.plot(gpus, central, color=color, marker="o", label="schedule")
+    axes.plot(gpus, central, color=color, marker="o", label="with gangs")
+    single = [by["central", n].single_hours for n in gpus]
+    axes.plot(gpus, single, color=color, marker="s", markerfacecolor="white", linestyle=":", label="one GPU a cell")
     bound = [by["central", n].lower_bound_hours for n in gpus]
     axes.plot(gpus, bound, color=GREY, linestyle="--", linewidth=1, label="lower bound")
     for n, hours in zip(gpus, central, strict=True):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.scale.allreduce import Link, link_of
+from experiments.scale.allreduce import Link
 from experiments.scale.assumptions import Scenario
 from experiments.scale.work import Work
 from pynode.errors import UnknownName
@@ -38,25 +39,21 @@ DEVICES: dict[str, Peaks] = {
 @dataclass(frozen=True)
 class Machine:
     """Sustained rates: operations a second by dtype, bytes a second, seconds an operator, how much of launching is
-    hidden (0 to 1), memory in bytes, links inside a node and between nodes."""
+    hidden (0 to 1), memory in bytes, the link between two GPUs of a node, and that between two processes by gloo."""
 
     operations: Mapping[str, float]
     bandwidth: float
     launch: float
     overlap: float
     memory: float
-    inside: Link
-    between: Link
+    link: Link
+    host: Link
 
     def seconds(self, work: Work, dtype: str) -> float:
         """Seconds for `work`: launching and running, as far as the one does not hide behind the other."""
         running = work.operations / self.operations[dtype] + work.bytes / self.bandwidth
         launching = work.launches * self.launch
         return max(running, launching) + (1.0 - self.overlap) * min(running, launching)
-
-    def link(self, ranks: int) -> Link:
-        """The slowest link of a ring over so many GPUs."""
-        return link_of(ranks, self.inside, self.between)
 
 
 def machine(device: str, scenario: Scenario) -> Machine:
@@ -70,6 +67,6 @@ def machine(device: str, scenario: Scenario) -> Machine:
         launch=scenario["launch"],
         overlap=scenario["overlap"],
         memory=peaks.memory,
-        inside=Link(peaks.link * scenario["link in a node"], scenario["latency in a node"]),
-        between=Link(scenario["link between nodes"], scenario["latency between nodes"]),
+        link=Link(peaks.link * scenario["link"], scenario["latency of NCCL"]),
+        host=Link(math.inf, scenario["latency of gloo"]),
     )

@@ -16,6 +16,7 @@ from experiments.scale.records import CalibrationRecord, TrialRecord
 from experiments.scale.runs import CELLS, RealCell
 from experiments.scale.runs import measure as measure_runs
 from experiments.scale.trials import CALIBRATION, HELD_OUT, MOST_SECONDS, Measured, Trial, only_threads, run
+from pynode.records.files import finite
 
 CEILING_TURNS = 5
 
@@ -59,11 +60,11 @@ def _check(
         fitted.launch,
         fitted.overlap,
         fitted.memory,
-        fitted.inside,
-        fitted.between,
+        fitted.link,
+        fitted.host,
     )
     records: Records = {
-        "calibration": [CalibrationRecord("float32", square, fitted.bandwidth, fitted.launch, square, copied)],
+        "calibration": [CalibrationRecord("float32", square, finite(fitted.bandwidth), fitted.launch, square, copied)],
         "trials": [_record(t, m, machine) for t, m in measured],
         "runs": measure_runs(cells, folder, machine, hear) if cells else [],
     }

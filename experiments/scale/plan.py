@@ -10,7 +10,7 @@ from experiments.scale.cost import CellCost, costs_by_width
 from experiments.scale.machine import machine
 from experiments.scale.nfe import tolerance_exponent
 from experiments.scale.records import AssumptionRecord, CellRecord, PlacementRecord, PlanRecord
-from experiments.scale.scheduling import Job, Schedule, lower_bound, schedule
+from experiments.scale.scheduling import PER_NODE, Job, Schedule, lower_bound, one_each, schedule
 from experiments.scale.study import Cell, cells
 
 HOUR = 3600.0
@@ -30,7 +30,7 @@ def model_study(
         machine_here = machine(device, scenario)
         jobs = []
         for cell in cells(scenario):
-            costs = costs_by_width(cell, machine_here, scenario, max(gpus))
+            costs = costs_by_width(cell, machine_here, scenario, min(max(gpus), PER_NODE))
             found["cells"].append(cell_record(name, cell, costs[1]))
             seconds = {ranks: cost.seconds for ranks, cost in costs.items()}
             jobs += [Job(f"{cell.problem} {cell.method_name} seed {seed}", seconds) for seed in range(seeds)]
@@ -82,6 +82,7 @@ def cell_record(scenario: str, cell: Cell, cost: CellCost) -> CellRecord:
 def plan_record(scenario: str, jobs: Sequence[Job], planned: Schedule, price: float) -> PlanRecord:
     """A schedule in hours and money."""
     reserved = planned.gpus * planned.makespan / HOUR
+    single = one_each(jobs, planned.gpus).makespan / HOUR
     return PlanRecord(
         scenario=scenario,
         gpus=planned.gpus,
@@ -94,4 +95,6 @@ def plan_record(scenario: str, jobs: Sequence[Job], planned: Schedule, price: fl
         utilisation=planned.utilisation,
         lower_bound_hours=lower_bound(jobs, planned.gpus) / HOUR,
         widest=max((len(p.gpus) for p in planned.placements), default=0),
+        single_hours=single,
+        single_cost=price * planned.gpus * single,
     )

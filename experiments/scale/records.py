@@ -56,7 +56,8 @@ class CellRecord:
 @dataclass(frozen=True)
 class PlanRecord:
     """All cells on so many GPUs: hours from the first start to the last end, GPU hours reserved and filled, their cost
-    at the price of a GPU hour, and the hours that no schedule can beat; `widest` is the largest gang."""
+    at the price of a GPU hour, and the hours that no schedule can beat; `widest` is the largest gang.  `single_*`: with
+    one GPU a cell, longest first, all GPUs paid for here too, whether used or not."""
 
     scenario: str
     gpus: int
@@ -69,6 +70,8 @@ class PlanRecord:
     utilisation: float
     lower_bound_hours: float
     widest: int
+    single_hours: float
+    single_cost: float
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,12 @@ class ReferenceRecord:
 
 @dataclass(frozen=True)
 class CalibrationRecord:
-    """This machine, one thread: operations and bytes a second and seconds an operator, and where each comes from."""
+    """This machine, one thread: operations and bytes a second and seconds an operator, and where each comes from;
+    `bandwidth` is None where the times are explained without bytes."""
 
     dtype: str
     operations: float
-    bandwidth: float
+    bandwidth: float | None
     launch: float
     square_product: float
     copy: float

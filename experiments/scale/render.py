@@ -31,9 +31,10 @@ def findings(found: Model) -> list[str]:
             {p.scenario: p for p in found.plans if p.gpus == n}[s] for s in ("low", "central", "high")
         )
         sentences.append(
-            f"{n} GPU{'s' * (n > 1)}: {number(central.makespan_hours)} h "
-            f"({number(low.makespan_hours)} to {number(high.makespan_hours)}), "
-            f"${number(central.cost)} (${number(low.cost)} to ${number(high.cost)})."
+            f"{n} GPU{'s' * (n > 1)}: {number(central.single_hours)} h "
+            f"({number(low.single_hours)} to {number(high.single_hours)}), "
+            f"${number(central.single_cost)} (${number(low.single_cost)} to ${number(high.single_cost)})"
+            + (f"; with gangs {number(central.makespan_hours)} h, ${number(central.cost)}." if n > 1 else ".")
         )
     held_out = [t for t in found.trials if t.held_out]
     if held_out:

@@ -107,37 +107,8 @@ def as_cell(config: RunConfig) -> Cell:
     )
 
 
-def measure(cells: Sequence[RealCell], folder: Path, machine: Machine, hear: Callable[[str], None]) -> list[RunRecord]:
-    """Runs the cells one at a time, then two at a time in the model's order, longest first."""
-    hear("cells: the smallest one")
-    started = _run(SMALLEST, folder / "start", folder)
-    predicted = {}
-    for real in cells:
-        hear(f"cells: predicting {real.trial.name}")
-        cost = cell_cost(as_cell(config_of(real, folder)), machine, Scenario("central"))
-        predicted[real.trial.name] = started + cost.seconds - cost.seconds_start
-    by_name = {real.trial.name: real for real in cells}
-    jobs = [Job(name, {1: seconds}) for name, seconds in predicted.items()]
-    records = []
-    for at_once in (1, 2):
-        hear(f"cells: {len(cells)} of them, {at_once} at a time")
-        planned = list_schedule(jobs, [1] * len(jobs), at_once)
-        order = [by_name[p.job] for p in planned.placements]
-        before = time.perf_counter()
-        with ThreadPoolExecutor(at_once) as pool:
-            waiting = [
-                (real.trial.name, pool.submit(_run, real, folder / f"run-{at_once}-{k}", folder))
-                for k, real in enumerate(order)
-            ]
-            seconds: dict[str, Any] = {name: future.result() for name, future in waiting}
-        makespan = time.perf_counter() - before
-        records += [RunRecord(name, at_once, predicted[name], seconds[name]) for name in predicted]
-        records.append(RunRecord("all", at_once, planned.makespan, makespan))
-    return records
-
-
-def _run(real: RealCell, directory: Path, folder: Path) -> float:
-    """Seconds of the cell's process; raises `CellFailure`."""
+def run_cell(real: RealCell, directory: Path, folder: Path) -> float:
+    """Seconds of the cell's process, which writes to `directory`; its table lies in `folder`; raises `CellFailure`."""
     config = directory.with_suffix(".json")
     write_json(config, config_of(real, folder).to_json())
     command = [sys.executable, "-m", "experiments.scale.child", str(config), str(directory)]
@@ -153,3 +124,38 @@ def _run(real: RealCell, directory: Path, folder: Path) -> float:
         words = done.stderr.strip().splitlines() or ["it said nothing"]
         raise CellFailure(f"the cell {real.trial.name} ended with status {done.returncode}: {words[-1]}")
     return seconds
+
+
+def measure(
+    cells: Sequence[RealCell],
+    folder: Path,
+    machine: Machine,
+    hear: Callable[[str], None],
+    run: Callable[[RealCell, Path, Path], float] = run_cell,
+) -> list[RunRecord]:
+    """Runs the cells one at a time, then two at a time in the model's order, longest first, each by `run`."""
+    hear("cells: the smallest one")
+    started = run(SMALLEST, folder / "start", folder)
+    predicted = {}
+    for real in cells:
+        hear(f"cells: predicting {real.trial.name}")
+        cost = cell_cost(as_cell(config_of(real, folder)), machine, Scenario("central"))
+        predicted[real.trial.name] = started + cost.seconds - cost.seconds_start
+    by_name = {real.trial.name: real for real in cells}
+    jobs = [Job(name, {1: seconds}) for name, seconds in predicted.items()]
+    records = []
+    for at_once in (1, 2):
+        hear(f"cells: {len(cells)} of them, {at_once} at a time")
+        planned = list_schedule(jobs, [1] * len(jobs), at_once)
+        order = [by_name[p.job] for p in planned.placements]
+        before = time.perf_counter()
+        with ThreadPoolExecutor(at_once) as pool:
+            waiting = [
+                (real.trial.name, pool.submit(run, real, folder / f"run-{at_once}-{k}", folder))
+                for k, real in enumerate(order)
+            ]
+            seconds: dict[str, Any] = {name: future.result() for name, future in waiting}
+        makespan = time.perf_counter() - before
+        records += [RunRecord(name, at_once, predicted[name], seconds[name]) for name in predicted]
+        records.append(RunRecord("all", at_once, planned.makespan, makespan))
+    return records

@@ -1,8 +1,9 @@
 """Cells on GPUs: longest first, and the longest ones on several GPUs where others would idle.
 
-A cell takes a time that depends on how many GPUs it runs on (all at once: gang scheduling).  Widths are found as Turek,
-Wolf & Yu 1992 do: begin with every cell on one GPU, give the cell that is longest at present the next width that
-shortens it, keep the best schedule seen.  Each schedule is a list schedule, longest first.
+A cell takes a time that depends on how many GPUs it runs on, all at once and all of one node (gang scheduling).  Widths
+are found as Turek, Wolf & Yu 1992 do: begin with every cell on one GPU, give the cell that is longest at present the
+next width that shortens it, keep the best schedule seen.  Each schedule is a list schedule, longest first.  One within
+`NEAR` of what none can beat is not bettered.
 """
 
 from __future__ import annotations
@@ -11,7 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from pynode.errors import InvalidArgument
+
+PER_NODE = 8
+"""GPUs of one node; no gang is wider, and none lies on two nodes."""
+
+NEAR = 0.01
+"""Part of the lower bound."""
+
+FINE = 64
+"""Numbers of GPUs up to which every smaller number is tried too; of more, about so many."""
+
+WIDENED = 100
+"""Jobs up to which they are widened one at a time; of more, about so many groups."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +41,9 @@ class Job:
             raise InvalidArgument("seconds", dict(self.seconds), f"job {self.name}", "give seconds for 1 GPU, or more")
 
     def widths(self, gpus: int) -> list[int]:
-        """Numbers of GPUs, no more than `gpus`, that shorten the job, each against all smaller ones."""
+        """Numbers of GPUs, no more than `gpus` or a node has, that shorten the job, each against all smaller ones."""
         found: list[int] = []
-        for width in sorted(w for w in self.seconds if w <= gpus):
+        for width in sorted(w for w in self.seconds if w <= min(gpus, PER_NODE)):
             if not found or self.seconds[width] < self.seconds[found[-1]]:
                 found.append(width)
         return found
@@ -76,26 +91,34 @@ def lower_bound(jobs: Sequence[Job], gpus: int) -> float:
 
 
 def list_schedule(jobs: Sequence[Job], widths: Sequence[int], gpus: int) -> Schedule:
-    """Longest first, each on the GPUs that are free earliest; a gang waits for the last of its GPUs."""
+    """Longest first, each on the GPUs of one node that are free earliest; a gang waits for the last of its GPUs."""
     order = sorted(range(len(jobs)), key=lambda k: (-jobs[k].seconds[widths[k]], -widths[k], jobs[k].name))
-    free = [0.0] * gpus
+    free = np.full((-(-gpus // PER_NODE), PER_NODE), np.inf)  # (nodes, GPUs of a node); the last node may have fewer
+    free.reshape(-1)[:gpus] = 0.0
     placements = []
     for k in order:
-        chosen = sorted(range(gpus), key=lambda g: (free[g], g))[: widths[k]]
-        start = max(free[g] for g in chosen)
-        end = start + jobs[k].seconds[widths[k]]
-        for g in chosen:
-            free[g] = end
-        placements.append(Placement(jobs[k].name, tuple(sorted(chosen)), start, end))
+        width = widths[k]
+        node = int(np.argmin(np.sort(free, axis=1)[:, width - 1]))
+        chosen = np.argsort(free[node], kind="stable")[:width]
+        start = float(free[node, chosen].max())
+        end = start + jobs[k].seconds[width]
+        free[node, chosen] = end
+        placements.append(Placement(jobs[k].name, tuple(sorted((PER_NODE * node + chosen).tolist())), start, end))
     return Schedule(gpus, tuple(placements))
 
 
+def one_each(jobs: Sequence[Job], gpus: int) -> Schedule:
+    """Every job on one GPU, longest first."""
+    return list_schedule(jobs, [1] * len(jobs), gpus)
+
+
 def schedule(jobs: Sequence[Job], gpus: int) -> Schedule:
-    """The best schedule found on up to `gpus` GPUs: more GPUs never take longer, since some may stay unused."""
+    """The best schedule found on up to `gpus` GPUs, of which some may stay unused: up to `FINE`, more never take longer
+    by more than `NEAR`."""
     best: Schedule | None = None
-    for used in range(gpus, 0, -1):
-        if best is not None and lower_bound(jobs, used) >= best.makespan:
-            continue
+    for used in range(gpus, 0, -max(1, gpus // FINE)):
+        if best is not None and lower_bound(jobs, used) >= best.makespan / (1 + NEAR):
+            break  # nor can fewer
         found = _widened(jobs, used)
         if best is None or found.makespan < best.makespan:
             best = Schedule(gpus, found.placements)
@@ -106,12 +129,14 @@ def schedule(jobs: Sequence[Job], gpus: int) -> Schedule:
 def _widened(jobs: Sequence[Job], gpus: int) -> Schedule:
     widths = [1] * len(jobs)
     wider = [dict(pairwise(job.widths(gpus))) for job in jobs]
-    best = list_schedule(jobs, widths, gpus)
-    while jobs:
-        longest = max(range(len(jobs)), key=lambda k: jobs[k].seconds[widths[k]])
-        if widths[longest] not in wider[longest]:
+    best = one_each(jobs, gpus)
+    enough = (1 + NEAR) * lower_bound(jobs, gpus)
+    while jobs and best.makespan > enough:
+        longest = sorted(range(len(jobs)), key=lambda k: -jobs[k].seconds[widths[k]])
+        if widths[longest[0]] not in wider[longest[0]]:
             break  # nothing can end before the longest job
-        widths[longest] = wider[longest][widths[longest]]
+        for k in longest[: max(1, len(jobs) // WIDENED)]:
+            widths[k] = wider[k].get(widths[k], widths[k])
         found = list_schedule(jobs, widths, gpus)
         if found.makespan < best.makespan:
             best = found

@@ -104,13 +104,14 @@ class Counts:
 @dataclass(frozen=True)
 class Judged:
     """Solves that judge a model: `rows` in chunks of `chunk`, `nfe` evaluations each, by `divergence`, so many
-    `times`."""
+    `times`; `shared` where ranks divide the chunks among themselves instead of doing the same."""
 
     rows: int
     chunk: int
     nfe: float
     divergence: Divergence | None
     times: float
+    shared: bool = True
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,16 @@ def judgements(
     validation_rows, test_rows = held_out
     chunk = chunk_of(sizes.spec)
 
-    def judged(rows: int, nfe: float, by: Divergence, times: float = 1) -> Judged:
-        return Judged(rows, min(chunk, rows), nfe, by, times)
+    def judged(rows: int, nfe: float, by: Divergence, times: float = 1, *, shared: bool = True) -> Judged:
+        return Judged(rows, min(chunk, rows), nfe, by, times, shared)
 
     estimate = Exact() if sizes.spec.state_dim <= 2 else divergence("gaussian")
     tests = (
         judged(test_rows, accurate, Exact()),
         judged(test_rows, as_trained, Exact()),
         # transports carry the trace along, whoever reads it
-        judged(min(SHOWN, test_rows), (accurate + as_trained) / 2, Exact(), INVERSES),
-        judged(GRID_POINTS if on_grid else CHUNK, accurate, Exact()),
+        judged(min(SHOWN, test_rows), (accurate + as_trained) / 2, Exact(), INVERSES, shared=False),
+        judged(GRID_POINTS if on_grid else CHUNK, accurate, Exact(), shared=not on_grid),
     )
     return judged(validation_rows, accurate, estimate, validations), tests
 

@@ -65,26 +65,29 @@ def plans(found: Model) -> Table:
         for scenario in SCENARIOS:
             p = by[scenario]
             rows.append([f"{n}, {scenario}", *_plan(p)])
-    columns = ["GPUs", "hours", "bound", "GPU h reserved", "GPU h busy", "cost", "cost of busy", "used", "widest gang"]
+    single = ["one GPU a cell: hours", "cost"]
+    gangs = ["with gangs: hours", "cost", "cost of busy", "used", "widest", "bound"]
     count = found.plans[0].cells if found.plans else 0
     notes = [
-        f"{count} cells. Hours: first start to last end; bound: no schedule is shorter (least GPU hours over all GPUs, "
-        f"longest cell at its fastest). Cost at ${number(found.config['price'])} a GPU hour, of all GPUs until the "
-        "last end, and of those in use if idle ones could be handed back at once."
+        f"{count} cells, longest first. Hours: first start to last end; one GPU a cell as `sweep` runs it, or with "
+        "gangs, several GPUs of a node for some cells, which `sweep` does not make (`torchrun` by hand); widest: the "
+        "largest gang; bound: no schedule is shorter (least GPU hours over all GPUs, longest cell at its fastest). "
+        f"Cost at ${number(found.config['price'])} a GPU hour, of all GPUs until the last end, those too that no cell "
+        "uses; of busy: of those in use, if idle ones could be handed back at once; used: busy over reserved."
     ]
-    return Table("The whole study", columns, rows, notes)
+    return Table("The whole study", ["GPUs", *single, *gangs], rows, notes)
 
 
 def _plan(p: PlanRecord) -> list[str]:
     return [
+        number(p.single_hours),
+        f"${number(p.single_cost)}",
         number(p.makespan_hours),
-        number(p.lower_bound_hours),
-        number(p.reserved_hours),
-        number(p.busy_hours),
         f"${number(p.cost)}",
         f"${number(p.busy_cost)}",
         f"{100 * p.utilisation:.0f} %",
         str(p.widest),
+        number(p.lower_bound_hours),
     ]
 
 
@@ -141,7 +144,7 @@ def trials(found: Model) -> Table:
     notes = [
         f"This machine, one thread: {number(c.square_product / 1e9)} GFLOP/s in a plain product (measured apart, "
         f"{c.dtype}); fitted to the first {sum(not t.held_out for t in found.trials)} rows: "
-        f"{number(c.bandwidth / 1e9)} GB/s (a copy: {number(c.copy / 1e9)}), "
+        f"{'no' if c.bandwidth is None else number(c.bandwidth / 1e9)} GB/s (a copy: {number(c.copy / 1e9)}), "
         f"{number(c.launch * 1e6)} microseconds an operator."
         for c in found.calibration
     ]

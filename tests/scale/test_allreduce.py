@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.scale.allreduce import Link, allreduce_seconds, link_of
+from experiments.scale.allreduce import Link, allreduce_seconds
 
 LINK = Link(bandwidth=1e9, latency=1e-5)
 
@@ -30,9 +30,3 @@ def test_more_ranks_and_more_bytes_take_longer(size: float) -> None:
     times = [allreduce_seconds(size, k, LINK) for k in range(1, 65)]
     assert times == sorted(times)
     assert allreduce_seconds(2 * size, 8, LINK) >= allreduce_seconds(size, 8, LINK)
-
-
-def test_a_ring_over_nodes_goes_at_the_speed_of_the_network() -> None:
-    slow = Link(1e8, 1e-4)
-    assert link_of(8, LINK, slow) is LINK
-    assert link_of(9, LINK, slow) is slow

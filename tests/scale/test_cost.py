@@ -121,7 +121,7 @@ def test_gpus_share_a_batch(method: str) -> None:
     alone, eight = found[1], found[8]
     assert alone.seconds_exchange == 0 < eight.seconds_exchange
     assert eight.work.operations == pytest.approx(alone.work.operations / 8, rel=0.01)
-    assert alone.seconds_iteration / 8 < eight.seconds_iteration < alone.seconds_iteration
+    assert eight.seconds_iteration > alone.seconds_iteration / 8 + eight.seconds_exchange
     assert eight.seconds_validation < alone.seconds_validation
 
 
@@ -144,6 +144,7 @@ def test_judging_deals_whole_chunks() -> None:
     whole, half, third = (judging_work(sizes, judged, ranks).operations for ranks in (1, 2, 3))
     assert half == pytest.approx(whole / 2)
     assert third == half  # two chunks for one of three ranks
+    assert judging_work(sizes, replace(judged, shared=False), 2).operations == whole
     assert judging_work(sizes, replace(judged, nfe=100.0)).operations == pytest.approx(2 * whole)
 
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from experiments.scale.scheduling import Job, Schedule, list_schedule, lower_bound, schedule
+from experiments.scale.scheduling import NEAR, PER_NODE, Job, Schedule, list_schedule, lower_bound, one_each, schedule
 from pynode.errors import InvalidArgument
 
 
@@ -44,6 +44,7 @@ def check(planned: Schedule, jobs: list[Job]) -> None:
     for p in planned.placements:
         assert len(set(p.gpus)) == len(p.gpus)
         assert set(p.gpus) <= set(range(planned.gpus))
+        assert len({gpu // PER_NODE for gpu in p.gpus}) == 1
         assert p.end - p.start == pytest.approx(by_name[p.job].seconds[len(p.gpus)])
     for gpu in range(planned.gpus):
         mine = sorted((p.start, p.end) for p in planned.placements if gpu in p.gpus)
@@ -79,8 +80,9 @@ def test_gangs_are_legal_and_more_gpus_never_take_longer(seed: int) -> None:
     for gpus in range(1, 25):
         planned = schedule(jobs, gpus)
         check(planned, jobs)
-        assert lower_bound(jobs, gpus) - 1e-9 <= planned.makespan <= before + 1e-9
-        before = planned.makespan
+        assert lower_bound(jobs, gpus) - 1e-9 <= planned.makespan <= (1 + NEAR) * before
+        assert planned.makespan <= one_each(jobs, gpus).makespan
+        before = min(before, planned.makespan)
 
 
 def test_a_long_cell_takes_the_gpus_that_would_idle() -> None:
@@ -111,6 +113,21 @@ def test_gangs_wait_for_the_last_of_their_gpus() -> None:
     jobs = [Job("wide", {1: 9.0, 2: 4.0}), Job("thin", {1: 5.0})]
     planned = list_schedule(jobs, [2, 1], 2)
     assert {p.job: (p.start, p.end) for p in planned.placements} == {"thin": (0, 5), "wide": (5, 9)}
+
+
+def test_gangs_lie_inside_a_node() -> None:
+    # three GPUs of the second node: a gang of four waits for the first one, which the short jobs fill
+    jobs = [Job("wide", {1: 9.0, 4: 3.0}), *(Job(f"short {k}", {1: 5.0}) for k in range(8))]
+    planned = list_schedule(jobs, [4, *[1] * 8], 11)
+    check(planned, jobs)
+    (wide,) = [p for p in planned.placements if p.job == "wide"]
+    assert (set(wide.gpus) <= set(range(8)), wide.start) == (True, 5.0)
+    assert Job("a", {1: 9.0, 8: 3.0, 16: 2.0}).widths(64) == [1, 8]
+
+
+def test_more_gpus_than_cells_end_with_the_longest() -> None:
+    planned = one_each(rigid([5, 3, 2]), 12)
+    assert (planned.makespan, planned.busy) == (5, 10)
 
 
 @pytest.mark.parametrize("seconds", [{2: 1.0}, {1: -1.0}, {0: 1.0, 1: 1.0}])
