@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import zlib
@@ -24,9 +25,9 @@ def unsealed(data: dict[str, Any]) -> dict[str, Any]:
     last entry looks like one under another name.
     """
     if KEY not in data:
-        last = next(reversed(data.values()), None)
-        if isinstance(last, str) and _LIKE_ONE.fullmatch(last):
-            raise ValueError(f'its last entry should be called "{KEY}"')
+        name, last = next(reversed(data.items()), ("", None))
+        if difflib.get_close_matches(name, [KEY]) or (isinstance(last, str) and _LIKE_ONE.fullmatch(last)):
+            raise ValueError(f'its last entry, "{name}", should be its {KEY}')
         return data
     content = {k: v for k, v in data.items() if k != KEY}
     if data[KEY] != checksum(content):

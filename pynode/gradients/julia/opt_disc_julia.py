@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pynode.errors import InvalidArgument
 from pynode.gradients.base import check_choice, check_count, check_tolerance
 from pynode.gradients.julia.base import JuliaMethod
 from pynode.types import Times
@@ -47,6 +48,8 @@ class OptDiscJulia(JuliaMethod):
         check_choice("adjoint", self.adjoint, ADJOINTS)
         check_choice("vjp", self.vjp, VJPS)
         check_count("max_steps", self.max_steps)
+        if not isinstance(self.checkpointing, bool):
+            raise InvalidArgument("checkpointing", self.checkpointing, "neither True nor False", "use one of them")
         for argument in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
             if not (argument.startswith("adjoint") and getattr(self, argument) is None):
                 check_tolerance(argument, getattr(self, argument))
