@@ -93,7 +93,7 @@ STATED: tuple[str, ...] = (
     "an iteration the whole gradient by NCCL and the loss by gloo; by Opt-Disc besides, whose adjoint norm is mixed, a "
     "block's gradient by NCCL for each backward evaluation, and by gloo two sums a step and seven a block; each sum by "
     "NCCL waits for one by gloo before. Chunks of validation and likelihoods are dealt to the ranks, transports not.",
-    "One GPU a cell is what `sweep` does. It begins the dearest cells first by its own estimate (iterations x size), the "
+    "One GPU a cell is what `sweep` does. It begins dearest cells first by its own estimate (iterations x size), the "
     "schedule here by these seconds. `sweep` makes no gangs: those need `torchrun` by hand.",
     "Paid: all GPUs reserved from the first start to the last end, those too that a schedule never uses. Queues, "
     "failures, restarts, writing of checkpoints and records, storage: none.",
