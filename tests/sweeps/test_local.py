@@ -85,7 +85,7 @@ def test_twelve_cells_one_worker_killed_interrupted_and_resumed(
     # a damaged bit in a finished cell is found, and that cell alone is mended
     records = out / killed[0].split("/")[0] / "runs" / killed[0].split("/")[1] / "records.jsonl"
     content = bytearray(records.read_bytes())
-    content[content.index(b'"loss": ') + 10] ^= 1
+    content[content.rindex(b'"loss": ') + 10] ^= 1  # beyond the checkpoint before the last
     records.write_bytes(bytes(content))
     begun = {p: p.read_bytes().count(b"\n") for p in out.glob("*/attempts/*")}
     assert main(["sweep", "--resume", "--out", str(out)]) == 0
