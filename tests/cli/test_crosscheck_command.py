@@ -96,7 +96,8 @@ def test_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.json").write_text(json.dumps({"problem": "oscillator"}))
-    save_file({"extra.best": torch.zeros(3, dtype=torch.float64)}, run / "checkpoint.safetensors")
+    weights = {"extra.best": torch.zeros(3, dtype=torch.float64)}
+    save_file(weights, run / "checkpoint.safetensors", metadata={"progress": '{"iteration": 0}'})
     assert main([*command, "--at", str(run), "--out", str(tmp_path / "at")]) == 2
     assert "theta = (3,): wrong shape" in capsys.readouterr().err
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pynode.cli import main
+from pynode.records.files import read_json, write_json
 from pynode.records.results import load_results
 
 
@@ -200,9 +201,9 @@ def test_a_table_that_changed_its_columns(trained: Path, tmp_path: Path, capsys:
         (run / file.name).write_bytes(file.read_bytes())
     changed = tmp_path / "changed.csv"
     np.savetxt(changed, np.random.default_rng(1).standard_normal((200, 4)), delimiter=",")
-    config = json.loads((run / "config.json").read_text())
+    config = read_json(run / "config.json")
     config["options"] |= {"data": str(changed), "sha256": None}
-    (run / "config.json").write_text(json.dumps(config))
+    write_json(run / "config.json", config)
     assert call("evaluate", other, "--steps", "2", "--schemes", "euler", "--tolerances", "1e-2") == 2
     error = capsys.readouterr().err
     assert "give the data that the run was trained on" in error
