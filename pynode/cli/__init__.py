@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ from pynode.errors import OtherRankFailed, OtherRankRefused, PynodeError
 _UsageComplaint: type[Exception] = typer.BadParameter.__mro__[2]
 
 INTERRUPTED = 130
+
+NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ)
+"""What a system says of names that no file can have."""
 
 app = typer.Typer(
     add_completion=False,
@@ -65,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = INTERRUPTED
     except _UsageComplaint as error:
         return _complain(f"{_message(error)} (see --help)", 2)
+    except OSError as error:
+        if error.errno not in NO_PATHS:
+            raise
+        return _complain(f"{str(error.filename)[:60]}: {error.strerror}; give another path", 2)
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):  # torch's, of a GPU
             raise

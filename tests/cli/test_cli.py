@@ -217,3 +217,9 @@ def test_taylor_and_gradients_commands(tmp_path: Path) -> None:
     assert [row["method"] for row in rows] == ["disc-opt", "opt-disc", "opt-disc"]
     assert rows[1]["error"] > rows[2]["error"]
     assert (tmp_path / "g" / "figures" / "gradient_error.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("command", [["show"], ["evaluate"], ["compare", "spiral", "--out"]])
+def test_a_name_that_no_file_can_have(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "x" * 300]) == 2
+    assert "File name too long; give another path" in capsys.readouterr().err
