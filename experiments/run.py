@@ -7,7 +7,7 @@ and not to the package.
 import sys
 from pathlib import Path
 
-from pynode.cli import app, main
+from pynode.cli import app, command
 
 
 def add_bench() -> None:
@@ -28,4 +28,4 @@ def add_cost_model() -> None:
 if __name__ == "__main__":
     add_bench()
     add_cost_model()
-    sys.exit(main())
+    command()

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -18,6 +19,7 @@ from pynode.cli.gradients import gradients
 from pynode.cli.julia import julia
 from pynode.cli.listing import list_members
 from pynode.cli.map import map_winners
+from pynode.cli.ranks import finish
 from pynode.cli.sample import sample
 from pynode.cli.show import show
 from pynode.cli.suite import suite
@@ -80,6 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status == INTERRUPTED:  # newer typers turn Ctrl-C into this status by themselves
         return _complain("interrupted; what was recorded is kept, --resume continues from the last checkpoint", 130)
     return int(status or 0)
+
+
+def command() -> NoReturn:
+    """Runs the command line and ends the process with its exit status."""
+    finish(main())
 
 
 def _message(error: Exception) -> str:

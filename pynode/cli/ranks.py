@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pynode.errors import UsageError
 from pynode.world import ALONE, World
@@ -80,6 +82,20 @@ def _made_by(folder: Path) -> str:
         return (folder / LAUNCH).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def finish(status: int) -> NoReturn:
+    """Ends the process with `status`.
+
+    A rank ends at once: the communication library's threads have been seen to abort a process in its very last moment
+    ("terminate called without an active exception"), and torchrun took a finished run for a lost rank.
+    """
+    if os.environ.get("WORLD_SIZE", "1") in ("", "0", "1"):
+        sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def quiet() -> Console:
