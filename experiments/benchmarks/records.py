@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.errors import NoBenchmark
-from pynode.records.files import read_json, read_lines
+from pynode.records.files import lines_if_any, read_json
 
 TIMED, REFUSED, SKIPPED, FAILED, UNFIT = "timed", "refused", "skipped", "failed", "not entered"
 """What became of an entrant: timed; computes something else; not installed; broke down; no work for it."""
@@ -143,8 +143,5 @@ def read(directory: Path) -> Benchmark:
     """Reads a run directory; raises `NoBenchmark` where there is none."""
     if not (directory / "config.json").exists() or not path_of(directory, "workloads").exists():
         raise NoBenchmark(f"{directory} holds no benchmark; pass the --out directory of an earlier one")
-    parts = {
-        kind: read_lines(path_of(directory, kind), record) if path_of(directory, kind).exists() else []
-        for kind, record in FILES.items()
-    }
+    parts = {kind: lines_if_any(path_of(directory, kind), record) for kind, record in FILES.items()}
     return Benchmark(read_json(directory / "config.json"), **parts)

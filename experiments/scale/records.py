@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.scale.errors import NoCostModel
-from pynode.records.files import read_json, read_lines
+from pynode.records.files import lines_if_any, read_json
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,5 @@ def read(directory: Path) -> Model:
     """Reads a directory; raises `NoCostModel` where there is none."""
     if not (directory / "config.json").exists() or not path_of(directory, "cells").exists():
         raise NoCostModel(f"{directory} holds no cost model; pass the --out directory of an earlier one")
-    parts = {
-        kind: read_lines(path_of(directory, kind), record) if path_of(directory, kind).exists() else []
-        for kind, record in FILES.items()
-    }
+    parts = {kind: lines_if_any(path_of(directory, kind), record) for kind, record in FILES.items()}
     return Model(read_json(directory / "config.json"), **parts)

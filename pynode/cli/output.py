@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pynode.errors import OutputDirectoryError
-from pynode.records.files import is_leftover, make_directory
+from pynode.records.files import PROBE, make_directory
+from pynode.records.lock import HOLDER, LOCK
 from pynode.records.results import LINES, RUNS
 
 ROOT = Path("results")
+
+LAUNCH = ".launch"
+"""File in a results directory that says which launch of torchrun made it."""
 
 
 def output_directory(out: Path | None, default: str, *, resume: bool) -> Path:
@@ -43,15 +47,20 @@ def candidates(out: Path | None, default: str) -> list[Path]:
 
 
 def _default(name: str, *, resume: bool) -> Path:
-    taken = candidates(None, name)[::-1]
-    if resume or not taken[0].exists():
-        return taken[-1]
-    return ROOT / f"{name}-{len(taken) + 1}"
+    latest, first = (found := candidates(None, name))[0], found[-1]
+    if resume or not first.exists():
+        return latest
+    return ROOT / f"{name}-{len(found) + 1}"
 
 
 def _used(path: Path) -> bool:
     """Whether there is anything but what a command that was killed at its very beginning has left."""
     try:
-        return path.is_dir() and any(not is_leftover(found.name) for found in path.iterdir())
+        return path.is_dir() and not all(_is_leftover(found.name) for found in path.iterdir())
     except OSError:
         return False  # make_directory says why
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether a file of this name is no result, but something that a kill kept from being removed."""
+    return name in (PROBE, LOCK, HOLDER, LAUNCH) or (name.startswith(".") and name.endswith(".tmp"))

@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from pynode.cli.output import LAUNCH
 from pynode.errors import UsageError
+from pynode.records.files import write_atomically
 from pynode.world import ALONE, World
 
 if TYPE_CHECKING:
@@ -44,10 +46,6 @@ def check_alone() -> None:
         raise UsageError("only compare shares its work among ranks; run this one without torchrun")
 
 
-LAUNCH = ".launch"
-"""File in a results directory that says which launch of torchrun made it."""
-
-
 def shared_directory(
     world: World, choose: Callable[[bool], Path], candidates: Callable[[], list[Path]], *, resume: bool
 ) -> tuple[Path, bool]:
@@ -64,7 +62,7 @@ def shared_directory(
         mine = [folder for folder in candidates() if again and launch and _made_by(folder) == launch]
         directory = mine[0] if mine else choose(resume)
         if launch and not mine:
-            (directory / LAUNCH).write_text(launch, encoding="utf-8")
+            write_atomically(directory / LAUNCH, launch.encode())
         return f"{int(bool(mine) or resume)}{directory}".encode()
 
     told = from_writer(world, decide).decode()

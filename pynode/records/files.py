@@ -77,6 +77,11 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
     return found
 
 
+def lines_if_any(path: Path, kind: type[T]) -> list[T]:
+    """The records of a file, none where there is no such file."""
+    return read_lines(path, kind) if path.exists() else []
+
+
 def read_intact_lines(path: Path, kind: type[T]) -> tuple[list[T], list[str]]:
     """The records of a JSON-lines file as far as they are intact, and the lines that are not."""
     found, damaged = [], []
@@ -211,11 +216,6 @@ def _storing(path: Path) -> Iterator[None]:
 
 PROBE = ".writable"
 """A file that is made and removed to see whether that can be done."""
-
-
-def is_leftover(name: str) -> bool:
-    """Whether a file of this name is no result, but something that a kill kept from being removed."""
-    return name in (PROBE, ".lock", ".holder", ".launch") or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def make_directory(path: Path) -> Path:

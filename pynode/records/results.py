@@ -8,7 +8,7 @@ from typing import Any
 
 from pynode.errors import RecordError
 from pynode.records.crosscheck import CrosscheckRecord
-from pynode.records.files import read_json, read_lines
+from pynode.records.files import lines_if_any, read_json
 from pynode.records.gradient import GradientErrorRecord, TaylorRecord
 from pynode.records.iteration import IterationRecord
 from pynode.records.rediscretisation import RediscretisationRecord
@@ -128,7 +128,7 @@ def load_run(directory: Path) -> Run:
         raise RecordError(f"{directory / 'config.json'} is no configuration of a run; remove or restore the run")
     path, evaluation, lines = directory / "summary.json", directory / "evaluation.json", records_of(directory)
     summary = _summary(path) if path.exists() else None
-    records = read_lines(lines, IterationRecord) if lines.exists() else []
+    records = lines_if_any(lines, IterationRecord)
     lost = 0 if summary is None else summary.get("lost_records", 0)
     if summary is not None and (lost < 0 or len(records) != summary["iterations"] - lost):
         raise RecordError(
@@ -161,10 +161,7 @@ def load_results(directory: Path) -> Results:
 
 def _load(directory: Path) -> Results:
     runs = [load_run(p.parent) for p in sorted((directory / RUNS).glob("*/config.json"))]
-    lines = {
-        name: read_lines(directory / file, kind) if (directory / file).exists() else []
-        for name, (file, kind) in LINES.items()
-    }
+    lines = {name: lines_if_any(directory / file, kind) for name, (file, kind) in LINES.items()}
     inside = sorted(p.parent for p in directory.glob(f"*/{RUNS}") if p.is_dir())
     parts = {folder.name: _load(folder) for folder in inside}
     return Results(directory, runs, **lines, parts={name: part for name, part in parts.items() if not part.is_empty})

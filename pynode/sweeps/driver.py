@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from pynode.sweeps.cells import Cell
 from pynode.sweeps.executors.base import Executor
 from pynode.sweeps.progress import is_finished, read_progress
 from pynode.sweeps.task import Outcome, State, Task
+from pynode.training.signals import heard_by
 
 POLL_SECONDS = 0.25
 """Between two looks at the records."""
@@ -23,9 +22,6 @@ LOOK_SHARE = 9.0
 """After a look that took long (many cells, a slow disk) the next waits so many times as long."""
 GRACE_SECONDS = 60.0
 """For a checkpoint, after a signal."""
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-"""What ends a sweep in good order."""
 
 
 @dataclass
@@ -122,12 +118,5 @@ def _settle(status: CellStatus, outcome: Outcome, out: Path) -> None:
 def _stop_requests() -> Iterator[_Stop]:
     """Collects signals instead of ending the process."""
     stop = _Stop()
-    at_home = threading.current_thread() is threading.main_thread()  # Python allows handlers there alone
-    # what is ignored stays ignored: nohup, or a shell's job in the background, wanted it so
-    heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)] if at_home else []
-    before = {number: signal.signal(number, stop.hear) for number in heard}
-    try:
+    with heard_by(stop.hear):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

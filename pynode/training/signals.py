@@ -10,9 +10,8 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any
 
 from pynode.errors import Interrupted
 
@@ -22,9 +21,25 @@ SAME = 2.0
 """Seconds within which a signal is taken for one that was heard before."""
 
 
+@contextlib.contextmanager
+def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Gives the signals to `handler` meanwhile.
+
+    Outside the main thread, where Python allows no handlers, they stay as they are, and so does a signal that is
+    ignored: `nohup`, or a shell's job in the background, wanted it so.
+    """
+    at_home = threading.current_thread() is threading.main_thread()
+    heard = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)] if at_home else []
+    earlier = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, before in earlier.items():
+            signal.signal(number, before)
+
+
 class Stop:
-    """Context in which the signals are heard; outside the main thread they stay as they are, and so does a signal
-    that is ignored (of a job in the background).
+    """Context in which the signals are heard, as `heard_by` has it.
 
     `together`: other ranks have to stop at the same iteration, so nothing is interrupted: the request is agreed upon.
     """
@@ -34,20 +49,16 @@ class Stop:
         self.requested: int | None = None
         self._heard_at = 0.0
         self._open = False
-        self._earlier: dict[int, Any] = {}
+        self._heard_by = heard_by(self._heard)
 
     def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._earlier[number] = signal.signal(number, self._heard)
+        self._heard_by.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
+        self._heard_by.__exit__(kind, error, trace)
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from pynode.records.files import finite, read_lines
+from pynode.records.files import finite, lines_if_any
 from pynode.records.iteration import IterationRecord
+from pynode.records.results import RECORDS
 from pynode.training.config import RunConfig
 from pynode.training.progress import Progress
 
@@ -18,8 +19,7 @@ def summarise(config: RunConfig, directory: Path, progress: Progress, **more: An
 
     `failed_iterations` are those that a policy went on after, `lost_records` those that a damaged file took.
     """
-    path = directory / "records.jsonl"
-    every = read_lines(path, IterationRecord) if path.exists() else []
+    every = lines_if_any(directory / RECORDS, IterationRecord)
     records = [r for r in every if r.failure is None]
     memory = [r.peak_memory_bytes for r in records if r.peak_memory_bytes is not None]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from pynode.errors import Interrupted, NonFiniteLoss, PynodeError, RankLost, SolveError, StorageError
 from pynode.julia.errors import JuliaError, WorkerError
+from pynode.problems.base import Problem
 from pynode.records.events import note
 from pynode.records.files import append_line, make_directory, remove, write_json
 from pynode.records.iteration import IterationRecord
@@ -56,8 +57,9 @@ def train(
     `StorageError` where nothing can be saved any more: then the last checkpoint stands.
     """
     check_device(config.device)
+    problem = config.make_problem(world)
     if world.size > 1:
-        config.make_problem(world).check()
+        problem.check()
         config.method.among(world)
     with contextlib.ExitStack() as held:
         stop = held.enter_context(Stop(together=world.size > 1))
@@ -69,7 +71,7 @@ def train(
 
         config, summary, content = _unpack(from_writer(world, begin))
         if summary is None:
-            summary = _run(_loop(config, content, directory, stop, world), listener)
+            summary = _run(_loop(config, problem, content, directory, stop), listener)
         heard = agreed_signal(world, stop)
     if heard is not None:  # too late to stop this run, but not those that would follow
         raise Interrupted(heard, f"interrupted after {config.label} was finished")
@@ -89,9 +91,8 @@ def _unpack(told: bytes) -> tuple[RunConfig, dict[str, Any] | None, bytes]:
     return RunConfig.from_json(config), summary, content
 
 
-def _loop(config: RunConfig, content: bytes, directory: Path, stop: Stop, world: World) -> Loop:
+def _loop(config: RunConfig, problem: Problem, content: bytes, directory: Path, stop: Stop) -> Loop:
     """The run at its beginning, or as the checkpoint has it."""
-    problem = config.make_problem(world)
     model = problem.model(config.seed)
     optimiser = make_adam(problem.parameter_groups(model), config.learning_rate, config.weight_decay)
     progress, best, saved = Progress(), model.theta(), None
@@ -101,13 +102,13 @@ def _loop(config: RunConfig, content: bytes, directory: Path, stop: Stop, world:
         checkpoint.load_into(point, model, optimiser)
         progress, best, saved = Progress.from_json(point.progress), point.extra("best"), point.iteration
         anchor = point.extra("anchor") if point.has("anchor") else best
-    return Loop(config, problem, model, optimiser, progress, best, anchor, directory, stop, world, saved)
+    return Loop(config, problem, model, optimiser, progress, best, anchor, directory, stop, problem.world, saved)
 
 
 def _run(loop: Loop, listener: Listener | None) -> dict[str, Any]:
     """The iterations that are left, the evaluation, the summary."""
     config, directory, writes = loop.config, loop.directory, loop.world.is_writer
-    warmup = 0.0
+    warmup, goes_on = 0.0, False
     try:
         loop.set_rate()
         if not loop.ended:
@@ -117,7 +118,9 @@ def _run(loop: Loop, listener: Listener | None) -> dict[str, Any]:
             loop.stop.check()
             record = loop.iterate()
             if writes:
-                _forget_ends(directory)
+                if not goes_on:
+                    _forget_ends(directory)
+                    goes_on = True
                 append_line(directory / RECORDS, record)
             if loop.ended or loop.progress.iteration % config.checkpoint_every == 0:
                 loop.save()
@@ -148,6 +151,9 @@ def _finish(loop: Loop, warmup: float) -> dict[str, Any]:
         more: dict[str, Any] = {"evaluation_failure": str(error)}
     except KeyboardInterrupt as error:
         raise _stopped(loop, error, saved=True) from None
+    except RankLost as error:
+        error.args = (f"{loop.config.label}, trained to its end and saved: {error}",)
+        raise
     else:
         if loop.world.is_writer:
             write_json(loop.directory / EVALUATION, evaluation, indent=None)

@@ -7,14 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pynode.records.files import read_lines
-from pynode.records.iteration import TIMED_FIELDS, IterationRecord
+from tests import runs
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "experiments" / "run.py"
@@ -88,8 +87,7 @@ def wait_for_records(path: Path, count: int, process: subprocess.Popen[str] | No
 
 def untimed(out: Path, label: str = LABEL) -> list[dict[str, Any]]:
     """The records of a run without their seconds."""
-    records = read_lines(out / "runs" / label / "records.jsonl", IterationRecord)
-    return [{k: v for k, v in asdict(r).items() if k not in TIMED_FIELDS} for r in records]
+    return runs.untimed(out / "runs" / label)
 
 
 @pytest.fixture(scope="session")

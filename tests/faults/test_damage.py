@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pynode.records.files import read_json, write_json
-from tests.faults.conftest import LABEL, SPIRAL, ended, run, start, untimed, wait_for_records
+from tests.faults.conftest import LABEL, SPIRAL, ended, namespaces, run, start, untimed, wait_for_records
 
 SHORT = [*SPIRAL, "--iterations", "60", "--checkpoint-every", "20"]
 LONGER = [*SPIRAL, "--iterations", "70", "--checkpoint-every", "20", "--resume"]
@@ -152,6 +152,15 @@ def test_a_clock_that_leaps(template: Path, tmp_path: Path) -> None:
     assert untimed(out) == untimed(template)
     lines = [json.loads(line) for line in (out / "runs" / LABEL / "records.jsonl").read_text().splitlines()]
     assert all(0 < line["seconds_forward"] < 60 for line in lines)
+
+
+def test_a_monotonic_clock_of_another_start(template: Path, tmp_path: Path) -> None:
+    """After a restart of the machine it begins anew; here really, in a time namespace: ahead at first, behind later."""
+    out = tmp_path / "out"
+    first = [*SPIRAL, "--iterations", "30", "--checkpoint-every", "20", "--out", str(out)]
+    run(*first, prefix=[*namespaces("--time", "--monotonic", "500000"), "--fork"]).check()
+    run(*SHORT, "--resume", "--out", str(out)).check()
+    assert untimed(out) == untimed(template)
 
 
 @pytest.mark.parametrize(("method", "label"), [("disc-opt", LABEL), ("opt-disc", "opt-disc-dopri5-rtol1e-03-seed0")])

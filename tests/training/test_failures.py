@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from pynode.problems.base import Objective
 from pynode.problems.series.spiral import Spiral
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
-from pynode.records.iteration import TIMED_FIELDS, IterationRecord
+from pynode.records.iteration import IterationRecord
 from pynode.records.results import load_run
 from pynode.training.config import RunConfig
 from pynode.training.trainer import train
+from tests.runs import untimed
 
 STUMBLES = {3: "solve", 4: "loss", 7: "adjoint"}
 """Iterations that fail, and how."""
@@ -67,12 +68,6 @@ CONFIG = RunConfig(
     checkpoint_every=3,
     memory_every=100,
 )
-
-
-def untimed(directory: Path) -> list[dict[str, Any]]:
-    """The records of a run without their seconds."""
-    records = read_lines(directory / "records.jsonl", IterationRecord)
-    return [{k: v for k, v in asdict(r).items() if k not in TIMED_FIELDS} for r in records]
 
 
 def test_stop_is_the_default(tmp_path: Path) -> None:

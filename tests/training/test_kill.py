@@ -9,14 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pynode.records.files import read_lines
-from pynode.records.iteration import TIMED_FIELDS, IterationRecord
+from tests.runs import untimed
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 LABEL = "disc-opt-rk4-x1-seed0"
@@ -26,12 +23,6 @@ def command(out: Path, *more: str) -> list[str]:
     """A short comparison of one method, without the checks."""
     options = ["--methods", "disc-opt", "--iterations", "150", "--checkpoint-every", "7", "--no-checks"]
     return [sys.executable, str(RUN), "compare", "spiral", *options, "--out", str(out), *more]
-
-
-def untimed(out: Path) -> list[dict[str, Any]]:
-    """Records without their seconds."""
-    records = read_lines(out / "runs" / LABEL / "records.jsonl", IterationRecord)
-    return [{k: v for k, v in asdict(r).items() if k not in TIMED_FIELDS} for r in records]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL exists on POSIX systems only")
@@ -51,7 +42,7 @@ def test_killed_and_resumed_equals_unbroken(tmp_path: Path) -> None:
     assert left < 150
 
     subprocess.run(command(broken, "--resume"), check=True, capture_output=True, env=environment)
-    assert untimed(broken) == untimed(unbroken), f"killed after {left} records"
+    assert untimed(broken / "runs" / LABEL) == untimed(unbroken / "runs" / LABEL), f"killed after {left} records"
     summaries = [json.loads((out / "summary.json").read_text())["runs"][0] for out in (broken, unbroken)]
     for summary in summaries:
         for key in [k for k in summary if "seconds" in k]:

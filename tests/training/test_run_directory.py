@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
 import random
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from pynode.engines.fused import unavailable
 from pynode.errors import ConfigurationMismatch, OutputDirectoryError, RecordError
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
-from pynode.records.iteration import TIMED_FIELDS, IterationRecord
 from pynode.records.lock import lock
 from pynode.records.results import load_run
 from pynode.training.checkpoint import NAME, PREVIOUS, best_theta
 from pynode.training.config import RunConfig
 from pynode.training.trainer import train
+from tests.runs import untimed
 
 CONFIG = RunConfig(
     problem="spiral",
@@ -38,12 +40,6 @@ CONFIG = RunConfig(
 )
 SHORTER = replace(CONFIG, iterations=12)
 """Leaves checkpoints of iterations 12 and 10."""
-
-
-def untimed(directory: Path) -> list[dict[str, Any]]:
-    """The records of a run without their seconds."""
-    records = read_lines(directory / "records.jsonl", IterationRecord)
-    return [{k: v for k, v in asdict(r).items() if k not in TIMED_FIELDS} for r in records]
 
 
 def events(directory: Path) -> list[tuple[str, str]]:
@@ -324,3 +320,22 @@ def test_one_process_at_a_time(run: Path) -> None:
         train(CONFIG, run, resume=True)
     train(CONFIG, run, resume=True)
     assert not (run / ".holder").exists()
+
+
+def test_a_file_system_without_locks_is_used_with_a_warning(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As NFS may answer; another answer is no reason to go on."""
+
+    def refuse(number: int) -> None:
+        def acquire(_lock: FileLock) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+
+    refuse(errno.ENOLCK)
+    train(CONFIG, run, resume=True)
+    assert "its file system knows no locks; start no other command in it" in caplog.text
+    refuse(errno.EIO)
+    with pytest.raises(OutputDirectoryError, match="can't be locked"):
+        train(CONFIG, run, resume=True)

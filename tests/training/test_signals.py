@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from pynode.problems.series.spiral import Spiral
 from pynode.records import files
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
-from pynode.records.iteration import TIMED_FIELDS, IterationRecord
+from pynode.records.iteration import IterationRecord
 from pynode.training import signals
 from pynode.training.checkpoint import read_intact
 from pynode.training.config import RunConfig
 from pynode.training.signals import Stop
 from pynode.training.trainer import train
+from tests.runs import untimed
 
 CONFIG = RunConfig(
     problem="spiral",
@@ -40,12 +41,6 @@ CONFIG = RunConfig(
 )
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-
-
-def untimed(directory: Path) -> list[dict[str, Any]]:
-    """The records of a run without their seconds."""
-    records = read_lines(directory / "records.jsonl", IterationRecord)
-    return [{k: v for k, v in asdict(r).items() if k not in TIMED_FIELDS} for r in records]
 
 
 def kill_in(monkeypatch: pytest.MonkeyPatch, method: str, call: int, number: int) -> None:

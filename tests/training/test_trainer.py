@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.problems.series.spiral import Spiral
 from pynode.records.files import read_json, read_lines
-from pynode.records.iteration import TIMED_FIELDS, IterationRecord
+from pynode.records.iteration import IterationRecord
 from pynode.training.checkpoint import best_theta
 from pynode.training.config import RunConfig, default_method
 from pynode.training.trainer import train
+from tests.runs import untimed
 
 CONFIG = RunConfig(
     problem="spiral",
@@ -39,12 +40,6 @@ CONFIG = RunConfig(
     checkpoint_every=5,
     memory_every=4,
 )
-
-
-def untimed(directory: Path) -> list[dict[str, Any]]:
-    """The records of a run without their seconds."""
-    records = read_lines(directory / "records.jsonl", IterationRecord)
-    return [{k: v for k, v in asdict(r).items() if k not in TIMED_FIELDS} for r in records]
 
 
 def without_times(summary: Mapping[str, Any]) -> dict[str, Any]:
