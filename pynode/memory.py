@@ -25,6 +25,14 @@ class MemoryMeter:
         """In bytes, above what was held when the block began."""
         return self._read()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled or copied meter keeps the figure that it has now."""
+        return _stopped_at, (self.peak_bytes,)
+
+
+def _stopped_at(peak: int) -> MemoryMeter:
+    return MemoryMeter(lambda: peak)
+
 
 _ACTIVE: ContextVar[MemoryMeter | None] = ContextVar("pynode_memory_meter", default=None)
 

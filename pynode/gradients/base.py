@@ -7,6 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -138,6 +139,11 @@ class GradientMethod(ABC):
         """The method's name and options as plain values; `method_from_json` gives the method back."""
         options = {f.name: getattr(self, f.name) for f in fields(self)}
         return {"method": self.name, **{k: v.name if isinstance(v, Scheme) else v for k, v in options.items()}}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The options for pickle and copy, without cached properties: those hold functions that can't be pickled."""
+        cached = {n for kind in type(self).__mro__ for n, v in vars(kind).items() if isinstance(v, cached_property)}
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
 
     @property
     def family(self) -> str:
