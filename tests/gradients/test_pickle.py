@@ -122,10 +122,12 @@ class Cached(DiscOpt):
 
 @pytest.mark.parametrize("way", [w for w in COPIES if w != "copy"])
 @pytest.mark.parametrize("divergence", [Exact(), Hutchinson("rademacher")], ids=["exact", "hutchinson"])
-@pytest.mark.parametrize("method", METHODS[:8], ids=label)
+@pytest.mark.parametrize("method", [m for m in METHODS if m.name != "opt-disc-fixed"], ids=label)
 def test_a_flow_goes_round_after_use(method: GradientMethod, divergence: Exact | Hutchinson, way: str) -> None:
     """With its method, and going on with the draws that the original would have used."""
-    flow = Flow.build(ConcatSquash((2, 6, 2)), blocks=2, seed=1, method=replace(method), divergence=divergence)  # type: ignore[type-var]
+    one_interval = {} if method.adaptive else {"steps": 3}
+    method = replace(method, **one_interval)  # type: ignore[type-var]
+    flow = Flow.build(ConcatSquash((2, 6, 2)), blocks=2, seed=1, method=method, divergence=divergence)
     flow.log_prob(Y0).mean().backward()
     copied = COPIES[way](flow)
     assert copied.method == flow.method
