@@ -38,8 +38,9 @@ def _check_values(values: tuple[float, ...]) -> None:
     # cached: training solves at one set of times thousands of times
     if len(values) < 2:
         raise InvalidArgument("ts", list(values), "a solve needs at least two times", "pass [t_start, ..., t_end]")
-    if not all(map(math.isfinite, values)):
-        raise InvalidArgument("ts", _shorten(values), "not finite", "remove NaN and infinite times")
+    if bad := [k for k, value in enumerate(values) if not math.isfinite(value)]:
+        problem = f"not finite: {len(bad)} of {len(values)} times, the first at index {bad[0]}"
+        raise InvalidArgument("ts", _shorten(values), problem, "remove NaN and infinite times")
     gaps = [b - a for a, b in pairwise(values)]
     if not (all(g > 0 for g in gaps) or all(g < 0 for g in gaps)):
         raise InvalidArgument("ts", _shorten(values), "not strictly monotone", "sort the times, remove duplicates")

@@ -23,6 +23,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "types": (),
     "registry": ("errors",),
+    "finite": ("errors",),
     "world": ("errors",),
     "distributed": ("errors", "world"),
     "activations": ("errors",),
@@ -42,6 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "engines": (*LEAVES, "activations", "grid", "memory", "solution", "evaluation", "fields", "schemes"),
     "gradients": (
         *LEAVES,
+        "finite",
         "memory",
         "grid",
         "solution",
@@ -55,7 +57,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "julia",
         "world",
     ),
-    "least_squares": ("errors", "types", "solution", "gradients.base"),
+    "least_squares": ("errors", "finite", "types", "solution", "gradients.base"),
     "like_torchdiffeq": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
@@ -63,6 +65,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
     "problems": (
         *LEAVES,
+        "finite",
         "activations",
         "grid",
         "solution",

@@ -1,7 +1,8 @@
-"""Least squares in one go are the loss and the gradient that autograd finds, on whichever engine."""
+"""`LeastSquares` has the loss and the gradient of autograd on every engine; missing data are refused or masked."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -110,9 +111,108 @@ def test_what_goes_wrong_is_what_solve_says(method: GradientMethod) -> None:
         LeastSquares(method, field, y0, ts, torch.zeros(len(TS), 1, dtype=torch.float64))
     with pytest.raises(InvalidArgument, match=r"data = \(5, 2\): the states have shape \(5, 1\)"):
         LeastSquares(method, field, y0, ts, torch.zeros(len(TS), 2, dtype=torch.float64))
-    data = torch.full((len(TS), 1), float("nan"), dtype=torch.float64)
-    fit = LeastSquares(method, field, 0.1 * y0, TS, data)
-    assert fit.loss != fit.loss
+
+
+BAD = {
+    # what is not finite: how it is put there, and what the error says
+    "one NaN": ([((3, 1, 0), math.nan)], r"1 of 20 entries is not finite, the first, nan, at index \(3, 1, 0\)"),
+    "infinite": ([((0, 0, 1), math.inf)], r"1 of 20 entries is not finite, the first, inf, at index \(0, 0, 1\)"),
+    "a row": (
+        [((2, 0, 0), math.nan), ((2, 0, 1), math.nan), ((4, 1, 1), -math.inf)],
+        r"3 of 20 entries are not finite, the first, nan, at index \(2, 0, 0\)",
+    ),
+}
+
+
+def spoilt(case: str, requires_grad: bool = False) -> Tensor:
+    """Data `(5, 2, 2)` with the entries of `BAD`."""
+    data = torch.randn(len(TS), 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    for index, value in BAD[case][0]:
+        data[index] = value
+    return data.requires_grad_(requires_grad)
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_data_that_are_not_finite(method: GradientMethod, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that says how many and where, before anything is solved."""
+    field, y0 = MLP((2, 6, 2)).build(seed=1), torch.ones(2, 2, dtype=torch.float64)
+    monkeypatch.setattr(type(method), "direct", None)
+    monkeypatch.setattr(type(method), "solve", None)
+    with pytest.raises(InvalidArgument, match=BAD[case][1]) as caught:
+        LeastSquares(method, field, y0, TS, spoilt(case))
+    assert 'missing="mask"' in str(caught.value)
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_masked_entries_are_no_part_of_loss_and_gradient(method: GradientMethod, case: str) -> None:
+    """As the squares of the other entries alone, summed and differentiated by autograd."""
+    field, y0, data = MLP((2, 6, 2)).build(seed=1), torch.ones(2, 2, dtype=torch.float64), spoilt(case)
+    fit = LeastSquares(method, field, y0, TS, data, missing="mask")
+    fit.backward()
+    seen = torch.isfinite(data)
+    loss = (method.solve(field, y0, TS).ys[seen] - data[seen]).square().sum()
+    assert fit.loss == pytest.approx(float(loss.detach()), rel=1e-13)
+    assert fit.count == int(seen.sum())
+    for p, g in zip(field.parameters(), torch.autograd.grad(loss, list(field.parameters())), strict=True):
+        assert p.grad is not None
+        assert torch.isfinite(g).all()
+        assert torch.allclose(p.grad, g, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_masked_data_that_want_a_gradient(case: str) -> None:
+    """By autograd: the gradient by a masked entry is zero, not NaN."""
+    field, y0 = MLP((2, 6, 2)).build(seed=1), torch.ones(2, 2, dtype=torch.float64, requires_grad=True)
+    data = spoilt(case, requires_grad=True)
+    LeastSquares(DiscOpt(), field, y0, TS, data, missing="mask").backward()
+    assert data.grad is not None
+    assert y0.grad is not None
+    assert torch.isfinite(y0.grad).all()
+    assert torch.equal(data.grad == 0, ~torch.isfinite(data.detach()))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_nothing_left_to_fit(value: float) -> None:
+    field, y0 = MLP((2, 6, 2)).build(seed=1), torch.ones(2, dtype=torch.float64)
+    data = torch.full((len(TS), 2), value, dtype=torch.float64)
+    with pytest.raises(InvalidArgument, match="nothing is left to fit"):
+        LeastSquares(DiscOpt(), field, y0, TS, data, missing="mask")
+    with pytest.raises(InvalidArgument, match="missing = 'skip': unknown; use one of error, mask"):
+        LeastSquares(DiscOpt(), field, y0, TS, data, missing="skip")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_mask_without_anything_missing(method: GradientMethod) -> None:
+    """Bit by bit what it is without the option."""
+    gradients = []
+    for missing in ("error", "mask"):
+        field, y0 = MLP((2, 6, 2)).build(seed=1), torch.ones(2, 2, dtype=torch.float64)
+        data = torch.ones(len(TS), 2, 2, dtype=torch.float64)
+        fit = LeastSquares(method, field, y0, TS, data, missing=missing)
+        assert fit.count == 20
+        fit.backward()
+        gradients.append([p.grad for p in field.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("y0", "ts", "message"),
+    [
+        ([1.0, math.inf], [0.0, 1.0], r"y0 = NaN or infinite entries: 1 of 2 entries .* inf, at index \(1,\)"),
+        ([math.nan, math.nan], [0.0, 1.0], r"y0 = NaN or infinite entries: 2 of 2 entries .* nan, at index \(0,\)"),
+        ([1.0, 1.0], [0.0, math.nan], "ts = .*not finite: 1 of 2 times, the first at index 1"),
+        ([1.0, 1.0], [-math.inf, math.inf], "ts = .*not finite: 2 of 2 times, the first at index 0"),
+    ],
+)
+@pytest.mark.parametrize("method", METHODS, ids=IDS)
+def test_states_and_times_that_are_not_finite(
+    method: GradientMethod, y0: list[float], ts: list[float], message: str
+) -> None:
+    start, times = (torch.tensor(values, dtype=torch.float64) for values in (y0, ts))
+    with pytest.raises(InvalidArgument, match=message):
+        LeastSquares(method, MLP((2, 6, 2)).build(seed=1), start, times, torch.zeros(2, 2, dtype=torch.float64))
 
 
 @pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))

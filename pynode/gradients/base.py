@@ -17,6 +17,7 @@ from pynode.engines.direct import DirectSolve
 from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument, SolveError
 from pynode.evaluation import CountedField, parameters_of
+from pynode.finite import check_finite, is_finite
 from pynode.grid import check_times
 from pynode.memory import active_meter
 from pynode.schemes import SCHEMES
@@ -80,7 +81,7 @@ class GradientMethod(ABC):
                 counted = CountedField(field, stats.forward)
                 wanted = tuple(p for p in params if p.requires_grad) if params is not None else parameters_of(field)
                 ys = self._solve(counted, y0, ts, wanted, stats)
-            if not _is_finite(ys):
+            if not is_finite(ys):
                 raise self._blown_up(field, ys.detach(), times)
         except SolveError as error:
             if throw:
@@ -192,14 +193,8 @@ def _check_input(y0: State, ts: Times) -> tuple[float, ...]:
     if not isinstance(y0, Tensor) or not y0.is_floating_point():
         shown = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
         raise InvalidArgument("y0", shown, "not a real floating point tensor", "pass torch.tensor([...])")
-    if not _is_finite(y0):
-        raise InvalidArgument("y0", "NaN or infinite entries", "no initial state", "check the data")
+    check_finite("y0", y0, "check the data")
     return times
-
-
-def _is_finite(x: Tensor) -> bool:
-    """Whether all entries are finite: their sum tells at a third of the cost, unless it overflows."""
-    return math.isfinite(x.detach().sum()) or bool(torch.isfinite(x).all())
 
 
 def check_scheme(scheme: Scheme) -> None:

@@ -1,4 +1,4 @@
-"""What all time series share: a known ODE gives the data, a field is fitted to them and followed beyond."""
+"""What all time series share: a known ODE gives the data, a field is fitted to them and solved beyond them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from torch import Tensor
 from pynode.engines.fixed_steps import fixed_steps
 from pynode.errors import InvalidArgument
 from pynode.fields.base import Field, FieldSpec
+from pynode.finite import check_finite
 from pynode.gradients.base import GradientMethod
-from pynode.least_squares import LeastSquares
+from pynode.grid import check_times
+from pynode.least_squares import LeastSquares, Missing, observed_entries, sum_of_squares
 from pynode.problems.base import Evaluation, Objective, Problem
 from pynode.schemes.rk4 import RK4
 from pynode.types import State, Times
@@ -33,8 +35,12 @@ def check_positive(argument: str, value: float) -> None:
 class TimeSeries(Problem):
     """States of one trajectory at equidistant times; the loss is the sum of squares over components and times.
 
-    A problem gives the true field, the field to fit, where the trajectory starts, and its times `(time,)`.
+    A problem gives the true field, the field to fit, where the trajectory starts, and its times `(time,)`.  NaN or
+    infinite data are an error unless `missing` is "mask": then these entries take no part in the sum.
     """
+
+    missing: ClassVar[Missing] = "error"
+    """What NaN and infinite data mean, as in `LeastSquares`."""
 
     accurate_steps: int
     """RK4 steps per data interval when a trained field is judged."""
@@ -48,6 +54,13 @@ class TimeSeries(Problem):
         self.times = self._tensor(t)
         self.y0 = self._tensor(self.initial_state())
         self.data = self._tensor(self.true_states(t))
+
+    def check(self) -> None:
+        """Raises `UsageError` for times that are not monotone, and for NaN or infinite times, states or data."""
+        super().check()
+        check_times(self.times)
+        check_finite("y0", self.y0, "give an initial state that is known")
+        observed_entries(self.data, self.missing)
 
     @property
     @abstractmethod
@@ -84,19 +97,20 @@ class TimeSeries(Problem):
         return self.y0
 
     def objective(self, method: GradientMethod, model: Field, batch: State) -> Objective:
+        observed = observed_entries(self.data, self.missing)
         solution = method.solve(model, batch, self.solve_times(method))
-        return Objective((solution.ys - self.data).square().sum(), (solution.stats,))
+        return Objective(sum_of_squares(solution.ys, self.data, observed), (solution.stats,))
 
     def training_objective(self, method: GradientMethod, model: Field, batch: State) -> Objective:
         if type(self).objective is not TimeSeries.objective:  # a problem with a loss of its own
             return self.objective(method, model, batch)
-        fit = LeastSquares(method, model, batch, self.solve_times(method), self.data)
+        fit = LeastSquares(method, model, batch, self.solve_times(method), self.data, missing=self.missing)
         return Objective(torch.tensor(fit.loss, dtype=torch.float64), (fit.stats,), fit.backward)
 
     @torch.no_grad()
     def validation_loss(self, model: Field) -> float:
         ys = fixed_steps(RK4, model, self.y0, self.times, self.accurate_steps)
-        loss = float((ys - self.data).square().sum())
+        loss = float(sum_of_squares(ys, self.data, observed_entries(self.data, self.missing)))
         return loss if math.isfinite(loss) else math.inf
 
     @torch.no_grad()
@@ -115,7 +129,8 @@ class TimeSeries(Problem):
                 "truth": truth.tolist(),
                 "model": ys.tolist(),
                 "data_t": data_t.tolist(),
-                "data": self.data.tolist(),
+                # records hold no NaN: an entry that was not observed is null
+                "data": [[v if math.isfinite(v) else None for v in row] for row in self.data.tolist()],
             },
         )
 
