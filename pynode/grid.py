@@ -13,6 +13,8 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -86,34 +88,55 @@ class TimeGrid:
             sizes += [(b - a) / m] * m
         return sizes
 
-    def stage_times(self, c: tuple[float, ...], like: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """Scalar tensors t_k + c_i h_k, one row of `len(c)` a step, in dtype and device of `like`."""
-        return _stage_times(self, c, _real(like.dtype), like.device)
+    def stage_times(self, c: tuple[float, ...]) -> npt.NDArray[np.float64]:
+        """The times t_k + c_i h_k, `(n_steps, len(c))`."""
+        weights, left, _ = _positions(self.steps_per_interval, c)
+        times = np.array(self.output_times)
+        # in this form the weights 0 and 1 give the output times themselves, without rounding
+        start, end = times[:-1][left, None], times[1:][left, None]
+        return np.asarray(start * (1 - weights) + end * weights)
+
+    def points(self, like: Tensor) -> Tensor:
+        """The times of all states of the solve, `(n_steps + 1,)`, in the dtype and on the device of `like`."""
+        times = [*self.stage_times((0.0,))[:, 0].tolist(), self.output_times[-1]]
+        return torch.tensor(times, dtype=torch.float64).to(like.device, _real(like.dtype))
 
     def schedule(
         self, c: tuple[float, ...], like: Tensor, ts: Times | None = None
     ) -> Iterator[tuple[Sequence[Tensor], StepSize]]:
-        """Stage times and size of each step; as functions of `ts` where that is given and wants a gradient."""
+        """Stage times and size of each step; as functions of `ts` where that is given and requires a gradient.
+
+        The stage times are tensors in the dtype and on the device of `like`.  They go to the user's field, which may
+        change them or ask for their gradient, so every call makes its own.
+        """
         if ts is None or not ts.requires_grad:
-            yield from zip(self.stage_times(c, like), self.step_sizes(), strict=True)
+            rows = _times_like(self, c, _real(like.dtype), like.device).clone()
+            yield from ((row.unbind(), h) for row, h in zip(rows.unbind(), self.step_sizes(), strict=True))
         else:
             times, sizes = self.differentiable(c, ts, like)
             yield from ((row.unbind(), h) for row, h in zip(times.unbind(), sizes.unbind(), strict=True))
 
     def differentiable(self, c: tuple[float, ...], ts: Times, like: Tensor) -> tuple[Tensor, Tensor]:
         """Stage times `(n_steps, len(c))` and step sizes `(n_steps,)` as functions of `ts` that autograd can follow."""
-        weights, left = self._weights(c, ts.device)
+        positions = _positions(self.steps_per_interval, c)
+        weights, left, counts = (torch.from_numpy(array).to(ts.device) for array in positions)
         start, end = ts.double()[:-1][left], ts.double()[1:][left]
-        # in this form the weights 0 and 1 give the output times themselves, without rounding
         times = start[:, None] * (1 - weights) + end[:, None] * weights
-        counts = torch.tensor(self.steps_per_interval, device=ts.device)[left]
         dtype = _real(like.dtype)
         return times.to(like.device, dtype), ((end - start) / counts).to(like.device, dtype)
 
-    def _weights(self, c: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-        rows = [[(j + ci) / m for ci in c] for m in self.steps_per_interval for j in range(m)]
-        left = [k for k, m in enumerate(self.steps_per_interval) for _ in range(m)]
-        return torch.tensor(rows, dtype=torch.float64, device=device), torch.tensor(left, device=device)
+
+@lru_cache(maxsize=64)
+def _positions(
+    steps_per_interval: tuple[int, ...], c: tuple[float, ...]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the stages of each step lie: their share of the interval `(n_steps, len(c))`, the interval's number, and
+    the number of its steps, `(n_steps,)`."""
+    steps = np.array(steps_per_interval)
+    left = np.repeat(np.arange(len(steps)), steps)
+    counts = steps[left]
+    index = np.arange(len(left)) - np.repeat(np.cumsum(steps) - steps, steps)  # of the step within its interval
+    return (index[:, None] + np.array(c)) / counts[:, None], left, counts
 
 
 @lru_cache(maxsize=64)
@@ -130,14 +153,10 @@ def _grid(times: tuple[float, ...], steps: int | tuple[int, ...]) -> TimeGrid:
 
 
 @lru_cache(maxsize=64)
-def _stage_times(
-    grid: TimeGrid, c: tuple[float, ...], dtype: torch.dtype, device: torch.device
-) -> tuple[tuple[Tensor, ...], ...]:
-    # cached: training solves on one grid thousands of times, and on a GPU each would be a copy from the host
-    with torch.inference_mode(False), torch.no_grad():  # the next one to need them may be training
-        ts = torch.tensor(grid.output_times, dtype=torch.float64, device="cpu")
-        times, _ = grid.differentiable(c, ts, torch.empty((), dtype=dtype, device=device))
-        return tuple(row.unbind() for row in times.unbind())
+def _times_like(grid: TimeGrid, c: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # cached, and never handed out: on a GPU each would be a copy from the host
+    with torch.inference_mode(False):  # the next one to need them may be training
+        return torch.tensor(grid.stage_times(c)).to(device, dtype)
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:

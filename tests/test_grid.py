@@ -27,9 +27,7 @@ def test_outputs_are_grid_points_without_rounding(steps: int | tuple[int, ...], 
     """A last point missed by rounding is how other solvers compare a state with data of another time."""
     values = UNEVEN[::-1] if reverse else UNEVEN
     grid = TimeGrid.between(tensor(values), steps)
-    starts, ends = zip(
-        *((row[0].item(), row[1].item()) for row in grid.stage_times((0.0, 1.0), tensor(values))), strict=True
-    )
+    starts, ends = zip(*((row[0].item(), row[1].item()) for row in grid.stage_times((0.0, 1.0))), strict=True)
     points = (*starts, ends[-1])
     assert grid.n_steps == len(starts) == len(grid.step_sizes())
     assert [points[i] for i in grid.output_indices] == list(values)
@@ -49,7 +47,7 @@ def test_steps_of_an_interval_are_equal_and_fill_it() -> None:
 def test_stage_times_lie_at_c_within_the_step() -> None:
     """t_k + c_i h_k for every step k and stage i."""
     grid = TimeGrid.between(tensor((1.0, 0.0)), 4)
-    rows = [[t.item() for t in row] for row in grid.stage_times((0.0, 1 / 3, 1.0), tensor((0.0,)))]
+    rows = [[t.item() for t in row] for row in grid.stage_times((0.0, 1 / 3, 1.0))]
     expected = [[1 - k / 4, 1 - (k + 1 / 3) / 4, 1 - (k + 1) / 4] for k in range(4)]
     for row, wanted in zip(rows, expected, strict=True):
         assert row == pytest.approx(wanted, rel=1e-14, abs=1e-15)
@@ -59,15 +57,42 @@ def test_stage_times_lie_at_c_within_the_step() -> None:
 def test_stage_times_take_the_dtype_of_the_state(dtype: torch.dtype) -> None:
     """A float64 time would promote a float32 field to float64."""
     grid = TimeGrid.between(tensor(UNEVEN), 2)
-    assert {t.dtype for row in grid.stage_times((0.0, 0.5), tensor((0.0,), dtype)) for t in row} == {dtype}
+    assert {t.dtype for row, _ in grid.schedule((0.0, 0.5), tensor((0.0,), dtype)) for t in row} == {dtype}
+    assert grid.points(tensor((0.0,), dtype)).dtype is dtype
 
 
 def test_float32_times_are_hit_exactly_too() -> None:
     """0.1 in float32 is another number than in float64; the grid must use the one it was given."""
     ts = tensor(UNEVEN, torch.float32)
     grid = TimeGrid.between(ts, 3)
-    found = [row[0] for row in grid.stage_times((0.0,), ts)]
-    assert torch.equal(torch.stack([found[i] for i in grid.output_indices[:-1]]), ts[:-1])
+    starts = torch.stack([row[0] for row, _ in grid.schedule((0.0,), ts)])
+    assert torch.equal(starts[list(grid.output_indices[:-1])], ts[:-1])
+    assert torch.equal(grid.points(ts)[list(grid.output_indices)], ts)
+
+
+@pytest.mark.parametrize("change", ["add", "requires_grad", "resize"])
+def test_a_field_that_spoils_its_time_spoils_no_other_solve(change: str) -> None:
+    """Nothing cached leaves the grid: whatever is done to a time, the next solve gets the right ones."""
+
+    def spoil(t: Tensor) -> None:
+        if change == "add":
+            t.add_(100.0)
+        elif change == "requires_grad":
+            t.requires_grad_()
+        else:
+            t.unsqueeze_(0)
+
+    grid = TimeGrid.between(tensor(UNEVEN), 2)
+    like = tensor((0.0,))
+    expected = [[t.item() for t in row] for row, _ in grid.schedule((0.0, 0.5), like)]
+    for row, _ in grid.schedule((0.0, 0.5), like):
+        for t in row:
+            spoil(t)
+    spoil(grid.points(like))
+    again = [list(row) for row, _ in grid.schedule((0.0, 0.5), like)]
+    assert [[t.item() for t in row] for row in again] == expected
+    assert not any(t.requires_grad or t.ndim for row in again for t in row)
+    assert grid.points(like).tolist() == [*(row[0] for row in expected), UNEVEN[-1]]
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -89,8 +89,7 @@ class _FixedAdjoint(torch.autograd.Function):
         ts, states, *params = ctx.saved_tensors
         f, grid, backward = ctx.f, ctx.grid, ctx.stats.backward
         implicit = ctx.method.adjoint == "backward-euler"
-        points = [row[0] for row in grid.stage_times((0.0,), states)]
-        points.append(torch.tensor(grid.output_times[-1], dtype=points[0].dtype, device=points[0].device))
+        points = grid.points(states).unbind()
         output_of = {index: k for k, index in enumerate(grid.output_indices)}
         by_params = [torch.zeros_like(p) for p in params]
         adjoint = cotangents[-1]

@@ -37,7 +37,7 @@ def test_good_times_always_make_a_grid(times: list[float], data: st.DataObject) 
     check_grid(grid, ts)
     assert list(grid.steps_per_interval) == ([wanted] * n if isinstance(wanted, int) else wanted)
     for scheme in (data.draw(schemes),):
-        rows = grid.stage_times(scheme.c, ts)
+        rows = grid.stage_times(scheme.c)
         assert len(rows) == grid.n_steps
         starts = [float(row[0]) for row in rows]  # c_1 = 0
         assert [starts[i] for i in grid.output_indices[:-1]] == times[:-1], "an output time is a grid point, unrounded"

@@ -13,6 +13,7 @@ but the last (after the last too where `FINAL`):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -95,9 +96,14 @@ class Layout:
     gamma: float
 
     def __getitem__(self, entry: int) -> int:
-        return int(self.table[entry])
+        return self.entries[entry]
 
-    @property
+    @cached_property
+    def entries(self) -> list[int]:
+        """The table as plain integers."""
+        return [int(n) for n in self.table]
+
+    @cached_property
     def n_weights(self) -> int:
         """Entries of all matrices: multiply-adds of one row."""
         layers = self.table[HEAD:].reshape(-1, LAYER)
@@ -135,9 +141,17 @@ def tile_capacity(batch: int, tangents: int) -> int:
 
 def describe(system: System, batch: int, itemsize: int) -> Layout:
     """The layout of `system` for `batch` samples of numbers of `itemsize` bytes."""
-    spec, flow = system.spec, system.flow
-    widths, tangents = layer_widths(spec), tangents_of(system)
-    capacity = tile_capacity(batch, tangents)
+    flow, tangents = system.flow, tangents_of(system)
+    costs = None if flow is None else (flow["divergence"], bool(flow["kinetic"]), bool(flow["jacobian"]))
+    return _layout(system.spec, costs, system.columns, tangents, tile_capacity(batch, tangents), itemsize)
+
+
+@lru_cache(maxsize=64)
+def _layout(
+    spec: FieldSpec, costs: tuple[str, bool, bool] | None, columns: int, tangents: int, capacity: int, itemsize: int
+) -> Layout:
+    # cached: batches of many sizes have tiles of the same size
+    widths = layer_widths(spec)
     lanes = VECTOR_BYTES // itemsize
 
     def padded(n: int) -> int:
@@ -154,16 +168,16 @@ def describe(system: System, batch: int, itemsize: int) -> Layout:
     d[LAYERS], d[GATED], d[FINAL] = layers, gated, isinstance(spec, Antisymmetric)
     d[ACT] = ACTIVATIONS.index(_option(spec, "activation"))
     d[POWER] = spec.input_power if isinstance(spec, MLP) else 1
-    d[DIM], d[TANGENTS], d[COLUMNS], d[STATE] = widths[0], tangents, system.columns, padded(system.columns)
-    if flow is not None:
-        d[FLOW] = HUTCHINSON if flow["divergence"] == "hutchinson" else EXACT if tangents else ZERO
-        d[KINETIC], d[JACOBIAN] = flow["kinetic"], flow["jacobian"]
+    d[DIM], d[TANGENTS], d[COLUMNS], d[STATE] = widths[0], tangents, columns, padded(columns)
+    if costs is not None:
+        divergence, d[KINETIC], d[JACOBIAN] = costs
+        d[FLOW] = HUTCHINSON if divergence == "hutchinson" else EXACT if tangents else ZERO
     d[CAPACITY], d[WIDE] = capacity, wide
 
     # the slopes of these follow from their values, so that nobody asks for what stood there before
     in_place = not tangents and not gated and _option(spec, "activation") in ("tanh", "sigmoid")
 
-    d[SINGLE] = not tangents and not gated and flow is None and _option(spec, "activation") == "tanh"
+    d[SINGLE] = not tangents and not gated and costs is None and _option(spec, "activation") == "tanh"
 
     packed, gates, grads, bars = _Counter(), _Counter(), _Counter(), _Counter()
     tape = _Counter()

@@ -1,4 +1,4 @@
-"""Memory that kernels work in and write to."""
+"""Scratch buffers of the kernels."""
 
 from __future__ import annotations
 
@@ -31,8 +31,52 @@ def aligned_zeros(n: int, dtype: Any) -> npt.NDArray[Any]:
         if active_meter() is None
         else torch.zeros(size, dtype=torch.uint8, device="cpu").numpy()
     )
+    return _aligned(raw, n, dtype)
+
+
+def _aligned(raw: npt.NDArray[Any], n: int, dtype: Any) -> npt.NDArray[Any]:
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+class Pool:
+    """Buffers of solves whose size may not come again, for solves of other sizes."""
+
+    def __init__(self) -> None:
+        self._buffers: list[npt.NDArray[Any]] = []
+
+    def zeros(self, n: int, dtype: Any) -> npt.NDArray[Any]:
+        """As `aligned_zeros`, in a buffer of an earlier solve where one fits: its pages are there already."""
+        size = n * dtype.itemsize + ALIGNMENT
+        if active_meter() is not None:
+            return aligned_zeros(n, dtype)
+        for i, raw in enumerate(self._buffers):
+            if size <= raw.nbytes <= POOL_SLACK * size:
+                with suppress(IndexError):  # another thread may have been quicker
+                    memory = _aligned(self._buffers.pop(i), n, dtype)
+                    memory.fill(0)
+                    return memory
+        # a power of two, so that it fits somewhat larger batches too; what is never touched takes no memory
+        return _aligned(np.zeros(1 << (size - 1).bit_length(), dtype=np.uint8), n, dtype)
+
+    def take_back(self, memory: npt.NDArray[Any]) -> None:
+        """Keeps the buffer of `memory`, as `zeros` gave it, and forgets the oldest where there are too many."""
+        if active_meter() is None and memory.base is not None:
+            self._buffers.append(memory.base)
+            del self._buffers[:-POOL_BUFFERS]
+            while sum(raw.nbytes for raw in self._buffers) > POOL_BYTES:
+                del self._buffers[:1]
+
+    def clear(self) -> None:
+        """Forgets all buffers."""
+        self._buffers.clear()
+
+
+POOL_BUFFERS, POOL_BYTES, POOL_SLACK = 8, 64 << 20, 4
+"""Buffers that a pool keeps, their size altogether, and how much larger than what is asked for one may be."""
+
+SHARED = Pool()
+"""The pool of all plans."""
 
 
 class Spares(list[T]):

@@ -18,7 +18,7 @@ from pynode.engines.direct import DirectSolve
 from pynode.engines.fused.disc_opt import BACKWARD, FINISH, FORWARD, PREPARE, run
 from pynode.engines.fused.jit import compile_now
 from pynode.engines.fused.memory import alike
-from pynode.engines.fused.planning import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, Memory, Plan, plan_for
+from pynode.engines.fused.planning import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, Memory, Numbers, Plan, plan_for
 from pynode.engines.fused.threads import run_all
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
@@ -49,9 +49,9 @@ def solve(
     theta = system.theta
     wanted = torch.is_grad_enabled() and (y0.requires_grad or _any_wanted(theta))
     keep = KEEP_NOTHING if not wanted else KEEP_TAPES if memory == "store" else KEEP_STATES
-    plan = plan_for(system, scheme, grid, y0, keep)
+    plan, numbers = plan_for(system, scheme, grid, y0, keep)
     stats.forward.n_f += plan.n_stages
-    call = _Call(plan, system, stats)
+    call = _Call(plan, numbers, system, stats)
     if not wanted:
         return call.forward(y0)
     if memory == "recompute":
@@ -74,9 +74,9 @@ def solve_directly(
     system: System, scheme: Scheme, grid: TimeGrid, y0: State, memory: Literal["store", "recompute"], stats: SolveStats
 ) -> DirectSolve:
     """The same as `solve`, with a gradient that autograd has no part in."""
-    plan = plan_for(system, scheme, grid, y0, KEEP_TAPES if memory == "store" else KEEP_STATES)
+    plan, numbers = plan_for(system, scheme, grid, y0, KEEP_TAPES if memory == "store" else KEEP_STATES)
     stats.forward.n_f += plan.n_stages
-    call = _Call(plan, system, stats)
+    call = _Call(plan, numbers, system, stats)
     if memory == "recompute":
         call.again = plan.n_stages
     return DirectSolve(call.forward(y0), system.theta, stats, partial(call.backward, call.memory))
@@ -91,11 +91,11 @@ def make_ready(dtype: torch.dtype) -> None:
 class _Call:
     """One solve: its plan, the memory that it has borrowed from there, and what to count when its gradient is taken."""
 
-    __slots__ = ("again", "eager", "memory", "plan", "probes", "stats", "system", "versions", "y0")
+    __slots__ = ("again", "eager", "memory", "numbers", "plan", "probes", "stats", "system", "versions", "y0")
 
-    def __init__(self, plan: Plan, system: System, stats: SolveStats) -> None:
+    def __init__(self, plan: Plan, numbers: Numbers, system: System, stats: SolveStats) -> None:
         self.memory: Memory | None = None
-        self.plan, self.system, self.stats = plan, system, stats
+        self.plan, self.numbers, self.system, self.stats = plan, numbers, system, stats
         self.again = 0  # evaluations that the gradient takes beside its products
         self.eager: tuple[VectorField, Scheme, TimeGrid] | None = None  # the same solve for torch operators
         self.versions: list[int] = []  # of the tensors that these would read
@@ -114,7 +114,7 @@ class _Call:
         ys = torch.empty_like(plan.states)
         probes = system.probes
         self.probes = None if probes is None else probes.detach().clone(memory_format=torch.contiguous_format)
-        _run(plan, self.memory, plan.addresses(start, ys, self.probes, theta), PREPARE, FORWARD, 0)
+        self._run(self.memory, plan.addresses(start, ys, self.probes, theta), PREPARE, FORWARD, 0)
         return ys
 
     def backward(self, memory: Memory | None, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
@@ -123,10 +123,21 @@ class _Call:
         cotangents = cotangents.contiguous()
         sources = (self.y0, *self.system.theta)
         y0_bar, *bars = [alike(p) if want else None for p, want in zip(sources, wanted)]  # noqa: B905 (costs more)
-        _run(plan, memory, plan.addresses_back(cotangents, y0_bar, self.probes, bars), 0, BACKWARD, FINISH)
+        self._run(memory, plan.addresses_back(cotangents, y0_bar, self.probes, bars), 0, BACKWARD, FINISH)
         cost.n_f += self.again
         cost.n_vjp += plan.n_stages
         return (y0_bar, *bars)
+
+    def _run(self, memory: Memory | None, addresses: Memory, before: int, task: int, after: int) -> None:
+        table, numbers, workers = self.plan.table, self.numbers, self.plan.workers
+        if workers == 1:
+            run(table, numbers, memory, addresses, 0, 1, before | task | after)
+            return
+        if before:
+            run(table, numbers, memory, addresses, 0, 1, before)
+        run_all(lambda worker: run(table, numbers, memory, addresses, worker, workers, task), workers)
+        if after:
+            run(table, numbers, memory, addresses, 0, 1, after)
 
     def backward_by_torch(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """The same as functions that torch can differentiate again."""
@@ -155,18 +166,6 @@ def _is_batched(cotangents: States) -> bool:
 
 def _versions(y0: State, theta: tuple[Tensor, ...]) -> list[int]:
     return [y0._version, *[p._version for p in theta]]
-
-
-def _run(plan: Plan, memory: Memory | None, addresses: Memory, before: int, task: int, after: int) -> None:
-    table, numbers, workers = plan.table, plan.numbers, plan.workers
-    if workers == 1:
-        run(table, numbers, memory, addresses, 0, 1, before | task | after)
-        return
-    if before:
-        run(table, numbers, memory, addresses, 0, 1, before)
-    run_all(lambda worker: run(table, numbers, memory, addresses, worker, workers, task), workers)
-    if after:
-        run(table, numbers, memory, addresses, 0, 1, after)
 
 
 class _Fused(torch.autograd.Function):

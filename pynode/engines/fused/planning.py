@@ -1,8 +1,9 @@
-"""A solve as plain numbers: what `description` says of the system, the steps, the tiles, and where memory lies."""
+"""Packs a fixed-step solve into kernel arguments: the system's layout, the steps, the tiles, and where memory lies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,11 +22,10 @@ from pynode.engines.fused.description import (
     STATE,
     TANGENTS,
     TAPE,
-    Layout,
     Table,
     describe,
 )
-from pynode.engines.fused.memory import Spares, aligned_zeros
+from pynode.engines.fused.memory import SHARED, Spares
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
@@ -71,20 +71,24 @@ PLANS_KEPT, PLANS_BYTES = 64, 256 << 20
 """Plans that are kept, and the memory that all of them may keep; the oldest have to go."""
 
 _PLANS: dict[Any, Plan] = {}
-_RECENT: dict[Any, tuple[Plan, Any, Any, Any]] = {}
-"""Plans by the addresses of specification, scheme and grid, which stand beside them."""
+_RECENT: dict[Any, tuple[Plan, Numbers, Any, Any, Any]] = {}
+"""Plans and tables of floats by the addresses of specification, scheme and grid, which are kept with them."""
 
 Memory: TypeAlias = npt.NDArray[Any]
+Numbers: TypeAlias = npt.NDArray[np.float64]
 
 
 class Plan:
-    """A solve of `system` on `grid` from states like `y0` by at most `workers` threads; holds memory for reuse."""
+    """A solve of `system` from states like `y0` by at most `workers` threads; holds memory for reuse.
+
+    It knows the number of steps in each interval, not the times: `numbers` adds those of one grid.
+    """
 
     def __init__(
         self,
         system: System,
         scheme: Scheme,
-        grid: TimeGrid,
+        steps_per_interval: tuple[int, ...],
         y0: Tensor,
         keep: int,
         workers: int,
@@ -92,11 +96,10 @@ class Plan:
         self.dtype = np.dtype(np.float64 if y0.dtype is torch.float64 else np.float32)
         batch = y0.numel() // system.columns
         self.layout = d = describe(system, batch, self.dtype.itemsize)
-        self.steps, self.stages, self.slots = grid.n_steps, scheme.n_stages, len(system.theta)
+        self.steps, self.stages, self.slots = sum(steps_per_interval), scheme.n_stages, len(system.theta)
+        outputs = list(accumulate(steps_per_interval, initial=0))
         self.n_stages = self.steps * self.stages
-        self.states = torch.empty(
-            (len(grid.output_times), *y0.shape), dtype=y0.dtype, device=y0.device
-        )  # to make others alike
+        self.states = torch.empty((len(outputs), *y0.shape), dtype=y0.dtype, device=y0.device)  # to make others alike
         bounds = tile_bounds(batch, d[CAPACITY])
         self.tiles = len(bounds) - 1
         # each group of tiles has parameter cotangents of its own, whatever the number of threads, unless they are large
@@ -112,29 +115,32 @@ class Plan:
 
         defer = self._steps_deferred()
 
-        scratch = np.cumsum(
-            [0, d[SCRATCH], size]
-            + [self.stages * n for n in (size, size, d[TAPE] * (keep != KEEP_TAPES), d[BARS] * defer)]
-        )
-        places = np.cumsum(
-            [0, d[PACKED], self.steps * self.stages * d[GATES], groups * d[GRADS], self.workers * scratch[-1]]
-        )
-        self.size = int(places[-1] + self.tiles * memory)
+        of_stages = (size, size, d[TAPE] * (keep != KEEP_TAPES), d[BARS] * defer)
+        scratch = list(accumulate([0, d[SCRATCH], size, *(self.stages * n for n in of_stages)]))
+        sizes = (d[PACKED], self.n_stages * d[GATES], groups * d[GRADS], self.workers * scratch[-1])
+        places = list(accumulate(sizes, initial=0))
+        self.size = places[-1] + self.tiles * memory
         self.is_large = self.size * self.dtype.itemsize > SPARE_BYTES
-        self.numbers, at_numbers = _numbers(scheme, grid, d)
+        self.kept_bytes = 0 if self.is_large else SPARE * self.size * self.dtype.itemsize
+        # the table of floats: damping, stage times, step sizes, tableau
+        self._c = scheme.c
+        self._tableau = [*(x for row in scheme.a for x in (*row, *(0.0,) * (self.stages - len(row)))), *scheme.b]
+        at_sizes = 1 + self.n_stages
+        at_numbers = [1, at_sizes, at_sizes + self.steps, at_sizes + self.steps + self.stages**2]
         parts = [self.tiles * i // groups for i in range(groups + 1)]
-        tables = [d.table, np.array(grid.output_indices), np.array(parts), np.array(bounds)]
-        at_tables = HEAD + np.cumsum([0, *(len(t) for t in tables)])[:-1]
-        head = [self.steps, self.stages, len(grid.output_times), batch, groups, keep, self.slots]
+        tables = [d.entries, outputs, parts, bounds]
+        at_tables = list(accumulate(map(len, tables), initial=HEAD))[:-1]
+        head = [self.steps, self.stages, len(outputs), batch, groups, keep, self.slots]
         head += [*at_tables, *places[1:], scratch[-1], memory, *scratch[:-2], *at_numbers, defer, scratch[-2]]
-        self.table: Table = np.concatenate([np.array(head), *tables]).astype(np.int64)
+        self.table: Table = np.array([*head, *chain.from_iterable(tables)], dtype=np.int64)
         self._no_theta = (0,) * self.slots
         self._free = Spares[Memory](SPARE)
+        self._solves = 0
 
-    @property
-    def kept_bytes(self) -> int:
-        """What the memories that it may keep take."""
-        return 0 if self.is_large else SPARE * self.size * self.dtype.itemsize
+    def numbers(self, grid: TimeGrid) -> Numbers:
+        """The table of floats for the times of `grid`."""
+        times = grid.stage_times(self._c).reshape(-1)
+        return np.concatenate([[self.layout.gamma], times, grid.step_sizes(), self._tableau])
 
     def _tapes_pay(self) -> bool:
         """Whether keeping all tapes is faster than keeping states and filling the tapes of a step anew."""
@@ -154,7 +160,8 @@ class Plan:
 
     def borrow(self) -> Memory:
         """Memory for one solve, zero where nothing has been written."""
-        return self._free.borrow(lambda: aligned_zeros(self.size, self.dtype))
+        self._solves += 1
+        return self._free.borrow(lambda: SHARED.zeros(self.size, self.dtype))
 
     def addresses(self, y0: Tensor, ys: Tensor, probes: Tensor | None, theta: Sequence[Tensor]) -> Table:
         """What the forward pass reads and writes."""
@@ -170,38 +177,47 @@ class Plan:
         return np.array([0, 0, cotangent.data_ptr(), first, last, *self._no_theta, *bars], dtype=np.int64)
 
     def take_back(self, memory: Memory) -> None:
-        """Keeps memory for the next solve."""
-        if not self.is_large:
+        """Keeps memory for the next solve: this plan's own once it has served twice, any plan's before that.
+
+        Where every batch has another size, each plan serves once, and its memory would never be used again.
+        """
+        if self.is_large:
+            return
+        if self._solves > 1:
             self._free.take_back(memory)
+        else:
+            SHARED.take_back(memory)
 
 
-def plan_for(system: System, scheme: Scheme, grid: TimeGrid, y0: Tensor, keep: int) -> Plan:
-    """The plan of such a solve, made once."""
+def plan_for(system: System, scheme: Scheme, grid: TimeGrid, y0: Tensor, keep: int) -> tuple[Plan, Numbers]:
+    """The plan of such a solve, made once for all grids with these numbers of steps, and its table of floats."""
     flow = system.flow
     kind = None if flow is None else (flow["divergence"], flow["kinetic"], flow["jacobian"])
     rest = (kind, y0.shape, y0.dtype, keep, torch.get_num_threads())
     # to hash specification, scheme and grid takes longer than all else; nearly always they are the very same objects
     same = (id(system.spec), id(scheme), id(grid), *rest)
-    found = _RECENT.get(same)
-    if found is not None:
-        return found[0]
-    key = (system.spec, scheme, grid, *rest)
+    recent = _RECENT.get(same)
+    if recent is not None:
+        return recent[:2]
+    key = (system.spec, scheme, grid.steps_per_interval, *rest)
     plan = _PLANS.get(key)
     if len(_RECENT) >= PLANS_KEPT:
         _RECENT.clear()
     if plan is None:
-        plan = Plan(system, scheme, grid, y0, keep, rest[-1])
+        plan = Plan(system, scheme, grid.steps_per_interval, y0, keep, rest[-1])
         _make_room(plan)
         _PLANS[key] = plan
+    numbers = plan.numbers(grid)
     # what is known by its address must stay alive
-    _RECENT[same] = plan, system.spec, scheme, grid
-    return plan
+    _RECENT[same] = plan, numbers, system.spec, scheme, grid
+    return plan, numbers
 
 
 def forget_plans() -> None:
     """Forgets all plans and their memory."""
     _RECENT.clear()
     _PLANS.clear()
+    SHARED.clear()
 
 
 def _make_room(new: Plan) -> None:
@@ -222,14 +238,3 @@ def tile_bounds(batch: int, capacity: int) -> list[int]:
         tiles = -(-tiles // 4) * 4
     quads = -(-batch // 4)
     return sorted({min(batch, 4 * (quads * i // tiles)) for i in range(tiles)} | {batch})
-
-
-def _numbers(scheme: Scheme, grid: TimeGrid, d: Layout) -> tuple[npt.NDArray[np.float64], list[int]]:
-    """The table of floats: damping, stage times, step sizes, tableau; and where each starts but the first."""
-    stages = scheme.n_stages
-    like = torch.empty((), dtype=torch.float64, device="cpu")
-    times = [float(t) for row in grid.stage_times(scheme.c, like) for t in row]
-    full: Sequence[Sequence[float]] = [(*row, *(0.0,) * (stages - len(row))) for row in scheme.a]
-    parts = [[d.gamma], times, grid.step_sizes(), [x for row in full for x in row], list(scheme.b)]
-    places = np.cumsum([0, *(len(p) for p in parts)])
-    return np.array([x for p in parts for x in p], dtype=np.float64), [int(x) for x in places[1:-1]]
