@@ -13,9 +13,13 @@ from pynode.studies.base import Study, Table, number, over_seeds
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LAST = "last_validation_loss"
+"""The loss at the end of a run, from its records: a rate that stays high can leave it far above the best one."""
+
 QUANTITIES = (
     ("best training loss", "best_loss", 1),
     ("best validation loss", "best_validation_loss", 1),
+    ("last validation loss", LAST, 1),
     ("extrapolation MSE", "extrapolation_mse", 1),
     ("test NLL (nats)", "test_nll", 1),
     ("  solved as in training", "test_nll_as_trained", 1),
@@ -46,6 +50,7 @@ QUANTITIES = (
 FINE = (
     "best_loss",
     "best_validation_loss",
+    LAST,
     "test_nll",
     "test_nll_as_trained",
     "test_nll_raw",
@@ -105,10 +110,11 @@ class Quality(Study):
         if disc is None or opt is None:
             return "At least one method never reached a finite validation loss."
         iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
+        last = [number(over_seeds(found[name], partial(_value, key=LAST, scale=1)), digits) for name in names]
         return (
-            f"After {iterations} iterations Disc-Opt stands at a validation loss of {number(disc, digits)} and "
-            f"Opt-Disc at {number(opt, digits)}; the training took {number(seconds[names[0]])} s and "
-            f"{number(seconds[names[1]])} s."
+            f"Within {iterations} iterations the best validation loss of Disc-Opt is {number(disc, digits)} and that "
+            f"of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. The training took "
+            f"{number(seconds[names[0]])} s and {number(seconds[names[1]])} s."
         )
 
 
@@ -124,5 +130,8 @@ def _losses(run: Run) -> list[str]:
 
 
 def _value(run: Run, key: str, scale: float) -> float | None:
-    value = (run.summary or {}).get(key)
+    if key == LAST:
+        value = next((loss for loss in reversed(run.quality()) if loss is not None), None)
+    else:
+        value = (run.summary or {}).get(key)
     return None if value is None else scale * value

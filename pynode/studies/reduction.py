@@ -192,14 +192,14 @@ def _over(a: float, b: float) -> float | None:
     return a / b if b else None
 
 
-def _engine(summary: dict[str, Any]) -> str:
+def engine_of(summary: dict[str, Any]) -> str:
     """What ran it; runs from before that was recorded knew one engine for each backend."""
     return str(summary.get("engine") or ("julia" if summary.get("backend") == "julia" else "eager"))
 
 
 def _engines(results: Results, *methods: str) -> str:
     found = {
-        name: ", ".join(sorted({_engine(r.summary or {}) for r in results.runs if r.method == name}))
+        name: ", ".join(sorted({engine_of(r.summary or {}) for r in results.runs if r.method == name}))
         for name in methods
     }
     return "; ".join(dict.fromkeys(f"{engine} for {name}" for name, engine in found.items()))

@@ -46,9 +46,11 @@ class Winners(Study):
                 continue
             alone = {m: sum(cell.only(target) == m for cell in found) for m in METHODS}
             others = "".join(f", {n} by {m} alone" for m, n in alone.items() if n)
+            times = [r for cell in found if (r := cell.ratio(target, "seconds")) is not None]
+            quicker = f", less time in {sum(r > 1 for r in times)} of {len(times)}" if times else ""
             parts.append(
                 f"{sum(r > 1 for r in ratios)} of {len(ratios)} cells at {target:.0e} (median ratio "
-                f"{number(median(ratios), 2)}{others})"
+                f"{number(median(ratios), 2)}{quicker}{others})"
             )
         if not parts:
             return None

@@ -200,8 +200,19 @@ def test_losses_that_never_fell_leave_the_matched_one() -> None:
 def test_a_quality_finding_names_both_methods() -> None:
     sentence = Quality().finding(results(SLOW, QUICK))
     assert sentence is not None
-    assert "Disc-Opt stands at a validation loss of 1 and Opt-Disc at 0.5" in sentence
+    assert "the best validation loss of Disc-Opt is 1 and that of Opt-Disc 0.5;" in sentence
     assert Quality().finding(results(SLOW)) is None
+
+
+@pytest.mark.parametrize("end", [87.7, 0.75, 0.5])
+def test_the_loss_at_the_end_stands_beside_the_best_one(end: float) -> None:
+    """A method that diverges after its best iterate did not end there."""
+    exploded = run("opt-disc", [8.0, 0.5, end, None], seconds=1.0, nfe=10)
+    both = results(exploded, QUICK)
+    assert ["last validation loss", number(end), "1"] in Quality().tables(both)[0].rows
+    sentence = Quality().finding(both)
+    assert sentence is not None
+    assert f"of Opt-Disc 0.5; at the end they stand at 1 and {number(end)}." in sentence
 
 
 def test_numbers_are_readable() -> None:
