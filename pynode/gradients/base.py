@@ -68,6 +68,8 @@ class GradientMethod(ABC):
         Raises `UsageError` for bad input before work starts and `SolveError` for a failed solve; with `throw=False` a
         failed forward solve comes back with its `status` and NaN states (a failed adjoint always raises).
         """
+        if torch.compiler.is_compiling() and _has_specification(field):
+            return _solve_untraced(self, field, y0, ts, params, throw)  # traced, it would run without the kernels
         times = _check_input(y0, ts)
         ts = ts.to(y0.device)
         kernels = self._kernels
@@ -94,6 +96,8 @@ class GradientMethod(ABC):
 
         Input as of `solve`, and the same errors for a bad one.
         """
+        if torch.compiler.is_compiling():
+            return None  # a gradient that autograd has no part in can't be traced
         _check_input(y0, ts)
         kernels = self._kernels
         system = None if kernels is None else kernels.system(field, y0, ts)
@@ -170,6 +174,25 @@ class GradientMethod(ABC):
     def option_names(cls) -> tuple[str, ...]:
         """Names of the method's options."""
         return tuple(f.name for f in fields(cls))
+
+
+def _has_specification(field: object) -> bool:
+    """Whether the kernels may run `field`: one of pynode's own, or a flow of one.  Cheap, and can be traced."""
+    inner = getattr(field, "field", field)
+    return all(getattr(type(part), "has_specification", False) for part in (field, inner))
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _solve_untraced(
+    method: GradientMethod,
+    field: VectorField,
+    y0: State,
+    ts: Times,
+    params: Sequence[Tensor] | None,
+    throw: bool,
+) -> Solution:
+    """`method.solve`, as a call that `torch.compile` leaves as it is."""
+    return method.solve(field, y0, ts, params=params, throw=throw)
 
 
 def method_from_json(data: Mapping[str, Any]) -> GradientMethod:

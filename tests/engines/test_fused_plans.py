@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 import pynode
+from pynode.engines.choice import Engine
 from pynode.engines.fused import unavailable
 
 if unavailable():
     pytest.skip(str(unavailable()), allow_module_level=True)
 
 from pynode.engines.fused import planning
+from pynode.engines.fused.memory import POOL_BUFFERS, SHARED
 
 FIELDS = {
     "mlp": pynode.MLP((2, 9, 2)),
@@ -22,7 +24,7 @@ FIELDS = {
 }
 
 
-def gradients(engine: str, field: torch.nn.Module, y0: Tensor, ts: Tensor) -> list[Tensor]:
+def gradients(engine: Engine, field: torch.nn.Module, y0: Tensor, ts: Tensor) -> list[Tensor]:
     """States, and the gradients by y0 and the parameters of a quadratic loss."""
     start = y0.clone().requires_grad_()
     ys = pynode.DiscOpt(steps=2, engine=engine).solve(field, start, ts).ys
@@ -54,7 +56,7 @@ def test_solves_of_all_sizes_and_times_are_right_in_each_others_buffers() -> Non
             gradients("fused", fields[name], y0, ts), gradients("eager", fields[name], y0, ts), strict=True
         ):
             torch.testing.assert_close(mine, right, rtol=1e-10, atol=1e-12)
-    assert planning.SHARED._buffers, "solves of sizes that come once leave their buffers to others"
+    assert SHARED._buffers, "solves of sizes that come once leave their buffers to others"
 
 
 def test_the_pool_forgets_the_oldest_buffers() -> None:
@@ -63,6 +65,4 @@ def test_the_pool_forgets_the_oldest_buffers() -> None:
     field, ts = pynode.MLP((2, 9, 2)).build(seed=0), torch.linspace(0.0, 1.0, 3).double()
     for rows in range(1, 40):
         gradients("fused", field, torch.ones(rows, 2).double(), ts)
-    from pynode.engines.fused.memory import POOL_BUFFERS
-
-    assert 0 < len(planning.SHARED._buffers) <= POOL_BUFFERS
+    assert 0 < len(SHARED._buffers) <= POOL_BUFFERS
