@@ -97,6 +97,15 @@ def test_epochs_visit_every_row_once_in_an_order_of_the_seed(miniboone: type[Tab
     assert torch.equal(later, rows[120:])
 
 
+def test_rows_that_a_caller_changes_are_its_own(miniboone: type[Table]) -> None:
+    """Centring a batch or the validation rows in place leaves the table as it is."""
+    problem = miniboone(options=options_from_json(miniboone, {"batch": 60}))
+    for rows in (problem.validation_samples, problem.test_samples, lambda: problem.training_samples(0)):
+        expected = rows().clone()
+        rows().sub_(100.0)
+        assert torch.equal(rows(), expected)
+
+
 def test_rows_bound_every_part(miniboone: type[Table]) -> None:
     problem = miniboone(options=options_from_json(miniboone, {"rows": 30, "batch": 10}))
     assert [len(problem.splits.train), len(problem.validation_samples()), len(problem.test_samples())] == [30, 30, 30]

@@ -70,6 +70,16 @@ def test_validation_and_test_are_the_same_for_all_and_met_nowhere_else(name: str
         assert not torch.isin(one.training_samples(k), torch.cat((validation, test))).any()
 
 
+def test_samples_that_a_caller_changes_are_its_own() -> None:
+    """The samples that judge a run are kept; what is handed out is a copy."""
+    problem = toy("moons")
+    for samples in (problem.validation_samples, problem.test_samples):
+        expected = samples().clone()
+        samples().sub_(100.0).requires_grad_()
+        assert torch.equal(samples(), expected)
+        assert not samples().requires_grad
+
+
 @pytest.mark.parametrize("name", TOYS)
 def test_samples_lie_within_reach_and_fill_a_good_part_of_it(name: str) -> None:
     x = drawn(name)

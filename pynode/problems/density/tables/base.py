@@ -97,10 +97,10 @@ class Table(Density):
         return np.asarray(self.splits.unstandardised(rows.double().cpu().numpy()))
 
     def validation_samples(self) -> State:
-        return self._held_out["validation"]
+        return self._held_out["validation"].clone()  # the caller may change it
 
     def test_samples(self) -> State:
-        return self._held_out["test"]
+        return self._held_out["test"].clone()
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:  # noqa: ARG002
         """Adds `parameters`, how many the flow has, `rows`, how many it was trained on, and `train_nll`, on (the first

@@ -56,10 +56,10 @@ class Toy(Density):
     # of no seed: all runs are judged by the same samples
 
     def validation_samples(self) -> State:
-        return self._validation
+        return self._validation.clone()  # the caller may change it
 
     def test_samples(self) -> State:
-        return self._test
+        return self._test.clone()
 
     @cached_property
     def _validation(self) -> State:
