@@ -42,6 +42,10 @@ class Registry(Generic[T]):
         doc = ast.get_docstring(ast.parse(source)) or ""
         return doc.partition("\n")[0]
 
+    def check(self, name: str) -> None:
+        """Raises `UnknownName` unless there is a member called `name`; nothing is imported."""
+        self._path(name)
+
     def load(self, name: str) -> T:
         """The member called `name`; raises `UnknownName` with the known names and the nearest match."""
         top = Path(str(importlib.import_module(self.package).__file__)).parent

@@ -35,7 +35,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "adaptive": ("errors", "types", "solution", "evaluation", "world"),
     "adjoint": ("types", "world"),
     "clock": (),
-    "records": ("errors",),
+    # names of members only, to tell an unknown one: neither imports a method or a problem
+    "records": ("errors", "registry", "gradients", "problems"),
     "fields": (*LEAVES, "activations", "layers"),
     "schemes": (*LEAVES, "grid"),
     "julia": ("errors",),  # no torch either: the worker is not to load it

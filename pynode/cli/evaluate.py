@@ -48,7 +48,7 @@ def evaluate(
     from pynode.checks.rediscretisation import discretisations, rediscretise
     from pynode.cli.report import report
     from pynode.problems.density.base import Density
-    from pynode.records.files import read_lines, write_lines
+    from pynode.records.files import lines_if_any, write_lines
     from pynode.records.rediscretisation import RediscretisationRecord
     from pynode.records.results import REDISCRETISED, RUNS, load_run
     from pynode.schemes import SCHEMES
@@ -66,8 +66,10 @@ def evaluate(
         raise InvalidArgument("DIR", directory, "no finished run there", "finish it with compare --resume")
     if not _is_density(folders[0]):
         raise InvalidArgument("DIR", directory, "no flow was trained there", "evaluate runs of a density problem")
+    path, again = top / REDISCRETISED, {folder.name for folder in folders}
+    earlier = lines_if_any(path, RediscretisationRecord)  # damage is told before the work
     console = Console()
-    found: list[RediscretisationRecord] = []
+    records: list[RediscretisationRecord] = []
     with console.status("evaluating") as status:
         for folder in folders:
             config, problem, model = restore(folder)
@@ -82,17 +84,15 @@ def evaluate(
                 trained_by=load_run(folder).method,
                 seed=config.seed,
             ):
-                found.append(record)
+                records.append(record)
                 status.update(f"evaluating {folder.name}: {record.scheme} {record.setting:g}")
-    path, anew = top / REDISCRETISED, {folder.name for folder in folders}
-    earlier = read_lines(path, RediscretisationRecord) if path.exists() else []
-    write_lines(path, [*(r for r in earlier if r.run not in anew), *found])
+    write_lines(path, [*(r for r in earlier if r.run not in again), *records])
     report(top, console, whole=True)
 
 
 def _is_density(folder: Path) -> bool:
     from pynode.problems import PROBLEMS
     from pynode.problems.density.base import Density
-    from pynode.records.files import read_json
+    from pynode.records.run_files import read_config
 
-    return issubclass(PROBLEMS.load(str(read_json(folder / "config.json")["problem"])), Density)
+    return issubclass(PROBLEMS.load(read_config(folder)["problem"]), Density)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
+from pynode.errors import RecordError
 from pynode.records.files import write_json
-from pynode.records.results import Results, load_results
-from pynode.render import render_all
+from pynode.records.results import Results, load_intact
+from pynode.render import render_all, tables_of
 from pynode.studies.reduction import main_reduction, reductions
 
 
@@ -19,8 +20,11 @@ def report(
     """Renders tables and figures of `directory`, writes summary.json, prints what was found.
 
     `whole` prints long tables and all findings, else the two that come first; `brief` prints nothing but one of these.
+    Where a part is damaged, raises `RecordError` after the tables of the others, and writes nothing.
     """
-    results = load_results(directory)
+    results = load_intact(directory)
+    if results.damaged:
+        _report_intact(results, console, failures or [])
     if results.runs:
         write_json(directory / "summary.json", summary(results, failures or []))
     rendered = render_all(results, directory)
@@ -37,6 +41,16 @@ def report(
     console.print()
     for finding in rendered.findings if whole else rendered.findings[:2]:
         console.print(finding, style="bold", highlight=False)
+
+
+def _report_intact(results: Results, console: Console, failures: list[str]) -> NoReturn:
+    """Prints the tables of what is intact, writes nothing, and raises `RecordError` that names what is damaged."""
+    for table in tables_of(results):
+        if not table.long:
+            console.print(table.rich())
+            console.print()
+    named = [*failures, *(message for message in results.damaged if message not in "; ".join(failures))]
+    raise RecordError(f"the tables leave out what is damaged, and no file was changed: {'; '.join(named)}")
 
 
 def summary(results: Results, failures: list[str]) -> dict[str, Any]:

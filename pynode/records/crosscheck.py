@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-AGREES, BROKEN, FAILED, UNAVAILABLE, UNJUDGED = "agrees", "broken", "failed", "not available", "not judged"
+from pynode.records.schema import NonNegative
+
+Verdict = Literal["agrees", "broken", "failed", "not available", "not judged"]
+
+AGREES: Verdict = "agrees"
+BROKEN: Verdict = "broken"
+FAILED: Verdict = "failed"
+UNAVAILABLE: Verdict = "not available"
+UNJUDGED: Verdict = "not judged"
 """The verdicts: within the bound; outside it; the solve failed; nothing here can run it; nothing to judge it by."""
 
 
@@ -28,19 +37,19 @@ class CrosscheckRecord:
     backend: str
     group: str
     adaptive: bool
-    setting: float
-    verdict: str
+    setting: NonNegative
+    verdict: Verdict
     reason: str | None = None
     quantity: str | None = None
-    error: float | None = None
-    bound: float | None = None
-    error_loss: float | None = None
-    error_theta: float | None = None
-    error_y0: float | None = None
+    error: NonNegative | None = None
+    bound: NonNegative | None = None
+    error_loss: NonNegative | None = None
+    error_theta: NonNegative | None = None
+    error_y0: NonNegative | None = None
     order: float | None = None
     twin: str | None = None
-    twin_difference: float | None = None
-    differences: list[float | None] = field(default_factory=list)
+    twin_difference: NonNegative | None = None
+    differences: list[NonNegative | None] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
     @property

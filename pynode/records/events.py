@@ -1,4 +1,4 @@
-"""What befell a run beside its iterations: one line each in events.jsonl, and a message to the logger "pynode"."""
+"""Events of a run (interruptions, restarts, failures): a line each in events.jsonl, and a message to the log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from pynode.records.files import append_line
+from pynode.records.schema import Count
 
 EVENTS = "events.jsonl"
 
 USUAL = ("resumed", "changed")
-"""Events that nobody need be warned of."""
+"""Events that are no reason for a warning."""
 
 _log = logging.getLogger("pynode")
 
@@ -21,12 +22,12 @@ _log = logging.getLogger("pynode")
 class Event:
     """One thing that happened before iteration `iteration`: `event` in a word or two, `detail` in a sentence.
 
-    `time` is the wall clock's (UTC), for readers only: nothing is decided by it.
+    `time` is wall clock (UTC) and for readers only: nothing depends on it.
     """
 
     time: str
     event: str
-    iteration: int
+    iteration: Count
     detail: str
 
 

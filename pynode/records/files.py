@@ -1,30 +1,34 @@
 """Reading and writing records: JSON lines that are appended, JSON files that are replaced atomically.
 
 Numbers that are not finite are written as null.  Lines and files carry a checksum (pynode/records/seal.py), so that
-what a disk did to them is noticed; those of earlier versions have none and are taken as they are.
+damage is noticed; those of earlier versions have none and are read without this check.  All that is read back is
+checked against a schema (pynode/records/schema.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import math
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pynode.errors import OutputDirectoryError, RecordError, StorageError
-from pynode.records.seal import KEY, sealed, unsealed
+from pynode.records.content import Unreadable, check_regular, is_there, read_content
+from pynode.records.schema import convert, decode, parse
+from pynode.records.seal import KEY, sealed
 
 T = TypeVar("T")
 
+RESTORE = "restore it, or delete it and run the command that made it again"
+"""The remedy for a damaged file where there is no better one."""
+
 
 def finite(value: float | None) -> float | None:
-    """`value`, or None where it is not finite: JSON has no other word for that."""
+    """`value`, or None where it is not finite, which JSON can't express."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -34,21 +38,37 @@ def append_line(path: Path, record: Any) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Appends `text` to a file; raises `StorageError` where that can't be done."""
+    """Appends `text` to a regular file; raises `StorageError` where that can't be done."""
+    check_appendable(path)
     with _storing(path), path.open("ab") as file:
         file.write(text.encode())
 
 
+def check_appendable(path: Path) -> None:
+    """Raises `RecordError` where `path` is something else than a regular file, a pipe for instance."""
+    if is_there(path):
+        try:
+            check_regular(path)
+        except Unreadable as error:
+            raise RecordError(f"can't write {path}: {error}; move it away") from error
+
+
 def end_line(path: Path) -> None:
-    """Ends the last line of a file, where it is there and was torn, so that the next one stands by itself."""
-    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+    """Ends the last line of a file, where it is there and was torn, so that the next one is a line of its own."""
+    if not is_there(path):
+        return
+    try:
+        content = read_content(path)
+    except Unreadable as error:
+        raise RecordError(f"can't read {path}: {error}; move it away") from error
+    if content and not content.endswith(b"\n"):
         append_text(path, "\n")
 
 
 def free_name(path: Path) -> Path:
     """`path`, or with the next number that no file has."""
     taken, number = path, 1
-    while taken.exists():
+    while is_there(taken):
         number += 1
         taken = path.with_name(f"{path.name}.{number}")
     return taken
@@ -59,74 +79,63 @@ def write_lines(path: Path, records: Iterable[Any]) -> None:
     write_atomically(path, "".join(_line(r) for r in records).encode())
 
 
-def read_lines(path: Path, kind: type[T]) -> list[T]:
+def read_lines(path: Path, kind: type[T], remedy: str = RESTORE) -> list[T]:
     """The records of a JSON-lines file, which may be gzipped (`.gz`).
 
     A torn last line (a run was killed while writing it) is left out.
 
-    Raises `RecordError` that names the file and the line.
+    Raises `RecordError` that names the file, the line, the key and the `remedy`.
     """
-    found = []
-    lines = _lines(path)
+    records = []
+    lines = _lines(path, remedy)
     sealed_ones = _are_sealed(lines)
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(_record(line, kind, sealed_ones))
+            records.append(_record(line, kind, sealed_ones))
         except ValueError as error:
-            raise RecordError(f"{path}, line {number} is damaged: {error}; remove the run or restore it") from error
-    return found
+            raise RecordError(f"{path}, line {number} is damaged: {error}; {remedy}") from error
+    return records
 
 
-def lines_if_any(path: Path, kind: type[T]) -> list[T]:
+def lines_if_any(path: Path, kind: type[T], remedy: str = RESTORE) -> list[T]:
     """The records of a file, none where there is no such file."""
-    return read_lines(path, kind) if path.exists() else []
+    return read_lines(path, kind, remedy) if is_there(path) else []
 
 
 def read_intact_lines(path: Path, kind: type[T]) -> tuple[list[T], list[str]]:
     """The records of a JSON-lines file as far as they are intact, and the lines that are not."""
-    found, damaged = [], []
-    lines = _lines(path)
+    intact, damaged = [], []
+    lines = _lines(path, RESTORE)
     sealed_ones = _are_sealed(lines)
     for line in lines:
         try:
-            found.append(_record(line, kind, sealed_ones))
+            intact.append(_record(line, kind, sealed_ones))
         except ValueError:
             damaged.append(line)
-    return found, damaged
+    return intact, damaged
 
 
-def _lines(path: Path) -> list[str]:
-    """The whole lines of a file; a byte that is no UTF-8 damages its own line alone."""
+def _lines(path: Path, remedy: str) -> list[str]:
+    """The whole lines of a file; a byte that is not UTF-8 damages its own line only."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
+        content = read_content(path)
+    except ValueError as error:
+        raise RecordError(f"can't read {path}: {error}; {remedy}") from error
     # a complete file ends in a newline, so its last piece is empty; anything else was cut short
     return content.decode("utf-8", errors="backslashreplace").split("\n")[:-1]
 
 
 def _are_sealed(lines: list[str]) -> bool:
-    """Whether the lines are of a version that gave each its checksum: then one without is damaged."""
+    """Whether the version that wrote the lines gave each its checksum: then one without is damaged."""
     return any(f'"{KEY}": "' in line for line in lines)
 
 
 def _record(line: str, kind: type[T], is_sealed: bool) -> T:
     """The record in a line; raises `ValueError` where there is none, or not the one that was written."""
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    # a record written before a field was there has that field's default
-    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}  # type: ignore[arg-type]
-    try:
-        data = json.loads(line)
-    except RecursionError as error:
-        raise ValueError("nested without end") from error
-    if not isinstance(data, dict):
-        raise ValueError("no record")
-    if is_sealed and KEY not in data:
+    if is_sealed and f'"{KEY}": "' not in line:
         raise ValueError("it has no checksum, and others have")
-    data = unsealed(data)
-    if not needed <= set(data) <= names:
-        raise ValueError(f"expected the fields {sorted(names)}")
-    return kind(**data)
+    # a record written before a field was there has that field's default
+    return convert(parse(line), kind)
 
 
 def _line(record: Any) -> str:
@@ -140,13 +149,25 @@ def write_json(path: Path, data: Any, *, indent: int | None = 1) -> None:
     write_atomically(path, (json.dumps(content, indent=indent, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; raises `RecordError` that names it."""
+def read_json(path: Path, remedy: str = RESTORE) -> Any:
+    """The content of a JSON file; raises `RecordError` that names it, and the `remedy`."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return unsealed(found) if isinstance(found, dict) else found
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"can't read {path}: {error}; is this the directory of a run?") from error
+        return parse(decode(read_content(path)))
+    except ValueError as error:
+        raise RecordError(f"can't read {path}: {error}; {remedy}") from error
+
+
+def read_object(path: Path, kind: Any, remedy: str = RESTORE) -> dict[str, Any]:
+    """The content of a JSON file that holds an object with the keys of the `TypedDict` `kind`, and perhaps more.
+
+    Raises `RecordError` that names the file, the key and the `remedy`.
+    """
+    content = read_json(path, remedy)
+    try:
+        convert(content, kind)
+    except ValueError as error:
+        raise RecordError(f"{path} is damaged: {error}; {remedy}") from error
+    return dict(content)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+from pynode.records.schema import Count, NonNegative, PositiveNumber, Seconds
+
+Range = Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]
 
 
 @dataclass(frozen=True)
@@ -12,15 +19,21 @@ class TaylorRecord:
     problem: str
     method: str
     label: str
-    h: list[float]
-    e0: list[float | None]
-    e1: list[float | None]
+    h: list[PositiveNumber]
+    e0: list[NonNegative | None]
+    e1: list[NonNegative | None]
     slope_e0: float | None
     slope_e1: float | None
-    fitted: list[int]
+    fitted: Range
     passes: bool
-    bound: float | None
+    bound: NonNegative | None
     verdict: str
+
+    def __post_init__(self) -> None:
+        if not len(self.h) == len(self.e0) == len(self.e1):
+            raise ValueError(f"h, e0 and e1 have {len(self.h)}, {len(self.e0)} and {len(self.e1)} entries")
+        if not 0 <= self.fitted[0] <= self.fitted[1] <= len(self.h):
+            raise ValueError(f"fitted = {self.fitted} is no range of the {len(self.h)} entries of h")
 
 
 @dataclass(frozen=True)
@@ -39,15 +52,15 @@ class GradientErrorRecord:
     label: str
     family: str
     adaptive: bool
-    setting: float
-    reference_uncertainty: float
-    error: float | None = None
-    error_discrete: float | None = None
+    setting: NonNegative
+    reference_uncertainty: NonNegative
+    error: NonNegative | None = None
+    error_discrete: NonNegative | None = None
     loss: float | None = None
-    nfe_forward: int = 0
-    nfe_backward: int = 0
-    n_vjp: int = 0
-    seconds: float | None = None
+    nfe_forward: Count = 0
+    nfe_backward: Count = 0
+    n_vjp: Count = 0
+    seconds: Seconds | None = None
     failure: str | None = None
     engine: str = ""
 

@@ -4,43 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pynode.records.schema import Count, NonNegative, Positive, Seconds
+
 
 @dataclass(frozen=True)
 class IterationRecord:
     """One training iteration: `loss` and costs belong to the parameters before its update.
 
     Seconds are wall clock of the forward solve with the loss, of the gradient, and of the optimiser, device
-    synchronised; validation is outside.  `seconds_bridge` is that part of forward and backward which went into the way
-    to Julia's process and back.  `nfe_*` are field evaluations, `n_vjp_*` vector-Jacobian products, the other `n_*`
-    steps.  `engine` is what ran the solves ("eager", "fused", "julia", "mixed").  `peak_memory_bytes` is null where it
-    was not measured (on the CPU that is done beside the clock, now and then).
+    synchronised; validation is not included.  `seconds_bridge` is the part of forward and backward that was spent on
+    the exchange with Julia's process.  `nfe_*` are field evaluations, `n_vjp_*` vector-Jacobian products, the other
+    `n_*` steps.  `engine` is what ran the solves ("eager", "fused", "julia", "mixed").  `peak_memory_bytes` is null
+    where it was not measured (on the CPU it is measured every few iterations, outside the timing).
 
     Where `ranks` processes share the batch, loss and gradient are those of all, counts and memory those of the first,
-    and `seconds_exchange` what it spent on sums with the others, waiting for them included.  `failure` says why an
-    iteration came to no update where the run went on nevertheless.
+    and `seconds_exchange` the time it spent on sums with the others, including waiting.  `failure` says why an
+    iteration made no update, if the run continued after it.
     """
 
-    iteration: int
+    iteration: Count
     loss: float | None
     best_loss: float | None
     validation_loss: float | None
-    gradient_norm: float | None
-    seconds_forward: float
-    seconds_backward: float
-    seconds_optimiser: float
-    nfe_forward: int
-    nfe_backward: int
-    n_vjp_forward: int
-    n_vjp_backward: int
-    n_accepted: int
-    n_rejected: int
-    n_accepted_backward: int
-    n_rejected_backward: int
-    peak_memory_bytes: int | None
-    seconds_bridge: float = 0.0
+    gradient_norm: NonNegative | None
+    seconds_forward: Seconds
+    seconds_backward: Seconds
+    seconds_optimiser: Seconds
+    nfe_forward: Count
+    nfe_backward: Count
+    n_vjp_forward: Count
+    n_vjp_backward: Count
+    n_accepted: Count
+    n_rejected: Count
+    n_accepted_backward: Count
+    n_rejected_backward: Count
+    peak_memory_bytes: Count | None
+    seconds_bridge: Seconds = 0.0
     engine: str = ""
-    seconds_exchange: float = 0.0
-    ranks: int = 1
+    seconds_exchange: Seconds = 0.0
+    ranks: Positive = 1
     failure: str | None = None
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber, Seconds
+
 
 @dataclass(frozen=True)
 class RediscretisationRecord:
@@ -17,19 +19,19 @@ class RediscretisationRecord:
     problem: str
     run: str
     trained_by: str
-    seed: int
+    seed: Count
     scheme: str
     adaptive: bool
-    setting: float
-    samples: int
-    bound: float
+    setting: PositiveNumber
+    samples: Positive
+    bound: PositiveNumber
     nll: float | None = None
-    inverse_data: float | None = None
-    inverse_data_frobenius: float | None = None
-    inverse_base: float | None = None
-    inverse_base_frobenius: float | None = None
-    nfe: int | None = None
-    seconds: float | None = None
+    inverse_data: NonNegative | None = None
+    inverse_data_frobenius: NonNegative | None = None
+    inverse_base: NonNegative | None = None
+    inverse_base_frobenius: NonNegative | None = None
+    nfe: Count | None = None
+    seconds: Seconds | None = None
     failure: str | None = None
 
     @property

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pynode.errors import RecordError
+from pynode.errors import RecordError, UnknownName
+from pynode.gradients import METHODS
+from pynode.records.content import is_there
 from pynode.records.crosscheck import CrosscheckRecord
-from pynode.records.files import lines_if_any, read_json
+from pynode.records.files import RESTORE, lines_if_any
 from pynode.records.gradient import GradientErrorRecord, TaylorRecord
 from pynode.records.iteration import IterationRecord
 from pynode.records.rediscretisation import RediscretisationRecord
+from pynode.records.run_files import (
+    CONFIG,
+    EVALUATION,
+    RESUME,
+    SUMMARY,
+    read_config,
+    read_evaluation,
+    read_summary,
+)
 from pynode.records.winners import StabilityRecord, WinnerRecord
+
+T = TypeVar("T")
 
 RUNS, TAYLOR, ERRORS = "runs", "taylor.jsonl", "gradient_errors.jsonl"
 REDISCRETISED, WINNERS, STABILITY = "rediscretisation.jsonl", "winners.jsonl", "stability.jsonl"
@@ -72,7 +88,8 @@ class Run:
 class Results:
     """All that a results directory holds; parts that were never made are empty.
 
-    `parts`: results directories inside this one, by name, as a suite leaves them.
+    `parts` are results directories inside this one, by name, as a suite leaves them.  `damaged` are files, here and in
+    `parts`, that could not be read, with reason and remedy; what they held is left out.
     """
 
     directory: Path
@@ -84,6 +101,7 @@ class Results:
     stability: list[StabilityRecord] = field(default_factory=list)
     crosscheck: list[CrosscheckRecord] = field(default_factory=list)
     parts: dict[str, Results] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def problem(self) -> str:
@@ -114,54 +132,102 @@ class Results:
 
     def groups(self) -> dict[str, list[Run]]:
         """Finished runs that differ by their seed only, named by method, or by setting where there are several."""
-        found: dict[str, list[Run]] = {}
+        groups: dict[str, list[Run]] = {}
         for run in self.runs:
             if run.finished:
-                found.setdefault(run.setting if self.is_sweep else run.method, []).append(run)
-        return found
+                groups.setdefault(run.setting if self.is_sweep else run.method, []).append(run)
+        return groups
 
 
 def load_run(directory: Path) -> Run:
     """Reads a run directory; raises `RecordError` where it is damaged."""
-    config = read_json(directory / "config.json")
-    if not isinstance(config, dict) or not {"problem", "method", "seed", "faithful", "iterations"} <= set(config):
-        raise RecordError(f"{directory / 'config.json'} is no configuration of a run; remove or restore the run")
-    path, evaluation, lines = directory / "summary.json", directory / "evaluation.json", records_of(directory)
-    summary = _summary(path) if path.exists() else None
-    records = lines_if_any(lines, IterationRecord)
+    config = read_config(directory)
+    lines = records_of(directory)
+    summary = read_summary(directory) if is_there(directory / SUMMARY) else None
+    records = lines_if_any(lines, IterationRecord, RESUME)
+    end = config["iterations"] if summary is None else summary["iterations"]
     lost = 0 if summary is None else summary.get("lost_records", 0)
-    if summary is not None and (lost < 0 or len(records) != summary["iterations"] - lost):
+    if summary is not None and len(records) != end - lost:
         raise RecordError(
-            f"{lines} holds {len(records)} records, but {path.name} speaks of {summary['iterations']} iterations; "
-            "resume the run to mend it, or restore the file"
+            f"{lines} holds {len(records)} records, but {SUMMARY} speaks of {end} iterations, {lost} of them lost; "
+            f"{RESUME}"
         )
-    return Run(config, summary, records, read_json(evaluation) if evaluation.exists() else None, directory.name)
+    if not in_order(records, end):
+        raise RecordError(f"{lines}: its iterations are not in order, or not below {end}; {RESUME}")
+    evaluation = read_evaluation(directory) if is_there(directory / EVALUATION) else None
+    return Run(config, summary, records, evaluation, directory.name)
+
+
+def in_order(records: Sequence[IterationRecord], end: int) -> bool:
+    """Whether the iterations of `records` grow, and all lie below `end`."""
+    iterations = [record.iteration for record in records]
+    return all(a < b for a, b in pairwise([*iterations, end]))
 
 
 def records_of(directory: Path) -> Path:
     """The file with a run's iterations, also where somebody has gzipped it to keep it."""
     plain, packed = directory / RECORDS, directory / f"{RECORDS}.gz"
-    return packed if packed.exists() and not plain.exists() else plain
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict) or not {"status", "iterations", "best_validation_loss"} <= set(found):
-        raise RecordError(f"{path} is no summary of a run; delete it and resume the run")
-    return found
+    return packed if is_there(packed) and not is_there(plain) else plain
 
 
 def load_results(directory: Path) -> Results:
-    """Reads a results directory; raises `RecordError` where it is damaged or holds nothing."""
-    found = _load(directory)
-    if found.is_empty:
-        raise RecordError(f"{directory} holds no results; pass the --out directory of an earlier command")
-    return found
+    """Reads a results directory; raises `RecordError` where a part of it is damaged, or where it holds nothing."""
+    results = load_intact(directory)
+    if results.damaged:
+        raise RecordError("; ".join(results.damaged))
+    return results
+
+
+def load_intact(directory: Path) -> Results:
+    """Reads what is intact of a results directory; its `damaged` says what is not.
+
+    Raises `RecordError` where nothing is intact.
+    """
+    results = _load(directory)
+    if results.is_empty:
+        nothing = f"{directory} holds no results; pass the --out directory of an earlier command"
+        raise RecordError("; ".join(results.damaged) or nothing)
+    return results
 
 
 def _load(directory: Path) -> Results:
-    runs = [load_run(p.parent) for p in sorted((directory / RUNS).glob("*/config.json"))]
-    lines = {name: lines_if_any(directory / file, kind) for name, (file, kind) in LINES.items()}
+    damaged: list[str] = []
+
+    def intact(read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except RecordError as error:
+            damaged.append(str(error))
+            return otherwise
+
+    runs = [intact(partial(load_run, folder), None) for folder in run_folders(directory)]
+    lines: dict[str, list[Any]] = {
+        name: intact(partial(_lines, directory / file, kind), []) for name, (file, kind) in LINES.items()
+    }
     inside = sorted(p.parent for p in directory.glob(f"*/{RUNS}") if p.is_dir())
     parts = {folder.name: _load(folder) for folder in inside}
-    return Results(directory, runs, **lines, parts={name: part for name, part in parts.items() if not part.is_empty})
+    damaged += [message for part in parts.values() for message in part.damaged]
+    return Results(
+        directory,
+        [run for run in runs if run is not None],
+        **lines,
+        parts={name: part for name, part in parts.items() if not part.is_empty},
+        damaged=damaged,
+    )
+
+
+def run_folders(directory: Path) -> list[Path]:
+    """The run directories of a results directory: all folders in its runs/ that hold a file of a run."""
+    files = (CONFIG, SUMMARY, RECORDS, f"{RECORDS}.gz")
+    return sorted(folder for folder in (directory / RUNS).glob("*") if any(is_there(folder / file) for file in files))
+
+
+def _lines(path: Path, kind: type[Any]) -> list[Any]:
+    """The records of a file beside the runs, all of methods that are known."""
+    records = lines_if_any(path, kind)
+    known = METHODS.names()
+    for number, record in enumerate(records, start=1):
+        if isinstance(record, (TaylorRecord, GradientErrorRecord)) and record.method not in known:
+            error = UnknownName(METHODS.kind, record.method, known)
+            raise RecordError(f"{path}, line {number} is damaged: {error}; {RESTORE}")
+    return records

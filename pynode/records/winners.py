@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from pynode.records.schema import Count, NonNegative, PositiveNumber, Seconds
+
+WinnerMethod = Literal["disc-opt", "opt-disc", "none"]
+"""The method of a record; "none" where the cell has no reference gradient."""
 
 
 @dataclass(frozen=True)
@@ -17,17 +23,17 @@ class WinnerRecord:
     axis: str
     value: float
     problem: str
-    seed: int
-    method: str
+    seed: Count
+    method: WinnerMethod
     family: str
     adaptive: bool
-    setting: float
-    reference_uncertainty: float
-    error: float | None
-    evaluations: int
-    nfe_forward: int
-    nfe_backward: int
-    seconds: float | None
+    setting: NonNegative
+    reference_uncertainty: NonNegative
+    error: NonNegative | None
+    evaluations: Count
+    nfe_forward: Count
+    nfe_backward: Count
+    seconds: Seconds | None
     failure: str | None
     engine: str = ""
 
@@ -42,13 +48,13 @@ class StabilityRecord:
 
     problem: str
     architecture: str
-    horizon: float
-    seed: int
-    rtol: float
-    gradient_error: float | None
-    reconstruction_error: float | None
-    nfe_forward: int
-    nfe_backward: int
+    horizon: PositiveNumber
+    seed: Count
+    rtol: PositiveNumber
+    gradient_error: NonNegative | None
+    reconstruction_error: NonNegative | None
+    nfe_forward: Count
+    nfe_backward: Count
     failure: str | None
 
     @property

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import RecordError
+from pynode.records.run_files import SUMMARY
 from pynode.sweeps.cells import Cell
 from pynode.training import checkpoint
 from pynode.training.config import RunConfig, usable_here
-from pynode.training.run_directory import SUMMARY, finished
+from pynode.training.run_directory import finished
 
 TAIL_BYTES = 4096
 """More than two records have."""

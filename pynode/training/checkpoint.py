@@ -1,6 +1,6 @@
 """Checkpoints: parameters, optimiser state, progress and configuration in one safetensors file with a checksum.
 
-Two generations are kept.  A file that was damaged is noticed by its SHA-256, and the one before it taken.
+The last two are kept.  Damage to the newest is detected by its SHA-256, and the one before it is used.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import safetensors.torch
 import torch
@@ -20,7 +21,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pynode.errors import CheckpointMismatch, RecordError, StorageError
-from pynode.records.files import free_name, read_json, rename, sync_directory, write_beside
+from pynode.records.content import LIMIT, Unreadable, check_regular, is_there, read_content
+from pynode.records.files import free_name, rename, sync_directory, write_beside
+from pynode.records.run_files import read_config
+from pynode.records.schema import convert, parse
+from pynode.records.schema import decode as decode_text
+from pynode.training.progress import Progress
 
 _log = logging.getLogger("pynode")
 
@@ -29,7 +35,7 @@ NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: plain values, tensors by name, and the bytes themselves."""
+    """What a file holds: progress and configuration as plain values, tensors by name, and the bytes themselves."""
 
     progress: dict[str, Any]
     config: dict[str, Any] | None
@@ -37,7 +43,9 @@ class Checkpoint:
     content: bytes
 
     def extra(self, name: str) -> Tensor:
-        """A tensor that belongs neither to the model nor to the optimiser."""
+        """A tensor that belongs neither to the model nor to the optimiser; raises `RecordError` if it is missing."""
+        if not self.has(name):
+            raise RecordError(f"the checkpoint lacks extra.{name}; restore it, or delete it and resume the run")
         return self.tensors[f"extra.{name}"]
 
     def has(self, name: str) -> bool:
@@ -67,6 +75,13 @@ def encode(
     return safetensors.torch.save(on_host, metadata={**texts, "sha256": _digest(texts, on_host)})
 
 
+_Header = TypedDict("_Header", {"__metadata__": dict[str, str]})
+"""What the header of a file holds beside the places of its tensors."""
+
+HEADER_BYTES = 100_000_000
+"""The longest header that safetensors reads."""
+
+
 def decode(content: bytes, name: str) -> Checkpoint:
     """What `encode` made, from the file called `name`; raises `RecordError` for content that is damaged.
 
@@ -74,28 +89,31 @@ def decode(content: bytes, name: str) -> Checkpoint:
     """
     try:
         size = int.from_bytes(content[:8], "little")
-        texts = dict(json.loads(content[8 : 8 + size])["__metadata__"])
+        texts = convert(parse(decode_text(content[8 : 8 + size])), _Header)["__metadata__"]
         tensors = safetensors.torch.load(content)
         digest = texts.pop("sha256", None)
         earlier = set(texts) == {"progress"}  # from before there was a digest
         if digest != (None if earlier and digest is None else _digest(texts, tensors)):
             raise ValueError("its SHA-256 is another, so it was damaged")
-        progress = json.loads(texts["progress"])
-        config = json.loads(texts["config"]) if "config" in texts else None
-        return Checkpoint({**progress, "iteration": int(progress["iteration"])}, config, tensors, content)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, RecursionError) as error:
+        progress = convert(parse(texts.get("progress", "null")), dict[str, Any])
+        Progress.from_json(progress)
+        if "iteration" not in progress:
+            raise ValueError("progress.iteration is missing")
+        config = convert(parse(texts["config"]), dict[str, Any]) if "config" in texts else None
+        return Checkpoint(progress, config, tensors, content)
+    except (SafetensorError, ValueError, RuntimeError, KeyError, OverflowError, RecordError) as error:
         raise RecordError(f"can't read {name}: {error}") from error
 
 
 def _digest(texts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(texts):
-        found.update(f"{name}\0{texts[name]}\0".encode())
+        digest.update(f"{name}\0{texts[name]}\0".encode())
     for name in sorted(tensors):
         value = tensors[name].contiguous()
-        found.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write(directory: Path, content: bytes, *, again: bool = False) -> None:
@@ -107,7 +125,7 @@ def write(directory: Path, content: bytes, *, again: bool = False) -> None:
     path = directory / NAME
     try:
         beside = write_beside(path, content)
-        if path.exists() and not again:
+        if is_there(path) and not again:
             _keep_as_previous(path)
         os.replace(beside, path)
         sync_directory(directory)
@@ -135,15 +153,36 @@ def read_intact(directory: Path) -> tuple[list[tuple[str, Checkpoint]], dict[str
     intact, damaged = [], {}
     for name in (NAME, PREVIOUS):
         path = directory / name
-        if not path.exists():
+        if not is_there(path):
             continue
         try:
-            intact.append((name, decode(path.read_bytes(), str(path))))
-        except OSError as error:
-            raise RecordError(f"can't read {path}: {error.strerror}; mend that, then resume") from error
+            content = _read(path)
+        except Unreadable as error:
+            raise RecordError(f"can't read {path}: {error}; mend that, then resume") from error
+        try:
+            intact.append((name, decode(content, str(path))))
         except RecordError as error:
             damaged[name] = error
     return intact, damaged
+
+
+def _read(path: Path) -> bytes:
+    """The content of a checkpoint; of a file that is far too long only the beginning, which is no checkpoint.
+
+    Raises `Unreadable` where it is no regular file or can't be read.
+    """
+    size = check_regular(path)
+    if size <= LIMIT:
+        return read_content(path)
+    with path.open("rb") as file:
+        head = file.read(8)
+        head += file.read(min(int.from_bytes(head, "little"), HEADER_BYTES))
+    try:
+        tensors = json.loads(head[8:])
+        end = len(head) + max(int(entry["data_offsets"][1]) for name, entry in tensors.items() if name[:2] != "__")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        return head
+    return read_content(path, size) if size == end else head
 
 
 def set_aside(directory: Path, name: str, why: str) -> None:
@@ -152,31 +191,71 @@ def set_aside(directory: Path, name: str, why: str) -> None:
 
 
 def load_into(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Gives model and optimiser the state of `checkpoint`; raises `CheckpointMismatch` where it does not fit."""
+    """Gives model and optimiser the state of `checkpoint`; raises `CheckpointMismatch`, without a change, if it does
+    not fit."""
+    check_fits(checkpoint, model, optimiser)
     tensors = checkpoint.tensors
-    for name, p in model.named_parameters():
-        found = tensors.get(f"model.{name}")
-        if found is None or found.shape != p.shape:
-            shown = "is not there" if found is None else f"has shape {tuple(found.shape)}"
-            raise CheckpointMismatch(
-                f"the checkpoint does not fit: {name} {shown}, but the model needs {tuple(p.shape)}; give the data "
-                "that the run was trained on"
-            )
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(tensors[f"model.{name}"])
     state = optimiser.state_dict()
-    state["state"] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".", 2)
-            state["state"].setdefault(int(index), {})[key] = value
+    state["state"] = _slots(tensors)
     optimiser.load_state_dict(state)
+
+
+def check_fits(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Raises `CheckpointMismatch` unless `checkpoint` holds the state of this model and of this Adam, whole."""
+    tensors = checkpoint.tensors
+    params = dict(model.named_parameters())
+    for name, p in params.items():
+        _check_tensor(tensors, f"model.{name}", tuple(p.shape), p.dtype)
+    for name in EXTRA:
+        if name == "best" or checkpoint.has(name):
+            _check_tensor(tensors, f"extra.{name}", (sum(p.numel() for p in params.values()),), torch.float64)
+    each = [p for group in optimiser.param_groups for p in group["params"]]
+    slots = _slots(tensors)
+    for index in slots:
+        if index >= len(each):
+            raise CheckpointMismatch(f"{MISFIT}: optimiser.{index} belongs to none of its {len(each)} parameters")
+        for key in ADAM:
+            shape, dtype = ((), torch.float32) if key == "step" else (tuple(each[index].shape), each[index].dtype)
+            _check_tensor(tensors, f"optimiser.{index}.{key}", shape, dtype)
+    known = {f"model.{name}" for name in params} | {f"extra.{name}" for name in EXTRA}
+    known |= {f"optimiser.{index}.{key}" for index in slots for key in ADAM}
+    if unknown := sorted(set(tensors) - known):
+        raise CheckpointMismatch(f"{MISFIT}: it has {unknown[0]}, which this run does not have; {OTHER_RUN}")
+
+
+EXTRA, ADAM = ("best", "anchor"), ("step", "exp_avg", "exp_avg_sq")
+"""Names of tensors beside those of the model; what Adam keeps for each parameter."""
+
+MISFIT = "the checkpoint does not fit"
+OTHER_RUN = "restore the checkpoint of this run, and give the data that it was trained on"
+
+
+def _check_tensor(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    value = tensors.get(name)
+    if value is None:
+        raise CheckpointMismatch(f"{MISFIT}: {name} is missing, but the run needs {shape}; {OTHER_RUN}")
+    if tuple(value.shape) != shape or value.dtype != dtype:
+        has, needs = (
+            f"{tuple(s)} in {str(d).removeprefix('torch.')}" for s, d in ((value.shape, value.dtype), (shape, dtype))
+        )
+        raise CheckpointMismatch(f"{MISFIT}: {name} has shape {has}, but the run needs {needs}; {OTHER_RUN}")
+
+
+def _slots(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """What the optimiser keeps, by the index of the parameter."""
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if match := re.fullmatch(r"optimiser\.(\d{1,9})\.(\w+)", name):
+            slots.setdefault(int(match[1]), {})[match[2]] = value
+    return slots
 
 
 def best_theta(directory: Path, problem: str) -> Tensor:
     """The best parameters `(n_params,)` of the run in `directory`; raises `RecordError`, also for another problem."""
-    if (trained := read_json(directory / "config.json")["problem"]) != problem:
+    if (trained := read_config(directory)["problem"]) != problem:
         raise RecordError(f"{directory} holds a run of {trained}, not of {problem}; pass one of {problem}")
     intact, damaged = read_intact(directory)
     if not intact:
@@ -184,4 +263,9 @@ def best_theta(directory: Path, problem: str) -> Tensor:
         raise RecordError(f"{directory} has no checkpoint that can be read: {reason}")
     if NAME in damaged:
         _log.warning("%s; the checkpoint before it is taken", damaged[NAME])
-    return intact[0][1].extra("best")
+    name, newest = intact[0]
+    best = newest.tensors.get("extra.best")
+    if best is None or best.ndim != 1 or best.dtype != torch.float64 or not bool(torch.isfinite(best).all()):
+        problem_of_it = "is missing" if best is None else "is not a vector of finite float64 numbers"
+        raise RecordError(f"{directory / name}: extra.best {problem_of_it}; restore the file")
+    return best

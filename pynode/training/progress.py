@@ -9,6 +9,7 @@ from typing import Any
 
 from pynode.errors import RecordError
 from pynode.records.files import finite
+from pynode.records.schema import Count, NonNegative, convert
 from pynode.training.schedules import Pace
 
 INFINITE = ("best_loss", "best_validation", "best_at_level")
@@ -17,14 +18,15 @@ INFINITE = ("best_loss", "best_validation", "best_at_level")
 
 @dataclass
 class Progress:
-    """`iteration` is the next one; `rate_factor` what failures left of the learning rate, `failures` those in a row."""
+    """`iteration` is the next one, `rate_factor` the factor of the learning rate after failures, `failures` the number
+    of failed iterations in a row."""
 
-    iteration: int = 0
+    iteration: Count = 0
     best_loss: float = math.inf
     best_validation: float = math.inf
-    best_iteration: int = 0
-    rate_factor: float = 1.0
-    failures: int = 0
+    best_iteration: Count = 0
+    rate_factor: NonNegative = 1.0
+    failures: Count = 0
     pace: Pace = field(default_factory=Pace)
 
     def to_json(self) -> dict[str, Any]:
@@ -35,11 +37,15 @@ class Progress:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Progress:
         """What a checkpoint holds; raises `RecordError` for the progress of another version."""
-        mine = {k: _value(k, v) for k, v in data.items() if k != "pace"}
         try:
-            return cls(**mine, pace=Pace(**{k: _value(k, v) for k, v in data.get("pace", {}).items()}))
-        except TypeError as error:
-            raise RecordError(f"the checkpoint is of another version of pynode: {error}; resume with that") from error
+            pace = convert(data.get("pace", {}), dict[str, Any])
+            mine = {**data, "pace": convert({k: _value(k, v) for k, v in pace.items()}, Pace)}
+            return convert({k: _value(k, v) for k, v in mine.items()}, cls)
+        except ValueError as error:
+            raise RecordError(
+                f"the progress in the checkpoint is damaged or of another version of pynode: {error}; restore the "
+                "checkpoint, or resume with that version"
+            ) from error
 
 
 def _value(name: str, value: Any) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pynode.errors import CheckpointMismatch, RecordError
+from pynode.errors import CheckpointMismatch, PynodeError, RecordError
 from pynode.problems.base import Problem
-from pynode.records.files import read_json
-from pynode.records.results import RUNS
+from pynode.records.content import is_there
+from pynode.records.results import RUNS, run_folders
+from pynode.records.run_files import CONFIG, RESUME, read_config
 from pynode.training.checkpoint import best_theta
 from pynode.training.config import RunConfig, usable_here
 
@@ -21,7 +22,7 @@ def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
     Raises `RecordError` where the run is damaged, and `CheckpointMismatch` where its weights don't fit the model, as
     when a user's table has other columns now.
     """
-    config = RunConfig.from_json(usable_here(read_json(directory / "config.json")))
+    config = config_of(directory)
     problem = config.make_problem()
     problem.check()
     model = problem.model(config.seed)
@@ -35,15 +36,24 @@ def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
     return config, problem, model
 
 
+def config_of(directory: Path) -> RunConfig:
+    """The configuration of the run in `directory`, on the CPU where its device is not here; raises `RecordError`."""
+    plain = read_config(directory)
+    try:
+        return RunConfig.from_json(usable_here(plain))
+    except PynodeError as error:
+        raise RecordError(f"{directory / CONFIG} is damaged: {error}; {RESUME}") from error
+
+
 def runs_in(directory: Path) -> list[Path]:
     """The run directories of a results directory, or `directory` itself if it is a run; raises `RecordError`."""
-    if (directory / "config.json").exists():
+    if is_there(directory / CONFIG):
         return [directory]
-    found = sorted(p.parent for p in (directory / RUNS).glob("*/config.json"))
-    if not found:
+    folders = run_folders(directory)
+    if not folders:
         parts = sorted(p.parent.name for p in directory.glob(f"*/{RUNS}"))
         inside = f" or one of {', '.join(parts)} in it" if parts else ""
         raise RecordError(
             f"{directory} holds no run; pass the --out of an earlier command{inside}, or a run in its runs/"
         )
-    return found
+    return folders

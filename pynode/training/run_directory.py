@@ -1,7 +1,7 @@
-"""The directory of a run: what of it is intact, where to go on, and what has to be said about it.
+"""The directory of a run: which of its files are intact, and where a resumed run starts.
 
-The last intact checkpoint decides.  What lies beyond it is made again; what is damaged is set aside and never deleted,
-and each such step is an event.
+A resumed run starts from the last intact checkpoint; the iterations after it are computed again.  Damaged files are
+renamed, never deleted, and each such step is an event.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import OutputDirectoryError, RecordError
+from pynode.records.content import is_there
 from pynode.records.events import EVENTS, note
 from pynode.records.files import (
     append_text,
+    check_appendable,
     end_line,
     free_name,
     read_intact_lines,
@@ -24,17 +26,23 @@ from pynode.records.files import (
     write_lines,
 )
 from pynode.records.iteration import IterationRecord
-from pynode.records.results import RECORDS, records_of
+from pynode.records.results import RECORDS, in_order, records_of
+from pynode.records.run_files import CONFIG, EVALUATION, SUMMARY, read_config, read_evaluation, read_summary
 from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
 from pynode.training.config import RunConfig
 from pynode.training.environment import environment
 
-CONFIG, ENVIRONMENT, SUMMARY, EVALUATION = "config.json", "environment.json", "summary.json", "evaluation.json"
+ENVIRONMENT = "environment.json"
 DAMAGED = "records.damaged"
 """Lines of records that can't be read, kept for whoever wants to mend them."""
 LEFT = "records.left"
 """Records of a run whose checkpoints are gone."""
+FILES = (
+    *(CONFIG, ENVIRONMENT, SUMMARY, EVALUATION, EVENTS, DAMAGED, LEFT),
+    *(RECORDS, f"{RECORDS}.gz", checkpoint.NAME, checkpoint.PREVIOUS),
+)
+"""All files that a run reads or writes in its directory."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Start:
 def holds_run(directory: Path) -> bool:
     """Whether anything of a run is there, whatever has been lost of it."""
     files = (CONFIG, RECORDS, f"{RECORDS}.gz", checkpoint.NAME, checkpoint.PREVIOUS)
-    return any((directory / name).exists() for name in files)
+    return any(is_there(directory / name) for name in files)
 
 
 def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1) -> Start:
@@ -68,18 +76,18 @@ def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1
         raise OutputDirectoryError(
             f"--out {directory}: holds a run already; continue it with --resume, or choose another directory"
         )
-    found = _read(directory)
-    changed = {} if found.config is None else config.check_resumes(found.config)
-    if found.config is not None:
-        config = config.on_engine_of(found.config)
-    if not found.damaged and (summary := finished(directory, config)):
+    contents = _read(directory)
+    changed = {} if contents.config is None else config.check_resumes(contents.config)
+    if contents.config is not None:
+        config = config.on_engine_of(contents.config)
+    if not contents.damaged and (summary := finished(directory, config)):
         return Start(config, finished=summary)
     end_line(directory / EVENTS)
-    for detail in found.wrong:
+    for detail in contents.wrong:
         note(directory, "damaged", 0, detail)
-    for name in found.damaged:
+    for name in contents.damaged:
         checkpoint.set_aside(directory, name, "damaged")
-    point = _cut(directory, found.points, config.checkpoint_every)
+    point = _cut(directory, contents.points, config.checkpoint_every)
     at = 0 if point is None else point.iteration
     for name, change in changed.items():
         note(directory, "changed", at, f"{name}: {change}")
@@ -91,24 +99,25 @@ def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1
 def finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
     """The summary of a run that needs no more work; None also where its files are not as it says."""
     try:
-        summary: dict[str, Any] = read_json(directory / SUMMARY)
-        enough = summary["iterations"] >= config.iterations or summary.get("stopped_early", False)
+        summary = read_summary(directory)
+        end = summary["iterations"]
+        enough = end >= config.iterations or summary.get("stopped_early", False)
         if summary["status"] != "finished" or not enough:
             return None
         records, damaged = read_intact_lines(records_of(directory), IterationRecord)
-        if damaged or len(records) + summary.get("lost_records", 0) != summary["iterations"]:
+        if damaged or len(records) + summary.get("lost_records", 0) != end or not in_order(records, end):
             return None
-        if (directory / EVALUATION).exists():
-            read_json(directory / EVALUATION)
-    except (RecordError, KeyError, TypeError):
+        if is_there(directory / EVALUATION):
+            read_evaluation(directory)
+    except RecordError:
         return None
     return summary
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What `directory` holds: the configuration it was started with, intact checkpoints, newest first, names of
-    damaged ones, and what is wrong, in sentences."""
+class _Contents:
+    """The configuration that the run was started with, its intact checkpoints, newest first, the names of damaged
+    ones, and a sentence about each damaged file."""
 
     config: dict[str, Any] | None
     points: list[Checkpoint]
@@ -121,7 +130,7 @@ def _begin(config: RunConfig, directory: Path, ranks: int) -> None:
     write_json(directory / CONFIG, config.to_json())
     path = directory / ENVIRONMENT
     try:
-        sessions = read_json(path) if path.exists() else []
+        sessions = read_json(path) if is_there(path) else []
         if not isinstance(sessions, list):
             raise RecordError(f"{path} is no list of sessions")
     except RecordError as error:
@@ -132,8 +141,14 @@ def _begin(config: RunConfig, directory: Path, ranks: int) -> None:
     write_json(path, [*sessions, {**here, "ranks": ranks, "device": config.device}])
 
 
-def _read(directory: Path) -> _Found:
-    """Changes nothing yet; raises `RecordError` where there are checkpoints and none is intact."""
+def _read(directory: Path) -> _Contents:
+    """Reads without changing anything.
+
+    Raises `RecordError` where there are checkpoints and none is intact, and for a file that is no regular one: that
+    can't be read, renamed or written to without harm.
+    """
+    for name in FILES:
+        check_appendable(directory / name)
     intact, damaged = checkpoint.read_intact(directory)
     if damaged and not intact:
         raise RecordError(f"{next(iter(damaged.values()))}; delete it to start this run again")
@@ -141,13 +156,11 @@ def _read(directory: Path) -> _Found:
     taken = {checkpoint.NAME: "the checkpoint before it is taken", checkpoint.PREVIOUS: "the newest is taken as it is"}
     wrong = [f"{error}; {taken[name]}" for name, error in damaged.items()]
     try:
-        config = read_json(directory / CONFIG)
-        if not isinstance(config, dict) or not {"problem", "method", "seed"} <= set(config):
-            raise RecordError(f"{directory / CONFIG} is no configuration of a run")
+        config: dict[str, Any] | None = read_config(directory)
     except RecordError as error:
         config = points[0].config if points else None
         wrong.append(f"{error}; {'the copy in the checkpoint' if config else 'the one given now'} is taken")
-    return _Found(config, points, list(damaged), wrong)
+    return _Contents(config, points, list(damaged), wrong)
 
 
 def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | None:
@@ -157,7 +170,7 @@ def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | 
     must have been a checkpoint.
     """
     path, packed = directory / RECORDS, records_of(directory)
-    records, damaged = read_intact_lines(packed, IterationRecord) if packed.exists() else ([], [])
+    records, damaged = read_intact_lines(packed, IterationRecord) if is_there(packed) else ([], [])
     by_iteration = {record.iteration: record for record in records}
 
     def missing(point: Checkpoint) -> list[int]:
@@ -178,7 +191,7 @@ def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | 
     if whole and point is not points[0]:
         note(directory, "went back", at, f"from iteration {points[0].iteration}: records before it are damaged")
         checkpoint.set_aside(directory, checkpoint.NAME, "unused")
-    if packed.exists():  # a torn line goes too, or the next one would be written behind it
+    if is_there(packed):  # a torn line goes too, or the next one would be written behind it
         write_lines(path, [by_iteration[i] for i in sorted(by_iteration) if i < at])
     if packed != path:
         remove(packed)

@@ -9,10 +9,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from pynode.errors import InvalidArgument
 from pynode.gradients.base import GradientMethod, check_count
+from pynode.records.schema import Count
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,11 @@ class Multilevel:
 class Pace:
     """Where a run stands: its level, and validations without improvement, in all and at this level."""
 
-    level: int = 0
-    stale: int = 0
-    stale_at_level: int = 0
+    level: Count = 0
+    stale: Count = 0
+    stale_at_level: Count = 0
     best_at_level: float = math.inf
-    validated_at: int = -1
+    validated_at: Annotated[int, msgspec.Meta(ge=-1)] = -1
     stopped: bool = False
 
     def validated(self, loss: float, iteration: int, *, improved: bool) -> None:

@@ -21,12 +21,13 @@ from pynode.records.files import append_line, make_directory, remove, write_json
 from pynode.records.iteration import IterationRecord
 from pynode.records.lock import lock
 from pynode.records.results import RECORDS
+from pynode.records.run_files import EVALUATION, SUMMARY
 from pynode.training import checkpoint
 from pynode.training.config import RunConfig, check_device
 from pynode.training.loop import Loop
 from pynode.training.optimiser import make_adam
 from pynode.training.progress import Progress
-from pynode.training.run_directory import EVALUATION, SUMMARY, Start, open_run
+from pynode.training.run_directory import Start, open_run
 from pynode.training.signals import Stop
 from pynode.training.summary import summarise
 from pynode.training.together import agreed_signal, from_writer

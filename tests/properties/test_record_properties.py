@@ -9,30 +9,73 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pynode.errors import RecordError
+from pynode.records.crosscheck import Verdict
 from pynode.records.files import append_line, read_intact_lines, read_json, read_lines, write_json, write_lines
+from pynode.records.gradient import TaylorRecord
 from pynode.records.iteration import IterationRecord
 from pynode.records.results import LINES
+from pynode.records.winners import WinnerMethod
 from tests.properties.profiles import tried
 from tests.properties.strategies import damaged, plain
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
-    "int": st.integers(0, 10**6),
+    "Count": st.integers(0, 10**12),
+    "Positive": st.integers(1, 10**6),
     "float": finite,
+    "Seconds": st.floats(0, allow_infinity=False),
+    "NonNegative": st.floats(0, allow_infinity=False),
+    "PositiveNumber": st.floats(0, exclude_min=True, allow_infinity=False),
     "str": st.text(max_size=8),
-    "float | None": st.none() | finite,
-    "int | None": st.none() | st.integers(0, 10**12),
-    "str | None": st.none() | st.text(max_size=8),
+    "bool": st.booleans(),
+    "None": st.none(),
+    "Verdict": st.sampled_from(get_args(Verdict)),
+    "WinnerMethod": st.sampled_from(get_args(WinnerMethod)),
 }
-records = st.builds(IterationRecord, **{f.name: BY_TYPE[str(f.type)] for f in fields(IterationRecord)})
+
+
+def values_of(kind: str) -> st.SearchStrategy[Any]:
+    """Values of the type that is written as `kind` in a record."""
+    if kind.startswith("list["):
+        return st.lists(values_of(kind[5:-1]), max_size=4)
+    return BY_TYPE[kind] if kind in BY_TYPE else st.one_of(*(values_of(part) for part in kind.split(" | ")))
+
+
+def records_of(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Records of a kind, as pynode could write them."""
+    if kind is TaylorRecord:  # its lists are of one length
+        parts = st.lists(
+            st.tuples(*(values_of(t) for t in ("PositiveNumber", *2 * ["NonNegative | None"]))), max_size=4
+        )
+        texts = {f.name: values_of(str(f.type)) for f in fields(kind) if f.name not in ("h", "e0", "e1", "fitted")}
+        return st.builds(_taylor, parts, st.fixed_dictionaries(texts))
+    return st.builds(kind, **{f.name: values_of(str(f.type)) for f in fields(kind)})
+
+
+def _taylor(parts: list[tuple[Any, ...]], others: dict[str, Any]) -> TaylorRecord:
+    h, e0, e1 = ([part[k] for part in parts] for k in range(3))
+    return TaylorRecord(h=h, e0=e0, e1=e1, fitted=[0, len(h)], **others)
+
+
+records = records_of(IterationRecord)
 KINDS = (IterationRecord, *(kind for _, kind in LINES.values()))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+@tried(30, 1000)
+def test_all_that_is_written_is_read_back(folder: Path, kind: type[Any], data: st.DataObject) -> None:
+    content = data.draw(st.lists(records_of(kind), max_size=3))
+    path = folder / "kind.jsonl"
+    write_lines(path, content)
+    assert read_lines(path, kind) == content
 
 
 @pytest.fixture(scope="module")

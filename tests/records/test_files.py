@@ -79,7 +79,13 @@ def test_missing_files_and_directories_are_named(tmp_path: Path) -> None:
 def test_a_run_with_a_foreign_file_is_named(tmp_path: Path, name: str) -> None:
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
-    good = {"problem": "p", "method": {"method": "m"}, "seed": 0, "faithful": False, "iterations": 1}
+    good = {
+        "problem": "spiral",
+        "method": {"method": "disc-opt", "steps": 1},
+        "seed": 0,
+        "faithful": False,
+        "iterations": 1,
+    }
     write_json(run / "config.json", good)
     write_json(run / name, {"something": "else"})
     with pytest.raises(RecordError, match=name):

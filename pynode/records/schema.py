@@ -1,0 +1,131 @@
+"""The check of everything that is read back: JSON text, its checksum, and the types of all keys (msgspec).
+
+A record's dataclass, or the `TypedDict` of a JSON file, is its schema; `Annotated` bounds the values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from pynode.records.seal import unsealed
+
+T = TypeVar("T")
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+PositiveNumber = Annotated[float, msgspec.Meta(gt=0)]
+
+_WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "an object",
+}
+SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text, checked against its checksum and without it; raises `ValueError`.
+
+    Stricter than `json.loads`: numbers are finite, and no key is there twice.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        return unsealed(value) if isinstance(value, dict) else value
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def decode(content: bytes) -> str:
+    """The text of UTF-8 bytes; raises `ValueError` in words."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is no UTF-8 text") from error
+
+
+def convert(value: Any, kind: type[T]) -> T:
+    """`value` (plain) as an instance of `kind`; raises `ValueError` that names the first wrong key.
+
+    A dataclass must know all keys; a `TypedDict` may have more.
+    """
+    if is_dataclass(kind) and isinstance(value, Mapping) and (unknown := sorted(set(value) - _names(kind))):
+        raise ValueError(f"unknown key {_shown(unknown[0])}")
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(_in_words(str(error), value)) from error
+
+
+def check_numbers(values: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> None:
+    """Raises `ValueError` unless all values but those of the `known` keys are numbers or null."""
+    for key, value in values.items():
+        if key not in (known or {}) and value is not None and type(value) not in (int, float):
+            raise ValueError(f"{_shown(key)}: expected a number or null, got {_shown(value)}")
+
+
+@lru_cache(maxsize=64)
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(f.name for f in fields(kind))
+
+
+def _in_words(message: str, value: Any) -> str:
+    """msgspec's message in the words of JSON, with the key in front and the value that is there."""
+    problem, _, path = message.partition(" - at `$")
+    key = path.rstrip("`").lstrip(".")
+    if name := re.search(r"missing required field `(.*)`", problem):
+        return f"{f'{key}.' if key else ''}{name[1]} is missing"
+    expected, _, got = problem.partition(", got ")
+    wanted = re.sub(r"`([^`]*)`", lambda m: " or ".join(_WORDS.get(w, w) for w in m[1].split(" | ")), expected)
+    there = _shown(_at(value, key)) if "..." not in key else _WORDS.get(got.strip("`"), got) or "another value"
+    return f"{f'{key}: ' if key else ''}{wanted[:1].lower()}{wanted[1:]}, got {there}"
+
+
+def _at(value: Any, key: str) -> Any:
+    """The part of `value` that msgspec's path `key` leads to."""
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key.replace("[", ".[")):
+        value = value[int(index)] if index and isinstance(value, (list, tuple)) else value[name or index]
+    return value
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value as JSON has it."""
+    if isinstance(value, (dict, list)):
+        return _WORDS["object" if isinstance(value, dict) else "array"]
+    if type(value) is int and abs(value) >= 10**SHOWN:
+        return "an integer of more than 60 digits"
+    text = json.dumps(value) if not isinstance(value, float) or math.isfinite(value) else str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {_shown(next(key for key in keys if keys.count(key) > 1))} is there twice")
+    return made
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:SHOWN]} is infinite in float64")
+    return value
