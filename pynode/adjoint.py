@@ -7,8 +7,23 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from pynode.errors import CotangentError
+from pynode.finite import is_finite
+from pynode.samples import non_finite_samples
+from pynode.solution import Status
 from pynode.types import State, States, Times, VectorField
 from pynode.world import World
+
+
+def check_cotangents(ts: Times, cotangents: States) -> None:
+    """Raises `CotangentError` with the time and the samples where `cotangents` `(time, ...)` are not finite."""
+    if is_finite(cotangents):
+        return
+    rows = torch.isfinite(cotangents.reshape(len(cotangents), -1)).all(1)
+    first = cotangents[int(rows.long().argmin())]
+    value = "NaN" if bool(torch.isnan(first).any()) else "infinite"
+    t = float(ts[int(rows.long().argmin())].detach())
+    raise CotangentError(Status.NON_FINITE, value, t=t, samples=non_finite_samples(first))
 
 
 def norm_of_parts(sizes: Sequence[int]) -> Callable[[Tensor], Tensor]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pynode.samples import Samples
     from pynode.solution import Status
 
 
@@ -83,15 +84,60 @@ class SolveError(RunFailure):
     """A solve stopped before the last output time.
 
     `t` is the time reached, `dt` the step tried there, `norm_f` the 2-norm of f(t, y) at that point (NaN where f is
-    not finite), `phase` says whether the state ("forward") or the adjoint ("backward") was being solved.
+    not finite), `phase` says whether the state ("forward") or the adjoint ("backward") was being solved.  `samples` are
+    those of the batch whose numbers stopped being finite, None where there is no batch or another reason.  `detail`
+    and `remedy` stand in the message after the status's sentence and in place of its remedy.
     """
 
-    def __init__(self, status: Status, *, t: float, dt: float, norm_f: float, phase: str = "forward") -> None:
-        self.status, self.t, self.dt, self.norm_f, self.phase = status, t, dt, norm_f, phase
+    def __init__(
+        self,
+        status: Status,
+        *,
+        t: float,
+        dt: float,
+        norm_f: float,
+        phase: str = "forward",
+        samples: Samples | None = None,
+        detail: str = "",
+        remedy: str = "",
+    ) -> None:
+        self.status, self.t, self.dt, self.norm_f, self.phase, self.samples = status, t, dt, norm_f, phase, samples
+        where = "" if samples is None else f" in {samples}"
         super().__init__(
             f"{phase} solve failed at t = {t:.6g} with dt = {dt:.3g} and |f| = {norm_f:.3g}: "
-            f"{status.sentence}; {status.remedy}"
+            f"{status.sentence}{where}{detail}; {remedy or status.remedy}"
         )
+
+
+class CotangentError(SolveError):
+    """The loss handed NaN or infinite cotangents of the states to the adjoint solve: the solve is not to blame."""
+
+    def __init__(self, status: Status, value: str, *, t: float, samples: Samples | None = None) -> None:
+        super().__init__(status, t=t, dt=0.0, norm_f=float("nan"), phase="backward", samples=samples)
+        where = "" if samples is None else f" in {samples}"
+        self.args = (f"the cotangent of the states is {value} at t = {t:.6g}{where}: check the loss and its data",)
+
+
+class DriftError(SolveError):
+    """The state that an adjoint solve reconstructs backwards has left the stored trajectory, so the gradient is wrong.
+
+    `drift` is the distance at `t` in units of the tolerances, `bound` what is accepted.
+    """
+
+    def __init__(
+        self, status: Status, *, drift: float, bound: float, t: float, samples: Samples | None = None, remedy: str = ""
+    ) -> None:
+        super().__init__(status, t=t, dt=0.0, norm_f=float("nan"), phase="backward", samples=samples)
+        self.drift, self.bound = drift, bound
+        where = "" if samples is None else f" in {samples}"
+        self.args = (
+            f"{status.sentence}: at t = {t:.6g} it is {drift:.3g} times the tolerance away from the stored state"
+            f"{where} (up to {bound:g} is accepted), so the gradient would be wrong; {remedy or status.remedy}",
+        )
+
+
+class DriftWarning(UserWarning):
+    """As `DriftError`, where a solve is asked to go on nevertheless."""
 
 
 class StorageError(RunFailure):

@@ -23,7 +23,12 @@ class Status(Enum):
     )
     MAX_STEPS = (
         "the solver took as many steps as it may",
-        "raise max_steps, loosen rtol and atol, or use a solver for stiff problems",
+        "raise max_steps, loosen rtol and atol, or, where the problem is stiff, rescale or regularise the field, "
+        "or use OptDiscJulia(solver='auto')",
+    )
+    DRIFT = (
+        "the state solved backwards has left the trajectory",
+        "use adjoint='interpolating', which reads the state from the forward solve",
     )
 
     LINEAR_SOLVE = (

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pynode"
 
 LEAVES = ("errors", "types", "registry")
-CORE = (*LEAVES, "activations", "grid", "solution", "evaluation")
+CORE = (*LEAVES, "activations", "grid", "samples", "solution", "evaluation")
 EVERYTHING = ("",)
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -32,8 +32,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "memory": (),
     "solution": ("memory", "types"),
     "evaluation": ("errors", "solution", "types"),
-    "adaptive": ("errors", "types", "solution", "evaluation", "world"),
-    "adjoint": ("types", "world"),
+    "samples": (),
+    "adaptive": ("errors", "types", "samples", "solution", "evaluation", "adjoint", "world"),
+    "adjoint": ("errors", "types", "finite", "samples", "solution", "world"),
     "clock": (),
     # names of members only, to tell an unknown one: neither imports a method or a problem
     "records": ("errors", "registry", "gradients", "problems"),
@@ -41,12 +42,26 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "schemes": (*LEAVES, "grid"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
     "checkpointing": ("errors", "types", "grid", "solution", "evaluation", "schemes"),
-    "engines": (*LEAVES, "activations", "grid", "memory", "solution", "evaluation", "fields", "schemes"),
+    "engines": (
+        *LEAVES,
+        "activations",
+        "grid",
+        "memory",
+        "finite",
+        "samples",
+        "solution",
+        "evaluation",
+        "adaptive",
+        "adjoint",
+        "fields",
+        "schemes",
+    ),
     "gradients": (
         *LEAVES,
         "finite",
         "memory",
         "grid",
+        "samples",
         "solution",
         "evaluation",
         "adaptive",

@@ -22,7 +22,8 @@ class AdaptiveAD(GradientMethod):
     What comes out is the derivative along the accepted steps with their sizes held fixed (all but the first, whose
     automatic choice torchdiffeq does differentiate).  The loss as a function of theta also changes through the step
     sizes, so this is not the gradient of the computed loss; nor is it the continuous adjoint.  It tends to the true
-    gradient with the tolerance.  Memory grows with the number of steps, rejected ones included while they are tried.
+    gradient with the tolerance.  Memory grows with the number of steps, rejected ones included while they are tried;
+    `max_steps` bounds them.
     """
 
     name: ClassVar[str] = "ad-adaptive"
@@ -32,7 +33,7 @@ class AdaptiveAD(GradientMethod):
     solver: str = "dopri5"
     rtol: float = 1e-7
     atol: float = 1e-9
-    max_steps: int = 100_000
+    max_steps: int = 10_000
 
     def __post_init__(self) -> None:
         check_choice("solver", self.solver, ADAPTIVE_SOLVERS)
@@ -48,7 +49,7 @@ class AdaptiveAD(GradientMethod):
         params: tuple[Tensor, ...],  # noqa: ARG002 (autograd finds them by itself)
         stats: SolveStats,
     ) -> States:
-        watch = AdaptiveWatch(_CountingProducts(f, stats.backward), stats, self.max_steps)
+        watch = AdaptiveWatch(_CountingProducts(f, stats.backward), stats, self.max_steps, end=float(ts[-1].detach()))
         options = forward_options(self.solver, ts)
         return torchdiffeq.odeint(watch, y0, ts, method=self.solver, rtol=self.rtol, atol=self.atol, options=options)
 

@@ -20,6 +20,7 @@ from pynode.evaluation import CountedField, parameters_of
 from pynode.finite import check_finite, is_finite
 from pynode.grid import check_times
 from pynode.memory import active_meter
+from pynode.samples import non_finite_samples
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
 from pynode.solution import Solution, SolveStats, Status
@@ -137,7 +138,11 @@ class GradientMethod(ABC):
         with torch.no_grad():
             slope = field(torch.tensor(times[last], dtype=ys.dtype, device=ys.device), ys[last])
         return SolveError(
-            Status.NON_FINITE, t=times[last], dt=times[last + 1] - times[last], norm_f=float(slope.norm())
+            Status.NON_FINITE,
+            t=times[last],
+            dt=times[last + 1] - times[last],
+            norm_f=float(slope.norm()),
+            samples=non_finite_samples(ys[last + 1]),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class OptDisc(GradientMethod):
     adjoint_rtol: float | None = None
     adjoint_atol: float | None = None
     adjoint_norm: Literal["mixed", "seminorm", "rms"] = "mixed"
-    max_steps: int = 100_000
+    max_steps: int = 10_000
     adjoint: Literal["backsolve", "interpolating"] = "backsolve"
     landing: bool = False
     engine: Engine = "auto"
@@ -149,7 +149,7 @@ class OptDisc(GradientMethod):
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         check_closure(f, y0, ts, params)
-        watch = AdaptiveWatch(f, stats, self.max_steps, self._world)
+        watch = AdaptiveWatch(f, stats, self.max_steps, self._world, end=float(ts[-1].detach()))
         return _ContinuousAdjoint.apply(watch, self, ts, y0, *params)
 
 
@@ -184,6 +184,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
         ts, ys, *params = ctx.saved_tensors
         watch, method = ctx.watch, ctx.method
+        watch.check_cotangents(ts, cotangents)
         dim = ys[0].numel()
         sizes = [dim, dim, *(p.numel() for p in params)]
         world, measured = watch.world, sizes[:2] if method.adjoint_norm == "seminorm" else sizes
@@ -197,6 +198,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
         adjoint = cotangents[-1].reshape(-1)
         for k in range(len(ts) - 1, 0, -1):
             interval = torch.stack((ts[k], ts[k - 1]))
+            watch.end = float(ts[k - 1])
             end = torchdiffeq.odeint(
                 augmented,
                 torch.cat((ys[k].reshape(-1), adjoint, gradients)),
@@ -248,6 +250,7 @@ class _Augmented:
             found = torch.autograd.grad(slope, sources, -adjoint, allow_unused=True, materialize_grads=True)
         else:  # f is constant
             found = tuple(torch.zeros_like(s) for s in sources)
+        self.watch.recent.append(found[0])
         flat = torch.cat([slope.detach().reshape(-1), *(g.reshape(-1) for g in found)])
         if self.whole:
             self.watch.world.sum_(flat[2 * self.dim :])
@@ -257,3 +260,4 @@ class _Augmented:
         """Called before every step: raises `SolveError` where it can't be taken."""
         self._last = dt
         self.watch.check_step(t0, dt, augmented[: self.dim].reshape(self.shape), augmented)
+        self.watch.recent.clear()

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pynode.adjoint import time_gradient
+from pynode.adjoint import check_cotangents, time_gradient
 from pynode.errors import SolveError
 from pynode.evaluation import CountedField, check_closure
 from pynode.gradients.base import GradientMethod, check_choice, check_scheme
@@ -87,6 +87,7 @@ class _FixedAdjoint(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
         ts, states, *params = ctx.saved_tensors
+        check_cotangents(ts, cotangents)
         f, grid, backward = ctx.f, ctx.grid, ctx.stats.backward
         implicit = ctx.method.adjoint == "backward-euler"
         points = grid.points(states).unbind()

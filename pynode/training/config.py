@@ -172,6 +172,13 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(value)))
 
 
+STUDY: dict[str, dict[str, Any]] = {
+    "opt-disc": {"adjoint": "backsolve", "max_steps": 100_000},
+    "ad-adaptive": {"max_steps": 100_000},
+}
+"""Options of the study's methods, whatever the library's defaults are: its Opt-Disc solves the state backwards."""
+
+
 def default_method(problem: type[Problem], name: str, **options: Any) -> GradientMethod:
     """The method called `name` with the study's settings for `problem`, overridden by `options`."""
     from pynode.gradients import METHODS
@@ -179,7 +186,7 @@ def default_method(problem: type[Problem], name: str, **options: Any) -> Gradien
     method = METHODS.load(name)
     settings = problem.adaptive_settings if method.adaptive else problem.fixed_settings
     known = {k: v for k, v in settings.items() if k in method.option_names()}
-    return method_from_json({"method": name, **known, **options})
+    return method_from_json({"method": name, **STUDY.get(name, {}), **known, **options})
 
 
 def check_device(device: str) -> None:

@@ -11,15 +11,22 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pynode.adaptive import steps_left
+from pynode.adjoint import check_cotangents
 from pynode.engines.direct import DirectSolve
 from pynode.engines.fused import why_not
+from pynode.engines.fused.description import STATE
 from pynode.engines.fused.jit import compile_now
 from pynode.engines.fused.memory import alike
 from pynode.engines.fused.opt_disc import ATTEMPT, BEGIN, CONCLUDE, NORM, PREPARE, WHOLE, run
 from pynode.engines.fused.opt_disc_options import AdaptiveOptions
 from pynode.engines.fused.opt_disc_planning import Plan, Workspace, plan_for
 from pynode.engines.fused.opt_disc_tables import (
+    AT_ADJOINT,
+    AT_STATE,
+    BACKSOLVE,
     DONE,
+    END,
     EXHAUSTED,
     FULL,
     IN_COTANGENT,
@@ -28,21 +35,28 @@ from pynode.engines.fused.opt_disc_tables import (
     IN_STATE_BAR,
     IN_STATES,
     IN_THETA,
+    MAX_STEPS,
     N_ACCEPTED,
     N_F,
     N_REJECTED,
     N_VJP,
     NON_FINITE,
+    PARTS,
+    RECORD,
     RUNNING,
     SLOPE_NORM,
     STATUS,
     STEP,
+    STEPS,
     TIME,
     UNDERFLOW,
 )
+from pynode.engines.fused.planning import Memory
 from pynode.engines.fused.threads import run_all
 from pynode.errors import SolveError
 from pynode.fields.base import System
+from pynode.finite import is_finite
+from pynode.samples import Samples, fastest_samples, non_finite_samples
 from pynode.solution import Cost, SolveStats, Status
 from pynode.types import State, States, Times
 
@@ -125,6 +139,8 @@ class _Call:
         """The cotangents of y0 and of theta's tensors, None where `wanted` says so."""
         plan, addresses = self.plan, self.space.addresses
         cotangents = cotangents.contiguous()
+        if not is_finite(cotangents):
+            check_cotangents(torch.from_numpy(self.space.run[plan.at_times :]), cotangents)
         sources = (self.y0, *self.system.theta)
         y0_bar, *bars = [alike(p) if want else None for p, want in zip(sources, wanted, strict=True)]
         addresses[IN_COTANGENT], addresses[IN_STATE_BAR] = cotangents.data_ptr(), _address(y0_bar)
@@ -150,21 +166,57 @@ class _Call:
             else:
                 _step(plan, arrays, back)
         status = int(state[STATUS])
+        samples = None
         if status != DONE:
+            samples = self._non_finite_samples(back) if status == NON_FINITE else None
             run(*arrays, 0, 1, back, NORM)
+            samples = self._fastest_samples(back) if status == UNDERFLOW else samples
         cost.n_f += int(state[N_F])
         cost.n_accepted += int(state[N_ACCEPTED])
         cost.n_rejected += int(state[N_REJECTED])
         if back:
             cost.n_vjp += int(state[N_VJP])
         if status != DONE:
+            t, dt = float(state[TIME]), float(state[STEP])
+            detail = ""
+            if status == EXHAUSTED:
+                detail = steps_left(int(plan.table[MAX_STEPS]), t, dt, float(state[END]))
             raise SolveError(
                 FAILURES[status],
-                t=float(state[TIME]),
-                dt=float(state[STEP]),
+                t=t,
+                dt=dt,
                 norm_f=float(state[SLOPE_NORM]),
                 phase="backward" if back else "forward",
+                samples=samples,
+                detail=detail,
             )
+
+    def _non_finite_samples(self, back: int) -> Samples | None:
+        """Samples whose numbers are not finite in the records of the step that was tried last."""
+        state = self.space.run
+        # before the first step, parts beyond the first slope are left from an earlier solve
+        parts = PARTS if state[N_ACCEPTED] + state[N_REJECTED] > 0 else 2
+        records = [self._state_record(back, parts)]
+        if back:
+            records.insert(0, self._record(self.space.memory, int(self.plan.table[AT_ADJOINT]), parts))
+        return next(filter(None, map(non_finite_samples, records)), None)
+
+    def _fastest_samples(self, back: int) -> Samples | None:
+        """Samples that run away, by the slopes where the solve stopped."""
+        return fastest_samples(self._state_record(back, 2)[:, 1])
+
+    def _state_record(self, back: int, parts: int) -> Tensor:
+        """Parts of the state's record `(batch, parts, ...)`."""
+        if back:
+            parts = parts if self.plan.table[BACKSOLVE] else 2
+            return self._record(self.space.memory, int(self.plan.table[AT_STATE]), parts)
+        first = int(self.space.run[STEPS]) * int(self.plan.keep) * RECORD * self.plan.size
+        return self._record(self.space.records, first, parts)
+
+    def _record(self, memory: Memory, first: int, parts: int) -> Tensor:
+        rows = torch.from_numpy(memory[first : first + parts * self.plan.size].copy())
+        rows = rows.reshape(parts, -1, self.plan.layout[STATE])[:, :, : self.system.columns]
+        return rows.transpose(0, 1).reshape(len(self.y0) if self.y0.ndim > 1 else 1, parts, -1)
 
 
 def _step(plan: Plan, arrays: tuple[Any, Any, Any, Any, Any], back: int) -> None:

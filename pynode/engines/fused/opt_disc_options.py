@@ -28,7 +28,7 @@ class AdaptiveOptions:
     adjoint_atol: float | None = None
     adjoint: str = "backsolve"
     adjoint_norm: str = "mixed"
-    max_steps: int = 100_000
+    max_steps: int = 10_000
     landing: bool = False
 
 

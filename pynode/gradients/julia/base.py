@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pynode.adjoint import check_cotangents
 from pynode.errors import InvalidArgument, SolveError, StateMismatch
 from pynode.evaluation import CountedField
 from pynode.fields.base import System, system_of
@@ -106,8 +107,7 @@ class _Julia(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
         ts, *params = ctx.saved_tensors
-        if not bool(torch.isfinite(cotangents).all()):
-            raise SolveError(Status.NON_FINITE, t=float(ts[-1]), dt=0.0, norm_f=float("nan"), phase="backward")
+        check_cotangents(ts, cotangents)
         system, stats, start = ctx.system, ctx.stats, time.perf_counter()
         shape, dtype = (ctx.shape.numel() // system.columns, system.columns), ctx.dtype
         reply = ctx.held.session.call(
