@@ -7,7 +7,9 @@ like h^2 if and only if g is the gradient of L as computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +20,16 @@ from pynode.errors import InvalidArgument, NonFiniteLoss, SolveError
 LossFunction = Callable[[], Tensor]
 """A scalar loss as a function of parameters that it holds itself; called again after each change of them."""
 
+EXACT_SLOPE = 1.9
+"""E1 falls with slope 2 for the exact gradient; this much is left to the fit."""
+
+LARGE, SMALL, ROUGH = slice(1, 7), slice(7, None), 4.0
+"""The difference quotient at a size differs from that at the smallest by a multiple of h where the loss is smooth.  It
+is rough where the multiple at some size of h < 1/64 is so many times the median of those at 1/2 to 1/64."""
+
+STEADY = 3
+"""Successive sizes by which the slope of a rough loss is judged."""
+
 
 @dataclass(frozen=True)
 class TaylorResult:
@@ -26,6 +38,11 @@ class TaylorResult:
     `fitted` is the half-open range of indices used for the fit: the smallest sizes at which E1 is still well above the
     rounding error of the loss.  Empty (0, 0) where E1 never was: the loss is linear along v to rounding.  `bound` is
     E1 / E0 at the smallest of them: the relative error of the directional derivative is no larger.
+
+    `rough_below` is a size h, or None.  The difference quotients of a smooth loss tend to its slope like h.  An
+    adaptive solver changes its steps with the parameters, so that at small h the loss that it computes may have a slope
+    of its own, which says nothing about the gradient: then the loss is rough below `rough_below`, and `bound` is the
+    relative difference between the gradient and the difference quotients at the larger sizes where these are steadiest.
     """
 
     h: tuple[float, ...]
@@ -35,11 +52,12 @@ class TaylorResult:
     slope_e1: float
     fitted: tuple[int, int]
     bound: float
+    rough_below: float | None = None
 
     @property
     def passes(self) -> bool:
         """Whether E1 falls with slope 2 (to 0.1) until it is small beside E0, or is rounding error throughout."""
-        return self._unseen or (self.slope_e1 >= 1.9 and self.bound < 0.1)
+        return self._unseen or (self.slope_e1 >= EXACT_SLOPE and self.bound < 0.1)
 
     @property
     def _unseen(self) -> bool:
@@ -51,11 +69,16 @@ class TaylorResult:
         if self._unseen:
             return "passes: E1 is rounding error"
         if self.fitted == (0, 0):
-            return "undecided: the loss is not finite beside these parameters"
+            return "undecided: the loss is not finite near these parameters"
         if self.passes:
             return f"passes: E1 falls with slope {self.slope_e1:.2f}; the gradient's error is below {self.bound:.0e}"
-        if self.slope_e1 >= 1.9:
+        if self.slope_e1 >= EXACT_SLOPE:
             return "undecided: E1 falls with slope 2, but sinks into rounding error before E0 does; use float64"
+        if self.rough_below is not None:
+            return (
+                f"undecided: the computed loss is rough below h = {self.rough_below:.0e}; "
+                f"above, its slope and the gradient differ by about {self.bound:.0e}"
+            )
         return f"fails: E1 falls with slope {self.slope_e1:.2f}, not 2; the gradient is off by about {self.bound:.0e}"
 
 
@@ -68,12 +91,11 @@ def taylor_test(
     is a relative step.  Slopes are fitted to the `points` smallest sizes whose remainder is above rounding error.
     `params` are restored.  float64 is wanted: in float32 rounding hides the second order.
 
-    Raises `InvalidArgument` for parameters that want no gradient or a loss that is no finite scalar.
+    Raises `InvalidArgument` for parameters that require no gradient or a loss that is not a finite scalar.
     """
     _check_params(params)
     if halvings < points:
         raise InvalidArgument("halvings", halvings, f"fewer than the {points} points of the fit", "use 10 or more")
-    before = [p.detach().clone() for p in params]
     base = loss()
     if base.numel() != 1 or not bool(torch.isfinite(base)):
         raise InvalidArgument("loss", base.detach().tolist(), "not a finite scalar", "return one number")
@@ -85,32 +107,57 @@ def taylor_test(
     start = float(base.detach())
 
     h = [2.0**-k for k in range(halvings + 1)]
-    e0, e1, size = [], [], abs(start)
-    try:
-        with torch.no_grad():
-            for step in h:
-                for p, b, v in zip(params, before, direction, strict=True):
-                    p.copy_(b + step * v)
-                change = _value(loss) - start
-                size = max(size, abs(start + change)) if math.isfinite(change) and step <= 0.1 else size
-                e0.append(abs(change))
-                e1.append(abs(change - step * slope))
-    finally:
-        with torch.no_grad():
-            for p, b in zip(params, before, strict=True):
-                p.copy_(b)
-    # rounding of the loss itself, with room for the many additions behind it
-    floor = 2e3 * torch.finfo(base.dtype).eps * max(size, abs(slope) * h[-1])
-    first, last = _window(e1, floor, points)
+    with _moving(params, direction) as move:
+
+        def value_at(step: float) -> float:
+            move(step)
+            return _value(loss)
+
+        changes = [value_at(step) - start for step in h]
+        e0 = [abs(change) for change in changes]
+        e1 = [abs(change - step * slope) for change, step in zip(changes, h, strict=True)]
+        sizes = [abs(start + change) for change, step in zip(changes, h, strict=True) if step <= 0.1]
+        size = max([abs(start), *filter(math.isfinite, sizes)])
+        # rounding of the loss itself, with room for the many additions behind it
+        floor = 2e3 * torch.finfo(base.dtype).eps * max(size, abs(slope) * h[-1])
+        first, last = _window(e1, floor, points)
+        slope_e1 = fitted_slope(h[first:last], e1[first:last])
+        bound = e1[last - 1] / e0[last - 1] if last and e0[last - 1] else 0.0
+        rough = None
+        if last and not slope_e1 >= EXACT_SLOPE:
+            quotients = [change / step for change, step in zip(changes[:last], h[:last], strict=True)]
+            rough = _first_rough_size(h, quotients, floor)
+        if rough is not None:
+            # differences to both sides, which have no part that falls like h
+            steady = [(value_at(step) - value_at(-step)) / (2 * step) for step in h[1:rough]]
+            bound = _distance(steady, slope)
     return TaylorResult(
         tuple(h),
         tuple(e0),
         tuple(e1),
         fitted_slope(h[first:last], e0[first:last]),
-        fitted_slope(h[first:last], e1[first:last]),
+        slope_e1,
         (first, last),
-        e1[last - 1] / e0[last - 1] if last and e0[last - 1] else 0.0,
+        bound,
+        None if rough is None else h[rough - 1],
     )
+
+
+@contextmanager
+def _moving(params: Sequence[Tensor], direction: Sequence[Tensor]) -> Iterator[Callable[[float], None]]:
+    """Gives a function that sets `params` to their values plus a multiple of `direction`; restores them at the end."""
+    before = [p.detach().clone() for p in params]
+
+    def move(step: float) -> None:
+        for p, b, v in zip(params, before, direction, strict=True):
+            p.copy_(b + step * v)
+
+    with torch.no_grad():
+        try:
+            yield move
+        finally:
+            for p, b in zip(params, before, strict=True):
+                p.copy_(b)
 
 
 def random_direction(params: Sequence[Tensor], seed: int) -> list[Tensor]:
@@ -141,6 +188,32 @@ def _window(e1: Sequence[float], floor: float, points: int) -> tuple[int, int]:
     return (max(0, last - points), last) if last >= 2 else (0, 0)
 
 
+def _first_rough_size(h: Sequence[float], quotients: Sequence[float], floor: float) -> int | None:
+    """The index of the largest size at which the loss is rough, or None where it is smooth."""
+    limit, rounding = quotients[-1], floor / h[len(quotients) - 1]
+
+    def bend(k: int) -> float:
+        away = abs(quotients[k] - limit)
+        return away / h[k] if rounding < away < math.inf else 0.0
+
+    indices = range(len(quotients) - 1)
+    bends = sorted(bend(k) for k in indices[LARGE])
+    smooth = bends[len(bends) // 2] if bends else 0.0
+    return next((k for k in indices[SMALL] if bend(k) > ROUGH * smooth > 0), None)
+
+
+def _distance(quotients: Sequence[float], slope: float) -> float:
+    """The relative difference between `slope` and those of the successive `quotients` that vary least."""
+
+    def variation(k: int) -> float:
+        around = quotients[k : k + STEADY]
+        return max(around) - min(around) if all(map(math.isfinite, around)) else math.inf
+
+    best = min(range(len(quotients) - STEADY + 1), key=variation)
+    middle = sorted(quotients[best : best + STEADY])[STEADY // 2]
+    return abs(middle - slope) / max(abs(middle), abs(slope), sys.float_info.min)
+
+
 def _value(loss: LossFunction) -> float:
     """The loss as a number; infinite where its solve fails, as it may at large perturbations."""
     try:
@@ -155,4 +228,4 @@ def _check_params(params: Sequence[Tensor]) -> None:
         raise InvalidArgument("params", "()", "nothing to differentiate by", "pass the module's parameters")
     for p in params:
         if not p.requires_grad or not p.is_leaf:
-            raise InvalidArgument("params", tuple(p.shape), "not a leaf that wants a gradient", "pass nn.Parameters")
+            raise InvalidArgument("params", tuple(p.shape), "not a leaf that requires a gradient", "pass nn.Parameters")

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from pynode.checks.taylor import fitted_slope, random_direction, taylor_test
 from pynode.errors import InvalidArgument, NonFiniteLoss
+from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
+from pynode.gradients.opt_disc import OptDisc
 
 
 class _WrongCube(torch.autograd.Function):
@@ -226,3 +228,90 @@ def test_solves_that_fail_far_away_do_no_harm() -> None:
     result = taylor_test(lambda: DiscOpt(steps=20).solve(lambda t, y: 1.8 * w * y**5, y0, ts).ys.sum(), [w])
     assert math.inf in result.e1
     assert result.passes
+
+
+@pytest.mark.parametrize("error", [0.5, 1e-1, 1e-3, 1e-6])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_size_of_an_error_is_told(error: float, seed: int) -> None:
+    """The part of the gradient along the direction that is wrong, whatever its size."""
+    p = [nn.Parameter(torch.tensor([0.7, -1.2, 0.4], dtype=torch.float64))]
+    result = taylor_test(lambda: _WrongCube.apply(p[0], 1 + error).sum(), p, seed=seed)
+    assert not result.passes
+    assert result.rough_below is None
+    assert error / 3 <= result.bound <= 3 * error
+    assert f"off by about {result.bound:.0e}" in result.verdict
+
+
+class _Net(nn.Module):
+    """A net whose activation has kinks."""
+
+    def __init__(self, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.first, self.second = (
+            nn.Parameter(0.5 * torch.randn(*shape, dtype=torch.float64, generator=generator))
+            for shape in ((2, 32), (32, 2))
+        )
+        self.activation = activation
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
+        return self.activation(y @ self.first + 0.1) @ self.second
+
+
+KINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "abs": torch.abs,
+    "clamp": lambda x: x.clamp(-0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize("kink", KINKS)
+def test_kinks_leave_an_exact_gradient_exact(kink: str) -> None:
+    """Large sizes cross kinks; the smallest, which decide, do not."""
+    field = _Net(KINKS[kink])
+    y0 = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ts = torch.linspace(0.0, 1.0, 5, dtype=torch.float64)
+    result = taylor_test(lambda: DiscOpt(steps=2).solve(field, y0, ts).ys[-1].square().mean(), list(field.parameters()))
+    assert result.passes, result.verdict
+
+
+@pytest.mark.parametrize("kink", KINKS)
+def test_an_adaptive_solve_over_kinks_is_rough_not_wrong(kink: str) -> None:
+    """The step size control reacts to kinks, so at tiny sizes the loss has a slope of its own; the gradient is right
+    to a few per cent and must not be called off by a multiple, as it was by the slope at the smallest size."""
+    field = _Net(KINKS[kink])
+    y0 = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ts = torch.linspace(0.0, 1.0, 5, dtype=torch.float64)
+    method = OptDisc(rtol=1e-4, atol=1e-6)
+    params = list(field.parameters())
+
+    def loss(by: GradientMethod) -> Tensor:
+        return by.solve(field, y0, ts).ys[-1].square().mean()
+
+    for seed in range(2):
+        result = taylor_test(lambda: loss(method), params, seed=seed)
+        slopes = []
+        for by in (method, DiscOpt(steps=100)):
+            gradients = torch.autograd.grad(loss(by), params)
+            slopes.append(
+                sum(float((g * v).sum()) for g, v in zip(gradients, random_direction(params, seed), strict=True))
+            )
+        error = abs(slopes[0] / slopes[1] - 1)
+        assert "the computed loss is rough below" in result.verdict
+        assert abs(result.bound - error) < 0.02
+
+
+@pytest.mark.parametrize("wave", [1e-4, 1e-6])
+def test_a_rough_loss_is_called_rough(wave: float) -> None:
+    """A smooth loss with a ripple far smaller than what the parameters mean for it; the gradient is the smooth part's."""
+    p = [nn.Parameter(torch.tensor([0.7, -1.2, 0.4], dtype=torch.float64))]
+
+    def loss() -> Tensor:
+        return (p[0] ** 3).sum() + wave * torch.sin(p[0].detach().sum() / wave)
+
+    result = taylor_test(loss, p, seed=1)
+    assert not result.passes
+    assert result.rough_below is not None
+    assert result.rough_below > wave
+    assert "rough" in result.verdict
+    assert result.bound < 0.1
