@@ -303,7 +303,7 @@ def test_an_adaptive_solve_over_kinks_is_rough_not_wrong(kink: str) -> None:
 
 @pytest.mark.parametrize("wave", [1e-4, 1e-6])
 def test_a_rough_loss_is_called_rough(wave: float) -> None:
-    """A smooth loss with a ripple far smaller than what the parameters mean for it; the gradient is the smooth part's."""
+    """A smooth loss with a far smaller ripple; the gradient is that of the smooth part."""
     p = [nn.Parameter(torch.tensor([0.7, -1.2, 0.4], dtype=torch.float64))]
 
     def loss() -> Tensor:
