@@ -70,6 +70,12 @@ def small_state(small_spec: Callable[[str], FieldSpec]) -> Callable[[str], torch
     return state
 
 
+@pytest.fixture(autouse=True)
+def same_global_seed() -> None:
+    """What follows torch's global generator is the same in every order of tests."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(params=["eager", "fused"])
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn: every test that takes it runs on both."""

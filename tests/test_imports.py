@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pynode"
 
-LEAVES = ("errors", "types", "registry")
+LEAVES = ("errors", "types", "registry", "seeding")
 CORE = (*LEAVES, "activations", "grid", "samples", "solution", "evaluation")
 EVERYTHING = ("",)
 
@@ -29,6 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "activations": ("errors",),
     "layers": ("activations", "types"),
     "grid": ("errors", "types"),
+    "seeding": ("errors",),
     "memory": (),
     "solution": ("memory", "types"),
     "evaluation": ("errors", "solution", "types"),
@@ -74,10 +75,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
     ),
     "least_squares": ("errors", "finite", "types", "solution", "gradients.base"),
-    "torchdiffeq_interface": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
+    "like_torchdiffeq": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
-    "flows": (*LEAVES, "solution", "fields", "schemes", "gradients"),
+    "flows": (*LEAVES, "solution", "evaluation", "fields", "schemes", "gradients"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
     "problems": (
         *LEAVES,
@@ -117,7 +118,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "click": ("cli",),
     "matplotlib": ("figures",),
-    "torchdiffeq": ("gradients.opt_disc", "gradients.ad_adaptive", "torchdiffeq_interface"),
+    "torchdiffeq": ("gradients.opt_disc", "gradients.ad_adaptive", "like_torchdiffeq"),
 }
 
 Import = tuple[str, str]

@@ -27,7 +27,7 @@ class PynodeEntrant(TorchEntrant):
 
         workload = self.workload
         self.solver = self.method()
-        field = field_from_json(workload.spec).build(dtype=self.dtype, device=self.device)
+        field = field_from_json(workload.spec).build(seed=0, dtype=self.dtype, device=self.device)
         self.model: Any = field
         self.y0, self.ts = self.tensor("y0"), self.times()
         if workload.kind == "series":

@@ -53,7 +53,7 @@ def launches(
             loss, stats = solution.ys.square().sum(), solution.stats
     else:
         assert n_outputs == 2
-        flow = Flow.build(narrow, horizon=times[-1])
+        flow = Flow.build(narrow, seed=0, horizon=times[-1])
         x = torch.linspace(-1, 1, ROWS * spec.state_dim, dtype=torch.float64).reshape(ROWS, -1)
         draw = Draw(0, 0)
         if isinstance(divergence, Hutchinson):

@@ -11,6 +11,7 @@ from pynode.clock import Clock
 from pynode.errors import SolveError
 from pynode.flows.flow import Flow
 from pynode.flows.metrics import inverse_errors
+from pynode.flows.probes import Draw
 from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
@@ -49,7 +50,7 @@ def rediscretise(
         clock.start()
         failure, nll, nfe = None, math.inf, None
         try:
-            moved = flow(x, method=method)
+            moved = flow(x, method=method, draw=Draw())
             nll = -float(moved.log_prob.double().mean())
             nfe = sum(stats.nfe_forward for stats in moved.solves)
         except SolveError as error:

@@ -11,16 +11,22 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from pynode.errors import InvalidArgument, StateMismatch
+from pynode.seeding import seed_or_new
 from pynode.types import State, Theta
 
 LARGEST = 2**48
 """Entries of a tensor beyond which torch need not be asked whether there is room."""
+
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+"""What the parameters of a field may be."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,13 @@ class FieldSpec(ABC):
         """Length of theta."""
         return sum(s.size for s in self.slots())
 
-    def initial_theta(self, seed: int = 0) -> Theta:
+    def initial_theta(self, seed: int | None = None) -> Theta:
         """Glorot-uniform weights (Glorot & Bengio 2010, eq. 16) and zero biases, `(n_params,)` float64.
 
-        Drawn from a generator of their own, so the global random state neither matters nor changes.
+        A `seed` fixes them, whatever the global random state; without one they are new at every call and follow
+        `torch.manual_seed`.
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed_or_new(seed))
         parts = []
         for slot in self.slots():
             if slot.fan is None:
@@ -108,11 +115,16 @@ class FieldSpec(ABC):
         self,
         *,
         theta: Theta | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> Field:
-        """The torch module of this specification, with `theta` `(n_params,)` or else `initial_theta(seed)`."""
+        """The torch module of this specification, with `theta` `(n_params,)` or else `initial_theta(seed)`.
+
+        Without a `seed` every call gives other parameters, which follow `torch.manual_seed` as torch's layers do.
+        """
+        if dtype not in DTYPES:
+            raise InvalidArgument("dtype", dtype, "not a dtype that fields have", f"use one of {list(DTYPES)}")
         field = Field(self, dtype=dtype, device=device)
         field.set_theta(self.initial_theta(seed) if theta is None else theta)
         return field
@@ -148,6 +160,7 @@ class Field(nn.Module):
         super().__init__()
         self.spec = spec
         self._names = tuple(s.name for s in spec.slots())
+        self._shapes = tuple(s.shape for s in spec.slots())
         for slot in spec.slots():
             try:
                 if slot.size > LARGEST:
@@ -184,20 +197,38 @@ class Field(nn.Module):
 
     def _tensors(self) -> dict[str, Tensor]:
         held = self._parameters
-        return {name: held[name] for name in self._names}  # type: ignore[misc]
+        # attributes where torch computes them: parametrizations, pruning, replicas of nn.DataParallel
+        return {name: held[name] if name in held else getattr(self, name) for name in self._names}  # type: ignore[misc]
 
     def _dtype(self) -> torch.dtype:
-        first = self._parameters[self._names[0]]
-        return torch.float64 if first is None else first.dtype
+        first = next(self.parameters(), None)  # reading a parametrized attribute may change its state
+        return (getattr(self, self._names[0]) if first is None else first).dtype
+
+    def why_unspecified(self) -> str | None:
+        """Which tensor the specification does not describe, as a sentence; None where it describes them all."""
+        held = self._parameters
+        for name, shape in zip(self._names, self._shapes, strict=True):
+            if name not in held:
+                return f"its {name} is computed rather than a parameter, which only torch operators can follow"
+            tensor = held[name]
+            if tensor is None or tensor.shape != shape:
+                shown = None if tensor is None else tuple(tensor.shape)
+                return f"its {name} has shape {shown}, but its specification says {tuple(shape)}"
+        return None
 
     def system(self) -> System:
-        """The field as other backends can rebuild it."""
+        """The field as other backends can rebuild it; raises `InvalidArgument` where its parameters are not its own."""
+        if reason := self.why_unspecified():
+            raise InvalidArgument("field", type(self).__name__, reason, "use a method on torch operators")
         held = self._parameters
         return System(self.spec, tuple([held[name] for name in self._names]), self.spec.state_dim)  # type: ignore[misc]
 
     def theta(self) -> Theta:
-        """All parameters as one float64 vector `(n_params,)` on the CPU, detached."""
-        return torch.cat([p.detach().reshape(-1).double().cpu() for p in self.parameters()])
+        """All parameters as one float64 vector `(n_params,)` on the CPU, detached, in the order of the specification.
+
+        Of a parametrized or pruned field the values that it computes with.
+        """
+        return torch.cat([p.detach().reshape(-1).double().cpu() for p in self._tensors().values()])
 
     @torch.no_grad()
     def set_theta(self, theta: Theta) -> None:
@@ -207,8 +238,11 @@ class Field(nn.Module):
             raise InvalidArgument(
                 "theta", shown, "wrong shape", f"this field needs ({self.spec.n_params},): {self.spec}"
             )
+        if reason := self.why_unspecified():
+            remedy = "remove the parametrization or the pruning first, e.g. by parametrize.remove_parametrizations"
+            raise InvalidArgument("theta", tuple(theta.shape), f"can't be written: {reason}", remedy)
         chunks = theta.split([s.size for s in self.spec.slots()])
-        for parameter, chunk in zip(self.parameters(), chunks, strict=True):
+        for parameter, chunk in zip(self._tensors().values(), chunks, strict=True):
             parameter.copy_(chunk.reshape(parameter.shape))
 
 
@@ -248,8 +282,8 @@ def system_of(module: object) -> System:
     if reason := why_no_system(module):
         remedy = "build one from a specification, e.g. pynode.MLP(...).build()"
         raise InvalidArgument("field", type(module).__name__, reason, remedy)
-    found: System = module.system()  # type: ignore[attr-defined]
-    return found
+    system: System = module.system()  # type: ignore[attr-defined]
+    return system
 
 
 def why_no_system(module: object) -> str | None:
@@ -258,16 +292,37 @@ def why_no_system(module: object) -> str | None:
     kind = type(module)
     if not getattr(kind, "has_specification", False):
         return "it has no specification"
+    if isinstance(module, nn.Module) and parametrize.is_parametrized(module):
+        return "it is parametrized (torch.nn.utils.parametrize), which only torch operators can follow"
     if "has_specification" not in kind.__dict__:
         return "it is a subclass, which may compute something else than its specification"
     if "forward" in own:
         return "its forward has been replaced, which may compute something else than its specification"
     if _HOOKS._global_forward_hooks or _HOOKS._global_forward_pre_hooks:
         return "there are hooks on all modules, which only torch can run"
-    if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
+    if _has_hooks(own):
         return "it has hooks, which only torch can run"
     inner = getattr(module, "why_unspecified", None)
     return None if inner is None else inner()
+
+
+def _has_hooks(own: Mapping[str, Any]) -> bool:
+    """Whether a call of the module with attributes `own` does more than its forward: so do pruning and older norms."""
+    return bool(
+        own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
+    )
+
+
+def has_formulas(module: nn.Module) -> TypeGuard[Field]:
+    """Whether `tangents` and `divergence` of `module` are the derivatives of what a call of it computes.
+
+    So for a `Field` as it was built, and for one whose parameters are parametrized; not where a subclass or an
+    assignment replaces `forward`, nor where hooks of its own run around it.
+    """
+    if not isinstance(module, Field) or type(module).forward is not Field.forward:
+        return False
+    own = module.__dict__
+    return "forward" not in own and not _has_hooks(own)
 
 
 def jacobian_vector_products(f: Callable[[State], State], y: State, v: Tensor) -> tuple[State, Tensor]:

@@ -1,7 +1,7 @@
 """The divergence of a field along a solve: exact, or Hutchinson's estimate with one probe a sample.
 
-Both work by tangents pushed forward with the field, so that a solve builds no autograd graph inside itself and training
-needs one backward pass.
+pynode's own fields push tangents forward by their formulas: a solve builds no autograd graph inside itself, and
+training needs one backward pass.  For any other module both work by reverse-mode products (see `reverse_mode`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from pynode.errors import UnknownName
-from pynode.fields.base import Field, jacobian_vector_products, trace_of, unit_tangents
+from pynode.fields.base import has_formulas, trace_of, unit_tangents
 from pynode.flows.probes import Draw, Noise
+from pynode.flows.reverse_mode import Linearised
 from pynode.types import State
 
 
@@ -40,17 +42,18 @@ class Divergence(ABC):
 
 @dataclass(frozen=True)
 class Exact(Divergence):
-    """The trace itself: dim tangents, or the field's closed form."""
+    """The trace itself, by the field's closed form or dim products with the Jacobian."""
 
     def probes(self, draw: Draw, z: State, block: int) -> None:  # noqa: ARG002
         return None
 
     def __call__(self, field: nn.Module, t: Tensor, z: State, probes: Tensor | None, *, frobenius: bool) -> Slope:  # noqa: ARG002
-        if isinstance(field, Field) and not frobenius:
+        if not has_formulas(field):
+            return _trace_by_rows(field, t, z, frobenius=frobenius)
+        if not frobenius:
             return Slope(*field.divergence(t, z), None)
-        dz, products = tangents(field, t, z, unit_tangents(z))
-        squares = products.square().sum((0, -1)).expand(z.shape[:-1]) if frobenius else None
-        return Slope(dz, trace_of(products, z), squares)
+        dz, products = field.tangents(t, z, unit_tangents(z))
+        return Slope(dz, trace_of(products, z), products.square().sum((0, -1)).expand(z.shape[:-1]))
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,30 @@ class Hutchinson(Divergence):
 
     def __call__(self, field: nn.Module, t: Tensor, z: State, probes: Tensor | None, *, frobenius: bool) -> Slope:
         assert probes is not None  # a solve asks `probes` first
-        dz, products = tangents(field, t, z, probes[None])
-        pushed = products[0]
-        return Slope(dz, (pushed * probes).sum(-1), pushed.square().sum(-1) if frobenius else None)
+        if has_formulas(field):
+            dz, products = field.tangents(t, z, probes[None])
+            product = products[0]
+        else:
+            point = Linearised(field, t, z)
+            # the trace's estimate is the same from either side, the norm's is not
+            dz, product = point.value, point.column(probes) if frobenius else point.row(probes, last=True)
+        return Slope(dz, (product * probes).sum(-1), product.square().sum(-1) if frobenius else None)
 
 
-def tangents(field: nn.Module, t: Tensor, z: State, v: Tensor) -> tuple[State, Tensor]:
-    """f(t, z) and df/dz times `v` `(k, batch or 1, dim)`: by the field's own formula, else by forward-mode AD.
+def _trace_by_rows(field: nn.Module, t: Tensor, z: State, *, frobenius: bool) -> Slope:
+    """Value, trace and squared Frobenius norm of a module's Jacobian from its rows, one reverse product each.
 
-    A module of the user's must treat samples independently of each other.
+    A loop, since one batched product for all rows (`is_grads_batched`) is slower to differentiate, needs dim times the
+    memory, and can't follow every operator.
     """
-    if isinstance(field, Field):
-        return field.tangents(t, z, v)
-    return jacobian_vector_products(lambda y: field(t, y), z, v)
+    point, dim = Linearised(field, t, z), z.shape[-1]
+    trace, squares = z.new_zeros(z.shape[:-1]), z.new_zeros(z.shape[:-1])
+    for i, unit in enumerate(torch.eye(dim, dtype=z.dtype, device=z.device)):
+        row = point.row(unit.expand_as(z), last=i == dim - 1)
+        trace = trace + row[..., i]
+        if frobenius:
+            squares = squares + row.square().sum(-1)
+    return Slope(point.value, trace, squares if frobenius else None)
 
 
 KINDS: dict[str, Divergence] = {

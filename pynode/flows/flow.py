@@ -5,21 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec
+from pynode.evaluation import parameters_of
+from pynode.fields.base import Field, FieldSpec, has_formulas
 from pynode.flows.augmented import AugmentedField, RunningCosts
+from pynode.flows.checking import (
+    check_block,
+    check_dim,
+    check_divergence,
+    check_draw,
+    check_method,
+    check_modules,
+    check_spec,
+    checked_fields,
+    checked_params,
+)
 from pynode.flows.divergence import Divergence, Exact
+from pynode.flows.draw_counter import DrawCounter
 from pynode.flows.probes import Draw
+from pynode.flows.reverse_mode import Linearised
 from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
+from pynode.seeding import check_seed, seed_or_new
 from pynode.solution import SolveStats
-from pynode.types import State, Theta
+from pynode.types import State, States, Theta, Times
 
 DEFAULT = DiscOpt(RK4, steps=16)
 """How a flow is solved where nobody says otherwise."""
@@ -47,10 +63,23 @@ class Transport:
 class Flow(nn.Module):
     """Blocks in sequence, each a vector field followed for its horizon: x = z(0), z(T) is standard normal.
 
+        flow = pynode.Flow.build(pynode.ConcatSquash((2, 32, 32, 2)), method=pynode.DiscOpt(steps=8))
+        loss = -flow.log_prob(x).mean()  # x (batch, 2), float64
+        samples = flow.sample(100)
+
     `fields` are modules f(t, z) with z `(batch, dim)`: `Field`s, or any of the user's own that treat samples
-    independently.  `horizon` is T of every block; with `trainable_horizon` each block's log T is a parameter, whose
-    gradient comes through the output times of the solve.  Method, divergence and probes can be chosen anew at every
-    call: a flow trained with one discretisation may be used with another.
+    independently and compute the same at every evaluation (batch norm and dropout in training mode are refused).
+    `horizon` is T of every block; with `trainable_horizon` each block's log T is a parameter, whose gradient comes
+    through the output times of the solve.  Every call may name another method and divergence than the flow's own: a
+    flow trained with one discretisation may be used with another.
+
+    With `Hutchinson`, calls draw new probes each time, fixed for the length of a solve; `sample` draws new samples.
+    `seed` fixes these default draws; without one they follow `torch.manual_seed`.  Copies and pickles go on where the
+    flow is, and its `state_dict` holds how many draws have been used, so that a resumed run goes on as well.  An
+    explicit `draw` (or `seed` of `sample`) fixes one call.
+
+    A field may read tensors beyond its parameters, such as a context from an encoder: name them in `params` of the
+    call, so that every method gives them their gradient.
     """
 
     def __init__(
@@ -62,19 +91,23 @@ class Flow(nn.Module):
         trainable_horizon: bool = False,
         method: GradientMethod = DEFAULT,
         divergence: Divergence | None = None,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
-        if not fields:
-            raise InvalidArgument("fields", "()", "a flow without blocks", "pass one field or more")
-        if not (isinstance(horizon, (int, float)) and 0 < horizon < math.inf):
-            raise InvalidArgument("horizon", horizon, "not a positive number", "use e.g. 1.0")
-        self.fields, self.dim = nn.ModuleList(fields), dim
-        self.method, self.divergence = method, divergence or Exact()
+        check_dim(dim)
+        blocks = checked_fields(fields, dim)
+        if isinstance(horizon, bool) or not (isinstance(horizon, (int, float)) and 0 < horizon < math.inf):
+            raise InvalidArgument("horizon", repr(horizon), "not a positive number", "use e.g. 1.0")
+        divergence = Exact() if divergence is None else divergence
+        check_method(method)
+        check_divergence(divergence)
+        self.fields, self.dim = nn.ModuleList(blocks), dim
+        self.method, self.divergence = method, divergence
         self.horizon = float(horizon)
         self.log_horizons: nn.Parameter | None = None
         if trainable_horizon:
-            like = next((p for p in self.fields.parameters()), torch.zeros((), dtype=torch.float64))
-            self.log_horizons = nn.Parameter(like.new_full((len(fields),), math.log(horizon)))
+            self.log_horizons = nn.Parameter(self._like().new_full((len(blocks),), math.log(horizon)))
+        self.draws = DrawCounter(seed_or_new(seed))
 
     @classmethod
     def build(
@@ -82,7 +115,7 @@ class Flow(nn.Module):
         spec: FieldSpec,
         *,
         blocks: int = 1,
-        seed: int = 0,
+        seed: int | None = None,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
         horizon: float = 1.0,
@@ -90,9 +123,14 @@ class Flow(nn.Module):
         method: GradientMethod = DEFAULT,
         divergence: Divergence | None = None,
     ) -> Flow:
-        """A flow of `blocks` fields of one specification, block k initialised from (`seed`, k)."""
+        """A flow of `blocks` fields of one specification, block k initialised from (`seed`, k).
+
+        Without a `seed` every call gives another flow, which follows `torch.manual_seed`.
+        """
+        check_spec(spec)
         if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1:
-            raise InvalidArgument("blocks", blocks, "not a positive integer", "use 1 or more")
+            raise InvalidArgument("blocks", repr(blocks), "not a positive integer", "use 1 or more")
+        seed = seed_or_new(seed)
         fields = [spec.build(seed=_block_seed(seed, k), dtype=dtype, device=device) for k in range(blocks)]
         return cls(
             fields,
@@ -101,6 +139,7 @@ class Flow(nn.Module):
             trainable_horizon=trainable_horizon,
             method=method,
             divergence=divergence,
+            seed=seed,
         )
 
     @property
@@ -118,9 +157,13 @@ class Flow(nn.Module):
         divergence: Divergence | None = None,
         draw: Draw | None = None,
         costs: RunningCosts | None = None,
+        params: Sequence[Tensor] | None = None,
     ) -> Transport:
-        """From data `x` `(batch, dim)` to the base, with log|det dz/dx|; differentiable by parameters and `x`."""
-        return self._transport(x, method, divergence, draw, costs, backwards=False)
+        """From data `x` `(batch, dim)` to the base, with log|det dz/dx|; differentiable by parameters and `x`.
+
+        `params` are tensors that the fields read beside their parameters.
+        """
+        return self._transport(x, method, divergence, draw, costs, params, backwards=False)
 
     def inverse(
         self,
@@ -129,9 +172,10 @@ class Flow(nn.Module):
         method: GradientMethod | None = None,
         divergence: Divergence | None = None,
         draw: Draw | None = None,
+        params: Sequence[Tensor] | None = None,
     ) -> Transport:
         """From the base `z` `(batch, dim)` to data, with log|det dx/dz|: the same solves in reversed time."""
-        return self._transport(z, method, divergence, draw, None, backwards=True)
+        return self._transport(z, method, divergence, draw, None, params, backwards=True)
 
     def log_prob(
         self,
@@ -140,59 +184,99 @@ class Flow(nn.Module):
         method: GradientMethod | None = None,
         divergence: Divergence | None = None,
         draw: Draw | None = None,
+        params: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """log p(x) `(batch,)` in nats, differentiable.
 
-        With `Hutchinson` an unbiased estimate whose probes are those of `draw`.
+        With `Hutchinson` an unbiased estimate, with new probes at every call or else those of `draw`.
         """
-        return self.forward(x, method=method, divergence=divergence, draw=draw).log_prob
+        return self.forward(x, method=method, divergence=divergence, draw=draw, params=params).log_prob
 
     @torch.no_grad()
-    def sample(self, n: int, *, seed: int = 0, method: GradientMethod | None = None) -> State:
-        """`n` samples `(n, dim)` of the model; the same `seed` gives the same samples."""
-        return self.move(self.base_samples(n, seed=seed), method=method, backwards=True)
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        method: GradientMethod | None = None,
+        params: Sequence[Tensor] | None = None,
+    ) -> State:
+        """`n` samples `(n, dim)` of the model: new ones at every call, or always the same ones for a `seed`."""
+        return self.move(self.base_samples(n, seed=seed), method=method, backwards=True, params=params)
 
-    def base_samples(self, n: int, *, seed: int = 0) -> State:
+    def base_samples(self, n: int, *, seed: int | None = None) -> State:
         """`n` samples `(n, dim)` of the standard normal, those that `sample` with this seed starts from."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise InvalidArgument("n", n, "not a positive integer", "ask for 1 sample or more")
+            raise InvalidArgument("n", repr(n), "not a positive integer", "ask for 1 sample or more")
         like = self._like()
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise InvalidArgument("seed", seed, "not an integer from 0 to 2^63 - 1", "use 0, 1, 2, ...")
+        seed = self.draws.next_sample_seed() if seed is None else check_seed(seed)
         noise = torch.randn(n, self.dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         return noise.to(device=like.device, dtype=like.dtype)
 
     def move(
-        self, points: State, *, method: GradientMethod | None = None, backwards: bool = False, times: int = 2
+        self,
+        points: State,
+        *,
+        method: GradientMethod | None = None,
+        backwards: bool = False,
+        times: int = 2,
+        params: Sequence[Tensor] | None = None,
     ) -> State:
         """Where `points` `(batch, dim)` go, without density; with `times` > 2 returns the way there.
 
         `(batch, dim)`, or `(blocks * (times - 1) + 1, batch, dim)`: the states at `times` equidistant times per block.
         """
         self._check(points)
-        method, way = method or self.method, [points]
+        method, way, read = self._method(method), [points], checked_params(params)
+        if isinstance(times, bool) or not isinstance(times, int) or times < 2:
+            raise InvalidArgument("times", repr(times), "not an integer of 2 or more", "use 2 for the end alone")
         for k in self._order(backwards):
+            check_modules(self.fields[k], k)
             start, end = (self.horizons[k], 0.0) if backwards else (0.0, self.horizons[k])
             ts = torch.linspace(float(start), float(end), times, dtype=torch.float64, device=points.device)
-            way += list(method.solve(self.fields[k], way[-1], ts).ys[1:])
+            way += list(_states(method, self.fields[k], way[-1], ts, read)[1:])
         return way[-1] if times == 2 else torch.stack(way)
+
+    def get_extra_state(self) -> Tensor:
+        """What `state_dict` holds beside the parameters: how many default draws have been used."""
+        return self.draws.state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Goes on from the default draws that `get_extra_state` has counted."""
+        self.draws.restore(state)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # a state dict without counts can be loaded too: the flow keeps its own
+        state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def theta(self) -> Theta:
         """All parameters in one float64 vector on the CPU: block after block, then the log-horizons."""
-        return torch.cat([p.detach().reshape(-1).double().cpu() for p in self._in_order()])
+        return torch.cat([part.detach().reshape(-1).double().cpu() for part in self._parts()])
 
     @torch.no_grad()
     def set_theta(self, theta: Theta) -> None:
         """Overwrites all parameters by `theta` as `theta()` gives it; raises `InvalidArgument` for another length."""
-        sizes = [p.numel() for p in self._in_order()]
-        if theta.shape != (sum(sizes),):
-            raise InvalidArgument("theta", tuple(theta.shape), "wrong shape", f"this flow needs ({sum(sizes)},)")
-        for p, chunk in zip(self._in_order(), theta.split(sizes), strict=True):
-            p.copy_(chunk.reshape(p.shape))
+        sizes = [part.numel() for part in self._parts()]
+        if not isinstance(theta, Tensor) or theta.shape != (sum(sizes),):
+            shown = tuple(theta.shape) if isinstance(theta, Tensor) else type(theta).__name__
+            raise InvalidArgument("theta", shown, "wrong shape", f"this flow needs ({sum(sizes)},)")
+        chunks = iter(theta.split(sizes))
+        for block in self.fields:
+            if isinstance(block, Field):
+                block.set_theta(next(chunks))
+            else:
+                for p in block.parameters():
+                    p.copy_(next(chunks).reshape(p.shape))
+        if self.log_horizons is not None:
+            self.log_horizons.copy_(next(chunks))
 
-    def _in_order(self) -> list[nn.Parameter]:
-        own = [] if self.log_horizons is None else [self.log_horizons]
-        return [*self.fields.parameters(), *own]
+    def _parts(self) -> list[Tensor]:
+        """What `theta` strings together: of a `Field` its own theta, whose order its specification fixes."""
+        parts: list[Tensor] = []
+        for block in self.fields:
+            parts += [block.theta()] if isinstance(block, Field) else list(block.parameters())
+        return parts if self.log_horizons is None else [*parts, self.log_horizons]
 
     def _transport(
         self,
@@ -201,20 +285,29 @@ class Flow(nn.Module):
         divergence: Divergence | None,
         draw: Draw | None,
         costs: RunningCosts | None,
+        params: Sequence[Tensor] | None,
         *,
         backwards: bool,
     ) -> Transport:
         self._check(start)
-        method, divergence = method or self.method, divergence or self.divergence
-        draw, costs = draw or Draw(), costs or RunningCosts()
+        method, divergence, costs = self._method(method), self._divergence(divergence), costs or RunningCosts()
+        read = checked_params(params)
+        if not isinstance(costs, RunningCosts):
+            raise InvalidArgument("costs", repr(costs), "not RunningCosts", "pass pynode.RunningCosts(kinetic=True)")
+        if draw is None:
+            draw = Draw() if type(divergence) is Exact else self.draws.next_draw()
+        check_draw(draw)
         z, solves = start, []
         totals = start.new_zeros(len(start), 1 + costs.columns)
         horizons = self.horizons.to(start.device)
         for k in self._order(backwards):
+            block = self.fields[k]
+            check_block(block, k, horizons[k] if backwards else torch.zeros_like(horizons[k]), z)
             # the probes belong to the sample, not to the state that it has reached
-            field = AugmentedField(self.fields[k], self.dim, divergence, divergence.probes(draw, start, k), costs)
+            field = AugmentedField(block, self.dim, divergence, divergence.probes(draw, start, k), costs)
             ends = (horizons[k], torch.zeros_like(horizons[k]))
-            solution = method.solve(field, field.initial(z), torch.stack(ends if backwards else ends[::-1]))
+            ts = torch.stack(ends if backwards else ends[::-1])
+            solution = method.solve(field, field.initial(z), ts, params=_with_parameters(field, read))
             z, gained = solution.ys[-1].split((self.dim, 1 + costs.columns), dim=-1)
             totals = totals + gained
             solves.append(solution.stats)
@@ -226,6 +319,16 @@ class Flow(nn.Module):
             columns[-1] if costs.jacobian else None,
             tuple(solves),
         )
+
+    def _method(self, method: GradientMethod | None) -> GradientMethod:
+        method = self.method if method is None else method
+        check_method(method)
+        return method
+
+    def _divergence(self, divergence: Divergence | None) -> Divergence:
+        divergence = self.divergence if divergence is None else divergence
+        check_divergence(divergence)
+        return divergence
 
     def _order(self, backwards: bool) -> Sequence[int]:
         order = range(len(self.fields))
@@ -245,6 +348,40 @@ class Flow(nn.Module):
 def log_normal(z: State) -> Tensor:
     """log N(z; 0, I) `(batch,)` for `z` `(batch, dim)`."""
     return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
+
+
+def _with_parameters(field: nn.Module, read: Sequence[Tensor]) -> list[Tensor] | None:
+    """The parameters of `field` and the tensors `read` beside them, each once; None where there are none of those."""
+    if not read:
+        return None
+    return list({id(p): p for p in (*parameters_of(field), *read)}.values())
+
+
+def _states(method: GradientMethod, field: nn.Module, z: State, ts: Times, read: Sequence[Tensor]) -> States:
+    """The states of a solve of `field` alone.
+
+    A field that differentiates inside itself (the gradient of a potential) may need gradients to be enabled, which they
+    are not in `sample`.
+    """
+    params = _with_parameters(field, read)
+    try:
+        return method.solve(field, z, ts, params=params).ys
+    except RuntimeError as error:
+        if has_formulas(field) or "require grad" not in str(error):
+            raise
+    return method.solve(_WithGradients(field), z, ts, params=params).ys
+
+
+class _WithGradients(nn.Module):
+    """The value of a field that is evaluated with gradients enabled, at a state that wants one."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: Tensor, z: State) -> State:
+        """f(t, z), without the graph where gradients are disabled."""
+        return Linearised(self.field, t, z).value
 
 
 def _block_seed(seed: int, block: int) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pynode.errors import SolveError
 from pynode.flows.flow import Flow
+from pynode.flows.probes import Draw
 from pynode.gradients.base import GradientMethod
 from pynode.types import State
 
@@ -75,7 +76,7 @@ def density_on_grid(flow: Flow, low: float, high: float, n: int, method: Gradien
     """p at the points of `grid_points`, `(n, n)`; two dimensions only."""
     like = next(flow.parameters())
     points = grid_points(low, high, n, like)
-    parts = [flow.log_prob(chunk, method=method).exp() for chunk in points.split(10_000)]
+    parts = [flow.log_prob(chunk, method=method, draw=Draw()).exp() for chunk in points.split(10_000)]
     return torch.cat(parts).reshape(n, n)
 
 

@@ -19,7 +19,7 @@ from pynode.grid import TimeGrid
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
 
-field = MLP((2, 5, 2)).build()
+field = MLP((2, 5, 2)).build(seed=0)
 ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
 y0 = torch.ones(1, 2, dtype=torch.float64)
 start = time.perf_counter()

@@ -41,7 +41,7 @@ start = time.process_time()
 from pynode.engines.fused.opt_disc_op import failure, run, solve
 assert failure(torch.float64) is None
 ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
-solve(system_of(MLP((2, 5, 2)).build()), AdaptiveOptions(), torch.ones(2, dtype=torch.float64), ts, SolveStats())
+solve(system_of(MLP((2, 5, 2)).build(seed=0)), AdaptiveOptions(), torch.ones(2, dtype=torch.float64), ts, SolveStats())
 print(json.dumps([time.process_time() - start, sum(run.stats.cache_hits.values())]))
 """
 WAYS = [AdaptiveOptions(adjoint=adjoint, adjoint_norm=norm) for adjoint in ADJOINTS for norm in ADJOINT_NORMS]

@@ -82,7 +82,7 @@ def solved(method: GradientMethod, field: nn.Module) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("method", METHODS, ids=label)
 def test_a_method_goes_round_before_and_after_use(method: GradientMethod, way: str) -> None:
     """The copy is equal, has the same hash and computes the same bits."""
-    field, fresh = a_field(), replace(method)  # type: ignore[type-var]
+    field, fresh = a_field(), replace(method)
     before = COPIES[way](fresh)
     first = solved(fresh, field)
     after = COPIES[way](fresh)
@@ -126,7 +126,7 @@ class Cached(DiscOpt):
 def test_a_flow_goes_round_after_use(method: GradientMethod, divergence: Exact | Hutchinson, way: str) -> None:
     """With its method, and going on with the draws that the original would have used."""
     one_interval = {} if method.adaptive else {"steps": 3}
-    method = replace(method, **one_interval)  # type: ignore[type-var]
+    method = replace(method, **one_interval)
     flow = Flow.build(ConcatSquash((2, 6, 2)), blocks=2, seed=1, method=method, divergence=divergence)
     flow.log_prob(Y0).mean().backward()
     copied = COPIES[way](flow)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pynode.datasets.tables import TEXTS
 from pynode.problems.density.tables.user.base import UserTable
 
 
 class CsvTable(UserTable):
-    """Rows of a text file: .csv, .tsv, .txt or .dat."""
+    """Rows of a .csv file."""
 
     name: ClassVar[str] = "csv"
     suffix: ClassVar[str] = ".csv"
-    suffixes: ClassVar[tuple[str, ...]] = TEXTS

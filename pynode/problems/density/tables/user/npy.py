@@ -12,4 +12,3 @@ class NpyTable(UserTable):
 
     name: ClassVar[str] = "npy"
     suffix: ClassVar[str] = ".npy"
-    suffixes: ClassVar[tuple[str, ...]] = (".npy",)
