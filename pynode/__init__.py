@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pynode.grid import TimeGrid
     from pynode.julia.reference import reference_trajectory
     from pynode.least_squares import LeastSquares
-    from pynode.like_torchdiffeq import odeint, odeint_adjoint, odeint_event
     from pynode.memory import measure_memory, peak_bytes
     from pynode.schemes.euler import EULER
     from pynode.schemes.heun import HEUN
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from pynode.schemes.rk4 import RK4
     from pynode.schemes.rk38 import RK38
     from pynode.solution import Solution, SolveStats
+    from pynode.torchdiffeq_interface import odeint, odeint_adjoint, odeint_dense, odeint_event
 
 _HOME = {
     "Antisymmetric": "fields.antisymmetric",
@@ -68,9 +68,10 @@ _HOME = {
     "TimeGrid": "grid",
     "UsageError": "errors",
     "gradient_errors": "checks.gradient_error",
-    "odeint": "like_torchdiffeq",
-    "odeint_adjoint": "like_torchdiffeq",
-    "odeint_event": "like_torchdiffeq",
+    "odeint": "torchdiffeq_interface",
+    "odeint_adjoint": "torchdiffeq_interface",
+    "odeint_dense": "torchdiffeq_interface",
+    "odeint_event": "torchdiffeq_interface",
     "measure_memory": "memory",
     "peak_bytes": "memory",
     "reference_trajectory": "julia.reference",
@@ -111,6 +112,7 @@ __all__ = [
     "measure_memory",
     "odeint",
     "odeint_adjoint",
+    "odeint_dense",
     "odeint_event",
     "peak_bytes",
     "reference_trajectory",

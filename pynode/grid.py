@@ -25,27 +25,54 @@ StepSize: TypeAlias = "float | Tensor"
 """A float, or a scalar tensor where the output times want a gradient."""
 
 
-def check_times(ts: Times) -> tuple[float, ...]:
-    """The output times as floats; raises `InvalidArgument` unless they are 1-D, finite, at least two and monotone."""
+def check_times(ts: Times, argument: str = "ts", least: int = 2) -> tuple[float, ...]:
+    """The output times as floats; raises `InvalidArgument` unless they are 1-D, finite and strictly monotone.
+
+    At least `least` times are needed.  `argument` is the name under which the user passed them.
+    """
     if not isinstance(ts, Tensor) or not ts.is_floating_point() or ts.ndim != 1:
         shown = f"{tuple(ts.shape)} {ts.dtype}" if isinstance(ts, Tensor) else type(ts).__name__
-        raise InvalidArgument("ts", shown, "not a 1-D floating point tensor", "pass torch.tensor([t0, t1, ...])")
+        raise InvalidArgument(argument, shown, "not a 1-D floating point tensor", "pass torch.tensor([t0, t1, ...])")
     values = tuple(ts.tolist())
-    _check_values(values)
+    if problem := _problem_of(values, least):
+        raise InvalidArgument(argument, shown_times(ts), *problem)
     return values
 
 
 @lru_cache(maxsize=64)
-def _check_values(values: tuple[float, ...]) -> None:
+def _problem_of(values: tuple[float, ...], least: int) -> tuple[str, str] | None:
+    """What is wrong with the output times and its remedy; None where they can be used."""
     # cached: training solves at one set of times thousands of times
-    if len(values) < 2:
-        raise InvalidArgument("ts", list(values), "a solve needs at least two times", "pass [t_start, ..., t_end]")
+    if len(values) < least:
+        needs = "a solve needs at least two times" if least == 2 else "a solve needs at least one time"
+        return needs, "pass [t_start, ..., t_end]"
     if bad := [k for k, value in enumerate(values) if not math.isfinite(value)]:
         problem = f"not finite: {len(bad)} of {len(values)} times, the first at index {bad[0]}"
-        raise InvalidArgument("ts", _shorten(values), problem, "remove NaN and infinite times")
+        return problem, "remove NaN and infinite times"
     gaps = [b - a for a, b in pairwise(values)]
     if not (all(g > 0 for g in gaps) or all(g < 0 for g in gaps)):
-        raise InvalidArgument("ts", _shorten(values), "not strictly monotone", "sort the times, remove duplicates")
+        sign = 1 if gaps[0] > 0 else -1
+        k = next((k for k, g in enumerate(gaps) if g * sign <= 0), 0)
+        problem = f"not strictly monotone: the order breaks between index {k} and {k + 1}"
+        return problem, "sort the times, remove duplicates"
+    return None
+
+
+def shown_times(ts: Times) -> str:
+    """The first times of `ts` `(time,)` for a message, each as the user wrote it: float32 0.1 is shown as 0.1.
+
+    The float64 value of a float32 time (0.10000000149...) is a number that nobody gave.
+    """
+    shown = ", ".join(_shortest(value) for value in ts.detach()[:6])
+    return f"[{shown}{', ...' if len(ts) > 6 else ''}]"
+
+
+def _shortest(value: Tensor) -> str:
+    """The fewest digits from which the scalar `value` can be read back in its own dtype."""
+    number = float(value)
+    shown = (f"{number:.{digits}g}" for digits in range(1, 18))
+    exact = (text for text in shown if float(torch.tensor(float(text), dtype=value.dtype)) == number)
+    return next(exact, f"{number:g}")
 
 
 def checked_steps(steps: int | Sequence[int]) -> int | tuple[int, ...]:
@@ -160,9 +187,4 @@ def _times_like(grid: TimeGrid, c: tuple[float, ...], dtype: torch.dtype, device
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:
-    return dtype if dtype.is_floating_point else torch.float64
-
-
-def _shorten(values: tuple[float, ...]) -> str:
-    shown = ", ".join(f"{v:g}" for v in values[:6])
-    return f"[{shown}{', ...' if len(values) > 6 else ''}]"
+    return dtype.to_real() if dtype.is_floating_point or dtype.is_complex else torch.float64

@@ -31,6 +31,12 @@ class Status(Enum):
         "use adjoint='interpolating', which reads the state from the forward solve",
     )
 
+    NO_EVENT = (
+        "event_fn has not changed its sign",
+        "check that the event comes, or search longer by options['max_num_steps'] (adaptive solvers), a larger "
+        "options['step_size'] (fixed steps), or options['event_time_limit']",
+    )
+
     LINEAR_SOLVE = (
         "the linear system of the adjoint's backward Euler step is singular or GMRES did not converge",
         "take another number of steps, or float64",

@@ -75,7 +75,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
     ),
     "least_squares": ("errors", "finite", "types", "solution", "gradients.base"),
-    "like_torchdiffeq": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
+    "torchdiffeq_interface": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (*LEAVES, "solution", "evaluation", "fields", "schemes", "gradients"),
@@ -118,7 +118,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "click": ("cli",),
     "matplotlib": ("figures",),
-    "torchdiffeq": ("gradients.opt_disc", "gradients.ad_adaptive", "like_torchdiffeq"),
+    "torchdiffeq": ("gradients.opt_disc", "gradients.ad_adaptive", "torchdiffeq_interface"),
 }
 
 Import = tuple[str, str]

@@ -11,7 +11,7 @@ import torch
 import torchdiffeq
 from torch import Tensor, nn
 
-from pynode.like_torchdiffeq import odeint, odeint_adjoint, odeint_event
+from pynode.torchdiffeq_interface import odeint, odeint_adjoint, odeint_event
 
 TS = torch.tensor([0.0, 0.3], dtype=torch.float64)
 

@@ -51,8 +51,9 @@ def _digest(path: Path) -> str:
 def _parsed(kind: type[Problem], name: str, text: str) -> Any:
     hint = get_type_hints(kind.Options)[name]
     kinds = [hint] if get_origin(hint) is tuple else [*(get_args(hint) or (hint,))]
-    if any(get_origin(k) is tuple for k in kinds):
-        return tuple(_number(name, part, int) for part in text.split(",") if part.strip())
+    if tuples := [k for k in kinds if get_origin(k) is tuple]:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return tuple(parts) if str in get_args(tuples[0]) else tuple(_number(name, part, int) for part in parts)
     if bool in kinds:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if text.lower() not in words:

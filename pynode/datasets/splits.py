@@ -8,11 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from pynode.datasets.column_names import ColumnNames
 from pynode.datasets.errors import DataError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 """Any array of numbers."""
 
+ROWS_AT_ONCE = 65536
 PARTS = ("train", "validation", "test")
 
 
@@ -23,6 +25,9 @@ class Splits:
     `mean` and `std` `(dim,)`, float64: a stored row is `(raw - mean) / std`; None where nothing was scaled.
     `offsets` `(rows,)` by part, float64, in nats: what is added to the log-density of a stored row to get that of the
     raw row, where this is more than the constant of `log_density_offset` (digits); empty for all other sets.
+    `names` of the columns, "" where there is none; empty where no column has one.  `units` and `origins` `(dim,)`: the
+    columns whose unit is not 0 hold multiples of it above the origin plus uniform noise of one unit; None where no
+    column was dequantised.
     """
 
     name: str
@@ -32,6 +37,9 @@ class Splits:
     mean: Array | None = None
     std: Array | None = None
     offsets: Mapping[str, Array] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    units: Array | None = None
+    origins: Array | None = None
 
     @property
     def dim(self) -> int:
@@ -40,15 +48,44 @@ class Splits:
 
     @property
     def log_density_offset(self) -> float:
-        """`log p_raw(raw row) - log p(stored row)` in nats, the same for each row: minus the sum of log std."""
+        """`log p_raw(raw row) - log p(stored row)` in nats, the same for each row: minus the sum of log std.
+
+        The raw row of a dequantised column is the one with its noise, in units of the file.
+        """
         return 0.0 if self.std is None else -float(np.log(self.std).sum())
 
     def unstandardised(self, rows: Array) -> Array:
-        """Rows `(rows, dim)` in the units of the raw data, float64: samples of a flow become what a user knows."""
+        """Rows `(rows, dim)` in the units of the raw data, float64: samples of a flow become what a user knows.
+
+        Dequantised columns are rounded down to the multiples of their unit that the file holds.
+        """
         raw = np.asarray(rows, dtype=np.float64)
         if self.mean is None or self.std is None:
             return raw
-        return np.asarray(raw * self.std + self.mean)
+        raw = np.asarray(raw * self.std + self.mean)
+        if self.units is not None and self.origins is not None:
+            stepped = np.flatnonzero(self.units)
+            unit, origin = self.units[stepped], self.origins[stepped]
+            raw[:, stepped] = origin + np.floor((raw[:, stepped] - origin) / unit) * unit
+        return raw
+
+
+def first_damage(rows: Array) -> str | None:
+    """Where the first NaN or infinite value is and how many there are; None where all are finite."""
+    count, first = 0, ""
+    damaged: set[int] = set()
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        finite = np.isfinite(rows[start : start + ROWS_AT_ONCE])
+        if not finite.all():
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            value = rows[start + row, column]
+            first = first or f"row {start + row + 1}, column {column + 1}: {value} is not a finite number"
+            count += int((~finite).sum())
+            damaged.update(np.flatnonzero(~finite.all(axis=0)).tolist())
+    if not count:
+        return None
+    where = f"in {len(damaged)} columns" if len(damaged) > 1 else "in this column"
+    return first + (f" (one of {count:,} such values {where})" if count > 1 else "")
 
 
 def cut_off(rows: Array, share: float) -> tuple[Array, Array]:
@@ -76,20 +113,22 @@ def cut(rows: Array, *, test: float = 0.1, validation: float = 0.1) -> tuple[Arr
     return train, validated, tested
 
 
-def check_scale(name: str, mean: Array, std: Array) -> None:
+def check_scale(name: str, mean: Array, std: Array, columns: ColumnNames | None = None) -> None:
     """Raises `DataError`, with the number of the column from 1, where a column is constant or not finite."""
+    hint = "" if columns is None else " (drop={})"
+    columns = columns or ColumnNames.unnamed(len(mean))
     damaged = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std)))
     if damaged.size:
         raise DataError(
-            f"column {int(damaged[0]) + 1} of {name} holds NaN or infinite values: remove or replace these rows"
+            f"{columns.label(int(damaged[0]))} of {name} holds NaN or infinite values: remove or replace these rows"
         )
     # the mean of equal numbers rounds, so their std can be a few ulp rather than 0
     constant = np.flatnonzero(std <= 1e-13 * np.abs(mean))
     if constant.size:
         at = int(constant[0])
         raise DataError(
-            f"column {at + 1} of {name} = {mean[at]:.6g} in every row that sets the scale: "
-            "a constant column has no density; remove the column"
+            f"{columns.label(at)} of {name} = {mean[at]:.6g} in every row that sets the scale: "
+            f"a constant column has no density; remove the column{hint.format(columns.keys([at]))}"
         )
 
 
@@ -101,8 +140,10 @@ def standardised(name: str, parts: tuple[Array, Array, Array], mean: Array, std:
     check_scale(name, mean, std)
     with np.errstate(over="ignore"):  # told in words below
         train, validation, test = (((part - mean) / std).astype(np.float32) for part in parts)
-    for part in (train, validation, test):
-        if far := np.flatnonzero(~np.isfinite(part).all(axis=0)).tolist():
+    for part, stored in zip(parts, (train, validation, test), strict=True):
+        if far := np.flatnonzero(~np.isfinite(stored).all(axis=0)).tolist():
+            if (damage := first_damage(part)) is not None:
+                raise DataError(f"{name} holds NaN or infinite values: {damage}; remove or replace these rows")
             raise DataError(
                 f"column {far[0] + 1} of {name} has outliers beyond 1e38 standard deviations: remove these rows"
             )

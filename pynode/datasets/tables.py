@@ -1,138 +1,149 @@
-"""A user's own table: read from .npy or .csv, split and scaled."""
+"""A user's own table: read from a file of text or `.npy`, split and scaled."""
 
 from __future__ import annotations
 
-import csv
-import math
-from array import array
-from collections.abc import Iterator
+import logging
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import numpy as np
 
+from pynode.datasets.column_names import ColumnNames
+from pynode.datasets.columns import check_columns, dequantised
 from pynode.datasets.errors import DataError
 from pynode.datasets.raw import load_array
-from pynode.datasets.splits import Array, Splits, cut, standardised
+from pynode.datasets.reading import Reading, TableFile
+from pynode.datasets.splits import Array, Splits, check_scale, cut, first_damage, standardised
+from pynode.datasets.text_tables.read import read_text
 from pynode.errors import InvalidArgument
 
-DELIMITERS = ("\t", ";", ",")
-"""In this order: a decimal comma must not split the cells of a table with semicolons."""
-ROWS_AT_ONCE = 65536
+TEXTS = (".csv", ".tsv", ".txt", ".dat")
+INDEX_NAMES = ("", "unnamed: 0", "index", "level_0", "rownames", "row.names", "row_names", "rowname")
+"""How pandas, R and their users call the column of row names, in lower case."""
+
+_log = logging.getLogger("pynode")
 
 
-def load_table(path: Path | str) -> Array:
-    """The numbers `(rows, dim)`, float64, of a `.npy` file (memory-mapped if it holds float64) or a `.csv` file.
+def load_table(path: Path | str, **reading: Any) -> Array:
+    """The numbers `(rows, dim)`, float64, of a `.npy` file (memory-mapped if it holds float64) or a text file.
 
-    A `.csv` file has commas, semicolons or tabs between cells, and a header if no cell of its first line is a number;
-    empty lines are skipped.  Raises `DataError` with line and column (both from 1) for text, NaN, infinite or missing
-    cells, and for an empty file.
+    A text file (`.csv`, `.tsv`, `.txt`, `.dat`) has commas, semicolons, tabs, bars or spaces between cells.  Its first
+    line is a header if no cell of it is a number, or if it counts the columns (0, 1, 2, ...); a first column of
+    integers without a name is an index and is dropped; both are logged.  Empty lines and lines that begin with # are
+    skipped.  Decimal commas and thousands in groups are read where all cells agree on them.
+
+    `reading` are options of `Reading`, for what the file does not say.  Raises `DataError` with line and column (both
+    from 1) for text, NaN, infinite or missing cells, and for an empty file.
     """
-    path = Path(path)
+    return read_table(path, Reading(**reading)).rows
+
+
+def read_table(path: Path | str, reading: Reading | None = None) -> TableFile:
+    """As `load_table`, with the names of the columns and the notices, which are logged once."""
+    path, reading = Path(path), reading or Reading()
     if not path.is_file():
         raise DataError(f"{path} is not a file: give the path of a .npy or .csv table")
-    if path.suffix.lower() == ".npy":
-        rows = load_array(path, mapped=True)
-        if rows.shape[0] == 0 or rows.shape[1] == 0:
-            raise DataError(f"{path} is empty, with shape {rows.shape}: give at least one row and one column")
-        _check_finite(rows, path)
-        return rows if rows.dtype == np.float64 else np.array(rows, dtype=np.float64)
-    if path.suffix.lower() == ".csv":
-        return _load_csv(path)
-    raise DataError(f"{path} ends in '{path.suffix}': save the table as .npy or .csv")
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        table = _read_npy(path, reading)
+    elif ending in TEXTS:
+        table = _without_index(read_text(path, reading), reading)
+    else:
+        raise DataError(f"{path} ends in '{path.suffix}': save the table as .npy or .csv")
+    for notice in table.notices:
+        _tell(f"{path}: {notice}")
+    return table
 
 
 def split_and_standardise(
-    rows: Array, *, seed: int = 0, fractions: tuple[float, float] = (0.1, 0.1), name: str = "table"
+    rows: Array,
+    *,
+    seed: int = 0,
+    fractions: tuple[float, float] = (0.1, 0.1),
+    name: str = "table",
+    columns: ColumnNames | None = None,
+    dequantise: tuple[str, ...] = (),
+    index: str | None = None,
 ) -> Splits:
     """`Splits` of `(rows, dim)`, shuffled by `seed`, scaled by the training rows (standard deviation by n).
 
-    `fractions` are the share of test rows, and of validation rows among the rest; both are cut off the end.  Raises
-    `InvalidArgument` for other fractions than between 0 and 1, and `DataError` for too few rows, a constant column or
-    values that are not finite.
+    `fractions` are the share of test rows, and of validation rows among the rest; both are cut off the end.  Columns
+    named in `dequantise`, by name or by number from 1, get uniform noise of one unit of their resolution, drawn by
+    `seed` before anything else; ("auto",) means all columns of few distinct values.  Raises `InvalidArgument` for other
+    fractions than between 0 and 1, and `DataError` for too few rows, for values that are not finite, and for columns
+    without a density (`check_columns`): constant ones, steps, copies and combinations of others.
     """
     if not all(0 < share < 1 for share in fractions):
         raise InvalidArgument("fractions", fractions, "not shares of a table", "give two numbers between 0 and 1")
     if rows.ndim != 2:
         raise DataError(f"rows has shape {rows.shape}: give a table (rows, dim)")
-    shuffled = np.asarray(rows, dtype=np.float64)[np.random.default_rng(seed).permutation(len(rows))]
-    parts = cut(shuffled, test=fractions[0], validation=fractions[1])
-    if not np.isfinite(shuffled).all():
-        raise DataError("rows hold NaN or infinite values: remove or replace these rows")
-    return standardised(name, parts, parts[0].mean(axis=0), parts[0].std(axis=0))
+    table = np.asarray(rows, dtype=np.float64)
+    columns = columns or ColumnNames.unnamed(table.shape[1])
+    order = np.random.default_rng(seed).permutation(len(table))
+    train = cut(order, test=fractions[0], validation=fractions[1])[0]
+    if (damage := first_damage(table)) is not None:
+        raise DataError(f"rows hold NaN or infinite values: {damage}; remove or replace these rows")
+    check_scale(name, table[train].mean(axis=0), table[train].std(axis=0), columns)
+    filled = dequantised(name, table, columns, dequantise, seed)
+    for notice in check_columns(name, filled, columns, may_count=index == "keep"):
+        _tell(f"{name}: {notice}")
+    parts = cut(filled.rows[order], test=fractions[0], validation=fractions[1])
+    splits = standardised(name, parts, parts[0].mean(axis=0), parts[0].std(axis=0))
+    return replace(splits, names=columns.names, units=filled.units, origins=filled.origins)
 
 
-def _check_finite(rows: Array, path: Path) -> None:
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        finite = np.isfinite(rows[start : start + ROWS_AT_ONCE])
-        if not finite.all():
-            row, column = (int(i) for i in np.argwhere(~finite)[0])
+def _read_npy(path: Path, reading: Reading) -> TableFile:
+    rows = load_array(path, mapped=True)
+    if rows.shape[0] == 0 or rows.shape[1] == 0:
+        raise DataError(f"{path} is empty, with shape {rows.shape}: give at least one row and one column")
+    for option in ("header", "decimal"):
+        if getattr(reading, option) is not None:
+            raise InvalidArgument(option, getattr(reading, option), "an option of text files", "leave it out")
+    columns = ColumnNames.unnamed(rows.shape[1])
+    left_out = set(columns.find("drop", reading.drop)) | ({0} if reading.index == "drop" else set())
+    notices: tuple[str, ...] = ()
+    if left_out:
+        if len(left_out) == rows.shape[1]:
+            raise DataError(f"{path}: all columns are left out; keep at least one")
+        rows, columns = np.delete(rows, sorted(left_out), axis=1), columns.without(left_out)
+    if (damage := first_damage(rows)) is not None:
+        if reading.missing == "error":
             raise DataError(
-                f"{path}, row {start + row + 1}, column {column + 1}: {rows[start + row, column]} is not a finite "
-                "number; remove the row or replace the value"
+                f"{path}, {damage}; remove the row or replace the value, or leave out such rows (missing=drop)"
             )
+        finite = np.isfinite(rows).all(axis=1)
+        notices = (f"{int((~finite).sum()):,} rows with missing or infinite values are left out",)
+        rows = rows[finite]
+        if not len(rows):
+            raise DataError(f"{path} has no row without missing or infinite values: give at least one")
+    return TableFile(rows if rows.dtype == np.float64 else np.array(rows, dtype=np.float64), columns, notices)
 
 
-def _load_csv(path: Path) -> Array:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return _numbers(path, file)
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({error.strerror}); give a file that can") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} can't be read as a .csv text: {error}; save it as plain UTF-8 text") from error
+def _without_index(table: TableFile, reading: Reading) -> TableFile:
+    """The table without a first column that is an index, unless that is to be kept."""
+    has_header = any(table.columns.names)
+    named = table.columns.names[0].lower()
+    if reading.index is not None or not has_header or named not in INDEX_NAMES or len(table.columns.names) == 1:
+        return table
+    first = table.rows[:, 0]
+    if table.columns.numbers[0] != 1 or not _are_labels(first, counts=named != ""):
+        return table
+    kept = TableFile(np.ascontiguousarray(table.rows[:, 1:]), table.columns.without([0]), table.notices)
+    shown = f"'{table.columns.names[0]}'" if named else "without a name"
+    notice = f"the first column, {shown}, is an index and is left out (index=keep keeps it)"
+    return replace(kept, notices=(*kept.notices, notice))
 
 
-def _numbers(path: Path, file: TextIO) -> Array:
-    lines = _lines(file)
-    line, first = next(lines, (1, []))
-    header = first if all(_number(cell) is None for cell in first) else []
-    width, values = len(first), array("d")
-    if not header:
-        values.extend(_row(path, line, first, width, header))
-    for line, cells in lines:
-        values.extend(_row(path, line, cells, width, header))
-    if not values:
-        raise DataError(f"{path} has no rows of numbers: give at least one")
-    return np.frombuffer(values, dtype=np.float64).reshape(-1, width)
+def _are_labels(values: Array, *, counts: bool) -> bool:
+    """Whether these are distinct integers, as an index holds; if it `counts`, rising ones from 0 or 1."""
+    if not (values == np.round(values)).all() or len(np.unique(values)) < len(values):
+        return False
+    return not counts or (values[0] in (0, 1) and bool((np.diff(values) > 0).all()))
 
 
-def _lines(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and cells of the lines that are not empty."""
-    delimiter = ","
-    for line in file:
-        if line.strip():
-            delimiter = next((d for d in DELIMITERS if d in line), ",")
-            break
-    file.seek(0)
-    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield reader.line_num, cells
-
-
-def _row(path: Path, line: int, cells: list[str], width: int, header: list[str]) -> list[float]:
-    if len(cells) != width:
-        raise DataError(
-            f"{path}, line {line} has {len(cells)} cells instead of {width}: give each line as many as the first has"
-        )
-    numbers = []
-    for column, cell in enumerate(cells):
-        number = _number(cell)
-        if number is None or not math.isfinite(number):
-            label = f" ('{header[column].strip()}')" if header else ""
-            what = "an empty cell" if not cell.strip() else f"'{cell.strip()}'"
-            raise DataError(
-                f"{path}, line {line}, column {column + 1}{label}: {what} is not a finite number; "
-                "remove the row or replace the value"
-            )
-        numbers.append(number)
-    return numbers
-
-
-def _number(cell: str) -> float | None:
-    """The number in a cell, NaN and infinity included; None where there is none."""
-    try:
-        return None if "_" in cell else float(cell)  # Python would read 1_000 as 1000
-    except ValueError:
-        return None
+@lru_cache(maxsize=256)
+def _tell(notice: str) -> None:
+    # cached: every run of a comparison reads the table again
+    _log.warning("%s", notice)

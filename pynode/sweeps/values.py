@@ -83,6 +83,9 @@ def values_of(name: str, given: Any, hint: Any) -> list[Any]:
 def typed(name: str, value: Any, hint: Any) -> Any:
     """`value` as `hint` wants it: whole numbers become floats where only these fit; raises `InvalidArgument`."""
     kinds = kinds_of(hint)
+    if list in kinds and _holds_text(hint):
+        parts = value if isinstance(value, list) else [value]
+        return [part if isinstance(part, str) else shown(part) for part in parts]
     if type(value) is int and float in kinds and int not in kinds:
         value = float(value)
     if type(value) not in kinds:
@@ -105,6 +108,13 @@ def kinds_of(hint: Any) -> set[type]:
     if hint is Scheme:  # by its name
         return {str}
     return {hint} & set(WORDS)
+
+
+def _holds_text(hint: Any) -> bool:
+    """Whether a list of this type is one of words, such as names of columns."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_holds_text(part) for part in get_args(hint))
+    return get_origin(hint) in (tuple, list, Sequence) and str in get_args(hint)
 
 
 def shown(value: Any) -> str:

@@ -12,9 +12,9 @@ from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.gradients.opt_disc_fixed import OptDiscFixed
-from pynode.like_torchdiffeq import odeint
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
+from pynode.torchdiffeq_interface import odeint
 
 TS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
 REBUILDING: list[GradientMethod] = [

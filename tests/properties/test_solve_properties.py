@@ -16,9 +16,10 @@ from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.gradients.opt_disc_fixed import OptDiscFixed
-from pynode.like_torchdiffeq import KNOWN_METHODS, odeint
 from pynode.schemes.euler import EULER
 from pynode.solution import Status
+from pynode.torchdiffeq_interface import odeint
+from pynode.torchdiffeq_interface.solvers import known_methods
 from tests.properties.profiles import tried
 from tests.properties.strategies import any_times, batch_shapes, mostly, plain, seeds, specs, theta_of
 
@@ -103,7 +104,7 @@ def test_a_field_is_solved_and_differentiated_or_it_is_a_typed_error(
     st.sampled_from([decay, decay, misshapen]),
     mostly(states(), st.lists(states(), max_size=3).map(tuple)),
     any_times(),
-    mostly(st.sampled_from([*(m for m in KNOWN_METHODS if m != "scipy_solver"), None, *METHODS])),
+    mostly(st.sampled_from([*(m for m in known_methods() if m != "scipy_solver"), None, *METHODS])),
     mostly(st.none(), st.dictionaries(st.sampled_from(["step_size", "interp"]), plain, max_size=2)),
     mostly(st.sampled_from([1e-3, 1e-5]), st.one_of(st.floats(), plain)),
 )

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pynode.datasets.splits import PARTS, Array, Splits
+from pynode.datasets.errors import DataError
+from pynode.datasets.splits import PARTS, Array, Splits, first_damage
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
 from pynode.flows.probes import philox_key
@@ -73,8 +74,12 @@ class Table(Density):
         return replace(found, offsets=offsets, **{part: getattr(found, part)[:n] for part in PARTS})
 
     def check(self) -> None:
-        """Raises `UsageError` where there are no data, fewer training rows than a batch, or fewer than ranks."""
+        """Raises `UsageError` where there are no data, NaN or infinite ones, fewer training rows than a batch, or fewer
+        than ranks."""
         super().check()
+        for part in PARTS:
+            if (damage := first_damage(getattr(self.splits, part))) is not None:
+                raise DataError(f"the {part} rows of {self.name}, {damage}; restore or replace the data")
         rows = len(self.splits.train)
         if rows < self.batch_rows:
             raise InvalidArgument(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pynode.datasets.errors import DataError, TableMissing
+from pynode.datasets.reading import Reading
 from pynode.datasets.sources import file_digest
 from pynode.datasets.splits import Splits
-from pynode.datasets.tables import load_table, split_and_standardise
+from pynode.datasets.tables import read_table, split_and_standardise
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
 from pynode.problems.base import Evaluation, TrainingSettings
@@ -19,15 +20,46 @@ from pynode.problems.density.tables.base import Table, TableOptions
 
 @dataclass(frozen=True)
 class FileOptions(TableOptions):
-    """`data` is the path of the table, `sha256` the digest that the file must have: that of the run's start."""
+    """`data` is the path of the table, `sha256` the digest that the file must have: that of the run's start.
+
+    `header` (true or false), `index` ("drop" or "keep"), `decimal` ("." or ","), `missing` ("drop": leave out rows with
+    missing values) and `drop` (columns to leave out, by name or by number from 1) say how to read it, as in `Reading`.
+    `dequantise` names columns of integers or other steps that get uniform noise of one unit of their resolution, drawn
+    by seed 0; "auto" means all that would be refused without.
+    """
 
     data: str | None = None
     sha256: str | None = None
+    header: bool | None = None
+    index: str | None = None
+    decimal: str | None = None
+    missing: str | None = None
+    drop: tuple[str, ...] = ()
+    dequantise: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for argument in ("drop", "dequantise"):
+            value = getattr(self, argument)
+            if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
+                remedy = "give names or numbers of columns as text, e.g. ('speed', '3')"
+                raise InvalidArgument(argument, repr(value), "no names of columns", remedy)
+        self.reading()
+
+    def reading(self) -> Reading:
+        """How to read the file."""
+        return Reading(
+            header=self.header,
+            index=self.index,
+            decimal=self.decimal,
+            missing=self.missing or "error",
+            drop=self.drop,
+        )
 
 
 class UserTable(Table):
     """A file of numbers, one row a sample: shuffled and split by seed 0 (last 10 % test, last 10 % of the rest
-    validation), z-scored by the training rows.
+    validation), z-scored by the training rows.  Columns without a density are refused (`check_columns`).
 
     Two hidden layers, because the exact trace then costs no more than an evaluation.
     """
@@ -38,6 +70,8 @@ class UserTable(Table):
     hidden: ClassVar[tuple[int, ...]] = (64, 64)
     batch_size: ClassVar[int] = 200
     suffix: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    """Endings of files that the problem reads; `suffix` is the usual one."""
     Options: ClassVar[type[Any]] = FileOptions
     options: FileOptions
 
@@ -45,19 +79,32 @@ class UserTable(Table):
         if self.options.data is None:
             raise TableMissing(f"--data: the problem {self.name} needs a table of yours; add --data FILE{self.suffix}")
         path = Path(self.options.data)
-        if path.suffix.lower() != self.suffix:
+        if path.suffix.lower() not in self.suffixes:
             raise InvalidArgument("--data", path, f"no {self.suffix} file", f"use the problem that reads {path.suffix}")
-        rows = load_table(path)
+        table = read_table(path, self.options.reading())
         digest = self.options.sha256
         if digest is not None and (found := file_digest(path).hexadecimal) != digest:
             raise DataError(
                 f"{path} has changed since it was first used here (SHA-256 {found[:9]}..., not {digest[:9]}...); "
                 "give the file that the run was trained on, or start another run"
             )
-        return split_and_standardise(rows, name=path.stem)
+        return split_and_standardise(
+            table.rows,
+            name=str(path),
+            columns=table.columns,
+            dequantise=self.options.dequantise,
+            index=self.options.index,
+        )
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
-        """Adds `test_nll_raw`, in the units of the file."""
-        found = super().evaluate_further(model, test_nll)
+        """Adds `test_nll_raw`, in the units of the file, and the numbers and units of dequantised columns.
+
+        Where a column was dequantised, `test_nll_raw` is that of the rows with their noise.  Minus the sum of the log
+        units it is an upper bound of the mean negative log-probability of the steps themselves.
+        """
+        further = super().evaluate_further(model, test_nll)
         raw = test_nll - self.splits.log_density_offset
-        return Evaluation({**found.metrics, "test_nll_raw": raw}, found.series)
+        series = dict(further.series)
+        if (units := self.splits.units) is not None:
+            series |= {"dequantised_columns": units.nonzero()[0].tolist(), "dequantised_units": units.tolist()}
+        return Evaluation({**further.metrics, "test_nll_raw": raw}, series)

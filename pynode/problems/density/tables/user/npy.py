@@ -12,3 +12,4 @@ class NpyTable(UserTable):
 
     name: ClassVar[str] = "npy"
     suffix: ClassVar[str] = ".npy"
+    suffixes: ClassVar[tuple[str, ...]] = (".npy",)

@@ -1,0 +1,155 @@
+"""Which columns of a table have no density: steps, counters, copies and combinations of others; and noise for steps.
+
+A likelihood grows without bound where many rows share a value or lie in a plane, so that it says nothing about a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pynode.datasets.column_names import ColumnNames
+from pynode.datasets.dependence import dependent_columns
+from pynode.datasets.errors import DataError
+from pynode.datasets.resolution import resolution
+from pynode.datasets.splits import Array
+
+AUTO = ("auto",)
+SAMPLED = 100_000
+"""Rows from which the repetitions in a column are estimated."""
+REFUSED_WHOLE, REFUSED = 0.005, 0.05
+"""Probability that two rows agree above which a column of integers, and of other numbers, has no density.
+
+Normal numbers rounded to 1/56, or to 1/6, of their standard deviation agree so often.
+"""
+NOTED_WHOLE, NOTED = 1e-4, 0.01
+"""The same for what is told and accepted."""
+COUNTED = 20
+"""Rows from which on a column that counts them is refused."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table whose steps are filled: `units` and `origins` `(dim,)` of the noise, 0 where there is none, or None."""
+
+    rows: Array
+    units: Array | None = None
+    origins: Array | None = None
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How often values of one column repeat: in `pairs` of rows, and the most frequent value in a `share` of rows."""
+
+    distinct: int
+    pairs: float
+    value: float
+    share: float
+    whole: bool
+
+    @property
+    def bound(self) -> float:
+        """The `pairs` from which on there is no density."""
+        return REFUSED_WHOLE if self.whole else REFUSED
+
+    def __str__(self) -> str:
+        kind = "integer " if self.whole else ""
+        return f"{self.distinct:,} {kind}values, {self.value:.6g} in {self.share:.0%} of the rows"
+
+
+def repetition(values: Array) -> Repetition | None:
+    """How often the values of a column repeat, from at most `SAMPLED` rows; None where no two are equal."""
+    if len(values) > SAMPLED:
+        values = np.random.default_rng(0).choice(values, SAMPLED, replace=False)
+    n = len(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    shared = int((counts * (counts - 1)).sum())
+    if not shared:
+        return None
+    most = int(counts.argmax())
+    whole = bool((distinct == np.round(distinct)).all())
+    return Repetition(len(distinct), shared / (n * (n - 1)), float(distinct[most]), int(counts[most]) / n, whole)
+
+
+def stepped_columns(rows: Array) -> dict[int, Repetition]:
+    """The columns whose values repeat so often that they have no density."""
+    each = {column: repetition(rows[:, column]) for column in range(rows.shape[1])}
+    return {column: r for column, r in each.items() if r is not None and r.pairs > r.bound}
+
+
+def dequantised(name: str, rows: Array, columns: ColumnNames, wanted: tuple[str, ...], seed: int) -> Filled:
+    """The table with uniform noise in [0, unit) added to the columns `wanted`, where unit is a column's resolution.
+
+    The noise of a column is drawn by (`seed`, its number in the file).  Raises `DataError` for a column whose values
+    are not multiples of a unit.
+    """
+    if not wanted:
+        return Filled(rows)
+    chosen = sorted(stepped_columns(rows)) if wanted == AUTO else columns.find("dequantise", wanted)
+    filled, units, origins = np.array(rows), np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    for column in chosen:
+        unit = resolution(rows[:, column])
+        if unit is None:
+            raise DataError(
+                f"{columns.label(column)} of {name} can't be dequantised: its values are not multiples of a unit; "
+                f"leave the column out (drop={columns.keys([column])}), or the rows that share a value"
+            )
+        noise = np.random.default_rng((seed, columns.numbers[column])).random(len(rows))
+        filled[:, column] += unit * noise
+        units[column], origins[column] = unit, rows[:, column].min()
+    return Filled(filled, units, origins)
+
+
+def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count: bool = False) -> list[str]:
+    """What a user should know about columns that are accepted; raises `DataError` for those without a density."""
+    rows = filled.rows
+    n, dim = rows.shape
+    counting = [c for c in range(dim) if n >= COUNTED and _counts_rows(rows[:, c])]
+    if counting and not may_count:
+        raise DataError(
+            f"{columns.labels(counting)} of {name} counts the rows, as an index does: leave it out "
+            f"(drop={columns.keys(counting)}), or keep it (index=keep)"
+        )
+    each = {c: r for c in range(dim) if (r := repetition(rows[:, c])) is not None and c not in counting}
+    if stepped := [c for c, r in each.items() if r.pairs > r.bound]:
+        raise DataError(_steps(name, rows, columns, stepped, each))
+    if n <= dim:
+        raise DataError(f"{name} has {n} rows for {dim} columns, which lie in a plane: give more rows than columns")
+    if relations := dependent_columns(rows, columns, filled.units):
+        told = "; ".join([*relations.values()][:6]) + ("; and so on" if len(relations) > 6 else "")
+        raise DataError(
+            f"{name}: {told}: rows that lie in a plane have no density; leave such columns out "
+            f"(drop={columns.keys(relations)})"
+        )
+    notices = []
+    for c, r in each.items():
+        if r.pairs > (NOTED_WHOLE if r.whole else NOTED) or (r.share > 0.02 and r.share * n > 10):
+            remedy = "" if resolution(rows[:, c]) is None else f"; dequantise={columns.keys([c])} adds noise"
+            notices.append(f"{columns.label(c)} has {r}, where a density can grow without bound{remedy}")
+    if filled.units is not None and filled.units.any():
+        noisy = np.flatnonzero(filled.units).tolist()
+        told = ", ".join(f"{columns.label(c)} by {filled.units[c]:.6g}" for c in noisy)
+        notices.append(f"uniform noise of one unit fills the steps of {told}")
+    return notices
+
+
+def _steps(name: str, rows: Array, columns: ColumnNames, stepped: list[int], each: dict[int, Repetition]) -> str:
+    binary = [c for c in stepped if each[c].distinct == 2 and set(np.unique(rows[:, c])) == {0.0, 1.0}]
+    one_hot = len(binary) > 1 and bool((rows[:, binary].sum(axis=1) == 1).all())
+    told = [f"{columns.label(c)} has {each[c]}" for c in stepped if not (one_hot and c in binary)]
+    if one_hot:
+        told.append(f"{columns.labels(binary)} are one-hot")
+    listed = "; ".join(told[:6]) + (f"; and {len(told) - 6} more" if len(told) > 6 else "")
+    spikes = [c for c in stepped if resolution(rows[:, c]) is None]
+    remedy = f"leave them out (drop={columns.keys(stepped)})"
+    if spikes:
+        remedy += f", or the rows that share a value of {columns.labels(spikes)}"
+    if steps := [c for c in stepped if c not in spikes]:
+        remedy += f", or fill the steps with uniform noise (dequantise={columns.keys(steps)})"
+    return f"{name}: {listed}: columns in which many rows share a value have no density; {remedy}"
+
+
+def _counts_rows(values: Array) -> bool:
+    """Whether these are 0, 1, 2, ... or 1, 2, 3, ..."""
+    return values[0] in (0, 1) and bool((np.diff(values) == 1).all())

@@ -1,0 +1,1 @@
+"""Tables written as text: encoding, delimiter, header, numbers in cells."""

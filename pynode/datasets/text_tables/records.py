@@ -1,0 +1,167 @@
+"""Lines of a text table as lists of cells: finds the encoding and the delimiter, skips comments and empty lines."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from pynode.datasets.errors import DataError
+from pynode.datasets.text_tables.cells import ERRORS, could_be_number
+
+DELIMITERS = ("\t", ";", ",", "|", " ")
+"""Candidates, the first one preferred where two suit a table equally well."""
+SAMPLE = 60
+"""Lines from which the delimiter and the header are found."""
+CHUNK = 1 << 20
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
+SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w"\r\n])"?[;,\t]*\s*', re.IGNORECASE)
+"""Excel's first line, which names the delimiter."""
+
+Record = tuple[int, list[str]]
+"""Number of a line, from 1, and its cells."""
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A text table whose encoding and delimiter are known."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+
+    def records(self) -> Iterator[Record]:
+        """Every line that holds cells, with its number; a quoted cell may span lines, the last of which is counted.
+
+        Raises `DataError` where the text can't be read.
+        """
+        try:
+            with self.path.open(newline="", encoding=self.encoding) as file:
+                yield from _split(_content(file), self.delimiter)
+        except OSError as error:
+            raise DataError(f"{self.path} can't be read ({error.strerror}); give a file that can") from error
+        except UnicodeError as error:
+            raise DataError(
+                f"{self.path} can't be read as a .csv text: {error}; save it as plain UTF-8 text"
+            ) from error
+        except csv.Error as error:
+            reason = str(error)
+            if "field limit" in reason:
+                reason = "a cell has more than 131,072 characters: perhaps a quote is not closed"
+            raise DataError(f"{self.path} can't be read as a .csv text: {reason}; mend the file") from error
+
+    def sample(self) -> list[Record]:
+        """The first records."""
+        return list(islice(self.records(), SAMPLE))
+
+
+def open_text(path: Path) -> TextFile:
+    """The file at `path` with its encoding and its delimiter; raises `DataError` where it is not a text."""
+    encoding = _encoding(path)
+    try:
+        with path.open(newline="", encoding=encoding) as file:
+            lines = [line for _, line in islice(_content(file), SAMPLE)]
+            file.seek(0)
+            named = SEPARATOR_LINE.fullmatch(next((line for line in file if line.strip()), ""))
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); give a file that can") from error
+    except UnicodeError as error:
+        raise DataError(f"{path} can't be read as a .csv text: {error}; save it as plain UTF-8 text") from error
+    return TextFile(path, encoding, named[1] if named else _delimiter(lines))
+
+
+def _encoding(path: Path) -> str:
+    """By the byte order mark, else UTF-8 where all bytes are, else Latin-1: numbers are the same in both."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            for mark, name in MARKS:
+                if head.startswith(mark):
+                    return name
+            file.seek(0)
+            decoder, is_utf8 = codecs.getincrementaldecoder("utf-8")(), True
+            while chunk := file.read(CHUNK):
+                if b"\0" in chunk:
+                    raise DataError(
+                        f"{path} can't be read as a .csv text: it holds NUL bytes, as a binary file or UTF-16 without "
+                        "a byte order mark does; save it as plain UTF-8 text"
+                    )
+                try:
+                    decoder.decode(chunk)
+                except UnicodeDecodeError:
+                    is_utf8 = False
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); give a file that can") from error
+    return "utf-8" if is_utf8 else "latin-1"
+
+
+def _content(file: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Number and text of the lines that are neither empty nor comments nor Excel's `sep=`."""
+    at_top = True
+    for number, line in enumerate(file, 1):
+        text = line.strip()
+        if not text or (text.startswith("#") and not text.lower().startswith(ERRORS)):
+            continue
+        if not (at_top and SEPARATOR_LINE.fullmatch(line)):
+            yield number, line
+        at_top = False
+
+
+def _split(lines: Iterable[tuple[int, str]], delimiter: str) -> Iterator[Record]:
+    """The cells of each line; lines of delimiters alone, which spreadsheets add, are skipped at the top and the end."""
+    line = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal line
+        for number, text in lines:
+            line = number
+            # columns of text are aligned by any number of spaces, at the ends too
+            yield text.strip(" ") if delimiter == " " else text
+
+    at_top = True
+    empty: list[Record] = []
+    for cells in csv.reader(texts(), delimiter=delimiter, skipinitialspace=True):
+        if any(cell.strip() for cell in cells):
+            yield from empty
+            yield line, cells
+            at_top, empty = False, []
+        elif cells and not at_top:
+            empty.append((line, cells))
+
+
+def _delimiter(lines: list[str]) -> str:
+    """The candidate by which the lines fall into equally many cells, and most of these are numbers."""
+    best, quality = ",", (0.0, 0.0)
+    for delimiter in DELIMITERS:
+        try:
+            rows = [cells for _, cells in _split(enumerate(lines), delimiter)]
+        except csv.Error:
+            continue
+        # the header may hold anything, and is not one of them unless there is nothing else
+        body = rows[1:] or rows
+        widths = Counter(len(_without_trailing(cells)) for cells in body)
+        width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
+        if width < 2:
+            continue
+        cells = [cell for row in body for cell in row]
+        alike = count / len(body)
+        numeric = sum(could_be_number(cell) for cell in cells) / len(cells)
+        if (alike * numeric, alike) > quality:
+            best, quality = delimiter, (alike * numeric, alike)
+    return best
+
+
+def _without_trailing(cells: list[str]) -> list[str]:
+    return cells[:-1] if len(cells) > 1 and not cells[-1].strip() else cells

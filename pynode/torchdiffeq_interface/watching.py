@@ -1,0 +1,105 @@
+"""A user's func as torchdiffeq calls it: its values are checked, its callbacks are kept, failures are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pynode.adaptive import AdaptiveWatch
+from pynode.errors import StateMismatch
+from pynode.evaluation import CountedField
+from pynode.solution import SolveStats
+from pynode.torchdiffeq_interface.solvers import reports_steps
+from pynode.torchdiffeq_interface.tuples import Func, Y, flatten, flattened, shapes_of, unflatten
+from pynode.torchdiffeq_interface.values import check_usable, checked_parts, difference, without_leading_ones
+
+CALLBACKS = tuple(
+    f"callback_{event}{phase}" for event in ("step", "accept_step", "reject_step") for phase in ("", "_adjoint")
+)
+
+
+class Values:
+    """Checks the values of a func: the first against the state, the others against the first."""
+
+    def __init__(self) -> None:
+        self.mismatch: str | None = None
+        """What sets the derivative apart from the state, where torchdiffeq may still be able to use it."""
+        self._shape: tuple[int, ...] | None = None
+
+    def checked(self, slope: Any, y: Any) -> Any:
+        """The derivative, for torchdiffeq; raises `StateMismatch` if it can't be used."""
+        if isinstance(y, tuple):
+            return checked_parts(slope, y)
+        shape = slope.shape if isinstance(slope, Tensor) else torch.Size()
+        if self._shape is None:
+            check_usable(slope, y)
+            self.mismatch, self._shape = difference(slope, y), shape
+        elif shape != self._shape and without_leading_ones(shape) != without_leading_ones(torch.Size(self._shape)):
+            raise StateMismatch(
+                f"func(t, y) has shape {tuple(shape)}, but {tuple(self._shape)} at the first evaluation; return one "
+                "shape throughout"
+            )
+        return slope
+
+
+class CheckedFunc:
+    """A func whose values are checked; torchdiffeq finds the callbacks of the user's func on it."""
+
+    def __init__(self, func: Func) -> None:
+        self.func, self.values = func, Values()
+
+    def __call__(self, t: Tensor, y: Any) -> Any:
+        return self.values.checked(self.func(t, y), y)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CALLBACKS:
+            return getattr(self.func, name)
+        raise AttributeError(name)
+
+
+class WatchedFunc(AdaptiveWatch):
+    """A checked func for an adaptive solver, whose failed steps raise `SolveError`; the user's callbacks still run."""
+
+    def __init__(self, func: Func, y0: Y, *, watch_adjoint: bool) -> None:
+        stats = SolveStats()
+        self.func, self.values, self.shapes = func, Values(), shapes_of(y0)
+        super().__init__(CountedField(self._flat_func, stats.forward), stats)
+        if watch_adjoint:  # a solver without callbacks would warn of them
+            self.callback_step_adjoint = self._check_adjoint_step
+        for name in CALLBACKS:
+            if hasattr(func, name):
+                mine, theirs = getattr(self, name, None), getattr(func, name)
+                setattr(self, name, _both(mine, theirs) if mine else theirs)
+
+    def __call__(self, t: Tensor, y: Any) -> Any:
+        return self.values.checked(self.func(t, y), y)
+
+    def callback_step(self, t0: Tensor, y0: Any, dt: Tensor) -> None:
+        flat = flattened(y0)
+        self.check_step(t0, dt, flat, flat)
+
+    def _check_adjoint_step(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
+        self.check_step(t0, dt, y0[1], flatten(y0))  # y0 is (dL/dt, y, dL/dy, dL/dparams...)
+
+    def _flat_func(self, t: Tensor, y: Tensor) -> Tensor:
+        if self.shapes is None:
+            return self.func(t, y)
+        return flatten(self.func(t, unflatten(y, self.shapes)))
+
+
+def prepared(func: Func, y0: Y, method: str | None, adjoint_method: str | None = None) -> CheckedFunc | WatchedFunc:
+    """`func` as it is handed to torchdiffeq's solver `method`, with failures typed as well as that solver allows."""
+    if not reports_steps(method):
+        return CheckedFunc(func)
+    return WatchedFunc(func, y0, watch_adjoint=reports_steps(adjoint_method or method))
+
+
+def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+    def call(*args: Any) -> None:
+        first(*args)
+        second(*args)
+
+    return call
