@@ -1,4 +1,4 @@
-"""What the README shows is true: its code runs, its test command is the one CI runs, the files it names exist."""
+"""What the READMEs show is true: their code runs, every number has its record, and all files they name exist."""
 
 from __future__ import annotations
 
@@ -6,23 +6,66 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+
+import pytest
+
+from pynode.studies import STUDIES
+from pynode.studies.base import Table
+from tests.readme import answers, backends, headline, study
+from tests.readme import published as records
+from tests.readme.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = (
+    "README.md",
+    "experiments/README.md",
+    "experiments/benchmarks/README.md",
+    "julia/README.md",
+    "pynode/README.md",
+)
+
+
+def study_claims() -> list[str]:
+    return [*study.claims(), *answers.claims()]
+
+
+CLAIMS: dict[str, Callable[[], list[str]]] = {
+    "README.md": headline.claims,
+    "experiments/README.md": study_claims,
+    "experiments/benchmarks/README.md": backends.benchmark_claims,
+    "julia/README.md": backends.julia_claims,
+    "pynode/README.md": list,
+}
+
+
+@cache
+def claims(path: str) -> tuple[str, ...]:
+    return tuple(CLAIMS[path]())
 
 
 def test_the_library_example_runs() -> None:
     example, flow, switch = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-W", "error", "-c", f"{example}\n{flow}\nprint(samples.shape)\n{switch}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert "disc-opt-rk4-x2 | passes: E1 falls with slope 2.0" in done.stdout
-    assert "opt-disc-dopri5-rtol1e-06: gradient off by" in done.stdout
-    subprocess.run([sys.executable, "-c", switch], check=True)
-    done = subprocess.run([sys.executable, "-c", flow], capture_output=True, text=True, check=True, env=environment)
-    assert re.fullmatch(r"\d\.\d\d nats; torch.Size\(\[5, 3\]\)\n", done.stdout)
+    disc, opt, samples = done.stdout.splitlines()
+    assert disc == "disc-opt-rk4-x2 32 0", "4 intervals of 2 steps of 4 stages, stored"
+    assert re.fullmatch(r"opt-disc-dopri5-rtol1e-06 \d+ \d+", opt)
+    assert samples == "torch.Size([5, 3])"
+
+
+def test_a_newcomer_reads_one_page() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert any(line.startswith("![") for line in lines[:30]), "a picture on top"
 
 
 def test_the_test_command_is_found_by_ci() -> None:
@@ -33,9 +76,64 @@ def test_the_test_command_is_found_by_ci() -> None:
     assert "<!-- the test command -->" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_pictures_and_links_exist() -> None:
-    local = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if not link.startswith("http")]
-    assert [link for link in local if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("path", PAGES)
+def test_pictures_and_links_exist(path: str) -> None:
+    folder = (ROOT / path).parent
+    assert [link for link in Page(path).links if not (folder / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_claim_is_what_the_records_say(path: str) -> None:
+    missing = Page(path).missing(claims(path))
+    assert not missing, f"{path} should say:\n" + "\n".join(missing)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_number_has_its_record(path: str) -> None:
+    assert Page(path).unproven(claims(path)) == []
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if p != "pynode/README.md"])
+def test_a_changed_number_is_noticed(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each claim, with the first of its digits changed, is missed; a number that nobody claims is found."""
+    page, text = Page(path), Page(path).text
+    assert claims(path)
+    changed = [re.sub(r"\d(?!gauss)", lambda m: str((int(m[0]) + 1) % 10), c, count=1) for c in claims(path)]
+    different = [new for new, old in zip(changed, claims(path), strict=True) if new != old]
+    assert len(different) > len(changed) / 2
+    assert page.missing(different) == different
+    monkeypatch.setattr(Page, "text", text + "\nAnd 77.7 % less time.\n")
+    assert any("77.7" in place for place in page.unproven(claims(path)))
+
+
+def test_one_number_a_sentence() -> None:
+    prose = re.sub(
+        r"```.*?```|`[^`]*`|\]\([^)]*\)|^\|.*$|^\d\. |<!--.*?-->", "", README, flags=re.DOTALL | re.MULTILINE
+    )
+    prose = re.sub(r"8gaussians|Python 3\.10 to 3\.13|3/8|20\d\d|\by0\b|RQ\d", "", prose)
+    sentences = re.split(r"(?<=[.:;])\s", prose)
+    assert [s for s in sentences if len(re.findall(r"\d[\d.,e-]*", s)) > 1] == []
+
+
+@pytest.mark.parametrize("folder", ["", *(f for f in answers.FOLDERS if not f.startswith(("bench", "scale")))])
+def test_published_tables_are_those_of_the_records(folder: str) -> None:
+    path = records.PUBLISHED / folder
+    found = records.suite() if not folder else records.suite().parts.get(folder) or records.checks(folder)
+    made: list[Table] = [table for name in STUDIES.names() for table in STUDIES.load(name)().tables(found)]
+    text = (path / "tables.md").read_text(encoding="utf-8")
+    assert made
+    assert [table.title for table in made if table.markdown() not in text] == []
+
+
+def test_the_tree_of_the_library_is_whole() -> None:
+    tree = re.findall(r"## Tree\n\n```\n(.*?)```", Page("pynode/README.md").text, flags=re.DOTALL)[0]
+    named = {name for line in tree.splitlines() for name in re.findall(r"(?:^| )([a-z_]+(?:\.py|/))(?= |$)", line)}
+    there = {
+        f"{p.name}{'/' if p.is_dir() else ''}" for p in (ROOT / "pynode").iterdir() if not p.name.startswith(("_", "."))
+    }
+    there -= {"py.typed", "README.md"}
+    assert there - named == set()
+    assert {n for n in named - there if not list((ROOT / "pynode").glob(f"*/{n.rstrip('/')}"))} == set()
 
 
 def test_constraints_pin_every_direct_dependency() -> None:

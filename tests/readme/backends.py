@@ -1,0 +1,151 @@
+"""Tables of julia/README.md and experiments/benchmarks/README.md."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from experiments.benchmarks.summary import ratios, spread
+from experiments.benchmarks.tables import tables
+from pynode.studies.base import number, percent
+from pynode.studies.reduction import reductions
+from tests.readme import published as p
+from tests.readme.pages import ROOT, row
+
+WORKLOADS = ("spiral", "8gaussians-100", "8gaussians-512", "miniboone-1000")
+FIXED = ("pynode-fused", "pynode-fused autograd", "pynode-eager", "torchdiffeq", "jax", "diffrax")
+
+
+def race() -> list[str]:
+    """Milliseconds of an iteration by Disc-Opt, and in brackets the median of the ratios to the kernels."""
+    found = []
+    for entrant in FIXED:
+        texts = []
+        for workload in WORKLOADS:
+            seconds = p.benchmark("bench-cpu").seconds(workload)
+            ratio = ratios(seconds[entrant], seconds["pynode-fused"]) if entrant in seconds else None
+            texts.append("" if ratio is None else f"{_ms(seconds[entrant])} ({number(ratio.middle)})")
+        found.append(row(entrant, *texts))
+    return found
+
+
+def adjoints() -> list[str]:
+    """Milliseconds of loss and gradient by an adaptive solve: ratio to the fastest kernels, error, evaluations."""
+    table = next(t for t in tables(p.benchmark("bench-cpu")) if "Opt-Disc" in t.title)
+    kinds = {"checkpoint": "of the steps taken", "autograd": "of the steps taken"}
+    return [
+        row(name, next((kinds[k] for k in kinds if name.endswith(k)), "continuous adjoint"), ms, ratio, error, counts)
+        for name, ms, _, ratio, error, counts in table.rows
+    ]
+
+
+def turns() -> list[str]:
+    """Who was the fastest, turn by turn, at the size where products are the limit."""
+    seconds = p.benchmark("bench-cpu").seconds("miniboone-1000")
+    pairs = list(zip(seconds["torchdiffeq"], seconds["pynode-fused"], strict=True))
+    won = sum(peer < mine for peer, mine in pairs)
+    return [f"torchdiffeq was faster in {won} of {len(pairs)} turns"]
+
+
+def scaling() -> list[str]:
+    """Exponents of the time in steps and batch."""
+    found = [t for t in tables(p.benchmark("bench-scaling")) if t.title.startswith("Scaling")]
+    return [row(t.title.removeprefix("Scaling: "), *cells) for t in found for cells in t.rows]
+
+
+def memory() -> list[str]:
+    """Peak memory of one gradient."""
+    table = next(t for t in tables(p.benchmark("bench-memory")) if "memory" in t.title)
+    return [row(*cells[:4]) for cells in table.rows]
+
+
+def first_calls() -> list[str]:
+    """What compiling costs."""
+    table = next(t for t in tables(p.benchmark("bench-cpu")) if t.title == "First calls")
+    return [row(*(cells[k] for k in (1, 0, 4, 5))) for cells in table.rows if cells[0] in ("pynode-fused", "jax")]
+
+
+def profile() -> list[str]:
+    """How near the kernels come to what the machine can do."""
+    table = next(t for t in tables(p.benchmark("bench-cpu")) if t.title == "Profile")
+    rows = ("ms if products were all", "ms if bytes were all", "ms measured", "of the square product")
+    return [row(*cells) for cells in table.rows if cells[0] in rows]
+
+
+def _ms(seconds: list[float]) -> str:
+    return number(1e3 * spread(seconds).middle)
+
+
+def footings() -> list[str]:
+    """The spiral by torch operators and through the Julia bridge."""
+    folder, found = "spiral-julia", []
+    for name, suffix in (("torch operators", ""), ("Julia, loss and Adam in torch", "-julia")):
+        disc, opt = f"disc-opt{suffix}", f"opt-disc{suffix}"
+        saved = reductions(p.part(folder), opt, disc)
+        bridge = [number(p.value(folder, m, "seconds_bridge", 1e3)) for m in (disc, opt)]
+        found.append(
+            row(
+                name,
+                *(number(p.value(folder, m, "seconds_per_iteration", 1e3)) for m in (disc, opt)),
+                " / ".join(bridge),
+                *(number(saved["seconds"][m]) for m in (disc, opt)),
+                percent(saved["time_reduction"]),
+                percent(saved["nfe_reduction"]),
+                percent(saved["evaluation_reduction"]),
+            )
+        )
+    return found
+
+
+def iterations() -> list[str]:
+    """How long those runs were."""
+    return [
+        f"Spiral, {p.runs('spiral-julia', 'disc-opt')[0].config['iterations']} iterations, the same weights, one seed"
+    ]
+
+
+def last_losses() -> list[str]:
+    """Where the runs of that record ended."""
+    return [
+        row(r.setting, number(p.best(r)), number(p.last(r)))
+        for m in ("disc-opt", "opt-disc", "disc-opt-julia", "opt-disc-julia")
+        for r in p.runs("spiral-julia", m)
+    ]
+
+
+def julia_adjoints() -> list[str]:
+    """Work of SciML's adjoints on the untrained spiral."""
+    return [
+        row(
+            f"`{e['adjoint']}`",
+            f"{e['vjp_by_state']} / {e['vjp_by_theta']}",
+            str(e["nfe_backward"]),
+            number(e["relative_error_theta"], 2),
+        )
+        for e in _reference("direct/spiral")["opt_disc"]
+        if e["rtol"] == 1e-7
+    ]
+
+
+def reversed_time() -> list[str]:
+    """The recorded case of gradients that are wrong at every tolerance."""
+    found = _reference("concatsquash-reversed")["opt_disc"]
+    errors = {e["adjoint"]: e["relative_error_theta"] for e in found if e["rtol"] == min(x["rtol"] for x in found)}
+    wrong = [e for e in errors.values() if e > 1e-2]
+    return [f"{len(wrong)} of the {len(errors)} recorded adjoints are off by {100 * max(wrong):.1f} %"]
+
+
+def _reference(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "tests" / "reference" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def benchmark_claims() -> list[str]:
+    """Of experiments/benchmarks/README.md."""
+    made = [race, adjoints, turns, scaling, memory, first_calls, profile]
+    return [claim for make in made for claim in make()]
+
+
+def julia_claims() -> list[str]:
+    """Of julia/README.md."""
+    return [claim for make in (iterations, footings, last_losses, julia_adjoints, reversed_time) for claim in make()]

@@ -1,0 +1,71 @@
+"""A README as text: what it says in prose and tables, apart from code, links and names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+NAMES = (
+    r"8gaussians[\w-]*",
+    r"2spirals",
+    r"(?i)bsds300|dopri5|tsit5|vern[79]",
+    r"RQ[1-5]",
+    r"RK4|RK38|H5|UTF-8|MD5|SHA-256|A100",
+    r"8 ?x ?8",
+    r"float(32|64)",
+    r"3/8 rule",
+    r"\((20\d\d)\)",
+    r"Python 3\.\d+( to 3\.\d+)?",
+    r"\b2-norm",
+    r"\by0\b",
+)
+"""Names that hold digits and are no numbers."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One Markdown page of the repository."""
+
+    path: str
+
+    @property
+    def text(self) -> str:
+        """The page as it is written."""
+        return (ROOT / self.path).read_text(encoding="utf-8")
+
+    @property
+    def links(self) -> list[str]:
+        """Targets of links and pictures inside the repository."""
+        found = re.findall(r"\]\(([^)#\s]+)[^)]*\)", self.text)
+        return [link for link in found if not link.startswith(("http:", "https:"))]
+
+    def missing(self, claims: Iterable[str]) -> list[str]:
+        """The claims that the page does not make, word for word."""
+        text = flat(self.text)
+        return [claim for claim in claims if flat(claim) not in text]
+
+    def unproven(self, claims: Iterable[str]) -> list[str]:
+        """Numbers in prose and tables that no claim covers, each with its surroundings."""
+        text = re.sub(r"^```.*?^```", "", self.text, flags=re.DOTALL | re.MULTILINE)
+        text = flat(re.sub(r"^\d+\. ", "", text, flags=re.MULTILINE))
+        for claim in sorted(map(flat, claims), key=len, reverse=True):
+            text = text.replace(claim, "§")
+        text = re.sub(r"`[^`]*`", "`", text)
+        text = re.sub(r"\]\([^)]*\)", "]", text)
+        for name in NAMES:
+            text = re.sub(name, "", text)
+        return [text[max(0, m.start() - 40) : m.end() + 20] for m in re.finditer(r"\d[\d.,]*", text)]
+
+
+def flat(text: str) -> str:
+    """Text with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def row(*cells: str) -> str:
+    """A row of a table."""
+    return f"| {' | '.join(cells)} |"
