@@ -112,6 +112,31 @@ def test_npy_errors(tmp_path: Path, values: Any, message: str) -> None:
         load_table(tmp_path / "t.npy")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty"),
+        (b"a,b\n1,2\n", "it does not begin as a .npy file does; .*or name a text .csv"),
+        (b"\x80\x04\x95", "it does not begin as a .npy file does"),
+        (b"\x93NUMPY\x01\x00", "can't be read as an array of numbers"),
+    ],
+    ids=["empty", "text", "pickle", "cut short"],
+)
+def test_no_npy(tmp_path: Path, content: bytes, message: str) -> None:
+    """Nobody is advised to unpickle it."""
+    with pytest.raises(DataError, match=message) as caught:
+        load_table(written(tmp_path / "t.npy", content))
+    assert "allow_pickle" not in str(caught.value)
+
+
+def test_objects_in_npy(tmp_path: Path) -> None:
+    for values in ([["a", 1]], [[1, None], [2.5, 3]], [[[1], [2, 3]]]):
+        np.save(tmp_path / "t.npy", np.array(values, dtype=object), allow_pickle=True)
+        with pytest.raises(DataError, match="it holds Python objects, such as text or mixed columns") as caught:
+            load_table(tmp_path / "t.npy")
+        assert "allow_pickle" not in str(caught.value)
+
+
 def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a file"):
         load_table(tmp_path / "t.csv")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from pynode.datasets.errors import DataError
@@ -172,30 +171,30 @@ def test_no_texts(tmp_path: Path, content: bytes, message: str) -> None:
         load_table(path)
 
 
-FRAME = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)))
-NAMED = FRAME.set_axis(["a", "b;c", "d,e"], axis=1)
-
-
 @pytest.mark.parametrize("index", [True, False])
 @pytest.mark.parametrize(
     "options", [{}, {"sep": ";", "decimal": ","}, {"sep": "\t"}, {"lineterminator": "\r\n"}, {"encoding": "utf-16"}]
 )
-@pytest.mark.parametrize(
-    "frame", [FRAME, NAMED, NAMED.sample(frac=1, random_state=0)], ids=["numbers", "names", "mixed"]
-)
-def test_what_pandas_writes(tmp_path: Path, frame: pd.DataFrame, options: dict[str, str], index: bool) -> None:
+@pytest.mark.parametrize("names", [[0, 1, 2], ["a", "b;c", "d,e"], [2019, 2020, 2021]], ids=str)
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_what_pandas_writes(
+    tmp_path: Path, names: list[object], options: dict[str, str], index: bool, shuffled: bool
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=names)
+    frame = frame.sample(frac=1, random_state=0) if shuffled else frame
     path = tmp_path / "t.csv"
     frame.to_csv(path, index=index, **options)
     table = read_table(path)
     np.testing.assert_array_equal(table.rows, frame.to_numpy())
-    assert table.columns.names == tuple(map(str, frame.columns))
+    assert table.columns.names == tuple(map(str, names))
     assert any("is an index" in notice for notice in table.notices) == index
 
 
 def test_a_very_wide_table(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(3, 20_000))
     path = tmp_path / "t.csv"
-    pd.DataFrame(rows).to_csv(path)
+    np.savetxt(path, rows, delimiter=",", header=",".join(map(str, range(20_000))), comments="", fmt="%.17g")
     np.testing.assert_array_equal(load_table(path), rows)
 
 
