@@ -127,6 +127,8 @@ def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count:
         if r.pairs > (NOTED_WHOLE if r.whole else NOTED) or (r.share > 0.02 and r.share * n > 10):
             remedy = "" if resolution(rows[:, c]) is None else f"; dequantise={columns.keys([c])} adds noise"
             notices.append(f"{columns.label(c)} has {r}, where a density can grow without bound{remedy}")
+    if len(each) == dim and (repeated := _repeated_rows(rows)):
+        notices.append(f"{repeated:,} of {n:,} rows repeat another one: test rows are then among the training rows")
     if filled.units is not None and filled.units.any():
         noisy = np.flatnonzero(filled.units).tolist()
         told = ", ".join(f"{columns.label(c)} by {filled.units[c]:.6g}" for c in noisy)
@@ -151,5 +153,11 @@ def _steps(name: str, rows: Array, columns: ColumnNames, stepped: list[int], eac
 
 
 def _counts_rows(values: Array) -> bool:
-    """Whether these are 0, 1, 2, ... or 1, 2, 3, ..."""
-    return values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+    """Whether these are consecutive integers."""
+    return values[0] == np.round(values[0]) and bool((np.diff(values) == 1).all())
+
+
+def _repeated_rows(rows: Array) -> int:
+    """How many rows equal an earlier one."""
+    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))
+    return len(rows) - len(np.unique(whole))

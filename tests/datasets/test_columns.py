@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pynode.datasets.column_names import ColumnNames
+from pynode.datasets.columns import Filled, check_columns
 from pynode.datasets.errors import DataError
 from pynode.datasets.resolution import resolution
 from pynode.datasets.splits import Array
@@ -53,6 +54,7 @@ REFUSED: dict[str, tuple[Column, str]] = {
     # counters
     "index": (lambda g, x: np.arange(N), r"column 3 of table counts the rows, as an index does: .*drop=3.*index=keep"),
     "index from 1": (lambda g, x: np.arange(1, N + 1), "column 3 of table counts the rows"),
+    "numbers of customers": (lambda g, x: np.arange(1001, 1001 + N), "column 3 of table counts the rows"),
     "constant": (lambda g, x: np.full(N, 7.5), "column 3 of table = 7.5 in every row"),
 }
 
@@ -157,6 +159,15 @@ def test_noise_of_a_column_does_not_depend_on_the_others() -> None:
 def test_what_can_not_be_dequantised(wanted: tuple[str, ...], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         split_and_standardise(table(lambda g, x: g.poisson(3, N)), dequantise=wanted)
+
+
+@pytest.mark.parametrize(("times", "message"), [(1, None), (2, "500 of 1,000 rows repeat"), (10, "900 of 1,000 rows")])
+def test_repeated_rows_are_told(times: int, message: str | None) -> None:
+    """They are no error: a sample may be drawn with replacement."""
+    rows = np.tile(table(lambda g, x: g.normal(size=N // times), N // times), (times, 1))
+    notices = check_columns("table", Filled(rows), ColumnNames.unnamed(3))
+    assert len(notices) == (message is not None)
+    assert message is None or message in notices[0]
 
 
 @pytest.mark.parametrize("n", [5, 8, 12])

@@ -15,6 +15,7 @@ READ: dict[str, tuple[str, list[list[float]]]] = {
     # a header made of numbers
     "names 0 1 2": ("0,1,2\n5,6,7\n8,9,1\n", [[5, 6, 7], [8, 9, 1]]),
     "names 0 1 by semicolons": ("0;1\n1,5;2,5\n", [[1.5, 2.5]]),
+    "names 0.0 1.0": ("0.0,1.0,2.0\n5,6,7\n", [[5, 6, 7]]),
     "name 0": ("0\n1.5\n2.5\n", [[1.5], [2.5]]),
     "names 1 2": ("1,2\n0.5,0.25\n0.125,3.5\n", [[0.5, 0.25], [0.125, 3.5]]),
     "years": ("2019,2020,2021\n0.5,1.5,2.5\n1e-3,.5,2.0\n", [[0.5, 1.5, 2.5], [0.001, 0.5, 2]]),
@@ -27,6 +28,7 @@ READ: dict[str, tuple[str, list[list[float]]]] = {
     "index read back": ("Unnamed: 0,a\n0,1.5\n1,2.5\n", [[1.5], [2.5]]),
     "index of R": ('"","a","b"\n"1",1.5,2\n"2",3,4\n', [[1.5, 2], [3, 4]]),
     "index of R without a name": ('"a","b"\n"1",1.5,2\n"2",3,4\n', [[1.5, 2], [3, 4]]),
+    "row names of R by spaces": ('"a" "b"\n"1" 1.5 2\n"2" 3 4\n', [[1.5, 2], [3, 4]]),
     "rownames": ("rownames,a\n1,1.5\n2,2.5\n", [[1.5], [2.5]]),
     "no index": ("index,a\n4,1.5\n3,2.5\n", [[4, 1.5], [3, 2.5]]),
     "unnamed, but no index": (",a\n0.5,1.5\n1,2.5\n", [[0.5, 1.5], [1, 2.5]]),

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pynode.datasets.text_tables.cells import kind_of, number
+from pynode.datasets.text_tables.cells import kind_of, number, plain_number
 from pynode.datasets.text_tables.records import Record
 
 WHOLE = re.compile(r"\d+")
@@ -48,10 +48,12 @@ def _counts(first: list[str], body: list[list[str]]) -> bool:
     """Whether a line of integers is a header: 0, 1, 2, ..., or increasing ones where all below are fractions."""
     start = 1 if len(first) > 1 and not first[0] else 0  # pandas does not name its index
     cells = first[start:]
+    if len(cells) > 1 and [plain_number(cell) for cell in cells] == list(range(len(cells))):
+        return True  # as floating point numbers, too
     if not all(WHOLE.fullmatch(cell) for cell in cells):
         return False
     values = [int(cell) for cell in cells]
-    if values == list(range(len(values))):
+    if values == [0]:
         return True
     below = [cell.strip() for row in body for cell in row[start:]]
     increasing = len(values) > 1 and all(a < b for a, b in pairwise(values))
