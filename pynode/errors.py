@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -39,13 +40,31 @@ class InvalidArgument(UsageError):
         super().__init__(f"{argument} = {value}: {problem}; {remedy}")
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The member of `known` that `name` most likely stands for: case, underscores and missing ends do not count."""
+    plain = {_plain(member): member for member in known}
+    asked = _plain(name)
+    if not asked:
+        return None
+    if asked in plain:
+        return plain[asked]
+    if longer := [member for member in plain if member.startswith(asked)]:
+        return plain[min(longer, key=len)]
+    close = difflib.get_close_matches(asked, plain, n=1, cutoff=0.5)
+    return plain[close[0]] if close else None
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
+
+
 class UnknownName(UsageError):
     """A name that no registry knows; the message lists the known ones and the nearest match."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, tuple(known)
-        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        guess = f"; did you mean '{near[0]}'?" if near else ""
+        match = nearest(name, self.known)
+        guess = f"; did you mean '{match}'?" if match else ""
         super().__init__(f"unknown {kind} '{name}'{guess} (known: {', '.join(self.known)})")
 
 
@@ -140,15 +159,27 @@ class DriftWarning(UserWarning):
     """As `DriftError`, where a solve is asked to go on nevertheless."""
 
 
+_STORAGE = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.ENOENT: "its directory is gone",
+    errno.EEXIST: "choose another name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs, which hold too many files open",
+}
+"""What helps where a file can't be written."""
+
+
 class StorageError(RunFailure):
     """A file could not be written: the disk is full, has failed, or can only be read."""
 
     def __init__(self, path: object, error: OSError) -> None:
-        self.path, self.reason = path, error.strerror or str(error)
-        super().__init__(
-            f"can't write {path}: {self.reason}; what was written before is intact: make room or mend the disk, then "
-            "run again with --resume"
-        )
+        self.path, self.reason, self.number = path, error.strerror or str(error), error.errno
+        self.remedy = _STORAGE.get(self.number or 0, "check the disk")
+        super().__init__(f"can't write {path}: {self.reason}; {self.remedy}")
 
 
 class NonFiniteLoss(RunFailure):

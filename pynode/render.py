@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pynode.errors import StorageError
 from pynode.figures.style import save
-from pynode.records.files import make_directory, write_atomically
+from pynode.records.files import write_atomically
 from pynode.records.results import Results
 from pynode.studies import STUDIES
 from pynode.studies.base import Study, Table
@@ -17,7 +18,7 @@ ORDER = ("quality", "reduction", "gradients", "crosscheck", "invertibility", "wi
 
 @dataclass
 class Rendered:
-    """What was made: tables to print, files written, findings in a sentence each."""
+    """Tables to print, files written, findings in a sentence each."""
 
     tables: list[Table] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
@@ -26,23 +27,35 @@ class Rendered:
 
 def render_all(results: Results, directory: Path) -> Rendered:
     """Draws every study for which there are records; writes `directory`/figures/ and `directory`/tables.md."""
-    rendered = Rendered()
-    figures = make_directory(directory / "figures")
-    for study in _studies():
-        rendered.tables += study.tables(results)
-        for file, figure in study.figures(results).items():
-            if figure is not None:
-                rendered.paths += save(figure, figures, file)
-        finding = study.finding(results)
-        if finding:
-            rendered.findings.append(finding)
-    write_atomically(directory / "tables.md", "\n".join(t.markdown() for t in rendered.tables).encode())
+    rendered = read_off(results)
+    rendered.paths += write_all(results, rendered, directory)
     return rendered
 
 
-def tables_of(results: Results) -> list[Table]:
-    """The tables of every study for which there are records; nothing is written."""
-    return [table for study in _studies() for table in study.tables(results)]
+def read_off(results: Results) -> Rendered:
+    """Tables and findings of every study; writes nothing."""
+    rendered = Rendered()
+    for study in _studies():
+        rendered.tables += study.tables(results)
+        if finding := study.finding(results):
+            rendered.findings.append(finding)
+    return rendered
+
+
+def write_all(results: Results, rendered: Rendered, directory: Path) -> list[Path]:
+    """Writes the tables of `rendered` to `directory`/tables.md and the figures to `directory`/figures/; their paths."""
+    paths: list[Path] = []
+    figures = directory / "figures"
+    try:
+        figures.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(figures, error) from error
+    write_atomically(directory / "tables.md", "\n".join(t.markdown() for t in rendered.tables).encode())
+    for study in _studies():
+        for file, figure in study.figures(results).items():
+            if figure is not None:
+                paths += save(figure, figures, file)
+    return paths
 
 
 def _studies() -> list[Study]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from pynode.cli.console import PlainConsole
     from pynode.registry import Registry
 
 
@@ -65,9 +65,9 @@ def bench(
 
       bench --suite scaling
     """
-    from rich.console import Console
+    from pynode.cli.console import new_console
 
-    console = Console()
+    console = new_console()
     if show is not None:
         _report(show, console)
         return
@@ -112,7 +112,7 @@ def bench(
 def _names(option: str, text: str | None, known: Registry[type]) -> tuple[str, ...] | None:
     if text is None:
         return None
-    names = tuple(o.names(option, text))
+    names = tuple(values.names(option, text))
     for name in names:
         if name not in known.names():
             raise UnknownName(known.kind, name, known.names())
@@ -125,7 +125,7 @@ def _check_counts(threads: int | None, repeats: int | None) -> None:
             raise InvalidArgument(argument, value, "not a positive number", "use 1 or more")
 
 
-def _report(directory: Path, console: Console) -> None:
+def _report(directory: Path, console: PlainConsole) -> None:
     from experiments.benchmarks.render import render
 
     rendered = render(directory)
@@ -134,7 +134,7 @@ def _report(directory: Path, console: Console) -> None:
         console.print()
     drawn = ", ".join(path.stem for path in rendered.paths if path.suffix == ".png")
     if drawn:
-        console.print(f"figures in {directory / 'figures'}: {drawn}", highlight=False, soft_wrap=True)
-    console.print(f"all tables in {directory / 'tables.md'}, records beside it", highlight=False, soft_wrap=True)
+        console.say(f"figures in {directory / 'figures'}: {drawn}")
+    console.say(f"all tables in {directory / 'tables.md'}, records beside it")
     for finding in rendered.findings:
-        console.print(finding, style="bold", highlight=False)
+        console.say(finding, style="bold")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from pynode.cli.console import PlainConsole
 
 MOST_GPUS, MOST_SEEDS = 1_024, 100
 
@@ -51,13 +52,13 @@ def cost_model(
 
       cost-model --measure --out results/scale
     """
-    from rich.console import Console
+    from pynode.cli.console import new_console
 
-    console = Console()
+    console = new_console()
     if show is not None:
         _report(show, console)
         return
-    counts = sorted(set(o.numbers("--gpus", gpus, int)))
+    counts = sorted(set(values.numbers("--gpus", gpus, int)))
     for count in counts:
         if not 1 <= count <= MOST_GPUS:
             raise InvalidArgument("--gpus", count, f"not a number from 1 to {MOST_GPUS}", "use e.g. 1,8,64")
@@ -91,7 +92,7 @@ def cost_model(
     _report(directory, console)
 
 
-def _report(directory: Path, console: Console) -> None:
+def _report(directory: Path, console: PlainConsole) -> None:
     from experiments.scale.render import render
 
     rendered = render(directory)
@@ -99,6 +100,6 @@ def _report(directory: Path, console: Console) -> None:
         console.print(table.rich())
         console.print()
     where = f"all tables in {directory / 'tables.md'}, the figure in {directory / 'figures'}, records beside them"
-    console.print(where, highlight=False, soft_wrap=True)
+    console.say(where)
     for finding in rendered.findings:
-        console.print(finding, style="bold", highlight=False, soft_wrap=True)
+        console.say(finding, style="bold")

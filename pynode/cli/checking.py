@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from pynode.cli.console import PlainConsole
     from pynode.gradients.base import GradientMethod
     from pynode.training.config import RunConfig
 
 
-def check_taylor(configs: list[RunConfig], directory: Path, console: Console) -> None:
+def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsole) -> None:
     """One Taylor test per method (of the first seed) at the untrained weights, recorded in `directory`."""
     from pynode.checks.taylor import taylor_test
     from pynode.errors import NonFiniteLoss, SolveError
@@ -34,7 +33,7 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: Console) ->
                     list(model.parameters()),
                 )
             except (SolveError, NonFiniteLoss) as error:  # nothing to test: the training has said so as well
-                console.print(f"no Taylor test of {run.method.label}: {error}", highlight=False)
+                console.say(f"no Taylor test of {run.method.label}: {error}")
                 continue
             found.append(
                 TaylorRecord(
@@ -58,7 +57,7 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: Console) ->
 def check_errors(
     run: RunConfig,
     directory: Path,
-    console: Console,
+    console: PlainConsole,
     *,
     grid: list[GradientMethod] | None = None,
     theta: object = None,

@@ -1,4 +1,4 @@
-"""`compare PROBLEM`: train by several methods on identical models, check their gradients, say which paid."""
+"""`compare PROBLEM`: trains identical models by several gradient methods and compares them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.cli.output import candidates, output_directory
 from pynode.cli.planning import on_backend, plan, train_all
-from pynode.cli.ranks import check_alone, on_one_footing, quiet, ranks, shared_directory
+from pynode.cli.ranks import check_alone, on_one_footing, ranks, shared_directory
 from pynode.errors import InvalidArgument, RunFailure
 
 RANK_TIMEOUT = 600.0
 """Seconds: longer than any rank validates while others wait."""
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from pynode.cli.console import PlainConsole
     from pynode.training.schedules import Multilevel
 
 
 def default_run(context: typer.Context) -> None:
-    """Train neural ODEs by Disc-Opt and by Opt-Disc on identical models, and see which way of differentiating pays.
+    """Train neural ODEs by Disc-Opt and by Opt-Disc on identical models, and compare the two ways to differentiate.
 
-    Without a command, compares both methods on the spiral and saves table and figures under results/.
+    Without a command, compares both methods on the spiral and saves tables and figures under results/.
 
     Examples:
 
@@ -54,19 +54,35 @@ def compare(
     data: o.Data = None,
     multilevel: Annotated[
         str | None,
-        typer.Option(help="Also train disc-opt by levels of so many steps, e.g. 2,5,10.", rich_help_panel=o.HOW),
+        typer.Option(
+            metavar="N,...",
+            help="Also train disc-opt with coarse steps first: the steps per output interval of each level, e.g. "
+            "2,5,10.",
+            rich_help_panel=o.HOW,
+        ),
     ] = None,
     refine_at: Annotated[
         str | None,
-        typer.Option(help="Iterations at which levels end. [dim]Default: on plateau.[/dim]", rich_help_panel=o.HOW),
+        typer.Option(
+            metavar="N,...",
+            help="With --multilevel: the iterations at which levels end. [dim]Default: when the validation loss stops "
+            "falling.[/dim]",
+            rich_help_panel=o.HOW,
+        ),
     ] = None,
     refine_patience: Annotated[
-        int, typer.Option(help="Validations without improvement that end a level.", rich_help_panel=o.HOW)
-    ] = 3,
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --multilevel: validations without improvement that end a level. [dim]Default: 3.[/dim]",
+            rich_help_panel=o.HOW,
+        ),
+    ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
-            help="Stop after more validations without improvement. [dim]Default: the study's.[/dim]",
+            metavar="N",
+            help="Stop early after more than N validations without improvement. [dim]Default: as in the study.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
@@ -90,21 +106,28 @@ def compare(
     out: o.Out = None,
     resume: o.Resume = False,
     checks: Annotated[
-        bool, typer.Option(help="Also run Taylor tests and the gradient-error study.", rich_help_panel=o.WHAT)
+        bool,
+        typer.Option(help="Also run Taylor tests and measure the errors of the gradients.", rich_help_panel=o.WHAT),
     ] = True,
     validate_every: Annotated[
-        int | None, typer.Option(help="Iterations between validations.", rich_help_panel=o.WHERE)
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Iterations between validations. [dim]Default: as in the study.[/dim]",
+            rich_help_panel=o.WHERE,
+        ),
     ] = None,
     checkpoint_every: Annotated[
-        int, typer.Option(help="Iterations between checkpoints.", rich_help_panel=o.WHERE)
+        int, typer.Option(metavar="N", help="Iterations between checkpoints.", rich_help_panel=o.WHERE)
     ] = 50,
     on_failure: o.OnFailure = None,
     rank_timeout: o.RankTimeout = RANK_TIMEOUT,
     config: o.Config = None,
 ) -> None:
-    """Train a problem by several gradient methods and compare quality, time and evaluations.
+    """Train one problem by several gradient methods and compare loss, time and evaluations.
 
-    Under torchrun all ranks share every batch: torchrun --standalone --nproc-per-node 2 experiments/run.py compare ...
+    Under torchrun the processes share every batch:
+    torchrun --standalone --nproc-per-node 2 experiments/run.py compare ...
 
     Examples:
 
@@ -134,7 +157,7 @@ def compare(
         methods=methods,
         seeds=seeds,
         threads=threads,
-        method_options=o.given(
+        method_options=values.given(
             rtol=rtol,
             atol=atol,
             adjoint_rtol=adjoint_rtol,
@@ -164,15 +187,20 @@ def compare(
     )
 
 
-def _levels(steps: str | None, refine_at: str | None, patience: int) -> Multilevel | None:
+def _levels(steps: str | None, refine_at: str | None, patience: int | None) -> Multilevel | None:
+    """The levels of `--multilevel`; raises `InvalidArgument` for options that would do nothing."""
     if steps is None:
-        if refine_at is not None:
-            raise InvalidArgument("--refine-at", refine_at, "no levels to refine", "add --multilevel 2,5,10")
+        for option, value in (("--refine-at", refine_at), ("--refine-patience", patience)):
+            if value is not None:
+                raise InvalidArgument(option, value, "no effect without levels", "add --multilevel 2,5,10")
         return None
+    if refine_at is not None and patience is not None:
+        problem = "no effect beside --refine-at, which says when levels end"
+        raise InvalidArgument("--refine-patience", patience, problem, "give one of them")
     from pynode.training.schedules import Multilevel
 
-    at = None if refine_at is None else tuple(o.numbers("--refine-at", refine_at, int))
-    return Multilevel(tuple(o.numbers("--multilevel", steps, int)), at, patience)
+    at = None if refine_at is None else tuple(values.numbers("--refine-at", refine_at, int))
+    return Multilevel(tuple(values.counts("--multilevel", steps)), at, 3 if patience is None else patience)
 
 
 def run_comparison(
@@ -185,20 +213,20 @@ def run_comparison(
     resume: bool = False,
     checks: bool = True,
     threads: int = 1,
-    console: Console | None = None,
+    console: PlainConsole | None = None,
     brief: bool = False,
     backend: str = "torch",
     rank_timeout: float = RANK_TIMEOUT,
     **settings: Any,
 ) -> None:
-    """Trains, checks, renders, and prints what was found; a `console` given hears of it, in one line if `brief`."""
-    from pynode.cli.console import steady_console
+    """Trains, checks gradients, renders and prints the results; on `console` if given, in one line if `brief`."""
+    from pynode.cli.console import new_console
     from pynode.problems import PROBLEMS
     from pynode.records.lock import lock
 
     PROBLEMS.summary(problem)  # an unknown name is told before the seconds that importing torch takes
-    chosen = on_backend(o.names("--methods", methods), backend)
-    configs = plan(problem, chosen, o.numbers("--seeds", seeds, int), method_options, **settings)
+    chosen = on_backend(values.names("--methods", methods), backend)
+    configs = plan(problem, chosen, values.numbers("--seeds", seeds, int), method_options, **settings)
 
     import torch
 
@@ -208,11 +236,11 @@ def run_comparison(
         configs = on_one_footing(configs, world)
         directory, resume = shared_directory(
             world,
-            lambda resume: output_directory(out, problem, resume=resume),
+            lambda resume: output_directory(out, problem, resume=resume, problem=problem),
             lambda: candidates(out, problem),
             resume=resume,
         )
-        console = quiet() if not world.is_writer else console or steady_console()
+        console = (console if world.is_writer else None) or new_console(quiet=not world.is_writer)
         if world.is_writer:
             held.enter_context(lock(directory))
         failures = train_all(configs, directory, resume=resume, console=console, world=world)

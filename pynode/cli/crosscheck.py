@@ -1,4 +1,4 @@
-"""`crosscheck [PROBLEM]`: does every method and backend give the same gradient?"""
+"""`crosscheck [PROBLEM]`: compares the gradients of all methods and backends."""
 
 from __future__ import annotations
 
@@ -9,50 +9,79 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.cli.output import output_directory
 from pynode.errors import InvalidArgument, RunFailure
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pynode.checks.subjects import Subject
+    from pynode.cli.console import PlainConsole
     from pynode.gradients.base import GradientMethod
     from pynode.records.crosscheck import CrosscheckRecord
 
 
 def crosscheck(
+    context: typer.Context,
     problem: Annotated[
         str | None,
         typer.Argument(
-            help="Name of a problem. [dim]Default: small examples of every field.[/dim]", show_default=False
+            metavar="[PROBLEM]",
+            help="Name of a problem. [dim]Default: small examples of every field.[/dim]",
+            show_default=False,
         ),
     ] = None,
     case: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A case file instead, with what was recorded in it.", rich_help_panel=o.WHAT),
+        typer.Option(
+            parser=values.path,
+            metavar="FILE",
+            help="Check the case in this file instead, and compare with the values recorded in it.",
+            rich_help_panel=o.WHAT,
+        ),
     ] = None,
     fields: Annotated[
         str | None,
         typer.Option(
-            help="Which examples: architectures, cnf-exact, cnf-hutchinson. [dim]Default: all.[/dim]",
+            metavar="NAME,...",
+            help="Examples to check, separated by commas: architectures, cnf-exact, cnf-hutchinson. "
+            "[dim]Default: all.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="Gradient methods, comma separated. [dim]Default: all.[/dim]", rich_help_panel=o.WHAT),
+        typer.Option(
+            metavar="NAME,...",
+            help="Gradient methods, separated by commas. [dim]Default: all.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
     ] = None,
     tolerances: Annotated[
-        str, typer.Option(help="rtol of adaptive methods; atol is a hundredth.", rich_help_panel=o.HOW)
+        str,
+        typer.Option(
+            metavar="TOL,...",
+            help="Relative tolerances of adaptive methods, separated by commas, at most 1; the absolute ones are a "
+            "hundredth of these.",
+            rich_help_panel=o.HOW,
+        ),
     ] = "1e-5,1e-8",
-    steps: Annotated[str, typer.Option(help="Steps per output interval.", rich_help_panel=o.HOW)] = "1,4",
+    steps: Annotated[
+        str,
+        typer.Option(
+            metavar="N,...",
+            help="Steps per output interval of fixed-step methods, separated by commas.",
+            rich_help_panel=o.HOW,
+        ),
+    ] = "1,4",
     schemes: Annotated[
-        str, typer.Option(help="Schemes of the exact discrete gradients.", rich_help_panel=o.HOW)
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Schemes of the exact discrete gradients, separated by commas.",
+            rich_help_panel=o.HOW,
+        ),
     ] = "euler,rk4",
-    at: Annotated[
-        Path | None,
-        typer.Option(help="Run directory whose best weights to use instead of untrained ones.", rich_help_panel=o.WHAT),
-    ] = None,
+    at: o.At = None,
     seed: o.Seed = 0,
     settings: o.Set = None,
     data: o.Data = None,
@@ -60,9 +89,10 @@ def crosscheck(
     out: o.Out = None,
     config: o.Config = None,
 ) -> None:
-    """Loss, theta- and y0-gradient by every method and backend, compared pairwise and judged by their bounds.
+    """Compare the loss and its gradients (by the weights and by y0) of all methods and backends pairwise.
 
-    Exit status 1 where a bound is broken; such a case is written to a file that a Julia REPL can open.
+    Each difference is judged by a bound. Where one is broken, the exit status is 1 and the case is written to a file
+    that a Julia REPL can open.
 
     Examples:
 
@@ -73,12 +103,14 @@ def crosscheck(
       crosscheck --case results/crosscheck/cases/mlp.json
     """
     _check_choice(problem, case, fields, at)
-    tols, counts = o.numbers("--tolerances", tolerances, float), o.numbers("--steps", steps, int)
+    if case is not None:
+        values.check_no_effect(context, "no effect with --case, which holds its own weights", "drop it", "seed")
+    tols, counts = values.tolerances("--tolerances", tolerances), values.counts("--steps", steps)
 
     import torch
-    from rich.console import Console
 
     from pynode.checks.method_grid import method_grid, not_available, unavailable
+    from pynode.cli.console import new_console
     from pynode.cli.report import report
     from pynode.gradients import METHODS
     from pynode.records.files import write_lines
@@ -86,8 +118,8 @@ def crosscheck(
     from pynode.schemes import SCHEMES
     from pynode.studies.crosscheck import broken_bounds
 
-    chosen = o.names("--methods", methods) if methods is not None else list(METHODS.names())
-    known = [SCHEMES.load(name) for name in o.names("--schemes", schemes)]
+    chosen = values.names("--methods", methods) if methods is not None else list(METHODS.names())
+    known = [SCHEMES.load(name) for name in values.names("--schemes", schemes)]
     reasons = unavailable(chosen)
     grid = method_grid([name for name in chosen if name not in reasons], tols, counts, known)
     if not grid:
@@ -96,9 +128,10 @@ def crosscheck(
             "--methods", ",".join(chosen), f"none of them can be checked here ({listed})", "add disc-opt"
         )
     title, subjects = _subjects(problem, case, fields, seed, settings, data, at)
+    _check_used(context, grid)
     directory = output_directory(out, f"{problem}-crosscheck" if problem else "crosscheck", resume=False)
     torch.set_num_threads(threads)
-    console = Console()
+    console = new_console()
     records = _check(subjects, grid, title, directory, console)
     left_out = [not_available(name, reason, title) for name, reason in reasons.items()]
     write_lines(directory / CROSSCHECK, [*records, *left_out])
@@ -108,9 +141,18 @@ def crosscheck(
         raise RunFailure(sentence)
 
 
+def _check_used(context: typer.Context, grid: list[GradientMethod]) -> None:
+    """Raises `InvalidArgument` where an option was given that none of the methods has."""
+    why, remedy = "no effect on the methods chosen", "drop it, or add a method"
+    if not any(method.adaptive for method in grid):
+        values.check_no_effect(context, why, remedy, "tolerances")
+    if all(method.adaptive for method in grid):
+        values.check_no_effect(context, why, remedy, "steps", "schemes")
+
+
 def _check_choice(problem: str | None, case: Path | None, fields: str | None, at: Path | None) -> None:
     """One thing at a time."""
-    given = o.given(**{"PROBLEM": problem, "--case": case, "--fields": fields})
+    given = values.given(**{"PROBLEM": problem, "--case": case, "--fields": fields})
     if len(given) > 1:
         last = list(given)[-1]
         raise InvalidArgument(last, given[last], f"does not go with {next(iter(given))}", "give one of them")
@@ -140,7 +182,7 @@ def _subjects(
     if case is not None:
         read = read_case(case)
         return read.name, [case_subject(read)]
-    chosen = o.names("--fields", fields) if fields is not None else example_names()
+    chosen = values.names("--fields", fields) if fields is not None else example_names()
     return "fields", [case_subject(example) for example in example_cases(chosen, seed)]
 
 
@@ -162,7 +204,7 @@ def _problem(name: str, seed: int, settings: list[str] | None, data: Path | None
 
 
 def _check(
-    subjects: list[Subject], grid: list[GradientMethod], title: str, directory: Path, console: Console
+    subjects: list[Subject], grid: list[GradientMethod], title: str, directory: Path, console: PlainConsole
 ) -> list[CrosscheckRecord]:
     """The records of all subjects; cases with a broken bound go to `directory`/cases."""
     from pynode.checks.case import write_case
@@ -180,12 +222,12 @@ def _check(
     return records
 
 
-def _print_repl_lines(records: list[CrosscheckRecord], directory: Path, console: Console) -> None:
+def _print_repl_lines(records: list[CrosscheckRecord], directory: Path, console: PlainConsole) -> None:
     """How to go on with a broken case, in lines that nothing wraps or styles."""
     from pynode.studies.crosscheck import repl_line
 
     files = list(dict.fromkeys(file for record in records for file in record.files))
     if files:
-        console.print("\nto look into it in a Julia REPL (julia --project=.), paste:", highlight=False)
+        console.say("\nto look into it in a Julia REPL (julia --project=.), paste:")
     for file in files:
-        console.print(repl_line(directory, file), highlight=False, markup=False, soft_wrap=True)
+        console.say(repl_line(directory, file))

@@ -1,34 +1,54 @@
-"""`evaluate DIR`: trained flows under other discretisations than in training (RQ4)."""
+"""`evaluate DIR`: trained flows under other schemes, step counts and tolerances than in training (RQ4)."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pynode.cli import options as o
-from pynode.errors import InvalidArgument
-
-RunDirectory = Annotated[
-    Path, typer.Argument(help="A results directory with trained runs: the --out of compare.", show_default=False)
-]
+from pynode.cli import values
+from pynode.errors import InvalidArgument, OutputDirectoryError
 
 
 def evaluate(
-    directory: RunDirectory,
-    schemes: Annotated[str, typer.Option(help="Fixed-step schemes.", rich_help_panel=o.HOW)] = "euler,heun,rk38",
-    steps: Annotated[str, typer.Option(help="Steps per block.", rich_help_panel=o.HOW)] = "1,2,3,4,6,8,10,12,16,24,32",
+    directory: o.RunDirectory,
+    schemes: Annotated[
+        str,
+        typer.Option(metavar="NAME,...", help="Fixed-step schemes, separated by commas.", rich_help_panel=o.HOW),
+    ] = "euler,heun,rk38",
+    steps: Annotated[
+        str,
+        typer.Option(
+            metavar="N,...", help="Numbers of steps per block of the flow, separated by commas.", rich_help_panel=o.HOW
+        ),
+    ] = "1,2,3,4,6,8,10,12,16,24,32",
     tolerances: Annotated[
-        str, typer.Option(help="rtol = atol of the adaptive solver.", rich_help_panel=o.HOW)
+        str,
+        typer.Option(
+            metavar="TOL,...",
+            help="Tolerances of the adaptive solver (rtol = atol), separated by commas, at most 1.",
+            rich_help_panel=o.HOW,
+        ),
     ] = "1e-1,1e-2,1e-3,1e-4,1e-5,1e-6,1e-7",
-    bound: Annotated[float, typer.Option(help="Largest inverse error to be called invertible.")] = 1e-3,
-    samples: Annotated[int, typer.Option(min=2, help="Test samples to use.", rich_help_panel=o.WHAT)] = 1000,
+    bound: Annotated[
+        float,
+        typer.Option(
+            help="A flow counts as invertible if going there and back moves no sample further than this, in units of "
+            "the standardised data.",
+            rich_help_panel=o.HOW,
+        ),
+    ] = 1e-3,
+    samples: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Number of test samples to use.", rich_help_panel=o.WHAT)
+    ] = 1000,
     threads: o.Threads = 1,
 ) -> None:
-    """Likelihood and inverse error of trained flows over schemes, step counts and tolerances.
+    """Measure likelihood and inverse error of trained flows under other schemes, step counts and tolerances (RQ4).
 
-    Writes DIR/rediscretisation.jsonl, the table of RQ4 and its figure.
+    Writes DIR/rediscretisation.jsonl, a table and a figure.
 
     Examples:
 
@@ -36,11 +56,11 @@ def evaluate(
 
       evaluate results/8gaussians --schemes rk4,rk38 --steps 2,5,10,20 --bound 1e-4
     """
-    from rich.console import Console
+    from pynode.cli.console import new_console
 
-    names, counts = o.names("--schemes", schemes), o.numbers("--steps", steps, int)
-    tols = o.numbers("--tolerances", tolerances, float)
-    if not bound > 0:
+    names, counts = values.names("--schemes", schemes), values.counts("--steps", steps)
+    tols = values.tolerances("--tolerances", tolerances)
+    if not 0 < bound < float("inf"):
         raise InvalidArgument("--bound", bound, "not a positive number", "use e.g. 1e-3")
 
     import torch
@@ -68,7 +88,8 @@ def evaluate(
         raise InvalidArgument("DIR", directory, "no flow was trained there", "evaluate runs of a density problem")
     path, again = top / REDISCRETISED, {folder.name for folder in folders}
     earlier = lines_if_any(path, RediscretisationRecord)  # damage is told before the work
-    console = Console()
+    _check_writable(top)
+    console = new_console()
     records: list[RediscretisationRecord] = []
     with console.status("evaluating") as status:
         for folder in folders:
@@ -88,6 +109,12 @@ def evaluate(
                 status.update(f"evaluating {folder.name}: {record.scheme} {record.setting:g}")
     write_lines(path, [*(r for r in earlier if r.run not in again), *records])
     report(top, console, whole=True)
+
+
+def _check_writable(directory: Path) -> None:
+    """Raises `OutputDirectoryError` before the work where its result could not be written."""
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise OutputDirectoryError(f"{directory} can't be written to; copy it to a directory of your own first")
 
 
 def _is_density(folder: Path) -> bool:

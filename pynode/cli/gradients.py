@@ -1,4 +1,4 @@
-"""`gradients PROBLEM`: how wrong is each gradient when the solver is coarse, and what does that cost in training?"""
+"""`gradients PROBLEM`: the error of each gradient when the solver is coarse, and what that costs in training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.cli.output import output_directory
 from pynode.errors import InvalidArgument, RunFailure
 
@@ -21,20 +22,37 @@ TRAINED_STEPS = (1, 2, 4)
 
 
 def gradients(
+    context: typer.Context,
     problem: o.ProblemName,
     methods: o.Methods = "disc-opt,opt-disc,opt-disc-fixed,ad-adaptive",
     tolerances: Annotated[
-        str, typer.Option(help="rtol of adaptive methods; atol is a hundredth.", rich_help_panel=o.HOW)
+        str,
+        typer.Option(
+            metavar="TOL,...",
+            help="Relative tolerances of adaptive methods, separated by commas, at most 1; the absolute ones are a "
+            "hundredth of these.",
+            rich_help_panel=o.HOW,
+        ),
     ] = TOLERANCES,
-    steps: Annotated[str, typer.Option(help="Steps per output interval.", rich_help_panel=o.HOW)] = "1,2,4,8",
-    schemes: Annotated[str, typer.Option(help="Schemes of disc-opt.", rich_help_panel=o.HOW)] = "euler,rk4",
-    at: Annotated[
-        Path | None,
-        typer.Option(help="Run directory whose best weights to use instead of untrained ones.", rich_help_panel=o.WHAT),
-    ] = None,
+    steps: Annotated[
+        str,
+        typer.Option(
+            metavar="N,...",
+            help="Steps per output interval of fixed-step methods, separated by commas.",
+            rich_help_panel=o.HOW,
+        ),
+    ] = "1,2,4,8",
+    schemes: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Schemes of disc-opt, separated by commas.", rich_help_panel=o.HOW)
+    ] = "euler,rk4",
+    at: o.At = None,
     train: Annotated[
         bool,
-        typer.Option("--train", help="Also train at tolerances 1e-1..1e-9 and 1, 2, 4 steps.", rich_help_panel=o.WHAT),
+        typer.Option(
+            "--train",
+            help="Also train at tolerances from 1e-1 to 1e-9 and with 1, 2 and 4 steps.",
+            rich_help_panel=o.WHAT,
+        ),
     ] = False,
     iterations: o.Iterations = None,
     seed: o.Seed = 0,
@@ -49,7 +67,7 @@ def gradients(
     resume: o.Resume = False,
     config: o.Config = None,
 ) -> None:
-    """Relative gradient error against tolerance and step count, with evaluations and seconds (RQ2).
+    """Measure the relative error of each gradient over tolerances and step counts, with its cost (RQ2).
 
     Examples:
 
@@ -61,17 +79,18 @@ def gradients(
 
       gradients spiral --backend julia
     """
-    from rich.console import Console
-
+    from pynode.cli.console import new_console
     from pynode.problems import PROBLEMS
 
     PROBLEMS.summary(problem)
     from pynode.cli.planning import on_backend
     from pynode.cli.problem_options import problem_options
 
+    if not train:
+        values.check_no_effect(context, "no effect without --train", "add --train, or drop it", "iterations")
     given = problem_options(problem, settings, data)
-    chosen = on_backend(o.names("--methods", methods), backend)
-    tols, counts = o.numbers("--tolerances", tolerances, float), o.numbers("--steps", steps, int)
+    chosen = on_backend(values.names("--methods", methods), backend)
+    tols, counts = values.tolerances("--tolerances", tolerances), values.counts("--steps", steps)
 
     import torch
 
@@ -86,21 +105,22 @@ def gradients(
         problem,
         chosen,
         [seed],
-        o.given(engine=engine),
+        values.given(engine=engine),
         iterations=iterations,
         faithful=faithful,
         device=device,
         problem_options=given,
     )[0]
-    loaded = [SCHEMES.load(s) for s in o.names("--schemes", schemes)]
+    loaded = [SCHEMES.load(s) for s in values.names("--schemes", schemes)]
     grid = study_grid(tols, counts, loaded, backend=backend, engine=check_engine(engine or "auto"))
     grid = [m for m in grid if m.name in chosen]
     if not grid:
         raise InvalidArgument("--methods", methods, "none of them is in the study", "use --methods disc-opt,opt-disc")
+    _check_used(context, grid)
     theta = _theta(at, problem) if at else None
-    directory = output_directory(out, f"{problem}-gradients", resume=resume)
+    directory = output_directory(out, f"{problem}-gradients", resume=resume, problem=problem)
     torch.set_num_threads(threads)
-    console = Console()
+    console = new_console()
     check_errors(first, directory, console, grid=grid, theta=theta)
     failures: list[str] = []
     if train:
@@ -108,6 +128,18 @@ def gradients(
     report(directory, console, failures=failures, whole=True)
     if failures:
         raise RunFailure(f"{len(failures)} runs failed: {'; '.join(failures)}")
+
+
+def _check_used(context: typer.Context, grid: list[GradientMethod]) -> None:
+    """Raises `InvalidArgument` where an option was given that none of the methods has."""
+    names = ", ".join(dict.fromkeys(method.name for method in grid))
+    remedy = "drop it, or add a method"
+    if not any(method.adaptive for method in grid):
+        values.check_no_effect(context, f"no effect on {names}", remedy, "tolerances")
+    if all(method.adaptive for method in grid):
+        values.check_no_effect(context, f"no effect on {names}", remedy, "steps")
+    if not any(method.name.startswith("disc-opt") for method in grid):
+        values.check_no_effect(context, f"no effect on {names}", remedy, "schemes")
 
 
 def _training_grid(first: RunConfig, methods: list[str]) -> list[RunConfig]:

@@ -1,4 +1,4 @@
-"""`julia`: install what the Julia backend needs, and see what is there."""
+"""`julia`: installs the Julia backend, and shows its state."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import Annotated, Any
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 
-julia = typer.Typer(help="Install and look up the Julia backend.", no_args_is_help=True)
+julia = typer.Typer(help="Install the Julia backend, and show its state.", no_args_is_help=True)
 
 
 @julia.command("setup")
 def setup() -> None:
-    """Install the Julia packages, compile them, and start the worker once (some minutes the first time).
+    """Install and compile the Julia packages and start the worker once; the first time this takes some minutes.
 
-    Uses PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT where both are set, else the Julia of this machine and the
-    project of this repository. Works without a network where everything is downloaded.
+    Uses the environment variables PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT if both are set, else the Julia of
+    this machine and the project of this repository. Needs no network if everything has been downloaded before.
     """
-    from rich.console import Console
-
+    from pynode.cli.console import new_console
     from pynode.julia.setup import set_up
 
-    console = Console(soft_wrap=True)
-    versions = set_up(lambda line: console.print(line, highlight=False, markup=False))
+    console = new_console()
+    versions = set_up(lambda line: console.say(line))
     _print_versions(console, versions)
 
 
 @julia.command("status")
 def status(
-    start: Annotated[bool, typer.Option("--start", help="Also start the worker and ask it for versions.")] = False,
+    start: Annotated[bool, typer.Option("--start", help="Also start the worker and print its versions.")] = False,
 ) -> None:
-    """Show what of Julia is found and what is missing."""
-    from rich.console import Console
+    """Show which parts of the Julia backend are installed and which are missing."""
     from rich.table import Table
 
+    from pynode.cli.console import new_console
     from pynode.errors import PynodeError
     from pynode.julia import environment
 
-    console = Console(soft_wrap=True)
+    console = new_console()
     found = environment.find()
     problems = environment.missing(found)
     table = Table(show_header=False, box=None)
@@ -48,34 +48,37 @@ def status(
         table.add_row(name, value)
     console.print(table)
     for problem in problems:
-        console.print(f"missing: {problem}", highlight=False, markup=False)
+        console.say(f"missing: {problem}")
     if problems:
-        console.print(f"Julia can't be used yet; {environment.remedy(found)}", highlight=False, markup=False)
+        console.say(f"Julia can't be used yet; {environment.remedy(found)}")
         return
-    console.print("Julia can be used", highlight=False)
+    console.say("Julia can be used")
     if start:
         from pynode.julia.setup import start as start_worker
 
         try:
-            _print_versions(console, start_worker(lambda line: console.print(line, highlight=False, markup=False)))
+            _print_versions(console, start_worker(lambda line: console.say(line)))
         except PynodeError as error:  # what the status is, is no failure of this command
-            console.print(f"but its worker does not start: {error}", highlight=False, markup=False)
+            console.say(f"but its worker does not start: {error}")
 
 
 @julia.command("train")
 def train(
-    problem: Annotated[str, typer.Argument(help="A time series; see [b]list[/b].")] = "spiral",
+    problem: Annotated[
+        str, typer.Argument(metavar="[PROBLEM]", help="A time series problem, such as spiral.")
+    ] = "spiral",
     iterations: o.Iterations = None,
     learning_rate: o.LearningRate = None,
     adjoints: Annotated[
-        str, typer.Option(help="Adjoints of Opt-Disc, comma separated.")
+        str,
+        typer.Option(metavar="NAME,...", help="Adjoints of Opt-Disc, separated by commas.", rich_help_panel=o.HOW),
     ] = "gauss,interpolating,quadrature,backsolve",
     rtol: o.Rtol = None,
     atol: o.Atol = None,
     steps: o.Steps = None,
     seed: o.Seed = 0,
 ) -> None:
-    """Train a time series by both methods wholly inside Julia, and say what an iteration costs there.
+    """Train a time series by both methods entirely inside Julia, and print what an iteration costs.
 
     Examples:
 
@@ -83,19 +86,19 @@ def train(
 
       julia train spiral --iterations 100 --adjoints gauss --rtol 1e-5
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from pynode.cli.console import new_console
     from pynode.cli.planning import check_available, plan
 
     check_available(["disc-opt-julia"])
     from pynode.gradients.julia.base import JuliaMethod
     from pynode.training.in_julia import train_in_julia
 
-    console = Console()
-    tolerances = o.given(rtol=rtol, atol=atol)
-    kinds: list[tuple[str, dict[str, Any]]] = [("disc-opt-julia", o.given(steps=steps))]
-    kinds += [("opt-disc-julia", {"adjoint": a, **tolerances}) for a in o.names("--adjoints", adjoints)]
+    console = new_console()
+    tolerances = values.given(rtol=rtol, atol=atol)
+    kinds: list[tuple[str, dict[str, Any]]] = [("disc-opt-julia", values.given(steps=steps))]
+    kinds += [("opt-disc-julia", {"adjoint": a, **tolerances}) for a in values.names("--adjoints", adjoints)]
     table = Table(
         box=None,
         pad_edge=False,
@@ -126,4 +129,4 @@ def train(
 
 def _print_versions(console: Any, versions: dict[str, Any]) -> None:
     for name, number in versions.items():
-        console.print(f"  {name} {number}", highlight=False, markup=False)
+        console.say(f"  {name} {number}")

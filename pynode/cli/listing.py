@@ -1,4 +1,4 @@
-"""`list`: everything that has a name, with a line each."""
+"""`list`: the names that commands take, with a line each."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import typer
 
 
 def list_members(
-    options: Annotated[bool, typer.Option("--options", help="The problems' own options, for --set.")] = False,
+    options: Annotated[
+        bool, typer.Option("--options", help="List the options of each problem instead, for --set.")
+    ] = False,
 ) -> None:
     """List problems, fields, schemes, gradient methods and studies, with a line each."""
-    from rich.console import Console
     from rich.table import Table
 
+    from pynode.cli.console import new_console
     from pynode.fields import FIELDS
     from pynode.gradients import METHODS
     from pynode.problems import PROBLEMS
     from pynode.schemes import SCHEMES
     from pynode.studies import STUDIES
 
-    console = Console()
+    console = new_console()
     if options:
         table = Table(title="options of problems (default)", title_justify="left", show_header=False, box=None)
         table.add_column(style="cyan", no_wrap=True)

@@ -1,4 +1,4 @@
-"""`map`: where does which method win (RQ5)?"""
+"""`map`: which method costs less on which problem (RQ5)."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.cli.output import output_directory
 from pynode.errors import ConfigurationMismatch, UnknownName
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from pynode.cli.console import PlainConsole
     from pynode.engines.choice import Engine
 
 BACKWARD = "backward"
-"""Stands among the axes for the stability of the backward solve."""
+"""The axis that stands for the stability of the backward solve."""
 
 
 def map_winners(
+    context: typer.Context,
     axes: Annotated[
         str | None,
         typer.Option(
-            help="stiffness, horizon, dimension, width, backward. [dim]Default: all.[/dim]", rich_help_panel=o.WHAT
+            metavar="NAME,...",
+            help="What to vary, separated by commas: stiffness, horizon, dimension, width, backward. "
+            "[dim]Default: all.[/dim]",
+            rich_help_panel=o.WHAT,
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two values of each axis: a minute or two.", rich_help_panel=o.WHAT)
+        bool,
+        typer.Option("--quick", help="Two values of each axis only: takes a minute or two.", rich_help_panel=o.WHAT),
     ] = False,
     seed: o.Seed = 0,
     engine: o.EngineName = None,
@@ -36,9 +41,10 @@ def map_winners(
     out: o.Out = None,
     resume: o.Resume = False,
 ) -> None:
-    """Cost of a gradient by either method at equal accuracy, over stress problems; and the backward solve's stability.
+    """Measure what a gradient of equal accuracy costs by either method on problems that are hard in different ways.
 
-    Each cell fits a field to a problem's dynamics, then measures Disc-Opt over steps and Opt-Disc over tolerances.
+    For each value of an axis, a field is fitted to the dynamics of a problem; then Disc-Opt is measured over step
+    counts and Opt-Disc over tolerances. The axis backward measures how stable the backward solve is.
 
     Examples:
 
@@ -46,16 +52,17 @@ def map_winners(
 
       map --axes stiffness,backward --quick
     """
-    from rich.console import Console
-
     from pynode.checks.winners import AXES
+    from pynode.cli.console import new_console
     from pynode.engines.choice import check_engine
 
     known = (*AXES, BACKWARD)
-    chosen = o.names("--axes", axes) if axes else list(known)
+    chosen = values.names("--axes", axes) if axes is not None else list(known)
     for name in chosen:
         if name not in known:
             raise UnknownName("axis", name, known)
+    if chosen == [BACKWARD]:
+        values.check_no_effect(context, "no effect on the axis backward", "drop it, or add an axis", "seed", "engine")
     chosen_engine = check_engine(engine or "auto")
     directory = output_directory(out, "map-quick" if quick else "map", resume=resume)
 
@@ -64,8 +71,8 @@ def map_winners(
     from pynode.cli.report import report
 
     torch.set_num_threads(threads)
-    console = Console()
-    _check_settings(directory / "map.json", {"quick": quick, "seed": seed, **o.given(engine=engine)})
+    console = new_console()
+    _check_settings(directory / "map.json", {"quick": quick, "seed": seed, **values.given(engine=engine)})
     _measure_axes(directory, [name for name in chosen if name in AXES], seed, quick, chosen_engine, console)
     if BACKWARD in chosen:
         _measure_backward(directory, quick, console)
@@ -81,7 +88,9 @@ def _check_settings(path: Path, settings: dict[str, object]) -> None:
     write_json(path, settings)
 
 
-def _measure_axes(directory: Path, names: list[str], seed: int, quick: bool, engine: Engine, console: Console) -> None:
+def _measure_axes(
+    directory: Path, names: list[str], seed: int, quick: bool, engine: Engine, console: PlainConsole
+) -> None:
     from pynode.checks.winners import AXES, STEPS, TOLERANCES, measure_cell
     from pynode.records.files import read_lines, write_lines
     from pynode.records.results import WINNERS
@@ -107,10 +116,10 @@ def _measure_axes(directory: Path, names: list[str], seed: int, quick: bool, eng
                 )
             done += found
             write_lines(path, done)  # whole cells only, so that --resume knows what is done
-            console.print(f"{axis.problem}, {name} {value:g}: {len(found)} gradients", highlight=False)
+            console.say(f"{axis.problem}, {name} {value:g}: {len(found)} gradients")
 
 
-def _measure_backward(directory: Path, quick: bool, console: Console) -> None:
+def _measure_backward(directory: Path, quick: bool, console: PlainConsole) -> None:
     from pynode.checks.stability import FIELDS, HORIZONS, measure_stability
     from pynode.records.files import read_lines, write_lines
     from pynode.records.results import STABILITY
@@ -126,4 +135,4 @@ def _measure_backward(directory: Path, quick: bool, console: Console) -> None:
                 with console.status(f"backward solve: {name}, T = {horizon:g}, seed {seed}"):
                     done.append(measure_stability(name, horizon, seed))
                 write_lines(path, done)
-        console.print(f"backward solve: {name}", highlight=False)
+        console.say(f"backward solve: {name}")

@@ -1,187 +1,287 @@
-"""Options that several commands share, and the parsing of their values."""
+"""Options that several commands share, with their help; `pynode.cli.values` reads them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
-from pynode.errors import InvalidArgument, UnknownName, UsageError
-
-T = TypeVar("T")
+from pynode.cli import values
+from pynode.cli.config_file import take_config
 
 WHAT, HOW, WHERE = "What is trained", "How it is solved and differentiated", "Where and how long"
 
-
-def _read_config(context: typer.Context, file: Path | None) -> Path | None:
-    """Takes the values of a TOML file as defaults: what stands on the command line still wins."""
-    if file is None or context.resilient_parsing:
-        return file
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {file}: can't be read ({error.strerror}); give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {file}: no valid TOML ({error}); mend the file") from error
-    params = {_key(p): p for p in context.command.params if p.name and p.name != "config"}
-    for key in values:
-        if key not in params:
-            raise UnknownName(f"option in {file}", key, sorted(params))
-    context.default_map = {
-        str(params[k].name): _as_list(v) if getattr(params[k], "multiple", False) else _as_text(v)
-        for k, v in values.items()
-    }
-    return file
-
-
-def _key(param: Any) -> str:
-    """The name of an option in a file: as on the command line, with underscores."""
-    return "set" if "--set" in param.opts else str(param.name)
-
-
-def _as_list(value: Any) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
-
-
-def _as_text(value: Any) -> Any:
-    return ",".join(str(v) for v in value) if isinstance(value, list) else value
-
-
-ProblemName = Annotated[str, typer.Argument(help="Name of a problem; see [b]list[/b].", show_default=False)]
-Methods = Annotated[str, typer.Option(help="Gradient methods, comma separated.", rich_help_panel=WHAT)]
-Seeds = Annotated[str, typer.Option("--seed", "--seeds", help="Seeds, comma separated.", rich_help_panel=WHAT)]
-Seed = Annotated[int, typer.Option(help="Seed of the weights.", rich_help_panel=WHAT)]
+ProblemName = Annotated[
+    str, typer.Argument(metavar="PROBLEM", help="Name of a problem; [b]list[/b] shows all.", show_default=False)
+]
+Methods = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...",
+        help="Gradient methods, separated by commas; [b]list[/b] shows all.",
+        rich_help_panel=WHAT,
+    ),
+]
+Seeds = Annotated[
+    str,
+    typer.Option(
+        "--seed",
+        "--seeds",
+        metavar="N,...",
+        help="Seeds of weights and batches, separated by commas: one run per method and seed.",
+        rich_help_panel=WHAT,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=values.LARGEST_SEED,
+        metavar="N",
+        help="Seed of the untrained weights (and of batches).",
+        rich_help_panel=WHAT,
+    ),
+]
 Iterations = Annotated[
-    int | None, typer.Option(help="Iterations per run. [dim]Default: the study's.[/dim]", rich_help_panel=WHAT)
+    int | None,
+    typer.Option(
+        metavar="N", help="Training iterations of each run. [dim]Default: as in the study.[/dim]", rich_help_panel=WHAT
+    ),
 ]
 LearningRate = Annotated[
     float | None,
-    typer.Option("--learning-rate", "--lr", help="Of Adam. [dim]Default: the study's.[/dim]", rich_help_panel=WHAT),
+    typer.Option(
+        "--learning-rate",
+        "--lr",
+        help="Learning rate of Adam. [dim]Default: as in the study.[/dim]",
+        rich_help_panel=WHAT,
+    ),
 ]
 Faithful = Annotated[
-    bool, typer.Option("--faithful", help="Restore the defects of the original study.", rich_help_panel=WHAT)
+    bool,
+    typer.Option(
+        "--faithful",
+        help="Reproduce the defects of the original study, for problems that have any.",
+        rich_help_panel=WHAT,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="An option of the problem (see [b]list --options[/b]).",
+        help="Set an option of the problem, such as batch=500; can be repeated. [b]list --options[/b] shows all.",
         rich_help_panel=WHAT,
     ),
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="The table of csv and npy.", rich_help_panel=WHAT, show_default=False),
+    typer.Option(
+        parser=values.path,
+        metavar="FILE",
+        help="The table to train on, for the problems csv and npy.",
+        rich_help_panel=WHAT,
+        show_default=False,
+    ),
 ]
-Rtol = Annotated[float | None, typer.Option(help="Relative tolerance (adaptive methods).", rich_help_panel=HOW)]
-Atol = Annotated[float | None, typer.Option(help="Absolute tolerance (adaptive methods).", rich_help_panel=HOW)]
+At = Annotated[
+    Path | None,
+    typer.Option(
+        parser=values.path,
+        metavar="DIR",
+        help="Use the best weights of the run in this directory. [dim]Default: untrained weights.[/dim]",
+        rich_help_panel=WHAT,
+    ),
+]
+Rtol = Annotated[
+    float | None,
+    typer.Option(
+        callback=values.tolerance,
+        help="Relative tolerance of adaptive solves, at most 1. [dim]Default: as in the study.[/dim]",
+        rich_help_panel=HOW,
+    ),
+]
+Atol = Annotated[
+    float | None,
+    typer.Option(
+        help="Absolute tolerance of adaptive solves, in units of the state. [dim]Default: as in the study.[/dim]",
+        rich_help_panel=HOW,
+    ),
+]
 AdjointRtol = Annotated[
-    float | None, typer.Option(help="Of the adjoint solve. [dim]Default: --rtol.[/dim]", rich_help_panel=HOW)
+    float | None,
+    typer.Option(
+        callback=values.tolerance,
+        help="Relative tolerance of the adjoint solve. [dim]Default: the value of --rtol.[/dim]",
+        rich_help_panel=HOW,
+    ),
 ]
 AdjointAtol = Annotated[
-    float | None, typer.Option(help="Of the adjoint solve. [dim]Default: --atol.[/dim]", rich_help_panel=HOW)
+    float | None,
+    typer.Option(
+        help="Absolute tolerance of the adjoint solve. [dim]Default: the value of --atol.[/dim]", rich_help_panel=HOW
+    ),
 ]
 Solver = Annotated[
-    str | None, typer.Option(help="Adaptive solver: dopri5, ...; tsit5, vern7, auto (Julia).", rich_help_panel=HOW)
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Adaptive solver: dopri5, tsit5, bosh3, dopri8, ...; with --backend julia tsit5, vern7 or auto. "
+        "[dim]Default: dopri5 (Julia: tsit5).[/dim]",
+        rich_help_panel=HOW,
+    ),
 ]
-Steps = Annotated[int | None, typer.Option(help="Steps per output interval (fixed-step methods).", rich_help_panel=HOW)]
-SchemeName = Annotated[str | None, typer.Option("--scheme", help="Fixed-step scheme.", rich_help_panel=HOW)]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        max=values.MOST_STEPS,
+        metavar="N",
+        help="Steps in each output interval, for fixed-step methods. [dim]Default: as in the study.[/dim]",
+        rich_help_panel=HOW,
+    ),
+]
+SchemeName = Annotated[
+    str | None,
+    typer.Option(
+        "--scheme",
+        metavar="NAME",
+        help="Fixed-step scheme: euler, heun, midpoint, rk4, rk38, ... [dim]Default: as in the study.[/dim]",
+        rich_help_panel=HOW,
+    ),
+]
 Memory = Annotated[
-    str | None, typer.Option(help="store, recompute or checkpoint: what disc-opt keeps.", rich_help_panel=HOW)
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="What disc-opt keeps for the backward pass: store (all stages), recompute (the state after each step) or "
+        "checkpoint (a few states). [dim]Default: store.[/dim]",
+        rich_help_panel=HOW,
+    ),
 ]
 Budget = Annotated[
     int | None,
     typer.Option(
         "--memory-budget",
         "--budget",
-        help="States that --memory checkpoint stores. [dim]Default: about sqrt(2 steps).[/dim]",
+        metavar="N",
+        help="Number of states that --memory checkpoint keeps. [dim]Default: about the square root of twice the "
+        "number of steps.[/dim]",
         rich_help_panel=HOW,
     ),
 ]
 Adjoint = Annotated[
     str | None,
     typer.Option(
-        help="opt-disc-fixed: explicit, backward-euler; opt-disc-julia: gauss, interpolating, quadrature, backsolve.",
+        metavar="NAME",
+        help="How the adjoint is solved. opt-disc: backsolve or interpolating; opt-disc-fixed: explicit or "
+        "backward-euler; opt-disc-julia: gauss, interpolating, quadrature or backsolve.",
         rich_help_panel=HOW,
     ),
 ]
 Vjp = Annotated[
     str | None,
-    typer.Option(help="opt-disc-julia: handwritten, reversediff, zygote or enzyme.", rich_help_panel=HOW),
+    typer.Option(
+        metavar="NAME",
+        help="Vector-Jacobian products of opt-disc-julia: handwritten, reversediff, zygote or enzyme. "
+        "[dim]Default: handwritten.[/dim]",
+        rich_help_panel=HOW,
+    ),
 ]
 EngineName = Annotated[
     str | None,
     typer.Option(
         "--engine",
-        help="eager (torch operators), fused (compiled kernels), auto: fused where it pays. [dim]Default: auto.[/dim]",
+        metavar="NAME",
+        help="eager (torch operators), fused (compiled kernels) or auto (fused where that is faster). "
+        "[dim]Default: auto.[/dim]",
         rich_help_panel=HOW,
     ),
 ]
 Backend = Annotated[
     str,
-    typer.Option(help="torch, or julia: disc-opt and opt-disc as Julia's SciML runs them.", rich_help_panel=HOW),
+    typer.Option(
+        metavar="NAME",
+        help="torch or julia; julia runs disc-opt and opt-disc by Julia's SciML packages.",
+        rich_help_panel=HOW,
+    ),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.", rich_help_panel=WHERE)]
+Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.", rich_help_panel=WHERE)]
 Dtype = Annotated[
-    str | None, typer.Option(help="float64 or float32. [dim]Default: the problem's.[/dim]", rich_help_panel=WHERE)
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Floating point type: float64 or float32. [dim]Default: as in the study.[/dim]",
+        rich_help_panel=WHERE,
+    ),
 ]
 Threads = Annotated[
-    int, typer.Option(min=1, help="Of torch on the CPU; more only pays for large nets.", rich_help_panel=WHERE)
+    int,
+    typer.Option(
+        min=1,
+        max=values.thread_limit(),
+        metavar="N",
+        help="CPU threads of torch; more than one pays for large networks only.",
+        rich_help_panel=WHERE,
+    ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="New directory for the results. [dim]Default: under results/.[/dim]", rich_help_panel=WHERE),
+    typer.Option(
+        parser=values.path,
+        metavar="DIR",
+        help="Directory for the results; it must be new or empty. [dim]Default: a new one under results/.[/dim]",
+        rich_help_panel=WHERE,
+    ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue what an earlier command left in --out.", rich_help_panel=WHERE)
+    bool,
+    typer.Option("--resume", help="Continue an interrupted command from what it left in --out.", rich_help_panel=WHERE),
 ]
 OnFailure = Annotated[
     str | None,
     typer.Option(
-        help="When a solve fails or a loss is not finite: stop, skip the batch, or restore the best weights and go on "
-        "with half the learning rate. [dim]Default: stop.[/dim]",
+        metavar="HOW",
+        help="What to do when a solve fails or the loss is not finite: stop the run, skip the batch, or restore the "
+        "best weights and continue with half the learning rate. [dim]Default: stop.[/dim]",
         rich_help_panel=WHERE,
     ),
 ]
 RankTimeout = Annotated[
     float,
-    typer.Option(help="Seconds that ranks (started by torchrun) wait for each other.", rich_help_panel=WHERE),
+    typer.Option(
+        callback=values.seconds,
+        metavar="SECONDS",
+        help="How long the processes that torchrun started wait for each other, in seconds.",
+        rich_help_panel=WHERE,
+    ),
 ]
 Config = Annotated[
     Path | None,
     typer.Option(
-        help="TOML file with options; those on the command line win.",
+        parser=values.path,
+        metavar="FILE",
+        help="TOML file with values of these options; the command line takes precedence.",
         rich_help_panel=WHERE,
         is_eager=True,
-        callback=_read_config,
+        callback=take_config,
     ),
 ]
-
-
-def names(argument: str, text: str) -> list[str]:
-    """The comma-separated names of `text`, without repeats."""
-    found = list(dict.fromkeys(part.strip() for part in str(text).split(",") if part.strip()))
-    if not found:
-        raise InvalidArgument(argument, repr(text), "empty", "give one or more, separated by commas")
-    return found
-
-
-def numbers(argument: str, text: str, kind: Callable[[str], T]) -> list[T]:
-    """The comma-separated numbers of `text`."""
-    try:
-        return list(dict.fromkeys(kind(part) for part in names(argument, text)))
-    except ValueError as error:
-        raise InvalidArgument(argument, text, "not numbers separated by commas", "write e.g. 1,2,4") from error
-
-
-def given(**options: Any) -> dict[str, Any]:
-    """Those of the options that have a value."""
-    return {name: value for name, value in options.items() if value is not None}
+RunDirectory = Annotated[
+    Path,
+    typer.Argument(
+        parser=values.path,
+        metavar="DIR",
+        help="A directory with trained runs: the --out of compare, or one run inside its runs/.",
+        show_default=False,
+    ),
+]
+ResultsDirectory = Annotated[
+    Path,
+    typer.Argument(
+        parser=values.path,
+        metavar="DIR",
+        help="A results directory: the --out of an earlier command.",
+        show_default=False,
+    ),
+]

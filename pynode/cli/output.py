@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pynode.errors import OutputDirectoryError
@@ -15,11 +16,12 @@ LAUNCH = ".launch"
 """File in a results directory that says which launch of torchrun made it."""
 
 
-def output_directory(out: Path | None, default: str, *, resume: bool) -> Path:
+def output_directory(out: Path | None, default: str, *, resume: bool, problem: str | None = None) -> Path:
     """The directory to write to, created and proven writable.
 
     Without `out`: results/`default`, or with the next free number; to resume, the latest of these.  Raises
-    `OutputDirectoryError` where it can't be written, or holds something and is not to be resumed.
+    `OutputDirectoryError` where it can't be written, holds something and is not to be resumed, or holds results of
+    another `problem`.
     """
     if out is None:
         out = _default(default, resume=resume)
@@ -33,7 +35,25 @@ def output_directory(out: Path | None, default: str, *, resume: bool) -> Path:
     resumable = [out / RUNS, *(out / file for file, _ in LINES.values()), *out.glob(f"*/{RUNS}")]
     if used and not any(part.exists() for part in resumable):
         raise OutputDirectoryError(f"--out {out}: holds nothing that could be resumed; choose another directory")
+    if used and problem is not None and (others := _problems(out) - {problem}):
+        raise OutputDirectoryError(
+            f"--out {out}: holds results of {', '.join(sorted(others))}, not of {problem}; choose another directory"
+        )
     return make_directory(out)
+
+
+def _problems(out: Path) -> set[str]:
+    """Names of the problems that the records in `out` are about; what can't be read is left to whoever needs it."""
+    names = set()
+    for path in [*(out / RUNS).glob("*/config.json"), *(out / file for file, _ in LINES.values())]:
+        try:
+            with path.open(encoding="utf-8") as file:
+                # a configuration is one object, the records of a check one in each line
+                record = json.load(file) if path.suffix == ".json" else json.loads(file.readline())
+            names.add(record["problem"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return {name for name in names if isinstance(name, str)}
 
 
 def candidates(out: Path | None, default: str) -> list[Path]:

@@ -19,8 +19,7 @@ from pynode.training.plan import check_available, plan
 from pynode.world import ALONE, World
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from pynode.cli.console import PlainConsole
     from pynode.training.config import RunConfig
 
 __all__ = ["BACKENDS", "check_available", "on_backend", "plan", "train_all"]
@@ -51,7 +50,7 @@ def on_backend(methods: list[str], backend: str) -> list[str]:
 
 
 def train_all(
-    configs: list[RunConfig], directory: Path, *, resume: bool, console: Console, world: World = ALONE
+    configs: list[RunConfig], directory: Path, *, resume: bool, console: PlainConsole, world: World = ALONE
 ) -> list[str]:
     """Trains every configuration in `directory`/runs; a run that fails is recorded and the others go on.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from pynode.cli.console import PlainConsole
 from pynode.records.iteration import IterationRecord
 
 
@@ -18,28 +18,28 @@ class _Speed(ProgressColumn):
 
 
 class _Events(logging.Handler):
-    """Shows what befell a run above its bar."""
+    """Shows the events of a run above its bar."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         super().__init__(logging.INFO)
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.console.print(record.getMessage(), highlight=False, markup=False, soft_wrap=True)
+        self.console.say(record.getMessage())
 
 
 class TrainingProgress:
-    """Context in which `begin` announces a run, `advance` hears of its iterations, and its events are shown."""
+    """Context that shows runs: `begin` starts one, `advance` is called after every iteration; events are printed."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         self.console = console
         self._log, self._events = logging.getLogger("pynode"), _Events(console)
         self._level = logging.NOTSET
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:>10}"),
+            TextColumn("loss {task.fields[loss]:>10}", markup=False),
             _Speed(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -66,7 +66,7 @@ class TrainingProgress:
     def begin(self, label: str, iterations: int) -> None:
         """A new run starts."""
         if not self.console.is_terminal:
-            self.console.print(f"training {label}, {iterations} iterations", highlight=False)
+            self.console.say(f"training {label}, {iterations} iterations")
         self._task = self._bars.add_task(label, total=iterations, loss="")
 
     def advance(self, record: IterationRecord) -> None:

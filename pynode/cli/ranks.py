@@ -18,8 +18,6 @@ from pynode.records.files import write_atomically
 from pynode.world import ALONE, World
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from pynode.training.config import RunConfig
 
 
@@ -63,10 +61,10 @@ def shared_directory(
         directory = mine[0] if mine else choose(resume)
         if launch and not mine:
             write_atomically(directory / LAUNCH, launch.encode())
-        return f"{int(bool(mine) or resume)}{directory}".encode()
+        return (b"1" if mine or resume else b"0") + os.fsencode(directory)
 
-    told = from_writer(world, decide).decode()
-    return Path(told[1:]), told[0] == "1"
+    answer = from_writer(world, decide)
+    return Path(os.fsdecode(answer[1:])), answer[:1] == b"1"
 
 
 def _launch() -> str:
@@ -94,13 +92,6 @@ def finish(status: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(status)
-
-
-def quiet() -> Console:
-    """A console that nobody sees."""
-    from rich.console import Console
-
-    return Console(quiet=True)
 
 
 def on_one_footing(configs: list[RunConfig], world: World) -> list[RunConfig]:

@@ -1,51 +1,93 @@
-"""What a command prints at its end, and the summary it leaves: from records alone."""
+"""What a command prints at its end, and the summary that it leaves: from records alone."""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
-
-from pynode.errors import RecordError
-from pynode.records.files import write_json
+from pynode.cli.console import PlainConsole
+from pynode.errors import RecordError, StorageError
+from pynode.records.files import read_json, write_json
 from pynode.records.results import Results, load_intact
-from pynode.render import render_all, tables_of
+from pynode.render import Rendered, read_off, write_all
 from pynode.studies.reduction import main_reduction, reductions
+
+NOT_MINE = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What a system says of a directory that can only be read."""
 
 
 def report(
-    directory: Path, console: Console, *, failures: list[str] | None = None, whole: bool = False, brief: bool = False
+    directory: Path,
+    console: PlainConsole,
+    *,
+    failures: list[str] | None = None,
+    whole: bool = False,
+    brief: bool = False,
+    may_skip_files: bool = False,
 ) -> None:
-    """Renders tables and figures of `directory`, writes summary.json, prints what was found.
+    """Prints the tables and findings of `directory`; writes summary.json, tables.md and the figures.
 
-    `whole` prints long tables and all findings, else the two that come first; `brief` prints nothing but one of these.
-    Where a part is damaged, raises `RecordError` after the tables of the others, and writes nothing.
+    `failures` of runs go into summary.json; None keeps those that it names.  `whole` prints long tables and all
+    findings, else the two that come first; `brief` prints nothing but one finding.  Where a part is damaged, raises
+    `RecordError` after the tables of the others, and writes nothing.  Where a file can't be written, the tables are
+    printed all the same before the error is raised; with `may_skip_files` a directory that can only be read is no
+    error.
     """
     results = load_intact(directory)
+    rendered, problem = read_off(results), None
     if results.damaged:
-        _report_intact(results, console, failures or [])
-    if results.runs:
-        write_json(directory / "summary.json", summary(results, failures or []))
-    rendered = render_all(results, directory)
+        _report_intact(results, rendered, console, failures or [])
+    try:
+        if results.runs:
+            write_json(directory / "summary.json", summary(results, _failures(directory, failures)))
+        rendered.paths += write_all(results, rendered, directory)
+    except StorageError as error:
+        problem = error
     if brief:
-        console.print(rendered.findings[-1] if rendered.findings else "nothing to compare", highlight=False)
-        return
+        console.say(rendered.findings[-1] if rendered.findings else "nothing to compare")
+    else:
+        _print(rendered, directory, console, whole=whole, problem=problem)
+    if problem is not None and not (may_skip_files and _is_read_only(problem)):
+        raise problem
+
+
+def _print(
+    rendered: Rendered, directory: Path, console: PlainConsole, *, whole: bool, problem: StorageError | None
+) -> None:
     for table in rendered.tables:
         if whole or not table.long:
             console.print(table.rich())
             console.print()
     drawn = ", ".join(path.stem for path in rendered.paths if path.suffix == ".png")
-    console.print(f"figures in {directory / 'figures'}: {drawn}", highlight=False, soft_wrap=True)
-    console.print(f"all tables in {directory / 'tables.md'}, records beside it", highlight=False, soft_wrap=True)
+    if problem is None:
+        console.say(f"figures in {directory / 'figures'}: {drawn}")
+        console.say(f"all tables in {directory / 'tables.md'}, records beside it")
+    elif _is_read_only(problem):
+        console.say(f"{directory} can only be read: no figures and no tables.md are written there")
     console.print()
     for finding in rendered.findings if whole else rendered.findings[:2]:
-        console.print(finding, style="bold", highlight=False)
+        console.say(finding, style="bold")
 
 
-def _report_intact(results: Results, console: Console, failures: list[str]) -> NoReturn:
+def _is_read_only(error: StorageError) -> bool:
+    return error.number in NOT_MINE
+
+
+def _failures(directory: Path, failures: list[str] | None) -> list[str]:
+    """`failures`, or where they are not known those that an earlier command has left in summary.json."""
+    if failures is not None:
+        return failures
+    try:
+        earlier = read_json(directory / "summary.json")["failures"]
+    except (RecordError, KeyError, TypeError):
+        return []
+    return [str(failure) for failure in earlier] if isinstance(earlier, list) else []
+
+
+def _report_intact(results: Results, rendered: Rendered, console: PlainConsole, failures: list[str]) -> NoReturn:
     """Prints the tables of what is intact, writes nothing, and raises `RecordError` that names what is damaged."""
-    for table in tables_of(results):
+    for table in rendered.tables:
         if not table.long:
             console.print(table.rich())
             console.print()
@@ -54,7 +96,7 @@ def _report_intact(results: Results, console: Console, failures: list[str]) -> N
 
 
 def summary(results: Results, failures: list[str]) -> dict[str, Any]:
-    """The content of summary.json: one entry a run, and what Disc-Opt saves against Opt-Disc at matched loss."""
+    """The content of summary.json: one entry for each run, and what Disc-Opt saves against Opt-Disc at matched loss."""
     return {
         "problem": results.problem,
         "faithful": any(run.config["faithful"] for run in results.runs),

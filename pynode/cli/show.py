@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
+from pynode.cli import options as o
 
 
-def show(
-    directory: Annotated[Path, typer.Argument(help="A results directory: the --out of an earlier command.")],
-) -> None:
-    """Render tables and figures of an earlier command again, from its records.
+def show(directory: o.ResultsDirectory) -> None:
+    """Print the tables of an earlier command again and redraw its figures, from its records.
+
+    In a directory that can only be read, the tables are printed and nothing is written.
 
     Example:
 
       show results/spiral
     """
-    from rich.console import Console
-
+    from pynode.cli.console import new_console
     from pynode.errors import OutputDirectoryError
-    from pynode.records.files import make_directory
 
     if not directory.is_dir():
-        raise OutputDirectoryError(f"{directory}: no such directory; pass the --out of an earlier command")
-    make_directory(directory)
+        raise OutputDirectoryError(f"{directory}: no such directory; give the results directory of an earlier command")
 
     from pynode.cli.report import report
 
-    report(directory, Console(), whole=True)
+    report(directory, new_console(), whole=True, may_skip_files=True)

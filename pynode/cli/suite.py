@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.cli.output import output_directory
 from pynode.errors import RunFailure, Stopped, StorageError, UsageError
 
@@ -16,12 +17,20 @@ if TYPE_CHECKING:
 
 def suite(
     problems: Annotated[
-        str | None, typer.Option(help="Names, comma separated. [dim]Default: all.[/dim]", rich_help_panel=o.WHAT)
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Problems, separated by commas. [dim]Default: all whose data are here.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
     ] = None,
     methods: o.Methods = "disc-opt,opt-disc",
     seeds: o.Seeds = "0",
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small version of each: minutes instead of days.", rich_help_panel=o.WHAT)
+        bool,
+        typer.Option(
+            "--quick", help="Train a small version of each problem: minutes instead of days.", rich_help_panel=o.WHAT
+        ),
     ] = False,
     iterations: o.Iterations = None,
     engine: o.EngineName = None,
@@ -33,9 +42,9 @@ def suite(
     on_failure: o.OnFailure = None,
     config: o.Config = None,
 ) -> None:
-    """Train all problems by both methods, each in a folder of its own, and compare the reductions (RQ3).
+    """Train all problems by both methods, each in its own folder, and compare what Disc-Opt saves (RQ3).
 
-    Problems without data are skipped, with the reason.
+    Problems whose data are missing are skipped, with the reason.
 
     Examples:
 
@@ -43,26 +52,25 @@ def suite(
 
       suite --problems spiral,8gaussians,digits,miniboone --seeds 0,1,2
     """
-    from rich.console import Console
-
     from pynode.cli.compare import run_comparison
+    from pynode.cli.console import new_console
     from pynode.cli.planning import on_backend, plan
     from pynode.cli.report import report
     from pynode.datasets.errors import DataMissing, PackageMissing, TableMissing
     from pynode.problems import PROBLEMS
 
-    chosen = o.names("--problems", problems) if problems else list(PROBLEMS.names())
+    chosen = values.names("--problems", problems) if problems is not None else list(PROBLEMS.names())
     kinds = {name: PROBLEMS.load(name) for name in chosen}
-    listed, wanted = on_backend(o.names("--methods", methods), backend), o.numbers("--seeds", seeds, int)
-    options = o.given(engine=engine)
+    listed, wanted = on_backend(values.names("--methods", methods), backend), values.numbers("--seeds", seeds, int)
+    options = values.given(engine=engine)
     ready: dict[str, dict[str, Any]] = {}
-    console = Console()
+    console = new_console()
     for name, kind in kinds.items():
         settings = _settings(kind, quick, iterations) | {"device": device, "on_failure": on_failure}
         try:
             plan(name, listed, wanted, options, **settings)
         except (DataMissing, PackageMissing, TableMissing) as error:
-            console.print(f"skipped {name}: {error}", highlight=False, soft_wrap=True)
+            console.say(f"skipped {name}: {error}")
             continue
         ready[name] = settings
     if not ready:
@@ -89,7 +97,7 @@ def suite(
             raise
         except (RunFailure, UsageError) as error:
             failures.append(f"{name}: {error}")
-            console.print(f"failed {name}: {error}", highlight=False)
+            console.say(f"failed {name}: {error}")
     console.rule("suite")
     report(directory, console, failures=failures)
     if failures:

@@ -1,4 +1,4 @@
-"""`sweep`: a grid of runs over problems, methods, tolerances and seeds, each in a process of its own."""
+"""`sweep`: a grid of runs over problems, methods, tolerances and seeds, each in its own process."""
 
 from __future__ import annotations
 
@@ -8,68 +8,91 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.cli.output import output_directory
 from pynode.errors import InvalidArgument, OutputDirectoryError, RunFailure, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from pynode.cli.console import PlainConsole
     from pynode.sweeps.cells import Cell
     from pynode.sweeps.specification import Specification
 
 
 def sweep(
     file: Annotated[
-        Path | None, typer.Argument(help="TOML file with the axes of the grid.", show_default=False)
+        Path | None,
+        typer.Argument(
+            parser=values.path, metavar="[FILE]", help="TOML file with the axes of the grid.", show_default=False
+        ),
     ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
             "--grid",
             metavar="NAME=VALUE,...",
-            help="An axis: problem, method, seed, an option of methods (rtol, steps, ...), of the run (iterations, "
-            "learning_rate, ...), or set.NAME of problems. Wins over the file.",
+            help="An axis of the grid and its values: problem, method, seed, an option of methods (rtol, steps, ...), "
+            "of the run (iterations, learning_rate, ...), or set.NAME for an option of the problem. Can be repeated; "
+            "takes precedence over the file.",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
     executor: Annotated[
         str | None,
-        typer.Option(help="local (child processes) or ray. [dim]Default: local.[/dim]", rich_help_panel=o.WHERE),
+        typer.Option(
+            metavar="NAME",
+            help="Who runs the cells: local (child processes of this one) or ray. [dim]Default: local.[/dim]",
+            rich_help_panel=o.WHERE,
+        ),
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Ray cluster. [dim]Default: one is started on this machine, for it alone.[/dim]",
+            help="Address of the Ray cluster, for --executor ray. [dim]Default: a cluster is started on this machine, "
+            "for this command alone.[/dim]",
             rich_help_panel=o.WHERE,
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Cells at once. [dim]Default: as fit.[/dim]", rich_help_panel=o.WHERE)
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Cells that run at the same time, at most. [dim]Default: as many as CPUs and GPUs allow.[/dim]",
+            rich_help_panel=o.WHERE,
+        ),
     ] = None,
     cpus: Annotated[
-        int | None, typer.Option(help="CPUs, and threads, of a cell. [dim]Default: 1.[/dim]", rich_help_panel=o.WHERE)
+        int | None,
+        typer.Option(
+            metavar="N", help="CPUs of a cell, and its threads. [dim]Default: 1.[/dim]", rich_help_panel=o.WHERE
+        ),
     ] = None,
     gpus: Annotated[
         float | None,
-        typer.Option(help="GPUs of a cell, or a share of one. [dim]Default: 1 on cuda.[/dim]", rich_help_panel=o.WHERE),
+        typer.Option(
+            metavar="X",
+            help="GPUs of a cell: 0, 1, or a share such as 0.5. [dim]Default: 1 on cuda, else 0.[/dim]",
+            rich_help_panel=o.WHERE,
+        ),
     ] = None,
     retries: Annotated[
         int | None,
         typer.Option(
-            help="How often a cell whose process died is begun again. [dim]Default: 2.[/dim]", rich_help_panel=o.WHERE
+            metavar="N",
+            help="How often a cell is started again after its process died. [dim]Default: 2.[/dim]",
+            rich_help_panel=o.WHERE,
         ),
     ] = None,
     out: o.Out = None,
     resume: o.Resume = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would run.", rich_help_panel=o.WHERE)
+        bool, typer.Option("--dry-run", help="List the cells, and run nothing.", rich_help_panel=o.WHERE)
     ] = False,
 ) -> None:
-    """Train a grid of problems, methods, accuracies and seeds, as many cells at once as there is room for.
+    """Train a grid of problems, methods, accuracies and seeds, several cells at the same time.
 
-    Each cell is an ordinary run; finished ones are skipped with --resume, and a cell whose process died goes on from
-    its checkpoint. An axis that a method does not have does not multiply that method's cells.
+    Each cell is an ordinary run in its own process. With --resume finished cells are skipped; a cell whose process died
+    continues from its checkpoint. An axis that a method does not have does not multiply that method's cells.
 
     Examples:
 
@@ -79,8 +102,7 @@ def sweep(
 
       sweep --resume --out results/tolerances
     """
-    from rich.console import Console
-
+    from pynode.cli.console import new_console
     from pynode.problems import PROBLEMS
 
     values = _values(file, grid, out, resume=resume)
@@ -95,7 +117,7 @@ def sweep(
     )
     cells = make_cells(specification.axes, specification.needs)
     _check_earlier(specification, cells, out, resume=resume)
-    console = Console()
+    console = new_console()
     if dry_run:
         _tell(cells, out, console)
         return
@@ -133,7 +155,7 @@ def _check_earlier(specification: Specification, cells: list[Cell], out: Path | 
         check_runs(out, cells)
 
 
-def _tell(cells: list[Cell], out: Path | None, console: Console) -> None:
+def _tell(cells: list[Cell], out: Path | None, console: PlainConsole) -> None:
     """What `--dry-run` prints."""
     from rich.table import Table
 
@@ -151,7 +173,9 @@ def _tell(cells: list[Cell], out: Path | None, console: Console) -> None:
     console.print(table)
 
 
-def _run(specification: Specification, cells: list[Cell], out: Path | None, console: Console, *, resume: bool) -> None:
+def _run(
+    specification: Specification, cells: list[Cell], out: Path | None, console: PlainConsole, *, resume: bool
+) -> None:
     from pynode.records.files import make_directory
     from pynode.records.lock import lock
     from pynode.sweeps.cells import counted
@@ -165,7 +189,7 @@ def _run(specification: Specification, cells: list[Cell], out: Path | None, cons
     executor = kind(address=specification.address, jobs=specification.jobs, retries=specification.retries)
     if resume:
         told = ", ".join(f"{name} {value}" for name, value in specification.running.items())
-        console.print(f"resumed: {told}", highlight=False, markup=False, soft_wrap=True)
+        console.say(f"resumed: {told}")
     with executor:
         executor.check(cells)
         directory = make_directory(out) if resume and out is not None else output_directory(out, "sweep", resume=False)
@@ -183,7 +207,7 @@ def _run(specification: Specification, cells: list[Cell], out: Path | None, cons
         raise RunFailure(f"{len(failures)} of {counted(len(cells))} failed: {'; '.join(failures)}")
 
 
-def _report(directory: Path, problems: list[str], failures: list[str], console: Console) -> None:
+def _report(directory: Path, problems: list[str], failures: list[str], console: PlainConsole) -> None:
     """Tables and figures of each problem, then of all together, as a suite has them."""
     from pynode.cli.report import report
     from pynode.records.results import RUNS

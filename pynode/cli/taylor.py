@@ -1,8 +1,9 @@
-"""`taylor PROBLEM`: does each method's gradient belong to the loss it came with?"""
+"""`taylor PROBLEM`: Taylor tests, which tell whether a gradient is that of the computed loss."""
 
 from __future__ import annotations
 
 from pynode.cli import options as o
+from pynode.cli import values
 from pynode.cli.output import output_directory
 
 
@@ -29,7 +30,7 @@ def taylor(
     out: o.Out = None,
     config: o.Config = None,
 ) -> None:
-    """Taylor test of each method's gradient on a problem: E1 falls with slope 2 only for the exact gradient.
+    """Run a Taylor test of each method's gradient: the error E1 falls with slope 2 for the exact gradient only.
 
     Examples:
 
@@ -39,9 +40,8 @@ def taylor(
 
       taylor spiral --methods disc-opt --steps 10 --memory checkpoint --memory-budget 5
     """
-    from rich.console import Console
-
     from pynode.cli.checking import check_taylor
+    from pynode.cli.console import new_console
     from pynode.cli.planning import on_backend, plan
     from pynode.problems import PROBLEMS
 
@@ -49,7 +49,7 @@ def taylor(
     from pynode.cli.problem_options import problem_options
 
     given = problem_options(problem, settings, data)
-    options = o.given(
+    options = values.given(
         rtol=rtol,
         atol=atol,
         solver=solver,
@@ -61,7 +61,7 @@ def taylor(
         vjp=vjp,
         engine=engine,
     )
-    chosen = on_backend(o.names("--methods", methods), backend)
+    chosen = on_backend(values.names("--methods", methods), backend)
     configs = plan(problem, chosen, [seed], options, faithful=faithful, device=device, problem_options=given)
     directory = output_directory(out, f"{problem}-taylor", resume=False)
 
@@ -70,6 +70,6 @@ def taylor(
     from pynode.cli.report import report
 
     torch.set_num_threads(threads)
-    console = Console()
+    console = new_console()
     check_taylor(configs, directory, console)
     report(directory, console)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pynode.engines.direct import DirectSolve
 from pynode.engines.kernels import Kernels
-from pynode.errors import InvalidArgument, SolveError
+from pynode.errors import InvalidArgument, SolveError, nearest
 from pynode.evaluation import CountedField, parameters_of
 from pynode.finite import check_finite, is_finite
 from pynode.grid import check_times
@@ -236,7 +236,9 @@ def check_scheme(scheme: Scheme) -> None:
 def check_choice(argument: str, value: str, known: tuple[str, ...]) -> None:
     """Raises `InvalidArgument` unless `value` is one of `known`."""
     if value not in known:
-        raise InvalidArgument(argument, repr(value), "unknown", f"use one of {', '.join(known)}")
+        match = nearest(value, known) if isinstance(value, str) else None
+        guess = f"did you mean '{match}'? " if match else ""
+        raise InvalidArgument(argument, repr(value), "unknown", f"{guess}use one of {', '.join(known)}")
 
 
 def check_tolerance(argument: str, value: float) -> None:
@@ -250,7 +252,9 @@ def check_tolerance(argument: str, value: float) -> None:
         )
 
 
-def check_count(argument: str, value: int) -> None:
-    """Raises `InvalidArgument` unless `value` is a positive integer."""
+def check_count(argument: str, value: int, most: int = 2**63 - 1) -> None:
+    """Raises `InvalidArgument` unless `value` is a positive integer, at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidArgument(argument, value, "not a positive integer", "use 1 or more")
+    if value > most:
+        raise InvalidArgument(argument, f"{value:.3g}" if value < 1e300 else "huge", f"more than {most:,}", "use fewer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -70,6 +70,31 @@ class Evaluation:
     series: Mapping[str, list[Any]]
 
 
+class Need(NamedTuple):
+    """Memory that a run needs: the option that decides how much, its value, the bytes, and what would need less."""
+
+    argument: str
+    value: object
+    size: int
+    remedy: str
+
+
+BYTES_A_STEP = 500
+"""Of a time grid, for each stage of each step: its time as a tensor of torch."""
+
+
+def bytes_of_weights(count: int, dtype: torch.dtype) -> int:
+    """Bytes that `count` parameters take in training: weight, gradient and Adam's two moments, and the best weights."""
+    return count * (4 * dtype.itemsize + 8)
+
+
+def stages_of(method: GradientMethod) -> int:
+    """Evaluations of the field that a fixed-step method does in one output interval; 0 for adaptive ones."""
+    steps, scheme = getattr(method, "steps", 0), getattr(method, "scheme", None)
+    most = steps if isinstance(steps, int) else max(steps)
+    return most * (1 if scheme is None else scheme.n_stages)
+
+
 class Model(Protocol):
     """What a problem trains: a torch module whose parameters can be read and written as one vector."""
 
@@ -132,6 +157,10 @@ class Problem(ABC):
                 f"a batch of {self.name} is one trajectory, which ranks can't share",
                 "run it in one process, without torchrun",
             )
+
+    def least_bytes(self, method: GradientMethod) -> list[Need]:  # noqa: ARG002
+        """What training by `method` holds in memory at least, by the options that decide it."""
+        return []
 
     @abstractmethod
     def model(self, seed: int = 0) -> Any:

@@ -181,6 +181,24 @@ def write_atomically(path: Path, content: bytes) -> None:
         sync_directory(path.parent)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Writes a file that does not exist yet, whole or not at all.
+
+    Raises `StorageError` where it exists, even if another process made it meanwhile, or can't be written.
+    """
+    with _storing(path):
+        beside = write_beside(path, content)
+        try:
+            os.link(beside, path)  # unlike a rename, this fails where there is a file
+        except OSError as error:
+            if isinstance(error, FileExistsError) or os.path.lexists(path):
+                raise
+            os.replace(beside, path)  # a file system without links
+        finally:
+            beside.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
 def write_beside(path: Path, content: bytes) -> Path:
     """Writes `content` to a file beside `path`, down to the disk, and returns it; nothing is left of a failure."""
     beside = path.with_name(f".{path.name}.tmp")

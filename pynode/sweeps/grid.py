@@ -20,6 +20,7 @@ from pynode.sweeps.needs import Needs
 from pynode.sweeps.values import shown
 from pynode.training.config import RunConfig, default_method
 from pynode.training.plan import check_available, configure
+from pynode.training.size import check_size
 
 SAID = ("scheme", "solver", "steps", "rtol")
 """Options that the label of a method says already."""
@@ -45,7 +46,7 @@ def make_cells(axes: Axes, needs: Needs) -> list[Cell]:
     for problem in axes.problems:
         for method, values, seed in _combinations(axes, problem):
             config = _configure(axes, problem, method, values, seed, digests)
-            if (key := repr((problem, config.options, config.dtype, config.faithful))) not in sizes:
+            if (key := repr((problem, config.options, config.dtype, config.faithful, config.method))) not in sizes:
                 sizes[key] = _size(config)
             device = str(values.get("device", "cpu"))
             cpus, gpus = needs.of(problem, method, device)
@@ -77,6 +78,7 @@ def _size(config: RunConfig) -> int:
     """Parameters x rows of a batch; raises `UsageError` for what would stop the run before it begins."""
     problem = config.make_problem()
     problem.check()
+    check_size(problem, config.method)
     return sum(p.numel() for p in problem.model(config.seed).parameters()) * getattr(problem, "batch_rows", 1)
 
 

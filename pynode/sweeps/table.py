@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from pynode.sweeps.cells import counted
 from pynode.sweeps.driver import CellStatus
+
+if TYPE_CHECKING:
+    from pynode.cli.console import PlainConsole
 
 STYLES = {
     "running": "cyan",
@@ -31,7 +35,7 @@ AROUND = 8
 class SweepTable:
     """Context whose `watch` hears of all statuses."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         self.console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._states: dict[str, str] = {}
@@ -55,7 +59,7 @@ class SweepTable:
         for status in statuses:
             told = f"{status.state} {status.tries}" if status.state == "running" else status.state
             if told != self._states.get(status.cell.name, "waiting"):
-                self.console.print(line(status), highlight=False, markup=False, soft_wrap=True)
+                self.console.say(line(status))
             self._states[status.cell.name] = told
 
 

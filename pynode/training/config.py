@@ -21,6 +21,9 @@ OnFailure = Literal["stop", "skip", "restore"]
 FREE = ("iterations", "checkpoint_every", "on_failure", "device")
 """What may be another when a run is resumed; of the iterations only more.  So may an engine that was left open."""
 
+MOST_ITERATIONS, MOST_STEPS = 10**12, 10**5
+"""Iterations of a run and steps of an output interval: more would never end."""
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -55,7 +58,7 @@ class RunConfig:
         check_choice("dtype", self.dtype, tuple(DTYPES))
         check_choice("on_failure", self.on_failure, get_args(OnFailure))
         for argument in ("iterations", "validate_every", "checkpoint_every", "memory_every"):
-            check_count(argument, getattr(self, argument))
+            check_count(argument, getattr(self, argument), MOST_ITERATIONS)
         if not 0 < self.learning_rate < float("inf"):
             raise InvalidArgument("learning_rate", self.learning_rate, "not a positive number", "use e.g. 0.01")
         if not 0 <= self.weight_decay < float("inf"):
@@ -68,6 +71,7 @@ class RunConfig:
             raise InvalidArgument(
                 "multilevel", self.multilevel.steps, f"{self.method.name} has no steps", "use disc-opt"
             )
+        check_accuracy(self.method)
         check_device(self.device)
 
     @property
@@ -187,6 +191,17 @@ def default_method(problem: type[Problem], name: str, **options: Any) -> Gradien
     settings = problem.adaptive_settings if method.adaptive else problem.fixed_settings
     known = {k: v for k, v in settings.items() if k in method.option_names()}
     return method_from_json({"method": name, **STUDY.get(name, {}), **known, **options})
+
+
+def check_accuracy(method: GradientMethod) -> None:
+    """Raises `InvalidArgument` for a relative tolerance or a number of steps with which no run makes sense."""
+    for argument in ("rtol", "adjoint_rtol"):
+        value = getattr(method, argument, None)
+        if value is not None and value > 1:
+            raise InvalidArgument(argument, value, "above 1, so that no digit would be right", "use e.g. 1e-6")
+    steps = getattr(method, "steps", 1)
+    for number in (steps,) if isinstance(steps, int) else steps:
+        check_count("steps", number, MOST_STEPS)
 
 
 def check_device(device: str) -> None:

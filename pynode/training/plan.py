@@ -70,6 +70,7 @@ def plan(
     from pynode.gradients import METHODS
     from pynode.problems import PROBLEMS
     from pynode.training.config import default_method
+    from pynode.training.size import check_size
 
     kind = PROBLEMS.load(problem)
     check_available(methods)
@@ -108,5 +109,9 @@ def plan(
         for method, plan_of_levels in levels
         for seed in seeds
     ]
-    planned[0].make_problem().check()
+    posed = planned[0].make_problem()
+    posed.check()
+    for run in planned:
+        finest = run.method if run.multilevel is None else run.multilevel.method(run.method, -1)
+        check_size(posed, finest)
     return planned

@@ -137,7 +137,7 @@ def _run(loop: Loop, listener: Listener | None) -> dict[str, Any]:
         raise
     except StorageError as error:
         # what is in memory may be ahead of the records, so it is not saved: the last checkpoint stands
-        error.args = (f"{config.label}, iteration {loop.progress.iteration}: {error}",)
+        error.args = (f"{config.label}, iteration {loop.progress.iteration}: {_can_go_on(error, directory)}",)
         raise
     return _finish(loop, warmup)
 
@@ -189,6 +189,16 @@ def _stopped(loop: Loop, error: KeyboardInterrupt, *, saved: bool) -> Interrupte
     return Interrupted(number, f"interrupted in {where}; {rest}")
 
 
+def _can_go_on(error: StorageError, directory: Path) -> str:
+    """What can't be written and why, and whether what was written before is there to go on from."""
+    if not directory.is_dir():
+        return f"can't write {error.path}: {error.reason}; the directory of the run is gone"
+    return (
+        f"can't write {error.path}: {error.reason}; what was written before is intact: {error.remedy}, then run again "
+        "with --resume"
+    )
+
+
 def _save_at_the_end(loop: Loop, event: str, detail: str) -> str:
     """Saves the present state, whatever else has failed, and says what there is now."""
     if not loop.world.is_writer:
@@ -197,5 +207,5 @@ def _save_at_the_end(loop: Loop, event: str, detail: str) -> str:
         loop.save()
         note(loop.directory, event, loop.progress.iteration, detail)
     except PynodeError:
-        return LAST_STANDS
+        return LAST_STANDS if (loop.directory / checkpoint.NAME).exists() else "nothing could be saved"
     return SAVED

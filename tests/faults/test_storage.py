@@ -42,7 +42,8 @@ def command(out: Path, *more: str) -> str:
 def test_a_full_disk_ends_the_run_with_all_that_was_written(tmp_path: Path, unbroken: Records) -> None:
     out, keep = tmp_path / "out", tmp_path / "keep"
     end = in_mount(out, keep, "100k", command(out)).check(1)
-    assert "No space left on device; what was written before is intact: make room or mend the disk" in end.complained
+    assert "No space left on device; what was written before is intact: make room on the disk" in end.complained
+    assert "then run again with --resume" in end.complained
     assert end.complained.count("\n") == 1
     records = untimed(keep)
     assert 20 < len(records) < ITERATIONS

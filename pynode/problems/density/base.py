@@ -21,7 +21,7 @@ from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import inverse_errors, mmd
 from pynode.flows.probes import Draw
 from pynode.gradients.base import GradientMethod, check_count
-from pynode.problems.base import Evaluation, Objective, Problem
+from pynode.problems.base import BYTES_A_STEP, Evaluation, Need, Objective, Problem, bytes_of_weights, stages_of
 from pynode.types import State
 from pynode.world import ALONE, World
 
@@ -140,6 +140,28 @@ class Density(Problem):
         """The field of every block."""
         hidden = self.options.hidden or self.hidden
         return ConcatSquash((self.dim, *hidden, self.dim), self.options.activation or self.activation)
+
+    def least_bytes(self, method: GradientMethod) -> list[Need]:
+        spec, itemsize = self.field_spec, self.dtype.itemsize
+        blocks = self.blocks if self.options.blocks is None else self.options.blocks
+        tangents = self.dim if isinstance(self.training_divergence, Exact) else 1
+        hidden = spec.widths[1:-1]
+        rows = -(-self.batch_rows // self.world.size)
+        one_field = bytes_of_weights(spec.n_params, self.dtype)
+        state = rows * (self.dim + 1) * itemsize
+        stages, kept = stages_of(method) * blocks, state if getattr(method, "memory", "") == "store" else 0
+        return [
+            Need("hidden", hidden, one_field, "make the layers narrower"),
+            Need("blocks", blocks, one_field * blocks, "use fewer blocks"),
+            # one evaluation with its divergence, and the numbers behind the batch in float64
+            Need(
+                "batch",
+                self.batch_rows,
+                rows * (sum(spec.widths) * (1 + tangents) * itemsize + 16 * self.dim),
+                "use a smaller batch",
+            ),
+            Need("steps", getattr(method, "steps", 0), stages * (BYTES_A_STEP + kept), "take fewer steps"),
+        ]
 
     def model(self, seed: int = 0) -> Flow:
         chosen = self.options

@@ -19,17 +19,22 @@ from pynode.finite import check_finite
 from pynode.gradients.base import GradientMethod
 from pynode.grid import check_times
 from pynode.least_squares import LeastSquares, Missing, observed_entries, sum_of_squares
-from pynode.problems.base import Evaluation, Objective, Problem
+from pynode.problems.base import BYTES_A_STEP, Evaluation, Need, Objective, Problem, bytes_of_weights, stages_of
 from pynode.schemes.rk4 import RK4
 from pynode.types import State, Times
 
 Array = npt.NDArray[np.float64]
 
+MOST_STIFFNESS, LONGEST_HORIZON, MOST_DIMENSIONS = 1_000, 10_000, 10_000
+"""Beyond these the data alone, which an explicit solver computes at tolerances of 1e-13, would take hours."""
 
-def check_positive(argument: str, value: float) -> None:
-    """Raises `InvalidArgument` unless `value` is a positive number."""
+
+def check_positive(argument: str, value: float, most: float = math.inf) -> None:
+    """Raises `InvalidArgument` unless `value` is a positive number, at most `most`."""
     if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 < value < math.inf):
         raise InvalidArgument(argument, value, "not a positive number", "use a number above 0")
+    if value > most:
+        raise InvalidArgument(argument, value, f"more than {most:,}", "use a smaller number")
 
 
 class TimeSeries(Problem):
@@ -85,6 +90,14 @@ class TimeSeries(Problem):
             self.true_field, (t[0], t[-1]), self.initial_state(), t_eval=t, method="DOP853", rtol=1e-13, atol=1e-13
         )
         return np.asarray(solved.y.T)
+
+    def least_bytes(self, method: GradientMethod) -> list[Need]:
+        spec, stages = self.field_spec, stages_of(method) * (len(self.times) - 1)
+        kept = self.y0.numel() * self.dtype.itemsize if getattr(method, "memory", "") == "store" else 0
+        return [
+            Need("field", spec, bytes_of_weights(spec.n_params, self.dtype), "make it smaller"),
+            Need("steps", getattr(method, "steps", 0), stages * (BYTES_A_STEP + kept), "take fewer steps"),
+        ]
 
     def model(self, seed: int = 0) -> Field:
         return self.field_spec.build(seed=seed, dtype=self.dtype, device=self.device)

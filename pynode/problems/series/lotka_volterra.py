@@ -11,7 +11,7 @@ import numpy as np
 from pynode.fields.base import FieldSpec
 from pynode.fields.mlp import MLP
 from pynode.problems.base import TrainingSettings
-from pynode.problems.series.base import Array, TimeSeries, check_positive
+from pynode.problems.series.base import LONGEST_HORIZON, Array, TimeSeries, check_positive
 
 POINTS_PER_UNIT = 6
 
@@ -24,7 +24,7 @@ class LotkaVolterraOptions:
     width: int = 32
 
     def __post_init__(self) -> None:
-        check_positive("horizon", self.horizon)
+        check_positive("horizon", self.horizon, LONGEST_HORIZON)
         check_positive("width", self.width)
 
 

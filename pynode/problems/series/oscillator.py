@@ -16,7 +16,7 @@ from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.gradients.base import check_choice
 from pynode.problems.base import TrainingSettings
-from pynode.problems.series.base import Array, TimeSeries, check_positive
+from pynode.problems.series.base import LONGEST_HORIZON, MOST_DIMENSIONS, Array, TimeSeries, check_positive
 
 POINTS_PER_PERIOD = 8
 ARCHITECTURES = ("mlp", "antisymmetric", "hamiltonian")
@@ -34,7 +34,9 @@ class OscillatorOptions:
     def __post_init__(self) -> None:
         if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 2 or self.dim % 2:
             raise InvalidArgument("dim", self.dim, "not a positive even integer", "two for each pendulum")
-        check_positive("horizon", self.horizon)
+        if self.dim > MOST_DIMENSIONS:
+            raise InvalidArgument("dim", self.dim, f"more than {MOST_DIMENSIONS:,}", "use fewer pendulums")
+        check_positive("horizon", self.horizon, LONGEST_HORIZON)
         check_positive("width", self.width)
         check_choice("architecture", self.architecture, ARCHITECTURES)
 

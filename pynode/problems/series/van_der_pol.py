@@ -12,7 +12,7 @@ import numpy as np
 from pynode.fields.base import FieldSpec
 from pynode.fields.mlp import MLP
 from pynode.problems.base import TrainingSettings
-from pynode.problems.series.base import Array, TimeSeries, check_positive
+from pynode.problems.series.base import LONGEST_HORIZON, MOST_STIFFNESS, Array, TimeSeries, check_positive
 
 N_POINTS = 41
 
@@ -26,10 +26,10 @@ class VanDerPolOptions:
     width: int = 32
 
     def __post_init__(self) -> None:
-        check_positive("stiffness", self.stiffness)
+        check_positive("stiffness", self.stiffness, MOST_STIFFNESS)
         check_positive("width", self.width)
         if self.horizon is not None:
-            check_positive("horizon", self.horizon)
+            check_positive("horizon", self.horizon, LONGEST_HORIZON)
 
 
 class VanDerPol(TimeSeries):

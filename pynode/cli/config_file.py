@@ -1,0 +1,85 @@
+"""Reads the options of a command from a TOML file (`--config`): what stands on the command line wins."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pynode.errors import UnknownName, UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LARGEST = 1_000_000
+"""Bytes of a file of options."""
+
+
+def read_toml(file: Path, shown: str) -> dict[str, Any]:
+    """The values of a TOML file, which may begin with a byte order mark; raises `UsageError` in the name `shown`."""
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            raise UsageError(f"{shown}: not a regular file; give the path of a TOML file")
+        if os.path.getsize(file) > LARGEST:
+            raise UsageError(f"{shown}: larger than {LARGEST:,} bytes; give the path of a TOML file")
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{shown}: can't be read ({error.strerror}); give the path of a TOML file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{shown}: no valid TOML (it is not UTF-8: {error.reason}); save it as UTF-8") from error
+    except RecursionError as error:
+        raise UsageError(f"{shown}: no valid TOML (nested too deeply); correct the file") from error
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        raise UsageError(f"{shown}: no valid TOML ({error}); correct the file") from error
+
+
+def take_config(context: typer.Context, file: Path | None) -> Path | None:
+    """Takes the values of a TOML file as defaults of the command's options."""
+    if file is None or context.resilient_parsing:
+        return file
+    values = read_toml(file, f"--config {file}")
+    params = {_key(p): p for p in context.command.params if p.name and p.name != "config"}
+    for key in values:
+        if key not in params:
+            raise UnknownName(f"option in {file}", key, sorted(params))
+    context.default_map = {str(params[k].name): _value(f"{file}: {k}", params[k], v) for k, v in values.items()}
+    return file
+
+
+def _key(param: Any) -> str:
+    """The name of an option in a file: as on the command line, with underscores."""
+    return "set" if "--set" in param.opts else str(param.name)
+
+
+def _value(where: str, param: Any, value: Any) -> Any:
+    """A value of the file as the command line would have it: text, a list of texts, or true and false for a flag."""
+    if getattr(param, "is_flag", False):
+        if not isinstance(value, bool):
+            raise UsageError(f"{where} = {value!r}: neither true nor false; write true or false")
+        return value
+    if getattr(param, "multiple", False):
+        if isinstance(value, dict):
+            return [f"{name}={_setting(f'{where}.{name}', part)}" for name, part in value.items()]
+        return [_text(where, part) for part in value] if isinstance(value, list) else [_text(where, value)]
+    return _text(where, value)
+
+
+def _setting(where: str, value: Any) -> str:
+    """The value of `--set NAME=VALUE`, which may be true or false."""
+    return str(value).lower() if isinstance(value, bool) else _text(where, value)
+
+
+def _text(where: str, value: Any) -> str:
+    """A value as a word of the command line; raises `UsageError` for one that is none."""
+    if isinstance(value, list) and not any(isinstance(part, list) for part in value):
+        return ",".join(_text(where, part) for part in value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        kind = "true or false" if isinstance(value, bool) else f"a {type(value).__name__}"
+        raise UsageError(f"{where}: {kind} is no value of this option; write a number, a text or a list of them")
+    return str(value)
