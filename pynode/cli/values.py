@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Callable
@@ -23,6 +24,9 @@ MOST_THREADS = 256
 LONGEST_WAIT = 31_536_000.0
 """Seconds of a year: the longest time limit."""
 
+NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ)
+"""What a system says of names that no file can have."""
+
 LARGEST_SEED = 2**63 - 1
 
 
@@ -33,6 +37,11 @@ def path(text: str | os.PathLike[str]) -> Path:
         raise typer.BadParameter("the path is empty; is a shell variable unset?")
     if "\0" in name:
         raise typer.BadParameter("a path can't hold a null character")
+    try:
+        os.lstat(name)
+    except OSError as error:
+        if error.errno in NO_PATHS:
+            raise typer.BadParameter(f"{name[:60]}: {error.strerror}; give another path") from error
     return Path(name)
 
 
