@@ -83,8 +83,9 @@ def checked_params(params: object) -> tuple[Tensor, ...]:
     """`params` as a tuple, empty for None; raises `InvalidArgument` unless it holds tensors."""
     if params is None:
         return ()
-    tensors = () if isinstance(params, (Tensor, nn.Module, str)) or not isinstance(params, Iterable) else tuple(params)
-    if not tensors or not all(isinstance(p, Tensor) for p in tensors):
+    listed = isinstance(params, Iterable) and not isinstance(params, (Tensor, nn.Module, str))
+    tensors = tuple(params) if listed and isinstance(params, Iterable) else (None,)
+    if not all(isinstance(p, Tensor) for p in tensors):
         remedy = "pass the tensors that the fields read, e.g. params=[context] or params=list(encoder.parameters())"
         raise InvalidArgument("params", _shown(params), "not a list of tensors", remedy)
     return tensors
@@ -157,4 +158,6 @@ def _random_state(z: Tensor) -> list[Tensor]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, (Tensor, nn.Module)):
+        return type(value).__name__
     return f"class {value.__name__}" if isinstance(value, type) else repr(value)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pynode.errors import UnknownName
+from pynode.errors import InvalidArgument, UnknownName
 from pynode.fields.base import has_formulas, trace_of, unit_tangents
-from pynode.flows.probes import Draw, Noise
+from pynode.flows.probes import NOISES, Draw, Noise
 from pynode.flows.reverse_mode import Linearised
 from pynode.types import State
 
@@ -65,6 +65,10 @@ class Hutchinson(Divergence):
     """
 
     noise: Noise = "gaussian"
+
+    def __post_init__(self) -> None:
+        if self.noise not in NOISES:
+            raise InvalidArgument("noise", repr(self.noise), "unknown", f"use one of {', '.join(NOISES)}")
 
     def probes(self, draw: Draw, z: State, block: int) -> Tensor:
         return draw.probes(self.noise, z, block)

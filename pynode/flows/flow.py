@@ -338,11 +338,14 @@ class Flow(nn.Module):
         return next(self.parameters(), torch.zeros((), dtype=torch.float64))
 
     def _check(self, points: State) -> None:
-        if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != self.dim or not len(points):
+        if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != self.dim:
             shown = tuple(points.shape) if isinstance(points, Tensor) else type(points).__name__
-            raise InvalidArgument("x", shown, f"not (batch, {self.dim})", "pass one row per sample")
-        if points.dtype != self._like().dtype:
-            raise InvalidArgument("x", points.dtype, f"the flow is {self._like().dtype}", "convert one of them")
+            raise InvalidArgument("x", shown, f"not (batch, {self.dim})", "pass a tensor with one row per sample")
+        if not len(points):
+            raise InvalidArgument("x", tuple(points.shape), "no samples", "pass one row or more")
+        like = next(self.parameters(), points if points.is_floating_point() else self._like())
+        if points.dtype != like.dtype:
+            raise InvalidArgument("x", points.dtype, f"the flow is {like.dtype}", "convert one of them")
 
 
 def log_normal(z: State) -> Tensor:

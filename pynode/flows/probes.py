@@ -15,7 +15,10 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
+from pynode.errors import InvalidArgument
+
 Noise: TypeAlias = Literal["gaussian", "rademacher"]
+NOISES: tuple[Noise, ...] = ("gaussian", "rademacher")
 
 WORDS = 4
 """64-bit words that Philox makes of one counter."""
@@ -31,6 +34,12 @@ class Draw:
     seed: int = 0
     iteration: int = 0
     first_sample: int = 0
+
+    def __post_init__(self) -> None:
+        for argument in ("seed", "iteration", "first_sample"):
+            value = getattr(self, argument)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**64:
+                raise InvalidArgument(argument, repr(value), "not an integer from 0 to 2^64 - 1", "use 0, 1, 2, ...")
 
     def probes(self, noise: Noise, like: Tensor, block: int = 0) -> Tensor:
         """Independent entries with mean 0 and variance 1, one row a sample, in shape, dtype and device of `like`."""

@@ -224,7 +224,7 @@ def test_blocks_begin_differently() -> None:
         (lambda: Flow.build(ConcatSquash((2, 2)), blocks=0), "blocks = 0"),
         (lambda: rough_flow().log_prob(points(3, 5)), r"not \(batch, 2\)"),
         (lambda: rough_flow().log_prob(points(3)[0]), r"not \(batch, 2\)"),
-        (lambda: rough_flow().log_prob(points(3)[:0]), r"not \(batch, 2\)"),
+        (lambda: rough_flow().log_prob(points(3)[:0]), "no samples"),
         (lambda: rough_flow().log_prob(points(3).float()), "the flow is torch.float64"),
         (lambda: rough_flow().log_prob(points(3) * math.nan), "NaN or infinite"),
         (lambda: rough_flow().sample(0), "n = 0"),
