@@ -37,7 +37,7 @@ class TaylorResult:
 
     `fitted` is the half-open range of indices used for the fit: the smallest sizes at which E1 is still well above the
     rounding error of the loss.  Empty (0, 0) where E1 never was: the loss is linear along v to rounding.  `bound` is
-    E1 / E0 at the smallest of them: the relative error of the directional derivative is no larger.
+    the relative error of the directional derivative: at most this where the test passes, about this where it fails.
 
     `rough_below` is a size h, or None.  The difference quotients of a smooth loss tend to its slope like h.  An
     adaptive solver changes its steps with the parameters, so that at small h the loss that it computes may have a slope
@@ -122,7 +122,7 @@ def taylor_test(
         floor = 2e3 * torch.finfo(base.dtype).eps * max(size, abs(slope) * h[-1])
         first, last = _window(e1, floor, points)
         slope_e1 = fitted_slope(h[first:last], e1[first:last])
-        bound = e1[last - 1] / e0[last - 1] if last and e0[last - 1] else 0.0
+        bound = _relative_error(h[:last], changes[:last], slope, exact=slope_e1 >= EXACT_SLOPE)
         rough = None
         if last and not slope_e1 >= EXACT_SLOPE:
             quotients = [change / step for change, step in zip(changes[:last], h[:last], strict=True)]
@@ -200,6 +200,23 @@ def _first_rough_size(h: Sequence[float], quotients: Sequence[float], floor: flo
     bends = sorted(bend(k) for k in indices[LARGE])
     smooth = bends[len(bends) // 2] if bends else 0.0
     return next((k for k in indices[SMALL] if bend(k) > ROUGH * smooth > 0), None)
+
+
+def _relative_error(h: Sequence[float], changes: Sequence[float], slope: float, *, exact: bool) -> float:
+    """The error of `slope` relative to the difference quotient at the smallest size; for an `exact` one a bound of it.
+
+    The remainder over h is the error plus a multiple of h, which two sizes tell apart: near a size where both cancel,
+    the remainder alone looks smaller than the error, and above it larger.
+    """
+    if not changes or not changes[-1]:
+        return 0.0
+    quotients = [change / step for change, step in zip(changes, h, strict=True)]
+    remainder = quotients[-1] - slope
+    error = remainder
+    if len(quotients) > 1 and math.isfinite(quotients[-2]):
+        ratio = h[-2] / h[-1]
+        error = (ratio * remainder - (quotients[-2] - slope)) / (ratio - 1)
+    return (max(abs(error), abs(remainder)) if exact else abs(error)) / abs(quotients[-1])
 
 
 def _distance(quotients: Sequence[float], slope: float) -> float:

@@ -315,3 +315,47 @@ def test_a_rough_loss_is_called_rough(wave: float) -> None:
     assert result.rough_below > wave
     assert "rough" in result.verdict
     assert result.bound < 0.1
+
+
+class _OffBy(torch.autograd.Function):
+    """The identity, with a gradient that is off by a relative error."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, error: float) -> Tensor:
+        ctx.error = error
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * (1 + ctx.error), None
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "abs": torch.abs,
+    "clamp": lambda x: x.clamp(-0.3, 0.3),
+}
+
+
+@pytest.mark.parametrize("error", [1e-1, -1e-1, 1e-3, -1e-3, 1e-5, 1e-6, -1e-6])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_size_of_an_error_is_that_of_the_gradient(name: str, error: float) -> None:
+    """To a factor of three where the test fails; where it passes, the bound is no smaller than the error."""
+    generator = torch.Generator().manual_seed(2)
+    shapes = ((2, 16), (16,), (16, 2))
+    p = [nn.Parameter(torch.randn(shape, dtype=torch.float64, generator=generator) / 2) for shape in shapes]
+    y0 = torch.randn(8, 2, dtype=torch.float64, generator=generator)
+    ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
+
+    def loss() -> Tensor:
+        ys = DiscOpt(steps=4).solve(lambda t, y: ACTIVATIONS[name](y @ p[0] + p[1]) @ p[2], y0, ts).ys
+        return _OffBy.apply(ys[-1].square().mean(), error)
+
+    result = taylor_test(loss, p)
+    if result.passes:
+        assert abs(error) < 2e-5
+        assert result.bound > 0.9 * abs(error)
+    else:
+        assert abs(error) / 3 < result.bound < 3 * abs(error)
+        assert f"off by about {result.bound:.0e}" in result.verdict
