@@ -109,6 +109,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "header only": ("a,b\n", "has no rows of numbers"),
     "numbers as names only": ("0,1,2\n", "has no rows of numbers"),
     "comments only": ("# a\n# b\n", "has no rows of numbers"),
+    "sep of another file": ("sep=;\na,b\n1,2\n", "names ';' in its line sep=, but no line has it: .*name ','"),
     "sep only": ("sep=;\n", "has no rows of numbers"),
     "long cell": ("a,b\n" + 200_000 * "1" + ",2\n", "a cell has more than 131,072 characters"),
     # numbers in two ways

@@ -79,7 +79,18 @@ def open_text(path: Path) -> TextFile:
         raise DataError(f"{path} can't be read ({error.strerror}); give a file that can") from error
     except UnicodeError as error:
         raise DataError(f"{path} can't be read as a .csv text: {error}; save it as plain UTF-8 text") from error
-    return TextFile(path, encoding, named[1] if named else _delimiter(lines))
+    delimiter = _delimiter(lines)
+    if not named:
+        return TextFile(path, encoding, delimiter)
+    if (
+        lines
+        and all(named[1] not in line for line in lines)
+        and len(next(csv.reader(lines[:1], delimiter=delimiter))) > 1
+    ):
+        raise DataError(
+            f"{path} names '{named[1]}' in its line sep=, but no line has it: remove this line, or name '{delimiter}'"
+        )
+    return TextFile(path, encoding, named[1])
 
 
 def _encoding(path: Path) -> str:
