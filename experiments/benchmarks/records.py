@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from experiments.benchmarks.errors import NoBenchmark
-from pynode.records.files import lines_if_any, read_json
+from pynode.records.content import is_there
+from pynode.records.files import lines_if_any, read_object
+from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber, Seconds
 
-TIMED, REFUSED, SKIPPED, FAILED, UNFIT = "timed", "refused", "skipped", "failed", "not entered"
+Status = Literal["timed", "refused", "skipped", "failed", "not entered"]
+
+TIMED: Status = "timed"
+REFUSED: Status = "refused"
+SKIPPED: Status = "skipped"
+FAILED: Status = "failed"
+UNFIT: Status = "not entered"
 """What became of an entrant: timed; computes something else; not installed; broke down; no work for it."""
 
 
@@ -22,16 +30,16 @@ class WorkloadRecord:
     unit: str
     method: str
     dtype: str
-    threads: int
+    threads: Positive
     device: str
-    batch: int
-    n_stages: int
-    n_params: int
+    batch: Positive
+    n_stages: Count
+    n_params: Count
     axis: str = ""
     value: float = 0.0
-    operations: float | None = None
-    product_operations: float | None = None
-    bytes: float | None = None
+    operations: NonNegative | None = None
+    product_operations: NonNegative | None = None
+    bytes: NonNegative | None = None
     products: list[list[Any]] = field(default_factory=list)
 
 
@@ -47,18 +55,18 @@ class EntryRecord:
 
     workload: str
     entrant: str
-    status: str
+    status: Status
     reason: str | None = None
     loss: float | None = None
-    gradient_error: float | None = None
-    bound: float | None = None
-    timed_error: float | None = None
-    trained_error: float | None = None
-    counts: dict[str, int] = field(default_factory=dict)
-    import_seconds: float | None = None
-    build_seconds: float | None = None
-    first_seconds: float | None = None
-    cached_seconds: float | None = None
+    gradient_error: NonNegative | None = None
+    bound: NonNegative | None = None
+    timed_error: NonNegative | None = None
+    trained_error: NonNegative | None = None
+    counts: dict[str, Count] = field(default_factory=dict)
+    import_seconds: Seconds | None = None
+    build_seconds: Seconds | None = None
+    first_seconds: Seconds | None = None
+    cached_seconds: Seconds | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -68,10 +76,10 @@ class RepeatRecord:
 
     workload: str
     entrant: str
-    repeat: int
-    calls: int
-    seconds: float
-    mean: float
+    repeat: Count
+    calls: Positive
+    seconds: Seconds
+    mean: Seconds
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,11 @@ class CeilingRecord:
     """
 
     workload: str
-    repeat: int
+    repeat: Count
     what: str
-    sizes: list[int]
+    sizes: list[Positive]
     layout: str
-    rate: float
+    rate: PositiveNumber
 
 
 @dataclass(frozen=True)
@@ -98,10 +106,10 @@ class MemoryRecord:
 
     workload: str
     way: str
-    steps: int
-    peak_bytes: int
-    bound_bytes: float | None
-    gradient_error: float | None
+    steps: Positive
+    peak_bytes: Count
+    bound_bytes: NonNegative | None
+    gradient_error: NonNegative | None
 
 
 FILES: dict[str, type[Any]] = {
@@ -112,6 +120,12 @@ FILES: dict[str, type[Any]] = {
     "memory": MemoryRecord,
 }
 """A JSON-lines file for each kind."""
+
+
+class ConfigKeys(TypedDict):
+    """What config.json of a benchmark holds, beside options."""
+
+    suite: str
 
 
 @dataclass(frozen=True)
@@ -141,7 +155,7 @@ def path_of(directory: Path, kind: str) -> Path:
 
 def read(directory: Path) -> Benchmark:
     """Reads a run directory; raises `NoBenchmark` where there is none."""
-    if not (directory / "config.json").exists() or not path_of(directory, "workloads").exists():
+    if not is_there(directory / "config.json") or not is_there(path_of(directory, "workloads")):
         raise NoBenchmark(f"{directory} holds no benchmark; pass the --out directory of an earlier one")
     parts = {kind: lines_if_any(path_of(directory, kind), record) for kind, record in FILES.items()}
-    return Benchmark(read_json(directory / "config.json"), **parts)
+    return Benchmark(read_object(directory / "config.json", ConfigKeys), **parts)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from experiments.scale.errors import NoCostModel
-from pynode.records.files import lines_if_any, read_json
+from pynode.records.content import is_there
+from pynode.records.files import lines_if_any, read_object
+from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber
 
 
 @dataclass(frozen=True)
@@ -30,21 +32,21 @@ class CellRecord:
     problem: str
     method: str
     dtype: str
-    batch: int
-    weights: int
-    iterations: float
-    nfe_forward: float
-    nfe_backward: float
-    n_vjp: float
-    operations: float
-    bytes: float
-    launches: float
-    seconds_iteration: float
-    seconds_training: float
-    seconds_validation: float
-    seconds_evaluation: float
-    seconds_start: float
-    kept_bytes: float
+    batch: Positive
+    weights: Count
+    iterations: NonNegative
+    nfe_forward: NonNegative
+    nfe_backward: NonNegative
+    n_vjp: NonNegative
+    operations: NonNegative
+    bytes: NonNegative
+    launches: NonNegative
+    seconds_iteration: NonNegative
+    seconds_training: NonNegative
+    seconds_validation: NonNegative
+    seconds_evaluation: NonNegative
+    seconds_start: NonNegative
+    kept_bytes: NonNegative
     memory: str
 
     @property
@@ -60,29 +62,33 @@ class PlanRecord:
     one GPU a cell, longest first, all GPUs paid for here too, whether used or not."""
 
     scenario: str
-    gpus: int
-    cells: int
-    makespan_hours: float
-    reserved_hours: float
-    busy_hours: float
-    cost: float
-    busy_cost: float
-    utilisation: float
-    lower_bound_hours: float
-    widest: int
-    single_hours: float
-    single_cost: float
+    gpus: Positive
+    cells: Count
+    makespan_hours: NonNegative
+    reserved_hours: NonNegative
+    busy_hours: NonNegative
+    cost: NonNegative
+    busy_cost: NonNegative
+    utilisation: NonNegative
+    lower_bound_hours: NonNegative
+    widest: Count
+    single_hours: NonNegative
+    single_cost: NonNegative
 
 
 @dataclass(frozen=True)
 class PlacementRecord:
     """Where and when a cell runs in the central scenario, in hours."""
 
-    gpus: int
+    gpus: Positive
     cell: str
-    on: list[int]
-    start: float
-    end: float
+    on: list[Count]
+    start: NonNegative
+    end: NonNegative
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ValueError(f"end = {self.end} is before start = {self.start}")
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,11 @@ class CalibrationRecord:
     `bandwidth` is None where the times are explained without bytes."""
 
     dtype: str
-    operations: float
-    bandwidth: float | None
-    launch: float
-    square_product: float
-    copy: float
+    operations: NonNegative
+    bandwidth: NonNegative | None
+    launch: NonNegative
+    square_product: NonNegative
+    copy: NonNegative
 
 
 @dataclass(frozen=True)
@@ -120,18 +126,18 @@ class TrialRecord:
     problem: str
     method: str
     dtype: str
-    batch: int
-    widths: list[int]
-    evaluations: float
-    operations: float
-    bytes: float
-    launches: float
-    predicted: float
-    measured: float
-    low: float
-    high: float
-    processor: float
-    repeats: int
+    batch: Positive
+    widths: list[Count]
+    evaluations: NonNegative
+    operations: PositiveNumber
+    bytes: NonNegative
+    launches: NonNegative
+    predicted: PositiveNumber
+    measured: PositiveNumber
+    low: NonNegative
+    high: NonNegative
+    processor: NonNegative
+    repeats: Positive
 
     @property
     def ratio(self) -> float:
@@ -145,9 +151,9 @@ class RunRecord:
     the makespan."""
 
     name: str
-    at_once: int
-    predicted: float
-    measured: float
+    at_once: Positive
+    predicted: PositiveNumber
+    measured: PositiveNumber
 
     @property
     def ratio(self) -> float:
@@ -166,6 +172,13 @@ FILES: dict[str, type[Any]] = {
     "runs": RunRecord,
 }
 """A JSON-lines file for each kind."""
+
+
+class ConfigKeys(TypedDict):
+    """What config.json of a cost model holds that tables need."""
+
+    device: str
+    price: PositiveNumber
 
 
 @dataclass(frozen=True)
@@ -190,7 +203,7 @@ def path_of(directory: Path, kind: str) -> Path:
 
 def read(directory: Path) -> Model:
     """Reads a directory; raises `NoCostModel` where there is none."""
-    if not (directory / "config.json").exists() or not path_of(directory, "cells").exists():
+    if not is_there(directory / "config.json") or not is_there(path_of(directory, "cells")):
         raise NoCostModel(f"{directory} holds no cost model; pass the --out directory of an earlier one")
     parts = {kind: lines_if_any(path_of(directory, kind), record) for kind, record in FILES.items()}
-    return Model(read_json(directory / "config.json"), **parts)
+    return Model(read_object(directory / "config.json", ConfigKeys), **parts)

@@ -27,13 +27,12 @@ A number that was not finite is null.  Older files have no `loss_form`: see `rec
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -43,15 +42,76 @@ from pynode.fields.base import FieldSpec, field_from_json
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Exact, Hutchinson
 from pynode.grid import check_times
+from pynode.records.content import Unreadable, read_content
 from pynode.records.files import write_json
+from pynode.records.schema import NonNegative, Positive, convert, decode, parse
 from pynode.types import State, States, Theta, Times
 
 ROWS = ("opt_disc", "disc_opt", "results")
 """Keys of a case file that hold lists of rows."""
 
 
+REMEDY = "restore the file, or write it again with crosscheck"
+
+
 class DamagedCase(UsageError):
-    """A case file can't be read, or does not say what it must."""
+    """A case file can't be read, or has a wrong or missing value."""
+
+
+class _LossKind(TypedDict):
+    kind: Literal["squares", "linear", "nll"]
+
+
+class LossKeys(_LossKind, total=False):
+    """`loss_form` in a file."""
+
+    shift: float
+    scale: float
+    data: list[list[float]]
+    weights: list[list[float]]
+
+
+class RowKeys(TypedDict, total=False):
+    """A row of a file; its other keys are free."""
+
+    loss: float | None
+    grad_theta: list[float | None]
+    grad_y0: list[float | None]
+    failed: str
+    label: str
+    adjoint: str
+    solver: str
+    scheme: str
+    rtol: NonNegative
+    atol: NonNegative
+    substeps: Positive
+    method: dict[str, Any]
+
+
+class _CaseNeeds(TypedDict):
+    name: str
+    field: dict[str, Any]
+    theta: list[float]
+    batch: Positive
+    dim: Positive
+    y0: list[float]
+    ts: list[float]
+
+
+class CaseKeys(_CaseNeeds, total=False):
+    """A case file, as described at the top."""
+
+    divergence: Literal["exact", "hutchinson"]
+    probes: list[list[float]]
+    kinetic: bool
+    jacobian: bool
+    data: list[list[float]]
+    loss_form: LossKeys
+    reference: RowKeys
+    opt_disc: list[RowKeys]
+    disc_opt: list[RowKeys]
+    results: list[RowKeys]
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +202,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One solve, its loss, and the gradients that somebody found for it.
+    """One solve, its loss, and the gradients that were recorded for it.
 
     `theta` `(n_params,)`, `y0` `(batch, columns)`, `ts` `(time,)`, float64 on the CPU; `flow` is None for plain states.
     """
@@ -176,19 +236,17 @@ class Case:
 
 
 def read_case(path: Path) -> Case:
-    """The case in a file; raises `DamagedCase` that names the file and what is wrong with it."""
+    """The case in a file; raises `DamagedCase` that names the file, the key and what is wrong."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DamagedCase(f"--case {path}: can't be read ({error.strerror}); give the path of a case file") from error
-    except (ValueError, RecursionError) as error:
-        raise DamagedCase(f"--case {path}: no valid JSON ({error}); write it anew with crosscheck") from error
+        text = decode(read_content(path))
+    except Unreadable as error:
+        raise DamagedCase(f"--case {path}: can't be read ({error}); give the path of a case file") from error
+    except ValueError as error:
+        raise DamagedCase(f"--case {path}: {error}; {REMEDY}") from error
     try:
-        return _case(data)
-    except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-        raise DamagedCase(f"--case {path}: {error}; mend the file or write it anew with crosscheck") from error
-    except KeyError as error:
-        raise DamagedCase(f"--case {path}: {error} is missing; mend the file or write it anew") from error
+        return _case(parse(text))
+    except (ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        raise DamagedCase(f"--case {path}: {error}; {REMEDY}") from error
 
 
 def write_case(case: Case, path: Path) -> None:
@@ -237,85 +295,77 @@ def recorded_loss(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _case(data: Any) -> Case:
-    if not isinstance(data, dict):
-        raise TypeError("not a JSON object")
+    """The case in a file's content; raises `ValueError` that names the wrong key."""
+    convert(data, CaseKeys)
     spec = field_from_json(data["field"])
-    batch, theta, ts = int(data["batch"]), _numbers(data, "theta"), _numbers(data, "ts")
-    if batch < 1 or data["dim"] != spec.state_dim:
-        raise ValueError(f"batch = {batch} and dim = {data['dim']} do not fit {spec}")
-    if theta.shape != (spec.n_params,):
-        raise ValueError(f"theta has shape {tuple(theta.shape)}, but {spec} needs ({spec.n_params},)")
+    batch, theta, ts = data["batch"], _tensor(data["theta"]), _tensor(data["ts"])
+    if data["dim"] != spec.state_dim:
+        raise ValueError(f"dim = {data['dim']} does not fit {spec}")
+    _check_length("theta", theta, spec.n_params)
     check_times(ts)
     flow, columns = _flow(data, batch), spec.state_dim
     if flow is not None:
         columns += 1 + flow.costs.columns
-    y0 = _numbers(data, "y0")
-    if y0.shape != (batch * columns,):
-        raise ValueError(f"y0 has shape {tuple(y0.shape)}, but {batch} samples need ({batch * columns},)")
+    y0 = _tensor(data["y0"])
+    _check_length("y0", y0, batch * columns)
     form = _loss_form(data.get("loss_form") or recorded_loss(data), (len(ts), batch * columns))
     if form.kind == "nll" and flow is None:
-        raise ValueError("loss_form 'nll' needs the state of a flow, but there is no divergence")
-    listed = [("reference", data["reference"])] if "reference" in data else []
-    listed += [(kind, row) for kind in ROWS for row in data.get(kind, [])]
-    rows = tuple(_row(kind, row, spec.n_params, y0.numel()) for kind, row in listed)
+        raise ValueError("loss_form.kind = 'nll' needs the state of a flow, but there is no divergence")
+    listed = [("reference", "reference", data["reference"])] if "reference" in data else []
+    listed += [(kind, f"{kind}[{k}]", row) for kind in ROWS for k, row in enumerate(data.get(kind, []))]
+    rows = tuple(_row(kind, key, row, spec.n_params, y0.numel()) for kind, key, row in listed)
     y0 = y0.reshape(batch, columns)
-    return Case(str(data["name"]), spec, theta, y0, ts, form, flow, rows, dict(data.get("versions", {})))
+    return Case(data["name"], spec, theta, y0, ts, form, flow, rows, dict(data.get("versions", {})))
 
 
 def _flow(data: Mapping[str, Any], batch: int) -> FlowState | None:
     if "divergence" not in data:
         return None
-    if data["divergence"] not in ("exact", "hutchinson"):
-        raise ValueError(f"divergence = {data['divergence']!r} is neither 'exact' nor 'hutchinson'")
-    costs = RunningCosts(bool(data.get("kinetic", False)), bool(data.get("jacobian", False)))
+    costs = RunningCosts(data.get("kinetic", False), data.get("jacobian", False))
     if data["divergence"] == "exact":  # files may bring probes that are not used
         return FlowState(None, costs)
-    probes = _numbers(data, "probes")
-    if probes.shape != (batch, data["dim"]):
-        raise ValueError(f"probes have shape {tuple(probes.shape)}, not ({batch}, {data['dim']})")
-    return FlowState(probes, costs)
+    if "probes" not in data:
+        raise ValueError("probes is missing")
+    return FlowState(_table("probes", data["probes"], (batch, data["dim"])), costs)
 
 
 def _loss_form(form: Mapping[str, Any], shape: tuple[int, int]) -> LossForm:
+    convert(form, LossKeys)
     kind = form["kind"]
-    if kind not in ("squares", "linear", "nll"):
-        raise ValueError(f"loss_form kind = {kind!r} is none of 'squares', 'linear', 'nll'")
     key = {"squares": "data", "linear": "weights"}.get(kind, "")
-    rows = _numbers(form, key) if key in form or kind == "linear" else None
-    if rows is not None and rows.shape != shape:
-        raise ValueError(f"loss_form {key} have shape {tuple(rows.shape)}, not {shape}")
-    shift, scale = float(form.get("shift", 0.0)), float(form.get("scale", 1.0))
-    if not (math.isfinite(shift) and math.isfinite(scale)):
-        raise ValueError(f"loss_form shift = {shift} or scale = {scale} is not finite")
-    return LossForm(kind, shift, scale, rows)
+    if kind == "linear" and key not in form:
+        raise ValueError("loss_form.weights is missing")
+    rows = _table(f"loss_form.{key}", form[key], shape) if key in form else None
+    return LossForm(kind, float(form.get("shift", 0.0)), float(form.get("scale", 1.0)), rows)
 
 
-def _row(kind: str, data: Mapping[str, Any], n_params: int, n_state: int) -> Row:
+def _row(kind: str, key: str, data: Mapping[str, Any], n_params: int, n_state: int) -> Row:
     settings = {k: v for k, v in data.items() if k not in ("loss", "grad_theta", "grad_y0")}
-    rtol, substeps = data.get("rtol", 0.0), data.get("substeps", 1)
-    if isinstance(rtol, bool) or not isinstance(rtol, (int, float)) or not math.isfinite(rtol):
-        raise ValueError(f"rtol = {rtol!r} of a row in {kind} is no finite number")
-    if isinstance(substeps, bool) or not isinstance(substeps, int) or substeps < 1:
-        raise ValueError(f"substeps = {substeps!r} of a row in {kind} is no positive integer")
-    if not isinstance(data.get("scheme", ""), str) or not isinstance(data.get("method", {}), dict):
-        raise ValueError(f"scheme or method of a row in {kind} is not of its form")
     if "failed" in data:
         return Row(kind, settings)
-    lengths = {"grad_theta": n_params, "grad_y0": n_state}
-    found: dict[str, Tensor] = {}
-    for key, length in lengths.items():
-        found[key] = torch.tensor([math.nan if v is None else v for v in data[key]], dtype=torch.float64)
-        if found[key].shape != (length,):
-            raise ValueError(f"{key} of a row in {kind} has {len(data[key])} entries, not {length}")
-    loss = math.nan if data["loss"] is None else float(data["loss"])
-    return Row(kind, settings, loss, found["grad_theta"], found["grad_y0"])
+    for name in ("loss", "grad_theta", "grad_y0"):
+        if name not in data:
+            raise ValueError(f"{key}.{name} is missing")
+    gradients = {name: _tensor(data[name]) for name in ("grad_theta", "grad_y0")}
+    _check_length(f"{key}.grad_theta", gradients["grad_theta"], n_params)
+    _check_length(f"{key}.grad_y0", gradients["grad_y0"], n_state)
+    return Row(kind, settings, math.nan if data["loss"] is None else float(data["loss"]), **gradients)
 
 
-def _numbers(data: Mapping[str, Any], key: str) -> Tensor:
-    values = torch.tensor(data[key], dtype=torch.float64)
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError(f"{key} has entries that are not finite")
-    return values
+def _check_length(key: str, values: Tensor, length: int) -> None:
+    if values.shape != (length,):
+        raise ValueError(f"{key} has {len(values)} entries, but {length} are needed")
+
+
+def _table(key: str, rows: list[list[float]], shape: tuple[int, int]) -> Tensor:
+    if len(rows) != shape[0] or any(len(row) != shape[1] for row in rows):
+        raise ValueError(f"{key} is not of shape {shape}")
+    return torch.tensor(rows, dtype=torch.float64).reshape(shape)
+
+
+def _tensor(values: list[Any]) -> Tensor:
+    """Numbers as float64; null is NaN."""
+    return torch.tensor([math.nan if v is None else v for v in values], dtype=torch.float64)
 
 
 def _plain(values: Tensor | None) -> Any:

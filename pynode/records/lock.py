@@ -13,7 +13,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pynode.errors import OutputDirectoryError
+from pynode.errors import OutputDirectoryError, StorageError
+from pynode.records.content import read_content
+from pynode.records.files import write_atomically
+from pynode.records.schema import convert, decode, parse
 
 _log = logging.getLogger("pynode")
 
@@ -27,8 +30,8 @@ NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 def lock(directory: Path) -> Iterator[None]:
     """Holds `directory`, which exists, for this process; raises `OutputDirectoryError` where another one holds it.
 
-    The operating system holds the lock (flock, or its like): it goes with the process, however that ends, and no
-    clock has a part in it.  A file system that knows no locks is used without, with a warning.
+    The operating system holds the lock (flock or an equivalent) and releases it when the process ends, however it
+    ends.  On a file system without locks there is a warning instead.
     """
     held = FileLock(directory / LOCK, timeout=0)
     try:
@@ -46,8 +49,8 @@ def lock(directory: Path) -> Iterator[None]:
         yield
         return
     try:
-        with contextlib.suppress(OSError):  # only the message to others would miss it
-            (directory / HOLDER).write_text(json.dumps([os.getpid(), socket.gethostname()]), encoding="utf-8")
+        with contextlib.suppress(StorageError):  # only the message to others would miss it
+            write_atomically(directory / HOLDER, json.dumps([os.getpid(), socket.gethostname()]).encode())
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -57,7 +60,7 @@ def lock(directory: Path) -> Iterator[None]:
 
 def _holder(directory: Path) -> str:
     try:
-        pid, host = json.loads((directory / HOLDER).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        pid, host = convert(parse(decode(read_content(directory / HOLDER))), tuple[int, str])
+    except ValueError:
         return "another process"
     return f"process {pid} on {host}"

@@ -89,6 +89,8 @@ def _in_words(message: str, value: Any) -> str:
     key = path.rstrip("`").lstrip(".")
     if name := re.search(r"missing required field `(.*)`", problem):
         return f"{f'{key}.' if key else ''}{name[1]} is missing"
+    if problem.startswith("Invalid enum value"):
+        return f"{f'{key}: ' if key else ''}unknown value {_shown(_at(value, key))}"
     expected, _, got = problem.partition(", got ")
     wanted = re.sub(r"`([^`]*)`", lambda m: " or ".join(_WORDS.get(w, w) for w in m[1].split(" | ")), expected)
     there = _shown(_at(value, key)) if "..." not in key else _WORDS.get(got.strip("`"), got) or "another value"

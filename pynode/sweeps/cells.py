@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pynode.errors import RecordError
 from pynode.records.results import RUNS
+from pynode.records.schema import NonNegative, Positive, convert
 
 ATTEMPTS, LOGS = "attempts", "logs"
 """Folders beside a problem's runs: when and where each cell was begun, and what its processes wrote to stderr."""
@@ -18,16 +17,16 @@ ATTEMPTS, LOGS = "attempts", "logs"
 class Cell:
     """`config` is the run's `RunConfig.to_json()`, `label` the name of its directory.
 
-    `cpus` is whole, and the number of threads; `gpus` may be a share of one.  `size` is what one evaluation of the
-    vector field on a batch costs, roughly: parameters times rows.
+    `cpus` is an integer, and the number of threads; `gpus` may be a share of one.  `size` estimates the cost of one
+    evaluation of the vector field on a batch: parameters times rows.
     """
 
     problem: str
     label: str
-    config: Mapping[str, Any]
-    cpus: int = 1
-    gpus: float = 0
-    size: int = 1
+    config: dict[str, Any]
+    cpus: Positive = 1
+    gpus: NonNegative = 0
+    size: Positive = 1
 
     @property
     def name(self) -> str:
@@ -41,7 +40,7 @@ class Cell:
 
     @property
     def work(self) -> int:
-        """CPUs x iterations x size: by this the dearest cells begin first, so that none is left over alone."""
+        """CPUs x iterations x size, by which the most expensive cells start first."""
         return self.cpus * self.iterations * self.size
 
     def directory(self, out: Path) -> Path:
@@ -62,15 +61,12 @@ class Cell:
 
     @classmethod
     def from_json(cls, data: Any) -> Cell:
-        """The cell that `to_json` wrote; raises `RecordError` for anything else."""
-        known = {f.name for f in fields(cls)}
-        if not isinstance(data, Mapping) or not {"problem", "label", "config"} <= set(data):
-            raise RecordError("a cell lacks its problem, label or config")
-        if unknown := sorted(set(data) - known):
-            raise RecordError(f"a cell has {', '.join(unknown)}, which this version of pynode does not know")
-        if not isinstance(data["config"], Mapping) or not all(isinstance(data[k], str) for k in ("problem", "label")):
-            raise RecordError("a cell's problem or label is no text, or its config no table")
-        return cls(**data)
+        """The cell that `to_json` wrote; raises `ValueError` that names the wrong key for anything else."""
+        cell = convert(data, cls)
+        for key in ("problem", "label"):
+            if (name := getattr(cell, key)) in ("", ".", "..") or "/" in name or "\0" in name:
+                raise ValueError(f"{key}: {name!r} is no name of a folder")
+        return cell
 
 
 def counted(cells: int) -> str:

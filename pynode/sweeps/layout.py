@@ -1,25 +1,41 @@
-"""A sweep's own file, sweep.json: which cells it has and where they run, so that a resumed sweep is the same one or a
-larger one."""
+"""The file sweep.json: the cells of a sweep and where they run, so that a resumed sweep is the same one or a larger
+one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from pynode.errors import ConfigurationMismatch, RecordError
-from pynode.records.files import read_json, write_json
+from pynode.errors import ConfigurationMismatch, PynodeError, RecordError, UsageError
+from pynode.records.content import is_there
+from pynode.records.files import read_object, write_json
+from pynode.records.run_files import CONFIG, read_config
 from pynode.sweeps.axes import Axes
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.needs import Needs
+from pynode.sweeps.specification import specify
 from pynode.sweeps.values import shown
-from pynode.training.config import RunConfig
+from pynode.training.config import RunConfig, usable_here
 
 FILE = "sweep.json"
 KEYS = ("axes", "needs", "running", "cells")
 TOLD = 3
 """Names of missing cells that an error gives at most."""
+REMEDY = "restore it, or choose another --out"
+
+
+class _SweepNeeds(TypedDict):
+    axes: dict[str, list[Any]]
+    needs: dict[str, Any]
+    cells: list[dict[str, Any]]
+
+
+class SweepKeys(_SweepNeeds, total=False):
+    """The content of sweep.json; `specify` and `Cell.from_json` check its parts."""
+
+    running: dict[str, Any]
 
 
 def write_sweep(
@@ -33,12 +49,17 @@ def write_sweep(
 
 def read_values(out: Path) -> dict[str, Any]:
     """Axes, needs and executor of the sweep in `out`, as they would stand in its file; raises `RecordError`."""
-    found = _read(out)
-    return {**found["axes"], **found["needs"], **found["running"]}
+    content = _read(out)
+    values = {**content["axes"], **content["needs"], **content["running"]}
+    try:
+        specify(values)
+    except UsageError as error:
+        raise RecordError(f"{out / FILE} is damaged: {error}; {REMEDY}") from error
+    return values
 
 
 def read_running(out: Path) -> dict[str, Any]:
-    """On what executor the sweep in `out` ran last, and how; raises `RecordError`."""
+    """The executor that the sweep in `out` ran on last, and its options; raises `RecordError`."""
     return dict(_read(out)["running"])
 
 
@@ -78,38 +99,38 @@ def check_same_run(cell: Cell, earlier: Mapping[str, Any]) -> None:
 def check_runs(out: Path, cells: list[Cell]) -> None:
     """Raises `ConfigurationMismatch` where a run directory holds another run than its cell."""
     for cell in cells:
-        if not (path := cell.directory(out) / "config.json").exists():
+        if not is_there(cell.directory(out) / CONFIG):
             continue
         try:
-            earlier = read_json(path)
+            earlier = read_config(cell.directory(out))
         except RecordError:  # damaged: the run has a copy in its checkpoint, and says so
             continue
         check_same_run(cell, earlier)
 
 
 def _read(out: Path) -> dict[str, Any]:
-    found = read_json(out / FILE)
-    if not isinstance(found, dict) or not {"axes", "needs", "cells"} <= set(found):
-        raise RecordError(f"{out / FILE} is no specification of a sweep; choose another --out")
-    if unknown := sorted(set(found) - set(KEYS)):
+    content = read_object(out / FILE, SweepKeys, REMEDY)
+    if unknown := sorted(set(content) - set(KEYS)):
         raise RecordError(
             f"{out / FILE} has {', '.join(unknown)}, which this version of pynode does not know; resume the sweep with "
             "the version that began it, or choose another --out"
         )
-    found.setdefault("running", {})
-    for key in KEYS:
-        wanted, called = (list, "list") if key == "cells" else (dict, "table")
-        if not isinstance(found[key], wanted):
-            raise RecordError(f"{out / FILE} is damaged: {key} is no {called}; restore it, or choose another --out")
-    _cells(out, found["cells"])
-    return found
+    content.setdefault("running", {})
+    _cells(out, content["cells"])
+    return content
 
 
-def _cells(out: Path, found: list[Any]) -> list[Cell]:
-    try:
-        return [Cell.from_json(cell) for cell in found]
-    except RecordError as error:
-        raise RecordError(f"{out / FILE} can't be used: {error}; restore it, or choose another --out") from error
+def _cells(out: Path, content: list[Any]) -> list[Cell]:
+    cells = []
+    for number, plain in enumerate(content):
+        try:
+            cell = Cell.from_json(plain)
+            if RunConfig.from_json(usable_here(cell.config)).problem != cell.problem:
+                raise ValueError(f"its config is of {cell.config['problem']}, not of {cell.problem}")
+        except (ValueError, PynodeError) as error:
+            raise RecordError(f"{out / FILE} is damaged: cells[{number}]: {error}; {REMEDY}") from error
+        cells.append(cell)
+    return cells
 
 
 def _axis(values: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pynode.errors import RecordError
+from pynode.records.content import Unreadable, check_regular, is_there, read_content
+from pynode.records.iteration import IterationRecord
+from pynode.records.results import RECORDS
 from pynode.records.run_files import SUMMARY
+from pynode.records.schema import convert, decode, parse
 from pynode.sweeps.cells import Cell
 from pynode.training import checkpoint
 from pynode.training.config import RunConfig, usable_here
@@ -28,35 +30,37 @@ class CellProgress:
 
 
 def read_progress(cell: Cell, out: Path) -> CellProgress:
-    """What `cell` has done so far; a run that is being written meanwhile does no harm."""
-    record = _last_record(cell.directory(out) / "records.jsonl")
-    attempts = cell.attempts(out)
-    tries = attempts.read_bytes().count(b"\n") if attempts.exists() else 0
+    """What `cell` has done so far, also while its run is being written."""
+    record = _last_record(cell.directory(out) / RECORDS)
+    try:
+        tries = read_content(cell.attempts(out)).count(b"\n")
+    except Unreadable:
+        tries = 0
     if record is None:
         return CellProgress(0, None, tries)
-    return CellProgress(int(record["iteration"]) + 1, record.get("loss"), tries)
+    return CellProgress(record.iteration + 1, record.loss, tries)
 
 
 def is_finished(cell: Cell, out: Path) -> bool:
-    """Whether the run needs no more work, as the run itself would find: all is done, and all of it is intact."""
+    """Whether the run is finished and all its files are intact, by the same rules as in a resumed run."""
     directory = cell.directory(out)
-    if not (directory / SUMMARY).exists():
+    if not is_there(directory / SUMMARY):
         return False
     try:
         _, damaged = checkpoint.read_intact(directory)
     except RecordError:  # the run itself says what is wrong
         return False
-    return not damaged and finished(directory, RunConfig.from_json(usable_here(cell.config))) is not None
+    config = RunConfig.from_json(usable_here(cell.config))
+    return not damaged and finished(directory, config) is not None
 
 
-def _last_record(path: Path) -> dict[str, Any] | None:
-    """The last whole line; None where there is none."""
+def _last_record(path: Path) -> IterationRecord | None:
+    """The record in the last whole line; None where there is none, or a damaged one, which the run itself reports."""
     try:
+        size = check_regular(path)
         with path.open("rb") as file:
-            size = file.seek(0, 2)
             file.seek(max(0, size - TAIL_BYTES))
-            lines = file.read().split(b"\n")[:-1]
-        found = json.loads(lines[-1]) if lines else None
+            lines = file.read(TAIL_BYTES).split(b"\n")[:-1]
+        return convert(parse(decode(lines[-1])), IterationRecord) if lines else None
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and "iteration" in found else None

@@ -149,20 +149,20 @@ def test_every_field_has_an_example_in_both_directions() -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "a key is missing": (lambda d: d.pop("theta"), "'theta' is missing"),
-    "theta is too short": (lambda d: d["theta"].pop(), "theta has shape"),
+    "a key is missing": (lambda d: d.pop("theta"), ": theta is missing"),
+    "theta is too short": (lambda d: d["theta"].pop(), "theta has 491 entries, but 492 are needed"),
     "theta is no list of numbers": (lambda d: d.update(theta="none"), "theta|str"),
-    "y0 does not fit the batch": (lambda d: d.update(batch=2), "y0 has shape"),
-    "a number is null": (lambda d: d["y0"].__setitem__(0, None), "NoneType"),
-    "a number is infinite": (lambda d: d["y0"].__setitem__(0, float("inf")), "not finite"),
+    "y0 does not fit the batch": (lambda d: d.update(batch=2), "y0 has 15 entries"),
+    "a number is null": (lambda d: d["y0"].__setitem__(0, None), r"y0\[0\]: expected a number, got null"),
+    "a number is infinite": (lambda d: d["y0"].__setitem__(0, float("inf")), "Infinity is no number of JSON"),
     "times are not monotone": (lambda d: d.update(ts=[0.0, 0.5, 0.2, 1.0]), "ts"),
     "an unknown field": (lambda d: d["field"].update(architecture="mlpp"), "unknown field 'mlpp'"),
-    "an unknown loss": (lambda d: d.update(loss_form={"kind": "cubes"}), "'cubes' is none of"),
+    "an unknown loss": (lambda d: d.update(loss_form={"kind": "cubes"}), 'loss_form.kind: unknown value "cubes"'),
     "a loss that does not fit": (lambda d: d.update(loss_form={"kind": "nll"}), "needs the state of a flow"),
     "weights that do not fit": (lambda d: d.update(loss_form={"kind": "linear", "weights": [[1.0]]}), "shape"),
-    "an unknown divergence": (lambda d: d.update(divergence="guess"), "neither 'exact' nor"),
-    "a gradient is too short": (lambda d: d["opt_disc"][0]["grad_y0"].pop(), "grad_y0 of a row in opt_disc"),
-    "rows are no rows": (lambda d: d.update(disc_opt=[1, 2]), "int"),
+    "an unknown divergence": (lambda d: d.update(divergence="guess"), 'divergence: unknown value "guess"'),
+    "a gradient is too short": (lambda d: d["opt_disc"][0]["grad_y0"].pop(), r"opt_disc\[0\]\.grad_y0 has 14 entries"),
+    "rows are no rows": (lambda d: d.update(disc_opt=[1, 2]), r"disc_opt\[0\]: expected an object, got 1"),
 }
 
 

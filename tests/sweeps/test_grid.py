@@ -220,11 +220,14 @@ def test_a_sweep_that_is_resumed_by_its_folder_needs_what_it_needed(tmp_path: Pa
     ("change", "said"),
     [
         ({"colour": 1}, "has colour, which this version of pynode does not know"),
-        ({"cells": [{"problem": "spiral", "label": "x", "config": {}, "colour": 1}]}, "a cell has colour"),
-        ({"cells": [{"problem": "spiral"}]}, "a cell lacks its problem, label or config"),
-        ({"cells": [3]}, "a cell lacks its problem, label or config"),
-        ({"axes": 3}, "axes is no table"),
-        ({"cells": {}}, "cells is no list"),
+        (
+            {"cells": [{"problem": "spiral", "label": "x", "config": {}, "colour": 1}]},
+            r"cells\[0\]: unknown key \"colour\"",
+        ),
+        ({"cells": [{"problem": "spiral"}]}, r"cells\[0\]: label is missing"),
+        ({"cells": [3]}, r"cells\[0\]: expected an object, got 3"),
+        ({"axes": 3}, "axes: expected an object, got 3"),
+        ({"cells": {}}, "cells: expected a list, got an object"),
     ],
 )
 def test_a_file_of_another_version_is_told(change: dict[str, Any], said: str, tmp_path: Path) -> None:
