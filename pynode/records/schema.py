@@ -43,11 +43,19 @@ def parse(text: str) -> Any:
 
     Stricter than `json.loads`: numbers are finite, and no key is there twice.
     """
+    if not text.strip():
+        raise ValueError("it is empty")
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
         return unsealed(value) if isinstance(value, dict) else value
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no valid JSON ({error})") from error
+    except ValueError as error:
+        if "integer string conversion" in str(error):
+            raise ValueError("an integer of thousands of digits") from error
+        raise
 
 
 def decode(content: bytes) -> str:

@@ -80,11 +80,15 @@ def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1
     changed = {} if contents.config is None else config.check_resumes(contents.config)
     if contents.config is not None:
         config = config.on_engine_of(contents.config)
-    if not contents.damaged and (summary := finished(directory, config)):
-        return Start(config, finished=summary)
-    end_line(directory / EVENTS)
+    summary = None if contents.damaged else finished(directory, config)
+    if summary is None or contents.wrong:
+        end_line(directory / EVENTS)
     for detail in contents.wrong:
         note(directory, "damaged", 0, detail)
+    if summary is not None:
+        if contents.wrong:  # all is done, but the configuration could not be read
+            write_json(directory / CONFIG, config.to_json())
+        return Start(config, finished=summary)
     for name in contents.damaged:
         checkpoint.set_aside(directory, name, "damaged")
     point = _cut(directory, contents.points, config.checkpoint_every)
