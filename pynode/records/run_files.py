@@ -12,7 +12,7 @@ from pynode.errors import RecordError, UnknownName
 from pynode.gradients import METHODS
 from pynode.problems import PROBLEMS
 from pynode.records.files import read_json, read_object
-from pynode.records.schema import Count, Positive, PositiveNumber, Seconds, check_numbers, convert
+from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber, Seconds, check_numbers, convert
 
 CONFIG, SUMMARY, EVALUATION = "config.json", "summary.json", "evaluation.json"
 
@@ -44,9 +44,19 @@ class _ConfigKeys(TypedDict):
 
 
 class ConfigKeys(_ConfigKeys, total=False):
-    """What tables and figures need of a configuration; `RunConfig.from_json` checks all of it."""
+    """The types of a configuration; `RunConfig` checks the values."""
 
+    learning_rate: PositiveNumber
+    weight_decay: NonNegative
+    dtype: str
+    device: str
+    validate_every: Positive
+    checkpoint_every: Positive
+    memory_every: Positive
+    rate_drops: list[tuple[Count, NonNegative]]
+    patience: Positive | None
     multilevel: dict[str, Any] | None
+    options: dict[str, Any]
     on_failure: str
 
 

@@ -13,6 +13,8 @@ from pynode.errors import ConfigurationMismatch, InvalidArgument, RecordError, U
 from pynode.gradients.base import GradientMethod, check_choice, check_count, method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
+from pynode.records.run_files import ConfigKeys
+from pynode.records.schema import convert
 from pynode.training.schedules import Multilevel
 from pynode.world import ALONE, World
 
@@ -104,17 +106,17 @@ class RunConfig:
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
         """The configuration that `to_json` wrote; raises `RecordError` for anything else."""
         try:
+            convert(data, ConfigKeys)
             values = {k: _as_tuple(v) for k, v in data.items()}
             if data.get("multilevel") is not None:
                 values["multilevel"] = Multilevel(**{k: _as_tuple(v) for k, v in data["multilevel"].items()})
-            found = cls(**{**values, "method": method_from_json(data["method"])})
-            PROBLEMS.summary(found.problem)
-            options_from_json(PROBLEMS.load(found.problem), found.options)
+            config = cls(**{**values, "method": method_from_json(data["method"])})
+            options_from_json(PROBLEMS.load(config.problem), config.options)
         except UsageError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise RecordError(f"no configuration of a run: {type(error).__name__} {error}") from error
-        return found
+        return config
 
     def check_resumes(self, earlier: Mapping[str, Any]) -> dict[str, str]:
         """What is another than in `earlier`, the plain values of the configuration that a run was started with.
@@ -221,8 +223,9 @@ def check_device(device: str) -> None:
 
 def usable_here(data: Mapping[str, Any]) -> dict[str, Any]:
     """The plain values of a configuration, its device the CPU where its own is not there."""
+    device = data.get("device", "cpu")
     try:
-        check_device(data.get("device", "cpu"))
+        check_device(device if isinstance(device, str) else "cpu")  # the types are checked elsewhere
     except InvalidArgument:
         return {**data, "device": "cpu"}
     return dict(data)
