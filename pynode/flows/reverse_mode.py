@@ -40,14 +40,16 @@ class Linearised:
     """
 
     def __init__(self, field: nn.Module, t: Tensor, z: State) -> None:
-        wanted = torch.is_grad_enabled()
+        wanted = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         self._field, self._t = field, t
         self._pull: Callable[[Tensor], tuple[Tensor, ...]] | None = None
         if is_transformed():  # torch.autograd.grad can't be used inside of torch.func's transforms, but its vjp can
             self._graph, self._z = wanted, z
             self._result, self._pull = torch.func.vjp(lambda y: field(t, y), z)  # type: ignore[misc]
             return
-        with torch.enable_grad(), _attention(field):
+        with torch.inference_mode(False), torch.enable_grad(), _attention(field):
+            # tensors made in inference mode take part in no graph
+            t, z = (x.clone() if x.is_inference() else x for x in (t, z))
             leaf = None
             if not (wanted and z.requires_grad):
                 leaf = z.detach().requires_grad_()
@@ -58,7 +60,7 @@ class Linearised:
                 remedy = "compute without changing it, e.g. z = z + 1 instead of z += 1"
                 raise InvalidArgument("field", type(field).__name__, "changes the state z in place", remedy)
             check_derivative(value, z)
-            self._result = value
+            self._result = value.to(z.dtype)
         self._graph = wanted and (
             leaf is None
             or t.requires_grad
@@ -75,7 +77,8 @@ class Linearised:
         """v^T df/dz `(..., dim)` for `v` `(..., dim)`; `last` frees the graph where nothing else needs it."""
         if self._pull is not None:
             return self._pull(v)[0]
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            v = v.clone() if v.is_inference() else v
             row = self._grad(self._result, self._z, v, retain=self._graph or not last, create=self._graph)
         if row is None:
             self._check_constant()
@@ -89,7 +92,8 @@ class Linearised:
             _, transposed = torch.func.vjp(lambda u: pull(u)[0], torch.zeros_like(v))  # type: ignore[misc]
             column: Tensor = transposed(v)[0]
             return column
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            v = v.clone() if v.is_inference() else v
             u = torch.zeros_like(v, requires_grad=True)
             row = self._grad(self._result, self._z, u, retain=True, create=True)
             if row is None:
@@ -121,7 +125,7 @@ class Linearised:
 
     def _check_constant(self) -> None:
         """Raises `InvalidArgument` where the value depends on z although autograd sees no way from one to the other."""
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             moved = self._field(self._t, (self._z.detach() + 1.0).requires_grad_()).detach()
         if not torch.equal(moved, self._result.detach()):
             raise InvalidArgument(

@@ -336,6 +336,19 @@ def test_an_encoder_gets_its_gradient_through_params(divergence: Divergence, blo
         torch.testing.assert_close(gradient(method, pass_params=True), truth, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [Timed, Potential, Custom], ids=lambda k: k.__name__)
+def test_in_inference_mode_the_values_are_the_same(kind: Callable[[], nn.Module]) -> None:
+    flow = Flow([kind()], DIM, method=DiscOpt(steps=3))
+    for divergence in (Exact(), Hutchinson()):
+        wanted = flow(X, divergence=divergence, draw=Draw(3), costs=RunningCosts(jacobian=True))
+        with torch.inference_mode():
+            moved = flow(X.clone(), divergence=divergence, draw=Draw(3), costs=RunningCosts(jacobian=True))
+        torch.testing.assert_close(moved.log_det, wanted.log_det.detach())
+        assert moved.jacobian is not None
+        assert wanted.jacobian is not None
+        torch.testing.assert_close(moved.jacobian, wanted.jacobian.detach())
+
+
 def test_one_sample_is_enough() -> None:
     flow = Flow([Timed()], DIM, method=DiscOpt(steps=3))
     torch.testing.assert_close(flow.log_prob(X[:1]), flow.log_prob(X)[:1])

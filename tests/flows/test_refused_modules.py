@@ -57,7 +57,8 @@ class Function(nn.Module):
         self.f, self.scale = f, nn.Parameter(torch.ones((), dtype=torch.float64))
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:  # noqa: ARG002
-        return self.scale * self.f(z)
+        value = self.f(z)
+        return self.scale * value if isinstance(value, Tensor) else value
 
 
 CALLS: dict[str, Callable[[Flow], object]] = {
@@ -154,9 +155,9 @@ def test_a_state_changed_in_place_is_named(change: Callable[[Tensor], Tensor], d
             Flow([Function(lambda z: change(z).sin())], DIM, divergence=divergence).log_prob(x)
 
 
-@pytest.mark.parametrize("f", [lambda z: z[:, :1], lambda z: z.float(), lambda z: z.sum()])
+@pytest.mark.parametrize("f", [lambda z: z[:, :1], lambda z: z.sum(), lambda z: z.tolist()])
 def test_values_that_do_not_fit_are_named(f: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(StateMismatch, match=r"f\(t, y\) has"):
+    with pytest.raises(StateMismatch, match=r"f\(t, y\) (has|returned)"):
         Flow([Function(f)], DIM).log_prob(X)
 
 
