@@ -82,11 +82,8 @@ def open_text(path: Path) -> TextFile:
     delimiter = _delimiter(lines)
     if not named:
         return TextFile(path, encoding, delimiter)
-    if (
-        lines
-        and all(named[1] not in line for line in lines)
-        and len(next(csv.reader(lines[:1], delimiter=delimiter))) > 1
-    ):
+    # with one column there is no delimiter in any line
+    if lines and delimiter in lines[0].strip() and all(named[1] not in line for line in lines):
         raise DataError(
             f"{path} names '{named[1]}' in its line sep=, but no line has it: remove this line, or name '{delimiter}'"
         )
