@@ -1,4 +1,4 @@
-"""Activations by name with their slopes, all smooth, so that Taylor tests and high-order schemes mean something.
+"""Activations by name with their slopes, all smooth, as Taylor tests and high-order schemes require.
 
 Formulas (the same on every backend): tanh; softplus(x) = log(1 + e^x); sigmoid; silu(x) = x sigmoid(x);
 gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).

@@ -1,4 +1,4 @@
-"""What a solve returns: states, the count of its work, and how it ended."""
+"""The result of a solve: states, its cost, and how it ended."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Status(Enum):
 
     SUCCESS = ("the solve reached the last output time", "nothing to do")
     STEP_UNDERFLOW = (
-        "the step size fell below what the time can resolve",
-        "the problem is stiff or blows up there: loosen rtol and atol, use float64, or a fixed-step method",
+        "the step size fell below the resolution of the time",
+        "the problem is stiff or blows up at this time: loosen rtol and atol, use float64, or a fixed-step method",
     )
     NON_FINITE = (
         "the state became NaN or infinite",
         "take more steps, tighten the tolerances, or lower the learning rate",
     )
     MAX_STEPS = (
-        "the solver took as many steps as it may",
+        "the solver reached its limit of steps",
         "raise max_steps, loosen rtol and atol, or, where the problem is stiff, rescale or regularise the field, "
         "or use OptDiscJulia(solver='auto')",
     )
@@ -33,7 +33,7 @@ class Status(Enum):
 
     NO_EVENT = (
         "event_fn has not changed its sign",
-        "check that the event comes, or search longer by options['max_num_steps'] (adaptive solvers), a larger "
+        "check that the event occurs, or search longer with options['max_num_steps'] (adaptive solvers), a larger "
         "options['step_size'] (fixed steps), or options['event_time_limit']",
     )
 
@@ -49,7 +49,7 @@ class Status(Enum):
 
     @property
     def remedy(self) -> str:
-        """What can be done about it."""
+        """What to do about it."""
         return str(self.value[1])
 
 
@@ -93,7 +93,7 @@ class SolveStats:
     engine: str = field(default="", compare=False)
     """What ran the solve: "eager" torch operators, "fused" kernels, "julia"; "mixed" for solves by different ones."""
     seconds_bridge: float = field(default=0.0, compare=False)
-    """Wall-clock seconds spent on the way to another process and back, of solve and gradient together."""
+    """Wall-clock seconds of communication with another process, for solve and gradient together."""
     memory: MemoryMeter | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -124,7 +124,7 @@ class SolveStats:
 
 @dataclass
 class Solution:
-    """States `ys` `(time, ..., dim)` at the output times `ts` `(time,)`, the work done, and how the solve ended."""
+    """States `ys` `(time, ..., dim)` at the output times `ts` `(time,)`, its cost, and how the solve ended."""
 
     ts: Times
     ys: States

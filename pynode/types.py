@@ -1,4 +1,4 @@
-"""Shape aliases: what a tensor's axes mean, for signatures that a reader can trust."""
+"""Shape aliases: the meaning of a tensor's axes, for signatures."""
 
 from __future__ import annotations
 

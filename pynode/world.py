@@ -34,7 +34,7 @@ class World:
         return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
     def sum_(self, *tensors: Tensor) -> None:
-        """Replaces each tensor by its sum over the ranks, with the same bits on all of them.
+        """Replaces each tensor by its sum over the ranks, bitwise equal on all of them.
 
         One collective for all tensors of one dtype and device, so give them together.  Tensors on the CPU go by gloo,
         on a GPU by NCCL.
@@ -58,7 +58,7 @@ class World:
     def broadcast(self, content: bytes | None) -> bytes:
         """The writer's `content`, on every rank; what the others pass does not matter."""
         if self.is_writer and content is None:
-            raise TypeError("the writer has to say what it broadcasts")
+            raise TypeError("the writer must pass the content that it broadcasts")
         if self.size == 1:
             return content or b""
         import torch
@@ -75,7 +75,7 @@ class World:
         return payload.numpy().tobytes()
 
     def barrier(self) -> None:
-        """Returns once all ranks have come here."""
+        """Waits until all ranks have called it."""
         if self.size == 1:
             return
         import torch

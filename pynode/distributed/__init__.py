@@ -1,4 +1,4 @@
-"""How the processes that torchrun starts become one world."""
+"""Joins the processes that torchrun starts into one world."""
 
 from pynode.distributed.joining import join, leave
 from pynode.distributed.launch import asked_for

@@ -15,7 +15,7 @@ from pynode.world import ALONE, World
 
 
 def join(device: str = "cpu", timeout_seconds: float = 600.0) -> World:
-    """The world that torchrun has started this process in; `ALONE` where it was started by itself.
+    """The world that torchrun has started this process in; `ALONE` where torchrun did not start it.
 
     `device` is where the run computes: with "cuda" each rank takes the GPU of its number on the node, sums of tensors
     there go by NCCL, all else by gloo.  No collective, nor the meeting here, waits longer than `timeout_seconds`; an
@@ -36,7 +36,7 @@ def join(device: str = "cpu", timeout_seconds: float = 600.0) -> World:
     import torch.distributed as dist
 
     if not dist.is_available():
-        raise InvalidArgument("WORLD_SIZE", launch.size, "this torch was built without distributed", "install another")
+        raise InvalidArgument("WORLD_SIZE", launch.size, "torch was built without torch.distributed", "install another")
     kind = torch.device(device).type
     if kind == "cuda":
         _take_gpu(launch)
@@ -61,7 +61,7 @@ def join(device: str = "cpu", timeout_seconds: float = 600.0) -> World:
         raise
     except RuntimeError as error:
         leave()
-        raise RankLost(launch.rank, launch.size, f"not all ranks came together: {error}") from error
+        raise RankLost(launch.rank, launch.size, f"not all ranks joined: {error}") from error
     return world
 
 
@@ -83,5 +83,5 @@ def _take_gpu(launch: Launch) -> None:
         remedy = f"start at most {found} ranks a node" if found else "use --device cpu"
         raise InvalidArgument("LOCAL_RANK", launch.local_rank, f"this node has {found} GPUs, one a rank", remedy)
     torch.cuda.set_device(launch.local_rank)
-    # without it a watchdog thread ends the process where a rank is lost, and nobody hears why
+    # without it a watchdog thread ends the process where a rank is lost, and the reason is not reported
     os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")

@@ -1,4 +1,4 @@
-"""What torchrun tells a process by its environment, read and checked."""
+"""Reads and checks the environment variables that torchrun sets."""
 
 from __future__ import annotations
 

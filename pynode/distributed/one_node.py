@@ -22,7 +22,7 @@ PAUSE = 0.02
 """Seconds between two looks for rank 0."""
 
 FORGOTTEN = 86_400.0
-"""Age in seconds from which nobody comes to a meeting any more."""
+"""Age in seconds after which a meeting file is stale."""
 
 
 def stays_inside(launch: Launch) -> bool:
@@ -93,7 +93,7 @@ def _wait_for(note: Path, launch: Launch, timeout_seconds: float) -> str:
             if _lives(int(writer)):
                 return name
         time.sleep(PAUSE)
-    raise RankLost(launch.rank, launch.size, f"rank 0 did not come within {timeout_seconds:g} s")
+    raise RankLost(launch.rank, launch.size, f"rank 0 did not join within {timeout_seconds:g} s")
 
 
 def _lives(process: int) -> bool:
@@ -115,8 +115,10 @@ def private_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError as error:
-        raise OutputDirectoryError(f"{folder}: {error.strerror}; set TMPDIR to a folder that you may write") from error
+        raise OutputDirectoryError(f"{folder}: {error.strerror}; set TMPDIR to a writable folder") from error
     mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o077)
     if not (stat.S_ISDIR(found.st_mode) and mine):
-        raise OutputDirectoryError(f"{folder}: not a folder of yours alone; remove it, or set TMPDIR to another place")
+        raise OutputDirectoryError(
+            f"{folder}: not a private folder of yours; remove it, or set TMPDIR to another place"
+        )
     return folder

@@ -1,4 +1,4 @@
-"""Which engine runs a solve: the one place where that is decided.
+"""Chooses the engine that runs a solve.
 
 A gradient method says what is computed, an engine how: `eager` by torch operators (any field, any device), `fused` by
 compiled kernels (see `pynode.engines.fused`).  Disc-Opt gives the same numbers on both, to rounding; Opt-Disc has
@@ -26,7 +26,7 @@ ENGINES: tuple[Engine, ...] = ("auto", "eager", "fused")
 def check_engine(engine: str) -> Engine:
     """The engine called `engine`.
 
-    Raises `InvalidArgument` for a name that is none of `ENGINES`, `EngineUnavailable` for kernels that can't run.
+    Raises `InvalidArgument` for a name that is not in `ENGINES`, `EngineUnavailable` for kernels that can't run.
     """
     if engine not in ENGINES:
         raise InvalidArgument("engine", repr(engine), "unknown", f"use one of {', '.join(ENGINES)}")

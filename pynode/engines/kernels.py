@@ -1,4 +1,4 @@
-"""A gradient method's way through compiled kernels, as the method tells it."""
+"""How compiled kernels run a gradient method, as the method describes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cross-check as a matrix: how far every gradient is from every other."""
+"""The cross-check as a matrix: relative differences between all gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error of each gradient against what it cost."""
+"""Error of each gradient against its cost."""
 
 from __future__ import annotations
 

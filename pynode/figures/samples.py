@@ -1,4 +1,4 @@
-"""What the figures of densities read: the series of one run a method."""
+"""Reads the series that figures of densities show: one run a method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = npt.NDArray[np.float64]
 
 
 def shown_runs(results: Results, *needed: str) -> dict[str, Run]:
-    """The first evaluated run of each method whose series `needed` are there; none for a sweep over accuracies."""
+    """The first evaluated run of each method that has the series `needed`; none for a sweep over accuracies."""
     chosen: dict[str, Run] = {}
     for run in results.runs if not results.is_sweep else ():
         if run.evaluation and set(needed) <= set(run.evaluation["series"]):

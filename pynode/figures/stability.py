@@ -1,4 +1,4 @@
-"""How the backward solve of Opt-Disc fares over the horizon, by architecture."""
+"""Errors of Opt-Disc's backward solve over the horizon, by architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One look for all figures: colour-blind safe, legible in print, the same colour for a method everywhere."""
+"""The style of all figures: colour-blind safe, legible in print, one colour for each method."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def legend_below(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """A drawing function that runs under the settings of this module, and changes those of nobody else."""
+    """A drawing function that runs under the settings of this module and leaves matplotlib's own settings alone."""
 
     @functools.wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""The ways of points through a flow, from the base to the data."""
+"""Trajectories of samples under the flow, from the base to the data."""
 
 from __future__ import annotations
 

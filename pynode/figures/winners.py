@@ -1,4 +1,4 @@
-"""The map of who wins: Opt-Disc's cost over Disc-Opt's at equal gradient accuracy."""
+"""Opt-Disc's cost over Disc-Opt's at equal gradient accuracy, over stress problems."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The arena: one memory-mapped file that this process and the worker share; the arrays of a request lie in it.
 
 Byte 0 is the cancel flag: the parent sets it to stop a solve.  Arrays begin at multiples of 64 bytes from byte 64 on.
-The file is deleted as soon as both sides have mapped it, so that nothing stays behind whoever is killed.
+The file is deleted as soon as both sides have mapped it, so that no file is left if either process is killed.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def checked_layout(argument: str, shape: Iterable[int], dtype: object) -> tuple[
     """Shape and dtype of an array that can be passed; raises `InvalidArgument`."""
     dims, kind = tuple(int(n) for n in shape), np.dtype(dtype)  # type: ignore[call-overload]
     if kind.name not in DTYPES:
-        raise InvalidArgument(argument, kind, "no dtype that is passed to Julia", f"convert to one of {list(DTYPES)}")
+        raise InvalidArgument(argument, kind, "not a dtype that Julia accepts", f"convert to one of {list(DTYPES)}")
     if len(dims) > MOST_AXES or any(n < 0 for n in dims):
-        raise InvalidArgument(argument, dims, "no shape that is passed to Julia", f"use at most {MOST_AXES} axes")
+        raise InvalidArgument(argument, dims, "not a shape that Julia accepts", f"use at most {MOST_AXES} axes")
     return dims, DTYPES[kind.name]
 
 

@@ -1,7 +1,7 @@
-"""What of Julia is on this machine: executable, project, packages.  Julia code is not run and nothing is changed.
+"""Detects Julia on this machine: executable, project, packages.  No Julia code is run and nothing is changed.
 
-Where the user has set juliacall's variables `PYTHON_JULIACALL_EXE` and `PYTHON_JULIACALL_PROJECT`, these are what is
-used; else Julia as found on this machine, with the project that lies beside this package.
+Where the user has set juliacall's variables `PYTHON_JULIACALL_EXE` and `PYTHON_JULIACALL_PROJECT`, they are
+used; otherwise Julia as found on this machine, with the project in the repository of this package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OLDEST = (1, 10)
 
 NEEDED = ("PyNODE", "PythonCall", "SciMLSensitivity", "OrdinaryDiffEqTsit5", "OrdinaryDiffEqVerner")
-"""Packages without which nothing works; what else our own project asks for has to be there too."""
+"""Packages that the bridge needs in any project; our own project needs all that it lists."""
 
 PATIENCE = 10.0
 """Seconds that `julia --version` may take."""
@@ -43,7 +43,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Environment:
-    """What was found.  `source` says where Julia was found, `version` is "" where it does not run."""
+    """The Julia that was detected.  `source` says where Julia was found, `version` is "" where it does not run."""
 
     executable: Path | None
     source: str
@@ -70,7 +70,7 @@ class Environment:
 
 
 def find() -> Environment:
-    """Looks around; takes as long as `julia --version`."""
+    """Detects executable, project and packages; takes as long as `julia --version`."""
     executable, source = _executable()
     found = os.environ.get(PROJECT)
     project = Path(found) if found else ROOT if (ROOT / "Project.toml").is_file() else None
@@ -95,14 +95,14 @@ def find() -> Environment:
 
 
 def missing(found: Environment) -> list[str]:
-    """What stands in the way of using Julia, in plain sentences; empty where it can be used."""
+    """The reasons why Julia cannot be used, as sentences; empty if it can."""
     if found.conflict:
         return [found.conflict]
     problems: list[str] = []
     if not found.juliacall:
         problems.append("the Python package juliacall is not installed")
     if found.executable is None:
-        problems.append(found.source or "there is no Julia on this machine")
+        problems.append(found.source or "no Julia was found on this machine")
     elif not found.version:
         problems.append(f"{found.executable} --version does not answer as Julia does")
     elif found.version_numbers < OLDEST:
@@ -130,7 +130,7 @@ def ready() -> Environment:
 
 
 def remedy(found: Environment) -> str:
-    """What helps against `missing`, as one clause."""
+    """The remedy for what `missing` returns, as one clause."""
     if found.conflict:
         return "set both or none"
     if found.project is None:
@@ -273,7 +273,7 @@ def _installed(package: str) -> str:
 
 
 def rows(found: Environment) -> list[tuple[str, str]]:
-    """What was found, as names and values for a reader."""
+    """The environment as pairs of names and values, for display."""
     packages = []
     for name in found.wanted:
         package = found.packages.get(name)

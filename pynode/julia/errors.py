@@ -1,4 +1,4 @@
-"""What can go wrong with Julia: it is not there, its process dies, hangs or talks nonsense, or Julia code raises."""
+"""Errors of the Julia backend: Julia is missing, its process dies, hangs or answers nonsense, or Julia code raises."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class JuliaUnavailable(UsageError):
 
 
 class SetupFailed(RunFailure):
-    """The Julia environment could not be installed; Julia's own output stands above."""
+    """The Julia environment could not be installed; Julia's own output is printed above."""
 
 
 class WorkerError(RunFailure):
-    """The Julia worker process could not do its work; the next call starts a new one where this one is gone."""
+    """The Julia worker process could not do its work; if it has ended, the next call starts a new one."""
 
 
 class WorkerDied(WorkerError):
-    """The worker process ended while its answer, or a solution that it kept, was wanted."""
+    """The worker process ended while an answer, or a solution that it kept, was needed."""
 
 
 class WorkerTimeout(WorkerError):
@@ -33,7 +33,7 @@ class WorkerTimeout(WorkerError):
 
 
 class WorkerGarbage(WorkerError):
-    """The worker process answered something that is no answer, and was ended."""
+    """The worker process sent an invalid answer and was ended."""
 
 
 class JuliaError(RunFailure):

@@ -79,7 +79,7 @@ class Exchange:
             if "evaluate" not in message:
                 return message
             if self.questions is None or not isinstance(message["evaluate"], (int, float)):
-                raise garbage(self.worker, f"'{self.verb}'", "a question that nobody can answer")
+                raise garbage(self.worker, f"'{self.verb}'", "a question without a callback to answer it")
             self._owing = True
             asked = time.monotonic()
             self.questions.answer(float(message["evaluate"]))

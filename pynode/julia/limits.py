@@ -16,7 +16,7 @@ DEFAULTS = {TIMEOUT: 3600.0, START_TIMEOUT: 900.0}
 def checked_limit(argument: str, limit: float | None) -> float | None:
     """`limit` itself; raises `InvalidArgument` unless it is None or positive."""
     if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
-        raise InvalidArgument(argument, limit, "no time limit", "give seconds, more than 0")
+        raise InvalidArgument(argument, limit, "not a time limit", "give seconds, more than 0")
     return limit
 
 
@@ -30,5 +30,5 @@ def limit_from(variable: str) -> float:
     except ValueError:
         limit = math.nan
     if not limit > 0:
-        raise InvalidArgument(variable, text, "no time limit", "set it to seconds, more than 0")
+        raise InvalidArgument(variable, text, "not a time limit", "set it to seconds, more than 0")
     return limit

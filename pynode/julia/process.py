@@ -1,4 +1,4 @@
-"""The worker as an operating system process, seen from the parent: started, spoken to, waited for, ended."""
+"""The worker as an operating system process, seen from the parent: start, messages, waiting, end."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class WorkerProcess:
         self._process.wait()
 
     def close(self, patience: float = 1.0) -> None:
-        """Lets an idle process end by itself, kills it after `patience` seconds, and closes pipes and log."""
+        """Waits for an idle process to end, kills it after `patience` seconds, and closes pipes and log."""
         if self.owner == os.getpid() and self.alive:
             with contextlib.suppress(OSError):
                 self._requests.close()
@@ -151,7 +151,7 @@ class WorkerProcess:
 
 
 def _read_all(answers: Readable, events: SimpleQueue[Event]) -> None:
-    """Puts every message into `events`, and at last the end; stops at the first thing that is no message."""
+    """Puts every message and finally the end into `events`; stops at the first frame that is not a message."""
     try:
         while (message := read_message(answers)) is not None:
             events.put(message)

@@ -1,4 +1,4 @@
-"""Frames: what travels through the pipes between this process and the worker.
+"""Frames: the format of messages in the pipes between this process and the worker.
 
 A frame is four magic bytes, the length of its body as eight bytes (little-endian), and the body: one JSON object in
 UTF-8.  Arrays never travel here; they lie in the arena.  A reader trusts nothing: a wrong magic, a length beyond
@@ -66,9 +66,9 @@ def read_message(stream: Readable) -> dict[str, Any] | None:
     try:
         message = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadFrame(f"a frame that holds no JSON: {body[:64]!r}") from error
+        raise BadFrame(f"a frame whose body is not JSON: {body[:64]!r}") from error
     if not isinstance(message, dict):
-        raise BadFrame(f"a frame that holds no object: {body[:64]!r}")
+        raise BadFrame(f"a frame whose body is not an object: {body[:64]!r}")
     return message
 
 

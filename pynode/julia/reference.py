@@ -66,7 +66,7 @@ def reference_trajectory(
     if found.get("retcode") != "Success" or found.get("saved") != len(times):
         raise ReferenceFailed(
             f"the reference solve ended at t = {found.get('t')} before {times[-1]:g} ({found.get('retcode')}); "
-            "loosen rtol and atol, raise max_steps, or check f there"
+            "loosen rtol and atol, raise max_steps, or check f near that time"
         )
     return arrays["ys"]
 

@@ -1,4 +1,4 @@
-"""The worker's side of the bridge: takes the pipes, reads requests, does them, answers.  It knows nothing of Julia.
+"""The worker's side of the bridge: reads requests from the pipes, serves them and answers.  It knows nothing of Julia.
 
 Heavy modules are imported once the pipes are safe and the watch is set, which is why `open_connection` comes first.
 """

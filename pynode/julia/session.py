@@ -38,7 +38,7 @@ HANDLES = 2**32
 
 
 class Reply(NamedTuple):
-    """What a call gave: plain values, arrays (copies), and the wall-clock seconds that the call took beside Julia's."""
+    """The result of a call: plain values, arrays (copies), and the wall-clock seconds that it spent outside Julia."""
 
     value: dict[str, Any]
     arrays: dict[str, Array]
@@ -148,7 +148,7 @@ class Session:
             raise InvalidArgument("outputs", twice, "also names of arrays", "use other names")
         with self._lock:
             if self._busy:  # by this very thread
-                raise UsageError(f"'{verb}' was asked for from inside another call of this session; use a second one")
+                raise UsageError(f"'{verb}' was called from inside another call of this session; use a second session")
             self._busy = True
             try:
                 return self._converse(verb, dict(value or {}), inputs, given | wanted, wanted, limit, callback)
@@ -238,7 +238,7 @@ class Session:
             if isinstance(message.get("failed"), str):
                 raise WorkerDied(f"the Julia worker could not start: {message['failed']}")
             if message.get("ready") is not True:
-                raise garbage(worker, "the start", "something else than that it is ready")
+                raise garbage(worker, "the start", "something other than that it is ready")
         except BaseException:
             worker.kill()
             self.close()
@@ -291,7 +291,7 @@ def _command(text: str) -> list[str]:
     except ValueError:
         command = None
     if not isinstance(command, list) or not command or not all(isinstance(part, str) for part in command):
-        raise JuliaUnavailable(f"{WORKER} = {text} is no command", "set it to a JSON list of strings, or unset it")
+        raise JuliaUnavailable(f"{WORKER} = {text} is not a command", "set it to a JSON list of strings, or unset it")
     return command
 
 

@@ -1,4 +1,4 @@
-"""Installs what the bridge needs: Julia where there is none, the packages of the project, their compiled forms.
+"""Installs what the bridge needs: Julia if it is missing, and the packages of the project, compiled.
 
 Julia's package manager does the work and shows its own progress.  A project that the user named by
 `PYTHON_JULIACALL_PROJECT` gets what it lists, and no packages beyond.
@@ -80,7 +80,7 @@ def _names_pynode(project: Path) -> bool:
 def _install_julia(found: Environment, say: Say) -> None:
     prefix = environment.juliapkg_prefix()
     if found.source or prefix is None:  # a variable names something that is no Julia, or juliapkg can't be asked
-        raise JuliaUnavailable(found.source or "there is no Julia on this machine", BY_HAND)
+        raise JuliaUnavailable(found.source or "no Julia was found on this machine", BY_HAND)
     say(f"There is no Julia on this machine; juliapkg now downloads one from julialang.org (about 200 MB) to {prefix}")
     say("to use another one, stop here (Ctrl-C) and put its `julia` on the PATH")
     try:
@@ -89,7 +89,7 @@ def _install_julia(found: Environment, say: Say) -> None:
 
         find_julia(compat=Compat.parse("1.10"), prefix=str(prefix), install=True)
     except Exception as error:  # no network, no room, no build for this system: bare exceptions of several kinds
-        raise JuliaUnavailable(f"there is no Julia, and none could be downloaded ({error})", BY_HAND) from error
+        raise JuliaUnavailable(f"no Julia was found, and none could be downloaded ({error})", BY_HAND) from error
 
 
 # --- packages ---------------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def stages_of(method: GradientMethod) -> int:
 
 
 class Model(Protocol):
-    """What a problem trains: a torch module whose parameters can be read and written as one vector."""
+    """The trainable model of a problem: a torch module whose parameters can be read and written as one vector."""
 
     def theta(self) -> Theta:
         """All parameters, float64, on the CPU."""
@@ -167,7 +167,7 @@ class Problem(ABC):
         """The untrained `Model`, an nn.Module, the same for every method."""
 
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
-        """Groups for the optimiser: all parameters alike unless a problem knows better."""
+        """Parameter groups for the optimiser: one group unless a problem overrides this."""
         return [{"params": list(model.parameters())}]
 
     @abstractmethod
@@ -192,7 +192,7 @@ class Problem(ABC):
 
     @abstractmethod
     def evaluate(self, model: Any, method: GradientMethod) -> Evaluation:
-        """All that is said at the end of a run about a model that was trained by `method`."""
+        """Metrics and series of a model that was trained by `method`, for the end of a run."""
 
 
 def options_from_json(problem: type[Problem], data: Mapping[str, Any]) -> Any:
@@ -200,5 +200,5 @@ def options_from_json(problem: type[Problem], data: Mapping[str, Any]) -> Any:
     known = tuple(f.name for f in fields(problem.Options))
     if unknown := sorted(set(data) - set(known)):
         remedy = f"it takes {', '.join(known)}" if known else "it takes no options"
-        raise InvalidArgument(unknown[0], data[unknown[0]], f"no option of {problem.name}", remedy)
+        raise InvalidArgument(unknown[0], data[unknown[0]], f"{problem.name} has no such option", remedy)
     return problem.Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})

@@ -29,7 +29,7 @@ class Scheme:
 
     def __post_init__(self) -> None:
         if not (len(self.a) == len(self.b) == len(self.c) and all(len(row) == i for i, row in enumerate(self.a))):
-            raise InvalidArgument("a", self.a, "no strictly lower triangular tableau", "row i must hold i entries")
+            raise InvalidArgument("a", self.a, "not a strictly lower triangular tableau", "row i must hold i entries")
         if abs(sum(self.b) - 1) > 1e-12 or any(
             abs(sum(row) - c) > 1e-12 for row, c in zip(self.a, self.c, strict=True)
         ):

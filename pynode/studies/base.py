@@ -1,4 +1,4 @@
-"""What every study gives: a table, figures, and its finding in one sentence."""
+"""The protocol of studies: tables, figures, and the finding in one sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of strings with notes below it; a `long` one is for a file or for who asked for it."""
+    """A table of strings with notes below it; `long` tables go to files, and to the terminal only on request."""
 
     title: str
     columns: list[str]

@@ -69,7 +69,7 @@ def repl_line(directory: Path, file: str) -> str:
 
 
 def _split(results: Results) -> tuple[list[CrosscheckRecord], list[CrosscheckRecord]]:
-    """What was tried, and what could not be tried at all."""
+    """The rows that were tried, and those that could not be."""
     records = results.crosscheck
     return [r for r in records if r.case], [r for r in records if not r.case]
 

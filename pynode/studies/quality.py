@@ -61,7 +61,7 @@ FINE = (
 
 
 class Quality(Study):
-    """Quality of the trained fields beside what an iteration costs."""
+    """Quality of the trained fields, and what an iteration costs."""
 
     name: ClassVar[str] = "quality"
     question: ClassVar[str] = "Does Disc-Opt reach Opt-Disc's inference quality at lower training cost?"
@@ -119,13 +119,13 @@ class Quality(Study):
 
 
 def _losses(run: Run) -> list[str]:
-    """What a run went on after, for costs count it and what is lost not."""
+    """Failed iterations, whose cost is counted, and lost records, whose cost is not."""
     summary = run.summary or {}
     found = []
     if failed := summary.get("failed_iterations"):
-        found.append(f"{run.label}: {failed} iterations failed and were gone on after ({run.config['on_failure']})")
+        found.append(f"{run.label}: {failed} iterations failed, and the run continued ({run.config['on_failure']})")
     if lost := summary.get("lost_records"):
-        found.append(f"{run.label}: {lost} of its records are lost, and their costs with them")
+        found.append(f"{run.label}: {lost} of its records are lost, so their costs are not counted")
     return found
 
 

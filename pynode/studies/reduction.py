@@ -38,7 +38,7 @@ PAIRS = (
 
 
 class Reduction(Study):
-    """What each method spends until it first reaches a given loss."""
+    """The cost of each method until it first reaches a given loss."""
 
     name: ClassVar[str] = "reduction"
     question: ClassVar[str] = "How large is the reduction of training time and of evaluations at matched loss?"
@@ -193,7 +193,7 @@ def _over(a: float, b: float) -> float | None:
 
 
 def engine_of(summary: dict[str, Any]) -> str:
-    """What ran it; runs from before that was recorded knew one engine for each backend."""
+    """The engine that ran it; older runs do not record it and had one engine for each backend."""
     return str(summary.get("engine") or ("julia" if summary.get("backend") == "julia" else "eager"))
 
 

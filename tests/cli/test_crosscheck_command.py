@@ -108,13 +108,13 @@ def test_without_julia_a_note_says_why(
     """And the status does not depend on it, unless nothing is left to be checked."""
 
     def refuse() -> None:
-        raise JuliaUnavailable("there is no Julia on this machine")
+        raise JuliaUnavailable("no Julia was found on this machine")
 
     monkeypatch.setattr(JuliaMethod, "check_available", refuse)
     options = ["--fields", "mlp", "--steps", "2", "--schemes", "rk4", "--out", str(tmp_path / "out")]
     assert main(["crosscheck", "--methods", "disc-opt,disc-opt-julia,opt-disc-julia", *options]) == 0
     tables = (tmp_path / "out" / "tables.md").read_text()
-    assert tables.count("disc-opt-julia, opt-disc-julia: not available: Julia can't be used: there is no Julia") == 1
+    assert tables.count("disc-opt-julia, opt-disc-julia: not available: Julia can't be used: no Julia was found") == 1
     assert "run: python experiments/run.py julia setup" in tables
     capsys.readouterr()
     assert main(["crosscheck", "--methods", "disc-opt-julia", "--out", str(tmp_path / "none")]) == 2

@@ -131,9 +131,9 @@ def test_list_options(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("compare npy", "--data: the problem npy needs a table of yours"),
+        ("compare npy", "--data: the problem npy needs a table; add --data FILE.npy"),
         ("compare npy --data nosuch.npy", "nosuch.npy is not a file"),
-        ("compare npy --data table.csv", "no .npy file"),
+        ("compare npy --data table.csv", "not a .npy file"),
         ("compare csv --data text.csv", "line 3, column 2 ('b'): 'much' is not a finite number"),
         ("compare csv --data nan.csv", "is not a finite number"),
         ("compare csv --data constant.csv", "constant column"),

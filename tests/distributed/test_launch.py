@@ -131,7 +131,7 @@ def test_ranks_of_one_launch_meet_where_no_other_does(monkeypatch: pytest.Monkey
         with meeting_file(first, 1.0) as chosen, meeting_file(here, 1.0) as told:
             assert chosen == told
             assert told.parent == private_folder()
-            with pytest.raises(RankLost, match="rank 0 did not come"), meeting_file(replace(here, port=1), 0.1):
+            with pytest.raises(RankLost, match="rank 0 did not join"), meeting_file(replace(here, port=1), 0.1):
                 pass
         places.append(told)
     assert len(set(places)) == 4
@@ -148,7 +148,7 @@ def test_what_a_killed_run_left_is_nobodys(monkeypatch: pytest.MonkeyPatch, tmp_
         ended.wait()
         note.write_text(f"{ended.pid} left", encoding="ascii")
         with (
-            pytest.raises(RankLost, match=r"rank 1 of 3: .*rank 0 did not come within 0\.1 s"),
+            pytest.raises(RankLost, match=r"rank 1 of 3: .*rank 0 did not join within 0\.1 s"),
             meeting_file(here, 0.1),
         ):
             pass
@@ -168,10 +168,10 @@ def test_a_meeting_place_is_private(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     folder = private_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)
-    with pytest.raises(OutputDirectoryError, match="not a folder of yours alone"):
+    with pytest.raises(OutputDirectoryError, match="not a private folder of yours"):
         private_folder()
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputDirectoryError, match="not a folder of yours alone"):
+    with pytest.raises(OutputDirectoryError, match="not a private folder of yours"):
         private_folder()

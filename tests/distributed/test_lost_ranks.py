@@ -67,7 +67,7 @@ def test_a_stopped_rank_ends_the_others_after_the_time_limit(start: Start, tmp_p
         assert float(seconds) < 30
     said = lonely[0].communicate()[0]
     assert lonely[0].returncode == 1
-    assert "rank 1 of 2: the others did not answer (rank 0 did not come within 3 s)" in said
+    assert "rank 1 of 2: the others did not answer (rank 0 did not join within 3 s)" in said
     said = other[0].communicate()[0]
     assert other[0].returncode == 1
     assert "rank 0 of 2: the others did not answer (not all ranks came together" in said

@@ -182,7 +182,7 @@ def test_failed_solves(tmp_path: Path, method: str, label: str) -> None:
 
     restored = run(*options, "--on-failure", "restore", "--out", str(tmp_path / "restore")).check()
     assert "the best weights are restored, the learning rate is 0.5 of what it would be" in restored.said
-    assert "6 iterations failed and were gone on after (restore)" in " ".join(restored.said.split())
+    assert "6 iterations failed, and the run continued (restore)" in " ".join(restored.said.split())
     assert [r["iteration"] for r in untimed(tmp_path / "restore", label) if r["failure"]] == [1, 3, 5, 7, 9, 11]
 
 

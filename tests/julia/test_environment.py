@@ -93,11 +93,11 @@ def test_nothing_there(tmp_path: Path) -> None:
     found = find()
     assert (found.executable, found.project, found.version) == (None, None, "")
     assert missing(found) == [
-        "there is no Julia on this machine",
+        "no Julia was found on this machine",
         f"no Julia project: {tmp_path / 'repository'} has no Project.toml, which comes with the repository, "
         "not the wheel",
     ]
-    with pytest.raises(JuliaUnavailable, match=r"there is no Julia on this machine.*use a clone of the repository"):
+    with pytest.raises(JuliaUnavailable, match=r"no Julia was found on this machine.*use a clone of the repository"):
         default_session()
 
 
@@ -224,7 +224,7 @@ def run(*arguments: str) -> None:
 def test_status_without_julia(capfd: pytest.CaptureFixture[str]) -> None:
     run("status", "--start")
     out = capfd.readouterr().out
-    assert "missing: there is no Julia on this machine" in out
+    assert "missing: no Julia was found on this machine" in out
     assert "Julia can't be used yet; use a clone of the repository, or set PYTHON_JULIACALL_EXE" in out
 
 
@@ -266,11 +266,11 @@ def test_a_whole_process_without_julia(command: str, tmp_path: Path) -> None:
     )
     if command == "status":
         assert done.returncode == 0, done.stderr
-        assert "missing: there is no Julia on this machine" in done.stdout
+        assert "missing: no Julia was found on this machine" in done.stdout
         assert done.stderr == ""
     else:
         assert done.returncode == JuliaUnavailable.exit_status
-        assert done.stderr.startswith("error: Julia can't be used: there is no Julia on this machine; install Julia")
+        assert done.stderr.startswith("error: Julia can't be used: no Julia was found on this machine; install Julia")
         assert done.stderr.count("\n") == 1
 
 

@@ -53,13 +53,13 @@ def goes_on(session: Session) -> None:
         ("half-then-hang", WorkerTimeout, "within 0.4 s"),
         ("garbage", WorkerGarbage, "by b'Segmentation' where a frame should begin"),
         ("half-then-exit", WorkerGarbage, "ended inside a frame"),
-        ("no-json", WorkerGarbage, "holds no JSON"),
-        ("no-object", WorkerGarbage, "holds no object"),
+        ("no-json", WorkerGarbage, "body is not JSON"),
+        ("no-object", WorkerGarbage, "body is not an object"),
         ("oversized", WorkerGarbage, "is the limit"),
         ("other-id", WorkerGarbage, "an answer to request 1000000"),
         ("no-seconds", WorkerGarbage, "an answer to request None"),
         ("bad-handle", WorkerGarbage, "without value or error"),
-        ("question", WorkerGarbage, "nobody can answer"),
+        ("question", WorkerGarbage, "a question without a callback"),
     ],
 )
 def test_a_failing_worker_is_named_and_replaced(

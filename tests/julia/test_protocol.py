@@ -35,10 +35,10 @@ def test_messages_come_back() -> None:
         (encode({"a": 1})[:-1], "ended inside", True),
         (HEADER.pack(MAGIC, LARGEST + 1), "is the limit", False),
         (HEADER.pack(MAGIC, 2**63), "is the limit", False),
-        (HEADER.pack(MAGIC, 3) + b"{,}", "no JSON", False),
-        (HEADER.pack(MAGIC, 2) + b"\xff\xff", "no JSON", False),
-        (HEADER.pack(MAGIC, 100_000) + b"[" * 100_000, "no JSON", False),
-        (HEADER.pack(MAGIC, 2) + b"17", "no object", False),
+        (HEADER.pack(MAGIC, 3) + b"{,}", "not JSON", False),
+        (HEADER.pack(MAGIC, 2) + b"\xff\xff", "not JSON", False),
+        (HEADER.pack(MAGIC, 100_000) + b"[" * 100_000, "not JSON", False),
+        (HEADER.pack(MAGIC, 2) + b"17", "not an object", False),
     ],
 )
 def test_malformed_frames_are_refused(data: bytes, problem: str, cut_short: bool) -> None:

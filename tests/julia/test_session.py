@@ -145,7 +145,7 @@ def test_a_call_inside_a_call_is_refused(stand_in_session: Session) -> None:
         stand_in_session.call("ping")
         return -t * y
 
-    with pytest.raises(UsageError, match="'ping' was asked for from inside another call"):
+    with pytest.raises(UsageError, match="'ping' was called from inside another call"):
         stand_in_session.call(
             "reference",
             {"rtol": 1e-6, "atol": 1e-6},
@@ -243,7 +243,7 @@ def test_the_default_session_is_one(stand_in_default: Session) -> None:
 @pytest.mark.parametrize("text", ["python", "[]", "[1]", '{"a": 1}'])
 def test_a_wrong_command_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYNODE_JULIA_WORKER", text)
-    with pytest.raises(JuliaUnavailable, match=r"PYNODE_JULIA_WORKER = .* is no command"):
+    with pytest.raises(JuliaUnavailable, match=r"PYNODE_JULIA_WORKER = .* is not a command"):
         default_session()
 
 

@@ -1,7 +1,7 @@
 """Compiled CPU kernels for the dense fields: a whole solve, and a whole gradient, in one call each.
 
-Nothing of Numba is imported before `unavailable` or the first solve asks for it, and nobody needs it: where it is
-missing, or a system is none that the kernels know, the methods run by torch operators as ever.
+Numba is optional, and imported only when `unavailable` or the first solve asks for it: where it is
+missing, or the kernels do not support a system, the methods run on torch operators.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ LEAST_ERROR = 1e-4
 """A tiny error says little about the next one."""
 
 ROUNDING = 1e-3
-"""A step this much below the distance (relative) is stretched: the safety factor is there to be used."""
+"""A step this much below the distance (relative) is stretched: the safety factor allows for it."""
 
 
 @part

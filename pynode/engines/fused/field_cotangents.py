@@ -138,7 +138,7 @@ def _disassemble(d: Any, tape: Any, scratch: Any, n: int, slope_bar: Any, out_ba
 
 @loop
 def _deactivate(active: bool, act: int, z: Any, out: Any, bar: Any, bias_bar: Any, n: int, step: int) -> None:
-    """What `_unfinish` does where there are neither gates nor tangents, with less ado."""
+    """`_unfinish` for layers without gates and tangents: a faster path."""
     for j in range(0, step, lanes(z)):
         found = splat(z, 0.0)
         for at in range(j, n * step, step):

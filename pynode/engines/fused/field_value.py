@@ -183,7 +183,7 @@ def _finish(d: Any, layer: Any, active: bool, gates: Any, z: Any, out: Any, n: i
 
 @part
 def _activate(act: int, z: Any, out: Any, size: int) -> None:
-    """The activation alone: what `_finish` does where there are neither gates nor tangents, with less ado."""
+    """The activation alone: a faster `_finish` for layers without gates and tangents."""
     if act == TANH:
         _activate_tanh(z, out, size)
     else:

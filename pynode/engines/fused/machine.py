@@ -1,4 +1,4 @@
-"""What kernels need to know of the processor: the size of its vectors, and how many it holds in registers."""
+"""Properties of the processor that kernels depend on: the size of its vectors, and how many it holds in registers."""
 
 from __future__ import annotations
 

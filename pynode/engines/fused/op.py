@@ -96,7 +96,7 @@ class _Call:
     def __init__(self, plan: Plan, numbers: Numbers, system: System, stats: SolveStats) -> None:
         self.memory: Memory | None = None
         self.plan, self.numbers, self.system, self.stats = plan, numbers, system, stats
-        self.again = 0  # evaluations that the gradient takes beside its products
+        self.again = 0  # evaluations of the gradient, apart from its products
         self.eager: tuple[VectorField, Scheme, TimeGrid] | None = None  # the same solve for torch operators
         self.versions: list[int] = []  # of the tensors that these would read
         self.memory = plan.borrow()

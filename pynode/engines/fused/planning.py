@@ -53,7 +53,7 @@ TAPE_BYTES_ALWAYS, TAPE_BYTES_NEVER = 8 << 20, 1 << 30
 """Tapes of a whole solve up to the first size stay in a cache, and those above the second take too much memory."""
 
 WORK_PER_NUMBER = 80
-"""Between these sizes a tape is kept where it takes more operations than this to make one of its numbers anew."""
+"""Between these sizes a tape is kept if recomputing one of its numbers takes more operations than this."""
 
 DEFERRED_BYTES, DEFERRED_STAGES = 16 << 10, 64
 """Cotangents that a sample alone keeps for later products: as many as stay in the nearest cache, and are enough."""
@@ -143,7 +143,7 @@ class Plan:
         return np.concatenate([[self.layout.gamma], times, grid.step_sizes(), self._tableau])
 
     def _tapes_pay(self) -> bool:
-        """Whether keeping all tapes is faster than keeping states and filling the tapes of a step anew."""
+        """Whether keeping all tapes is faster than keeping states and recomputing the tapes of a step."""
         size = self.tiles * self.n_stages * self.layout[TAPE] * self.dtype.itemsize
         if size <= TAPE_BYTES_ALWAYS or size > TAPE_BYTES_NEVER:
             return size <= TAPE_BYTES_ALWAYS

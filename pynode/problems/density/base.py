@@ -176,7 +176,7 @@ class Density(Problem):
         )
 
     def parameter_groups(self, model: Flow) -> list[dict[str, Any]]:
-        """Horizons apart: weight decay would pull log T to 0, that is T to 1."""
+        """Horizons in a group without weight decay, which would pull log T to 0, that is T to 1."""
         groups: list[dict[str, Any]] = [{"params": list(model.fields.parameters())}]
         if model.log_horizons is not None:
             groups.append({"params": [model.log_horizons], "weight_decay": 0.0})
@@ -244,7 +244,7 @@ class Density(Problem):
         return Evaluation({**metrics, **more.metrics}, {**series, **more.series})
 
     def in_raw_units(self, rows: State) -> npt.NDArray[np.float64]:
-        """Samples of the model `(n, dim)` as the data were before any preprocessing."""
+        """Samples of the model `(n, dim)` in the units of the data before preprocessing."""
         return rows.double().cpu().numpy()
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:  # noqa: ARG002
@@ -261,7 +261,7 @@ def to_list(values: Tensor) -> list[Any]:
 
 
 def rows_at_once(model: Flow) -> int:
-    """How many rows are judged at once: less where an exact trace pushes dim tangents through wide layers."""
+    """Rows in a chunk of validation: fewer where an exact trace carries dim tangents through wide layers."""
     widest = max(p.shape[0] for p in model.fields.parameters())
     return max(1, min(CHUNK, TANGENT_ENTRIES // (model.dim * widest)))
 

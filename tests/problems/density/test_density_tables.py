@@ -231,7 +231,7 @@ def test_bad_options_are_named(option: str, value: Any, message: str) -> None:
 
 
 def test_unknown_options_are_named() -> None:
-    with pytest.raises(InvalidArgument, match="no option of npy"):
+    with pytest.raises(InvalidArgument, match="npy has no such option"):
         options_from_json(NpyTable, {"nosuch": 1})
     with pytest.raises(UnknownName, match="gaussian"):
         FlowOptions(divergence="gausian")

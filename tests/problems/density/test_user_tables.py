@@ -115,8 +115,8 @@ def test_options_from_text_and_back_from_a_record(setting: str, value: Any) -> N
         ({"missing": "mask"}, "missing = 'mask': unknown"),
         ({"decimal": ";"}, "decimal = ';': unknown"),
         ({"header": "perhaps"}, "header = 'perhaps'"),
-        ({"drop": "a"}, "drop = 'a': no names of columns"),
-        ({"dequantise": [1]}, r"dequantise = \(1,\): no names of columns"),
+        ({"drop": "a"}, "drop = 'a': not names of columns"),
+        ({"dequantise": [1]}, r"dequantise = \(1,\): not names of columns"),
     ],
 )
 def test_options_that_are_none(options: dict[str, Any], message: str) -> None:

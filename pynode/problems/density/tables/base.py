@@ -35,7 +35,7 @@ class TableOptions(FlowOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.rows is not None and (type(self.rows) is not int or self.rows < 2):
-            raise InvalidArgument("rows", self.rows, "no integer of two or more", "use 2 or more")
+            raise InvalidArgument("rows", self.rows, "not an integer of 2 or more", "use 2 or more")
 
 
 class Table(Density):

@@ -43,7 +43,7 @@ class FileOptions(TableOptions):
             value = getattr(self, argument)
             if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
                 remedy = "give names or numbers of columns as text, e.g. ('speed', '3')"
-                raise InvalidArgument(argument, repr(value), "no names of columns", remedy)
+                raise InvalidArgument(argument, repr(value), "not names of columns", remedy)
         self.reading()
 
     def reading(self) -> Reading:
@@ -77,10 +77,10 @@ class UserTable(Table):
 
     def load(self) -> Splits:
         if self.options.data is None:
-            raise TableMissing(f"--data: the problem {self.name} needs a table of yours; add --data FILE{self.suffix}")
+            raise TableMissing(f"--data: the problem {self.name} needs a table; add --data FILE{self.suffix}")
         path = Path(self.options.data)
         if path.suffix.lower() not in self.suffixes:
-            raise InvalidArgument("--data", path, f"no {self.suffix} file", f"use the problem that reads {path.suffix}")
+            raise InvalidArgument("--data", path, f"not a {self.suffix} file", f"use the problem for {path.suffix}")
         table = read_table(path, self.options.reading())
         digest = self.options.sha256
         if digest is not None and (found := file_digest(path).hexadecimal) != digest:
