@@ -70,4 +70,4 @@ def test_a_stopped_rank_ends_the_others_after_the_time_limit(start: Start, tmp_p
     assert "rank 1 of 2: the others did not answer (rank 0 did not join within 3 s)" in said
     said = other[0].communicate()[0]
     assert other[0].returncode == 1
-    assert "rank 0 of 2: the others did not answer (not all ranks came together" in said
+    assert "rank 0 of 2: the others did not answer (not all ranks joined" in said
