@@ -76,6 +76,18 @@ class MissingParameters(UsageError):
     """A memory-saving gradient would silently lose a gradient, because a tensor was not declared as a parameter."""
 
 
+class RandomField(UsageError):
+    """A field is random, or depends on buffers that it changes, where a gradient has to evaluate it again."""
+
+
+class StateChangedInPlace(UsageError):
+    """The field changes its argument `y` or `t` in place, which belong to the solver."""
+
+
+class UnsupportedTransform(UsageError):
+    """A transform of torch.func (vmap, grad, jacrev, ...) is applied to a method that it can't follow."""
+
+
 class EngineUnavailable(UsageError):
     """An engine was asked for that can't run here, or can't run this field."""
 
@@ -157,6 +169,14 @@ class DriftError(SolveError):
 
 class DriftWarning(UserWarning):
     """As `DriftError`, where a solve is asked to go on nevertheless."""
+
+
+class FieldChanged(RunFailure):
+    """The field was changed between a solve and its backward pass, which has to evaluate the field as it was."""
+
+
+class NotTwiceDifferentiable(RunFailure):
+    """A gradient is differentiated again that has no derivative of its own, as that of a continuous adjoint."""
 
 
 _STORAGE = {

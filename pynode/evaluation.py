@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pynode.errors import MissingParameters, StateMismatch
+from pynode.errors import StateChangedInPlace, StateMismatch
 from pynode.solution import Cost
-from pynode.types import State, Times, VectorField
+from pynode.transforms import is_transformed
+from pynode.types import State, VectorField
 
 
 class CountedField:
     """A vector field whose calls are counted into `cost`, which `counting_into` redirects (forward, then backward).
 
-    The first call checks that f(t, y) fits y and raises `StateMismatch` if not: broadcasting would hide the mistake.
+    Every call checks that f(t, y) fits y, since broadcasting would hide the mistake, and that y and t are left alone:
+    raises `StateMismatch` or `StateChangedInPlace`.  A slope of another floating point dtype, as under autocast, is
+    converted to that of y.
     """
 
     def __init__(self, f: VectorField, cost: Cost) -> None:
         self.f, self.cost = f, cost
+        self._transformed = is_transformed()
         self._checked = False
 
     def __call__(self, t: Tensor, y: State) -> State:
         self.cost.n_f += 1
+        if self._transformed:
+            dy = self.f(t, y)
+        elif y.is_inference() or t.is_inference():
+            dy = self._call_without_versions(t, y)
+        else:
+            versions = y._version, t._version
+            try:
+                dy = self.f(t, y)
+            except RuntimeError as error:  # torch's own, for a leaf
+                if y.requires_grad and y.is_leaf and "leaf Variable that requires grad is being used" in str(error):
+                    raise _changed("y") from error
+                raise
+            if versions != (y._version, t._version):
+                raise _changed("y" if versions[0] != y._version else "t")
+        if type(dy) is not Tensor or dy.shape != y.shape or dy.dtype is not y.dtype or dy.device != y.device:
+            return fitting_derivative(dy, y)
+        return dy
+
+    def _call_without_versions(self, t: Tensor, y: State) -> State:
+        """A call in inference mode, where tensors count no changes: the first one is checked by a copy."""
+        if self._checked:
+            return self.f(t, y)
+        before = t.clone(), y.clone()
         dy = self.f(t, y)
-        if not self._checked:
-            check_derivative(dy, y)
-            self._checked = True
+        for name, x, copy in (("t", t, before[0]), ("y", y, before[1])):
+            if not torch.equal(x, copy):
+                raise _changed(name)
+        self._checked = True
         return dy
 
     @contextmanager
@@ -42,15 +69,33 @@ class CountedField:
             self.cost = before
 
 
+def _changed(argument: str) -> StateChangedInPlace:
+    return StateChangedInPlace(
+        f"f(t, y) changes its argument {argument} in place, which the solver goes on using; compute with a copy: "
+        f"{argument} = {argument}.clone()"
+    )
+
+
+def fitting_derivative(dy: object, y: State) -> State:
+    """`dy`, converted to the dtype of the state `y` where both are floating point numbers.
+
+    Raises `StateMismatch` where it is no tensor, or has another shape or device.
+    """
+    check_derivative(dy, y)
+    assert isinstance(dy, Tensor)
+    return dy if dy.dtype is y.dtype else dy.to(y.dtype)
+
+
 def check_derivative(dy: object, y: State) -> None:
-    """Raises `StateMismatch` unless `dy` has the shape, dtype and device of the state `y`."""
+    """Raises `StateMismatch` unless `dy` has the shape and device of the state `y`, and a dtype of the same kind."""
     if not isinstance(dy, Tensor):
         raise StateMismatch(
             f"f(t, y) returned {type(dy).__name__}, not a tensor; return dy/dt of shape {tuple(y.shape)}"
         )
+    convertible = dy.is_floating_point() and y.is_floating_point()
     for what, got, want in (
         ("shape", tuple(dy.shape), tuple(y.shape)),
-        ("dtype", dy.dtype, y.dtype),
+        ("dtype", y.dtype if convertible else dy.dtype, y.dtype),
         ("device", dy.device, y.device),
     ):
         if got != want:
@@ -63,42 +108,3 @@ def check_derivative(dy: object, y: State) -> None:
 def parameters_of(f: VectorField) -> tuple[Tensor, ...]:
     """The parameters of `f` that want a gradient, where it is a torch module; else none."""
     return tuple(p for p in f.parameters() if p.requires_grad) if isinstance(f, nn.Module) else ()
-
-
-def check_closure(f: CountedField, y0: State, ts: Times, params: Sequence[Tensor]) -> None:
-    """Raises `MissingParameters` where f uses tensors whose gradient a rebuilt graph would lose.
-
-    Costs one evaluation, not counted; a module is trusted to hold its parameters.
-    """
-    if _is_module(f.f) or not torch.is_grad_enabled():
-        return
-    with torch.enable_grad():
-        y = y0.detach().requires_grad_()
-        slope = f.f(ts[0].detach().to(y0.dtype), y)
-    if isinstance(slope, Tensor):
-        check_sources(slope, [y, *params])
-
-
-def _is_module(f: VectorField) -> bool:
-    """Whether f is a module all the way down: one that only wraps a plain callable is none."""
-    return isinstance(f, nn.Module) and not getattr(f, "wraps_callable", False)
-
-
-def check_sources(output: Tensor, sources: Sequence[Any]) -> None:
-    """Raises `MissingParameters` if `output` depends on a leaf that wants a gradient and is not among `sources`."""
-    known = {id(s) for s in sources}
-    # what a source that is no leaf was made from is the caller's affair
-    seen = {s.grad_fn for s in sources if s.grad_fn is not None}
-    todo = [output.grad_fn]
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in known:
-            raise MissingParameters(
-                f"the field uses a tensor of shape {tuple(leaf.shape)} that wants a gradient but is not among its "
-                "parameters, so its gradient would be lost; make the field an nn.Module or pass params=[...]"
-            )
-        todo += [n for n, _ in node.next_functions]

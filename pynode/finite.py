@@ -8,10 +8,16 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
+from pynode.transforms import has_values
 
 
 def is_finite(values: Tensor) -> bool:
-    """Whether all entries are finite: their sum tells at a third of the cost, unless it overflows."""
+    """Whether all entries are finite: their sum tells at a third of the cost, unless it overflows.
+
+    Entries that Python can't read, as inside vmap, count as finite.
+    """
+    if not has_values(values):
+        return True
     return math.isfinite(values.detach().sum()) or bool(torch.isfinite(values).all())
 
 

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "pynode"
 
 LEAVES = ("errors", "types", "registry", "seeding")
 CORE = (*LEAVES, "activations", "grid", "samples", "solution", "evaluation")
+REBUILDING = ("rebuilding", "second_derivatives", "transforms")
 EVERYTHING = ("",)
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -23,7 +24,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "types": (),
     "registry": ("errors",),
-    "finite": ("errors",),
+    "finite": ("errors", "transforms"),
     "world": ("errors",),
     "distributed": ("errors", "world"),
     "activations": ("errors",),
@@ -32,7 +33,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "seeding": ("errors",),
     "memory": (),
     "solution": ("memory", "types"),
-    "evaluation": ("errors", "solution", "types"),
+    "transforms": ("errors",),
+    "evaluation": ("errors", "solution", "transforms", "types"),
+    "reads": (),
+    "field_state": (),
+    "rebuilding": ("errors", "types", "solution", "evaluation", "reads", "field_state"),
+    "second_derivatives": ("errors", "transforms"),
     "samples": (),
     "adaptive": ("errors", "types", "samples", "solution", "evaluation", "adjoint", "world"),
     "adjoint": ("errors", "types", "finite", "samples", "solution", "world"),
@@ -42,7 +48,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "fields": (*LEAVES, "activations", "layers"),
     "schemes": (*LEAVES, "grid"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
-    "checkpointing": ("errors", "types", "grid", "solution", "evaluation", "schemes"),
+    "checkpointing": ("errors", "types", "grid", "solution", "evaluation", "schemes", *REBUILDING),
     "engines": (
         *LEAVES,
         "activations",
@@ -56,6 +62,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "adjoint",
         "fields",
         "schemes",
+        "second_derivatives",
+        "transforms",
     ),
     "gradients": (
         *LEAVES,
@@ -65,6 +73,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "samples",
         "solution",
         "evaluation",
+        *REBUILDING,
         "adaptive",
         "adjoint",
         "schemes",
@@ -75,7 +84,16 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
     ),
     "least_squares": ("errors", "finite", "types", "solution", "gradients.base"),
-    "torchdiffeq_interface": (*LEAVES, "grid", "solution", "evaluation", "adaptive", "schemes", "gradients.base"),
+    "torchdiffeq_interface": (
+        *LEAVES,
+        "grid",
+        "solution",
+        "evaluation",
+        "adaptive",
+        "schemes",
+        "gradients.base",
+        *REBUILDING,
+    ),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (*LEAVES, "solution", "evaluation", "fields", "schemes", "gradients"),

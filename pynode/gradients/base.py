@@ -15,8 +15,9 @@ from torch import Tensor
 
 from pynode.engines.direct import DirectSolve
 from pynode.engines.kernels import Kernels
-from pynode.errors import InvalidArgument, SolveError, nearest
+from pynode.errors import InvalidArgument, SolveError, UnsupportedTransform, nearest
 from pynode.evaluation import CountedField, parameters_of
+from pynode.fields.base import FieldSpec
 from pynode.finite import check_finite, is_finite
 from pynode.grid import check_times
 from pynode.memory import active_meter
@@ -24,6 +25,7 @@ from pynode.samples import non_finite_samples
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
 from pynode.solution import Solution, SolveStats, Status
+from pynode.transforms import has_values, is_transformed
 from pynode.types import State, States, Times, VectorField
 from pynode.world import World
 
@@ -63,15 +65,20 @@ class GradientMethod(ABC):
         """Solves dy/dt = field(t, y), y(ts[0]) = y0; the result's `ys` can be differentiated by torch autograd.
 
         `y0` `(..., dim)`, `ts` `(time,)` strictly monotone in either direction, `ys` `(time, ..., dim)`.  Gradients
-        flow to `y0`, to `ts` and to the parameters: those of the module `field`, or else `params` (needed where a plain
-        callable closes over tensors, since methods that rebuild the graph cannot see them).
+        flow to `y0`, to `ts`, to the parameters of the module `field`, and to every other tensor that the field reads
+        and that wants one: a context stored on the module, a layer in a plain list, a variable of a closure.  Methods
+        that rebuild the graph find those by one evaluation at ts[0]; what the field reads later on only has to be
+        named by `params`, or `MissingParameters` is raised.  They also evaluate the field as it was during the solve,
+        whatever has been set on it since (`FieldChanged` where that can't be).
 
         Raises `UsageError` for bad input before work starts and `SolveError` for a failed solve; with `throw=False` a
         failed forward solve comes back with its `status` and NaN states (a failed adjoint always raises).
         """
         if torch.compiler.is_compiling() and _has_specification(field):
             return _solve_untraced(self, field, y0, ts, params, throw)  # traced, it would run without the kernels
-        times = _check_input(y0, ts)
+        times = _check_input(field, y0, ts)
+        if is_transformed() and (obstacle := self._transform_obstacle()):
+            raise UnsupportedTransform(obstacle)
         ts = ts.to(y0.device)
         kernels = self._kernels
         system = None if kernels is None else kernels.system(field, y0, ts)
@@ -99,7 +106,7 @@ class GradientMethod(ABC):
         """
         if torch.compiler.is_compiling():
             return None  # a gradient that autograd has no part in can't be traced
-        _check_input(y0, ts)
+        _check_input(field, y0, ts)
         kernels = self._kernels
         system = None if kernels is None else kernels.system(field, y0, ts)
         if kernels is None or system is None:
@@ -120,6 +127,13 @@ class GradientMethod(ABC):
             self.name,
             f"each of the {world.size} ranks would choose its steps by its own samples alone",
             "use disc-opt or opt-disc, or run it in one process",
+        )
+
+    def _transform_obstacle(self) -> str | None:
+        """Why the active transform of torch.func can't follow this method, as a sentence; None where it can."""
+        return (
+            f"{type(self).__name__} can't be followed by transforms of torch.func (vmap, grad, jacrev, jacfwd, ...) or "
+            'by forward-mode AD; use DiscOpt(memory="store") inside of them, or torch.autograd without them'
         )
 
     @property
@@ -215,14 +229,44 @@ def method_from_json(data: Mapping[str, Any]) -> GradientMethod:
     return method(**options)
 
 
-def _check_input(y0: State, ts: Times) -> tuple[float, ...]:
-    """The output times as floats; raises `InvalidArgument` for an initial state or times that are none."""
+def _check_input(field: VectorField, y0: State, ts: Times) -> tuple[float, ...]:
+    """The output times as floats; raises `InvalidArgument` for a field, an initial state or times that are none."""
+    check_field(field)
+    if isinstance(ts, Tensor) and not has_values(ts):
+        remedy = "solve once for each set of times, or scale the field by the length of the interval"
+        raise InvalidArgument("ts", "a batch of times", "vmap over output times is not possible", remedy)
     times = check_times(ts)
     if not isinstance(y0, Tensor) or not y0.is_floating_point():
         shown = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
         raise InvalidArgument("y0", shown, "not a real floating point tensor", "pass torch.tensor([...])")
+    if y0.dtype is torch.float16:
+        remedy = "use float64 or float32, for speed with torch.autocast"
+        raise InvalidArgument("y0", y0.dtype, "too few digits and too small a range for the sums of a solver", remedy)
+    if y0.numel() == 0:
+        raise InvalidArgument("y0", f"shape {tuple(y0.shape)}", "an empty state", "pass one sample or more")
     check_finite("y0", y0, "check the data")
     return times
+
+
+def check_field(field: object) -> None:
+    """Raises `InvalidArgument` unless `field` is something that can be called as f(t, y)."""
+    if isinstance(field, FieldSpec):
+        remedy = f"add .build(): {type(field).__name__}(...).build()"
+        raise InvalidArgument("field", field, "a specification, which has no parameters yet", remedy)
+    if isinstance(field, type):
+        raise InvalidArgument("field", f"class {field.__name__}", "a class, not an object", f"write {field.__name__}()")
+    if not callable(field):
+        problem, remedy = "not a function of t and y", "pass a torch module or any f(t, y) -> dy/dt"
+        raise InvalidArgument("field", repr(field), problem, remedy)
+
+
+def check_method(method: object, argument: str = "method") -> None:
+    """Raises `InvalidArgument` unless `method` is a gradient method, and no class of them."""
+    if isinstance(method, type) and issubclass(method, GradientMethod):
+        remedy = f"write {method.__name__}(), with its options"
+        raise InvalidArgument(argument, f"class {method.__name__}", "a class, not an object", remedy)
+    if not isinstance(method, GradientMethod):
+        raise InvalidArgument(argument, repr(method), "not a gradient method", "pass e.g. pynode.DiscOpt(steps=8)")
 
 
 def check_scheme(scheme: Scheme) -> None:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from pynode.checkpointing.reversal import Checkpointed, reverse_steps
+from pynode.checkpointing.reversal import Checkpointed, Steps, gradient
 from pynode.checkpointing.revolve import smallest_budget
 from pynode.engines import fused
 from pynode.engines.choice import Engine, check_engine
 from pynode.engines.direct import DirectSolve
 from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument
-from pynode.evaluation import CountedField, check_closure
+from pynode.evaluation import CountedField
 from pynode.fields.base import System
 from pynode.gradients.base import GradientMethod, check_choice, check_count, check_scheme
 from pynode.grid import TimeGrid, checked_steps
+from pynode.rebuilding import Rebuilding, save, saved
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
+from pynode.transforms import is_transformed
 from pynode.types import State, States, Times, VectorField
 
 
@@ -83,18 +84,24 @@ class DiscOpt(GradientMethod):
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         grid = self._grid(ts, stats)
-        if self.memory != "store" and torch.is_grad_enabled():
-            check_closure(f, y0, ts, params)
+        # inside a transform of torch.func the graph is the transform's own; it keeps every stage
+        if self.memory != "store" and torch.is_grad_enabled() and not is_transformed():
+            name = f"DiscOpt(memory={self.memory!r})"
+            rebuilding = Rebuilding(f, y0, ts[0], params, method=name, replays=True)
+            steps = Steps(f, self.scheme, grid, stats)
             # the stage times are inputs of the node only so that ts can get its gradient
             timing = grid.differentiable(self.scheme.c, ts, y0) if ts.requires_grad else (None, None)
             if self.memory == "recompute":
-                return _Recompute.apply(f, self.scheme, grid, stats, *timing, y0, *params)
+                return _Recompute.apply(steps, rebuilding, *timing, y0, *rebuilding.sources)
             budget = self.budget or smallest_budget(grid.n_steps, 2)
-            return Checkpointed.apply(f, self.scheme, grid, stats, budget, *timing, y0, *params)
+            return Checkpointed.apply(steps, rebuilding, budget, *timing, y0, *rebuilding.sources)
         out = self.scheme.solve(f, y0, grid, ts)
         if out.requires_grad:
             out.register_hook(_count_vjps(stats))
         return out
+
+    def _transform_obstacle(self) -> None:
+        return None  # a plain loop, which torch.func can follow
 
     @cached_property
     def _kernels(self) -> Kernels | None:
@@ -135,24 +142,27 @@ class _Recompute(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        f: CountedField,
-        scheme: Scheme,
-        grid: TimeGrid,
-        stats: SolveStats,
+        steps: Steps,
+        rebuilding: Rebuilding,
         times: Tensor | None,
         sizes: Tensor | None,
         y0: State,
-        *params: Tensor,
+        *sources: Tensor,  # noqa: ARG004 (inputs of the node, so that they get their gradients)
     ) -> States:
-        states = scheme.trajectory(f, y0, grid)
-        ctx.f, ctx.scheme, ctx.grid, ctx.stats = f, scheme, grid, stats
-        ctx.save_for_backward(times, sizes, states[:-1], *params)
+        f, scheme, grid, _ = steps
+        states = y0.new_empty((grid.n_steps + 1, *y0.shape))
+        for i, y in enumerate(rebuilding.recording(scheme.walk(f, y0, grid))):
+            states[i] = y
+        ctx.steps = steps
+        rebuilding.settle(grid.output_times[-1], states[-1])
+        save(ctx, rebuilding, times, sizes, states[:-1])
         return states[list(grid.output_indices)]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        times, sizes, states, *params = ctx.saved_tensors
-        backwards = (states[i] for i in reversed(range(len(states))))
-        found = reverse_steps(ctx.f, ctx.scheme, ctx.grid, ctx.stats, backwards, times, sizes, params, cotangents)
-        return (None, None, None, None, found.by_times, found.by_sizes, found.by_y0, *found.by_params)
+        rebuilding, (times, sizes, states) = saved(ctx)
+
+        def backwards() -> Iterator[State]:
+            return (states[i] for i in reversed(range(len(states))))
+
+        return None, None, *gradient(ctx.steps, rebuilding, backwards, (times, sizes), cotangents)

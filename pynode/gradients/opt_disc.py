@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 import torch
 import torchdiffeq
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch, forward_options, landing_on
 from pynode.adjoint import norm_of_parts, norm_over_ranks, time_gradient
@@ -19,10 +18,13 @@ from pynode.engines.direct import DirectSolve
 from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, ADJOINTS, SOLVERS, AdaptiveOptions
 from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument
-from pynode.evaluation import CountedField, check_closure
+from pynode.evaluation import CountedField
 from pynode.fields.base import System
 from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
+from pynode.rebuilding import Rebuilding, save, saved
+from pynode.second_derivatives import final
 from pynode.solution import SolveStats
+from pynode.transforms import is_batched, one_by_one
 from pynode.types import State, States, Times, VectorField
 from pynode.world import ALONE, World
 
@@ -148,9 +150,28 @@ class OptDisc(GradientMethod):
         return Kernels("fused" if self._needs_kernels else self.engine, failure, solve, solve_directly, remedy)
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
-        check_closure(f, y0, ts, params)
         watch = AdaptiveWatch(f, stats, self.max_steps, self._world, end=float(ts[-1].detach()))
-        return _ContinuousAdjoint.apply(watch, self, ts, y0, *params)
+        if not torch.is_grad_enabled():
+            return _adaptive_solve(watch, self, ts, y0)
+        rebuilding = Rebuilding(f, y0, ts[0], params, method=type(self).__name__)
+        return _ContinuousAdjoint.apply(watch, self, rebuilding, ts, y0, *rebuilding.sources)
+
+
+def _adaptive_solve(watch: AdaptiveWatch, method: OptDisc, ts: Times, y0: State) -> States:
+    """The forward solve."""
+    among = {} if watch.world.size == 1 else {"norm": norm_over_ranks(watch.world, [y0.numel()], [0], 1)}
+    ys = torchdiffeq.odeint(
+        watch,
+        y0,
+        ts,
+        method=method.solver,
+        rtol=method.rtol,
+        atol=method.atol,
+        options={**among, **forward_options(method.solver, ts, landing=method.landing)},
+    )
+    if watch.world.size > 1:
+        watch.check_outputs(ts, ys)
+    return ys
 
 
 class _ContinuousAdjoint(torch.autograd.Function):
@@ -161,34 +182,51 @@ class _ContinuousAdjoint(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, watch: AdaptiveWatch, method: OptDisc, ts: Times, y0: State, *params: Tensor) -> States:
-        among = {} if watch.world.size == 1 else {"norm": norm_over_ranks(watch.world, [y0.numel()], [0], 1)}
-        ys = torchdiffeq.odeint(
-            watch,
-            y0,
-            ts,
-            method=method.solver,
-            rtol=method.rtol,
-            atol=method.atol,
-            options={**among, **forward_options(method.solver, ts, landing=method.landing)},
-        )
-        if watch.world.size > 1:
-            watch.check_outputs(ts, ys)
+    def forward(
+        ctx: Any,
+        watch: AdaptiveWatch,
+        method: OptDisc,
+        rebuilding: Rebuilding,
+        ts: Times,
+        y0: State,
+        *sources: Tensor,  # noqa: ARG004 (inputs of the node, so that they get their gradients)
+    ) -> States:
+        ys = _adaptive_solve(watch, method, ts, y0)
         watch.turn_backward()
         ctx.watch, ctx.method = watch, method
-        ctx.save_for_backward(ts, ys, *params)
+        rebuilding.settle(float(ts[-1]), ys[-1])
+        save(ctx, rebuilding, ts, ys)
         return ys
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
-        ts, ys, *params = ctx.saved_tensors
+        rebuilding, (ts, ys) = saved(ctx)
+        originals = (cotangents, ts, rebuilding.origin, *rebuilding.sources)
+
+        def solve(each: States) -> tuple[Tensor | None, ...]:
+            with torch.no_grad(), rebuilding.as_it_was() as leaves:
+                return _ContinuousAdjoint._solve_adjoint(ctx, rebuilding, ts, ys, leaves, each)
+
+        gradients = one_by_one(solve, cotangents) if is_batched(cotangents) else solve(cotangents)
+        return None, None, None, *final(gradients, originals, "OptDisc")
+
+    @staticmethod
+    def _solve_adjoint(
+        ctx: Any,
+        rebuilding: Rebuilding,
+        ts: Times,
+        ys: States,
+        params: Sequence[Tensor],
+        cotangents: States,
+    ) -> tuple[Tensor | None, ...]:
+        """The gradients by ts, y0 and `params`."""
         watch, method = ctx.watch, ctx.method
         watch.check_cotangents(ts, cotangents)
         dim = ys[0].numel()
         sizes = [dim, dim, *(p.numel() for p in params)]
         world, measured = watch.world, sizes[:2] if method.adjoint_norm == "seminorm" else sizes
-        augmented = _Augmented(watch, ys.shape[1:], params, sizes, whole=world.size > 1 and len(measured) > 2)
+        whole = world.size > 1 and len(measured) > 2
+        augmented = _Augmented(watch, rebuilding, ys.shape[1:], params, sizes, whole=whole)
         if world.size > 1:
             parts = [0] * len(measured) if method.adjoint_norm == "rms" else list(range(len(measured)))
             options = {"norm": norm_over_ranks(world, measured, parts, split=2)}
@@ -216,8 +254,8 @@ class _ContinuousAdjoint(torch.autograd.Function):
             part.reshape(p.shape).to(p.dtype) for part, p in zip(gradients.split(sizes[2:]), params, strict=True)
         ]
         adjoint = adjoint.reshape(ys.shape[1:])
-        by_ts = time_gradient(watch.f, ts, ys, cotangents, adjoint) if ctx.needs_input_grad[2] else None
-        return (None, None, by_ts, adjoint, *by_params)
+        by_ts = time_gradient(watch.f, ts, ys, cotangents, adjoint) if ctx.needs_input_grad[3] else None
+        return by_ts, adjoint, *by_params
 
 
 class _Augmented:
@@ -228,9 +266,17 @@ class _Augmented:
     """
 
     def __init__(
-        self, watch: AdaptiveWatch, shape: torch.Size, params: Sequence[Tensor], sizes: Sequence[int], *, whole: bool
+        self,
+        watch: AdaptiveWatch,
+        rebuilding: Rebuilding,
+        shape: torch.Size,
+        params: Sequence[Tensor],
+        sizes: Sequence[int],
+        *,
+        whole: bool,
     ) -> None:
         self.watch, self.shape, self.params, self.dim, self.whole = watch, shape, params, sizes[0], whole
+        self.rebuilding = rebuilding
         # torchdiffeq calls these by name
         self.callback_accept_step = watch.callback_accept_step
         self.callback_reject_step = watch.callback_reject_step
@@ -245,6 +291,7 @@ class _Augmented:
         with torch.enable_grad():
             y = augmented[: self.dim].reshape(self.shape).detach().requires_grad_()
             slope = self.watch(t, y)
+        self.rebuilding.check_graph(slope, y)
         sources = (y, *self.params)
         if slope.requires_grad:
             found = torch.autograd.grad(slope, sources, -adjoint, allow_unused=True, materialize_grads=True)

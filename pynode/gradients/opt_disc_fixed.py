@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, gmres
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pynode.adjoint import check_cotangents, time_gradient
 from pynode.errors import SolveError
-from pynode.evaluation import CountedField, check_closure
+from pynode.evaluation import CountedField
 from pynode.gradients.base import GradientMethod, check_choice, check_scheme
 from pynode.grid import TimeGrid, checked_steps
+from pynode.rebuilding import Rebuilding, save, saved
 from pynode.schemes.base import Scheme
 from pynode.schemes.euler import EULER
+from pynode.second_derivatives import final
 from pynode.solution import Cost, SolveStats, Status
+from pynode.transforms import is_batched, one_by_one
 from pynode.types import State, States, Times
 
 DENSE_LIMIT = 64
@@ -59,9 +61,11 @@ class OptDiscFixed(GradientMethod):
 
     def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
         grid = TimeGrid.between(ts, self.steps)
-        check_closure(f, y0, ts, params)
         stats.forward.n_accepted = grid.n_steps
-        return _FixedAdjoint.apply(f, self, grid, stats, ts, y0, *params)
+        if not torch.is_grad_enabled():
+            return self.scheme.solve(f, y0, grid)
+        rebuilding = Rebuilding(f, y0, ts[0], params, method=type(self).__name__)
+        return _FixedAdjoint.apply(f, self, grid, stats, rebuilding, ts, y0, *rebuilding.sources)
 
 
 class _FixedAdjoint(torch.autograd.Function):
@@ -74,19 +78,39 @@ class _FixedAdjoint(torch.autograd.Function):
         method: OptDiscFixed,
         grid: TimeGrid,
         stats: SolveStats,
+        rebuilding: Rebuilding,
         ts: Times,
         y0: State,
-        *params: Tensor,
+        *sources: Tensor,  # noqa: ARG004 (inputs of the node, so that they get their gradients)
     ) -> States:
         states = method.scheme.trajectory(f, y0, grid)
         ctx.f, ctx.method, ctx.grid, ctx.stats = f, method, grid, stats
-        ctx.save_for_backward(ts, states, *params)
+        rebuilding.settle(grid.output_times[-1], states[-1])
+        save(ctx, rebuilding, ts, states)
         return states[list(grid.output_indices)]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        ts, states, *params = ctx.saved_tensors
+        rebuilding, (ts, states) = saved(ctx)
+        originals = (cotangents, ts, rebuilding.origin, *rebuilding.sources)
+
+        def solve(each: Tensor) -> tuple[Tensor | None, ...]:
+            with torch.no_grad(), rebuilding.as_it_was() as leaves:
+                return _FixedAdjoint._solve_adjoint(ctx, rebuilding, ts, states, leaves, each)
+
+        found = one_by_one(solve, cotangents) if is_batched(cotangents) else solve(cotangents)
+        return None, None, None, None, None, *final(found, originals, "OptDiscFixed")
+
+    @staticmethod
+    def _solve_adjoint(
+        ctx: Any,
+        rebuilding: Rebuilding,
+        ts: Times,
+        states: States,
+        params: Sequence[Tensor],
+        cotangents: States,
+    ) -> tuple[Tensor | None, ...]:
+        """The gradients by ts, y0 and `params`."""
         check_cotangents(ts, cotangents)
         f, grid, backward = ctx.f, ctx.grid, ctx.stats.backward
         implicit = ctx.method.adjoint == "backward-euler"
@@ -100,20 +124,21 @@ class _FixedAdjoint(torch.autograd.Function):
                 with torch.enable_grad():
                     y = states[at].detach().requires_grad_()
                     slope = f(points[at], y)
+                rebuilding.check_graph(slope, y)
                 product = _Products(slope, y, params, backward)
                 if implicit:
                     adjoint = _solve_shifted(product, adjoint, h, float(points[at]))
-                by_y, found = product.by_all(adjoint)
-                for total, part in zip(by_params, found, strict=True):
+                by_y, parts = product.by_all(adjoint)
+                for total, part in zip(by_params, parts, strict=True):
                     total.add_(part, alpha=h)
                 if not implicit:
                     adjoint = torch.add(adjoint, by_y, alpha=h)
                 if k in output_of:
                     adjoint = adjoint + cotangents[output_of[k]]
             by_ts = None
-            if ctx.needs_input_grad[4]:
+            if ctx.needs_input_grad[5]:
                 by_ts = time_gradient(f, ts, states[list(grid.output_indices)], cotangents, adjoint)
-        return (None, None, None, None, by_ts, adjoint, *by_params)
+        return by_ts, adjoint, *by_params
 
 
 class _Products:
@@ -128,8 +153,8 @@ class _Products:
 
     def by_all(self, v: State) -> tuple[State, Sequence[Tensor]]:
         """(df/dy)^T v and (df/dtheta)^T v."""
-        found = self._grad(v, [self.y, *self.params])
-        return found[0], found[1:]
+        by_y, *by_params = self._grad(v, [self.y, *self.params])
+        return by_y, by_params
 
     def _grad(self, v: State, sources: list[Tensor]) -> Sequence[Tensor]:
         self.cost.n_vjp += 1

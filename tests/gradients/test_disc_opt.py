@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pynode.checkpointing.revolve import fewest_advances
 from pynode.checks.taylor import taylor_test
-from pynode.errors import InvalidArgument, MissingParameters
+from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
 from pynode.fields.concatsquash import ConcatSquash
@@ -238,20 +238,19 @@ class _Scaled(nn.Module):
 
 
 @pytest.mark.parametrize("memory", MEMORIES[1:])
-def test_closures_over_parameters_need_them_named(memory: Memory) -> None:
-    """A rebuilt graph cannot find them, and a gradient lost in silence is the worst of errors."""
+def test_closures_over_parameters_get_their_gradient(memory: Memory) -> None:
+    """Named or not: a gradient lost in silence is the worst of errors."""
     scale, y0 = nn.Parameter(torch.tensor(-0.7, dtype=torch.float64)), torch.ones(2, dtype=torch.float64)
     method = DiscOpt(RK4, 2, memory)
 
     def closure(_: Tensor, y: Tensor) -> Tensor:
         return scale * y
 
-    with pytest.raises(MissingParameters, match="params="):
-        method.solve(closure, y0, TS)
+    unnamed = torch.autograd.grad(loss_of(method.solve(closure, y0, TS).ys), scale)
     by_module = torch.autograd.grad(loss_of(method.solve(_Scaled(scale), y0, TS).ys), scale)
     by_closure = torch.autograd.grad(loss_of(method.solve(closure, y0, TS, params=[scale]).ys), scale)
     by_graph = torch.autograd.grad(loss_of(DiscOpt(RK4, 2).solve(closure, y0, TS).ys), scale)
-    assert by_module == by_closure
+    assert by_module == by_closure == unnamed
     assert by_graph[0].item() == pytest.approx(by_module[0].item(), rel=1e-12)
 
 

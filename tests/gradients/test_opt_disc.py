@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pynode.checks.taylor import fitted_slope
-from pynode.errors import InvalidArgument, MissingParameters, SolveError
+from pynode.errors import InvalidArgument, SolveError
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
 from pynode.gradients.disc_opt import DiscOpt
@@ -144,15 +144,14 @@ def test_work_is_counted(small_field: FieldOf, small_state: StateOf) -> None:
     assert totals[1] > 2 * totals[0]
 
 
-def test_closures_over_parameters_need_them_named() -> None:
-    """As for every method that cannot see the graph."""
+def test_closures_over_parameters_get_their_gradient() -> None:
+    """Named or not."""
     scale, y0 = nn.Parameter(torch.tensor(-0.7, dtype=torch.float64)), torch.ones(2, dtype=torch.float64)
-    with pytest.raises(MissingParameters, match="params="):
-        OptDisc().solve(lambda _, y: scale * y, y0, TS)
-    ys = OptDisc().solve(lambda _, y: scale * y, y0, TS, params=[scale]).ys
-    (found,) = torch.autograd.grad(ys[-1].sum(), scale)
-    # two components, each y(t) = exp(s t), so dy/ds = t exp(s t), over a time of one
-    assert found.item() == pytest.approx(2 * math.exp(-0.7), rel=1e-6)
+    for params in (None, [scale]):
+        ys = OptDisc().solve(lambda _, y: scale * y, y0, TS, params=params).ys
+        (gradient,) = torch.autograd.grad(ys[-1].sum(), scale)
+        # two components, each y(t) = exp(s t), so dy/ds = t exp(s t), over a time of one
+        assert gradient.item() == pytest.approx(2 * math.exp(-0.7), rel=1e-6)
 
 
 # --- failures --------------------------------------------------------------------------------------------------------

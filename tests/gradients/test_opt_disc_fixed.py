@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pynode.checks.taylor import fitted_slope, taylor_test
-from pynode.errors import InvalidArgument, MissingParameters
+from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
@@ -211,13 +211,12 @@ def test_the_gradient_by_ts_tends_to_the_right_one(
     assert fitted_slope([1 / n for n in counts], errors) == pytest.approx(1.0, abs=0.15)
 
 
-def test_closures_over_parameters_need_them_named() -> None:
-    """As for every method that cannot see the graph."""
+def test_closures_over_parameters_get_their_gradient() -> None:
+    """Named or not."""
     scale, y0 = nn.Parameter(torch.tensor(-0.7, dtype=torch.float64)), torch.ones(2, dtype=torch.float64)
-    with pytest.raises(MissingParameters, match="params="):
-        OptDiscFixed().solve(lambda _, y: scale * y, y0, TS)
-    ys = OptDiscFixed(EULER, 4).solve(lambda _, y: scale * y, y0, TS, params=[scale]).ys
-    assert torch.autograd.grad(ys[-1].sum(), scale)[0].abs() > 0.1
+    for params in (None, [scale]):
+        ys = OptDiscFixed(EULER, 4).solve(lambda _, y: scale * y, y0, TS, params=params).ys
+        assert torch.autograd.grad(ys[-1].sum(), scale)[0].abs() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,8 @@ class _Bad(nn.Module):
         pytest.param(lambda y: y[..., :1], "shape", id="broadcastable"),
         pytest.param(lambda y: y.sum(), "shape", id="scalar"),
         pytest.param(lambda y: torch.cat([y, y], -1), "shape", id="too wide"),
-        pytest.param(lambda y: y.float(), "dtype", id="float32"),
+        pytest.param(lambda y: y.to(torch.complex128), "dtype", id="complex"),
+        pytest.param(lambda y: y.long(), "dtype", id="integer"),
         pytest.param(lambda _: 1.0, "not a tensor", id="number"),
         pytest.param(lambda y: (y,), "not a tensor", id="tuple"),
     ],
@@ -228,6 +229,18 @@ def test_a_field_that_does_not_fit_the_state_is_found(name: str, value: Callable
     for field in (_Bad(value), lambda _, y: value(y)):
         with pytest.raises(StateMismatch, match=what):
             method.solve(field, y0, TS)
+
+
+@pytest.mark.parametrize("name", ANY_FIELD)
+def test_a_slope_of_another_precision_is_converted(name: str) -> None:
+    """As torchdiffeq does: y' = -y in float32, for a state in float64."""
+    y0 = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    method = METHODS.load(name)(**({} if METHODS.load(name).adaptive else {"steps": 400}))
+    ys = method.solve(lambda _, y: -y.float(), y0, TS).ys
+    assert ys.dtype == torch.float64
+    (by_y0,) = torch.autograd.grad(ys[-1].sum(), y0)
+    torch.testing.assert_close(ys[-1], y0 * math.exp(-1), rtol=2e-3, atol=0)
+    torch.testing.assert_close(by_y0, torch.full_like(y0, math.exp(-1)), rtol=2e-3, atol=0)
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS.names()) - set(ANY_FIELD)))

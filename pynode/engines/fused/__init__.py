@@ -12,13 +12,13 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 import torch
-from torch.autograd import forward_ad
 
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import FieldSpec, System
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
+from pynode.transforms import is_transformed
 from pynode.types import State, Times
 
 ARCHITECTURES = (MLP, ConcatSquash, Antisymmetric, Hamiltonian)
@@ -137,9 +137,3 @@ def pays(system: System, y0: State) -> bool:
 @lru_cache(maxsize=64)
 def _largest(spec: FieldSpec) -> int:
     return max(slot.size for slot in spec.slots())
-
-
-def is_transformed() -> bool:
-    """Whether a transform of torch.func or forward-mode AD is at work, whose tensors the kernels can't follow."""
-    active = getattr(torch._C, "_are_functorch_transforms_active", None)
-    return (active is not None and bool(active())) or forward_ad._current_level >= 0

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pynode.engines.direct import DirectSolve
 from pynode.engines.fused.disc_opt import BACKWARD, FINISH, FORWARD, PREPARE, run
@@ -20,10 +19,13 @@ from pynode.engines.fused.jit import compile_now
 from pynode.engines.fused.memory import alike
 from pynode.engines.fused.planning import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, Memory, Numbers, Plan, plan_for
 from pynode.engines.fused.threads import run_all
+from pynode.errors import FieldChanged
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
+from pynode.second_derivatives import final, linked
 from pynode.solution import SolveStats
+from pynode.transforms import is_batched, one_by_one
 from pynode.types import State, States, VectorField
 
 
@@ -43,8 +45,8 @@ def solve(
     float64 or float32 on the CPU, all of one type.  The gradient is that at the values that theta has now, whatever
     happens to them before the backward pass.
 
-    A gradient of the gradient needs `field`, the same right-hand side as torch operators, and takes that way; without
-    it torch raises, as it does for `memory="recompute"`.
+    A gradient of the gradient needs `field`, the same right-hand side as torch operators, and takes that way, with the
+    memory that this takes; so do several gradients at a time, as for a whole Jacobian.
     """
     theta = system.theta
     wanted = torch.is_grad_enabled() and (y0.requires_grad or _any_wanted(theta))
@@ -56,7 +58,7 @@ def solve(
         return call.forward(y0)
     if memory == "recompute":
         call.again = plan.n_stages
-    elif field is not None:
+    if field is not None:
         call.eager = (field, scheme, grid)
         call.versions = _versions(y0, theta)
     states: States = _Fused.apply(call, y0, *theta)
@@ -142,26 +144,27 @@ class _Call:
     def backward_by_torch(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """The same as functions that torch can differentiate again."""
         assert self.eager is not None
-        sources = [p for p, want in zip((self.y0, *self.system.theta), wanted, strict=True) if want]
+        if is_batched(cotangents):
+            return one_by_one(lambda each: self.backward_by_torch(each, wanted), cotangents)
         if self.versions != _versions(self.y0, self.system.theta):
-            raise RuntimeError(
+            raise FieldChanged(
                 "the initial state or the parameters have been changed in place since the solve, so that its gradient "
                 "can't be differentiated; change copies of them"
             )
         field, scheme, grid = self.eager
         again = torch.is_grad_enabled()
         with torch.enable_grad():
-            ys = scheme.solve(field, self.y0, grid)
-        found = iter(torch.autograd.grad(ys, sources, cotangents, create_graph=again, materialize_grads=True))
+            y0 = self.y0.detach().requires_grad_()
+            back = cotangents.detach().requires_grad_()
+            ys = scheme.solve(field, y0, grid)
+        leaves = [p for p, want in zip((y0, *self.system.theta), wanted, strict=True) if want]
+        gradients = torch.autograd.grad(ys, leaves, back, create_graph=again, materialize_grads=True)
         self.stats.backward.n_vjp += self.plan.n_stages
-        return tuple(next(found) if want else None for want in wanted)
-
-
-def _is_batched(cotangents: States) -> bool:
-    """Whether they are several at a time, as for a whole Jacobian, which have no memory of their own."""
-    of_functions = getattr(torch._C._functorch, "is_batchedtensor", None)
-    of_grads = getattr(torch._C._functorch, "is_legacy_batchedtensor", None)
-    return bool((of_functions and of_functions(cotangents)) or (of_grads and of_grads(cotangents)))
+        if again:
+            originals = [p for p, want in zip((self.y0, *self.system.theta), wanted, strict=True) if want]
+            gradients = linked(gradients, [*leaves, back], [*originals, cotangents])  # type: ignore[assignment]
+        each = iter(gradients)
+        return tuple(next(each) if want else None for want in wanted)
 
 
 def _versions(y0: State, theta: tuple[Tensor, ...]) -> list[int]:
@@ -187,20 +190,10 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
         saved = ctx.saved_tensors  # torch refuses where the graph has been freed
-        if call.eager is not None and _is_batched(cotangents):
+        if call.eager is not None and (torch.is_grad_enabled() or is_batched(cotangents)):
             return (None, *call.backward_by_torch(cotangents, ctx.needs_input_grad[1:]))
-        # the decorator costs as much as all allocations together, and is needed only where a graph of it is built
-        if not torch.is_grad_enabled():
-            return (None, *call.backward(_memory(ctx.call, saved), cotangents, ctx.needs_input_grad[1:]))
-        if call.eager is not None:
-            return (None, *call.backward_by_torch(cotangents, ctx.needs_input_grad[1:]))
-        found: tuple[Tensor | None, ...] = _backward_once(ctx, cotangents)
-        return found
-
-
-@once_differentiable
-def _backward_once(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
-    return (None, *ctx.call.backward(_memory(ctx.call, ctx.saved_tensors), cotangents, ctx.needs_input_grad[1:]))
+        gradients = call.backward(_memory(call, saved), cotangents, ctx.needs_input_grad[1:])
+        return (None, *final(gradients, (cotangents, call.y0, *call.system.theta), "the compiled kernels"))
 
 
 def _memory(call: _Call, saved: tuple[Tensor, ...]) -> Memory | None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pynode.adaptive import steps_left
 from pynode.adjoint import check_cotangents
@@ -57,7 +56,9 @@ from pynode.errors import SolveError
 from pynode.fields.base import System
 from pynode.finite import is_finite
 from pynode.samples import Samples, fastest_samples, non_finite_samples
+from pynode.second_derivatives import final
 from pynode.solution import Cost, SolveStats, Status
+from pynode.transforms import is_batched, one_by_one
 from pynode.types import State, States, Times
 
 FAILURES = {NON_FINITE: Status.NON_FINITE, UNDERFLOW: Status.STEP_UNDERFLOW, EXHAUSTED: Status.MAX_STEPS}
@@ -75,7 +76,7 @@ def solve(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats:
     whatever happens to them before the backward pass.
 
     Raises `SolveError`, forward and backward; counts work into `stats` in either case.  A gradient of the gradient
-    is torch's to refuse.
+    raises `NotTwiceDifferentiable`.
     """
     theta = system.theta
     wanted = torch.is_grad_enabled() and (y0.requires_grad or any([p.requires_grad for p in theta]))  # noqa: C419 (faster)
@@ -244,13 +245,10 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors  # torch refuses where the graph has been freed
-        # the decorator costs as much as all allocations together, and is needed only where a graph of it is built
-        if not torch.is_grad_enabled():
-            return (None, None, *ctx.call.backward(cotangents, ctx.needs_input_grad[2:]))
-        found: tuple[Tensor | None, ...] = _backward_once(ctx, cotangents)
-        return found
-
-
-@once_differentiable
-def _backward_once(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
-    return (None, None, *ctx.call.backward(cotangents, ctx.needs_input_grad[2:]))
+        call: _Call = ctx.call
+        wanted = ctx.needs_input_grad[2:]
+        if is_batched(cotangents):
+            gradients = one_by_one(lambda each: call.backward(each, wanted), cotangents)
+        else:
+            gradients = call.backward(cotangents, wanted)
+        return (None, None, *final(gradients, (cotangents, call.y0, *call.system.theta), "OptDisc"))

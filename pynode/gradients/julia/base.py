@@ -6,14 +6,13 @@ import os
 import time
 import weakref
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pynode.adjoint import check_cotangents
 from pynode.errors import InvalidArgument, SolveError, StateMismatch
@@ -22,7 +21,9 @@ from pynode.fields.base import System, system_of
 from pynode.gradients.base import GradientMethod
 from pynode.julia.environment import ready
 from pynode.julia.session import WORKER, Reply, Session, default_session
+from pynode.second_derivatives import final
 from pynode.solution import Cost, SolveStats, Status
+from pynode.transforms import is_batched, one_by_one
 from pynode.types import State, States, Times
 
 DTYPES = (torch.float64, torch.float32)
@@ -101,12 +102,19 @@ class _Julia(torch.autograd.Function):
             ctx.held = _Held(session, reply.value["handle"])
             ctx.system, ctx.stats, ctx.shape, ctx.dtype = system, stats, y0.shape, flat.dtype
             ctx.save_for_backward(ts, *params)
+            ctx.origin = y0
         return ys
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
         ts, *params = ctx.saved_tensors
+        if is_batched(cotangents):
+            return one_by_one(lambda each: _Julia._pullback(ctx, ts, params, each), cotangents)
+        gradients = _Julia._pullback(ctx, ts, params, cotangents)
+        return final(gradients, (cotangents, ts, ctx.origin, *params), "a method of the Julia backend")
+
+    @staticmethod
+    def _pullback(ctx: Any, ts: Times, params: Sequence[Tensor], cotangents: States) -> tuple[Tensor | None, ...]:
         check_cotangents(ts, cotangents)
         system, stats, start = ctx.system, ctx.stats, time.perf_counter()
         shape, dtype = (ctx.shape.numel() // system.columns, system.columns), ctx.dtype
