@@ -11,13 +11,13 @@ from typing import Any, TypedDict
 from pynode.errors import ConfigurationMismatch, PynodeError, RecordError, UsageError
 from pynode.records.content import is_there
 from pynode.records.files import read_object, write_json
-from pynode.records.run_files import CONFIG, read_config
+from pynode.records.run_files import CONFIG
 from pynode.sweeps.axes import Axes
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.needs import Needs
 from pynode.sweeps.specification import specify
 from pynode.sweeps.values import shown
-from pynode.training.config import RunConfig, usable_here
+from pynode.training.config import RunConfig, recorded_config, usable_here
 
 FILE = "sweep.json"
 KEYS = ("axes", "needs", "running", "cells")
@@ -102,7 +102,7 @@ def check_runs(out: Path, cells: list[Cell]) -> None:
         if not is_there(cell.directory(out) / CONFIG):
             continue
         try:
-            earlier = read_config(cell.directory(out))
+            earlier = recorded_config(cell.directory(out))
         except RecordError:  # damaged: the run has a copy in its checkpoint, and says so
             continue
         check_same_run(cell, earlier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -13,7 +14,7 @@ from pynode.errors import ConfigurationMismatch, InvalidArgument, RecordError, U
 from pynode.gradients.base import GradientMethod, check_choice, check_count, method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
-from pynode.records.run_files import ConfigKeys
+from pynode.records.run_files import CONFIG, RESUME, ConfigKeys, read_config
 from pynode.records.schema import convert
 from pynode.training.schedules import Multilevel
 from pynode.world import ALONE, World
@@ -219,6 +220,19 @@ def check_device(device: str) -> None:
     index = torch.device(device).index
     if kind == "cuda" and index is not None and index >= torch.cuda.device_count():
         raise InvalidArgument("device", device, f"only {torch.cuda.device_count()} GPUs here", "use cuda")
+
+
+def recorded_config(directory: Path) -> dict[str, Any]:
+    """The plain values of the configuration of the run in `directory`, with a method that can be made.
+
+    Raises `RecordError` that names the file.
+    """
+    plain = read_config(directory)
+    try:
+        method_from_json(plain["method"])
+    except (UsageError, TypeError) as error:
+        raise RecordError(f"{directory / CONFIG} is damaged: {error}; {RESUME}") from error
+    return plain
 
 
 def usable_here(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,10 +27,10 @@ from pynode.records.files import (
 )
 from pynode.records.iteration import IterationRecord
 from pynode.records.results import RECORDS, in_order, records_of
-from pynode.records.run_files import CONFIG, EVALUATION, SUMMARY, read_config, read_evaluation, read_summary
+from pynode.records.run_files import CONFIG, EVALUATION, SUMMARY, read_evaluation, read_summary
 from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
-from pynode.training.config import RunConfig
+from pynode.training.config import RunConfig, recorded_config
 from pynode.training.environment import environment
 
 ENVIRONMENT = "environment.json"
@@ -160,7 +160,7 @@ def _read(directory: Path) -> _Contents:
     taken = {checkpoint.NAME: "the checkpoint before it is taken", checkpoint.PREVIOUS: "the newest is taken as it is"}
     wrong = [f"{error}; {taken[name]}" for name, error in damaged.items()]
     try:
-        config: dict[str, Any] | None = read_config(directory)
+        config: dict[str, Any] | None = recorded_config(directory)
     except RecordError as error:
         config = points[0].config if points else None
         wrong.append(f"{error}; {'the copy in the checkpoint' if config else 'the one given now'} is taken")

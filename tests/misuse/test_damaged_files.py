@@ -15,6 +15,7 @@ import torch
 
 from pynode.cli import main
 from pynode.errors import PynodeError, RecordError
+from pynode.records.files import read_json
 from pynode.records.results import LINES, load_run
 from pynode.sweeps.layout import FILE
 from pynode.training.checkpoint import NAME, PREVIOUS, decode
@@ -128,6 +129,16 @@ def test_a_sweep_with_a_damaged_run_can_be_listed(
 
 
 # --- records as a whole, checkpoints, parts of a suite ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [-1, "x", ["x"], {"a": 1}], ids=str)
+@pytest.mark.parametrize("option", ["memory", "budget", "scheme", "engine"])
+def test_a_method_that_can_not_be_is_taken_from_the_checkpoint(here: Path, option: str, value: Any) -> None:
+    path = here / "out" / FOLDER / "config.json"
+    plain = {k: v for k, v in json.loads(path.read_text()).items() if k != "checksum"}
+    path.write_text(json.dumps({**plain, "method": {**plain["method"], option: value}}))
+    train(RUN, path.parent, resume=True)
+    assert RUN.check_resumes(read_json(path)) == {}
 
 
 def test_reversed_records_are_told_and_mended(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
