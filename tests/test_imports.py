@@ -87,6 +87,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "torchdiffeq_interface": (
         *LEAVES,
         "grid",
+        "samples",
         "solution",
         "evaluation",
         "adaptive",

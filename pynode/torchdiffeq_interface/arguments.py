@@ -15,7 +15,13 @@ from torch import Tensor
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.gradients.base import GradientMethod
 from pynode.grid import check_times
-from pynode.torchdiffeq_interface.solvers import finds_events, has_fixed_steps, known_methods, uses_tolerances
+from pynode.torchdiffeq_interface.solvers import (
+    finds_events,
+    has_fixed_steps,
+    known_methods,
+    reports_steps,
+    uses_tolerances,
+)
 from pynode.torchdiffeq_interface.tuples import Y
 
 LARGEST = sys.float_info.max
@@ -92,8 +98,26 @@ def check_tolerance(argument: str, value: Any, y0: Y, method: Any) -> None:
     if entries is None or not all(0 <= entry <= math.inf for entry in entries):
         problem = "not a number that is zero or positive"
         raise InvalidArgument(argument, value, problem, "use e.g. 1e-6; a tuple y0 may have one for each part")
+    if isinstance(y0, Tensor) and _is_several(value) and not _fits(torch.as_tensor(value).shape, y0.shape):
+        problem = f"its shape {tuple(torch.as_tensor(value).shape)} does not fit y0, {tuple(y0.shape)}"
+        raise InvalidArgument(argument, value, problem, "give one number, or one for each entry of y0")
     if isinstance(value, Tensor) and value.requires_grad:
         raise InvalidArgument(argument, value, "requires a gradient", f"pass {argument}.detach()")
+
+
+def for_solver(tolerance: Any, y0: Y, method: str | None) -> Any:
+    """The tolerance in a form that the solver takes: scipy's know no tensors, and read beyond a shape of another size.
+
+    For a tuple `y0` torchdiffeq makes a tensor of several entries, so scipy's solvers take one number there.
+    """
+    if tolerance is None or has_fixed_steps(method) or reports_steps(method):
+        return tolerance
+    if not _is_several(tolerance):
+        return float(tolerance)
+    if isinstance(y0, tuple):
+        problem = f"several entries, which {method} does not take for a tuple y0"
+        raise InvalidArgument("rtol or atol", tolerance, problem, "give one number")
+    return _expanded(tolerance, y0).cpu().numpy()
 
 
 def _is_several(value: Any) -> bool:
@@ -125,24 +149,33 @@ def adjoint_tolerance(argument: str, given: Any, forward: Any, y0: Y, n_params: 
     """
     if _is_several(given) and len(given) == 3 + n_params:
         check_tolerance(argument, tuple(given), (torch.empty(0),) * len(given), method)
-        return given
+        return for_solver(given, (torch.empty(0),), method)
     value = forward if given is None else given
     check_tolerance(argument, value, y0, method)
     if not _is_several(value):
-        return value
+        return for_solver(value, y0, method)
     if isinstance(y0, tuple):
         each = torch.cat([_expanded(entry, part) for entry, part in zip(value, y0, strict=True)])
     else:
         each = _expanded(value, y0)
     least = float(each.min())
+    if not (has_fixed_steps(method) or reports_steps(method)):
+        return least
     return (least, each, each, *[least] * n_params)
+
+
+def _fits(shape: torch.Size, to: torch.Size) -> bool:
+    """Whether a tensor of `shape` broadcasts to the shape `to`."""
+    try:
+        return torch.broadcast_shapes(shape, to) == to
+    except RuntimeError:
+        return False
 
 
 def _expanded(value: Any, part: Tensor) -> Tensor:
     tolerance = torch.as_tensor(value, dtype=torch.float64, device=part.device)
-    if tolerance.ndim == 1 and len(tolerance) == part.numel():
-        return tolerance
-    return tolerance.expand(part.shape).reshape(-1)
+    flat = tolerance.ndim == 1 and len(tolerance) == part.numel()  # one for each entry of a tuple's part
+    return tolerance if flat else tolerance.expand(part.shape).reshape(-1)
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -180,10 +213,11 @@ def _check_fixed_steps(argument: str, options: dict[str, Any], t: Tensor) -> Non
         raise InvalidArgument(argument, size, "given together with grid_constructor", "leave one of them out")
     one_entry = isinstance(size, (Tensor, np.ndarray)) and math.prod(size.shape) == 1
     number = size.item() if one_entry else size
-    if not is_number(number) or not 0 < number <= LARGEST:
+    number = float(number) if is_number(number) else None
+    if number is None or not is_number(number) or not 0 < number <= LARGEST:
         raise InvalidArgument(argument, size, "not a positive number", "give the size, also for reversed t")
     if not isinstance(size, Tensor):
-        options["step_size"] = float(number) if isinstance(size, np.ndarray) else size
+        options["step_size"] = number
     length = abs(float((t[-1] - t[0]).detach()))
     if length / number > MOST_STEPS:
         problem = f"more than {MOST_STEPS:,} steps over a length of {length:g}"
@@ -194,4 +228,6 @@ def refuse(method: GradientMethod, **given: Any) -> None:
     """Raises `InvalidArgument` for arguments that a method object would not read."""
     for name, value in given.items():
         if value is not None:
-            raise InvalidArgument(name, value, f"has no meaning for {method}", "set the options of the method itself")
+            raise InvalidArgument(
+                name, value, f"has no meaning for the method {method.label}", "set the options of the method itself"
+            )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, NotTwiceDifferentiable
 from pynode.torchdiffeq_interface.search import event_value
 from pynode.torchdiffeq_interface.solving import odeint
 from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flatten, shapes_of, unflatten
@@ -75,4 +75,36 @@ def _differentiable(
         rate = by_t + (by_y.conj() * slope).sum().real + SMALLEST_RATE
     value = event(event_t, final)
     moved = ((value.detach() - value) / rate).to(event_t.dtype)
-    return event_t + moved, final + slope * moved
+    event_t, final = _OnceDifferentiable.apply(event_t + moved, final + slope * moved)
+    return event_t, final
+
+
+class _OnceDifferentiable(torch.autograd.Function):
+    """Hands its inputs through; the gradient of a gradient would lack the derivatives of the event's rate."""
+
+    @staticmethod
+    def forward(ctx: Any, event_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(event_t, state)
+        return event_t.clone(), state.clone()
+
+    @staticmethod
+    def backward(ctx: Any, by_t: Tensor, by_state: Tensor) -> tuple[Tensor, Tensor]:
+        if not torch.is_grad_enabled():
+            return by_t, by_state
+        guarded: tuple[Tensor, Tensor] = _Refused.apply(by_t, by_state, *ctx.saved_tensors)
+        return guarded
+
+
+class _Refused(torch.autograd.Function):
+    """A gradient with a graph, in which differentiating it is a typed error."""
+
+    @staticmethod
+    def forward(ctx: Any, by_t: Tensor, by_state: Tensor, *dependencies: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG004
+        return by_t.clone(), by_state.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> None:  # noqa: ARG004
+        raise NotTwiceDifferentiable(
+            "the gradient of odeint_event can't be differentiated again (Hessians, gradient penalties): it leaves out "
+            "how the rate of the event function changes; take finite differences of the first gradient"
+        )

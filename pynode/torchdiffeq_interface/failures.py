@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pynode.errors import PynodeError, RunFailure, SolveError, StateMismatch
+from pynode.samples import non_finite_samples
 from pynode.solution import Status
 from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, shapes_of
 
@@ -44,13 +45,14 @@ def _raised_by_a_solver(error: Exception) -> bool:
     while frame is not None:
         modules.append(frame.tb_frame.f_globals.get("__name__", ""))
         frame = frame.tb_next
-    by_scipy = modules[-1].startswith("scipy.") and modules.count("pynode.torchdiffeq_interface.watching") == 0
+    in_func = "pynode.torchdiffeq_interface.watching" in modules
+    by_scipy = modules[-1].startswith(("scipy.", "numpy.")) and not in_func
     return modules[-1].startswith("torchdiffeq.") or by_scipy
 
 
 def check_states(func: Func, y0: Y, t: Tensor, states: Y) -> None:
     """Raises `SolveError` unless there is a finite state for every time of `t`; it says where the last one is."""
-    parts = [states] if isinstance(states, Tensor) else list(states)
+    parts: list[Tensor] = [states] if isinstance(states, Tensor) else list(states)
     reached = len(parts[0])
     if reached == len(t) and all(bool(torch.isfinite(part).all()) for part in parts):
         return
@@ -58,10 +60,11 @@ def check_states(func: Func, y0: Y, t: Tensor, states: Y) -> None:
     fine = torch.isfinite(flat).all(1).tolist()
     last = max((fine.index(False) if False in fine else reached) - 1, 0)
     status = Status.STEP_UNDERFLOW if all(fine) else Status.NON_FINITE
+    samples = non_finite_samples(parts[0][last + 1]) if isinstance(states, Tensor) and last + 1 < reached else None
     dt = float((t[last + 1] - t[last]).detach()) if last + 1 < len(t) else 0.0
     state = flat[last].detach() if shapes_of(y0) is not None else parts[0][last].detach()
     norm_f = norm_of_slope(flat_func(func, y0), t[last].detach(), state)
-    raise SolveError(status, t=float(t[last].detach()), dt=dt, norm_f=norm_f)
+    raise SolveError(status, t=float(t[last].detach()), dt=dt, norm_f=norm_f, samples=samples)
 
 
 def norm_of_slope(func: Func, t: Tensor, y: Tensor) -> float:

@@ -15,7 +15,7 @@ from pynode.torchdiffeq_interface.failures import norm_of_slope
 from pynode.torchdiffeq_interface.solvers import has_fixed_steps, reports_steps
 from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flattened
 
-MOST_STEPS = 20_000
+MOST_STEPS = 5_000
 """Steps of an adaptive solver that looks for an event; torchdiffeq has this bound for fixed steps only."""
 
 FARTHEST = 1e300

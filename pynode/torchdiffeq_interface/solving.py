@@ -17,6 +17,7 @@ from pynode.torchdiffeq_interface.arguments import (
     check_problem,
     check_tolerance,
     checked_options,
+    for_solver,
     refuse,
 )
 from pynode.torchdiffeq_interface.failures import RAISED_BY_SOLVERS, check_states, failure
@@ -53,9 +54,9 @@ def odeint(
     entry of a tensor.
 
     With `event_fn(t, y)` the solve ends where its value, or the first entry of it, changes sign; returns the pair
-    (event time, states at the start and there).  An event that does not come is a `SolveError`: after 20,000 steps,
-    which `options={"max_num_steps": ...}` changes for adaptive solvers, or, with pynode's own option
-    `options={"event_time_limit": length}`, when no event lies within `length` of t[0].
+    (event time, states at the start and there).  An event that does not come is a `SolveError`: after 5,000 steps of an
+    adaptive solver, or what `options={"max_num_steps": ...}` allows; after torchdiffeq's 20,000 steps of a fixed size;
+    or, with pynode's own option `options={"event_time_limit": length}`, when no event lies within `length` of t[0].
 
     As in torchdiffeq, `func` may return another dtype than that of the state (under `torch.autocast`, for instance),
     a shape that broadcasts where the solver can use it, or with fixed steps a number.  An integer `y0` is taken with
@@ -78,7 +79,12 @@ def odeint(
         if states is not None:
             check_states(func, y0, t, states)
             return states
-    call = {"rtol": rtol, "atol": atol, "method": method, "options": chosen}
+    call = {
+        "rtol": for_solver(rtol, y0, method),
+        "atol": for_solver(atol, y0, method),
+        "method": method,
+        "options": chosen,
+    }
     return _delegate(THEIR_ODEINT, func, y0, t, event_fn, call)
 
 
@@ -141,8 +147,8 @@ def odeint_adjoint(
     n_params = sum(param.requires_grad for param in params)
     backward_method = adjoint_method or method
     call = {
-        "rtol": rtol,
-        "atol": atol,
+        "rtol": for_solver(rtol, y0, method),
+        "atol": for_solver(atol, y0, method),
         "method": method,
         "options": chosen,
         "adjoint_rtol": adjoint_tolerance("adjoint_rtol", adjoint_rtol, rtol, y0, n_params, backward_method),
@@ -151,7 +157,9 @@ def odeint_adjoint(
         "adjoint_options": checked_options("adjoint_options", adjoint_options, t, backward_method),
         "adjoint_params": params,
     }
-    return _delegate(THEIR_ODEINT_ADJOINT, func, y0, t, event_fn, call)
+    result = _delegate(THEIR_ODEINT_ADJOINT, func, y0, t, event_fn, call)
+    _guard_complex(result if event_fn is None else result[1], (t, *params))
+    return result
 
 
 # --- the two ways below ----------------------------------------------------------------------------------------------
@@ -161,6 +169,19 @@ def _solve_by(method: GradientMethod, func: Func, y0: Y, t: Tensor, params: Sequ
     shapes, flat = shapes_of(y0), flattened(y0)
     ys = flat[None] if len(t) == 1 else method.solve(flat_func(func, y0), flat, t, params=params).ys
     return ys if shapes is None else unflatten(ys, shapes, (len(t),))
+
+
+def _guard_complex(states: Y, sources: Sequence[Tensor]) -> None:
+    """Lets `backward()` raise `InvalidArgument` where complex states would have to give real tensors a gradient."""
+    real = any(source.requires_grad and not source.is_complex() for source in sources)
+
+    def refuse_gradient(_: Tensor) -> None:
+        problem = "the adjoint solve gives real parameters and times no gradient from complex states"
+        raise InvalidArgument("y0", "a complex tensor", problem, "use odeint, or solve for torch.view_as_real(y0)")
+
+    for part in (states,) if isinstance(states, Tensor) else states:
+        if real and part.is_complex() and part.requires_grad:
+            part.register_hook(refuse_gradient)
 
 
 def _refuse_options(method: GradientMethod, rtol: Tolerance, atol: Tolerance, **given: Any) -> None:
@@ -193,6 +214,7 @@ def _delegate(
         search.check(result[0])
     else:
         check_states(func, y0, t, result)
+    watched.values.in_adjoint = solver is THEIR_ODEINT_ADJOINT
     if isinstance(watched, WatchedFunc):
         watched.turn_backward()
     return result

@@ -18,7 +18,7 @@ from pynode.schemes.midpoint import MIDPOINT
 from pynode.schemes.rk38 import RK38
 from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flatten, flattened, shapes_of, unflatten
 from pynode.torchdiffeq_interface.values import checked_parts, difference
-from pynode.torchdiffeq_interface.watching import CALLBACKS
+from pynode.torchdiffeq_interface.watching import CALLBACKS, called
 
 FIXED: dict[str, Scheme] = {"euler": EULER, "midpoint": MIDPOINT, "heun2": HEUN, "rk4": RK38}
 """Solvers of torchdiffeq whose scheme pynode has; "rk4" is the 3/8 rule there."""
@@ -41,7 +41,7 @@ class _Steady:
         self.func = func
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        slope = self.func(t, y)
+        slope = called(self.func, t, y)
         if slope.shape != y.shape or slope.dtype != y.dtype:
             raise StateMismatch(str(difference(slope, y)))
         return slope
@@ -76,7 +76,7 @@ def solve_fixed(scheme: Scheme, func: Func, y0: Y, t: Tensor, step_size: Any) ->
     if grid is None:
         return None, func
     state = flat if shapes is None else unflatten(flat, shapes)
-    value = func(t[0].to(flat.dtype.to_real()), state)
+    value = called(func, t[0].to(flat.dtype.to_real()), state)
     if isinstance(state, tuple):
         value = checked_parts(value, state)
     first = flatten(value) if isinstance(state, tuple) else value

@@ -34,7 +34,7 @@ def flatten(parts: Iterable[Tensor]) -> Tensor:
 def unflatten(flat: Tensor, shapes: Sequence[torch.Size], leading: tuple[int, ...] = ()) -> tuple[Tensor, ...]:
     """The parts of vectors `flat` `(*leading, entries)`."""
     parts = flat.split([shape.numel() for shape in shapes], dim=-1)
-    return tuple(part.reshape(*leading, *shape) for part, shape in zip(parts, shapes, strict=True))
+    return tuple(part.reshape((*leading, *shape)) for part, shape in zip(parts, shapes, strict=True))
 
 
 class FlatFunc(nn.Module):

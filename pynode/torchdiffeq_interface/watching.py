@@ -9,16 +9,32 @@ import torch
 from torch import Tensor
 
 from pynode.adaptive import AdaptiveWatch
-from pynode.errors import StateMismatch
+from pynode.errors import StateChangedInPlace, StateMismatch
 from pynode.evaluation import CountedField
 from pynode.solution import SolveStats
 from pynode.torchdiffeq_interface.solvers import reports_steps
 from pynode.torchdiffeq_interface.tuples import Func, Y, flatten, flattened, shapes_of, unflatten
 from pynode.torchdiffeq_interface.values import check_usable, checked_parts, difference, without_leading_ones
+from pynode.transforms import is_transformed
 
 CALLBACKS = tuple(
     f"callback_{event}{phase}" for event in ("step", "accept_step", "reject_step") for phase in ("", "_adjoint")
 )
+
+
+def called(func: Func, t: Tensor, y: Any) -> Any:
+    """func(t, y); raises `StateChangedInPlace` if it changes the state, which the solver goes on using."""
+    state = y[0] if isinstance(y, tuple) else y  # parts of a tuple are views of one vector
+    if state.is_inference() or is_transformed():
+        return func(t, y)
+    version = state._version
+    slope = func(t, y)
+    if state._version != version:
+        raise StateChangedInPlace(
+            "func(t, y) changes its argument y in place, which the solver goes on using; compute with a copy: "
+            "y = y.clone()"
+        )
+    return slope
 
 
 class Values:
@@ -27,22 +43,45 @@ class Values:
     def __init__(self) -> None:
         self.mismatch: str | None = None
         """What sets the derivative apart from the state, where torchdiffeq may still be able to use it."""
-        self._shape: tuple[int, ...] | None = None
+        self.in_adjoint = False
+        """Whether torchdiffeq's adjoint solve is at work, which has to take products with the derivative."""
+        self._shape: torch.Size | None = None
 
     def checked(self, slope: Any, y: Any) -> Any:
         """The derivative, for torchdiffeq; raises `StateMismatch` if it can't be used."""
         if isinstance(y, tuple):
-            return checked_parts(slope, y)
+            parts = checked_parts(slope, y)
+            return tuple(map(_for_products, parts, y)) if self.in_adjoint else tuple(map(_complex_like, parts, y))
+        if isinstance(slope, Tensor) and slope.dtype == y.dtype and slope.shape == y.shape == self._shape:
+            return _for_products(slope, y) if self.in_adjoint else slope
         shape = slope.shape if isinstance(slope, Tensor) else torch.Size()
         if self._shape is None:
             check_usable(slope, y)
             self.mismatch, self._shape = difference(slope, y), shape
-        elif shape != self._shape and without_leading_ones(shape) != without_leading_ones(torch.Size(self._shape)):
+        elif without_leading_ones(shape) != without_leading_ones(self._shape):
             raise StateMismatch(
                 f"func(t, y) has shape {tuple(shape)}, but {tuple(self._shape)} at the first evaluation; return one "
                 "shape throughout"
             )
-        return slope
+        if self.in_adjoint:
+            return _for_products(slope, y)
+        return _complex_like(slope, y)
+
+
+def _complex_like(slope: Any, y: Tensor) -> Any:
+    """The derivative of a complex state as a complex number: torch hands no complex gradient back to a real one."""
+    return slope.to(y.dtype) if y.is_complex() and isinstance(slope, Tensor) else slope
+
+
+def _for_products(slope: Any, y: Tensor) -> Tensor:
+    """The derivative in a form with which torchdiffeq's adjoint solve can take products: that of the state."""
+    slope = slope if isinstance(slope, Tensor) else torch.full_like(y, slope)
+    if slope.shape != y.shape:
+        slope = slope.reshape(y.shape) if slope.numel() == y.numel() else slope.expand(y.shape)
+    if slope.dtype != y.dtype and (y.is_complex() or not slope.is_floating_point() or not torch.is_grad_enabled()):
+        slope = slope.to(y.dtype)
+    # a constant derivative has products too: zeros
+    return slope if slope.requires_grad or not torch.is_grad_enabled() else slope.detach().requires_grad_()
 
 
 class CheckedFunc:
@@ -52,7 +91,7 @@ class CheckedFunc:
         self.func, self.values = func, Values()
 
     def __call__(self, t: Tensor, y: Any) -> Any:
-        return self.values.checked(self.func(t, y), y)
+        return self.values.checked(called(self.func, t, y), y)
 
     def __getattr__(self, name: str) -> Any:
         if name in CALLBACKS:
@@ -75,11 +114,15 @@ class WatchedFunc(AdaptiveWatch):
                 setattr(self, name, _both(mine, theirs) if mine else theirs)
 
     def __call__(self, t: Tensor, y: Any) -> Any:
-        return self.values.checked(self.func(t, y), y)
+        slope = self.values.checked(called(self.func, t, y), y)
+        if isinstance(slope, Tensor) and not self.values.in_adjoint:
+            self.recent.append(slope.detach())
+        return slope
 
     def callback_step(self, t0: Tensor, y0: Any, dt: Tensor) -> None:
         flat = flattened(y0)
         self.check_step(t0, dt, flat, flat)
+        self.recent.clear()
 
     def _check_adjoint_step(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
         self.check_step(t0, dt, y0[1], flatten(y0))  # y0 is (dL/dt, y, dL/dy, dL/dparams...)
