@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from pynode.records.schema import Count, NonNegative, PositiveNumber, Seconds
 
-WinnerMethod = Literal["disc-opt", "opt-disc", "none"]
-"""The method of a record; "none" where the cell has no reference gradient."""
+METHODS = ("disc-opt", "opt-disc", "none")
+"""The methods of the map; "none" where a cell has no reference gradient."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class WinnerRecord:
     value: float
     problem: str
     seed: Count
-    method: WinnerMethod
+    method: str
     family: str
     adaptive: bool
     setting: NonNegative
@@ -36,6 +35,10 @@ class WinnerRecord:
     seconds: Seconds | None
     failure: str | None
     engine: str = ""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f'method: unknown value "{self.method}", not one of {", ".join(METHODS)}')
 
 
 @dataclass(frozen=True)

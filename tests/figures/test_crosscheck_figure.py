@@ -11,14 +11,14 @@ from matplotlib.patches import Rectangle
 
 from pynode.figures import crosscheck as figure
 from pynode.figures.style import save
-from pynode.records.crosscheck import AGREES, BROKEN, FAILED, UNAVAILABLE, CrosscheckRecord
+from pynode.records.crosscheck import AGREES, BROKEN, FAILED, UNAVAILABLE, CrosscheckRecord, Verdict
 from pynode.records.files import write_lines
 from pynode.records.results import CROSSCHECK, Results, load_results
 from pynode.studies.crosscheck import Crosscheck, broken_bounds, repl_line
 
 
 def record(
-    case: str, entry: str, differences: list[float | None], verdict: str = AGREES, error: float | None = 1e-6
+    case: str, entry: str, differences: list[float | None], verdict: Verdict = AGREES, error: float | None = 1e-6
 ) -> CrosscheckRecord:
     """A gradient at rtol 1e-5 with a bound of 1e-3."""
     broken = {"reason": "theta gradient off", "files": [f"cases/{case}.json"]} if verdict == BROKEN else {}

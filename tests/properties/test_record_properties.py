@@ -21,7 +21,7 @@ from pynode.records.files import append_line, read_intact_lines, read_json, read
 from pynode.records.gradient import TaylorRecord
 from pynode.records.iteration import IterationRecord
 from pynode.records.results import LINES
-from pynode.records.winners import WinnerMethod
+from pynode.records.winners import METHODS, WinnerRecord
 from tests.properties.profiles import tried
 from tests.properties.strategies import damaged, plain
 
@@ -37,7 +37,6 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "None": st.none(),
     "Verdict": st.sampled_from(get_args(Verdict)),
-    "WinnerMethod": st.sampled_from(get_args(WinnerMethod)),
 }
 
 
@@ -56,7 +55,8 @@ def records_of(kind: type[Any]) -> st.SearchStrategy[Any]:
         )
         texts = {f.name: values_of(str(f.type)) for f in fields(kind) if f.name not in ("h", "e0", "e1", "fitted")}
         return st.builds(_taylor, parts, st.fixed_dictionaries(texts))
-    return st.builds(kind, **{f.name: values_of(str(f.type)) for f in fields(kind)})
+    methods = {"method": st.sampled_from(METHODS)} if kind is WinnerRecord else {}
+    return st.builds(kind, **{f.name: values_of(str(f.type)) for f in fields(kind)} | methods)
 
 
 def _taylor(parts: list[tuple[Any, ...]], others: dict[str, Any]) -> TaylorRecord:
