@@ -9,7 +9,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.errors import InvalidArgument, UnknownName
+from pynode.errors import InvalidArgument, StorageError, UnknownName
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
@@ -17,45 +17,64 @@ if TYPE_CHECKING:
 
 
 def bench(
+    context: typer.Context,
     suite: Annotated[
-        str, typer.Option(help="cpu, gpu, scaling or memory.", rich_help_panel=o.WHAT, metavar="SUITE")
+        str, typer.Option(help="What to measure: cpu, gpu, scaling or memory.", rich_help_panel=o.WHAT, metavar="NAME")
     ] = "cpu",
     peers: Annotated[
         str | None,
         typer.Option(
-            help="Who takes part: pynode-fused, pynode-eager, torchdiffeq, jax, diffrax, torchode, julia. "
-            "[dim]Default: all that are installed; pynode's two for scaling.[/dim]",
+            metavar="NAME,...",
+            help="Programs to measure, separated by commas: pynode-fused, pynode-eager, torchdiffeq, jax, diffrax, "
+            "torchode, julia. [dim]Default: all that are installed; for scaling, pynode's two engines.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
     cases: Annotated[
         str | None,
         typer.Option(
-            help="spiral, spiral-opt-disc, 8gaussians, miniboone. [dim]Default: all.[/dim]", rich_help_panel=o.WHAT
+            metavar="NAME,...",
+            help="Workloads, separated by commas: spiral, spiral-opt-disc, 8gaussians, miniboone. "
+            "[dim]Default: all.[/dim]",
+            rich_help_panel=o.WHAT,
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small sizes, three short turns each.", rich_help_panel=o.WHAT)
+        bool,
+        typer.Option("--quick", help="Use small sizes and measure three short times only.", rich_help_panel=o.WHAT),
     ] = False,
     threads: Annotated[
         int | None,
         typer.Option(
-            help="CPU threads. [dim]Default: one for the spiral, two for flows.[/dim]", rich_help_panel=o.WHERE
+            metavar="N",
+            help="CPU threads. [dim]Default: one for the spiral, two for flows.[/dim]",
+            rich_help_panel=o.WHERE,
         ),
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option(help="Turns of every entrant. [dim]Default: 15.[/dim]", rich_help_panel=o.WHERE)
+        int | None,
+        typer.Option(
+            metavar="N",
+            max=10_000,
+            help="How often each program is measured. [dim]Default: 15.[/dim]",
+            rich_help_panel=o.WHERE,
+        ),
     ] = None,
     out: o.Out = None,
     show: Annotated[
         Path | None,
-        typer.Option(help="Measure nothing: tables and figures of an earlier run again.", rich_help_panel=o.WHERE),
+        typer.Option(
+            parser=values.path,
+            metavar="DIR",
+            help="Measure nothing: show the tables of an earlier bench again and redraw its figures.",
+            rich_help_panel=o.WHERE,
+        ),
     ] = None,
 ) -> None:
-    """Time pynode's engines and other programs on the same work, after checking that they compute the same.
+    """Time pynode's engines and other programs on the same work, after checking that their results agree.
 
-    Each entrant runs in a process of its own with its threads set beforehand; all take turns. Exit status 1 where one
-    broke down or computes something else.
+    Each program runs in its own process; the programs take turns. The exit status is 1 if one of them fails or computes
+    something else.
 
     Examples:
 
@@ -69,6 +88,8 @@ def bench(
 
     console = new_console()
     if show is not None:
+        measured = ("suite", "peers", "cases", "quick", "threads", "repeats", "out")
+        values.check_no_effect(context, "no effect with --show, which measures nothing", "drop one of them", *measured)
         _report(show, console)
         return
     from experiments.benchmarks.cases import CASES
@@ -123,18 +144,28 @@ def _check_counts(threads: int | None, repeats: int | None) -> None:
     for argument, value in (("--threads", threads), ("--repeats", repeats)):
         if value is not None and value < 1:
             raise InvalidArgument(argument, value, "not a positive number", "use 1 or more")
+    if threads is not None and threads > values.thread_limit():
+        raise InvalidArgument("--threads", threads, f"more than {values.thread_limit()}", "use fewer")
 
 
 def _report(directory: Path, console: PlainConsole) -> None:
     from experiments.benchmarks.render import render
+    from pynode.cli.report import NOT_MINE
 
-    rendered = render(directory)
+    writable = True
+    try:
+        rendered = render(directory)
+    except StorageError as error:
+        if error.number not in NOT_MINE:
+            raise
+        rendered, writable = render(directory, write=False), False
     for table in rendered.tables:
         console.print(table.rich())
         console.print()
     drawn = ", ".join(path.stem for path in rendered.paths if path.suffix == ".png")
     if drawn:
         console.say(f"figures in {directory / 'figures'}: {drawn}")
-    console.say(f"all tables in {directory / 'tables.md'}, records beside it")
+    if writable:
+        console.say(f"all tables in {directory / 'tables.md'}, records beside it")
     for finding in rendered.findings:
         console.say(finding, style="bold")

@@ -14,10 +14,15 @@ from pynode.render import Rendered
 from pynode.studies.base import number
 
 
-def render(directory: Path) -> Rendered:
-    """Writes `directory`/tables.md and `directory`/figures/; raises `NoBenchmark` where there are no records."""
+def render(directory: Path, *, write: bool = True) -> Rendered:
+    """Writes `directory`/tables.md and `directory`/figures/; raises `NoBenchmark` where there are no records.
+
+    Writes nothing with `write=False`.
+    """
     found = read(directory)
     rendered = Rendered(tables=tables(found), findings=findings(found))
+    if not write:
+        return rendered
     text = "\n".join(table.markdown() for table in rendered.tables)
     write_atomically(directory / "tables.md", text.encode())
     drawings = {name: figure for name, figure in figures.draw(found).items() if figure is not None}

@@ -10,7 +10,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, StorageError
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
@@ -19,30 +19,40 @@ MOST_GPUS, MOST_SEEDS = 1_024, 100
 
 
 def cost_model(
-    gpus: Annotated[str, typer.Option(help="Numbers of GPUs, comma separated.", rich_help_panel=o.WHAT)] = "1,8,64",
-    price: Annotated[float, typer.Option(help="Of a GPU hour, in dollars.", rich_help_panel=o.WHAT)] = 3.0,
-    seeds: Annotated[int, typer.Option(help="Runs of each problem by each method.", rich_help_panel=o.WHAT)] = 3,
+    context: typer.Context,
+    gpus: Annotated[
+        str, typer.Option(metavar="N,...", help="Numbers of GPUs, separated by commas.", rich_help_panel=o.WHAT)
+    ] = "1,8,64",
+    price: Annotated[float, typer.Option(help="Price of one GPU hour in dollars.", rich_help_panel=o.WHAT)] = 3.0,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="Runs of each problem by each method.", rich_help_panel=o.WHAT)
+    ] = 3,
     device: Annotated[
-        str, typer.Option(help="a100, h100, v100 or titan-x.", rich_help_panel=o.WHAT, metavar="GPU")
+        str, typer.Option(help="Kind of GPU: a100, h100, v100 or titan-x.", rich_help_panel=o.WHAT, metavar="GPU")
     ] = "a100",
     measure: Annotated[
         bool,
         typer.Option(
             "--measure",
-            help="Check the model here: 15 kinds of iterations and 6 cells on the CPU, under 4 minutes.",
+            help="Also compare the model with measurements on this CPU; takes up to 4 minutes.",
             rich_help_panel=o.WHERE,
         ),
     ] = False,
     out: o.Out = None,
     show: Annotated[
         Path | None,
-        typer.Option(help="Compute nothing: tables and figure of an earlier run again.", rich_help_panel=o.WHERE),
+        typer.Option(
+            parser=values.path,
+            metavar="DIR",
+            help="Compute nothing: show the tables of an earlier cost-model again and redraw its figure.",
+            rich_help_panel=o.WHERE,
+        ),
     ] = None,
 ) -> None:
-    """Time and cost of the full study (7 problems, two methods, some seeds) on GPUs, by a model on paper.
+    """Estimate time and cost of the full study (7 problems, two methods, several seeds) on GPUs.
 
-    Counts the operators of an iteration at the study's sizes, turns them into seconds by assumptions that are listed
-    with their ranges, and schedules all runs.
+    Nothing runs on a GPU: the operators of an iteration are counted at the study's sizes, turned into seconds under
+    listed assumptions, and all runs are scheduled.
 
     Examples:
 
@@ -56,6 +66,8 @@ def cost_model(
 
     console = new_console()
     if show is not None:
+        computed = ("gpus", "price", "seeds", "device", "measure", "out")
+        values.check_no_effect(context, "no effect with --show, which computes nothing", "drop one of them", *computed)
         _report(show, console)
         return
     counts = sorted(set(values.numbers("--gpus", gpus, int)))
@@ -94,12 +106,20 @@ def cost_model(
 
 def _report(directory: Path, console: PlainConsole) -> None:
     from experiments.scale.render import render
+    from pynode.cli.report import NOT_MINE
 
-    rendered = render(directory)
+    try:
+        rendered = render(directory)
+    except StorageError as error:
+        if error.number not in NOT_MINE:
+            raise
+        rendered = render(directory, write=False)
     for table in (t for t in rendered.tables if not t.long):
         console.print(table.rich())
         console.print()
-    where = f"all tables in {directory / 'tables.md'}, the figure in {directory / 'figures'}, records beside them"
-    console.say(where)
+    if rendered.paths:
+        console.say(
+            f"all tables in {directory / 'tables.md'}, the figure in {directory / 'figures'}, records beside them"
+        )
     for finding in rendered.findings:
         console.say(finding, style="bold")

@@ -13,10 +13,15 @@ from pynode.render import Rendered
 from pynode.studies.base import number
 
 
-def render(directory: Path) -> Rendered:
-    """Writes `directory`/tables.md and `directory`/figures/; raises `NoCostModel` where there are no records."""
+def render(directory: Path, *, write: bool = True) -> Rendered:
+    """Writes `directory`/tables.md and `directory`/figures/; raises `NoCostModel` where there are no records.
+
+    Writes nothing with `write=False`.
+    """
     found = read(directory)
     rendered = Rendered(tables=tables(found), findings=findings(found))
+    if not write:
+        return rendered
     text = "\n".join(table.markdown() for table in rendered.tables)
     write_atomically(directory / "tables.md", text.encode())
     rendered.paths += save(draw(found), make_directory(directory / "figures"), "scale")

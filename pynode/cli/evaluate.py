@@ -42,7 +42,8 @@ def evaluate(
         ),
     ] = 1e-3,
     samples: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Number of test samples to use.", rich_help_panel=o.WHAT)
+        int,
+        typer.Option(min=2, max=10_000_000, metavar="N", help="Number of test samples to use.", rich_help_panel=o.WHAT),
     ] = 1000,
     threads: o.Threads = 1,
 ) -> None:

@@ -112,7 +112,7 @@ def gradients(
         problem_options=given,
     )[0]
     loaded = [SCHEMES.load(s) for s in values.names("--schemes", schemes)]
-    grid = study_grid(tols, counts, loaded, backend=backend, engine=check_engine(engine or "auto"))
+    grid = study_grid(tols, counts, loaded, backend=backend, engine=check_engine("auto" if engine is None else engine))
     grid = [m for m in grid if m.name in chosen]
     if not grid:
         raise InvalidArgument("--methods", methods, "none of them is in the study", "use --methods disc-opt,opt-disc")

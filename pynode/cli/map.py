@@ -63,7 +63,7 @@ def map_winners(
             raise UnknownName("axis", name, known)
     if chosen == [BACKWARD]:
         values.check_no_effect(context, "no effect on the axis backward", "drop it, or add an axis", "seed", "engine")
-    chosen_engine = check_engine(engine or "auto")
+    chosen_engine = check_engine("auto" if engine is None else engine)
     directory = output_directory(out, "map-quick" if quick else "map", resume=resume)
 
     import torch

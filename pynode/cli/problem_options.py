@@ -34,6 +34,8 @@ def problem_options(problem: str, settings: list[str] | None, data: Path | None)
             if not known:
                 raise InvalidArgument("--set", repr(setting), f"{problem} takes no options", "leave it out")
             raise UnknownName(f"option of {problem}", name, sorted(known))
+        if name in found:
+            raise InvalidArgument("--set", repr(setting), f"{name} is given twice", "give it once")
         found[name] = _parsed(kind, name, value.strip())
     return found
 

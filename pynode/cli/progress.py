@@ -41,7 +41,7 @@ class TrainingProgress:
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]:>10}", markup=False),
             _Speed(),
-            TextColumn("ETA"),
+            TextColumn("ETA", markup=False),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,

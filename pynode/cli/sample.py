@@ -14,6 +14,8 @@ from pynode.errors import InvalidArgument, OutputDirectoryError
 
 FORMATS = (".npy", ".csv")
 
+MOST_SAMPLES = 10**12
+
 WORKING_COPIES = 10
 """States of all samples that a solve holds at once, about: the stages of a step, its result, the output."""
 
@@ -62,6 +64,8 @@ def sample(
         raise InvalidArgument("--out", path, "neither .npy nor .csv", "name a file with one of these endings")
     if n < 1:
         raise InvalidArgument("--number", n, "not a positive integer", "ask for 1 sample or more")
+    if n > MOST_SAMPLES:
+        raise InvalidArgument("--number", n, f"more than {MOST_SAMPLES:,}", "draw fewer samples")
     if directory.is_dir() or out is not None:
         _check_target(path, overwrite=overwrite)
 

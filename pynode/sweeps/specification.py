@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pynode.errors import InvalidArgument, UsageError
+from pynode.errors import InvalidArgument
 from pynode.gradients.base import check_count
 from pynode.sweeps.axes import Axes, check_axes
 from pynode.sweeps.needs import Needs, special_needs
+from pynode.sweeps.toml_file import read_toml
 from pynode.sweeps.values import parse
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 RUNNING: dict[str, Any] = {"executor": "local", "address": None, "jobs": None, "retries": 2, "cpus": 1, "gpus": None}
 """Keys of a file that are no axes but say how the sweep runs; the same options on the command line win."""
+
+MOST_RETRIES = 1000
 
 WHERE = ("executor", "address", "jobs", "retries")
 """Those of them that a resumed sweep takes over, whatever its grid."""
@@ -48,6 +45,8 @@ class Specification:
             check_count("jobs", self.jobs)
         if type(self.retries) is not int or self.retries < 0:
             raise InvalidArgument("retries", self.retries, "not a non-negative integer", "use 0 for none")
+        if self.retries > MOST_RETRIES:
+            raise InvalidArgument("retries", self.retries, f"more than {MOST_RETRIES}", "use fewer")
         for name in ("executor", "address"):
             if not isinstance(getattr(self, name), (str, type(None))):
                 raise InvalidArgument(name, getattr(self, name), "not a word", "put it into quotation marks")
@@ -72,12 +71,7 @@ def specify(values: Mapping[str, Any], **given: Any) -> Specification:
 
 def read_file(file: Path) -> dict[str, Any]:
     """The values of a TOML file; raises `UsageError` where it can't be read."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{file}: can't be read ({error.strerror}); give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: no valid TOML ({error}); mend the file") from error
+    return read_toml(file, str(file))
 
 
 def read_grid(texts: list[str]) -> dict[str, Any]:

@@ -6,11 +6,12 @@ renamed, never deleted, and each such step is an event.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pynode.errors import OutputDirectoryError, RecordError
+from pynode.errors import CheckpointMismatch, ConfigurationMismatch, OutputDirectoryError, RecordError
 from pynode.records.content import is_there
 from pynode.records.events import EVENTS, note
 from pynode.records.files import (
@@ -63,11 +64,20 @@ def holds_run(directory: Path) -> bool:
     return any(is_there(directory / name) for name in files)
 
 
-def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1) -> Start:
+def open_run(
+    config: RunConfig,
+    directory: Path,
+    *,
+    resume: bool,
+    ranks: int = 1,
+    check: Callable[[Checkpoint], object] | None = None,
+) -> Start:
     """Makes `directory` ready for `config`: a new run, or one to go on with where `resume` says so.
 
+    Everything is checked before anything is changed; `check` raises where a checkpoint can't be loaded.
+
     Raises `OutputDirectoryError` (it holds a run already), `ConfigurationMismatch` (of another configuration),
-    `RecordError` (no checkpoint of it can be read).
+    `CheckpointMismatch` (a checkpoint of another run), `RecordError` (no checkpoint of it can be read).
     """
     if not holds_run(directory):
         _begin(config, directory, ranks)
@@ -81,6 +91,9 @@ def open_run(config: RunConfig, directory: Path, *, resume: bool, ranks: int = 1
     if contents.config is not None:
         config = config.on_engine_of(contents.config)
     summary = None if contents.damaged else finished(directory, config)
+    if summary is None:
+        for name, point in zip(contents.names, contents.points, strict=True):
+            _check_own(config, directory / name, point, check)
     if summary is None or contents.wrong:
         end_line(directory / EVENTS)
     for detail in contents.wrong:
@@ -120,10 +133,11 @@ def finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class _Contents:
-    """The configuration that the run was started with, its intact checkpoints, newest first, the names of damaged
-    ones, and a sentence about each damaged file."""
+    """The configuration that the run was started with, names and contents of its intact checkpoints, newest first, the
+    names of damaged ones, and a sentence about each damaged file."""
 
     config: dict[str, Any] | None
+    names: list[str]
     points: list[Checkpoint]
     damaged: list[str]
     wrong: list[str]
@@ -164,7 +178,19 @@ def _read(directory: Path) -> _Contents:
     except RecordError as error:
         config = points[0].config if points else None
         wrong.append(f"{error}; {'the copy in the checkpoint' if config else 'the one given now'} is taken")
-    return _Contents(config, points, list(damaged), wrong)
+    return _Contents(config, [name for name, _ in intact], points, list(damaged), wrong)
+
+
+def _check_own(config: RunConfig, path: Path, point: Checkpoint, check: Callable[[Checkpoint], object] | None) -> None:
+    """Raises `CheckpointMismatch` where a checkpoint is of another run, or does not fit the model."""
+    remedy = "nothing was changed: put the checkpoint of this run there, or delete it"
+    try:
+        if point.config is not None:
+            config.check_resumes(point.config)
+        if check is not None:
+            check(point)
+    except (ConfigurationMismatch, CheckpointMismatch) as error:
+        raise CheckpointMismatch(f"{path} is not a checkpoint of this run ({error}); {remedy}") from error
 
 
 def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | None:

@@ -26,7 +26,7 @@ def machine_memory(device: torch.device) -> int:
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for file in CGROUPS:
         with contextlib.suppress(OSError, ValueError):  # no limit is written as "max"
-            limits.append(int(Path(file).read_text(encoding="ascii")))
+            limits.append(int(Path(file).read_text(encoding="utf-8")))
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 

@@ -10,8 +10,11 @@ import contextlib
 import json
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from pynode.errors import Interrupted, NonFiniteLoss, PynodeError, RankLost, SolveError, StorageError
 from pynode.julia.errors import JuliaError, WorkerError
@@ -68,7 +71,8 @@ def train(
         def begin() -> bytes:
             make_directory(directory)
             held.enter_context(lock(directory))
-            return _pack(open_run(config, directory, resume=resume, ranks=world.size))
+            check = partial(_load, config, problem)
+            return _pack(open_run(config, directory, resume=resume, ranks=world.size, check=check))
 
         config, summary, content = _unpack(from_writer(world, begin))
         if summary is None:
@@ -94,16 +98,27 @@ def _unpack(told: bytes) -> tuple[RunConfig, dict[str, Any] | None, bytes]:
 
 def _loop(config: RunConfig, problem: Problem, content: bytes, directory: Path, stop: Stop) -> Loop:
     """The run at its beginning, or as the checkpoint has it."""
-    model = problem.model(config.seed)
-    optimiser = make_adam(problem.parameter_groups(model), config.learning_rate, config.weight_decay)
-    progress, best, saved = Progress(), model.theta(), None
+    point = checkpoint.decode(content, str(directory / checkpoint.NAME)) if content else None
+    model, optimiser, progress = _load(config, problem, point)
+    best, saved = model.theta(), None
     anchor = best
-    if content:
-        point = checkpoint.decode(content, str(directory / checkpoint.NAME))
-        checkpoint.load_into(point, model, optimiser)
-        progress, best, saved = Progress.from_json(point.progress), point.extra("best"), point.iteration
+    if point is not None:
+        best, saved = point.extra("best"), point.iteration
         anchor = point.extra("anchor") if point.has("anchor") else best
     return Loop(config, problem, model, optimiser, progress, best, anchor, directory, stop, problem.world, saved)
+
+
+def _load(
+    config: RunConfig, problem: Problem, point: checkpoint.Checkpoint | None
+) -> tuple[Any, torch.optim.Optimizer, Progress]:
+    """Model, optimiser and progress of a run, new or as a checkpoint has them; raises where that does not fit."""
+    model = problem.model(config.seed)
+    optimiser = make_adam(problem.parameter_groups(model), config.learning_rate, config.weight_decay)
+    if point is None:
+        return model, optimiser, Progress()
+    progress = Progress.from_json(point.progress)
+    checkpoint.load_into(point, model, optimiser)
+    return model, optimiser, progress
 
 
 def _run(loop: Loop, listener: Listener | None) -> dict[str, Any]:
