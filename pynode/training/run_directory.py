@@ -92,8 +92,8 @@ def open_run(
         config = config.on_engine_of(contents.config)
     summary = None if contents.damaged else finished(directory, config)
     if summary is None:
-        for name, point in zip(contents.names, contents.points, strict=True):
-            _check_own(config, directory / name, point, check)
+        for name, intact in zip(contents.names, contents.points, strict=True):
+            _check_own(config, directory / name, intact, check)
     if summary is None or contents.wrong:
         end_line(directory / EVENTS)
     for detail in contents.wrong:

@@ -106,19 +106,20 @@ def run(case: dict[str, Any]) -> dict[str, Any]:
                 status = child(case, (out.fileno(), error.fileno()))
             finally:
                 os._exit(status)
-        until, status = time.monotonic() + SECONDS, None
-        while status is None and time.monotonic() < until:
+        until = time.monotonic() + SECONDS
+        ended: int | None = None
+        while ended is None and time.monotonic() < until:
             done, code = os.waitpid(pid, os.WNOHANG)
-            status = os.waitstatus_to_exitcode(code) if done else None
+            ended = os.waitstatus_to_exitcode(code) if done else None
             time.sleep(0.01)
-        if status is None:
+        if ended is None:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         texts = []
         for file in (out, error):
             file.seek(0)
             texts.append(file.read().decode("utf-8", "backslashreplace"))
-    return {"status": status, "out": texts[0], "error": texts[1]}
+    return {"status": ended, "out": texts[0], "error": texts[1]}
 
 
 def main() -> None:
