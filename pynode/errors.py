@@ -50,7 +50,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         return plain[asked]
     if longer := [member for member in plain if member.startswith(asked)]:
         return plain[min(longer, key=len)]
-    close = difflib.get_close_matches(asked, plain, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(asked, plain, n=1)
     return plain[close[0]] if close else None
 
 

@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 from pynode.checks.case import read_case
 from pynode.cli import main
 from pynode.engines import fused
+from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.julia.base import JuliaMethod
 from pynode.julia.errors import JuliaUnavailable
+from pynode.training.config import RunConfig
 
 RECORDED = Path(__file__).parents[1] / "reference"
 EACH = 9 if fused.unavailable() is None else 8
@@ -95,7 +97,7 @@ def test_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{EACH} of {EACH} gradients agree" in capsys.readouterr().out
     run = tmp_path / "run"
     run.mkdir()
-    (run / "config.json").write_text(json.dumps({"problem": "oscillator"}))
+    (run / "config.json").write_text(json.dumps(RunConfig("oscillator", DiscOpt(), 0, 1, 0.1, 0.0).to_json()))
     weights = {"extra.best": torch.zeros(3, dtype=torch.float64)}
     save_file(weights, run / "checkpoint.safetensors", metadata={"progress": '{"iteration": 0}'})
     assert main([*command, "--at", str(run), "--out", str(tmp_path / "at")]) == 2

@@ -76,7 +76,7 @@ def test_names_of_folders_stay_in_their_folder(tmp_path: Path) -> None:
     tables = [tmp_path / "a" / "x.csv", tmp_path / "b" / "x.csv"]
     for k, table in enumerate(tables):
         table.parent.mkdir()
-        table.write_text("".join(f"{i + k},{(i * i) % 7}\n" for i in range(60)))
+        table.write_text("".join(f"{(i + k) * 37 % 101 + 0.25},{(i * i) % 89 + 0.5}\n" for i in range(60)))
     cells = cells_of(problem="csv", method="disc-opt", set__batch=5, set__data=[str(table) for table in tables])
     assert len(cells) == 2
     for cell in cells:
@@ -88,7 +88,7 @@ def test_names_of_folders_stay_in_their_folder(tmp_path: Path) -> None:
 
 
 def test_a_table_is_found_from_every_folder_and_digested_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "x.csv").write_text("".join(f"{i},{(i * i) % 7}\n" for i in range(60)))
+    (tmp_path / "x.csv").write_text("".join(f"{i * 37 % 101 + 0.25},{(i * i) % 89 + 0.5}\n" for i in range(60)))
     read: list[Path] = []
 
     def digest(path: Path) -> Digest:

@@ -187,7 +187,9 @@ def test_methods_start_from_the_same_weights() -> None:
 
 def test_the_studys_settings_fit_every_method() -> None:
     assert default_method(Spiral, "disc-opt") == DiscOpt(steps=1)
-    assert default_method(Spiral, "opt-disc", rtol=1e-3) == OptDisc(rtol=1e-3, atol=1e-9)
+    assert default_method(Spiral, "opt-disc", rtol=1e-3) == OptDisc(
+        rtol=1e-3, atol=1e-9, adjoint="backsolve", max_steps=100_000
+    )
 
 
 @pytest.mark.parametrize(
