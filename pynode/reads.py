@@ -83,6 +83,8 @@ class Reads(TorchDispatchMode):
             return
         if x.grad_fn is not None and x.grad_fn._sequence_nr() >= self._first:
             return
+        if x.grad_fn is None and x._is_view() and x.requires_grad and x._base is not None and x._base.requires_grad:
+            return  # made inside without a graph
         self._known.add(id(x))
         self.tensors.append(x)
         self._outside.setdefault(memory_of(x), x)

@@ -33,7 +33,7 @@ class Rebuilding:
     """Knows what the field `f` reads, from one evaluation at (t0, y0), and keeps what it holds.
 
     `sources` are the tensors that get a gradient: `params`, and whatever else the field reads and that wants one;
-    `y0` is a copy of the initial state, whose original, the `origin`, the user may change.
+    those of `without` get none.  `y0` is a copy of the initial state, whose original, the `origin`, users may change.
     Neither that evaluation nor any other that only checks something is counted, moves a random state, or changes what
     the field holds.  After the solve, `settle` has to be called.
 
@@ -42,7 +42,15 @@ class Rebuilding:
     """
 
     def __init__(
-        self, f: CountedField, y0: State, t0: Tensor, params: Sequence[Tensor], *, method: str, replays: bool = False
+        self,
+        f: CountedField,
+        y0: State,
+        t0: Tensor,
+        params: Sequence[Tensor],
+        *,
+        method: str,
+        replays: bool = False,
+        without: Sequence[Tensor] = (),
     ) -> None:
         self.method, self._replays = method, replays
         self._f = CountedField(f.f, Cost())  # counts for nobody
@@ -59,13 +67,17 @@ class Rebuilding:
         self._generators = [generator for generator, _ in reads.drawn]
         self._read = reads.tensors
         declared = list({id(p): p for p in params if p.requires_grad}.values())
-        known = {id(p) for p in declared}
+        known = {id(p) for p in (*declared, *without)}
         sources = [*declared, *(x for x in reads.tensors if x.requires_grad and id(x) not in known)]
         self.makes_leaves = False
-        sources += self._unseen(reads, slope, y, sources)
+        excluded = frozenset(_edge(x) for x in without if x.requires_grad)
+        sources += self._unseen(reads, slope, {_edge(y), *map(_edge, sources), *excluded})
         self.sources = tuple(sources)
-        self._edges = self._leaf_edges = frozenset(map(_edge, sources))
-        self._cut = _depend_on_each_other(sources)
+        self._excluded = excluded
+        self._edges = self._leaf_edges = excluded.union(map(_edge, sources))
+        self._copies = _copies_of(sources) if _depend_on_each_other(sources) else {}
+        self.leaves = tuple(self._copies.get(id(x), x) for x in sources)
+        """What to differentiate by: the sources, or copies where one was computed from another (see `as_it_was`)."""
         self._outer_random = [g.get_state() for g in self._all_generators()]
 
     # --- the evaluation before the solve -----------------------------------------------------------------------------
@@ -110,13 +122,13 @@ class Rebuilding:
         with torch.no_grad(), self._same_precision():
             return self._f(t.clone(), y.clone())
 
-    def _unseen(self, reads: Reads, slope: Tensor, y: Tensor, sources: Sequence[Tensor]) -> list[Tensor]:
+    def _unseen(self, reads: Reads, slope: Tensor, known: Set[Edge]) -> list[Tensor]:
         """Leaves that the graph of the slope has and the dispatcher has not seen, as in a function of the user's own.
 
         What was computed before the solve can't be told apart there from what it was computed from.
         """
         unseen: list[Tensor] = []
-        for leaf, older in _strange_leaves(slope, {_edge(y), *map(_edge, sources)}, reads):
+        for leaf, older in _strange_leaves(slope, known, reads):
             if reads.is_inside(leaf):
                 self.makes_leaves = True
             elif older:
@@ -181,11 +193,11 @@ class Rebuilding:
                 stack.callback(generator.set_state, generator.get_state())
             stack.enter_context(self._same_precision())
             self._check_value()
-            if cut or self._cut:
-                copies = {id(x): x.detach().requires_grad_() for x in leaves if not x.is_leaf}
-                leaves = tuple(copies.get(id(x), x) for x in leaves)
+            copies = _copies_of(leaves) if cut else self._copies
+            leaves = tuple(copies.get(id(x), x) for x in leaves)
+            if copies:
                 stack.enter_context(_Replaced(copies))
-            self._leaf_edges = self._edges if leaves is self.sources else frozenset(map(_edge, leaves))
+            self._leaf_edges = self._excluded.union(map(_edge, leaves)) if copies else self._edges
             yield leaves
 
     def replay(self, step: int) -> None:
@@ -321,6 +333,11 @@ def _depend_on_each_other(sources: Sequence[Tensor]) -> bool:
                 seen.add(edge[0])
                 todo.append(edge[0])
     return False
+
+
+def _copies_of(sources: Sequence[Tensor]) -> dict[int, Tensor]:
+    """Leaves with the values of those that were computed, by identity."""
+    return {id(x): x.detach().requires_grad_() for x in sources if not x.is_leaf}
 
 
 def _differ(a: Tensor, b: Tensor) -> bool:

@@ -21,6 +21,7 @@ from pynode.torchdiffeq_interface.arguments import (
     refuse,
 )
 from pynode.torchdiffeq_interface.failures import RAISED_BY_SOLVERS, check_states, failure
+from pynode.torchdiffeq_interface.rebuilt import rebuilding_for, solve
 from pynode.torchdiffeq_interface.search import EventSearch, search_options
 from pynode.torchdiffeq_interface.stepping import scheme_for, solve_fixed
 from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flattened, shapes_of, unflatten
@@ -106,12 +107,17 @@ def odeint_adjoint(
 ) -> Any:
     """As `odeint`, with the gradient by the continuous adjoint: memory does not grow with the number of steps.
 
-    `func` must be a module, or `adjoint_params` must name the tensors that need a gradient; the other `adjoint_*`
-    arguments default to those of the forward solve.  Where `rtol` or `atol` has one entry for each part (or entry) of
-    `y0`, the adjoint solve uses the same for the state and its adjoint, and the smallest for the parameters' gradients;
-    torchdiffeq fails in `backward()` there.  `adjoint_rtol` and `adjoint_atol` take that form as well, or one entry for
-    each part of the adjoint solve (time, state, adjoint, parameters), as in torchdiffeq.  See torchdiffeq's
-    documentation for `adjoint_options`.
+    `func` must be a module, or `adjoint_params` must name the tensors that need a gradient (may be empty).  Whatever
+    else `func` reads at t[0] and that wants a gradient gets it too, as torchdiffeq's does not, but for parameters of a
+    module that `adjoint_params` leaves out; what it reads later only has to be named (else `MissingParameters`).  The
+    gradient is that of `func` as it was during the solve, or `FieldChanged`; a func that draws random numbers is a
+    `RandomField`; second derivatives raise `NotTwiceDifferentiable`.
+
+    The other `adjoint_*` arguments default to those of the forward solve.  Where `rtol` or `atol` has one entry for
+    each part (or entry) of `y0`, the adjoint solve uses the same for the state and its adjoint, and the smallest for
+    the parameters' gradients; torchdiffeq fails in `backward()` there.  `adjoint_rtol` and `adjoint_atol` take that
+    form as well, or one entry for each part of the adjoint solve (time, state, adjoint, parameters), as in torchdiffeq.
+    See torchdiffeq's documentation for `adjoint_options`.
     """
     check_problem(y0, t, method, event_fn)
     if adjoint_params is None and not isinstance(func, nn.Module):
@@ -144,6 +150,9 @@ def odeint_adjoint(
             raise InvalidArgument("adjoint_options", None, problem, "pass them too; they may be empty: {}")
         # torchdiffeq's default; made here, since a search for an event changes the options of the forward solve
         adjoint_options = {k: v for k, v in chosen.items() if k not in ("norm", "event_time_limit")}
+    rebuilding = rebuilding_for(func, y0, t, params) if len(t) > 1 or event_fn is not None else None
+    if rebuilding is not None:
+        params = rebuilding.leaves
     n_params = sum(param.requires_grad for param in params)
     backward_method = adjoint_method or method
     call = {
@@ -155,9 +164,12 @@ def odeint_adjoint(
         "adjoint_atol": adjoint_tolerance("adjoint_atol", adjoint_atol, atol, y0, n_params, backward_method),
         "adjoint_method": adjoint_method,
         "adjoint_options": checked_options("adjoint_options", adjoint_options, t, backward_method),
-        "adjoint_params": params,
     }
-    result = _delegate(THEIR_ODEINT_ADJOINT, func, y0, t, event_fn, call)
+
+    def run(func: Func, y0: Y, t: Tensor, params: Sequence[Tensor]) -> Any:
+        return _delegate(THEIR_ODEINT_ADJOINT, func, y0, t, event_fn, {**call, "adjoint_params": tuple(params)})
+
+    result = run(func, y0, t, params) if rebuilding is None else solve(run, rebuilding, func, y0, t)
     _guard_complex(result if event_fn is None else result[1], (t, *params))
     return result
 

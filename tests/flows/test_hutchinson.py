@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from pynode.errors import UnknownName
+from pynode.errors import RandomField, UnknownName
 from pynode.fields.base import Field
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.augmented import AugmentedField, RunningCosts
@@ -130,11 +130,14 @@ def test_redrawn_probes_would_be_seen() -> None:
             return super().__call__(field, t, z, torch.randn_like(probes), frobenius=frobenius)
 
     method = OptDisc(rtol=1e-3, atol=1e-3, max_steps=10_000)
-    fixed, redrawn = (
-        Flow([a_field()], DIM, divergence=d)(batch(4), method=method).solves[0].nfe_forward
-        for d in (Hutchinson(), Redrawn())
-    )
+    with torch.no_grad():
+        fixed, redrawn = (
+            Flow([a_field()], DIM, divergence=d)(batch(4), method=method).solves[0].nfe_forward
+            for d in (Hutchinson(), Redrawn())
+        )
     assert redrawn > 5 * fixed
+    with pytest.raises(RandomField, match="draw the noise once"):
+        Flow([a_field()], DIM, divergence=Redrawn())(batch(4), method=method)
 
 
 def test_no_graph_inside_the_solve(monkeypatch: pytest.MonkeyPatch) -> None:
