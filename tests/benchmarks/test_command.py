@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
+from typer.core import TyperCommand
 
 from experiments.benchmarks.command import bench
 from pynode.errors import UsageError
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
+CONTEXT = typer.Context(TyperCommand("bench"))
+"""Of a call that has no command line."""
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ def test_mistakes_are_told_before_anything_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said.replace("?", r"\?")) as caught:
-        bench(**options)  # type: ignore[arg-type]
+        bench(CONTEXT, **options)  # type: ignore[arg-type]
     assert caught.value.exit_status == 2
     assert not list(tmp_path.iterdir())
 
@@ -63,7 +67,7 @@ def test_a_quick_run_end_to_end(tmp_path: Path) -> None:
     assert json.loads((out / "config.json").read_text())["suite"] == "cpu"
     # tables again from records alone, and nothing is overwritten
     before = (out / "tables.md").read_text()
-    bench(show=out)
+    bench(CONTEXT, show=out)
     assert (out / "tables.md").read_text() == before
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 2

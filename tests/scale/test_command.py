@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperCommand
 
 from experiments.scale.allreduce import Link
 from experiments.scale.command import cost_model
@@ -24,6 +26,8 @@ from pynode.errors import UsageError
 from pynode.records.files import read_json, write_lines
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
+CONTEXT = typer.Context(TyperCommand("cost-model"))
+"""Of a call that has no command line."""
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +60,14 @@ def test_mistakes_are_told_before_anything_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said.replace("?", r"\?")) as caught:
-        cost_model(**options)  # type: ignore[arg-type]
+        cost_model(CONTEXT, **options)  # type: ignore[arg-type]
     assert caught.value.exit_status == 2
     assert not list(tmp_path.iterdir())
 
 
 def test_results_are_not_overwritten(made: Path) -> None:
     with pytest.raises(UsageError, match="not empty"):
-        cost_model(out=made)
+        cost_model(CONTEXT, out=made)
 
 
 def test_records_are_whole_and_consistent(made: Path) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
+from pynode.cli.console import PlainConsole
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.driver import CellStatus
 from pynode.sweeps.table import SweepTable, counts, line
@@ -32,7 +31,7 @@ def test_lines_and_counts() -> None:
 def test_off_a_terminal_a_line_a_change() -> None:
     text = io.StringIO()
     watched = statuses()
-    with SweepTable(Console(file=text, force_terminal=False)) as shown:
+    with SweepTable(PlainConsole(file=text, force_terminal=False)) as shown:
         shown.watch(watched)
         shown.watch(watched)
         watched[1].tries = 2
@@ -44,7 +43,7 @@ def test_off_a_terminal_a_line_a_change() -> None:
 
 def test_on_a_terminal_what_matters_comes_first_where_there_is_little_room() -> None:
     text = io.StringIO()
-    with SweepTable(Console(file=text, force_terminal=True, width=100, height=9)) as shown:
+    with SweepTable(PlainConsole(file=text, force_terminal=True, width=100, height=9)) as shown:
         shown.watch(statuses())
     drawn = text.getvalue()
     assert "seed1" in drawn
