@@ -44,7 +44,7 @@ class Reads(TorchDispatchMode):
         else:
             for x in _tensors_in((*args, *kwargs.values())):
                 self._note(x)
-        if func._schema.is_mutable:
+        if func._schema.is_mutable or "batch_norm" in func._schema.name:
             self._note_writes(func, args, kwargs)
         if torch.Tag.nondeterministic_seeded in func.tags:
             self._note_draws(args, kwargs)
@@ -90,11 +90,15 @@ class Reads(TorchDispatchMode):
         self._outside.setdefault(memory_of(x), x)
 
     def _note_writes(self, func: Any, args: Any, kwargs: Any) -> None:
-        for i, argument in enumerate(func._schema.arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
+        arguments = func._schema.arguments
+        given = {**{a.name: value for a, value in zip(arguments, args, strict=False)}, **kwargs}
+        training = given.get("training") or given.get("train")
+        for argument in arguments:
+            # the schemas of batch norms don't tell that they change their statistics
+            is_statistics = training and argument.name in ("running_mean", "running_var")
+            if not is_statistics and (argument.alias_info is None or not argument.alias_info.is_write):
                 continue
-            value = args[i] if i < len(args) else kwargs.get(argument.name)
-            for x in _tensors_in((value,)):
+            for x in _tensors_in((given.get(argument.name),)):
                 target = self._outside.get(memory_of(x))
                 if target is not None and all(target is not seen for seen, _ in self.written):
                     self.written.append((target, target.detach().clone()))

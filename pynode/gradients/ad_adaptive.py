@@ -51,7 +51,9 @@ class AdaptiveAD(GradientMethod):
     ) -> States:
         watch = AdaptiveWatch(_CountingProducts(f, stats.backward), stats, self.max_steps, end=float(ts[-1].detach()))
         options = forward_options(self.solver, ts)
-        return torchdiffeq.odeint(watch, y0, ts, method=self.solver, rtol=self.rtol, atol=self.atol, options=options)
+        return torchdiffeq.odeint(
+            watch, y0, ts.clone(), method=self.solver, rtol=self.rtol, atol=self.atol, options=options
+        )
 
 
 class _CountingProducts(CountedField):

@@ -49,6 +49,11 @@ class DiscOpt(GradientMethod):
     caller's (and may be changed by the caller, so no output is advanced from), the state in work, and the stages of
     one step.
 
+    Rebuilt steps are those of the solve: the field is what it was then, random draws (dropout) are repeated, and batch
+    norm counts its statistics once.  The gradient has derivatives of any order, whatever the memory (for those the
+    solve is repeated with all stages stored), and torch.func's transforms (vmap, grad, jacrev, jacfwd) can be applied,
+    inside of which every stage is stored.
+
     `engine`: "fused" solves and differentiates in compiled kernels (the dense fields and their flows on the CPU),
     "eager" by torch operators (anything), "auto" chooses; both give the same numbers to rounding.  The kernels
     keep no checkpoints: torch operators do.

@@ -54,6 +54,9 @@ class OptDisc(GradientMethod):
     evaluations, and a gradient that is nearer to the continuous one by one order of magnitude or more at equal
     tolerances, since the adjoint starts from better states (tested; dopri8 does so always).
 
+    The field may hold or read anything that wants a gradient, but can't draw random numbers (`RandomField`).  The
+    gradient can't be differentiated again (`NotTwiceDifferentiable`), and transforms of torch.func can't be applied.
+
     Tolerances are per step, relative and absolute, in units of the state.  `adjoint_rtol` and `adjoint_atol` default to
     the forward ones.  The adjoint's step control takes the largest of the root mean squares of state, adjoint, and each
     parameter's gradient; `adjoint_norm="seminorm"` leaves the last out (Kidger, Chen & Lyons 2021, arXiv 2009.09457),
@@ -163,7 +166,7 @@ def _adaptive_solve(watch: AdaptiveWatch, method: OptDisc, ts: Times, y0: State)
     ys = torchdiffeq.odeint(
         watch,
         y0,
-        ts,
+        ts.clone(),  # the field is handed parts of it, and must not change the user's
         method=method.solver,
         rtol=method.rtol,
         atol=method.atol,
