@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -46,6 +47,10 @@ def steps_left(max_steps: int, t: float, dt: float, end: float) -> str:
     return said
 
 
+Record = Callable[[Tensor, State, Tensor, State, list[State]], None]
+"""Called with the time and the state before a step, its size, the slope at the initial state, and the step's slopes."""
+
+
 class AdaptiveWatch:
     """A vector field for torchdiffeq that counts evaluations, products and steps, forward and backward apart.
 
@@ -64,28 +69,37 @@ class AdaptiveWatch:
     ) -> None:
         self.f, self.stats, self.max_steps, self.world, self.end = f, stats, max_steps, world, end
         self.recent: list[State] = []
+        self.record: Record | None = None
+        self.hint = ""
+        self._first: State | None = None
         self._phase = "forward"
 
     def __call__(self, t: Tensor, y: State) -> State:
         if self._phase == "backward":
             self.stats.backward.n_vjp += 1  # the adjoint takes one product with every evaluation
         slope = self.f(t, y)
-        self.recent.append(slope.detach())
+        # a field may give the same tensor each time, with other numbers
+        self.recent.append(slope.detach() if self.record is None else slope.detach().clone())
         return slope
 
     def turn_backward(self) -> None:
         """From here on all work belongs to the gradient."""
         self._phase, self.f.cost = "backward", self.stats.backward
+        self.record = self._first = None
         self.recent.clear()
 
     # torchdiffeq finds the callbacks by name
 
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self.check_step(t0, dt, y0, y0)
+        if self._first is None:
+            self._first = self.recent[0]
         self.recent.clear()
 
-    def callback_accept_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:  # noqa: ARG002
+    def callback_accept_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self._cost.n_accepted += 1
+        if self.record is not None and self._first is not None:
+            self.record(t0, y0, dt, self._first, self.recent.copy())
 
     def callback_reject_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:  # noqa: ARG002
         self._cost.n_rejected += 1
@@ -94,7 +108,7 @@ class AdaptiveWatch:
     def _cost(self) -> Cost:
         return self.stats.forward if self._phase == "forward" else self.stats.backward
 
-    def check_step(self, t: Tensor, dt: Tensor, y: State, everything: Tensor, remedy: str = "") -> None:
+    def check_step(self, t: Tensor, dt: Tensor, y: State, everything: Tensor) -> None:
         """Raises `SolveError` unless a step `dt` can be taken from `t`; `everything` is all that is being solved."""
         finite = self._finite_everywhere(everything)
         underflow = not bool(t + dt != t)
@@ -115,7 +129,14 @@ class AdaptiveWatch:
         if status is Status.MAX_STEPS:
             detail = steps_left(self.max_steps, time, size, self.end)
         raise SolveError(
-            status, t=time, dt=size, norm_f=norm_f, phase=self._phase, samples=samples, detail=detail, remedy=remedy
+            status,
+            t=time,
+            dt=size,
+            norm_f=norm_f,
+            phase=self._phase,
+            samples=samples,
+            detail=detail,
+            remedy=status.remedy + (self.hint if self._phase == "backward" else ""),
         )
 
     def check_outputs(self, ts: Times, ys: States) -> None:

@@ -95,6 +95,9 @@ class SolveStats:
     seconds_bridge: float = field(default=0.0, compare=False)
     """Wall-clock seconds of communication with another process, for solve and gradient together."""
     memory: MemoryMeter | None = field(default=None, repr=False, compare=False)
+    drift: float | None = field(default=None, compare=False)
+    """How far a state that was solved backwards left the stored one at an output time, in units of the tolerances: the
+    largest over output times and samples.  None before the gradient, and where nothing is solved backwards."""
 
     @property
     def peak_memory_bytes(self) -> int | None:
@@ -119,6 +122,7 @@ class SolveStats:
             engines.pop() if len(engines) == 1 else "mixed" if engines else "",
             self.seconds_bridge + other.seconds_bridge,
             self.memory or other.memory,
+            max((d for d in (self.drift, other.drift) if d is not None), default=None),
         )
 
 

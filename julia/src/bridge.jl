@@ -127,6 +127,9 @@ function reply(r::PyNODE.SolveReport; handle = nothing)
         "norm_f" => number(r.norm_f),
         "seconds" => r.seconds,
         "cost" => cost,
+        "drift" => number(r.drift.value),
+        "drift_t" => number(r.drift.t),
+        "drift_sample" => r.drift.sample,
     ))
 end
 

@@ -118,9 +118,69 @@ end
 
 StepWatch() = StepWatch(0, 0, NaN, NaN, true)
 
-"The keywords of `solve` that let `watch` follow it."
-function hooks(watch::StepWatch)
-    attempted(y, p, t) = (watch.attempts += 1; false)
+"""
+    DriftWatch(s, ys, ts, rtol, atol)
+
+Compares the state that a backsolve reconstructs with the stored one, `ys[:, j]` at `ts[j]`, whenever a step is tried that
+ends at an output time; the last one that is tried there is the one that is accepted.
+"""
+struct DriftWatch{T}
+    rows::Int
+    ys::Matrix{T}
+    ts::Vector{Float64}
+    rtol::Float64
+    atol::Float64
+    drifts::Vector{Float64}
+    samples::Vector{Int}
+end
+
+function DriftWatch(s::System{T}, ys, ts, rtol, atol) where {T}
+    return DriftWatch{T}(rows(s), ys, ts, max(rtol, 4 * eps(T)), atol, zeros(length(ts)), ones(Int, length(ts)))
+end
+
+"Notes the drift of `u`, whose last entries are the state, where `t` is an output time."
+function measure!(watch::DriftWatch, u, t)
+    slack = 8 * eps(maximum(abs, watch.ts))
+    j = findfirst(s -> abs(s - t) <= slack, watch.ts)
+    j === nothing && return nothing
+    stored = view(watch.ys, :, j)
+    solved = view(u, (length(u) - length(stored) + 1):length(u))
+    watch.drifts[j], watch.samples[j] = largest_drift(solved, stored, watch.rows, watch.rtol, watch.atol)
+    return nothing
+end
+
+measure!(::Nothing, u, t) = nothing
+
+"The largest drift of a sample (`n` entries each) and its number: a root mean square over atol + rtol times that of the state."
+function largest_drift(solved, stored, n, rtol, atol)
+    worst, sample = 0.0, 1
+    for (k, first) in enumerate(1:n:length(stored))
+        error, size = 0.0, 0.0
+        for i in first:(first + n - 1)
+            error += abs2(Float64(solved[i]) - Float64(stored[i]))
+            size += abs2(Float64(stored[i]))
+        end
+        drift = sqrt(error / n) / (atol + rtol * sqrt(size / n))
+        drift <= worst && continue
+        worst, sample = isfinite(drift) ? drift : floatmax(Float64), k
+    end
+    return worst, sample
+end
+
+drift_of(::Nothing) = Drift()
+
+function drift_of(watch::DriftWatch)
+    j = argmax(watch.drifts)
+    return Drift(watch.drifts[j], watch.ts[j], watch.samples[j])
+end
+
+"The keywords of `solve` that let `watch` follow it, and `drift` the state that a backsolve reconstructs."
+function hooks(watch::StepWatch, drift = nothing)
+    function attempted(u, p, t)
+        watch.attempts += 1
+        measure!(drift, u, Float64(t))
+        return false
+    end
     function accepted(dt, y, p, t)
         watch.accepted += 1
         watch.t, watch.dt = Float64(t), Float64(dt)
@@ -225,7 +285,10 @@ function pullback(sol::AdaptiveSolution{T}, cotangents; times = false) where {T}
         out .= view(cotangents, :, i)
         return nothing
     end
-    anew = method.adjoint == "backsolve" && method.checkpointing ? (checkpoints = ts,) : (;)
+    backsolve = method.adjoint == "backsolve"
+    anew = backsolve && method.checkpointing ? (checkpoints = ts,) : (;)
+    rtol, atol = max(method.rtol, method.adjoint_rtol), max(method.atol, method.adjoint_atol)
+    drift = backsolve ? DriftWatch(s, sol.ys, ts, rtol, atol) : nothing
     start = time_ns()
     by_y0, by_theta = with_logger(NullLogger()) do
         adjoint_sensitivities(
@@ -237,11 +300,11 @@ function pullback(sol::AdaptiveSolution{T}, cotangents; times = false) where {T}
             reltol = method.adjoint_rtol,
             abstol = method.adjoint_atol,
             maxiters = method.max_steps,
-            hooks(watch)...,
+            hooks(watch, drift)...,
             anew...,
         )
     end
-    report = backward_report(s, watch, method.max_steps, reached[] == 1, by_y0, by_theta, ts, start)
+    report = backward_report(s, watch, drift, method.max_steps, reached[] == 1, by_y0, by_theta, ts, start)
     adjoint = Vector{T}(vec(by_y0))
     by_ts = times ? time_gradient(sol, cotangents, adjoint) : nothing
     return (by_y0 = adjoint, by_theta = Vector{T}(vec(by_theta)), by_ts = by_ts, report = report)
@@ -258,12 +321,13 @@ end
 
 # SciMLSensitivity drops the return code of the backward solve, so that a solve which gave up half way would pass for a
 # gradient. The cotangent at ts[1] is the last thing that a whole one reads.
-function backward_report(s::System, watch, max_steps, whole, by_y0, by_theta, ts, start)
+function backward_report(s::System, watch, drift, max_steps, whole, by_y0, by_theta, ts, start)
     seconds, finite = seconds_since(start), all(isfinite, by_y0) && all(isfinite, by_theta)
     if whole && finite
         accepted = watch.accepted + 1 # the last step is followed by no check
         rejected = max(watch.attempts - accepted, 0)
-        return SolveReport("SUCCESS", "Success", Float64(ts[1]), watch.dt, NaN, s.work, accepted, rejected, seconds)
+        t, lost = Float64(ts[1]), drift_of(drift)
+        return SolveReport("SUCCESS", "Success", t, watch.dt, NaN, s.work, accepted, rejected, seconds, lost)
     end
     status = if whole || !watch.finite
         "NON_FINITE"
@@ -272,5 +336,6 @@ function backward_report(s::System, watch, max_steps, whole, by_y0, by_theta, ts
     end
     t = isnan(watch.t) ? Float64(ts[end]) : watch.t
     rejected = max(watch.attempts - watch.accepted, 0)
-    return SolveReport(status, "dropped", t, watch.dt, NaN, s.work, watch.accepted, rejected, seconds)
+    lost = drift_of(drift)
+    return SolveReport(status, "dropped", t, watch.dt, NaN, s.work, watch.accepted, rejected, seconds, lost)
 end

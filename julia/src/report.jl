@@ -1,11 +1,25 @@
 # How a solve ended and what it cost.
 
 """
+    Drift(value, t, sample)
+
+How far the state that a backsolve reconstructs left the stored one, in units of the tolerances: the largest over output
+times and samples, with the time and the number of the sample. `value` is NaN where nothing is solved backwards.
+"""
+struct Drift
+    value::Float64
+    t::Float64
+    sample::Int
+end
+
+Drift() = Drift(NaN, NaN, 0)
+
+"""
     SolveReport
 
 `status` is `"SUCCESS"`, `"MAX_STEPS"`, `"STEP_UNDERFLOW"` or `"NON_FINITE"`, `retcode` the solver's own word; `t` the time
 reached, `dt` the step tried there, `norm_f` the 2-norm of f there; `work` what was counted; steps accepted and rejected;
-`seconds` of wall clock.
+`seconds` of wall clock; `drift` what a backsolve lost (see [`Drift`](@ref)).
 """
 struct SolveReport
     status::String
@@ -17,6 +31,11 @@ struct SolveReport
     n_accepted::Int
     n_rejected::Int
     seconds::Float64
+    drift::Drift
+end
+
+function SolveReport(status, retcode, t, dt, norm_f, work, n_accepted, n_rejected, seconds)
+    return SolveReport(status, retcode, t, dt, norm_f, work, n_accepted, n_rejected, seconds, Drift())
 end
 
 succeeded(report::SolveReport) = report.status == "SUCCESS"

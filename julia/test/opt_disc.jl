@@ -96,6 +96,25 @@ end
     end
 end
 
+@testset "drift of the backsolve" begin
+    field = MLP([2, 2], Tanh()) # y' = W y, whose first component decays like exp(-k t)
+    system, y0 = System(field, 2), [1.0, 0.5, 0.2, 0.1]
+    function drift(k, adjoint, ts; options...)
+        theta = [-k, 0.0, k, -1.0, 0.0, 0.0]
+        sol = solve_forward(system, theta, y0, ts, OptDisc(; adjoint, options...))
+        return pullback(sol, hcat(zeros(4, length(ts) - 1), 2 .* sol.ys[:, end])).report.drift
+    end
+    @test drift(1.0, "backsolve", [0.0, 1.0]).value < 100
+    @test drift(1.0, "backsolve", [0.0, 0.3, 1.0]).value < 100
+    for k in (20.0, 30.0)
+        lost = drift(k, "backsolve", [0.0, 1.0])
+        @test lost.value > 1.0e4
+        @test lost.t == 0.0
+        @test lost.sample in (1, 2)
+        @test isnan(drift(k, "gauss", [0.0, 1.0]).value)
+    end
+end
+
 @testset "failures have names" begin
     field = MLP([2, 2], Tanh(); input_power = 3) # dy/dt = y^3 blows up at a finite time
     system, theta = System(field, 1), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from pynode.engines import fused
 from pynode.errors import UsageError
 from pynode.gradients import METHODS
 from pynode.gradients.base import GradientMethod
@@ -65,8 +64,6 @@ def _variants(kind: type[GradientMethod]) -> list[dict[str, Any]]:
     hints = {k: v for k, v in get_type_hints(kind).items() if k in VARIED}
     choices = {k: get_args(hint) for k, hint in hints.items() if get_origin(hint) is Literal}
     choices |= CHOICES.get(kind.name, {})
-    if kind.name == "opt-disc" and fused.unavailable():
-        choices.pop("adjoint", None)  # of the kernels alone
     return [{}, *({k: v} for k, values in choices.items() for v in values if v != getattr(kind, k))]
 
 

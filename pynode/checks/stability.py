@@ -77,7 +77,7 @@ def measure_stability(architecture: str, horizon: float, seed: int, *, rtol: flo
     y0 = torch.randn((BATCH, field.spec.state_dim), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     ts = torch.tensor([0.0, horizon], dtype=torch.float64)
     params = list(field.parameters())
-    method = OptDisc(rtol=rtol, atol=rtol / 100, max_steps=MAX_STEPS)
+    method = OptDisc(rtol=rtol, atol=rtol / 100, max_steps=MAX_STEPS, adjoint="backsolve", drift="ignore")
     record = StabilityRecord(
         problem="stability",
         architecture=architecture,

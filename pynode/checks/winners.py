@@ -85,7 +85,7 @@ def measure_cell(
     found = []
     families: tuple[list[GradientMethod], ...] = (
         [DiscOpt(steps=n, engine=engine) for n in steps],
-        [OptDisc(rtol=tol, atol=tol / 100, engine=engine) for tol in tolerances],
+        [OptDisc(rtol=tol, atol=tol / 100, engine=engine, adjoint="backsolve", drift="ignore") for tol in tolerances],
     )
     for methods in families:
         measured = gradient_errors(

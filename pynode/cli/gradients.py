@@ -147,6 +147,7 @@ def _training_grid(first: RunConfig, methods: list[str]) -> list[RunConfig]:
     from dataclasses import replace
 
     from pynode.gradients import METHODS
+    from pynode.training.config import STUDY
 
     grid: list[GradientMethod] = []
     for kind in map(METHODS.load, methods):
@@ -154,7 +155,8 @@ def _training_grid(first: RunConfig, methods: list[str]) -> list[RunConfig]:
         if name == "disc-opt":
             grid += [kind(steps=n) for n in TRAINED_STEPS]  # type: ignore[call-arg]
         if name == "opt-disc":
-            grid += [kind(rtol=tol, atol=tol / 100) for tol in TRAINED_TOLERANCES]  # type: ignore[call-arg]
+            settings = [{"rtol": tol, "atol": tol / 100, **STUDY.get(kind.name, {})} for tol in TRAINED_TOLERANCES]
+            grid += [kind(**setting) for setting in settings]
     return [replace(first, method=method) for method in grid]
 
 

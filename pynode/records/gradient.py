@@ -44,7 +44,8 @@ class GradientErrorRecord:
     itself known to `reference_uncertainty`.  `error_discrete` is that against the gradient of the loss as this method
     computed it, from directional finite differences (about 1e-10 at best); null for adaptive methods, whose computed
     loss jumps.  `setting` is rtol (adaptive) or steps per output interval.  Costs are of one loss and gradient; seconds
-    are medians, `engine` what ran the solves.
+    are medians, `engine` what ran the solves.  `drift` is how far a state that was solved backwards left the stored one
+    at an output time, in units of the tolerances; null where none is.
     """
 
     problem: str
@@ -63,6 +64,7 @@ class GradientErrorRecord:
     seconds: Seconds | None = None
     failure: str | None = None
     engine: str = ""
+    drift: NonNegative | None = None
 
     @property
     def evaluations(self) -> int:

@@ -18,7 +18,8 @@ class IterationRecord:
     where it was not measured (on the CPU it is measured every few iterations, outside the timing).
 
     Where `ranks` processes share the batch, loss and gradient are those of all, counts and memory those of the first,
-    and `seconds_exchange` the time it spent on sums with the others, including waiting.  `failure` says why an
+    and `seconds_exchange` the time it spent on sums with the others, including waiting.  `drift` is how far
+    a state that was solved backwards left the stored one, in units of the tolerances.  `failure` says why an
     iteration made no update, if the run continued after it.
     """
 
@@ -44,6 +45,7 @@ class IterationRecord:
     seconds_exchange: Seconds = 0.0
     ranks: Positive = 1
     failure: str | None = None
+    drift: NonNegative | None = None
 
     @property
     def seconds(self) -> float:

@@ -20,6 +20,7 @@ from pynode.torchdiffeq_interface.arguments import (
     for_solver,
     refuse,
 )
+from pynode.torchdiffeq_interface.drifting import MEASURED, DriftWatch, largest
 from pynode.torchdiffeq_interface.failures import RAISED_BY_SOLVERS, check_states, failure
 from pynode.torchdiffeq_interface.rebuilt import rebuilding_for, solve
 from pynode.torchdiffeq_interface.search import EventSearch, search_options
@@ -118,6 +119,10 @@ def odeint_adjoint(
     the parameters' gradients; torchdiffeq fails in `backward()` there.  `adjoint_rtol` and `adjoint_atol` take that
     form as well, or one entry for each part of the adjoint solve (time, state, adjoint, parameters), as in torchdiffeq.
     See torchdiffeq's documentation for `adjoint_options`.
+
+    The state is solved backwards along with the adjoint, which goes astray where the field contracts: a `DriftWarning`
+    says so when the reconstructed state is more than `pynode.drift.DRIFT_BOUND` tolerances away from the stored one at
+    an output time (with dopri5, bosh3, fehlberg2 and adaptive_heun).  `method=pynode.OptDisc()` avoids it.
     """
     check_problem(y0, t, method, event_fn)
     if adjoint_params is None and not isinstance(func, nn.Module):
@@ -229,4 +234,19 @@ def _delegate(
     watched.values.in_adjoint = solver is THEIR_ODEINT_ADJOINT
     if isinstance(watched, WatchedFunc):
         watched.turn_backward()
+        if solver is THEIR_ODEINT_ADJOINT:
+            watched.sign = -1.0 if len(t) > 1 and bool(t[0] > t[-1]) else 1.0
+            watched.drift = _drift_watch(t, result, call, event=search is not None)
     return result
+
+
+def _drift_watch(t: Tensor, result: Any, call: Mapping[str, Any], *, event: bool) -> DriftWatch | None:
+    """What compares the states of the backward solve with those of the forward solve; None where it can't."""
+    solver = call["adjoint_method"] or call["method"] or "dopri5"
+    rtol, atol = (largest(call[name], call[f"adjoint_{name}"]) for name in ("rtol", "atol"))
+    ys = result[1] if event else result
+    parts = ys if isinstance(ys, tuple) else (ys,)
+    if solver not in MEASURED or rtol is None or atol is None or not parts[0].requires_grad or len(parts[0]) < 2:
+        return None
+    ts = [float(t[0].detach()), float(result[0].detach())] if event else t.detach().tolist()
+    return DriftWatch(solver, ts, [part.detach() for part in parts], rtol, atol)

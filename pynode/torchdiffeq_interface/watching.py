@@ -12,6 +12,7 @@ from pynode.adaptive import AdaptiveWatch
 from pynode.errors import StateChangedInPlace, StateMismatch
 from pynode.evaluation import CountedField
 from pynode.solution import SolveStats
+from pynode.torchdiffeq_interface.drifting import DriftWatch
 from pynode.torchdiffeq_interface.solvers import reports_steps
 from pynode.torchdiffeq_interface.tuples import Func, Y, flatten, flattened, shapes_of, unflatten
 from pynode.torchdiffeq_interface.values import check_usable, checked_parts, difference, without_leading_ones
@@ -105,9 +106,13 @@ class WatchedFunc(AdaptiveWatch):
     def __init__(self, func: Func, y0: Y, *, watch_adjoint: bool) -> None:
         stats = SolveStats()
         self.func, self.values, self.shapes = func, Values(), shapes_of(y0)
+        self.drift: DriftWatch | None = None  # of the backward solve, set once the states are there
+        self.sign = 1.0  # of the adjoint's times: torchdiffeq counts them backwards where `t` is decreasing
         super().__init__(CountedField(self._flat_func, stats.forward), stats)
         if watch_adjoint:  # a solver without callbacks would warn of them
             self.callback_step_adjoint = self._check_adjoint_step
+            self.callback_accept_step_adjoint = self._accept_adjoint_step
+            self.callback_reject_step_adjoint = self._reject_adjoint_step
         for name in CALLBACKS:
             if hasattr(func, name):
                 mine, theirs = getattr(self, name, None), getattr(func, name)
@@ -117,6 +122,8 @@ class WatchedFunc(AdaptiveWatch):
         slope = self.values.checked(called(self.func, t, y), y)
         if isinstance(slope, Tensor) and not self.values.in_adjoint:
             self.recent.append(slope.detach())
+        if self.drift is not None:
+            self.drift.evaluated(y, slope)
         return slope
 
     def callback_step(self, t0: Tensor, y0: Any, dt: Tensor) -> None:
@@ -125,7 +132,23 @@ class WatchedFunc(AdaptiveWatch):
         self.recent.clear()
 
     def _check_adjoint_step(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
-        self.check_step(t0, dt, y0[1], flatten(y0))  # y0 is (dL/dt, y, dL/dy, dL/dparams...)
+        parts = self._state_parts(y0)
+        self.check_step(self.sign * t0, dt, flatten(parts), flatten(y0))
+        if self.drift is not None:
+            self.drift.before_step(self.sign * float(t0))
+
+    def _accept_adjoint_step(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:
+        if self.drift is not None:
+            self.drift.accepted(self.sign * float(t0), self._state_parts(y0), float(dt))
+
+    def _reject_adjoint_step(self, t0: Tensor, y0: tuple[Tensor, ...], dt: Tensor) -> None:  # noqa: ARG002
+        if self.drift is not None:
+            self.drift.rejected()
+
+    def _state_parts(self, augmented: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The state in the vector (dL/dt, y, dL/dy, dL/dparams...) of the adjoint solve."""
+        state = augmented[1]
+        return (state,) if self.shapes is None else unflatten(state.reshape(-1), self.shapes)
 
     def _flat_func(self, t: Tensor, y: Tensor) -> Tensor:
         if self.shapes is None:

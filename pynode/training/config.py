@@ -111,7 +111,7 @@ class RunConfig:
             values = {k: _as_tuple(v) for k, v in data.items()}
             if data.get("multilevel") is not None:
                 values["multilevel"] = Multilevel(**{k: _as_tuple(v) for k, v in data["multilevel"].items()})
-            config = cls(**{**values, "method": method_from_json(data["method"])})
+            config = cls(**{**values, "method": _stored_method(data["method"])})
             options_from_json(PROBLEMS.load(config.problem), config.options)
         except UsageError:
             raise
@@ -132,7 +132,7 @@ class RunConfig:
             )
         mine, theirs = _plain(self.to_json()), _plain({**_defaults(type(self)), **earlier})
         try:
-            theirs["method"] = _plain(method_from_json(theirs["method"]).to_json())  # with options that came later
+            theirs["method"] = _plain(_stored_method(theirs["method"]).to_json())  # with options that came later
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationMismatch(f"{self.label} was started with a method that is none ({error})") from error
         changed_engine = {}
@@ -183,7 +183,10 @@ STUDY: dict[str, dict[str, Any]] = {
     "opt-disc": {"adjoint": "backsolve", "max_steps": 100_000},
     "ad-adaptive": {"max_steps": 100_000},
 }
-"""Options of the study's methods, whatever the library's defaults are: its Opt-Disc solves the state backwards."""
+"""Options of the study's methods that are not the library's defaults: its Opt-Disc solves the state backwards.
+
+A configuration that was stored before these options were there means the same.
+"""
 
 
 def default_method(problem: type[Problem], name: str, **options: Any) -> GradientMethod:
@@ -205,6 +208,12 @@ def check_accuracy(method: GradientMethod) -> None:
     steps = getattr(method, "steps", 1)
     for number in (steps,) if isinstance(steps, int) else steps:
         check_count("steps", number, MOST_STEPS)
+
+
+def _stored_method(data: Mapping[str, Any]) -> GradientMethod:
+    """The method of a stored configuration."""
+    earlier = STUDY.get(str(data.get("method")), {}) if isinstance(data, Mapping) else {}
+    return method_from_json({**earlier, **data})
 
 
 def check_device(device: str) -> None:

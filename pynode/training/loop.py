@@ -287,4 +287,5 @@ class Loop:
             seconds_exchange=work.exchange,
             ranks=self.world.size,
             failure=failure,
+            drift=stats.drift,
         )

@@ -171,11 +171,13 @@ def method_of(options: dict[str, Any]) -> Any:
             Scheme("given", 1, a, tuple(options["b"]), tuple(options["c"])), options["substeps"], engine="eager"
         )
     names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "max_steps")
-    return OptDisc("dopri5", engine="eager", **{name: options[name] for name in names if options.get(name) is not None})
+    given = {name: options[name] for name in names if options.get(name) is not None}
+    adjoint = "backsolve" if options.get("adjoint") == "backsolve" else "interpolating"
+    return OptDisc("dopri5", engine="eager", adjoint=adjoint, drift="ignore", **given)
 
 
-def report(cost: Any, seconds: float, error: Any = None) -> dict[str, Any]:
-    """What Julia reports of a solve."""
+def report(cost: Any, seconds: float, error: Any = None, drift: float | None = None) -> dict[str, Any]:
+    """What Julia reports of a solve; the drift is always that of the first sample at the first output time."""
     status = "SUCCESS" if error is None else error.status.name
     where = {"t": None, "dt": None, "norm_f": None}
     if error is not None:
@@ -187,6 +189,9 @@ def report(cost: Any, seconds: float, error: Any = None) -> dict[str, Any]:
         "retcode": RETCODES.get(status, "Failure"),
         "seconds": seconds,
         "cost": counts,
+        "drift": drift,
+        "drift_t": 0.0,
+        "drift_sample": 1,
         **where,
     }
 
@@ -243,7 +248,7 @@ def pullback(request: Request) -> dict[str, Any]:
     cost = solution.stats.backward
     for name in ("n_f", "n_vjp", "n_accepted", "n_rejected"):
         setattr(before, name, getattr(cost, name) - getattr(before, name))
-    return report(before, request.seconds)
+    return report(before, request.seconds, drift=solution.stats.drift)
 
 
 def release(request: Request) -> None:

@@ -23,5 +23,5 @@ class PynodeEager(PynodeEntrant):
 
         workload = self.workload
         if workload.method == "opt-disc":
-            return OptDisc(rtol=workload.rtol, atol=workload.atol, engine="eager")
+            return OptDisc(rtol=workload.rtol, atol=workload.atol, adjoint="backsolve", engine="eager")
         return DiscOpt(SCHEMES.load(workload.scheme), workload.steps, engine="eager")

@@ -112,7 +112,8 @@ def _method(way: str, workload: Workload, steps: int) -> GradientMethod:
 
     if way == ADJOINT:  # the more steps are asked for, the smaller the tolerance
         rtol = max(SMALLEST_RTOL, 1e-2 * steps**-4.0)
-        return method_from_json({"method": "opt-disc", "rtol": rtol, "atol": rtol / 100, "engine": "eager"})
+        tolerances = {"rtol": rtol, "atol": rtol / 100}
+        return method_from_json({"method": "opt-disc", **tolerances, "adjoint": "backsolve", "engine": "eager"})
     kept, _, budget = way.partition(" ")
     options = {"method": "disc-opt", "scheme": workload.scheme, "steps": steps, "memory": kept, "engine": "eager"}
     return method_from_json({**options, "budget": int(budget)} if budget else options)

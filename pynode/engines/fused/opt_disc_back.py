@@ -14,7 +14,7 @@ from pynode.engines.fused.adaptive import find_between, first_step, judge, probe
 from pynode.engines.fused.description import COLUMNS, GATES, GRADS, STATE, TAPE_Y
 from pynode.engines.fused.field_cotangents import field_cotangents
 from pynode.engines.fused.field_value import field_value, set_gates
-from pynode.engines.fused.jit import part
+from pynode.engines.fused.jit import loop, part
 from pynode.engines.fused.norms import add_plain_squares, add_squares
 from pynode.engines.fused.opt_disc_forward import difference, set_stage_gates, slopes_of, start_tile
 from pynode.engines.fused.opt_disc_gradient import (
@@ -47,6 +47,10 @@ from pynode.engines.fused.opt_disc_tables import (
     C_TAPE,
     COUNT,
     DONE,
+    DRIFT,
+    DRIFT_OUTPUT,
+    DRIFT_ROW,
+    DRIFTED,
     END,
     ERROR,
     FIRST,
@@ -60,6 +64,7 @@ from pynode.engines.fused.opt_disc_tables import (
     LAST,
     N_A,
     N_C,
+    N_DRIFT,
     N_F,
     N_TOLERANCES,
     N_VJP,
@@ -111,6 +116,7 @@ def begin_back(q: Any, c: Any, m: Any, a: Any, s: Any) -> None:
     d, times, last = shift(q, q[AT_DESCRIPTION]), shift(s, q[AT_TIMES]), q[OUTPUTS] - 1
     start(s, times[last], times[last - 1])
     s[OUTPUT], s[N_F], s[N_VJP], s[TAPE_READY], s[HINT] = last - 1, 0.0, 0.0, 0.0, s[STEPS] - 1.0
+    s[DRIFT], s[DRIFT_OUTPUT], s[DRIFT_ROW] = 0.0, last, 0.0
     k, size = shift(m, q[AT_ADJOINT]), q[SIZE]
     read_rows(d, shift(pointer_at(m, a[IN_COTANGENT]), last * q[BATCH] * d[COLUMNS]), k, q[BATCH])
     clear_gradient(q, m)
@@ -304,6 +310,11 @@ def _total_error(q: Any, c: Any, m: Any, a: Any, s: Any) -> None:
 def _cross_output(q: Any, c: Any, m: Any, a: Any, s: Any) -> None:
     """Adds the cotangent of the output time that has been reached, and begins anew from there, or hands over."""
     d, output, k = shift(q, q[AT_DESCRIPTION]), int(s[OUTPUT]), shift(m, q[AT_ADJOINT])
+    if q[BACKSOLVE] == 1:
+        measure_drift(d, c, shift(m, q[AT_STATE]), shift(m, q[AT_STATES] + output * q[SIZE]), q[BATCH], output, s)
+        if s[DRIFT] > c[N_DRIFT]:
+            s[STATUS] = DRIFTED
+            return
     add_rows(d, shift(pointer_at(m, a[IN_COTANGENT]), output * q[BATCH] * d[COLUMNS]), k, q[BATCH])
     if output > 0:
         s[OUTPUT], s[END] = output - 1, s[q[AT_TIMES] + output - 1]
@@ -313,6 +324,24 @@ def _cross_output(q: Any, c: Any, m: Any, a: Any, s: Any) -> None:
         write_rows(d, k, pointer_at(m, a[IN_STATE_BAR]), q[BATCH])
     hand_over(q, m, a)
     s[STATUS] = DONE
+
+
+@loop
+def measure_drift(d: Any, c: Any, solved: Any, stored: Any, batch: int, output: int, s: Any) -> None:
+    """The largest drift of a sample so far: what `pynode.drift.drift_of` measures, on padded rows."""
+    columns = d[COLUMNS]
+    for row in range(batch):
+        error, size = 0.0, 0.0
+        for j in range(columns):
+            y = float(stored[row * d[STATE] + j])
+            off = float(solved[row * d[STATE] + j]) - y
+            error += off * off
+            size += y * y
+        drift = math.sqrt(error / columns) / (c[N_DRIFT + 1] + c[N_DRIFT + 2] * math.sqrt(size / columns))
+        if not drift <= s[DRIFT]:
+            s[DRIFT], s[DRIFT_OUTPUT], s[DRIFT_ROW] = drift, output, row
+            if drift != drift:
+                s[DRIFT] = math.inf
 
 
 @part

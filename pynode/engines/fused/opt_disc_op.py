@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pynode.adaptive import steps_left
 from pynode.adjoint import check_cotangents
+from pynode.drift import BACKSOLVE_HINT, MOST, report_drift, sample_of_row
 from pynode.engines.direct import DirectSolve
 from pynode.engines.fused import why_not
 from pynode.engines.fused.description import STATE
@@ -25,6 +26,10 @@ from pynode.engines.fused.opt_disc_tables import (
     AT_STATE,
     BACKSOLVE,
     DONE,
+    DRIFT,
+    DRIFT_OUTPUT,
+    DRIFT_ROW,
+    DRIFTED,
     END,
     EXHAUSTED,
     FULL,
@@ -177,20 +182,25 @@ class _Call:
         cost.n_rejected += int(state[N_REJECTED])
         if back:
             cost.n_vjp += int(state[N_VJP])
-        if status != DONE:
-            t, dt = float(state[TIME]), float(state[STEP])
-            detail = ""
-            if status == EXHAUSTED:
-                detail = steps_left(int(plan.table[MAX_STEPS]), t, dt, float(state[END]))
-            raise SolveError(
-                FAILURES[status],
-                t=t,
-                dt=dt,
-                norm_f=float(state[SLOPE_NORM]),
-                phase="backward" if back else "forward",
-                samples=samples,
-                detail=detail,
-            )
+        backsolve = bool(back and plan.table[BACKSOLVE])
+        if backsolve:
+            drift, at = min(float(state[DRIFT]), MOST), float(state[plan.at_times + int(state[DRIFT_OUTPUT])])
+            on_drift = plan.on_drift if status in (DONE, DRIFTED) else "ignore"  # another failure goes first
+            report_drift(self.stats, on_drift, drift, at, sample_of_row(self.y0, int(state[DRIFT_ROW])))
+        if status == DONE:
+            return
+        t, dt, why = float(state[TIME]), float(state[STEP]), FAILURES[status]
+        detail = steps_left(int(plan.table[MAX_STEPS]), t, dt, float(state[END])) if status == EXHAUSTED else ""
+        raise SolveError(
+            why,
+            t=t,
+            dt=dt,
+            norm_f=float(state[SLOPE_NORM]),
+            phase="backward" if back else "forward",
+            samples=samples,
+            detail=detail,
+            remedy=why.remedy + (BACKSOLVE_HINT if backsolve else ""),
+        )
 
     def _non_finite_samples(self, back: int) -> Samples | None:
         """Samples whose numbers are not finite in the records of the step that was tried last."""

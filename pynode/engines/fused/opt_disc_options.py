@@ -19,6 +19,9 @@ class AdaptiveOptions:
     adjoint and each parameter's gradient; "seminorm" the same without the gradients, which need no error estimate then;
     "rms" the root mean square of everything together, as SciML has it.  With `landing` the forward solve steps onto the
     output times instead of interpolating between steps.
+
+    `drift` says what follows where a state that was solved backwards has left the stored one ("error", "warn",
+    "ignore").
     """
 
     solver: str = "dopri5"
@@ -26,10 +29,11 @@ class AdaptiveOptions:
     atol: float = 1e-9
     adjoint_rtol: float | None = None
     adjoint_atol: float | None = None
-    adjoint: str = "backsolve"
+    adjoint: str = "interpolating"
     adjoint_norm: str = "mixed"
     max_steps: int = 10_000
     landing: bool = False
+    drift: str = "error"
 
 
 SOLVERS = ("dopri5", "tsit5")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pynode.drift import DRIFT_BOUND, ROUNDING
 from pynode.engines.fused.description import (
     CAPACITY as TILE_CAPACITY,
 )
@@ -116,6 +118,7 @@ class Plan:
         self.states = torch.empty((outputs, *y0.shape), dtype=y0.dtype, device=y0.device)  # to make others alike
         backsolve = gradient and options.adjoint == "backsolve"
         self.keep = gradient and not backsolve
+        self.on_drift = options.drift
         self.capacity = FIRST_CAPACITY if self.keep else 1
         self.size = batch * d[STATE]
         norm = ADJOINT_NORMS.index(options.adjoint_norm)
@@ -161,7 +164,7 @@ class Plan:
         head += [self.size, batch * system.columns, *at_tables, *places[1:-1], self.flat, scratch[-1], *scratch[:-1]]
         head += [*run[1:-1], int(options.landing)]
         self.table: Table = np.concatenate([np.array(head), *tables]).astype(np.int64)
-        self.numbers = _numbers(options, d.gamma)
+        self.numbers = _numbers(options, d.gamma, torch.finfo(y0.dtype).eps)
         self._free = Spares[Workspace](SPARE)
 
     def borrow(self) -> Workspace:
@@ -189,7 +192,7 @@ def plan_for(system: System, options: AdaptiveOptions, y0: Tensor, outputs: int,
     return plan
 
 
-def _numbers(options: AdaptiveOptions, gamma: float) -> npt.NDArray[np.float64]:
+def _numbers(options: AdaptiveOptions, gamma: float, eps: float) -> npt.NDArray[np.float64]:
     """The table of floats."""
     pair = PAIRS[options.solver]
     back_atol = options.atol if options.adjoint_atol is None else options.adjoint_atol
@@ -202,5 +205,10 @@ def _numbers(options: AdaptiveOptions, gamma: float) -> npt.NDArray[np.float64]:
         [x for row in a for x in row],
         pair.e,
         [x for row in pair.interpolant for x in row],
+        [
+            DRIFT_BOUND if options.drift == "error" else math.inf,
+            max(options.atol, back_atol),
+            max(options.rtol, back_rtol, ROUNDING * eps),
+        ],
     ]
     return np.array([x for part in parts for x in part], dtype=np.float64)

@@ -33,7 +33,8 @@ N_GAMMA, N_TOLERANCES = 0, 1  # absolute and relative, forward and then backward
 N_EXPONENT, N_EXPONENT_BEFORE = 5, 6
 N_C, N_A, N_E = 7, 7 + STAGES, 7 + STAGES + STAGES * STAGES
 N_INTERPOLANT = N_E + STAGES
-NUMBERS = N_INTERPOLANT + STAGES * DEGREE
+N_DRIFT = N_INTERPOLANT + STAGES * DEGREE  # the largest drift that is accepted, and its absolute and relative unit
+NUMBERS = N_DRIFT + 3
 
 # --- the run: floats, written while it goes on -----------------------------------------------------------------------
 STATUS = 0
@@ -49,9 +50,10 @@ WAS_FINITE = 16  # whether the last error estimate was
 TAPE_READY = 17  # whether the tape is that of the present time and state
 HINT = 18  # the record of the forward solve that the present time lies in
 SUMS = 19  # a few sums of squares
-RUN_HEAD = 24
+DRIFT, DRIFT_OUTPUT, DRIFT_ROW = 22, 23, 24  # the largest drift of a sample, at which output time, and which sample
+RUN_HEAD = 25
 
-RUNNING, DONE, FULL, NON_FINITE, UNDERFLOW, EXHAUSTED = range(6)
+RUNNING, DONE, FULL, NON_FINITE, UNDERFLOW, EXHAUSTED, DRIFTED = range(7)
 """STATUS; FULL asks for room for more records."""
 
 # one worker's weights of an attempt

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pynode.adjoint import check_cotangents
+from pynode.drift import report_drift, sample_of_row
 from pynode.errors import InvalidArgument, SolveError, StateMismatch
 from pynode.evaluation import CountedField
 from pynode.fields.base import System, system_of
@@ -101,6 +102,7 @@ class _Julia(torch.autograd.Function):
         if wanted:
             ctx.held = _Held(session, reply.value["handle"])
             ctx.system, ctx.stats, ctx.shape, ctx.dtype = system, stats, y0.shape, flat.dtype
+            ctx.on_drift = getattr(method, "drift", "error")
             ctx.save_for_backward(ts, *params)
             ctx.origin = y0
         return ys
@@ -130,6 +132,9 @@ class _Julia(torch.autograd.Function):
         )
         _account(stats.backward, stats, reply, start)
         _check(reply, "backward")
+        if reply.value.get("drift") is not None:
+            samples = sample_of_row(torch.empty(ctx.shape, device="meta"), int(reply.value["drift_sample"]) - 1)
+            report_drift(stats, ctx.on_drift, reply.value["drift"], reply.value["drift_t"], samples)
         adjoint = torch.from_numpy(reply.arrays["grad_y0"]).reshape(ctx.shape)
         chunks = torch.from_numpy(reply.arrays["grad_theta"]).split([p.numel() for p in system.theta])
         by_id = {id(p): chunk.reshape(p.shape) for p, chunk in zip(system.theta, chunks, strict=True)}

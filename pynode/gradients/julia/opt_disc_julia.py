@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pynode.drift import ON_DRIFT, OnDrift
 from pynode.errors import InvalidArgument
 from pynode.gradients.base import check_choice, check_count, check_tolerance
 from pynode.gradients.julia.base import JuliaMethod
@@ -22,7 +23,9 @@ class OptDiscJulia(JuliaMethod):
     `solver`: "tsit5", "vern7", "vern9", or "auto" (Tsit5 that changes to Rosenbrock23 where the problem is stiff).
     `adjoint`: "gauss", "interpolating" and "quadrature" read the state from the dense forward solution, so they cost
     memory and don't care how the field behaves in reversed time; "gauss" takes the fewest products where parameters are
-    many.  "backsolve" solves the state backwards too, with `checkpointing` anew from every output time.
+    many.  "backsolve" solves the state backwards too, with `checkpointing` anew from every output time; where it leaves
+    the stored state by more than `pynode.drift.DRIFT_BOUND` tolerances, `drift` says what follows ("error", "warn",
+    "ignore").
     `vjp`: products with the field's Jacobian by hand-written formulas, or by an AD system of Julia's to check them.
     Tolerances are per step, relative and absolute; those of the adjoint default to the forward ones.
 
@@ -42,11 +45,13 @@ class OptDiscJulia(JuliaMethod):
     adjoint_atol: float | None = None
     checkpointing: bool = True
     max_steps: int = 100_000
+    drift: OnDrift = "error"
 
     def __post_init__(self) -> None:
         check_choice("solver", self.solver, SOLVERS)
         check_choice("adjoint", self.adjoint, ADJOINTS)
         check_choice("vjp", self.vjp, VJPS)
+        check_choice("drift", self.drift, ON_DRIFT)
         check_count("max_steps", self.max_steps)
         if not isinstance(self.checkpointing, bool):
             raise InvalidArgument("checkpointing", self.checkpointing, "neither True nor False", "use one of them")
