@@ -59,7 +59,8 @@ def test_error_falls_with_the_tolerance(solver: str) -> None:
     ts = TIMES["several"]
     truth = gradient(DiscOpt(RK4, 100), ts)
     coarse, fine = (relative(gradient(OptDisc(solver, r, r, engine="eager"), ts), truth) for r in (1e-3, 1e-7))
-    assert fine < 1e-3 * coarse
+    assert fine < 1e-5
+    assert fine < 0.05 * coarse
 
 
 @pytest.mark.parametrize("solver", ADAPTIVE_SOLVERS)
@@ -83,8 +84,11 @@ def test_interpolant_is_the_solution(solver: str) -> None:
         gradient(Listening(solver, rtol, rtol, engine="eager"), TIMES["several"])
     assert len(states) > 10
     for t, y in states[:: max(1, len(states) // 4)]:
-        exact = Y0 if t == 0 else OptDisc("dopri8", 1e-10, 1e-10).solve(FIELD, Y0, torch.tensor([0.0, t], **F64)).ys[-1]
-        assert float((y - exact).abs().max()) < 100 * rtol
+        with torch.no_grad():
+            exact = (
+                Y0 if t == 0 else OptDisc("dopri8", 1e-10, 1e-10).solve(FIELD, Y0, torch.tensor([0.0, t], **F64)).ys[-1]
+            )
+        assert float((y - exact).abs().max()) < BOUNDS[solver] * rtol * 10
 
 
 def test_second_backward_pass_gives_the_same() -> None:

@@ -222,7 +222,7 @@ def test_a_failed_adjoint_is_the_same_typed_error(throw: bool) -> None:
     """-y^3 forgets its start: solved back from y(1) = 0.7 it blows up before it reaches y(0) = 100."""
     y0 = torch.tensor([100.0], dtype=torch.float64, requires_grad=True)
     ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    solution = OptDisc(rtol=1e-4, atol=1e-4).solve(lambda _, y: -(y**3), y0, ts, throw=throw)
+    solution = OptDisc(rtol=1e-4, atol=1e-4, adjoint="backsolve").solve(lambda _, y: -(y**3), y0, ts, throw=throw)
     assert solution.status is Status.SUCCESS
     with pytest.raises(SolveError, match="backward solve failed") as caught:
         solution.ys[-1].sum().backward()
@@ -236,10 +236,11 @@ def test_an_adjoint_that_needs_too_many_steps_is_stopped() -> None:
     """`max_steps` holds for the backward solve by itself: decay forwards is growth backwards, and stiff."""
     y0 = torch.ones(1, dtype=torch.float64, requires_grad=True)
     ts = torch.tensor([0.0, 2.0], dtype=torch.float64)
-    solution = OptDisc(rtol=1e-5, atol=1e-7, max_steps=100).solve(lambda _, y: -50 * y, y0, ts)
+    solution = OptDisc(rtol=1e-5, atol=1e-7, max_steps=100, adjoint="backsolve").solve(lambda _, y: -50 * y, y0, ts)
     with pytest.raises(SolveError) as caught:
         solution.ys[-1].sum().backward()
     assert (caught.value.phase, caught.value.status) == ("backward", Status.MAX_STEPS)
+    assert "adjoint='interpolating'" in str(caught.value)
 
 
 @pytest.mark.parametrize(

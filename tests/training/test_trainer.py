@@ -187,9 +187,23 @@ def test_methods_start_from_the_same_weights() -> None:
 
 def test_the_studys_settings_fit_every_method() -> None:
     assert default_method(Spiral, "disc-opt") == DiscOpt(steps=1)
-    assert default_method(Spiral, "opt-disc", rtol=1e-3) == OptDisc(
-        rtol=1e-3, atol=1e-9, adjoint="backsolve", max_steps=100_000
-    )
+    study: Any = {"adjoint": "backsolve", "max_steps": 100_000}
+    assert default_method(Spiral, "opt-disc", rtol=1e-3) == OptDisc(rtol=1e-3, atol=1e-9, **study)
+    other: Any = default_method(Spiral, "opt-disc", adjoint="interpolating")
+    assert other.adjoint == "interpolating"
+
+
+def test_configuration_from_before_the_adjoint_had_a_name_means_backsolve() -> None:
+    """So does one that is resumed; what is written down names it."""
+    written = replace(CONFIG, method=default_method(Spiral, "opt-disc")).to_json()
+    assert written["method"]["adjoint"] == "backsolve"
+    for later in ("adjoint", "max_steps", "drift", "landing"):
+        del written["method"][later]
+    stored = RunConfig.from_json(written)
+    assert stored.method == default_method(Spiral, "opt-disc")
+    assert stored.check_resumes(written) == {}
+    with pytest.raises(ConfigurationMismatch, match="adjoint"):
+        replace(stored, method=OptDisc(adjoint="interpolating")).check_resumes(written)
 
 
 @pytest.mark.parametrize(
