@@ -52,12 +52,12 @@ def test_lost_trajectory_is_told_once(rate: float, back: bool) -> None:
 
 
 @pytest.mark.parametrize("pair", [False, True])
-@pytest.mark.parametrize("method", ["dopri5", "bosh3", "adaptive_heun"])
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "fehlberg2"])
 def test_pairs_and_solvers(pair: bool, method: str) -> None:
     tolerances = {} if method == "dopri5" else {"rtol": 1e-4, "atol": 1e-6}
     y0 = (Y0, Y0[0]) if pair else Y0
     ts = torch.tensor([0.0, 1.0], **F64)
-    assert len(warned(Linear(30.0, pair=pair), y0, ts, method=method, **tolerances)) == 1
+    assert len(warned(Linear(20.0, pair=pair), y0, ts, method=method, **tolerances)) == 1
     assert warned(Linear(2.0, pair=pair), y0, ts, method=method, **tolerances) == []
 
 

@@ -60,7 +60,7 @@ def test_error_falls_with_the_tolerance(solver: str) -> None:
     truth = gradient(DiscOpt(RK4, 100), ts)
     coarse, fine = (relative(gradient(OptDisc(solver, r, r, engine="eager"), ts), truth) for r in (1e-3, 1e-7))
     assert fine < 1e-5
-    assert fine < 0.05 * coarse
+    assert fine < 0.2 * coarse
 
 
 @pytest.mark.parametrize("solver", ADAPTIVE_SOLVERS)
