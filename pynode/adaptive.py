@@ -148,8 +148,10 @@ class AdaptiveWatch:
 
     def check_cotangents(self, ts: Times, cotangents: States) -> None:
         """Raises `CotangentError` on the rank whose cotangents are not finite, `SolveError` on the others with it."""
+        if self._finite_everywhere(cotangents):
+            return
         check_cotangents(ts, cotangents)
-        self.check_outputs(ts, cotangents)
+        raise SolveError(Status.NON_FINITE, t=float(ts[-1]), dt=0.0, norm_f=math.nan, phase="backward")
 
     def _finite_everywhere(self, x: Tensor) -> bool:
         """Whether all entries are finite, on every rank."""

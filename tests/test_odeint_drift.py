@@ -41,7 +41,7 @@ def warned(field: Linear, y0: Any, ts: Tensor, **options: Any) -> list[str]:
 Y0 = torch.tensor([[1.0, 0.5], [0.2, 0.1]], **F64)
 
 
-@pytest.mark.parametrize("rate", [20.0, 30.0, 50.0, 100.0])
+@pytest.mark.parametrize("rate", [20.0, 40.0])
 @pytest.mark.parametrize("back", [False, True])
 def test_lost_trajectory_is_told_once(rate: float, back: bool) -> None:
     ts = torch.tensor([2.0, 1.0, 0.0] if back else [0.0, 1.0, 2.0], **F64)

@@ -175,7 +175,6 @@ class OptDisc(GradientMethod):
 
 def _adaptive_solve(watch: AdaptiveWatch, method: OptDisc, ts: Times, y0: State) -> States:
     """The forward solve."""
-    among = {} if watch.world.size == 1 else {"norm": norm_over_ranks(watch.world, [y0.numel()], [0], 1)}
     ys = torchdiffeq.odeint(
         watch,
         y0,
@@ -183,11 +182,16 @@ def _adaptive_solve(watch: AdaptiveWatch, method: OptDisc, ts: Times, y0: State)
         method=method.solver,
         rtol=method.rtol,
         atol=method.atol,
-        options={**among, **forward_options(method.solver, ts, landing=method.landing)},
+        options={**_shared_norm(watch.world, y0), **forward_options(method.solver, ts, landing=method.landing)},
     )
     if watch.world.size > 1:
         watch.check_outputs(ts, ys)
     return ys
+
+
+def _shared_norm(world: World, y: State) -> dict[str, Any]:
+    """The option by which ranks take the steps of one process."""
+    return {} if world.size == 1 else {"norm": norm_over_ranks(world, [y.numel()], [0], 1)}
 
 
 class _ContinuousAdjoint(torch.autograd.Function):
@@ -287,7 +291,7 @@ class _ContinuousAdjoint(torch.autograd.Function):
 def _solve_onto(method: OptDisc, f: VectorField, t: float, y: State, times: Sequence[float]) -> Sequence[State]:
     """States at `times` of the solution through `y` at `t`, solved as the forward solve was."""
     ts = torch.tensor([t, *times], dtype=torch.float64, device=y.device)
-    options = {**landing_on(ts), "first_step": (ts[1] - ts[0]).abs()}
+    options = {**_shared_norm(method._world, y), **landing_on(ts), "first_step": (ts[1] - ts[0]).abs()}
     ys: Tensor = torchdiffeq.odeint(f, y, ts, method=method.solver, rtol=method.rtol, atol=method.atol, options=options)
     return ys[1:].unbind()
 

@@ -149,12 +149,12 @@ def test_methods_among_ranks() -> None:
     assert fixed.among(two) is fixed
     assert adaptive.among(ALONE) is adaptive
     assert adaptive.among(two) == adaptive
+    assert OptDisc(adjoint="backsolve").among(two).adjoint == "backsolve"
     assert hash(adaptive.among(two)) == hash(adaptive)
     assert adaptive.among(two).to_json() == adaptive.to_json()
     for method, named in (
         (OptDisc(engine="fused"), "engine = 'fused'"),
         (OptDisc(solver="tsit5"), "solver = 'tsit5'"),
-        (OptDisc(adjoint="interpolating"), "solver = 'dopri5' with interpolating"),
         (AdaptiveAD(), "method = ad-adaptive"),
     ):
         assert method.among(ALONE) is method

@@ -155,7 +155,8 @@ def failures(world: World) -> None:
         method = method_from_json({"method": "opt-disc", **TOLERANCES, "adjoint_norm": norm, "max_steps": 300})
         assert raised(method, 0.1) == "none"
         assert raised(method, 2.0 if last else 0.1) == "forward True"
-        assert raised(method, 0.1, float("nan") if last else 1.0) == "backward False"
+        # the rank whose loss is at fault says so, with the first time of it
+        assert raised(method, 0.1, float("nan") if last else 1.0) == ("backward True" if last else "backward False")
     watch = AdaptiveWatch(CountedField(lambda t, y: y, SolveStats().forward), SolveStats(), world=world)
     try:
         watch.check_outputs(ts, torch.full((3, 1), float("nan") if last else 0.0))
