@@ -172,7 +172,7 @@ def method_of(options: dict[str, Any]) -> Any:
         )
     names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "max_steps")
     given = {name: options[name] for name in names if options.get(name) is not None}
-    adjoint = "backsolve" if options.get("adjoint") == "backsolve" else "interpolating"
+    adjoint: Any = "backsolve" if options.get("adjoint") == "backsolve" else "interpolating"
     return OptDisc("dopri5", engine="eager", adjoint=adjoint, drift="ignore", **given)
 
 
