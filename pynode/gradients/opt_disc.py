@@ -341,8 +341,8 @@ class _Augmented:
 
     def __call__(self, t: Tensor, augmented: Tensor) -> Tensor:
         adjoint = augmented[self.before : self.before + self.dim].reshape(self.shape)
+        y = self._state(t, augmented).detach().requires_grad_()
         with torch.enable_grad():
-            y = self._state(t, augmented).detach().requires_grad_()
             slope = self.watch(t, y)
         self.rebuilding.check_graph(slope, y)
         sources = (y, *self.params)
