@@ -57,8 +57,10 @@ def exchanges(sizes: Sizes, method: GradientMethod, counts: Counts) -> Exchanges
     # each interval of the adjoint solve begins with an evaluation, the first one with all that finds a step size
     started = FIRST_EVALUATIONS * 2 + intervals - 1
     steps = max(0.0, counts.forward + counts.backward - started * sizes.blocks) / STAGES_OF_DOPRI5
-    # and once a forward solve, whether its outputs are finite
-    numbers += (2 * FIRST_NORMS + 1) * sizes.blocks + AGREED_IN_A_STEP * steps
+    # and once a solve, whether its outputs or its cotangents are finite
+    numbers += (2 * FIRST_NORMS + 2) * sizes.blocks + AGREED_IN_A_STEP * steps
+    if method.adjoint == "backsolve":  # the drift at each output time
+        numbers += intervals * sizes.blocks
     # unless the step control leaves it out, a block's gradient is summed at every evaluation of the adjoint solve
     whole = 0.0 if method.adjoint_norm == "seminorm" else counts.backward
     return Exchanges(numbers, gradient, whole, block)

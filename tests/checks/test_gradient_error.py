@@ -10,12 +10,14 @@ from torch import Tensor
 
 from pynode.checks.gradient_error import gradient_errors, study_grid
 from pynode.checks.oracle import continuous_gradient, discrete_error, flat_gradient
+from pynode.fields.mlp import MLP
 from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
 from pynode.gradients.opt_disc import OptDisc
 from pynode.gradients.opt_disc_fixed import OptDiscFixed
 from pynode.problems.base import Objective
 from pynode.schemes.euler import EULER
+from pynode.schemes.rk4 import RK4
 
 TS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 ONE = torch.ones(1, dtype=torch.float64)
@@ -91,3 +93,26 @@ def test_the_grid_covers_methods_and_accuracies() -> None:
     assert {m.name for m in grid} == {"disc-opt", "opt-disc", "opt-disc-fixed", "ad-adaptive"}
     assert len({m.label for m in grid}) == len(grid)
     assert sorted(m.setting for m in grid if m.name == "opt-disc") == sorted(10.0**-k for k in range(1, 11))
+
+
+def test_drift_of_the_backsolve_is_recorded() -> None:
+    """Beside the error of its gradient, however large; no other method has one."""
+    field = MLP((2, 2), "tanh").build(theta=torch.tensor([-30.0, 30.0, 0.0, -1.0, 0.0, 0.0], dtype=torch.float64))
+    y0, ts = torch.tensor([1.0, 0.5], dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    methods = [m for m in study_grid([1e-7], [64], [RK4]) if m.name in ("disc-opt", "opt-disc")]
+    records = list(
+        gradient_errors(
+            lambda method: Objective((s := method.solve(field, y0, ts)).ys[-1].square().sum(), (s.stats,)),
+            list(field.parameters()),
+            methods,
+            repeats=1,
+            own_loss=False,
+        )
+    )
+    by_name = {record.method: record for record in records}
+    assert by_name["disc-opt"].drift is None
+    drift, error = by_name["opt-disc"].drift, by_name["opt-disc"].error
+    assert drift is not None
+    assert error is not None
+    assert drift > 1e6
+    assert error > 1

@@ -35,9 +35,12 @@ class Listener(World):
 
 
 @pytest.mark.parametrize("norm", ["mixed", "rms", "seminorm"])
-def test_what_opt_disc_exchanges(norm: Literal["mixed", "rms", "seminorm"]) -> None:
+@pytest.mark.parametrize("adjoint", ["backsolve", "interpolating"])
+def test_what_opt_disc_exchanges(
+    norm: Literal["mixed", "rms", "seminorm"], adjoint: Literal["backsolve", "interpolating"]
+) -> None:
     world = Listener(0, 2)
-    method = OptDisc(rtol=1e-4, atol=1e-4, adjoint_norm=norm, engine="eager")
+    method = OptDisc(rtol=1e-4, atol=1e-4, adjoint_norm=norm, adjoint=adjoint, engine="eager")
     flow = Flow.build(SIZES.spec, blocks=SIZES.blocks, seed=0)
     x = torch.linspace(-1, 1, 96, dtype=torch.float64).reshape(32, 3)
     moved = flow(x, method=method.among(world), divergence=Hutchinson(), draw=Draw(0, 0).ahead("gaussian", x, 2))

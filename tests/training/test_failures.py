@@ -168,3 +168,13 @@ def test_a_diverging_run_is_brought_back(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_unknown_policy_is_named() -> None:
     with pytest.raises(InvalidArgument, match="on_failure = 'hope': unknown; use one of stop, skip, restore"):
         replace(CONFIG, on_failure="hope")  # type: ignore[arg-type]
+
+
+def test_drift_stands_in_every_record(tmp_path: Path) -> None:
+    """A backsolve has one in each iteration; an adjoint that solves no state backwards has none."""
+    for adjoint in ("backsolve", "interpolating"):
+        method = OptDisc(rtol=1e-4, atol=1e-6, adjoint=adjoint)
+        train(replace(CONFIG, method=method, iterations=3), tmp_path / adjoint)
+        drifts = [record.drift for record in read_lines(tmp_path / adjoint / "records.jsonl", IterationRecord)]
+        assert len(drifts) == 3
+        assert all((drift is not None) == (adjoint == "backsolve") for drift in drifts)
