@@ -1,5 +1,5 @@
-"""pynode's own fields on the kernels: whatever is done to them, the gradient is that of stored stages by torch operators,
-or a typed error says why it can't be."""
+"""pynode's own fields on the kernels: whatever is done to them, the gradient is that of stages stored by torch
+operators, or a typed error says why it can't be."""
 
 from __future__ import annotations
 
@@ -213,8 +213,7 @@ def test_weights_changed_before_the_gradient(method: str, change: Callable[[Fiel
     change(field)
     try:
         gradients = torch.autograd.grad(loss, list(field.parameters()))
-    except (FieldChanged, RuntimeError) as error:
-        assert isinstance(error, FieldChanged) or "modified by an inplace operation" in str(error)
+    except FieldChanged:
         return
     for got, wanted in zip(gradients, right, strict=True):
         assert float((got - wanted).norm()) <= tolerance * float(wanted.norm())
