@@ -2,7 +2,7 @@
 
 The keys of a case file; numbers are float64, lists of states are flat, sample after sample:
 
-- `name`; `versions`: of the software that made it, by name;
+- `name`; `versions`: of the software that made it, by name, and numbers of threads;
 - `field`: the specification, as `FieldSpec.to_json` writes it; `theta` `[n_params]` in the order of the specification;
 - `batch`, `dim`: samples, and entries of a sample that the field sees;
 - `divergence` (only where the state is that of a flow): "exact" or "hutchinson", for which there are also `probes`
@@ -111,7 +111,7 @@ class CaseKeys(_CaseNeeds, total=False):
     opt_disc: list[RowKeys]
     disc_opt: list[RowKeys]
     results: list[RowKeys]
-    versions: dict[str, str]
+    versions: dict[str, str | int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +215,7 @@ class Case:
     loss_form: LossForm
     flow: FlowState | None = None
     rows: tuple[Row, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def reference(self) -> Row | None:

@@ -111,8 +111,9 @@ def share(out: Path, table: str, world: World) -> None:
         found[f"{name}|validation"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)
         evaluation = problem.evaluate(model, method_from_json(METHODS["eager"])).metrics
         found[f"{name}|evaluation"] = torch.tensor(list(evaluation.values()), dtype=torch.float64)
-        held_out = problem.validation_samples()  # the problem's own: the last row is one rank's affair
-        held_out[-1] = 1e200
+        held_out = problem.validation_samples()
+        held_out[-1] = 1e200  # of one rank's share
+        problem.validation_samples = lambda rows=held_out: rows
         found[f"{name}|one row"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)
         model.set_theta(torch.full_like(model.theta(), float("nan")))
         found[f"{name}|all rows"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)

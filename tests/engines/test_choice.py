@@ -95,7 +95,7 @@ def test_kernels_that_cannot_say_why(kind: Any) -> None:
         engine_of(kind(engine="fused"), Own())
     with pytest.raises(EngineUnavailable, match="output times"):
         engine_of(kind(engine="fused"), field(), ts=TS.clone().requires_grad_())
-    with pytest.raises(EngineUnavailable, match=r"torch\.float16"):
+    with pytest.raises(InvalidArgument, match=r"torch\.float16"):
         engine_of(kind(engine="fused"), field().half(), Y0.half())
 
 
