@@ -104,7 +104,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
-    "flows": (*LEAVES, "solution", "evaluation", "fields", "schemes", "gradients"),
+    "flows": (*LEAVES, "solution", "transforms", "evaluation", "fields", "schemes", "gradients"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
     "problems": (
         *LEAVES,

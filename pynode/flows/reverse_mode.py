@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pynode.errors import InvalidArgument
 from pynode.evaluation import check_derivative
+from pynode.transforms import is_transformed
 from pynode.types import State
 
 _ATTENTIVE: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -169,8 +170,3 @@ def _graph_of(value: Tensor) -> Iterator[Node]:
         seen.add(node)
         yield node
         todo += [n for n, _ in node.next_functions]
-
-
-def is_transformed() -> bool:
-    """Whether this runs inside of torch.func's grad, vjp, jvp or vmap."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
