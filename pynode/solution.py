@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -134,3 +137,26 @@ class Solution:
     ys: States
     stats: SolveStats
     status: Status = Status.SUCCESS
+
+
+_SOLVES: ContextVar[list[SolveStats] | None] = ContextVar("solves", default=None)
+
+
+@contextmanager
+def collected_stats() -> Iterator[list[SolveStats]]:
+    """Gives a list that receives the `SolveStats` of every solve by a gradient method inside the block."""
+    stats: list[SolveStats] = []
+    token = _SOLVES.set(stats)
+    try:
+        yield stats
+    finally:
+        _SOLVES.reset(token)
+
+
+def begin_stats(engine: str, memory: MemoryMeter | None) -> SolveStats:
+    """Statistics of a new solve, which `collected_stats` sees."""
+    stats = SolveStats(engine=engine, memory=memory)
+    solves = _SOLVES.get()
+    if solves is not None:
+        solves.append(stats)
+    return stats

@@ -50,16 +50,18 @@ def claims(path: str) -> tuple[str, ...]:
 def test_the_library_example_runs() -> None:
     example, flow, switch = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"{example}\n{flow}\nprint(samples.shape)\n{switch}"],
+        [sys.executable, "-W", "error", "-c", f"{example}\n{flow}\n{switch}"],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    disc, opt, samples = done.stdout.splitlines()
-    assert disc == "disc-opt-rk4-x2 32 0", "4 intervals of 2 steps of 4 stages, stored"
-    assert re.fullmatch(r"opt-disc-dopri5-rtol1e-06 \d+ \d+", opt)
-    assert samples == "torch.Size([5, 3])"
+    fit, samples = done.stdout.split("tensor(")
+    loss, _, stats = fit.partition(" ")
+    assert float(loss) < 0.1, "fifty iterations have fitted something"
+    assert "forward=Cost(n_f=32," in stats, "4 intervals of 2 steps of 4 stages"
+    assert "n_vjp=32" in stats
+    assert samples.count("[") == 1 + 5
 
 
 def test_a_newcomer_reads_one_page() -> None:

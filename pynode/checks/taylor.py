@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -83,7 +83,7 @@ class TaylorResult:
 
 
 def taylor_test(
-    loss: LossFunction, params: Sequence[Tensor], *, halvings: int = 24, seed: int = 0, points: int = 5
+    loss: LossFunction, params: Iterable[Tensor], *, halvings: int = 24, seed: int = 0, points: int = 5
 ) -> TaylorResult:
     """Taylor test of the gradient of `loss()` by `params`, along a random direction, over h = 2^0, ..., 2^-halvings.
 
@@ -93,6 +93,7 @@ def taylor_test(
 
     Raises `InvalidArgument` for parameters that require no gradient or a loss that is not a finite scalar.
     """
+    params = list(params)
     _check_params(params)
     if halvings < points:
         raise InvalidArgument("halvings", halvings, f"fewer than the {points} points of the fit", "use 10 or more")

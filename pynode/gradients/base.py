@@ -24,7 +24,7 @@ from pynode.memory import active_meter
 from pynode.samples import non_finite_samples
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
-from pynode.solution import Solution, SolveStats, Status
+from pynode.solution import Solution, SolveStats, Status, begin_stats
 from pynode.transforms import has_values, is_transformed
 from pynode.types import State, States, Times, VectorField
 from pynode.world import World
@@ -83,7 +83,7 @@ class GradientMethod(ABC):
         kernels = self._kernels
         system = None if kernels is None else kernels.system(field, y0, ts)
         ran = "fused" if system is not None else "julia" if self.backend == "julia" else "eager"
-        stats = SolveStats(engine=ran, memory=active_meter())
+        stats = begin_stats(ran, active_meter())
         try:
             if kernels is not None and system is not None:
                 ys = kernels.solve(system, field, y0, ts, stats)
@@ -111,7 +111,7 @@ class GradientMethod(ABC):
         system = None if kernels is None else kernels.system(field, y0, ts)
         if kernels is None or system is None:
             return None
-        return kernels.solve_directly(system, y0, ts, SolveStats(engine="fused", memory=active_meter()))
+        return kernels.solve_directly(system, y0, ts, begin_stats("fused", active_meter()))
 
     def among(self, world: World) -> GradientMethod:
         """This method on the ranks of `world`, each solving for its share of a batch: the steps are those that one

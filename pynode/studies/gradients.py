@@ -60,25 +60,33 @@ def _error_table(results: Results) -> Table | None:
     if not results.errors:
         return None
     rows = [[results.family_of(r), _setting(r), *_values(r)] for r in results.errors]
-    columns = ["method", "accuracy", "error", "error (own loss)", "NFE-F", "NFE-B", "VJPs", "ms", "drift"]
+    columns = ["method", "accuracy", "error", "error (own loss)", "NFE-F", "NFE-B", "VJPs", "ms"]
     notes = [
         "error: relative to the gradient of the continuous problem, known to "
         f"{number(max(r.reference_uncertainty for r in results.errors), 2)}.",
         "error (own loss): relative to finite differences of the loss as this method computes it.",
-        "drift: the distance of the state that the adjoint solves backwards from the stored one, in tolerances; the "
-        "largest over output times and samples.",
     ]
+    if any(r.drift is not None for r in results.errors):  # records of earlier versions know none
+        columns.append("drift")
+        rows = [[*row, _drift(r)] for row, r in zip(rows, results.errors, strict=True)]
+        notes.append(
+            "drift: the distance of the state that the adjoint solves backwards from the stored one, in tolerances; "
+            "the largest over output times and samples."
+        )
     return Table(f"RQ2 Gradient error and its cost: {results.problem}", columns, rows, notes, long=True)
 
 
 def _values(record: GradientErrorRecord) -> list[str]:
     if record.failure:
-        return ["failed", *["–"] * 6]
+        return ["failed", *["–"] * 5]
     counts = [f"{n:,}" for n in (record.nfe_forward, record.nfe_backward, record.n_vjp)]
     own = "–" if record.error_discrete is None else f"{record.error_discrete:.1e}"
     error = "–" if record.error is None else f"{record.error:.1e}"
-    drift = "–" if record.drift is None else f"{record.drift:.1e}"
-    return [error, own, *counts, number(None if record.seconds is None else 1000 * record.seconds), drift]
+    return [error, own, *counts, number(None if record.seconds is None else 1000 * record.seconds)]
+
+
+def _drift(record: GradientErrorRecord) -> str:
+    return "–" if record.drift is None else f"{record.drift:.1e}"
 
 
 def _setting(record: GradientErrorRecord) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pynode.checks.gradient_error import gradient_errors, study_grid
 from pynode.checks.oracle import continuous_gradient, discrete_error, flat_gradient
+from pynode.errors import InvalidArgument
 from pynode.fields.mlp import MLP
 from pynode.gradients.base import GradientMethod
 from pynode.gradients.disc_opt import DiscOpt
@@ -78,14 +79,14 @@ def test_records_carry_error_and_cost() -> None:
     assert "its limit of steps" in records[3].failure
 
 
-def test_a_users_own_loss_may_come_without_counts() -> None:
+def test_a_users_own_loss() -> None:
     field = Growth()
     records = list(
         gradient_errors(lambda m: m.solve(field, ONE, TS).ys[-1].sum(), [field.w], [DiscOpt(steps=8)], repeats=1)
     )
     assert records[0].error is not None
     assert records[0].error < 1e-4
-    assert records[0].evaluations == 0
+    assert (records[0].nfe_forward, records[0].n_vjp) == (32, 32)
 
 
 def test_the_grid_covers_methods_and_accuracies() -> None:
@@ -116,3 +117,34 @@ def test_drift_of_the_backsolve_is_recorded() -> None:
     assert error is not None
     assert drift > 1e6
     assert error > 1
+
+
+def test_a_loss_that_is_a_tensor_comes_with_its_counts() -> None:
+    """Those of every solve behind it, as of a loss that names them; parameters may be a generator."""
+    field = MLP((2, 4, 2)).build(seed=0)
+    y0, ts = torch.ones(3, 2, dtype=torch.float64), torch.linspace(0.0, 1.0, 3, dtype=torch.float64)
+
+    def loss(method: GradientMethod) -> Tensor:
+        half = method.solve(field, y0, ts).ys[-1]
+        return method.solve(field, half, ts).ys[-1].square().mean()
+
+    def named(method: GradientMethod) -> Objective:
+        first = method.solve(field, y0, ts)
+        second = method.solve(field, first.ys[-1], ts)
+        return Objective(second.ys[-1].square().mean(), (first.stats, second.stats))
+
+    methods = [DiscOpt(steps=3), DiscOpt(steps=3, memory="recompute"), OptDisc(rtol=1e-5, atol=1e-7)]
+    for got, wanted in zip(
+        gradient_errors(loss, field.parameters(), methods, repeats=1),
+        gradient_errors(named, list(field.parameters()), methods, repeats=1),
+        strict=True,
+    ):
+        assert got.nfe_forward == wanted.nfe_forward > 0
+        assert (got.nfe_backward, got.n_vjp, got.engine) == (wanted.nfe_backward, wanted.n_vjp, wanted.engine)
+        assert got.n_vjp > 0
+    assert next(gradient_errors(loss, field.parameters(), methods[:1])).nfe_forward == 2 * 2 * 3 * 4
+
+
+def test_no_parameters_are_an_error() -> None:
+    with pytest.raises(InvalidArgument, match="params"):
+        next(gradient_errors(lambda m: m.solve(Growth(), ONE, TS).ys[-1].sum(), [], [DiscOpt()]))

@@ -359,3 +359,12 @@ def test_the_size_of_an_error_is_that_of_the_gradient(name: str, error: float) -
     else:
         assert abs(error) / 3 < result.bound < 3 * abs(error)
         assert f"off by about {result.bound:.0e}" in result.verdict
+
+
+def test_parameters_may_be_a_generator() -> None:
+    """As `module.parameters()` is."""
+    net = nn.Linear(2, 1).double()
+    x = torch.ones(3, 2, dtype=torch.float64)
+    assert taylor_test(lambda: net(x).pow(3).sum(), net.parameters()).passes
+    with pytest.raises(InvalidArgument, match="params"):
+        taylor_test(lambda: x.sum(), nn.Tanh().parameters())
