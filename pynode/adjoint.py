@@ -68,8 +68,11 @@ def time_gradient(f: VectorField, ts: Times, ys: States, cotangents: States, adj
     Moving a later output time moves its state along f; moving ts[0] moves the whole trajectory against it.
     """
     with torch.no_grad():
-        # a field may give the same tensor each time, with other numbers
-        slopes = torch.stack([f(t.to(y.dtype), y).clone() for t, y in zip(ts, ys, strict=True)])
+        # a field may give the same tensor each time, with other numbers; and it may differentiate by its state, which
+        # must not be a view of what is being differentiated
+        slopes = torch.stack(
+            [f(t.detach().to(y.dtype), y.detach().clone()).clone() for t, y in zip(ts, ys, strict=True)]
+        )
     by_ts = (cotangents * slopes).reshape(len(ts), -1).sum(1)
     by_ts[0] = -((adjoint - cotangents[0]) * slopes[0]).sum()
     return by_ts.to(ts)

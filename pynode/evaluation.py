@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from pynode.errors import StateChangedInPlace, StateMismatch
+from pynode.errors import InvalidArgument, StateChangedInPlace, StateMismatch
 from pynode.solution import Cost
 from pynode.transforms import is_transformed
 from pynode.types import State, VectorField
@@ -37,12 +37,17 @@ class CountedField:
             versions = y._version, t._version
             try:
                 dy = self.f(t, y)
-            except RuntimeError as error:  # torch's own, for a leaf
-                if y.requires_grad and y.is_leaf and "leaf Variable that requires grad is being used" in str(error):
-                    raise _changed("y") from error
+            except (RuntimeError, TypeError) as error:
+                if (plain := _in_plain_words(error, t, y)) is not None:
+                    raise plain from error
                 raise
             if versions != (y._version, t._version):
                 raise _changed("y" if versions[0] != y._version else "t")
+            if type(dy) is Tensor and dy.is_inference() and not torch.is_inference_mode_enabled():
+                raise StateMismatch(
+                    "f(t, y) was computed inside torch.inference_mode(), so that nothing can be differentiated by it; "
+                    "leave that out of the field, and solve inside torch.no_grad() where no gradient is needed"
+                )
         if type(dy) is not Tensor or dy.shape != y.shape or dy.dtype is not y.dtype or dy.device != y.device:
             return fitting_derivative(dy, y)
         return dy
@@ -67,6 +72,46 @@ class CountedField:
             yield
         finally:
             self.cost = before
+
+
+UNLIKE_DTYPES = ("must have the same dtype", "to have the same dtype", "expected scalar type", "have different dtypes")
+"""Parts of what torch says where an operator is given tensors of several dtypes."""
+
+
+def _in_plain_words(error: Exception, t: Tensor, y: State) -> Exception | None:
+    """What is wrong with a field that raised `error` at (t, y), where that is a known mistake."""
+    said = str(error)
+    if isinstance(error, TypeError):
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        raised_in = frame.tb_frame.f_globals.get("__name__") if frame is not None else None
+        if "positional argument" not in said or raised_in not in (__name__, "torch.nn.modules.module"):
+            return None
+        return InvalidArgument("field", said, "it can't be called as field(t, y)", "let it take the time and the state")
+    if y.requires_grad and y.is_leaf and "leaf Variable that requires grad is being used" in said:
+        return _changed("y")
+    if "is a view and is being modified inplace" in said:
+        return _changed("t" if t.requires_grad and t._is_view() else "y")
+    if any(words in said for words in UNLIKE_DTYPES):
+        return StateMismatch(
+            f"f(t, y) can't compute with a state of {y.dtype} ({said.splitlines()[0]}); make both the same, e.g. "
+            "field.double() or y0.float(), or solve under torch.autocast"
+        )
+    return None
+
+
+def checked_params(params: object, argument: str = "params") -> tuple[Tensor, ...]:
+    """`params` as a tuple, empty for None; raises `InvalidArgument` unless it holds tensors."""
+    if params is None:
+        return ()
+    listed = isinstance(params, Iterable) and not isinstance(params, (Tensor, nn.Module, str))
+    tensors = tuple(params) if listed and isinstance(params, Iterable) else (None,)
+    if not all(isinstance(p, Tensor) for p in tensors):
+        shown = type(params).__name__ if isinstance(params, (Tensor, nn.Module)) else repr(params)
+        remedy = f"pass the tensors that the field reads, e.g. {argument}=[context] or list(encoder.parameters())"
+        raise InvalidArgument(argument, shown, "not a list of tensors", remedy)
+    return tensors
 
 
 def _changed(argument: str) -> StateChangedInPlace:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument
 from pynode.finite import check_finite, is_finite
-from pynode.gradients.base import GradientMethod, check_choice
+from pynode.gradients.base import GradientMethod, check_choice, check_method
+from pynode.grid import check_times
 from pynode.solution import SolveStats
 from pynode.types import State, States, Times
 
@@ -55,7 +56,12 @@ class LeastSquares:
         *,
         missing: Missing = "error",
     ) -> None:
-        if data.shape != (len(ts), *y0.shape):
+        check_method(method)
+        for name, value in (("y0", y0), ("ts", ts), ("data", data)):
+            if not isinstance(value, Tensor):
+                raise InvalidArgument(name, type(value).__name__, "not a tensor", "pass torch.as_tensor(...)")
+        if ts.ndim != 1 or data.shape != (len(ts), *y0.shape):
+            check_times(ts)
             problem = f"the states have shape {(len(ts), *y0.shape)}"
             raise InvalidArgument("data", tuple(data.shape), problem, "give one row for each output time")
         observed = observed_entries(data, missing)

@@ -88,7 +88,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "julia",
         "world",
     ),
-    "least_squares": ("errors", "finite", "types", "solution", "gradients.base"),
+    "least_squares": ("errors", "finite", "types", "solution", "gradients.base", "grid"),
     "torchdiffeq_interface": (
         *LEAVES,
         "grid",

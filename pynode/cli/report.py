@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from pynode.cli.console import PlainConsole
 from pynode.errors import RecordError, StorageError
 from pynode.records.files import read_json, write_json
-from pynode.records.results import Results, load_intact
+from pynode.records.results import RUNS, Results, load_intact
 from pynode.render import Rendered, read_off, write_all
 from pynode.studies.reduction import main_reduction, reductions
 
@@ -36,6 +36,8 @@ def report(
     """
     results = load_intact(directory)
     rendered, problem = read_off(results), None
+    if may_skip_files:
+        results.damaged.extend(_lost_summaries(directory, results))
     if results.damaged:
         _report_intact(results, rendered, console, failures or [])
     try:
@@ -83,6 +85,20 @@ def _failures(directory: Path, failures: list[str] | None) -> list[str]:
     except (RecordError, KeyError, TypeError):
         return []
     return [str(failure) for failure in earlier] if isinstance(earlier, list) else []
+
+
+def _lost_summaries(directory: Path, results: Results) -> list[str]:
+    """What is to be said where the runs have fewer summaries than the summary of all runs tells of."""
+    try:
+        told = len(read_json(directory / "summary.json")["runs"])
+    except (RecordError, KeyError, TypeError):
+        return []
+    without = [str(directory / RUNS / run.label / "summary.json") for run in results.runs if run.summary is None]
+    if told <= len(results.runs) - len(without):
+        return []
+    return [
+        f"{' and '.join(without)} is missing: the run is being trained, or its command has to be repeated with --resume"
+    ]
 
 
 def _report_intact(results: Results, rendered: Rendered, console: PlainConsole, failures: list[str]) -> NoReturn:

@@ -80,18 +80,6 @@ def check_draw(draw: object) -> None:
         raise InvalidArgument("draw", _shown(draw), "not a Draw", "pass e.g. pynode.Draw(seed=0, iteration=3)")
 
 
-def checked_params(params: object) -> tuple[Tensor, ...]:
-    """`params` as a tuple, empty for None; raises `InvalidArgument` unless it holds tensors."""
-    if params is None:
-        return ()
-    listed = isinstance(params, Iterable) and not isinstance(params, (Tensor, nn.Module, str))
-    tensors = tuple(params) if listed and isinstance(params, Iterable) else (None,)
-    if not all(isinstance(p, Tensor) for p in tensors):
-        remedy = "pass the tensors that the fields read, e.g. params=[context] or params=list(encoder.parameters())"
-        raise InvalidArgument("params", _shown(params), "not a list of tensors", remedy)
-    return tensors
-
-
 def check_modules(block: nn.Module, k: int) -> None:
     """Raises `InvalidArgument` where a module inside of `block`, number `k`, mixes samples or is random."""
     if has_formulas(block):

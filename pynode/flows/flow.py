@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument
-from pynode.evaluation import parameters_of
+from pynode.evaluation import checked_params, parameters_of
 from pynode.fields.base import Field, FieldSpec, has_formulas
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.checking import (
@@ -23,7 +23,6 @@ from pynode.flows.checking import (
     check_modules,
     check_spec,
     checked_fields,
-    checked_params,
 )
 from pynode.flows.divergence import Divergence, Exact
 from pynode.flows.draw_counter import DrawCounter

@@ -16,7 +16,7 @@ from torch import Tensor
 from pynode.engines.direct import DirectSolve
 from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument, SolveError, UnsupportedTransform, nearest
-from pynode.evaluation import CountedField, parameters_of
+from pynode.evaluation import CountedField, checked_params, parameters_of
 from pynode.fields.base import FieldSpec
 from pynode.finite import check_finite, is_finite
 from pynode.grid import check_times
@@ -77,6 +77,7 @@ class GradientMethod(ABC):
         if torch.compiler.is_compiling() and _has_specification(field):
             return _solve_untraced(self, field, y0, ts, params, throw)  # traced, it would run without the kernels
         times = _check_input(field, y0, ts)
+        named = checked_params(params)
         if is_transformed() and (obstacle := self._transform_obstacle()):
             raise UnsupportedTransform(obstacle)
         ts = ts.to(y0.device)
@@ -89,7 +90,7 @@ class GradientMethod(ABC):
                 ys = kernels.solve(system, field, y0, ts, stats)
             else:
                 counted = CountedField(field, stats.forward)
-                wanted = tuple(p for p in params if p.requires_grad) if params is not None else parameters_of(field)
+                wanted = tuple(p for p in named if p.requires_grad) if params is not None else parameters_of(field)
                 ys = self._solve(counted, y0, ts, wanted, stats)
             if not is_finite(ys):
                 raise self._blown_up(field, ys.detach(), times)
@@ -242,22 +243,27 @@ def _check_input(field: VectorField, y0: State, ts: Times) -> tuple[float, ...]:
     if y0.dtype is torch.float16:
         remedy = "use float64 or float32, for speed with torch.autocast"
         raise InvalidArgument("y0", y0.dtype, "too few digits and too small a range for the sums of a solver", remedy)
+    if y0.layout is not torch.strided or y0.is_meta:
+        kind = "meta" if y0.is_meta else str(y0.layout)
+        raise InvalidArgument("y0", kind, "not a dense tensor with values", "pass y0.to_dense(), or a real tensor")
     if y0.numel() == 0:
         raise InvalidArgument("y0", f"shape {tuple(y0.shape)}", "an empty state", "pass one sample or more")
     check_finite("y0", y0, "check the data")
     return times
 
 
-def check_field(field: object) -> None:
+def check_field(field: object, argument: str = "field") -> None:
     """Raises `InvalidArgument` unless `field` is something that can be called as f(t, y)."""
     if isinstance(field, FieldSpec):
         remedy = f"add .build(): {type(field).__name__}(...).build()"
-        raise InvalidArgument("field", field, "a specification, which has no parameters yet", remedy)
+        raise InvalidArgument(argument, field, "a specification, which has no parameters yet", remedy)
     if isinstance(field, type):
-        raise InvalidArgument("field", f"class {field.__name__}", "a class, not an object", f"write {field.__name__}()")
+        raise InvalidArgument(
+            argument, f"class {field.__name__}", "a class, not an object", f"write {field.__name__}()"
+        )
     if not callable(field):
         problem, remedy = "not a function of t and y", "pass a torch module or any f(t, y) -> dy/dt"
-        raise InvalidArgument("field", repr(field), problem, remedy)
+        raise InvalidArgument(argument, repr(field), problem, remedy)
 
 
 def check_method(method: object, argument: str = "method") -> None:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torchdiffeq._impl.adjoint import find_parameters
 
 from pynode.errors import InvalidArgument
-from pynode.gradients.base import GradientMethod
+from pynode.evaluation import checked_params
+from pynode.gradients.base import GradientMethod, check_field
 from pynode.torchdiffeq_interface.arguments import (
     adjoint_tolerance,
     check_method,
@@ -68,6 +69,7 @@ def odeint(
     Raises `InvalidArgument`, `UnknownName` and `StateMismatch` before work starts, `SolveError` and `RunFailure` for a
     failed solve.  The package's docstring lists where torchdiffeq computes something wrong and pynode raises an error.
     """
+    check_field(func, "func")
     check_problem(y0, t, method, event_fn)
     if isinstance(method, GradientMethod):
         _refuse_options(method, rtol, atol, options=options, event_fn=event_fn)
@@ -124,12 +126,14 @@ def odeint_adjoint(
     says so when the reconstructed state is more than `pynode.drift.DRIFT_BOUND` tolerances away from the stored one at
     an output time (with dopri5, bosh3, fehlberg2 and adaptive_heun).  `method=pynode.OptDisc()` avoids it.
     """
+    check_field(func, "func")
     check_problem(y0, t, method, event_fn)
     if adjoint_params is None and not isinstance(func, nn.Module):
         raise InvalidArgument(
             "func", type(func).__name__, "not an nn.Module", "make it one, or pass adjoint_params (may be empty: ())"
         )
-    params = tuple(find_parameters(func) if adjoint_params is None else adjoint_params)
+    given = find_parameters(func) if adjoint_params is None else adjoint_params
+    params = checked_params(given, "adjoint_params")
     if isinstance(method, GradientMethod):
         _refuse_options(
             method,

@@ -259,8 +259,9 @@ def best_theta(directory: Path, problem: str) -> Tensor:
         raise RecordError(f"{directory} holds a run of {trained}, not of {problem}; pass one of {problem}")
     intact, damaged = read_intact(directory)
     if not intact:
-        reason = next(iter(damaged.values()), "there is none; is the run's first one written?")
-        raise RecordError(f"{directory} has no checkpoint that can be read: {reason}")
+        reason = next(iter(damaged.values()), "there is none")
+        remedy = "if the run has ended, remove its directory and repeat the command with --resume to train it again"
+        raise RecordError(f"{directory} has no checkpoint that can be read: {reason}; {remedy}")
     if NAME in damaged:
         _log.warning("%s; the checkpoint before it is taken", damaged[NAME])
     name, newest = intact[0]

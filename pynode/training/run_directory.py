@@ -169,7 +169,7 @@ def _read(directory: Path) -> _Contents:
         check_appendable(directory / name)
     intact, damaged = checkpoint.read_intact(directory)
     if damaged and not intact:
-        raise RecordError(f"{next(iter(damaged.values()))}; delete it to start this run again")
+        raise RecordError(f"{next(iter(damaged.values()))}; remove {directory} to train this run again")
     points = [point for _, point in intact]
     taken = {checkpoint.NAME: "the checkpoint before it is taken", checkpoint.PREVIOUS: "the newest is taken as it is"}
     wrong = [f"{error}; {taken[name]}" for name, error in damaged.items()]

@@ -64,7 +64,7 @@ def test_a_truncated_checkpoint_and_no_other(out: Path) -> None:
         (folder / name).write_bytes(content[: len(content) // 2])
     end = run(*LONGER, "--out", str(out)).check(1)
     assert f"can't read {folder / 'checkpoint.safetensors'}: " in end.complained
-    assert "delete it to start this run again" in end.complained
+    assert f"remove {folder} to train this run again" in end.complained
     assert (folder / "records.jsonl").read_bytes() == records
 
 

@@ -102,6 +102,19 @@ def test_show_keeps_the_failures_of_runs(tmp_path: Path) -> None:
     assert (out / "summary.json").read_text() == before
 
 
+def test_show_keeps_what_it_can_not_make_again(flow: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run without a summary has no place in the tables, which tell of it still."""
+    copied = tmp_path / "results"
+    shutil.copytree(flow, copied)
+    lost = next(copied.glob("runs/*/summary.json"))
+    lost.unlink()
+    before = snapshot(copied)
+    capsys.readouterr()
+    assert main(["show", str(copied)]) == 1
+    assert f"{lost} is missing" in capsys.readouterr().err
+    assert snapshot(copied) == before
+
+
 @pytest.mark.parametrize("place", ["checkpoint.safetensors", "checkpoint.previous.safetensors"])
 @pytest.mark.parametrize("other", [{"seed": 1}, {"learning_rate": 0.3}, {"dtype": "float32"}])
 def test_a_checkpoint_of_another_run_changes_nothing(
