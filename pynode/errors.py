@@ -41,7 +41,10 @@ class InvalidArgument(UsageError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The member of `known` that `name` most likely stands for: case, underscores and missing ends do not count."""
+    """The member of `known` that `name` most likely stands for: case, underscores and missing ends do not count.
+
+    Initials will do, too: "lr" stands for "learning_rate".
+    """
     plain = {_plain(member): member for member in known}
     asked = _plain(name)
     if not asked:
@@ -50,6 +53,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         return plain[asked]
     if longer := [member for member in plain if member.startswith(asked)]:
         return plain[min(longer, key=len)]
+    for member in plain:
+        if "-" in member and "".join(word[:1] for word in member.split("-")) == asked:
+            return plain[member]
     close = difflib.get_close_matches(asked, plain, n=1)
     return plain[close[0]] if close else None
 

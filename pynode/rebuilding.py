@@ -162,6 +162,7 @@ class Rebuilding:
             reads.undo()
             if reads.drawn:
                 raise self._random()
+        self._outer_random.clear()  # thousands of bytes each, of no use from here on
         exempt = {id(x) for x in self._written}
         watched = {id(x): x for x in (*self._read, *self.sources, *self._state.tensors())}
         self._versions = [(x, x._version) for x in watched.values() if id(x) not in exempt and not x.is_inference()]

@@ -15,7 +15,7 @@ from pynode.records.files import write_json
 def test_memory_stays_within_its_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "QUICK", (1, 3, 12))
     monkeypatch.setattr(memory, "BATCH", 64)
-    write_json(tmp_path / "config.json", {})
+    write_json(tmp_path / "config.json", {"suite": "cpu"})
     task = Task((), None, None, None, True, tmp_path, lambda _: None)
     entries = memory.Memory().run(task)
     assert {e.entrant: e.status for e in entries} == dict.fromkeys(memory.WAYS, "timed")

@@ -14,6 +14,7 @@ import pytest
 from pynode.checkpointing.revolve import fewest_advances
 from pynode.cli import main
 from pynode.gradients.opt_disc import OptDisc
+from pynode.training.config import STUDY
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 
@@ -142,6 +143,7 @@ def test_a_failed_run_exits_with_one_and_keeps_the_others(tmp_path: Path, capsys
 def test_one_method_that_fails_does_not_take_the_report_of_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(STUDY["opt-disc"], "max_steps", 2)
     defaults = list(OptDisc.__init__.__defaults__ or ())
     defaults[OptDisc.option_names().index("max_steps")] = 2
     monkeypatch.setattr(OptDisc.__init__, "__defaults__", tuple(defaults))

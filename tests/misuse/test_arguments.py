@@ -189,7 +189,7 @@ FILES = {
     "checks = 1\n": "checks = 1: neither true nor false",
     "faithful = 'yes'\n": "neither true nor false",
     "seeds = [[0]]\n": "seeds: a list is no value",
-    "lr = 2026-01-01\n": "did you mean",
+    "lr = 2026-01-01\n": "did you mean 'learning_rate'",
     "learning_rate = 2026-01-01\n": "learning_rate: a date is no value",
     "rtol = 2\n": "--rtol",
     "out = ''\n": "the path is empty",

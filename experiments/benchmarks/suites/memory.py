@@ -34,8 +34,9 @@ class Memory(Suite):
 
     What each way allows for n steps, with S the bytes of a state, P those of theta and M the peak of a gradient through
     one step: "store" n M; "recompute" n S + R, "checkpoint" with k checkpoints (k + 1) S + R, since one state is on its
-    way from a checkpoint, the continuous adjoint R, where R = M + 4 S + 2 P is one step's graph and, beside it, first
-    and last state, the cotangent before and after, theta's cotangents so far and their sum with those of one step.
+    way from a checkpoint, the continuous adjoint R, where R = M + 8 S + 2 P is one step's graph and, beside it, first
+    and last state, the cotangent before and after, theta's cotangents so far and their sum with those of one step, and
+    what shows that the field is still the same: the initial state and the time there with their slope, then and now.
     Opt-Disc's steps are those that its forward solve takes at a tolerance.
     """
 
@@ -98,7 +99,7 @@ class _Measurements:
         """What the way allows, in bytes."""
         arrays = self.workload.arrays
         state = 8 * self.workload.batch * (self.workload.widths[0] + 1)
-        step = self.one_step + 4 * state + 2 * arrays["theta"].nbytes
+        step = self.one_step + 8 * state + 2 * arrays["theta"].nbytes
         limits = {
             "store": steps * self.one_step,
             "recompute": steps * state + step,
