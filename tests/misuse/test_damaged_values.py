@@ -136,7 +136,7 @@ CASE_VALUES = [
     ("reference", {"loss": 1.0}, "reference.grad_theta is missing"),
     ("results", [{"rtol": "x"}], "results[0].rtol: expected a number"),
     ("results", [{"loss": 1.0, "grad_theta": [0.0] * 5, "grad_y0": []}], "results[0].grad_y0 has 0 entries"),
-    ("versions", {"torch": 2}, "expected text"),
+    ("versions", {"torch": [2]}, "versions"),
     ("name", None, "name: expected text, got null"),
 ]
 

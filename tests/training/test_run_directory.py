@@ -141,7 +141,7 @@ def test_two_damaged_checkpoints_are_named_and_nothing_else_is_touched(run: Path
     for name in (NAME, PREVIOUS):
         flip(run / name, 8 * (run / name).stat().st_size - 9)
     before = {p.name: p.read_bytes() for p in run.iterdir() if not p.name.startswith(".")}
-    with pytest.raises(RecordError, match=r"checkpoint\.safetensors: its SHA-256 is another.*; delete it"):
+    with pytest.raises(RecordError, match=r"checkpoint\.safetensors: its SHA-256 is another.*; remove "):
         train(CONFIG, run, resume=True)
     assert {p.name: p.read_bytes() for p in run.iterdir() if not p.name.startswith(".")} == before
 
