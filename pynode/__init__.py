@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from pynode.flows.divergence import Exact, Hutchinson
     from pynode.flows.flow import Flow
     from pynode.flows.probes import Draw
-    from pynode.gradients.ad_adaptive import AdaptiveAD
-    from pynode.gradients.disc_opt import DiscOpt
-    from pynode.gradients.julia.disc_opt_julia import DiscOptJulia
-    from pynode.gradients.julia.opt_disc_julia import OptDiscJulia
-    from pynode.gradients.opt_disc import OptDisc
-    from pynode.gradients.opt_disc_fixed import OptDiscFixed
     from pynode.grid import TimeGrid
     from pynode.julia.reference import reference_trajectory
     from pynode.least_squares import LeastSquares
     from pynode.memory import measure_memory, peak_bytes
+    from pynode.methods.ad_adaptive import AdaptiveAD
+    from pynode.methods.disc_opt import DiscOpt
+    from pynode.methods.julia.disc_opt_julia import DiscOptJulia
+    from pynode.methods.julia.opt_disc_julia import OptDiscJulia
+    from pynode.methods.opt_disc import OptDisc
+    from pynode.methods.opt_disc_fixed import OptDiscFixed
     from pynode.schemes.euler import EULER
     from pynode.schemes.heun import HEUN
     from pynode.schemes.midpoint import MIDPOINT

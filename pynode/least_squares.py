@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument
 from pynode.finite import check_finite, is_finite
-from pynode.gradients.base import GradientMethod, check_choice, check_method
 from pynode.grid import check_times
+from pynode.methods.base import GradientMethod, check_choice, check_method
 from pynode.solution import SolveStats
 from pynode.types import State, States, Times
 

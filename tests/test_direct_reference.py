@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pynode.checks.case import Case, Row, read_case
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes import SCHEMES
 
 FILES = sorted((Path(__file__).parent / "reference" / "direct").glob("*.json"))

@@ -27,7 +27,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "tests/datasets/test_preprocessing.py": ("import pickle", "allow_pickle"),  # writes them to see them refused
     "tests/distributed/test_shares.py": ("torch.load",),  # of tensors alone (weights_only), which its own child wrote
     "tests/faults/test_storage.py": ("shell",),  # fills a file system in a namespace, by a script of its own
-    "tests/gradients/test_pickle.py": ("import pickle", "pickle.loads", "torch.load", "weights_only"),  # its own bytes
+    "tests/methods/test_pickle.py": ("import pickle", "pickle.loads", "torch.load", "weights_only"),  # its own bytes
     "tests/properties/test_pickle_properties.py": ("import pickle",),  # writes them too
 }
 

@@ -46,7 +46,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "adjoint": ("errors", "types", "finite", "samples", "solution", "world"),
     "clock": (),
     # names of members only, to tell an unknown one: neither imports a method or a problem
-    "records": ("errors", "registry", "gradients", "problems"),
+    "records": ("errors", "registry", "methods", "problems"),
     "fields": (*LEAVES, "activations", "layers"),
     "schemes": (*LEAVES, "grid"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
@@ -68,7 +68,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "second_derivatives",
         "transforms",
     ),
-    "gradients": (
+    "methods": (
         *LEAVES,
         "finite",
         "memory",
@@ -88,7 +88,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "julia",
         "world",
     ),
-    "least_squares": ("errors", "finite", "types", "solution", "gradients.base", "grid"),
+    "least_squares": ("errors", "finite", "types", "solution", "methods.base", "grid"),
     "torchdiffeq_interface": (
         *LEAVES,
         "grid",
@@ -99,12 +99,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "drift",
         "engines",
         "schemes",
-        "gradients.base",
+        "methods.base",
         *REBUILDING,
     ),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
-    "flows": (*LEAVES, "solution", "transforms", "evaluation", "fields", "schemes", "gradients"),
+    "flows": (*LEAVES, "solution", "transforms", "evaluation", "fields", "schemes", "methods"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
     "problems": (
         *LEAVES,
@@ -115,15 +115,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "fields",
         "schemes",
         "engines",
-        "gradients.base",
+        "methods.base",
         "least_squares",
         "flows",
         "datasets",
         "world",
     ),
-    "checks": (*CORE, "clock", "records", "fields", "schemes", "engines", "gradients", "flows", "problems"),
-    "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "gradients", "problems"),
-    "sweeps": ("errors", "registry", "records", "datasets", "schemes", "gradients", "problems", "training"),
+    "checks": (*CORE, "clock", "records", "fields", "schemes", "engines", "methods", "flows", "problems"),
+    "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "methods", "problems"),
+    "sweeps": ("errors", "registry", "records", "datasets", "schemes", "methods", "problems", "training"),
     # figures read records alone, and a study draws by them; nothing here could solve or train
     "figures": ("errors", "records"),
     "studies": ("errors", "registry", "records", "figures"),
@@ -144,7 +144,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "click": ("cli",),
     "matplotlib": ("figures",),
-    "torchdiffeq": ("gradients.opt_disc", "gradients.ad_adaptive", "torchdiffeq_interface"),
+    "torchdiffeq": ("methods.opt_disc", "methods.ad_adaptive", "torchdiffeq_interface"),
 }
 
 Import = tuple[str, str]
@@ -152,7 +152,7 @@ Import = tuple[str, str]
 
 
 def part_of(path: Path) -> str:
-    """`gradients.disc_opt` for `pynode/gradients/disc_opt.py`, `gradients` for its `__init__`."""
+    """`methods.disc_opt` for `pynode/methods/disc_opt.py`, `methods` for its `__init__`."""
     names = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 1 else names)
 
@@ -209,10 +209,10 @@ def test_imports_go_one_way() -> None:
 def test_the_parser_sees_the_imports() -> None:
     """So that the tests above can't pass by seeing nothing: some edges that must be there."""
     edges = inner_edges()
-    assert ("gradients.disc_opt", "schemes.base") in edges
-    assert ("problems.base", "gradients.base") in edges
+    assert ("methods.disc_opt", "schemes.base") in edges
+    assert ("problems.base", "methods.base") in edges
     assert ("fields.base", "errors") in edges
-    assert ("gradients.opt_disc", "torchdiffeq") in ALL_IMPORTS
+    assert ("methods.opt_disc", "torchdiffeq") in ALL_IMPORTS
     assert ("fields.base", "pynode.fields") in ALL_IMPORTS  # inside a function
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pynode.fields.mlp import MLP
-from pynode.gradients import METHODS
 from pynode.memory import measure_memory, peak_bytes
+from pynode.methods import METHODS
 from pynode.solution import SolveStats
 
 

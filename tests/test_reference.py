@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pynode.fields.base import Field, field_from_json
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes import SCHEMES
 from pynode.schemes.rk4 import RK4
 

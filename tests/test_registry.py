@@ -11,8 +11,8 @@ import pytest
 from pynode.errors import UnknownName
 from pynode.fields import FIELDS
 from pynode.fields.base import FieldSpec
-from pynode.gradients import METHODS
-from pynode.gradients.base import GradientMethod
+from pynode.methods import METHODS
+from pynode.methods.base import GradientMethod
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem
 from pynode.registry import Registry
@@ -67,7 +67,7 @@ def test_summaries_do_not_import_torch() -> None:
     code = """
 import sys
 from pynode.fields import FIELDS
-from pynode.gradients import METHODS
+from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.schemes import SCHEMES
 lines = [r.summary(n) for r in (FIELDS, METHODS, PROBLEMS, SCHEMES) for n in r.names()]

@@ -52,7 +52,7 @@ def continuous_reference(workload: Workload) -> Reference:
 
     from pynode.checks.oracle import continuous_gradient
     from pynode.fields.base import field_from_json
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
 
     field = field_from_json(workload.spec).build(theta=torch.from_numpy(workload.arrays["theta"]))
     y0, data = (torch.from_numpy(workload.arrays[name]) for name in ("y0", "data"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.benchmarks.torch_entrant import TorchEntrant
 
 if TYPE_CHECKING:
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
 
 
 class PynodeEntrant(TorchEntrant):

@@ -13,8 +13,8 @@ from experiments.scale.machine import Machine
 from experiments.scale.study import Cell, Counts, Judged, Sizes
 from experiments.scale.work import NOTHING, Work, evaluation, forward_work
 from pynode.flows.flow import ACCURATE
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.rk4 import RK4
 
 ADAM_PASSES = 7

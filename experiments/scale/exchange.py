@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from experiments.scale.allreduce import Link, allreduce_seconds
 from experiments.scale.study import Counts, Sizes
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.opt_disc import OptDisc
 
 STAGES_OF_DOPRI5 = 6
 """Evaluations of a step, the last one shared with the next."""

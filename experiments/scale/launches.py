@@ -18,7 +18,7 @@ from pynode.fields.base import FieldSpec, field_from_json
 from pynode.flows.divergence import Divergence, Hutchinson
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 
 UNITS, ROWS, ENTRIES = 3, 4, 1000
 

@@ -13,7 +13,7 @@ from experiments.scale.assumptions import Scenario
 from experiments.scale.nfe import SPIRAL, TOY, Nfe, accurate_factor, recorded, table_nfe
 from pynode.fields.base import FieldSpec
 from pynode.flows.divergence import Divergence, Exact, divergence
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem
 from pynode.problems.density.base import CHUNK, TANGENT_ENTRIES, Density

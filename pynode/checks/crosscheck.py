@@ -30,8 +30,8 @@ from pynode.checks.case import Case, Row, versions
 from pynode.checks.method_grid import VARIED, is_discrete
 from pynode.checks.subjects import Distance, Gradient, Subject, Truth, case_subject
 from pynode.errors import RunFailure, SolveError, UsageError
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
 from pynode.records.crosscheck import AGREES, BROKEN, FAILED, UNAVAILABLE, UNJUDGED, CrosscheckRecord
 from pynode.records.files import finite
 from pynode.schemes import SCHEMES

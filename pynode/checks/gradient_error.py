@@ -14,13 +14,13 @@ from pynode.checks.oracle import continuous_gradient, discrete_error, flat_gradi
 from pynode.clock import Clock
 from pynode.engines.choice import Engine
 from pynode.errors import InvalidArgument, SolveError
-from pynode.gradients.ad_adaptive import AdaptiveAD
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.julia.disc_opt_julia import DiscOptJulia
-from pynode.gradients.julia.opt_disc_julia import ADJOINTS, OptDiscJulia
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods.ad_adaptive import AdaptiveAD
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.julia.disc_opt_julia import DiscOptJulia
+from pynode.methods.julia.opt_disc_julia import ADJOINTS, OptDiscJulia
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.problems.base import Objective
 from pynode.records.files import finite
 from pynode.records.gradient import GradientErrorRecord

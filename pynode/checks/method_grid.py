@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pynode.errors import UsageError
-from pynode.gradients import METHODS
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.julia.opt_disc_julia import ADJOINTS
+from pynode.methods import METHODS
+from pynode.methods.base import GradientMethod
+from pynode.methods.julia.opt_disc_julia import ADJOINTS
 from pynode.records.crosscheck import UNAVAILABLE, CrosscheckRecord
 from pynode.schemes.base import Scheme
 

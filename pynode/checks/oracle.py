@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pynode.checks.taylor import LossFunction, random_direction
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
 
 LossOf = Callable[[GradientMethod], Tensor]
 """A scalar loss as a function of the method that solves for it."""

@@ -12,9 +12,9 @@ from pynode.errors import SolveError
 from pynode.flows.flow import Flow
 from pynode.flows.metrics import inverse_errors
 from pynode.flows.probes import Draw
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.records.files import finite
 from pynode.records.rediscretisation import RediscretisationRecord
 from pynode.schemes.base import Scheme

@@ -19,8 +19,8 @@ from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import Field, FieldSpec
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems.series.van_der_pol import VanDerPol, VanDerPolOptions
 from pynode.records.files import finite
 from pynode.records.winners import StabilityRecord

@@ -16,8 +16,8 @@ from pynode.checks.oracle import continuous_gradient, flat_gradient
 from pynode.checks.taylor import random_direction
 from pynode.fields.base import Field
 from pynode.flows.augmented import AugmentedField
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.base import Problem
 from pynode.solution import Solution
 

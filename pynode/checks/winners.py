@@ -11,9 +11,9 @@ from pynode.checks.gradient_error import gradient_errors
 from pynode.checks.oracle import continuous_gradient
 from pynode.engines.choice import Engine
 from pynode.errors import SolveError
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.problems.series.base import TimeSeries

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
     from pynode.training.config import RunConfig
 
 

@@ -16,7 +16,7 @@ from pynode.errors import InvalidArgument, RunFailure
 if TYPE_CHECKING:
     from pynode.checks.subjects import Subject
     from pynode.cli.console import PlainConsole
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
     from pynode.records.crosscheck import CrosscheckRecord
 
 
@@ -112,7 +112,7 @@ def crosscheck(
     from pynode.checks.method_grid import method_grid, not_available, unavailable
     from pynode.cli.console import new_console
     from pynode.cli.report import report
-    from pynode.gradients import METHODS
+    from pynode.methods import METHODS
     from pynode.records.files import write_lines
     from pynode.records.results import CROSSCHECK
     from pynode.schemes import SCHEMES

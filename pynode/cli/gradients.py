@@ -13,7 +13,7 @@ from pynode.cli.output import output_directory
 from pynode.errors import InvalidArgument, RunFailure
 
 if TYPE_CHECKING:
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
     from pynode.training.config import RunConfig
 
 TOLERANCES = ",".join(f"1e-{k}" for k in range(1, 11))
@@ -146,7 +146,7 @@ def _training_grid(first: RunConfig, methods: list[str]) -> list[RunConfig]:
     """Runs of disc-opt over step counts and of opt-disc over tolerances, else as `first`."""
     from dataclasses import replace
 
-    from pynode.gradients import METHODS
+    from pynode.methods import METHODS
     from pynode.training.config import STUDY
 
     grid: list[GradientMethod] = []

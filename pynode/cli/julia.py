@@ -92,7 +92,7 @@ def train(
     from pynode.cli.planning import check_available, plan
 
     check_available(["disc-opt-julia"])
-    from pynode.gradients.julia.base import JuliaMethod
+    from pynode.methods.julia.base import JuliaMethod
     from pynode.training.in_julia import train_in_julia
 
     console = new_console()

@@ -18,7 +18,7 @@ def list_members(
 
     from pynode.cli.console import new_console
     from pynode.fields import FIELDS
-    from pynode.gradients import METHODS
+    from pynode.methods import METHODS
     from pynode.problems import PROBLEMS
     from pynode.schemes import SCHEMES
     from pynode.studies import STUDIES

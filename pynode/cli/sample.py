@@ -75,7 +75,7 @@ def sample(
     import torch
 
     from pynode.cli.console import new_console
-    from pynode.gradients.opt_disc import OptDisc
+    from pynode.methods.opt_disc import OptDisc
     from pynode.problems.density.base import Density
     from pynode.records.files import write_atomically, write_new
     from pynode.records.results import load_run

@@ -13,7 +13,7 @@ from pynode.fields.base import Field, FieldSpec, has_formulas
 from pynode.flows.divergence import KINDS, Divergence
 from pynode.flows.probes import Draw
 from pynode.flows.reverse_mode import Linearised, can_train
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 from pynode.transforms import is_transformed
 from pynode.types import State
 

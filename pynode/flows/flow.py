@@ -28,9 +28,9 @@ from pynode.flows.divergence import Divergence, Exact
 from pynode.flows.draw_counter import DrawCounter
 from pynode.flows.probes import Draw
 from pynode.flows.reverse_mode import Linearised
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from pynode.seeding import check_seed, seed_or_new
 from pynode.solution import SolveStats

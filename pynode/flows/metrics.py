@@ -10,7 +10,7 @@ from torch import Tensor
 from pynode.errors import SolveError
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 from pynode.types import State
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 from pynode.solution import SolveStats
 from pynode.types import Theta
 from pynode.world import ALONE, World

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pynode.errors import RecordError, UnknownName
-from pynode.gradients import METHODS
+from pynode.methods import METHODS
 from pynode.records.content import is_there
 from pynode.records.crosscheck import CrosscheckRecord
 from pynode.records.files import RESTORE, lines_if_any

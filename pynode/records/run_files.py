@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 
 from pynode.errors import RecordError, UnknownName
-from pynode.gradients import METHODS
+from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.records.files import read_json, read_object
 from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber, Seconds, check_numbers, convert

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from pynode.errors import InvalidArgument, UnknownName
-from pynode.gradients import METHODS
+from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.sweeps.errors import SweepError
 from pynode.sweeps.values import kinds_of, shown, values_of

@@ -11,7 +11,7 @@ from typing import Any
 
 from pynode.datasets.sources import file_digest
 from pynode.errors import InvalidArgument
-from pynode.gradients import METHODS
+from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.sweeps.axes import DATA, Axes
 from pynode.sweeps.cells import Cell

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pynode.errors import InvalidArgument, UnknownName
-from pynode.gradients import METHODS
+from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.registry import Registry
 

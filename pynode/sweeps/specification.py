@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import InvalidArgument
-from pynode.gradients.base import check_count
+from pynode.methods.base import check_count
 from pynode.sweeps.axes import Axes, check_axes
 from pynode.sweeps.needs import Needs, special_needs
 from pynode.sweeps.toml_file import read_toml

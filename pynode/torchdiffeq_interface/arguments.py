@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument, UnknownName
-from pynode.gradients.base import GradientMethod
 from pynode.grid import check_times
+from pynode.methods.base import GradientMethod
 from pynode.torchdiffeq_interface.solvers import (
     finds_events,
     has_fixed_steps,

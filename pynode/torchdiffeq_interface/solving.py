@@ -11,7 +11,7 @@ from torchdiffeq._impl.adjoint import find_parameters
 
 from pynode.errors import InvalidArgument
 from pynode.evaluation import checked_params
-from pynode.gradients.base import GradientMethod, check_field
+from pynode.methods.base import GradientMethod, check_field
 from pynode.torchdiffeq_interface.arguments import (
     adjoint_tolerance,
     check_method,

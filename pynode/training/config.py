@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from pynode.errors import ConfigurationMismatch, InvalidArgument, RecordError, UsageError
-from pynode.gradients.base import GradientMethod, check_choice, check_count, method_from_json
+from pynode.methods.base import GradientMethod, check_choice, check_count, method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
 from pynode.records.run_files import CONFIG, RESUME, ConfigKeys, read_config
@@ -191,7 +191,7 @@ A configuration that was stored before these options were there means the same.
 
 def default_method(problem: type[Problem], name: str, **options: Any) -> GradientMethod:
     """The method called `name` with the study's settings for `problem`, overridden by `options`."""
-    from pynode.gradients import METHODS
+    from pynode.methods import METHODS
 
     method = METHODS.load(name)
     settings = problem.adaptive_settings if method.adaptive else problem.fixed_settings

@@ -7,8 +7,8 @@ from statistics import median
 from typing import Any
 
 from pynode.errors import InvalidArgument
-from pynode.gradients.julia.base import JuliaMethod
 from pynode.julia.session import default_session
+from pynode.methods.julia.base import JuliaMethod
 from pynode.problems.base import Problem
 from pynode.problems.series.base import TimeSeries
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from pynode.clock import Clock
 from pynode.errors import NonFiniteLoss, SolveError
-from pynode.gradients.base import GradientMethod
 from pynode.julia.errors import JuliaError, WorkerError
 from pynode.memory import peak_bytes
+from pynode.methods.base import GradientMethod
 from pynode.problems.base import Objective, Problem
 from pynode.records.events import note
 from pynode.records.files import finite, sync_file

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pynode.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
     from pynode.problems.base import Problem
     from pynode.training.config import RunConfig
     from pynode.training.schedules import Multilevel
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def check_available(methods: list[str]) -> None:
     """Raises `JuliaUnavailable` where one of `methods` can't run on this machine."""
-    from pynode.gradients import METHODS
+    from pynode.methods import METHODS
 
     for name in methods:
         METHODS.load(name).check_available()
@@ -67,7 +67,7 @@ def plan(
 
     With `multilevel` each fixed-step method runs twice: as it is, and by levels.
     """
-    from pynode.gradients import METHODS
+    from pynode.methods import METHODS
     from pynode.problems import PROBLEMS
     from pynode.training.config import default_method
     from pynode.training.size import check_size

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from pynode.errors import InvalidArgument
-from pynode.gradients.base import GradientMethod, check_count
+from pynode.methods.base import GradientMethod, check_count
 from pynode.records.schema import Count
 
 

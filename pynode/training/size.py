@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from pynode.errors import InvalidArgument
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 from pynode.problems.base import Problem
 
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

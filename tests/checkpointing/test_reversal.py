@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pynode.checkpointing.revolve import fewest_advances
 from pynode.fields.mlp import MLP
-from pynode.gradients.disc_opt import DiscOpt
 from pynode.grid import StepSize
+from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.base import Scheme
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4

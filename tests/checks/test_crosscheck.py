@@ -21,12 +21,12 @@ from pynode.checks.subjects import Subject, case_subject, problem_subject
 from pynode.engines import fused
 from pynode.errors import RunFailure, SolveError, UnknownName, UsageError
 from pynode.fields import FIELDS
-from pynode.gradients import METHODS
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.julia.base import JuliaMethod
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods import METHODS
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.julia.base import JuliaMethod
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.problems.density.toys._8gaussians import EightGaussians
 from pynode.problems.series.spiral import Spiral
 from pynode.records.crosscheck import AGREES, BROKEN, FAILED, UNAVAILABLE, UNJUDGED, CrosscheckRecord

@@ -12,10 +12,10 @@ from pynode.checks.gradient_error import gradient_errors, study_grid
 from pynode.checks.oracle import continuous_gradient, discrete_error, flat_gradient
 from pynode.errors import InvalidArgument
 from pynode.fields.mlp import MLP
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.problems.base import Objective
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4

@@ -7,7 +7,7 @@ import torch
 from pynode.checks.rediscretisation import discretisations, rediscretise
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.flow import Flow
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.opt_disc import OptDisc
 from pynode.records.rediscretisation import RediscretisationRecord
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4

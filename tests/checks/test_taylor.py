@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pynode.checks.taylor import fitted_slope, random_direction, taylor_test
 from pynode.errors import InvalidArgument, NonFiniteLoss
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 
 
 class _WrongCube(torch.autograd.Function):

@@ -14,8 +14,8 @@ from pynode.checks.winners import AXES, measure_cell
 from pynode.cli import main
 from pynode.errors import SolveError
 from pynode.figures import winners as figure
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
 from pynode.records.cheapest import cells
 from pynode.records.files import write_lines
 from pynode.records.results import WINNERS, Results, load_results

@@ -13,7 +13,7 @@ import pytest
 
 from pynode.checkpointing.revolve import fewest_advances
 from pynode.cli import main
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.opt_disc import OptDisc
 from pynode.training.config import STUDY
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"

@@ -15,9 +15,9 @@ from filelock import FileLock
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
-from pynode.gradients.ad_adaptive import AdaptiveAD
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.ad_adaptive import AdaptiveAD
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.schemes.rk4 import RK4

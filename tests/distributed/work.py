@@ -24,7 +24,7 @@ from pynode.adaptive import AdaptiveWatch
 from pynode.distributed import join, leave
 from pynode.errors import RankLost, SolveError
 from pynode.evaluation import CountedField
-from pynode.gradients.base import GradientMethod, method_from_json
+from pynode.methods.base import GradientMethod, method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.problems.density import base as density

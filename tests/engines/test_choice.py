@@ -16,9 +16,9 @@ from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
 from pynode.flows.divergence import Divergence, Exact
 from pynode.flows.flow import Flow
-from pynode.gradients.base import GradientMethod, method_from_json
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod, method_from_json
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 
 TS = torch.linspace(0, 1, 4, dtype=torch.float64)

@@ -17,9 +17,9 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.flows.flow import Flow
-from pynode.gradients.base import method_from_json
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import method_from_json
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.samples import Samples
 from pynode.schemes.rk4 import RK4
 

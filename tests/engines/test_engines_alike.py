@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from pynode.errors import InvalidArgument
 from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
 from pynode.least_squares import LeastSquares
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
 

@@ -19,8 +19,8 @@ from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import divergence
-from pynode.gradients.opt_disc import OptDisc
 from pynode.grid import TimeGrid
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
 

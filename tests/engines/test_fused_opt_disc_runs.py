@@ -23,7 +23,7 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import divergence
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.opt_disc import OptDisc
 from pynode.solution import SolveStats, Status
 
 Adaptive = Callable[..., Tensor]

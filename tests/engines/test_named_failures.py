@@ -15,11 +15,11 @@ from pynode.errors import CotangentError, SolveError
 from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
 from pynode.finite import is_finite
-from pynode.gradients.ad_adaptive import AdaptiveAD
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods.ad_adaptive import AdaptiveAD
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.samples import Samples
 from pynode.solution import Status
 

@@ -20,9 +20,9 @@ from pynode.fields.mlp import MLP
 from pynode.flows.divergence import Exact, Hutchinson
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 
 SPECS: tuple[FieldSpec, ...] = (MLP((2, 6, 2)), ConcatSquash((2, 6, 2)), Antisymmetric(2), Hamiltonian(2, 5))

@@ -18,8 +18,8 @@ from pynode.fields.mlp import MLP
 from pynode.flows.divergence import Exact, Hutchinson
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 
 SPEC = ConcatSquash((3, 8, 3))
 METHOD = DiscOpt(steps=3)

@@ -17,10 +17,10 @@ from pynode.flows.divergence import Exact, Hutchinson
 from pynode.flows.flow import Flow, log_normal
 from pynode.flows.metrics import density_on_grid, mass_on_grid
 from pynode.flows.probes import Draw
-from pynode.gradients import METHODS
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods import METHODS
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
 

@@ -17,8 +17,8 @@ from pynode.fields.mlp import MLP
 from pynode.flows.divergence import Divergence, Exact, Hutchinson
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 
 SPEC = ConcatSquash((2, 4, 2))
 X = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(3, 2)

@@ -17,8 +17,8 @@ from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Exact, Hutchinson, divergence
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw, Noise, philox_key
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 
 NOISES: tuple[Noise, ...] = ("gaussian", "rademacher")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import bits_per_dim, density_on_grid, inverse_errors, mass_on_grid, mmd
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.euler import EULER
 from pynode.types import State
 

@@ -17,10 +17,10 @@ from pynode.flows.checking import check_block
 from pynode.flows.divergence import Divergence, Exact, Hutchinson
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.ad_adaptive import AdaptiveAD
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.ad_adaptive import AdaptiveAD
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
 

@@ -14,9 +14,9 @@ from pynode.fields.base import field_from_json
 from pynode.flows.divergence import Divergence, Exact, Hutchinson
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes import SCHEMES
 
 RECORDED = Path(__file__).parents[1] / "reference"

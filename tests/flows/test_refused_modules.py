@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from pynode.errors import InvalidArgument, StateMismatch
 from pynode.flows.divergence import Divergence, Exact, Hutchinson
 from pynode.flows.flow import Flow
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.disc_opt import DiscOpt
 
 DIM = 3
 X = torch.randn(5, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

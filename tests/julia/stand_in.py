@@ -161,8 +161,8 @@ def tensor(request: Request, name: str) -> Any:
 
 def method_of(options: dict[str, Any]) -> Any:
     """torch's own method with the tolerances or the tableau of the options."""
-    from pynode.gradients.disc_opt import DiscOpt
-    from pynode.gradients.opt_disc import OptDisc
+    from pynode.methods.disc_opt import DiscOpt
+    from pynode.methods.opt_disc import OptDisc
     from pynode.schemes.base import Scheme
 
     if options["kind"] == "disc-opt":

@@ -10,8 +10,8 @@ import pytest
 
 from pynode.activations import ACTIVATIONS
 from pynode.fields import FIELDS
-from pynode.gradients.julia.opt_disc_julia import ADJOINTS, SOLVERS, VJPS
 from pynode.julia.worker import BRIDGE
+from pynode.methods.julia.opt_disc_julia import ADJOINTS, SOLVERS, VJPS
 from pynode.schemes import SCHEMES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,8 +77,8 @@ def test_options_of_opt_disc_are_keywords_in_julia() -> None:
     """Each entry of the options that Python sends is read there."""
     import torch
 
-    from pynode.gradients.julia.disc_opt_julia import DiscOptJulia
-    from pynode.gradients.julia.opt_disc_julia import OptDiscJulia
+    from pynode.methods.julia.disc_opt_julia import DiscOptJulia
+    from pynode.methods.julia.opt_disc_julia import OptDiscJulia
 
     specs = (SOURCES / "specs.jl").read_text(encoding="utf-8")
     ts = torch.tensor([0.0, 1.0])

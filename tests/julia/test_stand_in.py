@@ -12,12 +12,12 @@ from pynode.errors import InvalidArgument
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Exact, Hutchinson
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
 from pynode.julia.errors import JuliaError
 from pynode.julia.reference import reference_trajectory
 from pynode.julia.session import Session
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 
 SPEC = ConcatSquash(widths=(2, 4, 2), activation="softplus")
 TS = np.array([1.0, 0.6, 0.0])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pynode.cli import main
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.disc_opt import DiscOpt
 from pynode.problems import PROBLEMS
 from pynode.records.crosscheck import CrosscheckRecord
 from pynode.records.files import write_lines

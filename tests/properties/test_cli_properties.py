@@ -21,7 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pynode.cli import app, main
-from pynode.gradients import METHODS
+from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.schemes import SCHEMES
 from tests.properties.profiles import tried

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pynode.cli.problem_options import problem_options
 from pynode.errors import PynodeError, UsageError
-from pynode.gradients.base import method_from_json
+from pynode.methods.base import method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.training.config import RunConfig

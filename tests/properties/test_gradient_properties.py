@@ -16,8 +16,8 @@ from pynode.errors import SolveError
 from pynode.fields.base import FieldSpec
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Exact, Hutchinson
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.base import Scheme
 from tests.properties.profiles import tried
 from tests.properties.strategies import batch_shapes, monotone, schemes, seeds, specs, state_of, theta_of

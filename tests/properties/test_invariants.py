@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pynode.fields.base import FieldSpec
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
 from tests.properties.strategies import batch_shapes, monotone, schemes, seeds, specs, state_of, theta_of

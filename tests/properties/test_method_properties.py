@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pynode.errors import UsageError
-from pynode.gradients import METHODS
-from pynode.gradients.base import GradientMethod, method_from_json
+from pynode.methods import METHODS
+from pynode.methods.base import GradientMethod, method_from_json
 from pynode.schemes import SCHEMES
 from tests.properties.profiles import tried
 from tests.properties.strategies import mostly, plain

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pynode.errors import PynodeError, SolveError, UsageError
-from pynode.gradients.ad_adaptive import AdaptiveAD
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods.ad_adaptive import AdaptiveAD
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.euler import EULER
 from pynode.solution import Status
 from pynode.torchdiffeq_interface import odeint

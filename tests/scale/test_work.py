@@ -22,8 +22,8 @@ from pynode.fields.mlp import MLP
 from pynode.flows.divergence import Divergence, Exact, Hutchinson
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from pynode.schemes.rk38 import RK38
 

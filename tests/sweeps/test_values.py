@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from pynode.errors import InvalidArgument
-from pynode.gradients import METHODS
+from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.sweeps.values import kinds_of, parse, values_of
 

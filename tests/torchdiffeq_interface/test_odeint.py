@@ -13,8 +13,8 @@ import torchdiffeq
 from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument, PynodeError, SolveError, StateMismatch, UnknownName
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk38 import RK38
 from pynode.solution import Status
 from pynode.torchdiffeq_interface import odeint, odeint_adjoint

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import pynode
 from pynode.errors import InvalidArgument, SolveError, UnknownName
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.disc_opt import DiscOpt
 from pynode.torchdiffeq_interface import odeint, odeint_adjoint, odeint_dense
 from pynode.torchdiffeq_interface.solvers import known_methods
 from tests.torchdiffeq_interface.comparison import ALL, QUIET, TS, Net, assert_same, gradient, outcome

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from pynode.errors import InvalidArgument, SolveError
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Objective
 from pynode.problems.series.spiral import Spiral

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from pynode.engines.fused import unavailable
 from pynode.errors import ConfigurationMismatch, OutputDirectoryError, RecordError
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.disc_opt import DiscOpt
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
 from pynode.records.lock import lock

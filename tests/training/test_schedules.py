@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pynode.errors import InvalidArgument, SolveError
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems.base import TrainingSettings
 from pynode.problems.density.tables.public.base import PublicTable
 from pynode.problems.series.spiral import Spiral

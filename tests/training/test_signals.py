@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pynode.errors import Interrupted
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.series.spiral import Spiral
 from pynode.records import files
 from pynode.records.events import EVENTS, Event

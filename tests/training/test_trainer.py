@@ -19,8 +19,8 @@ from pynode.errors import (
     RecordError,
     SolveError,
 )
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems.series.spiral import Spiral
 from pynode.records.files import read_json, read_lines
 from pynode.records.iteration import IterationRecord

@@ -8,7 +8,7 @@ from experiments.benchmarks.pynode_entrant import PynodeEntrant
 from experiments.benchmarks.workload import Workload
 
 if TYPE_CHECKING:
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
 
 
 class Julia(PynodeEntrant):
@@ -20,7 +20,7 @@ class Julia(PynodeEntrant):
     @classmethod
     def missing(cls) -> str | None:
         from pynode.errors import UsageError
-        from pynode.gradients.julia.opt_disc_julia import OptDiscJulia
+        from pynode.methods.julia.opt_disc_julia import OptDiscJulia
 
         try:
             OptDiscJulia.check_available()
@@ -39,6 +39,6 @@ class Julia(PynodeEntrant):
         return ("gauss", "interpolating", "backsolve")
 
     def method(self) -> GradientMethod:
-        from pynode.gradients.julia.opt_disc_julia import OptDiscJulia
+        from pynode.methods.julia.opt_disc_julia import OptDiscJulia
 
         return OptDiscJulia(adjoint=self.variant, rtol=self.workload.rtol, atol=self.workload.atol)

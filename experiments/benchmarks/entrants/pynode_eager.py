@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.benchmarks.pynode_entrant import PynodeEntrant
 
 if TYPE_CHECKING:
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
 
 
 class PynodeEager(PynodeEntrant):
@@ -17,8 +17,8 @@ class PynodeEager(PynodeEntrant):
     distributions: ClassVar[tuple[str, ...]] = ("torch", "torchdiffeq")
 
     def method(self) -> GradientMethod:
-        from pynode.gradients.disc_opt import DiscOpt
-        from pynode.gradients.opt_disc import OptDisc
+        from pynode.methods.disc_opt import DiscOpt
+        from pynode.methods.opt_disc import OptDisc
         from pynode.schemes import SCHEMES
 
         workload = self.workload

@@ -12,8 +12,8 @@ from experiments.benchmarks.torch_entrant import flat
 from experiments.benchmarks.workload import Workload
 
 if TYPE_CHECKING:
-    from pynode.gradients.base import GradientMethod
     from pynode.least_squares import LeastSquares
+    from pynode.methods.base import GradientMethod
 
 AUTOGRAD = "autograd"
 
@@ -48,8 +48,8 @@ class PynodeFused(PynodeEntrant):
         return tuple(f"{s} {a}" for s in ("dopri5", "tsit5") for a in ("backsolve", "interpolating"))
 
     def method(self) -> GradientMethod:
-        from pynode.gradients.base import method_from_json
-        from pynode.gradients.disc_opt import DiscOpt
+        from pynode.methods.base import method_from_json
+        from pynode.methods.disc_opt import DiscOpt
         from pynode.schemes import SCHEMES
 
         workload = self.workload

@@ -14,7 +14,7 @@ from pynode.errors import PynodeError
 from pynode.records.files import append_line
 
 if TYPE_CHECKING:
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 QUICK = (1, 2, 4, 8)
@@ -109,7 +109,7 @@ class _Measurements:
 
 
 def _method(way: str, workload: Workload, steps: int) -> GradientMethod:
-    from pynode.gradients.base import method_from_json
+    from pynode.methods.base import method_from_json
 
     if way == ADJOINT:  # the more steps are asked for, the smaller the tolerance
         rtol = max(SMALLEST_RTOL, 1e-2 * steps**-4.0)

@@ -20,7 +20,7 @@ from pynode.flows.divergence import Divergence, Exact, Hutchinson, divergence
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import inverse_errors, mmd
 from pynode.flows.probes import Draw
-from pynode.gradients.base import GradientMethod, check_count
+from pynode.methods.base import GradientMethod, check_count
 from pynode.problems.base import BYTES_A_STEP, Evaluation, Need, Objective, Problem, bytes_of_weights, stages_of
 from pynode.types import State
 from pynode.world import ALONE, World

@@ -16,9 +16,9 @@ from pynode.engines.fixed_steps import fixed_steps
 from pynode.errors import InvalidArgument
 from pynode.fields.base import Field, FieldSpec
 from pynode.finite import check_finite
-from pynode.gradients.base import GradientMethod
 from pynode.grid import check_times
 from pynode.least_squares import LeastSquares, Missing, observed_entries, sum_of_squares
+from pynode.methods.base import GradientMethod
 from pynode.problems.base import BYTES_A_STEP, Evaluation, Need, Objective, Problem, bytes_of_weights, stages_of
 from pynode.schemes.rk4 import RK4
 from pynode.types import State, Times

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 from pynode.fields.base import FieldSpec
 from pynode.fields.mlp import MLP
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 from pynode.problems.base import TrainingSettings
 from pynode.problems.series.base import Array, TimeSeries
 from pynode.types import Times

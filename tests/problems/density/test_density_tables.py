@@ -14,8 +14,8 @@ from pynode.datasets.errors import DataError, DataMissing, TableMissing
 from pynode.datasets.splits import Splits
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.flows.divergence import Exact, Hutchinson
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.problems.density.base import FlowOptions, negative_log_likelihood

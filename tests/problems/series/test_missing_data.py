@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pynode.errors import InvalidArgument
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems.series.base import Array
 from pynode.problems.series.spiral import Spiral
 

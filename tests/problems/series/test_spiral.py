@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
 from pynode.grid import TimeGrid
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.problems.series.spiral import A, Spiral
 from pynode.schemes.rk4 import RK4
 

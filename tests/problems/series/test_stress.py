@@ -97,7 +97,7 @@ def test_collocation_fits_the_dynamics() -> None:
 
 
 def test_evaluation_goes_beyond_the_data() -> None:
-    from pynode.gradients.disc_opt import DiscOpt
+    from pynode.methods.disc_opt import DiscOpt
 
     found = problem("lotka-volterra", horizon=2.0)
     series = found.evaluate(found.model(0), DiscOpt()).series

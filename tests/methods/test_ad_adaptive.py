@@ -13,8 +13,8 @@ from pynode.checks.taylor import taylor_test
 from pynode.errors import InvalidArgument, SolveError
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
-from pynode.gradients.ad_adaptive import AdaptiveAD
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.ad_adaptive import AdaptiveAD
+from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import pynode
 from pynode.errors import InvalidArgument, StateChangedInPlace, StateMismatch
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 
 TS = torch.linspace(0.0, 1.0, 3, dtype=torch.float64)
 Y0 = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64).reshape(4, 3)

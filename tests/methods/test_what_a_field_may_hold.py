@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from pynode.errors import FieldChanged, MissingParameters, RandomField
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.rk4 import RK4
-from tests.gradients.fields_that_hold_things import (
+from tests.methods.fields_that_hold_things import (
     CASES,
     METHODS,
     RANDOM_DRAWS,

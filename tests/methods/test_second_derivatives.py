@@ -12,10 +12,10 @@ from torch.autograd.functional import hessian, hvp, jacobian
 
 from pynode.errors import NotTwiceDifferentiable
 from pynode.fields.mlp import MLP
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.rk4 import RK4
 from pynode.torchdiffeq_interface import odeint_adjoint
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from pynode.adaptive import ADAPTIVE_SOLVERS
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
 from pynode.interpolant import Interpolant, StepRecorder
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 
 F64: dict[str, Any] = {"dtype": torch.float64}

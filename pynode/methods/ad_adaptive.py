@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch, forward_options
 from pynode.evaluation import CountedField
-from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
+from pynode.methods.base import GradientMethod, check_choice, check_count, check_tolerance
 from pynode.solution import Cost, SolveStats
 from pynode.types import State, States, Times
 

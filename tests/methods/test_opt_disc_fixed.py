@@ -14,9 +14,9 @@ from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
-from pynode.gradients import opt_disc_fixed
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods import opt_disc_fixed
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
 

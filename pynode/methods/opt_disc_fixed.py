@@ -14,8 +14,8 @@ from torch import Tensor
 from pynode.adjoint import check_cotangents, time_gradient
 from pynode.errors import SolveError
 from pynode.evaluation import CountedField
-from pynode.gradients.base import GradientMethod, check_choice, check_scheme
 from pynode.grid import TimeGrid, checked_steps
+from pynode.methods.base import GradientMethod, check_choice, check_scheme
 from pynode.rebuilding import Rebuilding, save, saved
 from pynode.schemes.base import Scheme
 from pynode.schemes.euler import EULER

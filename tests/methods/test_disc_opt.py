@@ -16,8 +16,8 @@ from pynode.fields import FIELDS
 from pynode.fields.base import Field
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
-from pynode.gradients.disc_opt import DiscOpt
 from pynode.memory import peak_bytes
+from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes import SCHEMES
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats

@@ -12,9 +12,9 @@ from torch import Tensor
 from pynode.checks.taylor import fitted_slope
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes import SCHEMES
 
 FieldOf = Callable[[str], Field]

@@ -16,7 +16,7 @@ import pynode
 from pynode.engines.fused import unavailable
 from pynode.errors import FieldChanged
 from pynode.fields.base import Field
-from pynode.gradients.base import GradientMethod
+from pynode.methods.base import GradientMethod
 
 if unavailable():
     pytest.skip(str(unavailable()), allow_module_level=True)

@@ -7,6 +7,6 @@ from typing import TYPE_CHECKING
 from pynode.registry import Registry
 
 if TYPE_CHECKING:
-    from pynode.gradients.base import GradientMethod
+    from pynode.methods.base import GradientMethod
 
-METHODS: Registry[type[GradientMethod]] = Registry("pynode.gradients", "gradient method", "GradientMethod")
+METHODS: Registry[type[GradientMethod]] = Registry("pynode.methods", "gradient method", "GradientMethod")

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from pynode.drift import ON_DRIFT, OnDrift
 from pynode.errors import InvalidArgument
-from pynode.gradients.base import check_choice, check_count, check_tolerance
-from pynode.gradients.julia.base import JuliaMethod
+from pynode.methods.base import check_choice, check_count, check_tolerance
+from pynode.methods.julia.base import JuliaMethod
 from pynode.types import Times
 
 SOLVERS = ("tsit5", "vern7", "vern9", "auto")

@@ -12,12 +12,12 @@ from torch.func import functional_call, grad, jacfwd, jacrev, jvp, stack_module_
 
 import pynode
 from pynode.errors import InvalidArgument, RandomField, StateChangedInPlace, UnsupportedTransform
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.rk4 import RK4
-from tests.gradients.fields_that_hold_things import Net, loss_of, normal, start
+from tests.methods.fields_that_hold_things import Net, loss_of, normal, start
 
 TS = torch.linspace(0.0, 1.0, 3, dtype=torch.float64)
 DISCRETE: dict[str, GradientMethod] = {

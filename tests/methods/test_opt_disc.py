@@ -14,8 +14,8 @@ from pynode.checks.taylor import fitted_slope
 from pynode.errors import InvalidArgument, SolveError
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
 from pynode.types import VectorField

@@ -18,10 +18,10 @@ from pynode.flows.augmented import RunningCosts
 from pynode.flows.divergence import divergence
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.julia.disc_opt_julia import DiscOptJulia
-from pynode.gradients.julia.opt_disc_julia import ADJOINTS, SOLVERS, OptDiscJulia
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.julia.disc_opt_julia import DiscOptJulia
+from pynode.methods.julia.opt_disc_julia import ADJOINTS, SOLVERS, OptDiscJulia
 from pynode.schemes import SCHEMES
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status

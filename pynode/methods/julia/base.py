@@ -19,9 +19,9 @@ from pynode.drift import report_drift, sample_of_row
 from pynode.errors import InvalidArgument, SolveError, StateMismatch
 from pynode.evaluation import CountedField
 from pynode.fields.base import System, system_of
-from pynode.gradients.base import GradientMethod
 from pynode.julia.environment import ready
 from pynode.julia.session import WORKER, Reply, Session, default_session
+from pynode.methods.base import GradientMethod
 from pynode.second_derivatives import final
 from pynode.solution import Cost, SolveStats, Status
 from pynode.transforms import is_batched, one_by_one

@@ -19,8 +19,8 @@ from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument
 from pynode.evaluation import CountedField
 from pynode.fields.base import System
-from pynode.gradients.base import GradientMethod, check_choice, check_count, check_scheme
 from pynode.grid import TimeGrid, checked_steps
+from pynode.methods.base import GradientMethod, check_choice, check_count, check_scheme
 from pynode.rebuilding import Rebuilding, save, saved
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4

@@ -17,9 +17,9 @@ from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Exact
-from pynode.gradients import METHODS
-from pynode.gradients.base import GradientMethod, method_from_json
-from pynode.gradients.disc_opt import DiscOpt
+from pynode.methods import METHODS
+from pynode.methods.base import GradientMethod, method_from_json
+from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes import SCHEMES
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status

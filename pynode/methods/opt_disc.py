@@ -21,8 +21,8 @@ from pynode.engines.kernels import Kernels
 from pynode.errors import InvalidArgument
 from pynode.evaluation import CountedField
 from pynode.fields.base import System
-from pynode.gradients.base import GradientMethod, check_choice, check_count, check_tolerance
 from pynode.interpolant import Interpolant, StepRecorder
+from pynode.methods.base import GradientMethod, check_choice, check_count, check_tolerance
 from pynode.rebuilding import Rebuilding, save, saved
 from pynode.second_derivatives import final
 from pynode.solution import SolveStats

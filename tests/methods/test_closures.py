@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from pynode.errors import SolveError, StateMismatch
 from pynode.fields.mlp import MLP
-from pynode.gradients.base import GradientMethod
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
 from pynode.torchdiffeq_interface import odeint

@@ -217,7 +217,7 @@ def _solve_untraced(
 
 def method_from_json(data: Mapping[str, Any]) -> GradientMethod:
     """The method described by plain values, e.g. `{"method": "disc-opt", "scheme": "rk4", "steps": 2}`."""
-    from pynode.gradients import METHODS  # the registry imports the members, which import this module
+    from pynode.methods import METHODS  # the registry imports the members, which import this module
 
     if not isinstance(data, Mapping):
         raise InvalidArgument("method", data, "no description of a method", 'write {"method": "disc-opt", ...}')

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pynode.gradients.base import check_scheme
-from pynode.gradients.julia.base import JuliaMethod
 from pynode.grid import TimeGrid, checked_steps
+from pynode.methods.base import check_scheme
+from pynode.methods.julia.base import JuliaMethod
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
 from pynode.types import Times

@@ -20,12 +20,12 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
 from pynode.flows.divergence import Exact, Hutchinson
 from pynode.flows.flow import Flow
-from pynode.gradients.ad_adaptive import AdaptiveAD
-from pynode.gradients.base import GradientMethod, method_from_json
-from pynode.gradients.disc_opt import DiscOpt
-from pynode.gradients.opt_disc import OptDisc
-from pynode.gradients.opt_disc_fixed import OptDiscFixed
 from pynode.memory import measure_memory
+from pynode.methods.ad_adaptive import AdaptiveAD
+from pynode.methods.base import GradientMethod, method_from_json
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.rk4 import RK4
 from pynode.schemes.rk38 import RK38
 
