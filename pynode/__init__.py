@@ -9,8 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pynode.checks.gradient_error import gradient_errors, study_grid
-    from pynode.checks.taylor import taylor_test
     from pynode.errors import PynodeError, RunFailure, SolveError, UsageError
     from pynode.fields.antisymmetric import Antisymmetric
     from pynode.fields.concatsquash import ConcatSquash
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from pynode.schemes.rk4 import RK4
     from pynode.schemes.rk38 import RK38
     from pynode.solution import Solution, SolveStats
+    from pynode.studies.gradients.errors import gradient_errors, study_grid
+    from pynode.studies.gradients.taylor import taylor_test
     from pynode.torchdiffeq_interface import odeint, odeint_adjoint, odeint_dense, odeint_event
 
 _HOME = {
@@ -67,7 +67,7 @@ _HOME = {
     "SolveStats": "solution",
     "TimeGrid": "grid",
     "UsageError": "errors",
-    "gradient_errors": "checks.gradient_error",
+    "gradient_errors": "studies.gradients.errors",
     "odeint": "torchdiffeq_interface",
     "odeint_adjoint": "torchdiffeq_interface",
     "odeint_dense": "torchdiffeq_interface",
@@ -75,8 +75,8 @@ _HOME = {
     "measure_memory": "memory",
     "peak_bytes": "memory",
     "reference_trajectory": "julia.reference",
-    "study_grid": "checks.gradient_error",
-    "taylor_test": "checks.taylor",
+    "study_grid": "studies.gradients.errors",
+    "taylor_test": "studies.gradients.taylor",
 }
 
 __all__ = [

@@ -20,16 +20,20 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Members of the package `package`; each module defines exactly one public object that `base` describes.
 
-    `base` names a class of `package.base`: a member is a subclass of it, or an instance of it (schemes).
+    `base` names a class of `package.base`: a member is a subclass of it, or an instance of it (schemes).  With `file`,
+    a member is a folder that holds a module of this name: `winners/study.py` is the study "winners".
     """
 
-    def __init__(self, package: str, kind: str, base: str) -> None:
-        self.package, self.kind, self.base = package, kind, base
+    def __init__(self, package: str, kind: str, base: str, file: str | None = None) -> None:
+        self.package, self.kind, self.base, self.file = package, kind, base, file
 
     def _members(self) -> dict[str, Path]:
         """File of every member by name."""
         module = importlib.import_module(self.package)
-        files = Path(str(module.__file__)).parent.rglob("*.py")
+        top = Path(str(module.__file__)).parent
+        if self.file is not None:
+            return {_name(p.parent): p for p in sorted(top.glob(f"*/{self.file}.py"))}
+        files = top.rglob("*.py")
         return {_name(p): p for p in sorted(files) if p.stem not in ("__init__", "base")}
 
     def names(self) -> tuple[str, ...]:

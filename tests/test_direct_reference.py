@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pynode.checks.case import Case, Row, read_case
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes import SCHEMES
+from pynode.studies.crosscheck.case import Case, Row, read_case
 
 FILES = sorted((Path(__file__).parent / "reference" / "direct").glob("*.json"))
 ADJOINTS = {"gauss", "interpolating", "quadrature", "backsolve"}

@@ -121,13 +121,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "datasets",
         "world",
     ),
-    "checks": (*CORE, "clock", "records", "fields", "schemes", "engines", "methods", "flows", "problems"),
+    # what a study measures may solve; what it shows is drawn from records alone, as the test below holds
+    "studies": (*CORE, "clock", "records", "fields", "schemes", "engines", "methods", "flows", "problems"),
     "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "methods", "problems"),
     "sweeps": ("errors", "registry", "records", "datasets", "schemes", "methods", "problems", "training"),
-    # figures read records alone, and a study draws by them; nothing here could solve or train
-    "figures": ("errors", "records"),
-    "studies": ("errors", "registry", "records", "figures"),
-    "render": ("errors", "records", "studies", "figures"),
     "cli": EVERYTHING,
     "__init__": EVERYTHING,
 }
@@ -143,7 +140,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "ray": ("sweeps.executors.ray",),
     "typer": ("cli",),
     "click": ("cli",),
-    "matplotlib": ("figures",),
+    "matplotlib": ("studies",),
     "torchdiffeq": ("methods.opt_disc", "methods.ad_adaptive", "torchdiffeq_interface"),
 }
 
@@ -225,6 +222,35 @@ def test_the_table_has_no_circles() -> None:
     while ready := {part for part, rules in allowed.items() if part not in done and rules <= done}:
         done |= ready
     assert done == set(allowed)
+
+
+def reached_from(module: str) -> set[str]:
+    """Full names of all that `module` imports, and what that imports in turn; `pynode.` is left out."""
+    reached, ahead = {module}, [module]
+    while ahead:
+        user = ahead.pop()
+        more = {b.removeprefix("pynode.") for a, b in ALL_IMPORTS if a == user} - reached
+        reached |= more
+        ahead += more
+    return reached
+
+
+SHOWN = sorted({part for part, _ in ALL_IMPORTS if part.startswith("studies.") and part.endswith(".study")})
+
+
+@pytest.mark.parametrize("module", [*SHOWN, "studies.render"])
+def test_tables_and_figures_need_records_alone(module: str) -> None:
+    """What shows a study can neither solve nor train: it reaches no torch; what measures it draws nothing."""
+    reached = reached_from(module)
+    assert {"studies.results", "studies.base"} <= reached
+    assert reached & {"torch", "torch.nn", "methods.base", "problems.base"} == set()
+
+
+def test_measuring_draws_nothing() -> None:
+    """So that a solve does not wait for matplotlib."""
+    measuring = {a for a, b in ALL_IMPORTS if a.startswith("studies.") and b.split(".")[0] == "torch"}
+    assert {"studies.gradients.taylor", "studies.crosscheck.check", "studies.winners.map"} <= measuring
+    assert [m for m in measuring if any(name.split(".")[0] == "matplotlib" for name in reached_from(m))] == []
 
 
 @pytest.mark.parametrize("package", sorted(THIRD_PARTY))

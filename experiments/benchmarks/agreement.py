@@ -50,9 +50,9 @@ def continuous_reference(workload: Workload) -> Reference:
     """The continuous problem's loss and gradient, by refined steps, for a workload by Opt-Disc."""
     import torch
 
-    from pynode.checks.oracle import continuous_gradient
     from pynode.fields.base import field_from_json
     from pynode.methods.base import GradientMethod
+    from pynode.studies.gradients.oracle import continuous_gradient
 
     field = field_from_json(workload.spec).build(theta=torch.from_numpy(workload.arrays["theta"]))
     y0, data = (torch.from_numpy(workload.arrays[name]) for name in ("y0", "data"))

@@ -9,8 +9,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodF
 from experiments.benchmarks.records import Benchmark, MemoryRecord, WorkloadRecord
 from experiments.benchmarks.summary import power_law, ratios, spread
 from experiments.benchmarks.tables import base_of, families, milliseconds, points
-from pynode.figures.style import PALETTE, Look, legend_below, looks, new_figure, styled
 from pynode.studies.base import number
+from pynode.studies.style import PALETTE, Look, legend_below, looks, new_figure, styled
 
 GREY = "#777777"
 

@@ -8,10 +8,10 @@ from experiments.benchmarks import figures
 from experiments.benchmarks.records import Benchmark, read
 from experiments.benchmarks.summary import ratios
 from experiments.benchmarks.tables import base_of, tables
-from pynode.figures.style import save
 from pynode.records.files import make_directory, write_atomically
-from pynode.render import Rendered
 from pynode.studies.base import number
+from pynode.studies.render import Rendered
+from pynode.studies.style import save
 
 
 def render(directory: Path, *, write: bool = True) -> Rendered:

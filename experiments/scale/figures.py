@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
 from experiments.scale.records import Model
-from pynode.figures.style import looks, new_figure, styled
+from pynode.studies.style import looks, new_figure, styled
 
 GREY = "#777777"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from experiments.scale.figures import draw
 from experiments.scale.records import Model, read
 from experiments.scale.tables import spread_of_ratios, tables
-from pynode.figures.style import save
 from pynode.records.files import make_directory, write_atomically
-from pynode.render import Rendered
 from pynode.studies.base import number
+from pynode.studies.render import Rendered
+from pynode.studies.style import save
 
 
 def render(directory: Path, *, write: bool = True) -> Rendered:

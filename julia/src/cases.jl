@@ -1,4 +1,4 @@
-# Cases: what `crosscheck` writes and tests/reference holds, opened here. The format stands in pynode/checks/case.py.
+# Cases: what `crosscheck` writes and tests/reference holds, opened here. The format stands in pynode/studies/crosscheck/case.py.
 
 """
     Case

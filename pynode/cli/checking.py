@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsole) -> None:
     """One Taylor test per method (of the first seed) at the untrained weights, recorded in `directory`."""
-    from pynode.checks.taylor import taylor_test
     from pynode.errors import NonFiniteLoss, SolveError
     from pynode.records.files import finite, write_lines
-    from pynode.records.gradient import TaylorRecord
-    from pynode.records.results import TAYLOR
+    from pynode.studies.gradients.record import TaylorRecord
+    from pynode.studies.gradients.taylor import taylor_test
+    from pynode.studies.results import TAYLOR
 
     found = []
     # in float64 whatever the training's dtype: rounding would hide what is looked for
@@ -66,9 +66,9 @@ def check_errors(
     """The gradient-error study on the problem of `run`, at untrained weights or at `theta`, recorded when complete."""
     from torch import Tensor
 
-    from pynode.checks.gradient_error import gradient_errors, study_grid
     from pynode.records.files import append_line
-    from pynode.records.results import ERRORS
+    from pynode.studies.gradients.errors import gradient_errors, study_grid
+    from pynode.studies.results import ERRORS
 
     problem = replace(run, dtype="float64").make_problem()
     model, batch = problem.model(run.seed), problem.check_batch()

@@ -14,10 +14,10 @@ from pynode.cli.output import output_directory
 from pynode.errors import InvalidArgument, RunFailure
 
 if TYPE_CHECKING:
-    from pynode.checks.subjects import Subject
     from pynode.cli.console import PlainConsole
     from pynode.methods.base import GradientMethod
-    from pynode.records.crosscheck import CrosscheckRecord
+    from pynode.studies.crosscheck.record import CrosscheckRecord
+    from pynode.studies.crosscheck.subjects import Subject
 
 
 def crosscheck(
@@ -109,14 +109,14 @@ def crosscheck(
 
     import torch
 
-    from pynode.checks.method_grid import method_grid, not_available, unavailable
     from pynode.cli.console import new_console
     from pynode.cli.report import report
     from pynode.methods import METHODS
     from pynode.records.files import write_lines
-    from pynode.records.results import CROSSCHECK
     from pynode.schemes import SCHEMES
-    from pynode.studies.crosscheck import broken_bounds
+    from pynode.studies.crosscheck.methods import method_grid, not_available, unavailable
+    from pynode.studies.crosscheck.study import broken_bounds
+    from pynode.studies.results import CROSSCHECK
 
     chosen = values.names("--methods", methods) if methods is not None else list(METHODS.names())
     known = [SCHEMES.load(name) for name in values.names("--schemes", schemes)]
@@ -170,9 +170,8 @@ def _subjects(
     at: Path | None,
 ) -> tuple[str, list[Subject]]:
     """What is to be checked, and its name in the report."""
-    from pynode.checks.case import read_case
-    from pynode.checks.examples import example_cases, example_names
-    from pynode.checks.subjects import case_subject
+    from pynode.studies.crosscheck.case import read_case
+    from pynode.studies.crosscheck.subjects import case_subject, example_cases, example_names
 
     if problem is not None:
         return problem, [_problem(problem, seed, settings, data, at)]
@@ -187,10 +186,10 @@ def _subjects(
 
 
 def _problem(name: str, seed: int, settings: list[str] | None, data: Path | None, at: Path | None) -> Subject:
-    from pynode.checks.subjects import problem_subject
     from pynode.cli.planning import plan
     from pynode.cli.problem_options import problem_options
     from pynode.problems import PROBLEMS
+    from pynode.studies.crosscheck.subjects import problem_subject
 
     PROBLEMS.summary(name)
     run = plan(name, ["disc-opt"], [seed], {}, problem_options=problem_options(name, settings, data))[0]
@@ -207,8 +206,8 @@ def _check(
     subjects: list[Subject], grid: list[GradientMethod], title: str, directory: Path, console: PlainConsole
 ) -> list[CrosscheckRecord]:
     """The records of all subjects; cases with a broken bound go to `directory`/cases."""
-    from pynode.checks.case import write_case
-    from pynode.checks.crosscheck import crosscheck as check
+    from pynode.studies.crosscheck.case import write_case
+    from pynode.studies.crosscheck.check import crosscheck as check
 
     records: list[CrosscheckRecord] = []
     with console.status("cross-check") as status:
@@ -224,7 +223,7 @@ def _check(
 
 def _print_repl_lines(records: list[CrosscheckRecord], directory: Path, console: PlainConsole) -> None:
     """How to go on with a broken case, in lines that nothing wraps or styles."""
-    from pynode.studies.crosscheck import repl_line
+    from pynode.studies.crosscheck.study import repl_line
 
     files = list(dict.fromkeys(file for record in records for file in record.files))
     if files:

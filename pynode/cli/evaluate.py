@@ -66,13 +66,14 @@ def evaluate(
 
     import torch
 
-    from pynode.checks.rediscretisation import discretisations, rediscretise
     from pynode.cli.report import report
     from pynode.problems.density.base import Density
     from pynode.records.files import lines_if_any, write_lines
-    from pynode.records.rediscretisation import RediscretisationRecord
-    from pynode.records.results import REDISCRETISED, RUNS, load_run
+    from pynode.records.runs import RUNS, load_run
     from pynode.schemes import SCHEMES
+    from pynode.studies.invertibility.record import RediscretisationRecord
+    from pynode.studies.invertibility.rediscretisation import discretisations, rediscretise
+    from pynode.studies.results import REDISCRETISED
     from pynode.training.restore import restore, runs_in
 
     torch.set_num_threads(threads)

@@ -94,12 +94,12 @@ def gradients(
 
     import torch
 
-    from pynode.checks.gradient_error import study_grid
     from pynode.cli.checking import check_errors
     from pynode.cli.planning import plan, train_all
     from pynode.cli.report import report
     from pynode.engines.choice import check_engine
     from pynode.schemes import SCHEMES
+    from pynode.studies.gradients.errors import study_grid
 
     first = plan(
         problem,

@@ -52,9 +52,9 @@ def map_winners(
 
       map --axes stiffness,backward --quick
     """
-    from pynode.checks.winners import AXES
     from pynode.cli.console import new_console
     from pynode.engines.choice import check_engine
+    from pynode.studies.winners.map import AXES
 
     known = (*AXES, BACKWARD)
     chosen = values.names("--axes", axes) if axes is not None else list(known)
@@ -91,10 +91,10 @@ def _check_settings(path: Path, settings: dict[str, object]) -> None:
 def _measure_axes(
     directory: Path, names: list[str], seed: int, quick: bool, engine: Engine, console: PlainConsole
 ) -> None:
-    from pynode.checks.winners import AXES, STEPS, TOLERANCES, measure_cell
     from pynode.records.files import read_lines, write_lines
-    from pynode.records.results import WINNERS
-    from pynode.records.winners import WinnerRecord
+    from pynode.studies.results import WINNERS
+    from pynode.studies.winners.map import AXES, STEPS, TOLERANCES, measure_cell
+    from pynode.studies.winners.record import WinnerRecord
 
     path = directory / WINNERS
     done = read_lines(path, WinnerRecord) if path.exists() else []
@@ -120,10 +120,10 @@ def _measure_axes(
 
 
 def _measure_backward(directory: Path, quick: bool, console: PlainConsole) -> None:
-    from pynode.checks.stability import FIELDS, HORIZONS, measure_stability
     from pynode.records.files import read_lines, write_lines
-    from pynode.records.results import STABILITY
-    from pynode.records.winners import StabilityRecord
+    from pynode.studies.results import STABILITY
+    from pynode.studies.winners.record import StabilityRecord
+    from pynode.studies.winners.stability import FIELDS, HORIZONS, measure_stability
 
     path = directory / STABILITY
     done = read_lines(path, StabilityRecord) if path.exists() else []

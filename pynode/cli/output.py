@@ -8,7 +8,8 @@ from pathlib import Path
 from pynode.errors import OutputDirectoryError
 from pynode.records.files import PROBE, make_directory
 from pynode.records.lock import HOLDER, LOCK
-from pynode.records.results import LINES, RUNS
+from pynode.records.runs import RUNS
+from pynode.studies.results import LINES
 
 ROOT = Path("results")
 

@@ -59,7 +59,7 @@ def train_all(
     """
     from pynode.cli.progress import TrainingProgress
     from pynode.julia.errors import JuliaError, WorkerError
-    from pynode.records.results import RUNS
+    from pynode.records.runs import RUNS
     from pynode.training.trainer import train
 
     failures = []

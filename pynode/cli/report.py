@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 from pynode.cli.console import PlainConsole
 from pynode.errors import RecordError, StorageError
 from pynode.records.files import read_json, write_json
-from pynode.records.results import RUNS, Results, load_intact
-from pynode.render import Rendered, read_off, write_all
-from pynode.studies.reduction import main_reduction, reductions
+from pynode.records.runs import RUNS
+from pynode.studies.reduction.study import main_reduction, reductions
+from pynode.studies.render import Rendered, read_off, write_all
+from pynode.studies.results import Results, load_intact
 
 NOT_MINE = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What a system says of a directory that can only be read."""

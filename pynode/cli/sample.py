@@ -78,7 +78,7 @@ def sample(
     from pynode.methods.opt_disc import OptDisc
     from pynode.problems.density.base import Density
     from pynode.records.files import write_atomically, write_new
-    from pynode.records.results import load_run
+    from pynode.records.runs import load_run
     from pynode.training.restore import restore, runs_in
     from pynode.training.size import check_bytes
 

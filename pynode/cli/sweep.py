@@ -210,7 +210,7 @@ def _run(
 def _report(directory: Path, problems: list[str], failures: list[str], console: PlainConsole) -> None:
     """Tables and figures of each problem, then of all together, as a suite has them."""
     from pynode.cli.report import report
-    from pynode.records.results import RUNS
+    from pynode.records.runs import RUNS
 
     for problem in problems:
         if list((directory / problem / RUNS).glob("*/config.json")):

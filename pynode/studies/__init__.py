@@ -1,4 +1,4 @@
-"""Studies: one file a research question, records in, table and figures out; found by the registry below."""
+"""Studies: one folder a research question, with what it measures, its records, its tables and its figures."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.studies.base import Study
 
-STUDIES: Registry[type[Study]] = Registry("pynode.studies", "study", "Study")
+STUDIES: Registry[type[Study]] = Registry("pynode.studies", "study", "Study", file="study")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.table import Table as RichTable
 
-from pynode.records.results import Results, Run
+from pynode.records.runs import Run
+from pynode.studies.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

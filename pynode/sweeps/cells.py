@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pynode.records.results import RUNS
+from pynode.records.runs import RUNS
 from pynode.records.schema import NonNegative, Positive, convert
 
 ATTEMPTS, LOGS = "attempts", "logs"

@@ -8,8 +8,8 @@ from pathlib import Path
 from pynode.errors import RecordError
 from pynode.records.content import Unreadable, check_regular, is_there, read_content
 from pynode.records.iteration import IterationRecord
-from pynode.records.results import RECORDS
 from pynode.records.run_files import SUMMARY
+from pynode.records.runs import RECORDS
 from pynode.records.schema import convert, decode, parse
 from pynode.sweeps.cells import Cell
 from pynode.training import checkpoint

@@ -8,8 +8,8 @@ from typing import Any
 from pynode.errors import CheckpointMismatch, PynodeError, RecordError
 from pynode.problems.base import Problem
 from pynode.records.content import is_there
-from pynode.records.results import RUNS, run_folders
 from pynode.records.run_files import CONFIG, RESUME, read_config
+from pynode.records.runs import RUNS, run_folders
 from pynode.training.checkpoint import best_theta
 from pynode.training.config import RunConfig, usable_here
 

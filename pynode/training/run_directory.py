@@ -27,8 +27,8 @@ from pynode.records.files import (
     write_lines,
 )
 from pynode.records.iteration import IterationRecord
-from pynode.records.results import RECORDS, in_order, records_of
 from pynode.records.run_files import CONFIG, EVALUATION, SUMMARY, read_evaluation, read_summary
+from pynode.records.runs import RECORDS, in_order, records_of
 from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
 from pynode.training.config import RunConfig, recorded_config

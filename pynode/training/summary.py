@@ -9,7 +9,7 @@ from typing import Any
 
 from pynode.records.files import finite, lines_if_any
 from pynode.records.iteration import IterationRecord
-from pynode.records.results import RECORDS
+from pynode.records.runs import RECORDS
 from pynode.training.config import RunConfig
 from pynode.training.progress import Progress
 

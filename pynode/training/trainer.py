@@ -23,8 +23,8 @@ from pynode.records.events import note
 from pynode.records.files import append_line, make_directory, remove, write_json
 from pynode.records.iteration import IterationRecord
 from pynode.records.lock import lock
-from pynode.records.results import RECORDS
 from pynode.records.run_files import EVALUATION, SUMMARY
+from pynode.records.runs import RECORDS
 from pynode.training import checkpoint
 from pynode.training.config import RunConfig, check_device
 from pynode.training.loop import Loop

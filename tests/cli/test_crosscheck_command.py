@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pynode.checks.case import read_case
 from pynode.cli import main
 from pynode.engines import fused
 from pynode.julia.errors import JuliaUnavailable
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.julia.base import JuliaMethod
+from pynode.studies.crosscheck.case import read_case
 from pynode.training.config import RunConfig
 
 RECORDED = Path(__file__).parents[1] / "reference"

@@ -10,7 +10,7 @@ import pytest
 
 from pynode.cli import main
 from pynode.records.files import read_json, write_json
-from pynode.records.results import load_results
+from pynode.studies.results import load_results
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pynode.checks.taylor import taylor_test
 from pynode.fields import FIELDS
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import Field, FieldSpec
@@ -23,6 +22,7 @@ from pynode.schemes.base import Scheme
 from pynode.schemes.heun import HEUN
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
+from pynode.studies.gradients.taylor import taylor_test
 
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pynode.checks.case import Case, Row, read_case
 from pynode.engines.fused.opt_disc_options import SOLVERS, AdaptiveOptions
 from pynode.fields.base import system_of
 from pynode.solution import SolveStats
+from pynode.studies.crosscheck.case import Case, Row, read_case
 
 FILES = sorted((Path(__file__).parents[1] / "reference" / "direct").glob("*.json"))
 SAME = {

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.checks.taylor import taylor_test
 from pynode.errors import InvalidArgument
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.augmented import RunningCosts
@@ -23,6 +22,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
+from pynode.studies.gradients.taylor import taylor_test
 
 FINE = DiscOpt(RK4, steps=24)
 

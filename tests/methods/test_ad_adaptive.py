@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pynode.checks.taylor import taylor_test
 from pynode.errors import InvalidArgument, SolveError
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
@@ -17,6 +16,7 @@ from pynode.methods.ad_adaptive import AdaptiveAD
 from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
+from pynode.studies.gradients.taylor import taylor_test
 
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]

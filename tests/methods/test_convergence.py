@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pynode.checks.taylor import fitted_slope
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes import SCHEMES
+from pynode.studies.gradients.taylor import fitted_slope
 
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]

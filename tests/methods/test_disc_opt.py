@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from pynode.checkpointing.revolve import fewest_advances
-from pynode.checks.taylor import taylor_test
 from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
@@ -21,6 +20,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes import SCHEMES
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
+from pynode.studies.gradients.taylor import taylor_test
 
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]

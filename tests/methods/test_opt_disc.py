@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.checks.taylor import fitted_slope
 from pynode.errors import InvalidArgument, SolveError
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
@@ -18,6 +17,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
+from pynode.studies.gradients.taylor import fitted_slope
 from pynode.types import VectorField
 
 FieldOf = Callable[[str], Field]

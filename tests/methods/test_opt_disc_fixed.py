@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.checks.taylor import fitted_slope, taylor_test
 from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
@@ -19,6 +18,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
+from pynode.studies.gradients.taylor import fitted_slope, taylor_test
 
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]

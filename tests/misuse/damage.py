@@ -14,12 +14,12 @@ import pytest
 from pynode.cli import main
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems import PROBLEMS
-from pynode.records.crosscheck import CrosscheckRecord
 from pynode.records.files import write_lines
-from pynode.records.gradient import GradientErrorRecord, TaylorRecord
-from pynode.records.rediscretisation import RediscretisationRecord
-from pynode.records.results import LINES
-from pynode.records.winners import StabilityRecord, WinnerRecord
+from pynode.studies.crosscheck.record import CrosscheckRecord
+from pynode.studies.gradients.record import GradientErrorRecord, TaylorRecord
+from pynode.studies.invertibility.record import RediscretisationRecord
+from pynode.studies.results import LINES
+from pynode.studies.winners.record import StabilityRecord, WinnerRecord
 from pynode.sweeps.axes import check_axes
 from pynode.sweeps.grid import make_cells
 from pynode.sweeps.layout import write_sweep

@@ -126,9 +126,9 @@ def main() -> None:
     """All cases of stdin."""
     import torch
 
-    import pynode.checks.gradient_error
     import pynode.cli.report
     import pynode.engines.fused
+    import pynode.studies.gradients.errors
     import pynode.training.trainer  # noqa: F401
 
     torch.set_num_threads(1)

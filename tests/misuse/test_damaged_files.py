@@ -16,7 +16,8 @@ import torch
 from pynode.cli import main
 from pynode.errors import PynodeError, RecordError
 from pynode.records.files import read_json
-from pynode.records.results import LINES, load_run
+from pynode.records.runs import load_run
+from pynode.studies.results import LINES
 from pynode.sweeps.layout import FILE
 from pynode.training.checkpoint import NAME, PREVIOUS, decode
 from pynode.training.trainer import train

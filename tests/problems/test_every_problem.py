@@ -14,7 +14,7 @@ from pynode.datasets import cache
 from pynode.datasets.splits import Splits
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
-from pynode.records.results import load_results
+from pynode.studies.results import load_results
 from pynode.training.config import default_method
 
 PUBLIC = {"power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "bsds300": 63}

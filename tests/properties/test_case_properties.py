@@ -13,7 +13,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pynode.checks.case import ROWS, Case, DamagedCase, read_case, write_case
+from pynode.studies.crosscheck.case import ROWS, Case, DamagedCase, read_case, write_case
 from tests.properties.profiles import tried
 from tests.properties.strategies import damaged, plain
 

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pynode.errors import RecordError
-from pynode.records.crosscheck import Verdict
 from pynode.records.files import append_line, read_intact_lines, read_json, read_lines, write_json, write_lines
-from pynode.records.gradient import TaylorRecord
 from pynode.records.iteration import IterationRecord
-from pynode.records.results import LINES
-from pynode.records.winners import METHODS, WinnerRecord
+from pynode.studies.crosscheck.record import Verdict
+from pynode.studies.gradients.record import TaylorRecord
+from pynode.studies.results import LINES
+from pynode.studies.winners.record import METHODS, WinnerRecord
 from tests.properties.profiles import tried
 from tests.properties.strategies import damaged, plain
 

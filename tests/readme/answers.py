@@ -5,11 +5,11 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from pynode.records.cheapest import TARGETS, cells
 from pynode.studies.base import number
-from pynode.studies.invertibility import Invertibility
-from pynode.studies.reduction import engine_of
-from pynode.studies.winners import Winners
+from pynode.studies.invertibility.study import Invertibility
+from pynode.studies.reduction.study import engine_of
+from pynode.studies.winners.record import TARGETS, cells
+from pynode.studies.winners.study import Winners
 from tests.readme import published as p
 from tests.readme.pages import row
 

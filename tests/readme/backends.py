@@ -8,7 +8,7 @@ from typing import Any
 from experiments.benchmarks.summary import ratios, spread
 from experiments.benchmarks.tables import tables
 from pynode.studies.base import number, percent
-from pynode.studies.reduction import reductions
+from pynode.studies.reduction.study import reductions
 from tests.readme import published as p
 from tests.readme.pages import ROOT, row
 

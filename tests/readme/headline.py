@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pynode.records.cheapest import TARGETS, cells
 from pynode.studies.base import number, percent
-from pynode.studies.suite import Comparison, comparisons, distinct
+from pynode.studies.suite.study import Comparison, comparisons, distinct
+from pynode.studies.winners.record import TARGETS, cells
 from tests.readme import published as p
 from tests.readme.answers import own_loss
 

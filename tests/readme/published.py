@@ -10,10 +10,11 @@ from typing import Any
 
 from experiments.benchmarks.records import Benchmark
 from experiments.benchmarks.records import read as read_benchmark
-from pynode.records.cost import Spent, spent_until
 from pynode.records.files import read_json
-from pynode.records.results import Results, Run, load_results
+from pynode.records.runs import Run
 from pynode.studies.base import over_seeds
+from pynode.studies.losses import Spent, spent_until
+from pynode.studies.results import Results, load_results
 from tests.readme.pages import ROOT
 
 PUBLISHED = ROOT / "experiments" / "published"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from statistics import median
 
 from pynode.problems.density.toys.base import Toy
-from pynode.records.results import Run
+from pynode.records.runs import Run
 from pynode.studies.base import number, percent
-from pynode.studies.reduction import reductions
-from pynode.studies.suite import Suite
+from pynode.studies.reduction.study import reductions
+from pynode.studies.suite.study import Suite
 from tests.readme import published as p
 from tests.readme.pages import row
 

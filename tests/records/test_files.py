@@ -11,7 +11,7 @@ import pytest
 
 from pynode.errors import OutputDirectoryError, RecordError
 from pynode.records.files import append_line, make_directory, read_json, read_lines, write_json, write_lines
-from pynode.records.results import load_results
+from pynode.studies.results import load_results
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 from experiments.benchmarks import records as benchmarks
 from experiments.scale import records as scale
-from pynode.checks.case import read_case
-from pynode.records.results import load_results
+from pynode.studies.crosscheck.case import read_case
+from pynode.studies.results import load_results
 from pynode.training.restore import config_of
 
 ROOT = Path(__file__).resolve().parents[2]

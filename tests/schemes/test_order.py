@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pynode.checks.taylor import fitted_slope
 from pynode.errors import InvalidArgument
 from pynode.grid import TimeGrid
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
+from pynode.studies.gradients.taylor import fitted_slope
 
 
 def times(*values: float) -> Tensor:

@@ -20,7 +20,7 @@ from pynode.problems.series.spiral import Spiral
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
 from pynode.records.iteration import IterationRecord
-from pynode.records.results import load_run
+from pynode.records.runs import load_run
 from pynode.training.config import RunConfig
 from pynode.training.trainer import train
 from tests.runs import untimed

@@ -21,7 +21,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
 from pynode.records.lock import lock
-from pynode.records.results import load_run
+from pynode.records.runs import load_run
 from pynode.training.checkpoint import NAME, PREVIOUS, best_theta
 from pynode.training.config import RunConfig
 from pynode.training.trainer import train

@@ -17,7 +17,7 @@ from pynode.problems.density.tables.public.base import PublicTable
 from pynode.problems.series.spiral import Spiral
 from pynode.records import files
 from pynode.records.files import read_json
-from pynode.records.results import load_run
+from pynode.records.runs import load_run
 from pynode.solution import Status
 from pynode.training import trainer
 from pynode.training.config import RunConfig

@@ -1,6 +1,6 @@
 # Gradients by the direct call of SciMLSensitivity's adjoints with hand-written products, as PyNODE makes them.
 #   julia --project=. tests/reference/direct/record.jl OUTDIR
-# The inputs are those of ../*.json, two more cases from closed formulas; the format is that of pynode/checks/case.py.
+# The inputs are those of ../*.json, two more cases from closed formulas; the format is that of pynode/studies/crosscheck/case.py.
 using JSON, PyNODE
 
 const INPUTS = joinpath(@__DIR__, "..")

@@ -1,1 +1,0 @@
-"""Figures: matplotlib only, records only; one file a figure."""

@@ -1,0 +1,256 @@
+"""What is checked against what: a loss as a function of the method that solves for it, and its continuous gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pynode.errors import InvalidArgument, UnknownName
+from pynode.fields import FIELDS
+from pynode.fields.base import Field, FieldSpec
+from pynode.flows.augmented import AugmentedField
+from pynode.flows.probes import Draw
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.problems.base import Problem
+from pynode.solution import Solution
+from pynode.studies.crosscheck.case import Case, FlowState, LossForm, Row, versions
+from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
+from pynode.studies.gradients.taylor import random_direction
+
+CRUDE = 16
+"""RK4 steps per output interval where a few digits will do."""
+
+
+class Distance(NamedTuple):
+    """Relative differences of two losses, of their gradients by theta, and by y0."""
+
+    loss: float
+    theta: float
+    y0: float
+
+
+class Gradient(NamedTuple):
+    """A loss with its gradients by theta and y0, flat; `scale` is what errors of the loss are measured by."""
+
+    loss: float
+    theta: Tensor
+    y0: Tensor
+    scale: float
+
+    def distance(self, other: Gradient) -> Distance:
+        """From `other`, relative to it."""
+        loss = abs(self.loss - other.loss) / other.scale if other.scale else float(self.loss != other.loss)
+        return Distance(loss, _relative(self.theta, other.theta), _relative(self.y0, other.y0))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether there is no NaN and no infinity."""
+        return math.isfinite(self.loss + float(self.theta.sum() + self.y0.sum()))
+
+
+class Truth(NamedTuple):
+    """The continuous gradient, its relative uncertainty, and the growth of perturbations along the trajectory."""
+
+    gradient: Gradient
+    uncertainty: Distance
+    growth: float
+
+
+@dataclass(eq=False)
+class Subject:
+    """What is checked: a loss as a function of the method that solves for it, of `params` and of `y0` (leaves).
+
+    `rows` were recorded by somebody else; `cases` gives the solves behind the loss as cases, for a file; `is_case`
+    where it is itself the only one.
+    """
+
+    name: str
+    objective: Callable[[GradientMethod], Tensor]
+    params: list[Tensor]
+    y0: Tensor
+    cases: Callable[[], list[Case]]
+    rows: tuple[Row, ...] = ()
+    is_case: bool = False
+    found: dict[str, Gradient] = field(default_factory=dict)
+
+    def gradient(self, method: GradientMethod) -> Gradient:
+        """By `method`; computed once."""
+        key = repr(method)
+        if key not in self.found:
+            loss = self.objective(method)
+            flat = flat_gradient(loss, [self.y0, *self.params])
+            self.found[key] = self.split(float(loss.detach()), flat)
+        return self.found[key]
+
+    def split(self, loss: float, flat: Tensor) -> Gradient:
+        """From a gradient by y0 and the parameters in one vector."""
+        by_y0, by_theta = flat.cpu().split([self.y0.numel(), flat.numel() - self.y0.numel()])
+        # a change of y0 by a relative e changes the loss by no more than e times this
+        size = float(by_y0.norm()) * float(self.y0.detach().norm())
+        return Gradient(loss, by_theta, by_y0, max(abs(loss), size))
+
+    @cached_property
+    def truth(self) -> Truth:
+        """The continuous gradient; raises `SolveError` where even RK4 can't follow the trajectory."""
+        losses: list[float] = []
+
+        def loss_of(method: GradientMethod) -> Tensor:
+            loss = self.objective(method)
+            losses.append(float(loss.detach()))
+            return loss
+
+        flat, u = continuous_gradient(loss_of, [self.y0, *self.params])
+        gradient = self.split(losses[-1], flat)
+        size = u * float(flat.norm())
+        by_loss = abs(losses[-1] - losses[-2]) / 15 / (gradient.scale or 1.0)
+        parts = (size / float(part.norm() or 1.0) for part in (gradient.theta, gradient.y0))
+        return Truth(gradient, Distance(by_loss, *parts), self._growth())
+
+    def _growth(self, step: float = 1e-5) -> float:
+        """Relative change of the gradient over that of y0, the largest of three directions, and no less than 1."""
+        method = DiscOpt(steps=CRUDE, memory="recompute")
+        base, before, worst = self.gradient(method), self.y0.detach().clone(), 1.0
+        try:
+            for seed in range(3):
+                with torch.no_grad():
+                    self.y0.add_(random_direction([before], seed)[0], alpha=step)
+                loss = self.objective(method)
+                moved = self.split(float(loss.detach()), flat_gradient(loss, [self.y0, *self.params]))
+                worst = max(worst, *(d / step for d in moved.distance(base)))
+                with torch.no_grad():
+                    self.y0.copy_(before)
+        finally:
+            with torch.no_grad():
+                self.y0.copy_(before)
+        return worst
+
+
+def case_subject(case: Case) -> Subject:
+    """The solve of a case, with what was recorded of it."""
+    module, y0 = case.field(), case.y0.clone().requires_grad_()
+    return Subject(
+        case.name,
+        lambda method: case.loss(method.solve(module, y0, case.ts).ys),
+        list(module.parameters()),
+        y0,
+        lambda: [case],
+        case.rows,
+        is_case=True,
+    )
+
+
+def problem_subject(problem: Problem, model: Any, batch: Any) -> Subject:
+    """The objective of a problem on a batch: a tensor of initial states, or a tuple with such a tensor called `x`."""
+    start = batch if isinstance(batch, Tensor) else batch.x
+    y0 = start.detach().clone().requires_grad_()
+    batch = y0 if isinstance(batch, Tensor) else batch._replace(x=y0)
+
+    def objective(method: GradientMethod) -> Tensor:
+        return problem.objective(method, model, batch).loss
+
+    return Subject(problem.name, objective, list(model.parameters()), y0, lambda: solves(problem.name, objective))
+
+
+@dataclass(frozen=True)
+class Watched(GradientMethod):
+    """RK4, with a list of what it solved."""
+
+    name: ClassVar[str] = "watched"
+    backend: ClassVar[str] = "torch"
+    adaptive: ClassVar[bool] = False
+
+    seen: list[tuple[Any, Tensor, Solution]] = field(default_factory=list)
+
+    def solve(self, field: Any, y0: Tensor, ts: Tensor, **options: Any) -> Solution:
+        """As `DiscOpt` does, and takes it down."""
+        solution = DiscOpt(steps=CRUDE).solve(field, y0, ts, **options)
+        self.seen.append((field, y0, solution))
+        return solution
+
+    def _solve(self, *arguments: Any) -> Tensor:
+        return DiscOpt(steps=CRUDE)._solve(*arguments)
+
+
+def solves(name: str, objective: Callable[[GradientMethod], Tensor]) -> list[Case]:
+    """Each solve behind a loss as a case with a linear loss: its weights are the derivatives of the loss by the states.
+
+    Such a case has the gradients of that part of the problem.  Solves of a user's own module are left out: a case
+    needs a field specification.
+    """
+    watched = Watched()
+    loss = objective(watched)
+    weights = torch.autograd.grad(loss, [s.ys for _, _, s in watched.seen], materialize_grads=True)
+    found = []
+    for k, ((module, y0, solution), w) in enumerate(zip(watched.seen, weights, strict=True)):
+        inner, flow = (module.field, FlowState(module.probes, module.costs)) if _is_flow(module) else (module, None)
+        if isinstance(inner, Field):
+            states = y0.detach().reshape(-1, y0.shape[-1])
+            form = LossForm("linear", rows=w.reshape(len(w), -1))
+            label = name if len(watched.seen) == 1 else f"{name}-solve{k + 1}"
+            found.append(Case(label, inner.spec, inner.theta(), states, solution.ts.detach(), form, flow))
+    return found
+
+
+def _is_flow(module: object) -> bool:
+    return isinstance(module, AugmentedField)
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    """|a - b| / |b|, also where both are zero."""
+    difference, size = float((a - b).norm()), float(b.norm())
+    return difference / size if size else math.inf if difference else 0.0
+
+
+SMALL: dict[str, Any] = {
+    # options of small examples: an architecture takes those that it has
+    "widths": (3, 8, 3),
+    "dim": 4,
+    "width": 6,
+    "gamma": 0.1,
+    "input_power": 2,
+}
+FLOWS = ("cnf-exact", "cnf-hutchinson")
+"""Examples whose state is that of a flow."""
+
+
+def example_names() -> tuple[str, ...]:
+    """Names of the examples: every registered architecture, and the states of a flow."""
+    return (*FIELDS.names(), *FLOWS)
+
+
+def example_cases(names: Sequence[str], seed: int = 0) -> list[Case]:
+    """Small cases of each of `names` in both time directions, three samples each; raises `UnknownName`."""
+    found = []
+    for name in names:
+        if name not in example_names():
+            raise UnknownName("field", name, example_names())
+        spec = _small_spec("concatsquash" if name in FLOWS else name)
+        generator = torch.Generator().manual_seed(seed)
+        theta = 0.5 * torch.randn(spec.n_params, dtype=torch.float64, generator=generator)
+        y0 = 0.8 * torch.randn(3, spec.state_dim, dtype=torch.float64, generator=generator)
+        flow, form, times = None, LossForm("squares", shift=0.5, scale=1 / len(y0)), [0.0, 0.3, 0.7, 1.0]
+        if name in FLOWS:
+            probes = Draw(seed).probes("rademacher", y0) if name == "cnf-hutchinson" else None
+            flow, form, times = FlowState(probes), LossForm("nll"), [0.0, 0.5]
+            y0 = torch.cat((y0, torch.zeros(len(y0), 1, dtype=torch.float64)), dim=1)
+        for suffix, ts in (("", times), ("-reversed", times[::-1])):
+            ts_ = torch.tensor(ts, dtype=torch.float64)
+            found.append(Case(f"{name}{suffix}", spec, theta, y0, ts_, form, flow, versions=versions()))
+    return found
+
+
+def _small_spec(architecture: str) -> FieldSpec:
+    kind: Any = FIELDS.load(architecture)
+    needed = {f.name for f in fields(kind) if f.default is MISSING}
+    if unknown := sorted(needed - set(SMALL)):
+        remedy = "add it to SMALL in pynode/studies/crosscheck/subjects.py, or choose others by --fields"
+        raise InvalidArgument("--fields", architecture, f"no small example: it needs {', '.join(unknown)}", remedy)
+    spec: FieldSpec = kind(**{f.name: SMALL[f.name] for f in fields(kind) if f.name in SMALL})
+    return spec

@@ -1,0 +1,268 @@
+"""RQ2: how accurate is each gradient when the solver is coarse, and what does it cost?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, ClassVar
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from pynode.studies.base import Study, Table, number
+from pynode.studies.gradients.record import GradientErrorRecord
+from pynode.studies.losses import is_likelihood
+from pynode.studies.results import Results
+from pynode.studies.style import family_look, legend_below, looks, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Gradients(Study):
+    """Gradient errors, Taylor tests, and training at many accuracies."""
+
+    name: ClassVar[str] = "gradients"
+    question: ClassVar[str] = "How accurate is each gradient when the solver is coarse?"
+
+    def tables(self, results: Results) -> list[Table]:
+        found = [_taylor_table(results), _error_table(results), _sweep_table(results)]
+        return [table for table in found if table]
+
+    def figures(self, results: Results) -> dict[str, Figure | None]:
+        return {
+            "taylor": draw_taylor(results),
+            "gradient_error": draw_errors(results),
+            "sweep": draw_sweep(results),
+        }
+
+    def finding(self, results: Results) -> str | None:
+        exact = [r.error_discrete for r in results.errors if r.method == "disc-opt" and r.error_discrete is not None]
+        wrong = [r.error_discrete for r in results.errors if r.method == "opt-disc-fixed" and r.error_discrete]
+        if not exact or not wrong:
+            return None
+        return (
+            f"Disc-Opt's gradient is that of its own loss to {max(exact):.0e} at every step size, while Opt-Disc on "
+            f"the same grid is off by {number(min(wrong), 2)} to {number(max(wrong), 2)}."
+        )
+
+
+def _taylor_table(results: Results) -> Table | None:
+    if not results.taylor:
+        return None
+    rows = [
+        [r.label, _slope(r.slope_e1), r.verdict.partition(":")[0], "–" if r.bound is None else f"{r.bound:.0e}"]
+        for r in results.taylor
+    ]
+    notes = ["E1 falls with slope 2 if the gradient is that of the loss as computed; E1 / E0 bounds its error."]
+    return Table(f"RQ2 Taylor test: {results.problem}", ["method", "slope of E1", "verdict", "E1 / E0"], rows, notes)
+
+
+def _slope(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _error_table(results: Results) -> Table | None:
+    if not results.errors:
+        return None
+    rows = [[results.family_of(r), _setting(r), *_values(r)] for r in results.errors]
+    columns = ["method", "accuracy", "error", "error (own loss)", "NFE-F", "NFE-B", "VJPs", "ms"]
+    notes = [
+        "error: relative to the gradient of the continuous problem, known to "
+        f"{number(max(r.reference_uncertainty for r in results.errors), 2)}.",
+        "error (own loss): relative to finite differences of the loss as this method computes it.",
+    ]
+    if any(r.drift is not None for r in results.errors):  # records of earlier versions know none
+        columns.append("drift")
+        rows = [[*row, _drift(r)] for row, r in zip(rows, results.errors, strict=True)]
+        notes.append(
+            "drift: the distance of the state that the adjoint solves backwards from the stored one, in tolerances; "
+            "the largest over output times and samples."
+        )
+    return Table(f"RQ2 Gradient error and its cost: {results.problem}", columns, rows, notes, long=True)
+
+
+def _values(record: GradientErrorRecord) -> list[str]:
+    if record.failure:
+        return ["failed", *["–"] * 5]
+    counts = [f"{n:,}" for n in (record.nfe_forward, record.nfe_backward, record.n_vjp)]
+    own = "–" if record.error_discrete is None else f"{record.error_discrete:.1e}"
+    error = "–" if record.error is None else f"{record.error:.1e}"
+    return [error, own, *counts, number(None if record.seconds is None else 1000 * record.seconds)]
+
+
+def _drift(record: GradientErrorRecord) -> str:
+    return "–" if record.drift is None else f"{record.drift:.1e}"
+
+
+def _setting(record: GradientErrorRecord) -> str:
+    return f"rtol {record.setting:.0e}" if record.adaptive else f"{record.setting:.0f} steps"
+
+
+def _sweep_table(results: Results) -> Table | None:
+    points = sweep_points(results)
+    if not points:
+        return None
+    rows = [[p.label, number(p.loss), number(p.seconds), f"{p.evaluations:,}"] for p in points]
+    columns = ["run", "best validation", "training s", "evaluations"]
+    return Table(f"RQ2 Training at many accuracies: {results.problem}", columns, rows)
+
+
+@styled
+def draw_taylor(results: Results) -> Figure | None:
+    """One panel a method: E0, E1, lines of slope 1 and 2, and the sizes to which the slopes were fitted."""
+    tests = results.taylor
+    if not tests:
+        return None
+    figure, panels = new_figure(len(tests), width=max(3.6, 2.4 * len(tests)), height=3.2)
+    style = looks(t.method for t in tests)
+    smallest = min((e for t in tests for e in t.e1 if e), default=1e-16)
+    for axes, test in zip(panels, tests, strict=True):
+        color = style[test.method].color
+        for values, marker, name in ((test.e0, "o", "$E_0$"), (test.e1, "s", "$E_1$")):
+            kept = [(h, e) for h, e in zip(test.h, values, strict=True) if e]
+            filled = color if name == "$E_1$" else "white"
+            axes.plot(
+                [h for h, _ in kept],
+                [e for _, e in kept],
+                marker=marker,
+                markersize=3.5,
+                linewidth=0.8,
+                color=color,
+                markerfacecolor=filled,
+                label=name,
+            )
+        _references(axes, test.h, test.e0, test.e1)
+        first, last = test.fitted
+        if last > first:
+            axes.axvspan(test.h[last - 1] / 1.3, test.h[first] * 1.3, color="#eeeeee", zorder=0)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=smallest / 5)
+        axes.set_xlabel("relative step h")
+        slope = "–" if test.slope_e1 is None else f"{test.slope_e1:.2f}"
+        axes.set_title(f"{test.method}\nslope of $E_1$: {slope}")
+    panels[0].set_ylabel("remainder of the loss")
+    figure.suptitle(f"{results.problem}: Taylor test of the gradient (slopes fitted where shaded)", fontsize=10)
+    legend_below(figure, panels[0])
+    return figure
+
+
+def _references(axes: Axes, h: list[float], e0: list[float | None], e1: list[float | None]) -> None:
+    """Thin black lines of slope 1 and 2, a little below the remainders at the third size or the next that is known."""
+    for values, slope, dashes in ((e0, 1, "--"), (e1, 2, ":")):
+        at, start = next(((k, v) for k, v in enumerate(values) if k >= 2 and v), (0, None))
+        if start is not None:
+            line = [0.4 * start * (x / h[at]) ** slope for x in h]
+            axes.plot(h, line, color="black", linewidth=0.7, linestyle=dashes, label=f"slope {slope}")
+
+
+@styled
+def draw_errors(results: Results) -> Figure | None:
+    """Two panels: relative error against evaluations and against seconds, one curve a family of methods."""
+    records = [r for r in results.errors if r.error]
+    if not records:
+        return None
+    figure, (left, right) = new_figure(2, height=3.9)
+    methods = list(dict.fromkeys(r.method for r in records))
+    families: dict[str, list[GradientErrorRecord]] = {}
+    for record in records:
+        families.setdefault(results.family_of(record), []).append(record)
+    for name, curve in families.items():
+        rank = [f for f, c in families.items() if c[0].method == curve[0].method].index(name)
+        look = family_look(curve[0].method, rank, methods)
+        errors = [r.error or 0.0 for r in curve]
+        for axes, x in (
+            (left, [float(r.evaluations) for r in curve]),
+            (right, [1000 * (r.seconds or 0.0) for r in curve]),
+        ):
+            axes.plot(x, errors, label=name, **look.points())
+        for record in (curve[0], curve[-1]):
+            text = f"{record.setting:.0e}" if record.adaptive else f"{record.setting:.0f}"
+            left.annotate(
+                text,
+                (record.evaluations, record.error or 0.0),
+                fontsize=6.5,
+                color=look.color,
+                xytext=(4, 3),
+                textcoords="offset points",
+            )
+    uncertainty = max(r.reference_uncertainty for r in records)
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.axhline(uncertainty, color="black", linewidth=0.8, linestyle=":", label="reference uncertainty")
+        axes.set_ylabel("relative error of the gradient")
+    left.set_xlabel("evaluations (NFE + vector-Jacobian products)")
+    left.set_title("ends labelled by rtol or by steps per interval")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # times often span less than a decade
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter(NullFormatter())
+    right.set_xlabel("loss and gradient (ms)")
+    right.set_title("against time")
+    figure.suptitle(f"{results.problem}: gradient error against the continuous problem's gradient", fontsize=10)
+    legend_below(figure, left, columns=3)
+    return figure
+
+
+@dataclass(frozen=True)
+class Point:
+    """One accuracy of one method, median over seeds: best validation loss, training seconds, all evaluations."""
+
+    method: str
+    label: str
+    setting: str
+    loss: float
+    seconds: float
+    evaluations: int
+
+
+def sweep_points(results: Results) -> list[Point]:
+    """One point per accuracy; empty unless some method was trained at several."""
+    found = []
+    for label, everything in results.groups().items() if results.is_sweep else ():
+        runs = [run for run in everything if run.summary and run.summary["best_validation_loss"] is not None]
+        if not runs:
+            continue
+        options = runs[0].config["method"]
+        setting = f"{options['rtol']:.0e}" if "rtol" in options else f"x{options['steps']}"
+        loss = median(run.summary["best_validation_loss"] for run in runs if run.summary)
+        seconds = median(sum(r.seconds for r in run.records) for run in runs)
+        evaluations = int(median(sum(r.evaluations for r in run.records) for run in runs))
+        found.append(Point(runs[0].method, label, setting, loss, seconds, evaluations))
+    return sorted(found, key=lambda p: (p.method, p.evaluations))
+
+
+@styled
+def draw_sweep(results: Results) -> Figure | None:
+    """Two panels: best validation loss against training seconds and against evaluations, labelled by accuracy."""
+    found = sweep_points(results)
+    if not found:
+        return None
+    figure, (left, right) = new_figure(2, height=3.4)
+    methods = list(dict.fromkeys(p.method for p in found))
+    for method in methods:
+        mine = [p for p in found if p.method == method]
+        look = family_look(method, 0, methods)
+        for axes, x in ((left, [p.seconds for p in mine]), (right, [float(p.evaluations) for p in mine])):
+            axes.plot(x, [p.loss for p in mine], label=method, **look.points() | {"linestyle": "none"})
+            for p, at in zip(mine, x, strict=True):
+                axes.annotate(
+                    p.setting,
+                    (at, p.loss),
+                    fontsize=6.5,
+                    color=look.color,
+                    xytext=(4, 3),
+                    textcoords="offset points",
+                )
+    for axes in (left, right):
+        axes.set_xscale("log")
+        if not is_likelihood(results.runs):
+            axes.set_yscale("log")
+        axes.set_ylabel("best validation loss")
+    left.set_xlabel("training time (s)")
+    right.set_xlabel("NFE + vector-Jacobian products")
+    figure.suptitle(f"{results.problem}: training at many accuracies (label: rtol or steps)", fontsize=10)
+    legend_below(figure, left)
+    return figure

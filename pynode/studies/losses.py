@@ -1,0 +1,78 @@
+"""Losses of runs: the cost until one is reached, and the scale on which they are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pynode.records.runs import Run
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Training seconds, NFE-F + NFE-B, all evaluations (with vector-Jacobian products), iterations.
+
+    `solving` are the seconds of forward solve, loss and gradient, that is all but the optimiser's.
+    """
+
+    seconds: float = 0.0
+    nfe: int = 0
+    evaluations: int = 0
+    iterations: int = 0
+    solving: float = 0.0
+
+
+def spent_until(run: Run, target: float) -> Spent | None:
+    """Cost of all iterations before the first whose parameters have a loss of at most `target`; None if none has."""
+    spent = Spent()
+    for record, quality in zip(run.records, run.quality(), strict=True):
+        if quality is not None and quality <= target:
+            return spent
+        spent = Spent(
+            spent.seconds + record.seconds,
+            spent.nfe + record.nfe,
+            spent.evaluations + record.evaluations,
+            spent.iterations + 1,
+            spent.solving + record.seconds_forward + record.seconds_backward,
+        )
+    return None
+
+
+def best_quality(run: Run) -> float:
+    """The smallest loss of a run by which it is compared; infinite where there is none."""
+    return min((q for q in run.quality() if q is not None), default=math.inf)
+
+
+def is_likelihood(runs: Iterable[Run]) -> bool:
+    """Whether the losses are negative log-likelihoods in nats, which have no lower bound at 0.
+
+    Known by a `test_nll` in a summary; before there is one, by a loss that is not positive.
+    """
+    return any(
+        "test_nll" in (run.summary or {}) or any(q is not None and q <= 0 for q in run.quality()) for run in runs
+    )
+
+
+def between(start: float, end: float, n: int, *, linear: bool) -> list[float]:
+    """`n` losses from below `start` down to `end` itself, spaced evenly or evenly in their logarithm.
+
+    Only `end` where it does not lie below `start`, or where a logarithm would be needed that there is not.
+    """
+    if not end < start or not (linear or end > 0):
+        return [end]
+    shares = [k / n for k in range(1, n)]
+    if linear:
+        return [*(start + (end - start) * share for share in shares), end]
+    return [*(start * (end / start) ** share for share in shares), end]
+
+
+def upper_limit(losses: list[float], share: float = 0.9) -> float:
+    """Where to cut an axis of negative log-likelihoods: so that the first, often huge ones don't flatten the rest.
+
+    A quarter above the `share`-quantile as seen from the smallest, or the largest loss if that is less.
+    """
+    ordered = sorted(losses)
+    low, high = ordered[0], ordered[-1]
+    quantile = ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+    return min(high, low + 1.25 * (quantile - low))

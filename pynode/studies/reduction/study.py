@@ -1,0 +1,310 @@
+"""RQ3: how much time and how many evaluations does Disc-Opt save at equal loss?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from matplotlib.figure import Figure
+
+from pynode.records.runs import Run
+from pynode.studies.base import Study, Table, number, over_seeds, percent
+from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, upper_limit
+from pynode.studies.results import Results
+from pynode.studies.style import legend_below, looks, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FACTORS = (
+    ("seconds", "seconds", 1.0),
+    ("iterations", "iterations", 1.0),
+    ("evaluations per iteration", "evaluations", 1.0),
+    ("microseconds per evaluation", "per_evaluation", 1e6),
+    ("microseconds of the optimiser per iteration", "optimiser", 1e6),
+)
+"""What a table of the factors shows: title, key, scale."""
+
+COSTS = ("seconds", "nfe", "evaluations")
+N_TARGETS = 6
+PAIRS = (
+    ("opt-disc", "disc-opt"),
+    ("opt-disc-julia", "disc-opt-julia"),
+    ("opt-disc-julia", "disc-opt"),
+    ("disc-opt", "disc-opt-multilevel"),
+    ("disc-opt-julia", "disc-opt-julia-multilevel"),
+)
+"""Baseline, and what is held against it: first within one backend, then across."""
+
+
+class Reduction(Study):
+    """The cost of each method until it first reaches a given loss."""
+
+    name: ClassVar[str] = "reduction"
+    question: ClassVar[str] = "How large is the reduction of training time and of evaluations at matched loss?"
+
+    def tables(self, results: Results) -> list[Table]:
+        return [table for pair in PAIRS for table in self._tables(results, *pair)]
+
+    def _tables(self, results: Results, baseline: str, cheaper: str) -> list[Table]:
+        found = reductions(results, baseline, cheaper)
+        if not found:
+            return []
+        base, method = found["baseline"], found["method"]
+        digits = _digits(results)
+        rows = [
+            [
+                number(entry["loss"], digits),
+                number(entry["seconds"][base]),
+                number(entry["seconds"][method]),
+                percent(entry["time_reduction"]),
+                number(entry["nfe"][base]),
+                number(entry["nfe"][method]),
+                percent(entry["nfe_reduction"]),
+            ]
+            for entry in [*found["targets"][:-1], found | {"loss": found["matched_loss"]}]
+        ]
+        columns = ["loss", f"{base} s", f"{method} s", "less time", f"{base} NFE", f"{method} NFE", "less NFE"]
+        faithful = any(run.config["faithful"] for run in results.runs)
+        kind = "training loss, each method's own, as in the study" if faithful else "validation loss"
+        notes = [
+            f"cost until a loss ({kind}) is first reached; last row: the matched loss, the worse of the two best ones"
+            f"{' (of each seed by itself, medians)' if len(found['seeds']) > 1 else ''}. "
+            "NFE is NFE-F + NFE-B; with vector-Jacobian products the last reduction is "
+            f"{percent(found['evaluation_reduction'])}. Per iteration {method} is "
+            f"{number(found['per_iteration_time_ratio'])} times faster (forward solve and loss alone: "
+            f"{number(found['forward_only_ratio'])} times)."
+        ]
+        title = f"RQ3 {method} against {base} at equal loss: {results.problem}"
+        return [Table(title, columns, rows, notes), *self._decomposition(results, found)]
+
+    def _decomposition(self, results: Results, found: dict[str, Any]) -> list[Table]:
+        """Where the difference in time comes from: the factors that make it up."""
+        base, method = found["baseline"], found["method"]
+        factors = found["factors"]
+        if any(value is None for part in factors.values() for value in part.values()):
+            return []
+        rows = [
+            [title, number(mine[base] * scale), number(mine[method] * scale), number(_over(mine[base], mine[method]))]
+            for title, key, scale in FACTORS
+            for mine in (factors[key],)
+        ]
+        return [
+            Table(
+                f"RQ3 what the time is made of: {results.problem}",
+                ["until the matched loss", base, method, f"{base} / {method}"],
+                rows,
+                [
+                    "seconds = iterations x (evaluations per iteration x seconds per evaluation + optimiser)"
+                    f"{', in each seed by itself; shown are medians' if len(found['seeds']) > 1 else ''}; the time "
+                    "per evaluation is that of forward solve, loss and gradient over all field evaluations and "
+                    f"vector-Jacobian products, and holds what the engine ({_engines(results, base, method)}) spends "
+                    "around them."
+                ],
+            )
+        ]
+
+    def figures(self, results: Results) -> dict[str, Figure | None]:
+        found = main_reduction(results)
+        return {"reduction": draw_reduction(results, found["matched_loss"] if found else None)}
+
+    def finding(self, results: Results) -> str | None:
+        return " ".join(found for pair in PAIRS if (found := self._finding(results, *pair))) or None
+
+    def _finding(self, results: Results, baseline: str, cheaper: str) -> str | None:
+        found = reductions(results, baseline, cheaper)
+        if not found or found["time_reduction"] is None:
+            return None
+        return (
+            f"To reach a loss of {number(found['matched_loss'], _digits(results))}, {found['method']} needs "
+            f"{_change(found['time_reduction'])} time and {_change(found['nfe_reduction'])} field evaluations (NFE) "
+            f"than {found['baseline']}."
+        )
+
+
+def main_reduction(results: Results) -> dict[str, Any]:
+    """`reductions` of the first of `PAIRS` that has runs."""
+    return next((found for pair in PAIRS if (found := reductions(results, *pair))), {})
+
+
+def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc-opt") -> dict[str, Any]:
+    """What `method` saves against `baseline` at matched loss, for `summary.json`; empty where either has no run,
+    and for a sweep over accuracies.
+
+    Runs are paired by seed; figures at the top are medians over the pairs.  A reduction is 1 - cost / cost of the
+    baseline, negative where `method` spends more, None where a loss was not reached or cost the baseline nothing.
+    """
+    pairs = [
+        (a, b)
+        for a in results.runs
+        for b in results.runs
+        if (a.method, b.method) == (baseline, method) and a.seed == b.seed and _comparable(a) and _comparable(b)
+    ]
+    if not pairs or results.is_sweep:
+        return {}
+    per_seed = []
+    for a, b in pairs:
+        target = max(_best(a), _best(b))
+        per_seed.append({"seed": a.seed, "matched_loss": target, **_compare(a, b, target, baseline, method)})
+    matched = median(entry["matched_loss"] for entry in per_seed)
+    return {
+        "baseline": baseline,
+        "method": method,
+        "matched_loss": matched,
+        "factors": _factors(pairs, per_seed, baseline, method),
+        **_median_of(per_seed, baseline, method),
+        "per_iteration_time_ratio": _ratio(pairs, "seconds_per_iteration"),
+        "forward_only_ratio": _ratio(pairs, "seconds_forward"),
+        "seeds": per_seed,
+        "targets": [
+            {"loss": t, **_median_of([_compare(a, b, t, baseline, method) for a, b in pairs], baseline, method)}
+            for t in _targets(pairs, max(entry["matched_loss"] for entry in per_seed))
+        ],
+    }
+
+
+def _compare(a: Run, b: Run, target: float, baseline: str, method: str) -> dict[str, Any]:
+    spent = {baseline: spent_until(a, target), method: spent_until(b, target)}
+    found: dict[str, Any] = {c: {n: None if s is None else getattr(s, c) for n, s in spent.items()} for c in COSTS}
+    return found | _reductions_of(spent[baseline], spent[method])
+
+
+def _factors(
+    pairs: list[tuple[Run, Run]], per_seed: list[dict[str, Any]], baseline: str, method: str
+) -> dict[str, dict[str, float | None]]:
+    """What the seconds until the matched loss are made of, medians over seeds; None where a loss was not reached."""
+    found: dict[str, dict[str, float | None]] = {key: {} for _, key, _ in FACTORS}
+    for name, runs in ((baseline, [a for a, _ in pairs]), (method, [b for _, b in pairs])):
+        spent = [spent_until(run, entry["matched_loss"]) for run, entry in zip(runs, per_seed, strict=True)]
+        reached = [s for s in spent if s is not None and s.iterations]
+        for key, values in {
+            "seconds": [s.seconds for s in reached],
+            "iterations": [float(s.iterations) for s in reached],
+            "evaluations": [s.evaluations / s.iterations for s in reached],
+            "per_evaluation": [s.solving / s.evaluations for s in reached if s.evaluations],
+            "optimiser": [(s.seconds - s.solving) / s.iterations for s in reached],
+        }.items():
+            found[key][name] = median(values) if len(values) == len(spent) else None
+    return found
+
+
+def _over(a: float, b: float) -> float | None:
+    return a / b if b else None
+
+
+def engine_of(summary: dict[str, Any]) -> str:
+    """The engine that ran it; older runs do not record it and had one engine for each backend."""
+    return str(summary.get("engine") or ("julia" if summary.get("backend") == "julia" else "eager"))
+
+
+def _engines(results: Results, *methods: str) -> str:
+    found = {
+        name: ", ".join(sorted({engine_of(r.summary or {}) for r in results.runs if r.method == name}))
+        for name in methods
+    }
+    return "; ".join(dict.fromkeys(f"{engine} for {name}" for name, engine in found.items()))
+
+
+def _reductions_of(base: Spent | None, other: Spent | None) -> dict[str, float | None]:
+    def less(pick: Callable[[Spent], float]) -> float | None:
+        if base is None or other is None or pick(base) == 0:
+            return None
+        return 1 - pick(other) / pick(base)
+
+    return {
+        "time_reduction": less(lambda s: s.seconds),
+        "nfe_reduction": less(lambda s: s.nfe),
+        "evaluation_reduction": less(lambda s: s.evaluations),
+    }
+
+
+def _median_of(entries: list[dict[str, Any]], baseline: str, method: str) -> dict[str, Any]:
+    def middle(values: list[float | None]) -> float | None:
+        found = [v for v in values if v is not None]
+        return median(found) if len(found) == len(values) else None
+
+    costs = {c: {n: middle([e[c][n] for e in entries]) for n in (baseline, method)} for c in COSTS}
+    kinds = ("time_reduction", "nfe_reduction", "evaluation_reduction")
+    return {**costs, **{k: middle([e[k] for e in entries]) for k in kinds}}
+
+
+def _targets(pairs: list[tuple[Run, Run]], matched: float) -> list[float]:
+    """Losses from where the runs began down to the last that all reached, evenly spaced in their logarithm, or as they
+    are for negative log-likelihoods."""
+    runs = [run for pair in pairs for run in pair]
+    start = min(next(q for q in run.quality() if q is not None) for run in runs)
+    return between(start, matched, N_TARGETS, linear=is_likelihood(runs))
+
+
+def _digits(results: Results) -> int:
+    """Digits of a loss: one more for negative log-likelihoods, whose differences count."""
+    return 4 if is_likelihood(results.runs) else 3
+
+
+def _ratio(pairs: list[tuple[Run, Run]], key: str) -> float | None:
+    base = over_seeds([a for a, _ in pairs], lambda run: (run.summary or {}).get(key))
+    other = over_seeds([b for _, b in pairs], lambda run: (run.summary or {}).get(key))
+    return base / other if base and other else None
+
+
+def _comparable(run: Run) -> bool:
+    return run.finished and math.isfinite(_best(run))
+
+
+def _best(run: Run) -> float:
+    return best_quality(run)
+
+
+def _change(reduction: float | None) -> str:
+    if reduction is None:
+        return "an unknown amount of"
+    return f"{100 * abs(reduction):.1f} % {'less' if reduction >= 0 else 'more'}"
+
+
+N_LOSSES = 80
+
+
+@styled
+def draw_reduction(results: Results, matched: float | None) -> Figure | None:
+    """Two panels: seconds and evaluations until a loss is reached, over the losses that were; `matched` is marked.
+
+    Negative log-likelihoods are on linear axes, without the huge ones of the beginning.
+    """
+    runs = [run for run in results.runs if run.finished and best_quality(run) < float("inf")]
+    if results.is_sweep or not runs or len({run.method for run in runs}) < 2:
+        return None
+    figure, (left, right) = new_figure(2, height=3.2)
+    style = looks(run.method for run in runs)
+    likelihood = is_likelihood(runs)
+    limit = upper_limit([q for run in runs for q in run.quality() if q is not None])
+    for run in runs:
+        start = next(q for q in run.quality() if q is not None)
+        if likelihood:
+            start = min(start, limit)
+        losses = between(start, best_quality(run), N_LOSSES, linear=likelihood)
+        found = [(loss, spent_until(run, loss)) for loss in losses]
+        kept = [(loss, spent) for loss, spent in found if spent is not None and spent.evaluations > 0]
+        x = [loss for loss, _ in kept]
+        left.plot(x, [s.seconds for _, s in kept], label=run.method, **style[run.method].line())
+        right.plot(x, [s.evaluations for _, s in kept], label=run.method, **style[run.method].line())
+    for axes in (left, right):
+        if likelihood:
+            axes.set_ylim(bottom=0)
+            axes.locator_params(axis="x", nbins=5)
+            axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 5))
+        else:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        axes.invert_xaxis()
+        axes.set_xlabel(f"{'NLL (nats)' if likelihood else 'loss'} to reach (better to the right)")
+        if matched is not None:
+            axes.axvline(matched, color="black", linewidth=0.9, linestyle=":", label="matched loss")
+    left.set_ylabel("training time (s)")
+    left.set_title("time until reached")
+    right.set_ylabel("NFE + vector-Jacobian products")
+    right.set_title("evaluations until reached")
+    figure.suptitle(f"{results.problem}: cost of reaching a loss", fontsize=10)
+    legend_below(figure, left)
+    return figure

@@ -1,0 +1,253 @@
+"""RQ3 over all problems: what Disc-Opt saves against Opt-Disc at matched loss, problem by problem."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from matplotlib.figure import Figure
+
+from pynode.records.runs import Run
+from pynode.studies.base import Study, Table, number, percent
+from pynode.studies.reduction.study import engine_of, reductions
+from pynode.studies.results import Results
+from pynode.studies.style import PALETTE, legend_below, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAIRS = (("opt-disc", "disc-opt"), ("opt-disc-julia", "disc-opt-julia"))
+"""Opt-Disc and Disc-Opt within one backend; other pairs, such as multilevel training, are no comparison of the two."""
+
+BOOKKEEPING = {"seed", "checkpoint_every", "memory_every", "method"}
+"""Entries of a run's configuration that leave its numbers as they are, or are compared by themselves."""
+
+COLUMNS = [
+    "problem",
+    "engine",
+    "seeds",
+    "matched loss",
+    "opt-disc s",
+    "disc-opt s",
+    "less time",
+    "by seed",
+    "less NFE",
+    "less evaluations",
+    "failed runs",
+]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Disc-Opt against Opt-Disc on one problem: one setting of each, on one engine."""
+
+    folder: str
+    problem: str
+    engine: str
+    baseline: Run
+    method: Run
+    reduction: dict[str, Any]
+    failed: int
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds that both methods finished."""
+        return len(self.reduction["seeds"])
+
+    @property
+    def name(self) -> str:
+        """The problem, or the folder where it says more: `miniboone-sample` rather than `npy`."""
+        return self.problem if self.folder.startswith(self.problem) else self.folder
+
+    def repeats(self, other: Comparison) -> bool:
+        """Whether the other has the same problem, engine and settings, and differs by its seeds at most."""
+        pairs = ((self.baseline, other.baseline), (self.method, other.method))
+        return self.engine == other.engine and all(
+            a.setting == b.setting and _same_settings(a.config, b.config) for a, b in pairs
+        )
+
+
+class Suite(Study):
+    """One row a problem and engine, from the results directories inside a suite's."""
+
+    name: ClassVar[str] = "suite"
+    question: ClassVar[str] = "How large is the reduction of training time over the problems?"
+
+    def tables(self, results: Results) -> list[Table]:
+        if not results.parts:
+            return []
+        kept, repeated = distinct(comparisons(results))
+        named = list(zip(_names(kept), kept, strict=True))
+        compared = {c.folder for c in kept} | {c.folder for c, _ in repeated}
+        without = {folder: part for folder, part in results.parts.items() if folder not in compared}
+        failed = {folder: n for folder, part in without.items() if (n := _failed(part))}
+        rows = [_row(name, c) for name, c in named]
+        rows += [[folder, "–", "0", *["–"] * 7, str(n)] for folder, n in failed.items()]
+        notes = [
+            "cost until the matched validation loss, the worse of the two methods' best ones, is first reached; "
+            "medians over seeds; evaluations are NFE with vector-Jacobian products."
+        ]
+        if repeated:
+            shown = ", ".join(f"{c.folder} ({c.engine}; see {by.folder})" for c, by in repeated)
+            notes.append(f"Left out, since another folder has the same problem, engine and settings: {shown}.")
+        others = sorted(set(without) - set(failed))
+        if others:
+            notes.append(f"Without a pair of Disc-Opt and Opt-Disc to compare: {', '.join(others)}.")
+        tables = [Table("RQ3 disc-opt against opt-disc over the problems", COLUMNS, rows, notes)]
+        if named:
+            columns = ["problem", "engine", "iterations", "disc-opt", "opt-disc", "records in"]
+            tables.append(Table("RQ3 the settings compared", columns, [_settings(name, c) for name, c in named]))
+        return tables
+
+    def figures(self, results: Results) -> dict[str, Figure | None]:
+        kept, _ = distinct(comparisons(results))
+        bars = [
+            Group((name, c.engine, f"{c.seeds} seed{'s' if c.seeds > 1 else ''}"), c.reduction)
+            for name, c in zip(_names(kept), kept, strict=True)
+        ]
+        return {"suite": draw_suite(bars)}
+
+    def finding(self, results: Results) -> str | None:
+        kept, _ = distinct(comparisons(results))
+        saved = {
+            f"{name}, {c.engine}": value
+            for name, c in zip(_names(kept), kept, strict=True)
+            if (value := c.reduction["time_reduction"]) is not None
+        }
+        if not saved:
+            return None
+        fewer = sum(value > 0 for value in saved.values())
+        low, high = min(saved, key=lambda n: saved[n]), max(saved, key=lambda n: saved[n])
+        return (
+            f"Disc-Opt needs less time than Opt-Disc in {fewer} of {len(saved)} comparisons, from "
+            f"{percent(saved[low])} ({low}) to {percent(saved[high])} ({high})."
+        )
+
+
+def comparisons(results: Results) -> list[Comparison]:
+    """Every pair of Disc-Opt and Opt-Disc within one backend, over the results directories of a suite."""
+    pairs = []
+    for folder, part in results.parts.items():
+        for baseline, method in PAIRS:
+            reduction = reductions(part, baseline, method)
+            if reduction:
+                a, b = (next(r for r in part.runs if r.method == m and r.finished) for m in (baseline, method))
+                engines = dict.fromkeys(engine_of(run.summary or {}) for run in (b, a))
+                pairs.append(
+                    Comparison(
+                        folder, part.problem, " / ".join(engines), a, b, reduction, _failed(part, baseline, method)
+                    )
+                )
+    return pairs
+
+
+def distinct(pairs: list[Comparison]) -> tuple[list[Comparison], list[tuple[Comparison, Comparison]]]:
+    """The comparisons without repeats of one problem, engine and settings: the one with most seeds stays.
+
+    The second value holds the repeats, each with the comparison that is shown instead.
+    """
+    kept: list[Comparison] = []
+    repeated: list[tuple[Comparison, Comparison]] = []
+    for pair in sorted(pairs, key=lambda c: -c.seeds):  # stable: of equal ones the first folder stays
+        shown = next((c for c in kept if pair.repeats(c)), None)
+        if shown is None:
+            kept.append(pair)
+        else:
+            repeated.append((pair, shown))
+    kept.sort(key=lambda c: (c.name, c.engine, c.folder))
+    return kept, repeated
+
+
+def _row(name: str, c: Comparison) -> list[str]:
+    reduction = c.reduction
+    by_seed = [entry["time_reduction"] for entry in reduction["seeds"]]
+    known = [value for value in by_seed if value is not None]
+    spread = f"{100 * min(known):.1f} to {100 * max(known):.1f} %" if len(known) > 1 else ""
+    return [
+        name,
+        c.engine,
+        str(c.seeds),
+        number(reduction["matched_loss"], 4),
+        number(reduction["seconds"][reduction["baseline"]]),
+        number(reduction["seconds"][reduction["method"]]),
+        percent(reduction["time_reduction"]),
+        spread,
+        percent(reduction["nfe_reduction"]),
+        percent(reduction["evaluation_reduction"]),
+        str(c.failed) if c.failed else "",
+    ]
+
+
+def _settings(name: str, c: Comparison) -> list[str]:
+    iterations = str(c.method.config["iterations"])
+    return [name, c.engine, iterations, c.method.setting, c.baseline.setting, c.folder]
+
+
+def _names(kept: list[Comparison]) -> list[str]:
+    """One name for each comparison: the problem, or the folder where two share problem and engine."""
+    shared = Counter((c.name, c.engine) for c in kept)
+    return [c.folder if shared[c.name, c.engine] > 1 else c.name for c in kept]
+
+
+def _failed(part: Results, *methods: str) -> int:
+    return sum(not run.finished for run in part.runs if not methods or run.method in methods)
+
+
+def _same_settings(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two configurations agree in all that both of them state; older ones state less."""
+    methods = {k: v for k, v in a["method"].items() if k != "engine"}, b["method"]
+    return _agree(*methods) and _agree({k: v for k, v in a.items() if k not in BOOKKEEPING}, b)
+
+
+def _agree(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return all(b[key] == value for key, value in a.items() if key in b)
+
+
+KINDS = (("time_reduction", "time"), ("nfe_reduction", "NFE"), ("evaluation_reduction", "NFE + products"))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The bars of one comparison: lines of its label, and its reductions."""
+
+    label: tuple[str, ...]
+    reduction: Mapping[str, Any]
+
+
+@styled
+def draw_suite(groups: Sequence[Group]) -> Figure | None:
+    """One group of bars a comparison: less time, less NFE, fewer evaluations; None where nothing is known.
+
+    A line over a bar of the time shows the range over seeds.
+    """
+    known = [group for group in groups if group.reduction["time_reduction"] is not None]
+    if not known:
+        return None
+    figure, (axes,) = new_figure(1, height=3.4, width=max(4.0, 1.1 * len(known) + 1.5))
+    for k, (key, label) in enumerate(KINDS):
+        for i, group in enumerate(known):
+            value, x = 100 * (group.reduction[key] or 0.0), i + (k - 1) * 0.27
+            axes.bar(x, value, 0.25, color=PALETTE[k], label=label)
+            by_seed = [100 * s[key] for s in group.reduction["seeds"] if s[key] is not None]
+            low, high = (min(by_seed), max(by_seed)) if len(by_seed) > 1 else (value, value)
+            axes.plot([x, x], [low, high], color="black", linewidth=0.9)
+            axes.annotate(
+                f"{value:.0f}",
+                (x, max(high, 0.0) if value >= 0 else min(low, 0.0)),
+                ha="center",
+                va="bottom" if value >= 0 else "top",
+                fontsize=6.5,
+                xytext=(0, 1 if value >= 0 else -1),
+                textcoords="offset points",
+            )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(range(len(known)), ["\n".join(group.label) for group in known])
+    axes.set_ylabel("less than Opt-Disc (%)")
+    low = min(0.0, *(100 * (group.reduction[key] or 0.0) for group in known for key, _ in KINDS))
+    axes.set_ylim(low * 1.1 - (8 if low < 0 else 0), 108)
+    axes.grid(axis="x", visible=False)
+    figure.suptitle("What Disc-Opt saves until the matched loss is reached", fontsize=10)
+    legend_below(figure, axes)
+    return figure

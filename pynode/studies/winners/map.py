@@ -1,0 +1,149 @@
+"""The map of who wins (RQ5): what a gradient of a given accuracy costs by either method, over stress problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pynode.engines.choice import Engine
+from pynode.errors import SolveError
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.problems import PROBLEMS
+from pynode.problems.base import options_from_json
+from pynode.problems.series.base import TimeSeries
+from pynode.studies.gradients.errors import gradient_errors
+from pynode.studies.gradients.oracle import continuous_gradient
+from pynode.studies.gradients.record import GradientErrorRecord
+from pynode.studies.winners.record import NO_METHOD, TARGETS, WinnerRecord
+
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+TOLERANCES = tuple(10.0**-k for k in range(1, 11))
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One option of one problem, swept over `values`; `fixed` are the problem's other options."""
+
+    name: str
+    problem: str
+    option: str
+    values: tuple[float, ...]
+    fixed: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def quick_values(self) -> tuple[float, ...]:
+        """The two smallest values."""
+        return self.values[:2]
+
+
+AXES = {
+    axis.name: axis
+    for axis in (
+        Axis("stiffness", "van-der-pol", "stiffness", (0.5, 2.0, 5.0, 10.0, 20.0)),
+        Axis("horizon", "oscillator", "horizon", (1, 4, 16)),
+        Axis("dimension", "oscillator", "dim", (2, 8, 32), (("horizon", 2.0),)),
+        Axis("width", "lotka-volterra", "width", (16, 64, 256)),
+    )
+}
+
+
+def measure_cell(
+    axis: Axis,
+    value: float,
+    *,
+    seed: int = 0,
+    collocation: int = 2000,
+    steps: Sequence[int] = STEPS,
+    tolerances: Sequence[float] = TOLERANCES,
+    best: float = min(TARGETS),
+    repeats: int = 3,
+    engine: Engine = "auto",
+) -> list[WinnerRecord]:
+    """Disc-Opt (RK4) over `steps` and Opt-Disc (dopri5) over `tolerances`, each until its error is below `best`.
+
+    At weights fitted to the problem's dynamics by collocation; `repeats` gradients are timed.  A cell without a
+    reference gradient is one record that says so.
+    """
+    kind = PROBLEMS.load(axis.problem)
+    problem = kind(seed=seed, options=options_from_json(kind, {**dict(axis.fixed), axis.option: value}))
+    assert isinstance(problem, TimeSeries)
+    model = problem.collocated(seed, iterations=collocation)
+    params = list(model.parameters())
+
+    def loss_of(method: GradientMethod) -> Tensor:
+        return problem.objective(method, model, problem.batch(0)).loss
+
+    try:
+        reference = continuous_gradient(loss_of, params, target=1e-9)
+    except SolveError as error:
+        return [_failed(axis, value, seed, str(error))]
+    found = []
+    families: tuple[list[GradientMethod], ...] = (
+        [DiscOpt(steps=n, engine=engine) for n in steps],
+        [OptDisc(rtol=tol, atol=tol / 100, engine=engine, adjoint="backsolve", drift="ignore") for tol in tolerances],
+    )
+    for methods in families:
+        measured = gradient_errors(
+            lambda method: problem.objective(method, model, problem.batch(0)),
+            params,
+            methods,
+            problem=axis.problem,
+            repeats=repeats,
+            reference=reference,
+            own_loss=False,
+        )
+        found += [_as_winner(record, axis, value, seed) for record in _until(measured, best)]
+    return found
+
+
+def _until(records: Iterator[GradientErrorRecord], best: float) -> Iterator[GradientErrorRecord]:
+    """Records up to the first that is better than asked for."""
+    for record in records:
+        yield record
+        if record.error is not None and record.error < best:
+            return
+
+
+def _as_winner(record: GradientErrorRecord, axis: Axis, value: float, seed: int) -> WinnerRecord:
+    return WinnerRecord(
+        axis=axis.name,
+        value=float(value),
+        problem=axis.problem,
+        seed=seed,
+        method=record.method,
+        family=record.family,
+        adaptive=record.adaptive,
+        setting=record.setting,
+        reference_uncertainty=record.reference_uncertainty,
+        error=record.error,
+        evaluations=record.evaluations,
+        nfe_forward=record.nfe_forward,
+        nfe_backward=record.nfe_backward,
+        seconds=record.seconds,
+        engine=record.engine,
+        failure=record.failure,
+    )
+
+
+def _failed(axis: Axis, value: float, seed: int, reason: str) -> WinnerRecord:
+    return WinnerRecord(
+        axis=axis.name,
+        value=float(value),
+        problem=axis.problem,
+        seed=seed,
+        method=NO_METHOD,
+        family=NO_METHOD,
+        adaptive=False,
+        setting=0.0,
+        reference_uncertainty=0.0,
+        error=None,
+        evaluations=0,
+        nfe_forward=0,
+        nfe_backward=0,
+        seconds=None,
+        failure=f"no reference gradient: {reason}",
+    )

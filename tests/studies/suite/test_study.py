@@ -1,0 +1,143 @@
+"""The table and figure over all problems: Disc-Opt against Opt-Disc alone, each comparison once, its settings named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pynode.records.runs import Run
+from pynode.studies.results import Results
+from pynode.studies.suite.study import Suite, comparisons, distinct
+from tests.studies.reduction.test_study import run
+
+
+def part(
+    *methods: str,
+    seeds: tuple[int, ...] = (0,),
+    problem: str = "spiral",
+    engine: str = "eager",
+    seconds: float = 10.0,
+    **config: Any,
+) -> Results:
+    """A results directory with a run of each method and seed; Opt-Disc takes ten times as long."""
+    runs = []
+    for method in methods:
+        for seed in seeds:
+            took = seconds if method.startswith("opt-disc") else 1.0 + seed
+            name = method.removesuffix("-multilevel")
+            made = run(name, [8.0, 4.0, 1.0], seconds=took, nfe=10, seed=seed)
+            options = {"levels": [2, 5]} if method != name else None
+            settings = made.config | {"problem": problem, "multilevel": options} | config
+            settings["method"] = {**made.config["method"], "steps": 1}
+            runs.append(
+                replace(
+                    made, config=settings, summary=(made.summary or {}) | {"engine": engine}, label=f"{name}-seed{seed}"
+                )
+            )
+    return Results(Path("nowhere"), runs)
+
+
+def suite(**parts: Results) -> Results:
+    return Results(Path("nowhere"), parts={name.replace("_", "-"): made for name, made in parts.items()})
+
+
+BOTH = ("disc-opt", "opt-disc")
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [
+        ("disc-opt", "disc-opt-multilevel"),
+        ("disc-opt-julia", "disc-opt-julia-multilevel"),
+        ("disc-opt", "opt-disc-julia"),
+        ("disc-opt",),
+        ("opt-disc", "ad-adaptive"),
+    ],
+)
+def test_only_disc_opt_and_opt_disc_of_one_backend_are_compared(methods: tuple[str, ...]) -> None:
+    results = suite(other=part(*methods), spiral=part(*BOTH))
+    assert [c.folder for c in comparisons(results)] == ["spiral"]
+    table = Suite().tables(results)[0]
+    assert [row[:2] for row in table.rows] == [["spiral", "eager"]]
+    assert table.notes[1] == "Without a pair of Disc-Opt and Opt-Disc to compare: other."
+
+
+def test_nothing_to_compare_has_no_figure() -> None:
+    levels = suite(levels=part("disc-opt", "disc-opt-multilevel"))
+    assert Suite().figures(levels) == {"suite": None}
+    assert Suite().finding(levels) is None
+    assert Suite().tables(levels)[0].rows == []
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_repeats_are_shown_once_with_most_seeds(order: tuple[str, str]) -> None:
+    few, many = order
+    results = suite(
+        **dict(sorted({f"spiral_{few}": part(*BOTH), f"spiral_{many}": part(*BOTH, seeds=(0, 1, 2))}.items()))
+    )
+    kept, repeated = distinct(comparisons(results))
+    assert [c.folder for c in kept] == [f"spiral-{many}"]
+    assert [(a.folder, b.folder) for a, b in repeated] == [(f"spiral-{few}", f"spiral-{many}")]
+    table = Suite().tables(results)[0]
+    assert [row[:3] for row in table.rows] == [["spiral", "eager", "3"]]
+    assert table.rows[0][6:8] == ["80.0 %", "70.0 to 90.0 %"]
+    assert f"spiral-{few} (eager; see spiral-{many})" in table.notes[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iterations": 7},
+        {"options": {"batch": 7}},
+        {"learning_rate": 0.5},
+        {"method": {"method": "disc-opt", "steps": 9}},
+        {"faithful": True},
+    ],
+)
+def test_other_settings_of_a_problem_are_named(change: dict[str, Any]) -> None:
+    usual: dict[str, Any] = {"iterations": 3, "options": {}, "learning_rate": 0.1}
+    changed = part(*BOTH, **usual)
+    changed = replace(changed, runs=[_changed(r, change) for r in changed.runs])
+    kept, repeated = distinct(comparisons(suite(spiral=part(*BOTH, **usual), spiral_new=changed)))
+    assert [c.folder for c in kept] == ["spiral", "spiral-new"]
+    assert repeated == []
+    rows = Suite().tables(suite(spiral=part(*BOTH, **usual), spiral_new=changed))[0].rows
+    assert [row[0] for row in rows] == ["spiral", "spiral-new"]
+
+
+def _changed(made: Run, change: dict[str, Any]) -> Run:
+    if "method" in change and made.method != "disc-opt":
+        return made
+    return replace(made, config=made.config | change)
+
+
+def test_engines_are_compared_by_themselves() -> None:
+    results = suite(
+        spiral=part(*BOTH, engine="fused", seconds=2.0),
+        spiral_eager=part(*BOTH),
+        spiral_julia=part(*BOTH, "disc-opt-julia", "opt-disc-julia", engine="julia", seconds=0.5),
+    )
+    kept, _ = distinct(comparisons(results))
+    assert [(c.name, c.engine) for c in kept[:2]] == [("spiral", "eager"), ("spiral", "fused")]
+    sentence = Suite().finding(results)
+    assert sentence is not None
+    assert "90.0 % (spiral, eager)" in sentence
+    assert "-100.0 %" in sentence
+    figure = Suite().figures(results)["suite"]
+    assert figure is not None
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert labels[:2] == ["spiral\neager\n1 seed", "spiral\nfused\n1 seed"]
+    settings = Suite().tables(results)[1]
+    assert settings.rows[0] == ["spiral", "eager", "3", "disc-opt", "opt-disc", "spiral-eager"]
+
+
+def test_a_folder_names_what_its_problem_does_not() -> None:
+    results = suite(mine=part(*BOTH, problem="npy"), failed=part("disc-opt", problem="power"))
+    broken = [replace(r, summary=None) for r in results.parts["failed"].runs]
+    results.parts["failed"] = replace(results.parts["failed"], runs=broken)
+    rows = Suite().tables(results)[0].rows
+    assert [row[0] for row in rows] == ["mine", "failed"]
+    assert rows[1][2:] == ["0", *["–"] * 7, "1"]

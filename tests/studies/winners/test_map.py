@@ -1,0 +1,143 @@
+"""The map: ratios from records, cells that stop when they are accurate enough, a map that resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pynode.cli import main
+from pynode.errors import SolveError
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
+from pynode.records.files import write_lines
+from pynode.solution import Status
+from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
+from pynode.studies.results import WINNERS, Results, load_results
+from pynode.studies.winners import map as winners_map
+from pynode.studies.winners.map import AXES, measure_cell
+from pynode.studies.winners.record import WinnerRecord, cells
+from pynode.studies.winners.study import Winners, draw_map
+
+
+def record(method: str, setting: float, error: float | None, evaluations: int, **more: Any) -> WinnerRecord:
+    """One gradient in a cell."""
+    values: dict[str, Any] = {
+        "axis": "stiffness",
+        "value": 2.0,
+        "problem": "van-der-pol",
+        "seed": 0,
+        "family": method,
+        "adaptive": method == "opt-disc",
+        "reference_uncertainty": 1e-9,
+        "nfe_forward": 0,
+        "nfe_backward": 0,
+        "seconds": evaluations / 1000,
+        "failure": None,
+    }
+    return WinnerRecord(
+        **{**values, "method": method, "setting": setting, "error": error, "evaluations": evaluations, **more}
+    )
+
+
+BY_HAND = [
+    record("disc-opt", 1, 5e-2, 100),
+    record("disc-opt", 2, 5e-3, 200),
+    record("disc-opt", 4, 5e-5, 400, seconds=0.1),
+    record("opt-disc", 1e-2, 2e-1, 50),
+    record("opt-disc", 1e-4, 5e-5, 600),
+    record("opt-disc", 1e-6, 5e-7, 900),
+]
+
+
+def test_ratios_of_the_cheapest_that_are_accurate_enough() -> None:
+    (cell,) = cells(BY_HAND)
+    assert cell.ratio(1e-1, "evaluations") == 6.0
+    assert cell.ratio(1e-2, "evaluations") == 3.0
+    assert cell.ratio(1e-4, "evaluations") == 1.5
+    assert cell.ratio(1e-4, "seconds") == pytest.approx(6.0)
+    assert cell.ratio(1e-6, "evaluations") is None
+    assert cell.cheapest[1e-6]["disc-opt"] is None
+
+
+def test_study_and_figure(tmp_path: Path) -> None:
+    found = Results(tmp_path, winners=BY_HAND)
+    text = "\n".join(t.markdown() for t in Winners().tables(found))
+    assert "| van-der-pol, stiffness 2 | 6 | 3 | 1.5 | no disc-opt |" in text
+    finding = Winners().finding(found)
+    assert finding is not None
+    assert "1 of 1 cells at 1e-02 (median ratio 3, less time in 1 of 1)" in finding
+    drawn = draw_map(found)
+    assert drawn is not None
+    texts = [t.get_text() for t in drawn.axes[0].texts]
+    assert texts == ["6", "3", "1.5", "no disc-opt"]
+    assert draw_map(Results(tmp_path)) is None
+
+
+def small_cell(**more: Any) -> list[WinnerRecord]:
+    return measure_cell(AXES["width"], 16, collocation=50, **more)
+
+
+def test_a_cell_stops_when_it_is_accurate_enough() -> None:
+    """Each method's errors fall; nothing is measured beyond the first that is good enough."""
+    found = small_cell(steps=(1, 2, 4, 8), tolerances=(1e-3, 1e-5, 1e-7), best=1e-3)
+    for method in ("disc-opt", "opt-disc"):
+        errors = [r.error for r in found if r.method == method]
+        assert all(e is not None for e in errors)
+        assert errors[-1] < 1e-3  # type: ignore[operator]
+        assert all(e >= 1e-3 for e in errors[:-1])  # type: ignore[operator]
+    assert {r.axis for r in found} == {"width"}
+    assert {r.value for r in found} == {16.0}
+
+
+def test_a_cell_without_reference_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise SolveError(Status.NON_FINITE, t=0.5, dt=0.1, norm_f=1.0)
+
+    monkeypatch.setattr(winners_map, "continuous_gradient", fails)
+    (only,) = small_cell()
+    assert only.failure is not None
+    assert "no reference gradient" in only.failure
+    assert cells([only])[0].failure == only.failure
+    assert cells([only])[0].ratio(1e-1, "seconds") is None
+
+
+def test_map_resumes_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cell that is there is not measured again."""
+    asked: list[float] = []
+
+    def measured(axis: winners_map.Axis, value: float, **_: object) -> list[WinnerRecord]:
+        asked.append(value)
+        return [record("disc-opt", 1, 1e-3, 10, axis=axis.name, value=float(value), problem=axis.problem)]
+
+    monkeypatch.setattr(winners_map, "measure_cell", measured)
+    done = [record("disc-opt", 1, 1e-3, 10, axis="width", value=16.0)]
+    (tmp_path / "map").mkdir()
+    write_lines(tmp_path / "map" / WINNERS, done)
+    assert main(["map", "--axes", "width", "--quick", "--resume", "--out", str(tmp_path / "map")]) == 0
+    assert asked == [64]
+    assert [r.value for r in load_results(tmp_path / "map").winners] == [16.0, 64.0]
+    assert "RQ5 Who wins" in capsys.readouterr().out
+
+
+def test_the_reference_is_not_fooled_by_coarse_beginnings() -> None:
+    """A change that grows while steps are far too coarse is no rounding error: refinement goes on."""
+    theta = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
+    ts = torch.tensor([0.0, 3.0], dtype=torch.float64)
+
+    def loss(method: GradientMethod) -> torch.Tensor:
+        def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return -40.0 * (y - torch.cos(theta * t))
+
+        return method.solve(field, torch.ones(1, dtype=torch.float64), ts, params=[theta]).ys[-1].sum()
+
+    coarse, finer = (flat_gradient(loss(DiscOpt(steps=n)), [theta]) for n in (8, 16))
+    assert float(finer.abs()) > float(coarse.abs()) > 1e6, "steps were not coarse: the test shows nothing"
+    found, uncertainty = continuous_gradient(loss, [theta])
+    truth = flat_gradient(loss(DiscOpt(steps=4096)), [theta])
+    assert uncertainty < 1e-8
+    torch.testing.assert_close(found, truth, rtol=1e-7, atol=0)
