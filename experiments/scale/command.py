@@ -34,7 +34,7 @@ def cost_model(
         bool,
         typer.Option(
             "--measure",
-            help="Also compare the model with measurements on this CPU; takes up to 4 minutes.",
+            help="Also compare the model with measurements on this CPU; takes up to 2 minutes.",
             rich_help_panel=o.WHERE,
         ),
     ] = False,
@@ -80,11 +80,10 @@ def cost_model(
         raise InvalidArgument("--seeds", seeds, f"not a number from 1 to {MOST_SEEDS}", "use e.g. 3")
 
     from experiments.scale.assumptions import Scenario
-    from experiments.scale.machine import machine
-    from experiments.scale.measurement import check
-    from experiments.scale.plan import model_study
+    from experiments.scale.check import check
+    from experiments.scale.cost import machine
+    from experiments.scale.plan import model_study, references
     from experiments.scale.records import path_of
-    from experiments.scale.references import references
     from pynode.cli.output import output_directory
     from pynode.records.files import write_json, write_lines
     from pynode.training.environment import environment
@@ -105,7 +104,7 @@ def cost_model(
 
 
 def _report(directory: Path, console: PlainConsole) -> None:
-    from experiments.scale.render import render
+    from experiments.scale.report import render
     from pynode.cli.report import NOT_MINE
 
     try:

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from experiments.scale.errors import NoCostModel
+from pynode.errors import UsageError
 from pynode.records.content import is_there
 from pynode.records.files import lines_if_any, read_object
 from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber
+
+
+class NoCostModel(UsageError):
+    """A directory holds no records of the cost model."""
 
 
 @dataclass(frozen=True)
@@ -77,21 +81,6 @@ class PlanRecord:
 
 
 @dataclass(frozen=True)
-class PlacementRecord:
-    """Where and when a cell runs in the central scenario, in hours."""
-
-    gpus: Positive
-    cell: str
-    on: list[Count]
-    start: NonNegative
-    end: NonNegative
-
-    def __post_init__(self) -> None:
-        if self.end < self.start:
-            raise ValueError(f"end = {self.end} is before start = {self.start}")
-
-
-@dataclass(frozen=True)
 class ReferenceRecord:
     """A number that the study is known by, and the model's for it in each scenario."""
 
@@ -145,31 +134,13 @@ class TrialRecord:
         return self.predicted / self.measured
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """A real cell run from start to end in a process of its own, with `at_once` of them running; one called "all" has
-    the makespan."""
-
-    name: str
-    at_once: Positive
-    predicted: PositiveNumber
-    measured: PositiveNumber
-
-    @property
-    def ratio(self) -> float:
-        """Predicted over measured."""
-        return self.predicted / self.measured
-
-
 FILES: dict[str, type[Any]] = {
     "assumptions": AssumptionRecord,
     "cells": CellRecord,
     "plans": PlanRecord,
-    "placements": PlacementRecord,
     "references": ReferenceRecord,
     "calibration": CalibrationRecord,
     "trials": TrialRecord,
-    "runs": RunRecord,
 }
 """A JSON-lines file for each kind."""
 
@@ -189,11 +160,9 @@ class Model:
     assumptions: list[AssumptionRecord]
     cells: list[CellRecord]
     plans: list[PlanRecord]
-    placements: list[PlacementRecord]
     references: list[ReferenceRecord]
     calibration: list[CalibrationRecord]
     trials: list[TrialRecord]
-    runs: list[RunRecord]
 
 
 def path_of(directory: Path, kind: str) -> Path:

@@ -36,7 +36,7 @@ def test_benchmarks(name: str) -> None:
 def test_the_cost_model() -> None:
     model = scale.read(PUBLISHED / "scale")
     assert model.cells
-    assert model.runs
+    assert model.trials
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests" / "reference").glob("*.json")), ids=lambda path: path.stem)

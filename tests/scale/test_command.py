@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +12,12 @@ import pytest
 import typer
 from typer.core import TyperCommand
 
-from experiments.scale.allreduce import Link
+from experiments.scale.check import CALIBRATION, HELD_OUT, Trial, check
 from experiments.scale.command import cost_model
-from experiments.scale.machine import Machine
-from experiments.scale.measurement import check
 from experiments.scale.records import path_of, read
-from experiments.scale.render import render
-from experiments.scale.runs import CELLS, SMALLEST, RealCell, measure, run_cell
-from experiments.scale.trials import CALIBRATION, HELD_OUT, Trial
+from experiments.scale.report import render
 from pynode.errors import UsageError
-from pynode.records.files import read_json, write_lines
+from pynode.records.files import write_lines
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 CONTEXT = typer.Context(TyperCommand("cost-model"))
@@ -99,12 +93,6 @@ def test_records_are_whole_and_consistent(made: Path) -> None:
         assert plans[0].single_hours == pytest.approx(alone)
         # more GPUs than cells
         assert plans[2].single_hours == pytest.approx(longest)
-    for gpus in (1, 8, 64):
-        placed = [p for p in found.placements if p.gpus == gpus]
-        assert len({p.cell for p in placed}) == len(placed) == 28
-        plan = next(p for p in found.plans if p.gpus == gpus and p.scenario == "central")
-        assert sum((p.end - p.start) * len(p.on) for p in placed) == pytest.approx(plan.busy_hours)
-        assert max(p.end for p in placed) == pytest.approx(plan.makespan_hours)
 
 
 def test_tables_and_figure_come_from_records_alone(made: Path, tmp_path: Path) -> None:
@@ -128,13 +116,12 @@ def test_tables_and_figure_come_from_records_alone(made: Path, tmp_path: Path) -
     assert (copy / "tables.md").read_text() != (made / "tables.md").read_text()
 
 
-def test_trials_and_cells_differ_from_what_was_fitted() -> None:
+def test_trials_differ_from_what_was_fitted() -> None:
     names = [t.name for t in (*CALIBRATION, *HELD_OUT)]
     assert len(set(names)) == len(names)
     assert {t.held_out for t in CALIBRATION} == {False}
     assert {t.held_out for t in HELD_OUT} == {True}
     assert {t.method for t in HELD_OUT} == {"disc-opt", "opt-disc"}
-    assert len({c.trial.name for c in CELLS}) == len(CELLS)
 
 
 def test_a_small_check_of_iterations(made: Path, tmp_path: Path) -> None:
@@ -145,7 +132,6 @@ def test_a_small_check_of_iterations(made: Path, tmp_path: Path) -> None:
             Trial("b", "npy", "disc-opt", {"hidden": (32, 32), "batch": 500}, 3, held_out=False),
         ],
         held_out=[Trial("c", "npy", "opt-disc", small, 3), Trial("d", "spiral", "disc-opt", dtype="float64")],
-        cells=[],
         most_seconds=0.1,
     )
     for trial in records["trials"]:
@@ -164,39 +150,3 @@ def test_a_small_check_of_iterations(made: Path, tmp_path: Path) -> None:
     found = [replace(c, bandwidth=None) for c in records["calibration"]]
     write_lines(path_of(copy, "calibration"), found)
     assert any("no GB/s" in note for note in render(copy).tables[-1].notes)
-
-
-def test_cells_run_one_and_two_at_a_time(tmp_path: Path) -> None:
-    small = {"hidden": (4, 4), "batch": 8, "rows": 50}
-    cells = [RealCell(Trial("e", "npy", "opt-disc", small, 3), 3), RealCell(Trial("f", "npy", "disc-opt", small, 3), 3)]
-    both = threading.Barrier(2, timeout=60)
-    begun: list[tuple[str, Path]] = []
-
-    def run(real: RealCell, directory: Path, folder: Path) -> float:
-        assert folder == tmp_path
-        begun.append((real.trial.name, directory))
-        if directory.name.startswith("run-2"):
-            both.wait()  # comes back only if the other one runs meanwhile
-        time.sleep(0.05)
-        return 0.05
-
-    link = Link(1e9, 0.0)
-    machine = Machine({"float32": 1e9}, 1e9, 1e-5, 0.0, 1e12, link, link)
-    runs = {(r.name, r.at_once): r for r in measure(cells, tmp_path, machine, lambda _: None, run)}
-    assert set(runs) == {(name, n) for name in ("e", "f", "all") for n in (1, 2)}
-    # the smallest one, then both, longest first, twice, each in a folder of its own
-    assert [name for name, _ in begun[:3]] == ["one iteration", "e", "f"]
-    assert sorted(name for name, _ in begun[3:]) == ["e", "f"]
-    assert len({directory for _, directory in begun}) == 5
-    assert runs["all", 1].measured >= runs["e", 1].measured + runs["f", 1].measured
-    assert runs["all", 1].predicted == pytest.approx(runs["e", 1].predicted + runs["f", 1].predicted)
-    assert runs["all", 2].predicted == pytest.approx(max(runs["e", 2].predicted, runs["f", 2].predicted))
-    assert min(r.predicted for r in runs.values()) > 0.05  # all but the start is computed
-
-
-@pytest.mark.timeout(300)  # a process that imports torch: seconds on an idle machine
-def test_a_cell_is_trained_in_a_process_of_its_own(tmp_path: Path) -> None:
-    seconds = run_cell(SMALLEST, tmp_path / "start", tmp_path)
-    assert seconds > 0
-    summary = read_json(tmp_path / "start" / "summary.json")
-    assert (summary["iterations"], summary["status"]) == (1, "finished")

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from experiments.scale.allreduce import Link
 from experiments.scale.assumptions import ASSUMPTIONS, SCENARIOS, Scenario
-from experiments.scale.calibration import fit
-from experiments.scale.cost import cell_cost, costs_by_width, judging_work
-from experiments.scale.errors import NoRecordsOfRuns
-from experiments.scale.machine import DEVICES, Machine, machine
-from experiments.scale.nfe import accurate_factor, recorded, table_nfe, tolerance_exponent
-from experiments.scale.study import METHOD_NAMES, PROBLEM_NAMES, Judged, cell
+from experiments.scale.check import fit_machine
+from experiments.scale.cost import DEVICES, Link, Machine, cell_cost, costs_by_width, judging_work, machine
+from experiments.scale.study import (
+    METHOD_NAMES,
+    PROBLEM_NAMES,
+    Judged,
+    NoRecordsOfRuns,
+    accurate_factor,
+    cell,
+    recorded,
+    table_nfe,
+    tolerance_exponent,
+)
 from experiments.scale.work import Work
 from pynode.errors import UnknownName
 
@@ -45,14 +51,14 @@ def test_more_work_takes_longer(field: str) -> None:
 def test_the_fit_finds_the_machine_that_made_the_times() -> None:
     truth = a_machine()
     work = [Work(1e6, 1e6, 400), Work(1e8, 1e7, 400), Work(1e9, 1e8, 400), Work(1e7, 1e8, 100)]
-    found = fit(work, [truth.seconds(w, "float32") for w in work], 1e9, "float32")
+    found = fit_machine(work, [truth.seconds(w, "float32") for w in work], 1e9, "float32")
     assert found.bandwidth == pytest.approx(truth.bandwidth, rel=1e-6)
     assert found.launch == pytest.approx(truth.launch, rel=1e-6)
 
 
 def test_the_fit_gives_no_negative_rates() -> None:
     work = [Work(1e9, 1e3, 10), Work(2e9, 1e3, 20)]
-    found = fit(work, [1.0, 2.0], 1e9, "float32")
+    found = fit_machine(work, [1.0, 2.0], 1e9, "float32")
     assert found.bandwidth > 1e6
     assert 0 <= found.launch < 1e-6
 

@@ -1,4 +1,4 @@
-"""The sums that the model counts are those that Opt-Disc asks a world for."""
+"""The sums that the model counts are those that Opt-Disc asks a world for; the limits of a ring's time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.scale.allreduce import Link
-from experiments.scale.exchange import Exchanges, exchanges
+from experiments.scale.cost import Exchanges, Link, allreduce_seconds, exchanges
 from experiments.scale.study import Counts, Sizes
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.divergence import Hutchinson
@@ -69,3 +68,29 @@ def test_seconds_by_hand() -> None:
     # two messages a sum: three numbers, and one before each of the 1 + 4 sums on GPUs; these send all bytes once
     assert Exchanges(3, 1000.0, 4, 500.0).seconds(2, gpus, host) == pytest.approx(2 * (3 + 5) + 10 + 4 * 5)
     assert Exchanges(3, 1000.0, 4, 500.0).seconds(1, gpus, host) == 0
+
+
+LINK = Link(bandwidth=1e9, latency=1e-5)
+
+
+def test_one_rank_exchanges_nothing() -> None:
+    assert allreduce_seconds(1e9, 1, LINK) == 0
+
+
+def test_two_ranks_send_half_twice() -> None:
+    assert allreduce_seconds(1e9, 2, Link(1e9, 0.0)) == pytest.approx(1.0)
+
+
+def test_large_messages_take_twice_their_time_however_many_take_part() -> None:
+    assert allreduce_seconds(1e12, 1000, LINK) == pytest.approx(2 * 1e12 / 1e9, rel=2e-3)
+
+
+def test_small_messages_take_latencies() -> None:
+    assert allreduce_seconds(0, 5, LINK) == pytest.approx(8 * 1e-5)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e3, 1e9])
+def test_more_ranks_and_more_bytes_take_longer(size: float) -> None:
+    times = [allreduce_seconds(size, k, LINK) for k in range(1, 65)]
+    assert times == sorted(times)
+    assert allreduce_seconds(2 * size, 8, LINK) >= allreduce_seconds(size, 8, LINK)

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from experiments.scale.scheduling import NEAR, PER_NODE, Job, Schedule, list_schedule, lower_bound, one_each, schedule
+from experiments.scale.plan import NEAR, PER_NODE, Job, Schedule, list_schedule, lower_bound, one_each, schedule
 from pynode.errors import InvalidArgument
 
 

@@ -14,9 +14,8 @@ from experiments.benchmarks.cases.base import scheme_options
 from experiments.benchmarks.counts import work_of
 from experiments.benchmarks.workload import Workload
 from experiments.scale.cost import iteration_work
-from experiments.scale.launches import launches, passes
 from experiments.scale.study import Counts, Sizes, fixed_counts
-from experiments.scale.work import OperatorCounter, Work, evaluation, forward_work
+from experiments.scale.work import OperatorCounter, Work, evaluation, forward_work, launches, passes
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
 from pynode.flows.divergence import Divergence, Exact, Hutchinson

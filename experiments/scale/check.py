@@ -1,21 +1,29 @@
-"""Iterations that are measured on this machine: a few to calibrate by, and others that the model has not seen."""
+"""Checks the model on this machine: calibrates it on some iterations and predicts others."""
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import nnls
 
-from experiments.scale.cost import iteration_work
+from experiments.benchmarks.ceilings import SQUARE, measure
+from experiments.benchmarks.summary import spread
+from experiments.scale.cost import Link, Machine, iteration_work
+from experiments.scale.plan import Records
+from experiments.scale.records import CalibrationRecord, TrialRecord
 from experiments.scale.study import Counts, Sizes, fixed_counts, sizes_of
 from experiments.scale.work import Work
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
+from pynode.records.files import finite
 from pynode.solution import SolveStats
 from pynode.training.config import DTYPES, default_method
 from pynode.training.optimiser import make_adam
@@ -133,3 +141,90 @@ def only_threads(n: int) -> int:
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     return before
+
+
+def fit_machine(work: Sequence[Work], seconds: Sequence[float], operations: float, dtype: str) -> Machine:
+    """The machine whose bytes a second and seconds an operator explain `seconds` best (least squares of relative
+    errors, nothing negative), its rate of products being `operations` a second, as measured apart.
+
+    On a CPU nothing is hidden: overlap 0.
+    """
+    t = np.asarray(seconds)
+    rest = np.maximum(t - np.array([w.operations for w in work]) / operations, 0.0)
+    matrix = np.array([[w.bytes, w.launches] for w in work])
+    (per_byte, per_launch), _ = nnls(matrix / t[:, None], rest / t)
+    here = Link(np.inf, 0.0)
+    bandwidth = 1.0 / per_byte if per_byte > 0 else np.inf
+    return Machine({dtype: operations}, float(bandwidth), float(per_launch), 0.0, np.inf, here, here)
+
+
+CEILING_TURNS = 5
+
+
+def check(
+    hear: Callable[[str], None] = lambda _: None,
+    calibration: Sequence[Trial] = CALIBRATION,
+    held_out: Sequence[Trial] = HELD_OUT,
+    most_seconds: float = MOST_SECONDS,
+) -> Records:
+    """Records of the check, on one thread."""
+    before = only_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            return _check(hear, calibration, held_out, most_seconds, Path(name))
+    finally:
+        only_threads(before)
+
+
+def _check(
+    hear: Callable[[str], None],
+    calibration: Sequence[Trial],
+    held_out: Sequence[Trial],
+    most_seconds: float,
+    folder: Path,
+) -> Records:
+    hear("plain products and a copy")
+    ceilings = {dtype: _ceilings(dtype) for dtype in ("float32", "float64")}
+    measured: list[tuple[Trial, Measured]] = []
+    for trial in (*calibration, *held_out):
+        hear(f"iterations: {trial.name}")
+        measured.append((trial, run(trial, folder, most_seconds)))
+    seen = [m for t, m in measured if not t.held_out]
+    square, copied = ceilings["float32"]
+    fitted = fit_machine([m.work for m in seen], [median(m.seconds) for m in seen], square, "float32")
+    machine = replace(fitted, operations={dtype: rate for dtype, (rate, _) in ceilings.items()})
+    return {
+        "calibration": [CalibrationRecord("float32", square, finite(fitted.bandwidth), fitted.launch, square, copied)],
+        "trials": [_record(t, m, machine) for t, m in measured],
+    }
+
+
+def _ceilings(dtype: str) -> tuple[float, float]:
+    """Operations and bytes a second of the square product and of the copy, medians of some turns."""
+    turns = [measure([SQUARE], dtype, 1, "cpu") for _ in range(CEILING_TURNS)]
+    product, copied = (median(1e9 * turn[k]["rate"] for turn in turns) for k in (0, 1))
+    return product, copied
+
+
+def _record(trial: Trial, measured: Measured, machine: Machine) -> TrialRecord:
+    seconds = spread(measured.seconds)
+    counts = measured.counts
+    return TrialRecord(
+        name=trial.name,
+        held_out=trial.held_out,
+        problem=trial.problem,
+        method=trial.method,
+        dtype=trial.dtype,
+        batch=measured.sizes.rows,
+        widths=list(measured.sizes.spec.widths),  # type: ignore[attr-defined]
+        evaluations=counts.forward + counts.backward + counts.products,
+        operations=measured.work.operations,
+        bytes=measured.work.bytes,
+        launches=measured.work.launches,
+        predicted=machine.seconds(measured.work, trial.dtype),
+        measured=seconds.middle,
+        low=seconds.low,
+        high=seconds.high,
+        processor=median(measured.processor),
+        repeats=len(measured.seconds),
+    )
