@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,7 @@ def test_summaries_do_not_import_torch() -> None:
     """`--help` and `list` read them, and torch alone would take longer than both may."""
     code = """
 import sys
+from pathlib import Path
 from pynode.fields import FIELDS
 from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
@@ -106,3 +108,24 @@ def test_files_that_are_no_members_cannot_be_loaded(name: str) -> None:
     """Names come from users: they must not reach other modules."""
     with pytest.raises(UnknownName):
         FIELDS.load(name)
+
+
+def test_a_module_may_hold_several_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each class with a `name` is one, called by it and described by its own docstring; what they share is none."""
+    family = tmp_path / "family_of_three"
+    family.mkdir()
+    (family / "__init__.py").write_text("")
+    (family / "base.py").write_text("class Base:\n    pass\n")
+    (family / "pair.py").write_text(
+        '"""Two."""\nfrom typing import ClassVar\nfrom family_of_three.base import Base\n\n'
+        'class Shared(Base):\n    """None of them."""\n\n'
+        'class First(Shared):\n    """The first."""\n    name: ClassVar[str] = "one"\n\n'
+        'class Second(Shared):\n    """The second."""\n    name: ClassVar[str] = "two"\n'
+    )
+    (family / "_3_of_them.py").write_text('"""Three."""\nfrom family_of_three.base import Base\n\nTHREE = Base()\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry: Registry[Any] = Registry("family_of_three", "number", "Base")
+    assert registry.names() == ("3-of-them", "one", "two")
+    assert [registry.summary(n) for n in registry.names()] == ["Three.", "The first.", "The second."]
+    assert registry.load("two").name == "two"
+    assert type(registry.load("3-of-them")).__name__ == "Base"

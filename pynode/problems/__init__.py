@@ -1,4 +1,4 @@
-"""Problems: one file each, found by the registry below."""
+"""Problems: time series and densities, found by the registry below."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from pynode.methods.base import GradientMethod, method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.problems.density import base as density
-from pynode.problems.density.toys import base as toys
+from pynode.problems.density import toys
 from pynode.solution import SolveStats
 from pynode.world import World
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
-from pynode.problems.density.toys.base import Toy
+from pynode.problems.density.toys import Toy
 from pynode.records.runs import Run
 from pynode.studies.base import number, percent
 from pynode.studies.reduction.study import reductions

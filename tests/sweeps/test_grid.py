@@ -9,7 +9,7 @@ import pytest
 
 from pynode.datasets.sources import Digest, file_digest
 from pynode.errors import ConfigurationMismatch, InvalidArgument, PynodeError, RecordError
-from pynode.problems.density.tables.base import Table
+from pynode.problems.density.tables import Table
 from pynode.records.files import read_json, write_json
 from pynode.sweeps import grid
 from pynode.sweeps.cells import Cell

@@ -13,7 +13,7 @@ from pynode.errors import InvalidArgument, SolveError
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.problems.base import TrainingSettings
-from pynode.problems.density.tables.public.base import PublicTable
+from pynode.problems.density.public_tables import PublicTable
 from pynode.problems.series.spiral import Spiral
 from pynode.records import files
 from pynode.records.files import read_json

@@ -52,7 +52,7 @@ class EightGaussiansFlow(Case):
 def of(batch: int) -> dict[str, Any]:
     """The flow of the study on `batch` samples."""
     from pynode.problems.density.base import FlowOptions
-    from pynode.problems.density.toys._8gaussians import EightGaussians
+    from pynode.problems.density.toys import EightGaussians
 
     problem = EightGaussians(options=FlowOptions(batch=batch))
     return {

@@ -19,7 +19,7 @@ class MinibooneFlow(Case):
     def workloads(self, *, quick: bool) -> Sequence[Workload]:
         import numpy as np
 
-        from pynode.problems.density.tables.public.miniboone import Miniboone
+        from pynode.problems.density.public_tables import Miniboone
 
         problem = Miniboone()
         batch = 100 if quick else problem.batch_size

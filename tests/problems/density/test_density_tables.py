@@ -19,10 +19,9 @@ from pynode.methods.opt_disc import OptDisc
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.problems.density.base import FlowOptions, negative_log_likelihood
-from pynode.problems.density.tables.base import Table
-from pynode.problems.density.tables.digits import Digits
-from pynode.problems.density.tables.public.miniboone import Miniboone
-from pynode.problems.density.tables.user.npy import NpyTable
+from pynode.problems.density.public_tables import Miniboone
+from pynode.problems.density.tables import Digits, Table
+from pynode.problems.density.user_tables import NpyTable
 from pynode.training.config import default_method
 
 STUDY = {

@@ -16,8 +16,8 @@ from pynode.datasets.errors import DataError
 from pynode.datasets.splits import PARTS, Splits
 from pynode.errors import InvalidArgument, UsageError
 from pynode.problems.base import options_from_json
-from pynode.problems.density.tables.public.miniboone import Miniboone
-from pynode.problems.density.tables.user.csv import CsvTable
+from pynode.problems.density.public_tables import Miniboone
+from pynode.problems.density.user_tables import CsvTable
 from pynode.sweeps.axes import check_axes
 
 N = 300

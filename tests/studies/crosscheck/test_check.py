@@ -22,7 +22,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.julia.base import JuliaMethod
 from pynode.methods.opt_disc import OptDisc
 from pynode.methods.opt_disc_fixed import OptDiscFixed
-from pynode.problems.density.toys._8gaussians import EightGaussians
+from pynode.problems.density.toys import EightGaussians
 from pynode.problems.series.spiral import Spiral
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4

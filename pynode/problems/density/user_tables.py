@@ -1,4 +1,4 @@
-"""What a user's own tables share: the file, the split, and the way back to its units."""
+"""Tables of the user's own, --data FILE: the file, the split, and the way back to its units."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pynode.datasets.errors import DataError, TableMissing
 from pynode.datasets.reading import Reading
 from pynode.datasets.sources import file_digest
 from pynode.datasets.splits import Splits
-from pynode.datasets.tables import read_table, split_and_standardise
+from pynode.datasets.tables import TEXTS, read_table, split_and_standardise
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
 from pynode.problems.base import Evaluation, TrainingSettings
-from pynode.problems.density.tables.base import Table, TableOptions
+from pynode.problems.density.tables import Table, TableOptions
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class UserTable(Table):
             raise InvalidArgument("--data", path, f"not a {self.suffix} file", f"use the problem for {path.suffix}")
         table = read_table(path, self.options.reading())
         digest = self.options.sha256
-        if digest is not None and (found := file_digest(path).hexadecimal) != digest:
+        if digest is not None and (actual := file_digest(path).hexadecimal) != digest:
             raise DataError(
-                f"{path} has changed since it was first used here (SHA-256 {found[:9]}..., not {digest[:9]}...); "
+                f"{path} has changed since it was first used here (SHA-256 {actual[:9]}..., not {digest[:9]}...); "
                 "give the file that the run was trained on, or start another run"
             )
         return split_and_standardise(
@@ -108,3 +108,25 @@ class UserTable(Table):
         if (units := self.splits.units) is not None:
             series |= {"dequantised_columns": units.nonzero()[0].tolist(), "dequantised_units": units.tolist()}
         return Evaluation({**further.metrics, "test_nll_raw": raw}, series)
+
+
+class CsvTable(UserTable):
+    """Your own table of numbers in a .csv file: --data FILE.csv.
+
+    Rows of a text file: .csv, .tsv, .txt or .dat.
+    """
+
+    name: ClassVar[str] = "csv"
+    suffix: ClassVar[str] = ".csv"
+    suffixes: ClassVar[tuple[str, ...]] = TEXTS
+
+
+class NpyTable(UserTable):
+    """Your own table of numbers in a .npy file: --data FILE.npy.
+
+    Rows of a .npy file.
+    """
+
+    name: ClassVar[str] = "npy"
+    suffix: ClassVar[str] = ".npy"
+    suffixes: ClassVar[tuple[str, ...]] = (".npy",)

@@ -1,1 +1,0 @@
-"""Densities: fit a continuous normalizing flow to samples by maximum likelihood."""

@@ -1,1 +1,0 @@
-"""Tables: flows on rows of numbers, the public sets and a user's own."""

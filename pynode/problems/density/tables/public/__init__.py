@@ -1,1 +1,0 @@
-"""The five public sets of Papamakarios et al. 2017, which the study uses."""

@@ -1,1 +1,0 @@
-"""Tables of the user's own: --data FILE."""

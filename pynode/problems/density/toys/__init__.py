@@ -1,1 +1,0 @@
-"""Two-dimensional toys: fresh samples of a known distribution at every iteration."""

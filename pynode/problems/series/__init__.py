@@ -1,1 +1,0 @@
-"""Time series: fit a field to states observed along trajectories of a known ODE."""
