@@ -10,29 +10,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pynode.datasets import bsds300, gas, hepmass, miniboone, power
 from pynode.datasets.download import Progress, download
 from pynode.datasets.errors import CacheError, DataError, DataMissing
-from pynode.datasets.extract import extract
-from pynode.datasets.folders import whole_folder
+from pynode.datasets.extract import extract, whole_folder
+from pynode.datasets.public import PREPROCESS
 from pynode.datasets.raw import load_array
 from pynode.datasets.sources import FOLDERS, MAF_ARCHIVE, Source, file_digest
 from pynode.datasets.splits import PARTS, Array, Splits
 from pynode.errors import UnknownName
 
-PREPROCESS: Mapping[str, Callable[[Path], Splits]] = {
-    "power": power.preprocess,
-    "gas": gas.preprocess,
-    "hepmass": hepmass.preprocess,
-    "miniboone": miniboone.preprocess,
-    "bsds300": bsds300.preprocess,
-}
 NAMES = tuple(PREPROCESS)
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -160,8 +152,8 @@ def _part(folder: Path, part: str, written: Mapping[str, Any], verify: bool) -> 
     path = folder / f"{part}.npy"
     if (size := path.stat().st_size) != written["bytes"]:
         raise ValueError(f"{path.name} has {size} bytes instead of {written['bytes']}")
-    if verify and (found := file_digest(path).hexadecimal) != written["sha256"]:
-        raise ValueError(f"{path.name} has the SHA-256 {found} instead of {written['sha256']}")
+    if verify and (actual := file_digest(path).hexadecimal) != written["sha256"]:
+        raise ValueError(f"{path.name} has the SHA-256 {actual} instead of {written['sha256']}")
     rows = load_array(path, mapped=True)
     if rows.shape != (written["rows"], written["dim"]):
         raise ValueError(f"{path.name} has shape {rows.shape} instead of ({written['rows']}, {written['dim']})")
@@ -169,11 +161,11 @@ def _part(folder: Path, part: str, written: Mapping[str, Any], verify: bool) -> 
 
 
 def _check_shape(splits: Splits, source: Source) -> None:
-    found = (splits.dim, *(len(getattr(splits, part)) for part in PARTS))
-    expected = source.shapes.get(splits.name, found)
-    if found != expected:
+    shape = (splits.dim, *(len(getattr(splits, part)) for part in PARTS))
+    expected = source.shapes.get(splits.name, shape)
+    if shape != expected:
         raise DataError(
-            f"{splits.name} has (columns, training, validation, test rows) = {found} instead of {expected}: "
+            f"{splits.name} has (columns, training, validation, test rows) = {shape} instead of {expected}: "
             f"{source.file_name} or a library that reads it is not as expected; please report it"
         )
 

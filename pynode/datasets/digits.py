@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from pynode.datasets.optional import optional
+from pynode.datasets.errors import optional
 from pynode.datasets.splits import PARTS, Array, Splits, cut
 
 LEVELS = 17

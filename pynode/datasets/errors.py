@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from pynode.errors import RunFailure, UsageError
 
 
@@ -34,3 +37,11 @@ class PackageMissing(UsageError):
 
     def __init__(self, package: str, need: str) -> None:
         super().__init__(f"{need} needs the package {package}, which is not installed; run: pip install {package}")
+
+
+def optional(module: str, package: str, need: str) -> Any:
+    """The module `module` of `package`; raises `PackageMissing`, which says what `need` is and how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise PackageMissing(package, need) from error

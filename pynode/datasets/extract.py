@@ -1,16 +1,41 @@
-"""Unpacks one folder of a .tar.gz, trusting nothing in it."""
+"""Unpacks one folder of a .tar.gz, trusting nothing in it; folders that are either complete or not there."""
 
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import tarfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from pynode.datasets.errors import ArchiveError
-from pynode.datasets.folders import whole_folder
 from pynode.datasets.sources import CHUNK
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yields a new folder beside `target` to be filled; it becomes `target` at the end, and is removed on any error.
+
+    Where another process completed `target` in the meantime, that one stays.  Raises `OSError` where nothing can be
+    written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.unfinished-{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)  # of a killed process that had our number
+    beside.mkdir()
+    try:
+        yield beside
+        try:
+            os.rename(beside, target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
 
 MAX_BYTES = 4 << 30
 

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pynode.datasets.column_names import ColumnNames
 from pynode.datasets.errors import DataError
+from pynode.datasets.reading import ColumnNames
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 """Any array of numbers."""

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pynode.datasets.column_names import ColumnNames
 from pynode.datasets.columns import check_columns, dequantised
 from pynode.datasets.errors import DataError
 from pynode.datasets.raw import load_array
-from pynode.datasets.reading import Reading, TableFile
+from pynode.datasets.reading import ColumnNames, Reading, TableFile
 from pynode.datasets.splits import Array, Splits, check_scale, cut, first_damage, standardised
-from pynode.datasets.text_tables.read import read_text
+from pynode.datasets.text_tables import read_text
 from pynode.errors import InvalidArgument
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat")

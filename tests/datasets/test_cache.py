@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pynode.datasets import cache
+from pynode.datasets import cache, public
 from pynode.datasets.cache import MANIFEST, NAMES, available, data_root, dataset, fetch, store
 from pynode.datasets.errors import CacheError, DataError, DataMissing, DownloadError
 from pynode.datasets.sources import FOLDERS, MAF_ARCHIVE, Digest, Source
@@ -134,7 +134,7 @@ def test_interrupted_preprocessing_leaves_nothing(
         assert (raw / "data.npy").is_file()
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cache.PREPROCESS, "miniboone", interrupted)
+    monkeypatch.setitem(public.PREPROCESS, "miniboone", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch("miniboone", tmp_path / "root", source=source)
     assert files(tmp_path / "root") == ["data.tar.gz", "data.tar.gz.sha256"]

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pynode.datasets.column_names import ColumnNames
-from pynode.datasets.columns import Filled, check_columns
+from pynode.datasets.columns import Filled, check_columns, resolution
 from pynode.datasets.errors import DataError
-from pynode.datasets.resolution import resolution
+from pynode.datasets.reading import ColumnNames
 from pynode.datasets.splits import Array
 from pynode.datasets.tables import split_and_standardise
 from pynode.errors import InvalidArgument

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pynode.datasets import bsds300, cache, gas, hepmass, miniboone, power
+from pynode.datasets import public
 from pynode.datasets.errors import DataError, DataMissing, PackageMissing
 from pynode.datasets.splits import Splits
 
@@ -32,7 +32,7 @@ def test_power(tmp_path: Path) -> None:
     raw[:, 1] = raw[:, 3] = 1e9  # to be dropped
     raw[:, 7] = np.arange(20)
     np.save(tmp_path / "data.npy", raw)
-    splits = power.preprocess(tmp_path)
+    splits = public.power(tmp_path)
     assert splits.name == "power"
     assert sizes(splits) == (17, 1, 2)
     assert splits.train.dtype == np.float32
@@ -55,7 +55,7 @@ def test_power(tmp_path: Path) -> None:
 def test_miniboone(tmp_path: Path) -> None:
     raw = np.column_stack([np.arange(30.0), np.arange(30.0) ** 2])
     np.save(tmp_path / "data.npy", raw)
-    splits = miniboone.preprocess(tmp_path)
+    splits = public.miniboone(tmp_path)
     assert sizes(splits) == (25, 2, 3)
     np.testing.assert_allclose(rows_of(splits), raw, atol=1e-4)
     assert splits.mean is not None
@@ -66,7 +66,7 @@ def test_miniboone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["power", "miniboone"])
 def test_damaged_arrays(tmp_path: Path, name: str) -> None:
-    preprocess, path = cache.PREPROCESS[name], tmp_path / "data.npy"
+    preprocess, path = public.PREPROCESS[name], tmp_path / "data.npy"
     with pytest.raises(DataMissing, match=r"data\.npy is missing"):
         preprocess(tmp_path)
     path.write_bytes(b"\x93NUMPY")
@@ -95,7 +95,7 @@ def test_damaged_arrays(tmp_path: Path, name: str) -> None:
 def test_power_has_eight_columns(tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", np.zeros((20, 6)))
     with pytest.raises(DataError, match="6 columns instead of 8"):
-        power.preprocess(tmp_path)
+        public.power(tmp_path)
 
 
 def gas_columns() -> dict[str, Any]:
@@ -121,7 +121,7 @@ def write_frame(path: Path, columns: dict[str, Any]) -> None:
 def test_gas(tmp_path: Path) -> None:
     columns = gas_columns()
     write_frame(tmp_path / "ethylene_CO.pickle", columns)
-    splits = gas.preprocess(tmp_path)
+    splits = public.gas(tmp_path)
     assert sizes(splits) == (33, 3, 4)
     left = np.column_stack([columns[name] for name in "CDE"])
     np.testing.assert_allclose(rows_of(splits), left, atol=1e-6)  # in the order of time
@@ -138,9 +138,9 @@ def test_distinct_columns_drops_the_first_of_each_pair() -> None:
     at = [np.cos(k * angle) * x + np.sin(k * angle) * y for k in range(3)]
     centred = np.column_stack(at)
     centred = np.vstack([centred, -centred])  # so that the correlation is the cosine
-    assert gas.distinct_columns(centred) == [2]  # 0 is near 1, then 1 is near 2
-    assert gas.distinct_columns(centred[:, [1, 0, 2]]) == [1, 2]  # without the middle none is near
-    assert gas.distinct_columns(centred[:, :1]) == [0]
+    assert public.distinct_columns(centred) == [2]  # 0 is near 1, then 1 is near 2
+    assert public.distinct_columns(centred[:, [1, 0, 2]]) == [1, 2]  # without the middle none is near
+    assert public.distinct_columns(centred[:, :1]) == [0]
 
 
 def test_gas_without_its_columns(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_gas_without_its_columns(tmp_path: Path) -> None:
     del columns["Eth"]
     write_frame(tmp_path / "ethylene_CO.pickle", columns)
     with pytest.raises(DataError, match=r"no column 'Eth' \(columns: Time, Meth, A"):
-        gas.preprocess(tmp_path)
+        public.gas(tmp_path)
 
 
 TRAIN_HEADER = "# label,f0,f1,f2,f3\n"
@@ -176,7 +176,7 @@ def write_hepmass(folder: Path, test_header: str = "# label,f0,f1,f2,f3,mass\n")
 
 def test_hepmass(tmp_path: Path) -> None:
     train, test = write_hepmass(tmp_path)
-    splits = hepmass.preprocess(tmp_path)
+    splits = public.hepmass(tmp_path)
     assert sizes(splits) == (18, 2, 7)
     kept = [0, 2, 3]
     np.testing.assert_allclose(rows_of(splits), np.vstack([train, test])[:, kept], atol=1e-5)
@@ -188,28 +188,28 @@ def test_hepmass(tmp_path: Path) -> None:
 
 def test_hepmass_rows_may_be_longer_than_the_header(tmp_path: Path) -> None:
     write_hepmass(tmp_path)
-    short = hepmass.preprocess(tmp_path)
+    short = public.hepmass(tmp_path)
     path = tmp_path / "1000_train.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], *(f"{line},12345" for line in lines[1:])]) + "\n")
-    np.testing.assert_array_equal(hepmass.preprocess(tmp_path).train, short.train)
+    np.testing.assert_array_equal(public.hepmass(tmp_path).train, short.train)
 
 
 def test_hepmass_with_other_files(tmp_path: Path) -> None:
     write_hepmass(tmp_path, test_header="# label,f0,f1,f3,f2,mass\n")
     with pytest.raises(DataError, match=r"but for the last are not those of 1000_train\.csv"):
-        hepmass.preprocess(tmp_path)
+        public.hepmass(tmp_path)
     write_hepmass(tmp_path)
     (tmp_path / "1000_test.csv").unlink()
     with pytest.raises(DataMissing, match=r"1000_test\.csv is missing"):
-        hepmass.preprocess(tmp_path)
+        public.hepmass(tmp_path)
     (tmp_path / "1000_train.csv").write_text(TRAIN_HEADER + "1,2,3,x,5\n")
     with pytest.raises(DataError, match="'x'"):
-        hepmass.preprocess(tmp_path)
+        public.hepmass(tmp_path)
     for rows in ("", "0,2,3,4,5\n"):
         (tmp_path / "1000_train.csv").write_text(TRAIN_HEADER + rows)
         with pytest.raises(DataError, match="no rows with label 1"):
-            hepmass.preprocess(tmp_path)
+            public.hepmass(tmp_path)
 
 
 def write_bsds(path: Path, **parts: Any) -> None:
@@ -222,7 +222,7 @@ def write_bsds(path: Path, **parts: Any) -> None:
 def test_bsds300(tmp_path: Path) -> None:
     rows = np.random.default_rng(4).normal(size=(9, 63)).astype(np.float32)
     write_bsds(tmp_path / "BSDS300.hdf5", train=rows[:4], validation=rows[4:6], test=rows[6:])
-    splits = bsds300.preprocess(tmp_path)
+    splits = public.bsds300(tmp_path)
     assert sizes(splits) == (4, 2, 3)
     assert splits.mean is None
     assert splits.log_density_offset == 0
@@ -233,13 +233,13 @@ def test_bsds300_with_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "BSDS300.hdf5"
     write_bsds(path, train=np.zeros((4, 63)), test=np.zeros((4, 63)))
     with pytest.raises(DataError, match="validation"):
-        bsds300.preprocess(tmp_path)
+        public.bsds300(tmp_path)
     write_bsds(path, train=np.zeros((4, 63)), validation=np.zeros((4, 62)), test=np.zeros((4, 63)))
     with pytest.raises(DataError, match=r"\(4, 62\)"):
-        bsds300.preprocess(tmp_path)
+        public.bsds300(tmp_path)
     path.write_bytes(b"not HDF5")
     with pytest.raises(DataError, match="can't be read as HDF5"):
-        bsds300.preprocess(tmp_path)
+        public.bsds300(tmp_path)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(PackageMissing, match="pip install h5py"):
-        bsds300.preprocess(tmp_path)
+        public.bsds300(tmp_path)

@@ -1,23 +1,146 @@
-"""Reads a table of numbers from a text file: `.csv` and its relatives."""
+"""Reads a table of numbers from a text file, .csv and its relatives: header, index, decimal mark, refused cells."""
 
 from __future__ import annotations
 
 import math
+import re
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pynode.datasets.column_names import ColumnNames
 from pynode.datasets.errors import DataError
-from pynode.datasets.reading import Reading, TableFile
-from pynode.datasets.text_tables.cells import Mark, kind_of, number, plain_number
-from pynode.datasets.text_tables.header import layout
-from pynode.datasets.text_tables.records import Record, TextFile, open_text
-from pynode.datasets.text_tables.refusal import refusal
+from pynode.datasets.reading import ColumnNames, Reading, TableFile
+from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
+
+WHOLE = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The number of cells in a line, the header's names (empty without a header), and what a user should know."""
+
+    width: int
+    names: tuple[str, ...]
+    notice: str = ""
+
+
+def layout(sample: list[Record], header: bool | None) -> Layout:
+    """The layout of a table that begins with `sample`; `header` says whether it has one, None that it is not known.
+
+    A line without any number is a header.  So are the integers 0, 1, 2, ..., which pandas writes for columns without
+    names, and other increasing integers above lines of decimal fractions, such as years.
+    """
+    first = [cell.strip() for cell in sample[0][1]]
+    body = [cells for _, cells in sample[1:]]
+    if len(first) > 1 and not first[-1] and all(_ends_empty(cells, len(first)) for cells in body):
+        first = first[:-1]  # a delimiter at the end of every line
+    counted = _counts(first, body)
+    if header is None:
+        header = counted or (not any(_is_number(cell) for cell in first) and not all(map(_is_missing, first)))
+        notice = f"line {sample[0][0]} is read as a header: {_shown(first)}" if header and counted else ""
+    else:
+        notice = ""
+    names = tuple(" ".join(cell.split()) for cell in first) if header else ()
+    # R's write.table gives no name to the row names
+    if header and len(first) > 1 and body and all(_width(cells) == len(first) + 1 for cells in body):
+        return Layout(len(first) + 1, ("", *names), notice)
+    return Layout(len(first), names, notice)
+
+
+def _counts(first: list[str], body: list[list[str]]) -> bool:
+    """Whether a line of integers is a header: 0, 1, 2, ..., or increasing ones where all below are fractions."""
+    start = 1 if len(first) > 1 and not first[0] else 0  # pandas does not name its index
+    cells = first[start:]
+    if len(cells) > 1 and [plain_number(cell) for cell in cells] == list(range(len(cells))):
+        return True  # as floating point numbers, too
+    if not all(WHOLE.fullmatch(cell) for cell in cells):
+        return False
+    values = [int(cell) for cell in cells]
+    if values == [0]:
+        return True
+    below = [cell.strip() for row in body for cell in row[start:]]
+    increasing = len(values) > 1 and all(a < b for a, b in pairwise(values))
+    return increasing and len(body) > 1 and not any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below)
+
+
+def _is_number(cell: str) -> bool:
+    return number(cell, ".") is not None or number(cell, ",") is not None
+
+
+def _is_missing(cell: str) -> bool:
+    return kind_of(cell) == "missing"
+
+
+def _ends_empty(cells: list[str], width: int) -> bool:
+    return len(cells) == width - 1 or (len(cells) == width and not cells[-1].strip())
+
+
+def _width(cells: list[str]) -> int:
+    return len(cells) - (len(cells) > 1 and not cells[-1].strip())
+
+
+def _shown(cells: list[str]) -> str:
+    return ", ".join(cells[:4]) + (", ..." if len(cells) > 4 else "")
+
+
+WHAT: dict[Kind, str] = {
+    "missing": ", the value is missing",
+    "infinite": "",
+    "truth value": " but a truth value",
+    "date": " but a date or a time",
+    "text": "",
+}
+ADVICE: dict[Kind, str] = {
+    "date": ", or write it as a number, for instance of days",
+    "truth value": ": a column of two values has no density",
+}
+
+
+def refusal(
+    path: Path,
+    line: int,
+    cells: list[str],
+    lines: Iterable[Record],
+    columns: ColumnNames,
+    kept: list[int],
+    mark: Mark,
+) -> DataError:
+    """The error for the first bad cell of (`line`, `cells`), with the count of such cells in all `lines`."""
+    column = next(c for c in kept if not _is_finite(cells[c], mark))
+    cell, kind = cells[column].strip(), kind_of(cells[column])
+    counts: Counter[int] = Counter()
+    first_line = n_lines = 0
+    for at, record in lines:
+        first_line, n_lines = first_line or at, n_lines + 1
+        counts.update(c for c in kept if not _is_finite(record[c], mark) and kind_of(record[c]) == kind)
+    shown = "an empty cell" if not cell else f"'{cell[:40]}{'...' if len(cell) > 40 else ''}'"
+    count = counts.total()
+    where = f"in {len(counts)} columns" if len(counts) > 1 else "in this column"
+    total = f" (one of {count:,} such cells {where})" if count > 1 else ""
+    drop = f"drop={columns.keys([column])}"
+    if counts[column] == n_lines > 1 or kind in ("date", "truth value"):
+        remedy = f"leave the column out ({drop})" + ADVICE.get(kind, "")
+    elif kind == "text":
+        remedy = f"remove the row or replace the value, or leave the column out ({drop})"
+        if line == first_line and not any(columns.names):
+            remedy += "; if this line is a header, say so (header=true)"
+    else:
+        remedy = (
+            f"remove the row or replace the value, or leave out all such rows (missing=drop) or the column ({drop})"
+        )
+    label = columns.label(column)
+    return DataError(f"{path}, line {line}, {label}: {shown} is not a finite number{WHAT[kind]}{total}; {remedy}")
+
+
+def _is_finite(cell: str, mark: Mark) -> bool:
+    value = number(cell, mark)
+    return value is not None and math.isfinite(value)
 
 
 def read_text(path: Path, reading: Reading) -> TableFile:

@@ -1,1 +1,0 @@
-"""Tables written as text: encoding, delimiter, header, numbers in cells."""
