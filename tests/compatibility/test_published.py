@@ -9,7 +9,7 @@ import pytest
 
 from pynode.engines.fused import unavailable
 from pynode.records.iteration import IterationRecord
-from pynode.records.results import load_run
+from pynode.records.runs import load_run
 from pynode.training.restore import config_of
 from pynode.training.trainer import train
 

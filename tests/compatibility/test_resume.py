@@ -74,7 +74,7 @@ def test_a_finished_run_is_made_longer(copied: Path, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["interrupted-disc-opt", "interrupted-opt-disc"])
 def test_an_interrupted_command_goes_on(copied: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pynode.render.save", lambda *_: [])
+    monkeypatch.setattr("pynode.studies.render.save", lambda *_: [])
     ((label, then),) = CONTINUED[name].items()
     run = copied / name / "runs" / label
     options = read_json(run / "environment.json")[0]["command"][1:]

@@ -12,8 +12,8 @@ import pytest
 
 from pynode.cli import main
 from pynode.cli.report import summary
-from pynode.records.results import load_results
-from pynode.render import read_off
+from pynode.studies.render import read_off
+from pynode.studies.results import load_results
 from pynode.sweeps.grid import make_cells
 from pynode.sweeps.specification import read_file, specify
 from pynode.training.config import RunConfig
@@ -97,7 +97,7 @@ def test_show(
         drawn.append(file)
         return []
 
-    monkeypatch.setattr("pynode.render.save", draw)
+    monkeypatch.setattr("pynode.studies.render.save", draw)
     copy = shutil.copytree(RUNS / directory, tmp_path / directory)
     assert main(["show", str(copy)]) == 0
     assert drawn or directory == "sweep", "a sweep of one of the two methods has a table only"
@@ -122,7 +122,7 @@ def test_a_file_of_a_sweep_gives_the_same_cells(file: str) -> None:
 
 
 def test_a_file_of_options_gives_the_same_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pynode.render.save", lambda *_: [])
+    monkeypatch.setattr("pynode.studies.render.save", lambda *_: [])
     out = tmp_path / "out"
     assert main(["compare", "spiral", "--config", str(RUNS / "compare.toml"), "--out", str(out)]) == 0
     labels = [f"{way}-seed{seed}" for way in ("disc-opt-rk4-x2", "opt-disc-dopri5-rtol1e-06") for seed in (0, 1)]
