@@ -28,9 +28,9 @@ class Server:
     def __init__(self) -> None:
         self.built: dict[str, Entrant] = {}
 
-    def prepare(self, key: str, module: str, variant: str, workload: str, dtype: str) -> dict[str, Any]:
+    def prepare(self, key: str, module: str, name: str, variant: str, workload: str, dtype: str) -> dict[str, Any]:
         """Builds an entrant and does its work once, with everything that happens the first time."""
-        kind = entrant_of(module)
+        kind: type[Entrant] = getattr(importlib.import_module(module), name)
         start = time.perf_counter()
         for package in kind.packages:
             importlib.import_module(package)
@@ -51,9 +51,9 @@ class Server:
         """Writes the gradient at the workload's theta to `path`."""
         entrant = self.built[key]
         entrant.reset()
-        found = entrant.gradient()
-        np.save(path, found.theta)
-        return {"loss": found.loss, "counts": dict(found.counts)}
+        gradient = entrant.gradient()
+        np.save(path, gradient.theta)
+        return {"loss": gradient.loss, "counts": dict(gradient.counts)}
 
     def train(self, key: str, path: str, iterations: int) -> dict[str, Any]:
         """Writes theta after some iterations to `path`."""
@@ -85,19 +85,6 @@ class Server:
         from experiments.benchmarks.ceilings import measure
 
         return {"rates": measure(**request)}
-
-
-def entrant_of(module: str) -> type[Entrant]:
-    """The entrant that a module defines."""
-    found = importlib.import_module(module)
-    kinds = [
-        v
-        for v in vars(found).values()
-        if isinstance(v, type) and issubclass(v, Entrant) and v.__module__ == found.__name__
-    ]
-    if len(kinds) != 1:
-        raise TypeError(f"{module} must define exactly one entrant, found {len(kinds)}")
-    return kinds[0]
 
 
 def serve(requests: IO[str], answers: IO[str]) -> None:

@@ -102,7 +102,7 @@ def bench(
     who = _names("--peers", peers, ENTRANTS)
     which = _names("--cases", cases, CASES)
 
-    from experiments.benchmarks.suites.base import Task
+    from experiments.benchmarks.suites import Task
     from pynode.cli.output import output_directory
     from pynode.records.files import write_json
     from pynode.training.environment import environment
@@ -149,7 +149,7 @@ def _check_counts(threads: int | None, repeats: int | None) -> None:
 
 
 def _report(directory: Path, console: PlainConsole) -> None:
-    from experiments.benchmarks.render import render
+    from experiments.benchmarks.figures import render
     from pynode.cli.report import NOT_MINE
 
     writable = True

@@ -1,16 +1,19 @@
-"""Figures of a benchmark, from its records alone."""
+"""Figures and findings of a run directory, from its records alone; writes them with its tables."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from experiments.benchmarks.records import Benchmark, MemoryRecord, WorkloadRecord
-from experiments.benchmarks.summary import power_law, ratios, spread
-from experiments.benchmarks.tables import base_of, families, milliseconds, points
+from experiments.benchmarks.records import Benchmark, MemoryRecord, WorkloadRecord, power_law, ratios, read, spread
+from experiments.benchmarks.tables import base_of, families, milliseconds, points, tables
+from pynode.records.files import make_directory, write_atomically
 from pynode.studies.base import number
-from pynode.studies.style import PALETTE, Look, legend_below, looks, new_figure, styled
+from pynode.studies.render import Rendered
+from pynode.studies.style import PALETTE, Look, legend_below, looks, new_figure, save, styled
 
 GREY = "#777777"
 
@@ -149,3 +152,40 @@ def _measured(axes: Axes, records: list[MemoryRecord], look: Look, scale: float,
     axes.plot(steps, peaks, color=look.color, marker=look.marker, linestyle="none", label=records[0].way)
     bounds = [(r.steps, scale * (r.bound_bytes - base)) for r in records if r.bound_bytes is not None]
     axes.plot([n for n, _ in bounds], [b for _, b in bounds], color=look.color, linewidth=1)
+
+
+def render(directory: Path, *, write: bool = True) -> Rendered:
+    """Writes `directory`/tables.md and `directory`/figures/; raises `NoBenchmark` where there are no records.
+
+    Writes nothing with `write=False`.
+    """
+    found = read(directory)
+    rendered = Rendered(tables=tables(found), findings=findings(found))
+    if not write:
+        return rendered
+    text = "\n".join(table.markdown() for table in rendered.tables)
+    write_atomically(directory / "tables.md", text.encode())
+    drawings = {name: figure for name, figure in draw(found).items() if figure is not None}
+    if drawings:
+        folder = make_directory(directory / "figures")
+        for name, figure in drawings.items():
+            rendered.paths += save(figure, folder, name)
+    return rendered
+
+
+def findings(found: Benchmark) -> list[str]:
+    """How much longer others take than the fused engine, a sentence a workload."""
+    sentences = []
+    for workload in (w for w in found.workloads if not w.axis):
+        seconds = found.seconds(workload.name)
+        base = base_of(seconds)
+        if base is None:
+            continue
+        others = [
+            f"{name} {number(ratio.middle)} times"
+            for name in seconds
+            if name.split()[0] != base.split()[0] and (ratio := ratios(seconds[name], seconds[base])) is not None
+        ]
+        if others:
+            sentences.append(f"{workload.name}: against {base}, {', '.join(others)} as long.")
+    return sentences

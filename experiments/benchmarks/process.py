@@ -11,12 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from experiments.benchmarks.errors import EntrantFailure
+from pynode.errors import RunFailure
 
 ROOT = Path(__file__).resolve().parents[2]
 
 PATIENCE = 900.0
 """Seconds within which a request must be answered."""
+
+
+class EntrantFailure(RunFailure):
+    """An entrant's process broke down, or did not answer."""
 
 
 def environment(threads: int, device: str, extra: dict[str, str] | None = None) -> dict[str, str]:

@@ -16,11 +16,9 @@ import numpy as np
 
 from experiments.benchmarks import agreement, records
 from experiments.benchmarks.agreement import Reference
-from experiments.benchmarks.ceilings import SQUARE
-from experiments.benchmarks.counts import work_of
+from experiments.benchmarks.ceilings import SQUARE, work_of
 from experiments.benchmarks.entrants.base import Entrant, label
-from experiments.benchmarks.errors import EntrantFailure
-from experiments.benchmarks.process import Child
+from experiments.benchmarks.process import Child, EntrantFailure
 from experiments.benchmarks.records import CeilingRecord, EntryRecord, RepeatRecord, WorkloadRecord, path_of
 from experiments.benchmarks.workload import Workload
 from pynode.records.files import append_line
@@ -233,6 +231,7 @@ class _Arena:
             "prepare",
             key=key,
             module=contestant.kind.__module__,
+            name=contestant.kind.__qualname__,
             variant=contestant.variant,
             workload=str(self.path),
             dtype=dtype,

@@ -1,9 +1,17 @@
-"""Tables of a benchmark, from its records alone."""
+"""Tables of a run directory, from its records alone."""
 
 from __future__ import annotations
 
-from experiments.benchmarks.records import TIMED, Benchmark, EntryRecord, WorkloadRecord
-from experiments.benchmarks.summary import ceiling, power_law, ratios, spread
+from experiments.benchmarks.records import (
+    TIMED,
+    Benchmark,
+    EntryRecord,
+    WorkloadRecord,
+    ceiling,
+    power_law,
+    ratios,
+    spread,
+)
 from pynode.studies.base import Table, number
 
 BASE = "pynode-fused"
@@ -130,7 +138,7 @@ def _profile(found: Benchmark) -> Table:
     ]
     rows = [[name, *(column[k] for column in columns.values())] for k, name in enumerate(quantities)]
     notes = [
-        "Least work of the algorithm (experiments/benchmarks/counts.py): products of the value, of tangents, and of "
+        "Least work of the algorithm (experiments/benchmarks/ceilings.py): products of the value, of tangents, and of "
         "their cotangents by input and by weights, without activations and Adam; bytes if nothing stayed in a cache. "
         "Ceilings: torch.mm (1024 x 1024, and the algorithm's own products weighted by their operations, where they "
         "are no mere calls) and a copy of 256 MB, with the same type and threads, in turn with the entrants."

@@ -15,7 +15,7 @@ import torch
 from scipy.optimize import nnls
 
 from experiments.benchmarks.ceilings import SQUARE, measure
-from experiments.benchmarks.summary import spread
+from experiments.benchmarks.records import spread
 from experiments.scale.cost import Link, Machine, iteration_work
 from experiments.scale.plan import Records
 from experiments.scale.records import CalibrationRecord, TrialRecord

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from experiments.benchmarks.summary import power_law
+from experiments.benchmarks.records import power_law
 from experiments.scale.assumptions import Scenario
 from pynode.errors import UsageError
 from pynode.fields.base import FieldSpec

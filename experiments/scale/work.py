@@ -2,7 +2,7 @@
 
 torch's own operators run on tensors without memory ("meta"), at the sizes of the study, and a dispatch mode adds up
 their multiplications, bytes and launches, so the counts are those of the eager engine, which is what runs on GPUs.
-`experiments.benchmarks.counts` has the least work of the same algorithm in closed form; the tests compare the two.
+`experiments.benchmarks.ceilings` has the least work of the same algorithm in closed form; the tests compare the two.
 How many operators a solver launches does not depend on the sizes: it is counted on solves of a few numbers.
 """
 

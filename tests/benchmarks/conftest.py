@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from experiments.benchmarks.cases.base import scheme_options
+from experiments.benchmarks.cases import scheme_options
 from experiments.benchmarks.workload import Workload
 from pynode.fields.base import FieldSpec
 from pynode.fields.concatsquash import ConcatSquash

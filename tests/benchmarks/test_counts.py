@@ -9,7 +9,7 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.benchmarks.cases import CASES
-from experiments.benchmarks.counts import Product, work_of
+from experiments.benchmarks.ceilings import Product, work_of
 from experiments.benchmarks.entrants import ENTRANTS
 from experiments.benchmarks.workload import Workload
 

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks.agreement import Reference, difference
-from experiments.benchmarks.errors import EntrantFailure
-from experiments.benchmarks.process import Child, environment
+from experiments.benchmarks.figures import render
+from experiments.benchmarks.process import Child, EntrantFailure, environment
 from experiments.benchmarks.race import Settings, race
 from experiments.benchmarks.records import read
-from experiments.benchmarks.render import render
 from experiments.benchmarks.workload import Workload, layers, load
 from pynode.records.files import write_json
 
@@ -79,7 +78,13 @@ def test_a_child_that_does_not_answer_is_given_up(
     series.save(tmp_path / "workload")
     with Child(1, "cpu", tmp_path / "log") as child, pytest.raises(EntrantFailure, match="no answer within 2 s"):
         child.ask(
-            "prepare", key="k", module=kind.__module__, variant="", workload=str(tmp_path / "workload"), dtype="f"
+            "prepare",
+            key="k",
+            module=kind.__module__,
+            name=kind.__qualname__,
+            variant="",
+            workload=str(tmp_path / "workload"),
+            dtype="f",
         )
 
 

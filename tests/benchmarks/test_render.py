@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks.errors import NoBenchmark
+from experiments.benchmarks.figures import render
 from experiments.benchmarks.records import (
     CeilingRecord,
     EntryRecord,
     MemoryRecord,
+    NoBenchmark,
     RepeatRecord,
     WorkloadRecord,
+    ceiling,
     path_of,
+    power_law,
+    ratios,
     read,
 )
-from experiments.benchmarks.render import render
-from experiments.benchmarks.summary import ceiling, power_law, ratios
 from pynode.records.files import append_line, write_json
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from experiments.benchmarks.summary import ratios, spread
+from experiments.benchmarks.records import ratios, spread
 from experiments.benchmarks.tables import tables
 from pynode.studies.base import number, percent
 from pynode.studies.reduction.study import reductions

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.benchmarks.cases.base import scheme_options
-from experiments.benchmarks.counts import work_of
+from experiments.benchmarks.cases import scheme_options
+from experiments.benchmarks.ceilings import work_of
 from experiments.benchmarks.workload import Workload
 from experiments.scale.cost import iteration_work
 from experiments.scale.study import Counts, Sizes, fixed_counts
@@ -30,7 +30,7 @@ EAGER = DiscOpt(RK38, steps=3, engine="eager")
 
 
 def closed_form(spec: ConcatSquash, rows: int, divergence: str) -> Any:
-    """`experiments.benchmarks.counts` for one step of four stages."""
+    """`experiments.benchmarks.ceilings` for one step of four stages."""
     workload = Workload(
         name="one",
         title="one",

@@ -1,23 +1,136 @@
-"""Peak memory of a gradient against the number of steps, by each way of keeping states."""
+"""Suites: which workloads are measured, and how; found by the registry at the end."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from experiments.benchmarks import agreement
-from experiments.benchmarks.cases.base import numbers
-from experiments.benchmarks.race import described
+from experiments.benchmarks.cases import CASES, flow_options, numbers
+from experiments.benchmarks.entrants.base import Entrant
+from experiments.benchmarks.race import Settings, described, race
 from experiments.benchmarks.records import FAILED, REFUSED, SKIPPED, TIMED, EntryRecord, MemoryRecord, path_of
-from experiments.benchmarks.suites.base import Suite, Task
 from experiments.benchmarks.workload import Array, Workload
-from pynode.errors import PynodeError
+from pynode.errors import PynodeError, UsageError
 from pynode.records.files import append_line
+from pynode.registry import Registry
 
 if TYPE_CHECKING:
     from pynode.methods.base import GradientMethod
 
-STEPS = (1, 2, 4, 8, 16, 32, 64)
-QUICK = (1, 2, 4, 8)
+ORDER = ("spiral", "spiral-opt-disc", "8gaussians", "miniboone")
+"""The order of cases in a report; others follow by name."""
+
+
+class NoGpu(UsageError):
+    """The suite `gpu` was asked for where there is none."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the command asks for: None stands for the suite's own choice."""
+
+    entrants: tuple[type[Entrant], ...]
+    cases: tuple[str, ...] | None
+    threads: int | None
+    repeats: int | None
+    quick: bool
+    directory: Path
+    say: Callable[[str], None]
+
+
+class Suite(ABC):
+    """One kind of benchmark: writes records into the task's directory."""
+
+    name: ClassVar[str]
+    entered: ClassVar[tuple[str, ...] | None] = None
+    """Who is measured unless `--peers` says otherwise; None stands for all."""
+
+    def check(self, task: Task) -> None:  # noqa: B027 (most need nothing)
+        """Raises a `UsageError` where this can't run here."""
+
+    @abstractmethod
+    def run(self, task: Task) -> list[EntryRecord]:
+        """Measures; returns what became of the entrants."""
+
+
+def case_names(task: Task) -> list[str]:
+    """The cases that are asked for, in the order of a report."""
+    names = task.cases or CASES.names()
+    return sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
+
+
+def race_all(task: Task, workloads: Iterable[Workload], settings: Settings) -> list[EntryRecord]:
+    """All workloads, one after another, with the task's threads."""
+    found: list[EntryRecord] = []
+    for workload in workloads:
+        if task.threads is not None:
+            workload = replace(workload, threads=task.threads)
+        found += race(workload, task.entrants, settings, task.directory, task.say)
+    return found
+
+
+class Cpu(Suite):
+    """Every case in the size of the study."""
+
+    name: ClassVar[str] = "cpu"
+
+    def run(self, task: Task) -> list[EntryRecord]:
+        workloads = [w for name in case_names(task) for w in CASES.load(name)().workloads(quick=task.quick)]
+        return race_all(task, workloads, settings_of(task))
+
+
+def settings_of(task: Task) -> Settings:
+    """Turns and their length."""
+    if task.quick:
+        return Settings(repeats=task.repeats or 3, block=0.05, caches=False)
+    return Settings(repeats=task.repeats or 15)
+
+
+class Gpu(Suite):
+    """Every case in the size of the study, states and parameters on the GPU."""
+
+    name: ClassVar[str] = "gpu"
+
+    def check(self, task: Task) -> None:  # noqa: ARG002
+        import torch
+
+        if not torch.cuda.is_available():
+            raise NoGpu(
+                "--suite gpu: torch sees no CUDA device here; run it on a machine with one, or take --suite cpu"
+            )
+
+    def run(self, task: Task) -> list[EntryRecord]:
+        workloads = [
+            replace(w, device="cuda", title=f"{w.title}, CUDA")
+            for name in case_names(task)
+            for w in CASES.load(name)().workloads(quick=task.quick)
+        ]
+        return race_all(task, workloads, settings_of(task))
+
+
+class Scaling(Suite):
+    """Each family of workloads that the cases have."""
+
+    name: ClassVar[str] = "scaling"
+    entered: ClassVar[tuple[str, ...] | None] = ("pynode-fused", "pynode-eager")
+
+    def run(self, task: Task) -> list[EntryRecord]:
+        settings = Settings(
+            repeats=task.repeats or (2 if task.quick else 5),
+            block=0.03 if task.quick else 0.15,
+            ceilings=False,
+            caches=False,
+        )
+        workloads = [w for name in case_names(task) for w in CASES.load(name)().scaling(quick=task.quick)]
+        return race_all(task, workloads, settings)
+
+
+MEMORY_STEPS = (1, 2, 4, 8, 16, 32, 64)
+QUICK_STEPS = (1, 2, 4, 8)
 BATCH = 512
 BUDGET = 4
 """Checkpoints that the way "checkpoint" may keep."""
@@ -44,17 +157,15 @@ class Memory(Suite):
     entered: ClassVar[tuple[str, ...] | None] = ()
 
     def run(self, task: Task) -> list[EntryRecord]:
-        from experiments.benchmarks.cases._8gaussians import of
-
         workload = Workload(
             name="memory",
             title=f"8gaussians, batch {BATCH}: memory",
             unit="gradient",
             axis="steps",
-            **{**of(BATCH), "dtype": "float64", "threads": 1},
+            **{**flow_options(BATCH), "dtype": "float64", "threads": 1},
         )
         append_line(path_of(task.directory, "workloads"), described(workload))
-        table = _Measurements(workload, task, QUICK if task.quick else STEPS)
+        table = _Measurements(workload, task, QUICK_STEPS if task.quick else MEMORY_STEPS)
         entries = []
         for way in WAYS:
             entries.append(table.measure(way))
@@ -142,3 +253,7 @@ def _measure(workload: Workload, method: GradientMethod) -> tuple[int, int, Arra
     peak = peak_bytes(work)
     grads = [numbers(p.grad).reshape(-1) for p in flow.parameters() if p.grad is not None]
     return peak, steps[0], np.concatenate(grads)
+
+
+SUITES: Registry[type[Suite]] = Registry("experiments.benchmarks.suites", "suite", "Suite")
+"""All suites by name."""

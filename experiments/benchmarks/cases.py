@@ -1,0 +1,219 @@
+"""Cases: what is computed, as workloads; found by the registry at the end."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from experiments.benchmarks.workload import Workload
+from pynode.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Case(ABC):
+    """A problem as workloads; a case that has nothing for a suite leaves it empty."""
+
+    name: ClassVar[str]
+
+    def workloads(self, *, quick: bool) -> Sequence[Workload]:  # noqa: ARG002
+        """For the suites `cpu` and `gpu`."""
+        return ()
+
+    def scaling(self, *, quick: bool) -> Sequence[Workload]:  # noqa: ARG002
+        """Families of workloads that differ in one number, their `axis`."""
+        return ()
+
+
+def scheme_options(name: str) -> dict[str, Any]:
+    """The fields of a workload that say by which scheme it is solved."""
+    from pynode.schemes import SCHEMES
+
+    scheme = SCHEMES.load(name)
+    return {"scheme": name, "tableau": {"a": [list(row) for row in scheme.a], "b": scheme.b, "c": scheme.c}}
+
+
+def numbers(tensor: torch.Tensor) -> Any:
+    """A tensor as an array of float64."""
+    return tensor.detach().double().cpu().numpy()
+
+
+SPIRAL_STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Steps per interval for the scaling."""
+
+
+class SpiralDiscOpt(Case):
+    """The study's time series: MLP 2-50-2 of y^3, sum of squares, Adam; one trajectory, so all is overhead."""
+
+    name: ClassVar[str] = "spiral"
+
+    def workloads(self, *, quick: bool) -> Sequence[Workload]:  # noqa: ARG002
+        return (
+            Workload(name="spiral", title="spiral, Disc-Opt: rk38, 29 steps", unit="iteration", **_disc_opt_options()),
+        )
+
+    def scaling(self, *, quick: bool) -> Sequence[Workload]:
+        return [
+            Workload(
+                name=f"spiral-steps-{29 * steps}",
+                title="spiral: steps",
+                unit="gradient",
+                axis="steps",
+                value=29.0 * steps,
+                **{**_disc_opt_options(), "steps": steps},
+            )
+            for steps in (SPIRAL_STEPS[:4] if quick else SPIRAL_STEPS)
+        ]
+
+
+def _disc_opt_options() -> dict[str, Any]:
+    return {**series_options(), "method": "disc-opt", "steps": 1, **scheme_options("rk38")}
+
+
+def series_options() -> dict[str, Any]:
+    """What both methods have in common on the spiral."""
+    from pynode.problems.series.spiral import Spiral
+
+    problem = Spiral()
+    return {
+        "kind": "series",
+        "spec": problem.field_spec.to_json(),
+        "ts": tuple(problem.times.tolist()),
+        "dtype": "float64",
+        "threads": 1,
+        "learning_rate": problem.training.learning_rate,
+        "arrays": {
+            "theta": numbers(problem.model(0).theta()),
+            "y0": numbers(problem.y0),
+            "data": numbers(problem.data),
+        },
+    }
+
+
+class SpiralOptDisc(Case):
+    """An adaptive solve, and the continuous adjoint, or what comes nearest to it."""
+
+    name: ClassVar[str] = "spiral-opt-disc"
+
+    def workloads(self, *, quick: bool) -> Sequence[Workload]:  # noqa: ARG002
+        return (
+            Workload(
+                name="spiral-opt-disc",
+                title="spiral, Opt-Disc: rtol 1e-7, atol 1e-9",
+                unit="gradient",
+                method="opt-disc",
+                rtol=1e-7,
+                atol=1e-9,
+                **series_options(),
+            ),
+        )
+
+
+BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
+FLOW_STEPS = (2, 4, 8, 16, 32, 64)
+"""Sizes for the scaling."""
+
+
+class EightGaussiansFlow(Case):
+    """ConcatSquash 64-64-64, T = 0.5, Adam with the study's rate and weight decay."""
+
+    name: ClassVar[str] = "8gaussians"
+
+    def workloads(self, *, quick: bool) -> Sequence[Workload]:
+        return [
+            Workload(
+                name=f"8gaussians-{n}",
+                title=f"8gaussians, batch {n}: rk38, 10 steps",
+                unit="iteration",
+                **flow_options(n),
+            )
+            for n in ((100,) if quick else (100, 512))
+        ]
+
+    def scaling(self, *, quick: bool) -> Sequence[Workload]:
+        family = [
+            Workload(
+                name=f"8gaussians-batch-{n}",
+                title="8gaussians: batch",
+                unit="gradient",
+                axis="batch",
+                value=n,
+                **{**flow_options(n), "threads": 1},
+            )
+            for n in (BATCHES[1:7:2] if quick else BATCHES)
+        ]
+        return family + [
+            Workload(
+                name=f"8gaussians-steps-{steps}",
+                title="8gaussians, batch 100: steps",
+                unit="gradient",
+                axis="steps",
+                value=steps,
+                **{**flow_options(100), "threads": 1, "steps": steps},
+            )
+            for steps in (FLOW_STEPS[:4:2] if quick else FLOW_STEPS)
+        ]
+
+
+def flow_options(batch: int) -> dict[str, Any]:
+    """The flow of the study on `batch` samples."""
+    from pynode.problems.density.base import FlowOptions
+    from pynode.problems.density.toys import EightGaussians
+
+    problem = EightGaussians(options=FlowOptions(batch=batch))
+    return {
+        "kind": "flow",
+        "method": "disc-opt",
+        "spec": problem.field_spec.to_json(),
+        "ts": (0.0, problem.horizon),
+        "dtype": "float32",
+        "threads": 2,
+        "steps": int(problem.fixed_settings["steps"]),
+        **scheme_options(str(problem.fixed_settings["scheme"])),
+        "divergence": "exact",
+        "learning_rate": problem.training.learning_rate,
+        "weight_decay": problem.training.weight_decay,
+        "arrays": {"theta": numbers(problem.model(0).theta()), "y0": numbers(problem.training_samples(0))},
+    }
+
+
+class MinibooneFlow(Case):
+    """ConcatSquash 860-860, batch 1,000, softplus; standard normal numbers in the place of the rows, which cost the
+    same.
+    """
+
+    name: ClassVar[str] = "miniboone"
+
+    def workloads(self, *, quick: bool) -> Sequence[Workload]:
+        import numpy as np
+
+        from pynode.problems.density.public_tables import Miniboone
+
+        problem = Miniboone()
+        batch = 100 if quick else problem.batch_size
+        draws = np.random.default_rng(0).standard_normal((2, batch, problem.dim))
+        return (
+            Workload(
+                name=f"miniboone-{batch}",
+                title=f"miniboone 43-860-860-43, batch {batch}: rk38, 4 steps, Hutchinson",
+                kind="flow",
+                method="disc-opt",
+                unit="iteration",
+                spec=problem.field_spec.to_json(),
+                ts=(0.0, problem.horizon),
+                dtype="float32",
+                threads=2,
+                steps=int(problem.fixed_settings["steps"]),
+                **scheme_options(str(problem.fixed_settings["scheme"])),
+                divergence="hutchinson",
+                learning_rate=problem.training.learning_rate,
+                weight_decay=problem.training.weight_decay,
+                arrays={"theta": numbers(problem.model(0).theta()), "y0": draws[0], "probes": draws[1]},
+            ),
+        )
+
+
+CASES: Registry[type[Case]] = Registry("experiments.benchmarks.cases", "case", "Case")
+"""All cases by name."""
