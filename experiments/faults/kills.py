@@ -116,7 +116,7 @@ def _is_new(path: Path, before: int) -> bool:
 def differences(unbroken: Path, broken: Path, label: str) -> list[str]:
     """What of a run differs that should not."""
     from pynode.records.iteration import TIMED_FIELDS
-    from pynode.records.seal import KEY
+    from pynode.records.schema import KEY
     from pynode.training.checkpoint import read_intact
 
     a, b = (out / "runs" / label for out in (unbroken, broken))

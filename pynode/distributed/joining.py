@@ -8,8 +8,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
-from pynode.distributed.launch import Launch, asked_for
-from pynode.distributed.one_node import meeting_file, stays_inside, use_loopback
+from pynode.distributed.launch import Launch, asked_for, meeting_file, stays_inside, use_loopback
 from pynode.errors import InvalidArgument, RankLost
 from pynode.world import ALONE, World
 

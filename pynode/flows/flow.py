@@ -25,8 +25,7 @@ from pynode.flows.checking import (
     checked_fields,
 )
 from pynode.flows.divergence import Divergence, Exact
-from pynode.flows.draw_counter import DrawCounter
-from pynode.flows.probes import Draw
+from pynode.flows.probes import Draw, DrawCounter
 from pynode.flows.reverse_mode import Linearised
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt

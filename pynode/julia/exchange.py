@@ -13,9 +13,8 @@ import numpy as np
 from pynode.errors import StateMismatch
 from pynode.julia.arena import Array
 from pynode.julia.errors import Cancelled, JuliaError, WorkerDied, WorkerError, WorkerGarbage, WorkerTimeout
-from pynode.julia.limits import TIMEOUT
 from pynode.julia.process import WorkerProcess
-from pynode.julia.protocol import encode
+from pynode.julia.protocol import TIMEOUT, encode
 
 GRACE = 5.0
 """Seconds that cancelled work has to stop before its worker is killed."""

@@ -1,4 +1,4 @@
-"""Frames: the format of messages in the pipes between this process and the worker.
+"""Frames, the format of messages in the pipes between this process and the worker; and time limits of answers.
 
 A frame is four magic bytes, the length of its body as eight bytes (little-endian), and the body: one JSON object in
 UTF-8.  Arrays never travel here; they lie in the arena.  A reader trusts nothing: a wrong magic, a length beyond
@@ -8,9 +8,13 @@ UTF-8.  Arrays never travel here; they lie in the arena.  A reader trusts nothin
 from __future__ import annotations
 
 import json
+import math
+import os
 import struct
 from collections.abc import Mapping
 from typing import Any, Protocol
+
+from pynode.errors import InvalidArgument
 
 MAGIC = b"PNJ1"
 HEADER = struct.Struct("<4sQ")
@@ -79,3 +83,30 @@ def _read(stream: Readable, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+TIMEOUT, START_TIMEOUT = "PYNODE_JULIA_TIMEOUT", "PYNODE_JULIA_START_TIMEOUT"
+"""Environment variables with the limits in seconds."""
+
+DEFAULTS = {TIMEOUT: 3600.0, START_TIMEOUT: 900.0}
+
+
+def checked_limit(argument: str, limit: float | None) -> float | None:
+    """`limit` itself; raises `InvalidArgument` unless it is None or positive."""
+    if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
+        raise InvalidArgument(argument, limit, "not a time limit", "give seconds, more than 0")
+    return limit
+
+
+def limit_from(variable: str) -> float:
+    """The limit that the environment variable sets, else its default; raises `InvalidArgument`."""
+    text = os.environ.get(variable, "")
+    if not text:
+        return DEFAULTS[variable]
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not limit > 0:
+        raise InvalidArgument(variable, text, "not a time limit", "set it to seconds, more than 0")
+    return limit

@@ -24,9 +24,8 @@ from pynode.julia import environment
 from pynode.julia.arena import Arena, Array, checked_layout, lay_out
 from pynode.julia.errors import JuliaUnavailable, WorkerDied
 from pynode.julia.exchange import Callback, Exchange, Questions, garbage, next_message
-from pynode.julia.limits import START_TIMEOUT, TIMEOUT, checked_limit, limit_from
 from pynode.julia.process import WorkerProcess
-from pynode.julia.protocol import SLOPE, STATE, BadFrame, encode
+from pynode.julia.protocol import SLOPE, START_TIMEOUT, STATE, TIMEOUT, BadFrame, checked_limit, encode, limit_from
 
 WORKER = "PYNODE_JULIA_WORKER"
 COMMAND = (sys.executable, "-m", "pynode.julia.worker")

@@ -1,8 +1,8 @@
 """Reading and writing records: JSON lines that are appended, JSON files that are replaced atomically.
 
-Numbers that are not finite are written as null.  Lines and files carry a checksum (pynode/records/seal.py), so that
-damage is noticed; those of earlier versions have none and are read without this check.  All that is read back is
-checked against a schema (pynode/records/schema.py).
+Numbers that are not finite are written as null.  Lines and files carry a checksum, so that damage is noticed; those of
+earlier versions have none and are read without this check.  All that is read back is checked against a schema
+(pynode/records/schema.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 
 from pynode.errors import OutputDirectoryError, RecordError, StorageError
 from pynode.records.content import Unreadable, check_regular, is_there, read_content
-from pynode.records.schema import convert, decode, parse
-from pynode.records.seal import KEY, sealed
+from pynode.records.schema import KEY, convert, decode, parse, sealed
 
 T = TypeVar("T")
 

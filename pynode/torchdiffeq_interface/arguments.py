@@ -1,7 +1,9 @@
-"""Checks of the arguments of `odeint` and its siblings; every error names the argument as the user passed it."""
+"""Checks of the arguments of `odeint` and its siblings; the solvers of the installed torchdiffeq."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
 import sys
 from collections.abc import Mapping
@@ -11,18 +13,50 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torchdiffeq._impl.solvers import AdaptiveStepsizeODESolver, FixedGridODESolver
 
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.grid import check_times
 from pynode.methods.base import GradientMethod
-from pynode.torchdiffeq_interface.solvers import (
-    finds_events,
-    has_fixed_steps,
-    known_methods,
-    reports_steps,
-    uses_tolerances,
-)
-from pynode.torchdiffeq_interface.tuples import Y
+from pynode.torchdiffeq_interface.values import Y
+
+
+def known_methods() -> tuple[str, ...]:
+    """Names of all solvers that the installed torchdiffeq has."""
+    return tuple(_table())
+
+
+def reports_steps(method: str | None) -> bool:
+    """Whether the solver is adaptive and calls back before every step; None stands for torchdiffeq's default."""
+    solver = _solver(method)
+    return issubclass(solver, AdaptiveStepsizeODESolver) and "callback_step" in solver.valid_callbacks()
+
+
+def has_fixed_steps(method: str | None) -> bool:
+    """Whether the solver takes the steps that its options prescribe."""
+    return issubclass(_solver(method), FixedGridODESolver)
+
+
+def uses_tolerances(method: str | None) -> bool:
+    """Whether `rtol` and `atol` change the result: a one-step method of fixed steps ignores them."""
+    constructors = [vars(part)["__init__"] for part in _solver(method).__mro__[:-1] if "__init__" in vars(part)]
+    takes_rtol = any("rtol" in inspect.signature(constructor).parameters for constructor in constructors)
+    return takes_rtol or not has_fixed_steps(method)
+
+
+def finds_events(method: str | None) -> bool:
+    """Whether the solver can integrate until an event."""
+    return hasattr(_solver(method), "integrate_until_event")
+
+
+def _solver(method: str | None) -> Any:
+    return _table()[method or "dopri5"]
+
+
+def _table() -> dict[str, Any]:
+    # looked up by name: the package's attribute `odeint` is the function, not this module
+    return importlib.import_module("torchdiffeq._impl.odeint").SOLVERS
+
 
 LARGEST = sys.float_info.max
 MOST_STEPS = 10**9

@@ -13,7 +13,7 @@ from pynode.errors import InvalidArgument, UsageError
 from pynode.torchdiffeq_interface.arguments import check_problem, check_tolerance, checked_options
 from pynode.torchdiffeq_interface.failures import RAISED_BY_SOLVERS, failure
 from pynode.torchdiffeq_interface.solving import ATOL, RTOL, Tolerance
-from pynode.torchdiffeq_interface.tuples import Func
+from pynode.torchdiffeq_interface.values import Func
 from pynode.torchdiffeq_interface.watching import prepared
 
 THEIR_ODEINT_DENSE = getattr(torchdiffeq, "odeint_dense", None)

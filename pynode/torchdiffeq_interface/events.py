@@ -11,7 +11,7 @@ from torch import Tensor
 from pynode.errors import InvalidArgument, NotTwiceDifferentiable
 from pynode.torchdiffeq_interface.search import event_value
 from pynode.torchdiffeq_interface.solving import odeint
-from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flatten, shapes_of, unflatten
+from pynode.torchdiffeq_interface.values import Func, Y, flat_func, flatten, shapes_of, unflatten
 
 SMALLEST_RATE = 1e-12
 """Added to the event function's rate of change, as in torchdiffeq: where it only touches zero, the rate is zero."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from pynode.errors import PynodeError, RunFailure, SolveError, StateMismatch
 from pynode.samples import non_finite_samples
 from pynode.solution import Status
-from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, shapes_of
+from pynode.torchdiffeq_interface.values import Func, Y, flat_func, shapes_of
 
 RAISED_BY_SOLVERS = (
     AssertionError,

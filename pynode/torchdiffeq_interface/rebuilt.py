@@ -12,8 +12,7 @@ from pynode.evaluation import CountedField
 from pynode.rebuilding import Rebuilding, save, saved
 from pynode.second_derivatives import final
 from pynode.solution import Cost
-from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flattened
-from pynode.torchdiffeq_interface.values import check_usable
+from pynode.torchdiffeq_interface.values import Func, Y, check_usable, flat_func, flattened
 from pynode.transforms import is_batched, one_by_one
 
 Run = Callable[[Func, Y, Tensor, Sequence[Tensor]], Any]

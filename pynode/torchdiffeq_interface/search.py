@@ -10,10 +10,9 @@ from torch import Tensor
 
 from pynode.errors import InvalidArgument, SolveError
 from pynode.solution import Status
-from pynode.torchdiffeq_interface.arguments import is_number
+from pynode.torchdiffeq_interface.arguments import has_fixed_steps, is_number, reports_steps
 from pynode.torchdiffeq_interface.failures import norm_of_slope
-from pynode.torchdiffeq_interface.solvers import has_fixed_steps, reports_steps
-from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flattened
+from pynode.torchdiffeq_interface.values import Func, Y, flat_func, flattened
 
 MOST_STEPS = 5_000
 """Steps of an adaptive solver that looks for an event; torchdiffeq has this bound for fixed steps only."""

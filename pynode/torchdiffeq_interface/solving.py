@@ -26,7 +26,7 @@ from pynode.torchdiffeq_interface.failures import RAISED_BY_SOLVERS, check_state
 from pynode.torchdiffeq_interface.rebuilt import rebuilding_for, solve
 from pynode.torchdiffeq_interface.search import EventSearch, search_options
 from pynode.torchdiffeq_interface.stepping import scheme_for, solve_fixed
-from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flattened, shapes_of, unflatten
+from pynode.torchdiffeq_interface.values import Func, Y, flat_func, flattened, shapes_of, unflatten
 from pynode.torchdiffeq_interface.watching import WatchedFunc, prepared
 
 THEIR_ODEINT, THEIR_ODEINT_ADJOINT = torchdiffeq.odeint, torchdiffeq.odeint_adjoint

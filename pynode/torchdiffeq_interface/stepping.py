@@ -16,8 +16,17 @@ from pynode.schemes.euler import EULER
 from pynode.schemes.heun import HEUN
 from pynode.schemes.midpoint import MIDPOINT
 from pynode.schemes.rk38 import RK38
-from pynode.torchdiffeq_interface.tuples import Func, Y, flat_func, flatten, flattened, shapes_of, unflatten
-from pynode.torchdiffeq_interface.values import checked_parts, difference
+from pynode.torchdiffeq_interface.values import (
+    Func,
+    Y,
+    checked_parts,
+    difference,
+    flat_func,
+    flatten,
+    flattened,
+    shapes_of,
+    unflatten,
+)
 from pynode.torchdiffeq_interface.watching import CALLBACKS, called
 
 FIXED: dict[str, Scheme] = {"euler": EULER, "midpoint": MIDPOINT, "heun2": HEUN, "rk4": RK38}

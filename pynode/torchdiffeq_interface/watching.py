@@ -12,10 +12,20 @@ from pynode.adaptive import AdaptiveWatch
 from pynode.errors import StateChangedInPlace, StateMismatch
 from pynode.evaluation import CountedField
 from pynode.solution import SolveStats
+from pynode.torchdiffeq_interface.arguments import reports_steps
 from pynode.torchdiffeq_interface.drifting import DriftWatch
-from pynode.torchdiffeq_interface.solvers import reports_steps
-from pynode.torchdiffeq_interface.tuples import Func, Y, flatten, flattened, shapes_of, unflatten
-from pynode.torchdiffeq_interface.values import check_usable, checked_parts, difference, without_leading_ones
+from pynode.torchdiffeq_interface.values import (
+    Func,
+    Y,
+    check_usable,
+    checked_parts,
+    difference,
+    flatten,
+    flattened,
+    shapes_of,
+    unflatten,
+    without_leading_ones,
+)
 from pynode.transforms import is_transformed
 
 CALLBACKS = tuple(

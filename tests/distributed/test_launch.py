@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from pynode.distributed import asked_for, join
-from pynode.distributed.launch import Launch
-from pynode.distributed.one_node import is_this_host, meeting_file, private_folder, stays_inside
+from pynode.distributed.launch import Launch, is_this_host, meeting_file, private_folder, stays_inside
 from pynode.errors import InvalidArgument, OutputDirectoryError, RankLost
 from pynode.world import ALONE
 

@@ -19,7 +19,7 @@ from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.euler import EULER
 from pynode.solution import Status
 from pynode.torchdiffeq_interface import odeint
-from pynode.torchdiffeq_interface.solvers import known_methods
+from pynode.torchdiffeq_interface.arguments import known_methods
 from tests.properties.profiles import tried
 from tests.properties.strategies import any_times, batch_shapes, mostly, plain, seeds, specs, theta_of
 

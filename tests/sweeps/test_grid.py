@@ -17,8 +17,7 @@ from pynode.sweeps.executors.local import LocalExecutor, _Room
 from pynode.sweeps.grid import make_cells
 from pynode.sweeps.layout import FILE, check_resumes, check_runs, read_values, write_sweep
 from pynode.sweeps.specification import read_file, specify
-from pynode.sweeps.task import Task
-from pynode.sweeps.threads import worker_environment
+from pynode.sweeps.task import Task, worker_environment
 from pynode.training.config import RunConfig
 
 

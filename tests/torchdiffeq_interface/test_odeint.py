@@ -18,7 +18,7 @@ from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk38 import RK38
 from pynode.solution import Status
 from pynode.torchdiffeq_interface import odeint, odeint_adjoint
-from pynode.torchdiffeq_interface.solvers import known_methods
+from pynode.torchdiffeq_interface.arguments import known_methods
 from pynode.torchdiffeq_interface.stepping import FIXED
 
 TS = torch.tensor([0.0, 0.3, 0.4, 1.0], dtype=torch.float64)

@@ -15,7 +15,7 @@ import pynode
 from pynode.errors import InvalidArgument, SolveError, UnknownName
 from pynode.methods.disc_opt import DiscOpt
 from pynode.torchdiffeq_interface import odeint, odeint_adjoint, odeint_dense
-from pynode.torchdiffeq_interface.solvers import known_methods
+from pynode.torchdiffeq_interface.arguments import known_methods
 from tests.torchdiffeq_interface.comparison import ALL, QUIET, TS, Net, assert_same, gradient, outcome
 
 pytestmark = QUIET

@@ -15,8 +15,7 @@ from typing import ClassVar
 from pynode.errors import InvalidArgument
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.executors.base import Executor
-from pynode.sweeps.task import Outcome, Task
-from pynode.sweeps.threads import worker_environment
+from pynode.sweeps.task import Outcome, Task, worker_environment
 
 WORKER = (sys.executable, "-m", "pynode.sweeps.worker")
 POLL_SECONDS = 0.05

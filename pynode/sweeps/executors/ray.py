@@ -19,8 +19,7 @@ from pynode.sweeps.cells import Cell
 from pynode.sweeps.errors import ExecutorUnavailable
 from pynode.sweeps.executors.base import Executor
 from pynode.sweeps.executors.local import available_cpus, available_gpus
-from pynode.sweeps.task import Outcome, Task
-from pynode.sweeps.threads import worker_environment
+from pynode.sweeps.task import Outcome, Task, worker_environment
 from pynode.sweeps.worker import run_cell
 
 ANSWER_SECONDS, CONNECT_SECONDS = 5.0, 60.0
