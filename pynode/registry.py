@@ -22,8 +22,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a member stands: its module, its class where the file has another name; and its docstring's first line."""
+    """Where a member stands: file, module, class where the file has another name; and its docstring's first line."""
 
+    path: Path
     module: str
     summary: str
     attribute: str | None = None
@@ -49,7 +50,7 @@ class Registry(Generic[T]):
         if self.file is not None:
             folders = {p.parent.name: p for p in home.parent.glob(f"*/{self.file}.py")}
             return {
-                _name(f): _Place(f"{self.package}.{f}.{self.file}", _summary(_parsed(p))) for f, p in folders.items()
+                _name(f): _Place(p, f"{self.package}.{f}.{self.file}", _summary(_parsed(p))) for f, p in folders.items()
             }
         members: dict[str, _Place] = {}
         for path in sorted(home.parent.rglob("*.py")):
@@ -65,6 +66,10 @@ class Registry(Generic[T]):
     def summary(self, name: str) -> str:
         """First line of the member's docstring; nothing is imported."""
         return self._place(name).summary
+
+    def source(self, name: str) -> Path:
+        """The file that the member called `name` stands in; nothing is imported."""
+        return self._place(name).path
 
     def check(self, name: str) -> None:
         """Raises `UnknownName` unless there is a member called `name`; nothing is imported."""
@@ -119,8 +124,8 @@ def _places(path: Path, module: str) -> dict[str, _Place]:
     }
     own = _name(path.stem)
     if set(classes) <= {own}:
-        return {own: _Place(module, _summary(_parsed(path)))}
-    return {name: _Place(module, _summary(node), node.name) for name, node in classes.items()}
+        return {own: _Place(path, module, _summary(_parsed(path)))}
+    return {name: _Place(path, module, _summary(node), node.name) for name, node in classes.items()}
 
 
 def _is_member(value: Any, base: type, module: str) -> bool:

@@ -121,10 +121,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "datasets",
         "world",
     ),
+    # reads the source of methods and problems; what it imports of them are registries
+    "options": ("errors", "schemes", "methods", "problems"),
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds
     "studies": (*CORE, "clock", "records", "fields", "schemes", "engines", "methods", "flows", "problems"),
-    "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "methods", "problems"),
-    "sweeps": ("errors", "registry", "records", "datasets", "schemes", "methods", "problems", "training"),
+    "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "methods", "options", "problems"),
+    "sweeps": ("errors", "registry", "records", "datasets", "methods", "options", "problems", "training"),
     "cli": EVERYTHING,
     "__init__": EVERYTHING,
 }

@@ -10,10 +10,13 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.derived import Given, with_options
 from pynode.cli.output import candidates, output_directory
-from pynode.cli.planning import on_backend, plan, train_all
+from pynode.cli.planning import problem_options, train_all
 from pynode.cli.ranks import check_alone, on_one_footing, ranks, shared_directory
 from pynode.errors import InvalidArgument, RunFailure
+from pynode.options.known import compared, on_backend
+from pynode.training.plan import plan
 
 RANK_TIMEOUT = 600.0
 """Seconds: longer than any rank validates while others wait."""
@@ -41,15 +44,15 @@ def default_run(context: typer.Context) -> None:
     if context.invoked_subcommand not in (None, "compare"):
         check_alone()
     if context.invoked_subcommand is None:
-        run_comparison("spiral", methods="disc-opt,opt-disc", seeds="0", method_options={}, out=None)
+        run_comparison("spiral", Given(), methods=compared(), seeds=[0], out=None)
 
 
+@with_options()
 def compare(
     problem: o.ProblemName,
-    methods: o.Methods = "disc-opt,opt-disc",
-    iterations: o.Iterations = None,
+    given: Given,
+    methods: o.Methods = o.COMPARED,
     seeds: o.Seeds = "0",
-    learning_rate: o.LearningRate = None,
     settings: o.Set = None,
     data: o.Data = None,
     multilevel: Annotated[
@@ -58,7 +61,7 @@ def compare(
             metavar="N,...",
             help="Also train disc-opt with coarse steps first: the steps per output interval of each level, e.g. "
             "2,5,10.",
-            rich_help_panel=o.HOW,
+            rich_help_panel=o.WHAT,
         ),
     ] = None,
     refine_at: Annotated[
@@ -67,7 +70,7 @@ def compare(
             metavar="N,...",
             help="With --multilevel: the iterations at which levels end. [dim]Default: when the validation loss stops "
             "falling.[/dim]",
-            rich_help_panel=o.HOW,
+            rich_help_panel=o.WHAT,
         ),
     ] = None,
     refine_patience: Annotated[
@@ -75,33 +78,10 @@ def compare(
         typer.Option(
             metavar="N",
             help="With --multilevel: validations without improvement that end a level. [dim]Default: 3.[/dim]",
-            rich_help_panel=o.HOW,
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Stop early after more than N validations without improvement. [dim]Default: as in the study.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
-    faithful: o.Faithful = False,
-    rtol: o.Rtol = None,
-    atol: o.Atol = None,
-    adjoint_rtol: o.AdjointRtol = None,
-    adjoint_atol: o.AdjointAtol = None,
-    solver: o.Solver = None,
-    steps: o.Steps = None,
-    scheme: o.SchemeName = None,
-    memory: o.Memory = None,
-    budget: o.Budget = None,
-    adjoint: o.Adjoint = None,
-    vjp: o.Vjp = None,
-    engine: o.EngineName = None,
     backend: o.Backend = "torch",
-    device: o.Device = "cpu",
-    dtype: o.Dtype = None,
     threads: o.Threads = 1,
     out: o.Out = None,
     resume: o.Resume = False,
@@ -109,18 +89,6 @@ def compare(
         bool,
         typer.Option(help="Also run Taylor tests and measure the errors of the gradients.", rich_help_panel=o.WHAT),
     ] = True,
-    validate_every: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Iterations between validations. [dim]Default: as in the study.[/dim]",
-            rich_help_panel=o.WHERE,
-        ),
-    ] = None,
-    checkpoint_every: Annotated[
-        int, typer.Option(metavar="N", help="Iterations between checkpoints.", rich_help_panel=o.WHERE)
-    ] = 50,
-    on_failure: o.OnFailure = None,
     rank_timeout: o.RankTimeout = RANK_TIMEOUT,
     config: o.Config = None,
 ) -> None:
@@ -147,42 +115,18 @@ def compare(
 
       compare npy --data table.npy --set hidden=128,128 --set batch=500
     """
-    from pynode.cli.problem_options import problem_options
-
     run_comparison(
         problem,
+        given,
         problem_options=problem_options(problem, settings, data),
         multilevel=_levels(multilevel, refine_at, refine_patience),
-        patience=patience,
-        methods=methods,
-        seeds=seeds,
+        methods=values.names("--methods", methods),
+        seeds=values.numbers("--seeds", seeds, int),
         threads=threads,
-        method_options=values.given(
-            rtol=rtol,
-            atol=atol,
-            adjoint_rtol=adjoint_rtol,
-            adjoint_atol=adjoint_atol,
-            solver=solver,
-            steps=steps,
-            scheme=scheme,
-            memory=memory,
-            budget=budget,
-            adjoint=adjoint,
-            vjp=vjp,
-            engine=engine,
-        ),
         backend=backend,
         out=out,
         resume=resume,
         checks=checks,
-        iterations=iterations,
-        learning_rate=learning_rate,
-        faithful=faithful,
-        device=device,
-        dtype=dtype,
-        validate_every=validate_every,
-        checkpoint_every=checkpoint_every,
-        on_failure=on_failure,
         rank_timeout=rank_timeout,
     )
 
@@ -205,10 +149,10 @@ def _levels(steps: str | None, refine_at: str | None, patience: int | None) -> M
 
 def run_comparison(
     problem: str,
+    given: Given,
     *,
-    methods: str,
-    seeds: str,
-    method_options: dict[str, Any],
+    methods: list[str],
+    seeds: list[int],
     out: Path | None,
     resume: bool = False,
     checks: bool = True,
@@ -217,18 +161,18 @@ def run_comparison(
     brief: bool = False,
     backend: str = "torch",
     rank_timeout: float = RANK_TIMEOUT,
-    **settings: Any,
+    problem_options: dict[str, Any] | None = None,
+    multilevel: Multilevel | None = None,
 ) -> None:
     """Trains, checks gradients, renders and prints the results; on `console` if given, in one line if `brief`."""
-    from pynode.cli.console import new_console
-    from pynode.problems import PROBLEMS
-    from pynode.records.lock import lock
-
-    PROBLEMS.summary(problem)  # an unknown name is told before the seconds that importing torch takes
-    chosen = on_backend(values.names("--methods", methods), backend)
-    configs = plan(problem, chosen, values.numbers("--seeds", seeds, int), method_options, **settings)
+    chosen = on_backend(methods, backend)
+    posed: dict[str, Any] = {"problem_options": problem_options, "multilevel": multilevel}
+    configs = plan(problem, chosen, seeds, given.methods, **posed, **given.settings)
 
     import torch
+
+    from pynode.cli.console import new_console
+    from pynode.records.lock import lock
 
     torch.set_num_threads(threads)
     with ExitStack() as held:

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from pynode.errors import UnknownName, UsageError
-from pynode.sweeps.toml_file import read_toml
+from pynode.options.values import read_toml
 
 
 def take_config(context: typer.Context, file: Path | None) -> Path | None:
@@ -16,7 +16,7 @@ def take_config(context: typer.Context, file: Path | None) -> Path | None:
     if file is None or context.resilient_parsing:
         return file
     values = read_toml(file, f"--config {file}")
-    params = {_key(p): p for p in context.command.params if p.name and p.name != "config"}
+    params = {key: p for p in context.command.params if p.name and p.name != "config" for key in _keys(p)}
     for key in values:
         if key not in params:
             raise UnknownName(f"option in {file}", key, sorted(params))
@@ -24,9 +24,10 @@ def take_config(context: typer.Context, file: Path | None) -> Path | None:
     return file
 
 
-def _key(param: Any) -> str:
-    """The name of an option in a file: as on the command line, with underscores."""
-    return "set" if "--set" in param.opts else str(param.name)
+def _keys(param: Any) -> list[str]:
+    """The names of an option in a file: as on the command line, with underscores."""
+    flags = [flag.lstrip("-").replace("-", "_") for flag in param.opts if flag.startswith("--")]
+    return flags or [str(param.name)]
 
 
 def _value(where: str, param: Any, value: Any) -> Any:

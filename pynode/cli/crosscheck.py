@@ -11,7 +11,12 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.output import output_directory
+from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
+from pynode.methods import METHODS
+from pynode.options.known import compared
+from pynode.schemes import SCHEMES
+from pynode.training.plan import plan
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
@@ -56,31 +61,9 @@ def crosscheck(
             rich_help_panel=o.WHAT,
         ),
     ] = None,
-    tolerances: Annotated[
-        str,
-        typer.Option(
-            metavar="TOL,...",
-            help="Relative tolerances of adaptive methods, separated by commas, at most 1; the absolute ones are a "
-            "hundredth of these.",
-            rich_help_panel=o.HOW,
-        ),
-    ] = "1e-5,1e-8",
-    steps: Annotated[
-        str,
-        typer.Option(
-            metavar="N,...",
-            help="Steps per output interval of fixed-step methods, separated by commas.",
-            rich_help_panel=o.HOW,
-        ),
-    ] = "1,4",
-    schemes: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,...",
-            help="Schemes of the exact discrete gradients, separated by commas.",
-            rich_help_panel=o.HOW,
-        ),
-    ] = "euler,rk4",
+    tolerances: o.Tolerances = "1e-5,1e-8",
+    steps: o.StepCounts = "1,4",
+    schemes: o.Schemes = "euler,rk4",
     at: o.At = None,
     seed: o.Seed = 0,
     settings: o.Set = None,
@@ -106,27 +89,28 @@ def crosscheck(
     if case is not None:
         values.check_no_effect(context, "no effect with --case, which holds its own weights", "drop it", "seed")
     tols, counts = values.tolerances("--tolerances", tolerances), values.counts("--steps", steps)
+    chosen = values.names("--methods", methods) if methods is not None else list(METHODS.names())
+    listed = values.names("--schemes", schemes)
+    for method in chosen:
+        METHODS.check(method)
+    for scheme in listed:
+        SCHEMES.check(scheme)
 
     import torch
 
     from pynode.cli.console import new_console
     from pynode.cli.report import report
-    from pynode.methods import METHODS
     from pynode.records.files import write_lines
-    from pynode.schemes import SCHEMES
     from pynode.studies.crosscheck.methods import method_grid, not_available, unavailable
     from pynode.studies.crosscheck.study import broken_bounds
     from pynode.studies.results import CROSSCHECK
 
-    chosen = values.names("--methods", methods) if methods is not None else list(METHODS.names())
-    known = [SCHEMES.load(name) for name in values.names("--schemes", schemes)]
+    known = [SCHEMES.load(name) for name in listed]
     reasons = unavailable(chosen)
     grid = method_grid([name for name in chosen if name not in reasons], tols, counts, known)
     if not grid:
-        listed = "; ".join(dict.fromkeys(reasons.values()))
-        raise InvalidArgument(
-            "--methods", ",".join(chosen), f"none of them can be checked here ({listed})", "add disc-opt"
-        )
+        why = f"none of them can be checked here ({'; '.join(dict.fromkeys(reasons.values()))})"
+        raise InvalidArgument("--methods", ",".join(chosen), why, f"add {compared()[0]}")
     title, subjects = _subjects(problem, case, fields, seed, settings, data, at)
     _check_used(context, grid)
     directory = output_directory(out, f"{problem}-crosscheck" if problem else "crosscheck", resume=False)
@@ -186,13 +170,9 @@ def _subjects(
 
 
 def _problem(name: str, seed: int, settings: list[str] | None, data: Path | None, at: Path | None) -> Subject:
-    from pynode.cli.planning import plan
-    from pynode.cli.problem_options import problem_options
-    from pynode.problems import PROBLEMS
     from pynode.studies.crosscheck.subjects import problem_subject
 
-    PROBLEMS.summary(name)
-    run = plan(name, ["disc-opt"], [seed], {}, problem_options=problem_options(name, settings, data))[0]
+    run = plan(name, compared()[:1], [seed], {}, problem_options=problem_options(name, settings, data))[0]
     posed = replace(run, dtype="float64").make_problem()
     model = posed.model(seed)
     if at is not None:

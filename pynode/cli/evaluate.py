@@ -17,12 +17,14 @@ def evaluate(
     directory: o.RunDirectory,
     schemes: Annotated[
         str,
-        typer.Option(metavar="NAME,...", help="Fixed-step schemes, separated by commas.", rich_help_panel=o.HOW),
+        typer.Option(metavar="NAME,...", help="Fixed-step schemes, separated by commas.", rich_help_panel=o.SCHEME),
     ] = "euler,heun,rk38",
     steps: Annotated[
         str,
         typer.Option(
-            metavar="N,...", help="Numbers of steps per block of the flow, separated by commas.", rich_help_panel=o.HOW
+            metavar="N,...",
+            help="Numbers of steps per block of the flow, separated by commas.",
+            rich_help_panel=o.SCHEME,
         ),
     ] = "1,2,3,4,6,8,10,12,16,24,32",
     tolerances: Annotated[
@@ -30,7 +32,7 @@ def evaluate(
         typer.Option(
             metavar="TOL,...",
             help="Tolerances of the adaptive solver (rtol = atol), separated by commas, at most 1.",
-            rich_help_panel=o.HOW,
+            rich_help_panel=o.SCHEME,
         ),
     ] = "1e-1,1e-2,1e-3,1e-4,1e-5,1e-6,1e-7",
     bound: Annotated[
@@ -38,7 +40,7 @@ def evaluate(
         typer.Option(
             help="A flow counts as invertible if going there and back moves no sample further than this, in units of "
             "the standardised data.",
-            rich_help_panel=o.HOW,
+            rich_help_panel=o.SCHEME,
         ),
     ] = 1e-3,
     samples: Annotated[

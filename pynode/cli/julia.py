@@ -8,6 +8,9 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.derived import Given, with_options
+from pynode.options.known import compared, on_backend
+from pynode.training.plan import check_available, plan
 
 julia = typer.Typer(help="Install the Julia backend, and show its state.", no_args_is_help=True)
 
@@ -63,19 +66,16 @@ def status(
 
 
 @julia.command("train")
+@with_options(only=("iterations", "learning_rate", "rtol", "atol", "steps"))
 def train(
+    given: Given,
     problem: Annotated[
         str, typer.Argument(metavar="[PROBLEM]", help="A time series problem, such as spiral.")
     ] = "spiral",
-    iterations: o.Iterations = None,
-    learning_rate: o.LearningRate = None,
     adjoints: Annotated[
         str,
-        typer.Option(metavar="NAME,...", help="Adjoints of Opt-Disc, separated by commas.", rich_help_panel=o.HOW),
+        typer.Option(metavar="NAME,...", help="Adjoints of Opt-Disc, separated by commas.", rich_help_panel=o.GRADIENT),
     ] = "gauss,interpolating,quadrature,backsolve",
-    rtol: o.Rtol = None,
-    atol: o.Atol = None,
-    steps: o.Steps = None,
     seed: o.Seed = 0,
 ) -> None:
     """Train a time series by both methods entirely inside Julia, and print what an iteration costs.
@@ -89,16 +89,15 @@ def train(
     from rich.table import Table
 
     from pynode.cli.console import new_console
-    from pynode.cli.planning import check_available, plan
 
-    check_available(["disc-opt-julia"])
+    check_available(on_backend(compared(), "julia"))
     from pynode.methods.julia.base import JuliaMethod
     from pynode.training.in_julia import train_in_julia
 
     console = new_console()
-    tolerances = values.given(rtol=rtol, atol=atol)
-    kinds: list[tuple[str, dict[str, Any]]] = [("disc-opt-julia", values.given(steps=steps))]
-    kinds += [("opt-disc-julia", {"adjoint": a, **tolerances}) for a in values.names("--adjoints", adjoints)]
+    discrete, continuous = on_backend(compared(), "julia")
+    kinds = [(discrete, given.of(discrete))]
+    kinds += [(continuous, {"adjoint": a, **given.of(continuous)}) for a in values.names("--adjoints", adjoints)]
     table = Table(
         box=None,
         pad_edge=False,
@@ -108,8 +107,8 @@ def train(
     table.add_column("method", no_wrap=True)
     for column in ("ms", "forward", "back", "NFE", "evals", "compile", "loss"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, given in kinds:
-        run = plan(problem, [name], [seed], given, iterations=iterations, learning_rate=learning_rate)[0]
+    for name, options in kinds:
+        run = plan(problem, [name], [seed], options, **given.settings)[0]
         assert isinstance(run.method, JuliaMethod)
         with console.status(run.method.label):
             found = train_in_julia(

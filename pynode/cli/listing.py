@@ -1,45 +1,79 @@
-"""`list`: the names that commands take, with a line each."""
+"""`list`: the names that commands take, with a line each; `list --options` explains the options."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Annotated
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from pynode.cli.console import PlainConsole
+    from pynode.options.declared import Declared
 
 
 def list_members(
     options: Annotated[
-        bool, typer.Option("--options", help="List the options of each problem instead, for --set.")
+        bool,
+        typer.Option("--options", help="Explain the options of methods, of runs and of problems (--set) instead."),
     ] = False,
 ) -> None:
     """List problems, fields, schemes, gradient methods and studies, with a line each."""
-    from rich.table import Table
-
     from pynode.cli.console import new_console
     from pynode.fields import FIELDS
     from pynode.methods import METHODS
+    from pynode.options.known import owners, problem_options, run_settings, shared, usual
     from pynode.problems import PROBLEMS
     from pynode.schemes import SCHEMES
     from pynode.studies import STUDIES
 
     console = new_console()
     if options:
-        table = Table(title="options of problems (default)", title_justify="left", show_header=False, box=None)
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column()
-        for name, kind in PROBLEMS.load_all().items():
-            # None stands for the problem's own value
-            known = [f.name if f.default is None else f"{f.name} ({f.default})" for f in fields(kind.Options)]
-            table.add_row(name, ", ".join(known) or "none")
-        console.print(table)
+        methods, settings, problems = METHODS.names(), run_settings(), PROBLEMS.names()
+        of_problems = shared({problem: problem_options(problem) for problem in problems})
+        _explain(console, "options of gradient methods", owners(methods), methods, usual)
+        _explain(console, "settings of a run", {n: {"": d} for n, d in settings.items()}, (), usual)
+        _explain(
+            console,
+            "options of problems, for --set NAME=VALUE",
+            of_problems,
+            problems,
+            lambda option, problem: of_problems[option][problem].default,
+        )
         return
     for registry in (PROBLEMS, METHODS, FIELDS, SCHEMES, STUDIES):
         plural = {"study": "studies"}.get(registry.kind, f"{registry.kind}s")
-        table = Table(title=plural, title_justify="left", title_style="bold", show_header=False, box=None)
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column()
-        for name in registry.names():
-            table.add_row(name, registry.summary(name))
-        console.print(table)
-        console.print()
+        _print(console, plural, {name: registry.summary(name) for name in registry.names()})
+
+
+def _explain(
+    console: PlainConsole,
+    title: str,
+    options: Mapping[str, Mapping[str, Declared]],
+    everyone: Collection[str],
+    default: Callable[[str, str], Any],
+) -> None:
+    """Prints each option with its values, what it does, who of `everyone` has it, and its default."""
+    from pynode.options.described import metavar, purpose, standing
+    from pynode.options.known import shared_kind
+
+    rows = {}
+    for name, owned in options.items():
+        defaults = {owner: default(name, owner) for owner in owned}
+        rows[f"{name} {metavar(shared_kind(owned.values()))}"] = (
+            f"{purpose(owned)} {standing(owned, everyone, defaults)}"
+        )
+    _print(console, title, rows)
+
+
+def _print(console: PlainConsole, title: str, rows: Mapping[str, str]) -> None:
+    """A table of names with a line each, under a title."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+    table.add_column(style="cyan", overflow="fold")
+    table.add_column()
+    for name, line in rows.items():
+        table.add_row(name, line)
+    console.print(table)
+    console.print()

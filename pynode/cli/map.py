@@ -9,6 +9,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.derived import Given, with_options
 from pynode.cli.output import output_directory
 from pynode.errors import ConfigurationMismatch, UnknownName
 
@@ -20,8 +21,10 @@ BACKWARD = "backward"
 """The axis that stands for the stability of the backward solve."""
 
 
+@with_options(only=("engine",))
 def map_winners(
     context: typer.Context,
+    given: Given,
     axes: Annotated[
         str | None,
         typer.Option(
@@ -36,7 +39,6 @@ def map_winners(
         typer.Option("--quick", help="Two values of each axis only: takes a minute or two.", rich_help_panel=o.WHAT),
     ] = False,
     seed: o.Seed = 0,
-    engine: o.EngineName = None,
     threads: o.Threads = 1,
     out: o.Out = None,
     resume: o.Resume = False,
@@ -63,7 +65,7 @@ def map_winners(
             raise UnknownName("axis", name, known)
     if chosen == [BACKWARD]:
         values.check_no_effect(context, "no effect on the axis backward", "drop it, or add an axis", "seed", "engine")
-    chosen_engine = check_engine("auto" if engine is None else engine)
+    chosen_engine = check_engine(given.methods.get("engine", "auto"))
     directory = output_directory(out, "map-quick" if quick else "map", resume=resume)
 
     import torch
@@ -72,7 +74,7 @@ def map_winners(
 
     torch.set_num_threads(threads)
     console = new_console()
-    _check_settings(directory / "map.json", {"quick": quick, "seed": seed, **values.given(engine=engine)})
+    _check_settings(directory / "map.json", {"quick": quick, "seed": seed, **given.methods})
     _measure_axes(directory, [name for name in chosen if name in AXES], seed, quick, chosen_engine, console)
     if BACKWARD in chosen:
         _measure_backward(directory, quick, console)

@@ -1,4 +1,4 @@
-"""Options that several commands share, with their help; `pynode.cli.values` reads them."""
+"""Options that several commands share beside those of methods and runs, with their help."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ import typer
 
 from pynode.cli import values
 from pynode.cli.config_file import take_config
+from pynode.options.known import compared, plain_methods
 
-WHAT, HOW, WHERE = "What is trained", "How it is solved and differentiated", "Where and how long"
+WHAT, WHERE = "What is trained", "Training: where and how long"
+SCHEME, GRADIENT, ENGINE = "Scheme and steps", "Gradient", "Engine"
+AXES = {"scheme": SCHEME, "gradient": GRADIENT, "engine": ENGINE}
+"""Panels of the options of methods, by the axis that they belong to."""
+PANELS = (WHAT, SCHEME, GRADIENT, ENGINE, WHERE)
+"""The panels of `--help`, in order."""
+
+COMPARED, PLAIN = ",".join(compared()), ",".join(plain_methods())
+"""Methods where none are named: those that training compares, and all that are checked."""
 
 ProblemName = Annotated[
     str, typer.Argument(metavar="PROBLEM", help="Name of a problem; [b]list[/b] shows all.", show_default=False)
@@ -18,6 +27,8 @@ ProblemName = Annotated[
 Methods = Annotated[
     str,
     typer.Option(
+        "--methods",
+        "--method",
         metavar="NAME,...",
         help="Gradient methods, separated by commas; [b]list[/b] shows all.",
         rich_help_panel=WHAT,
@@ -43,35 +54,12 @@ Seed = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-Iterations = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", help="Training iterations of each run. [dim]Default: as in the study.[/dim]", rich_help_panel=WHAT
-    ),
-]
-LearningRate = Annotated[
-    float | None,
-    typer.Option(
-        "--learning-rate",
-        "--lr",
-        help="Learning rate of Adam. [dim]Default: as in the study.[/dim]",
-        rich_help_panel=WHAT,
-    ),
-]
-Faithful = Annotated[
-    bool,
-    typer.Option(
-        "--faithful",
-        help="Reproduce the defects of the original study, for problems that have any.",
-        rich_help_panel=WHAT,
-    ),
-]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Set an option of the problem, such as batch=500; can be repeated. [b]list --options[/b] shows all.",
+        help="Set an option of the problem, such as batch=500; can be repeated. [b]list --options[/b] explains all.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -94,125 +82,37 @@ At = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-Rtol = Annotated[
-    float | None,
+Tolerances = Annotated[
+    str,
     typer.Option(
-        callback=values.tolerance,
-        help="Relative tolerance of adaptive solves, at most 1. [dim]Default: as in the study.[/dim]",
-        rich_help_panel=HOW,
+        metavar="TOL,...",
+        help="Relative tolerances of adaptive methods, separated by commas, at most 1; the absolute ones are a "
+        "hundredth of these.",
+        rich_help_panel=SCHEME,
     ),
 ]
-Atol = Annotated[
-    float | None,
+StepCounts = Annotated[
+    str,
     typer.Option(
-        help="Absolute tolerance of adaptive solves, in units of the state. [dim]Default: as in the study.[/dim]",
-        rich_help_panel=HOW,
+        metavar="N,...",
+        help="Steps per output interval of fixed-step methods, separated by commas.",
+        rich_help_panel=SCHEME,
     ),
 ]
-AdjointRtol = Annotated[
-    float | None,
+Schemes = Annotated[
+    str,
     typer.Option(
-        callback=values.tolerance,
-        help="Relative tolerance of the adjoint solve. [dim]Default: the value of --rtol.[/dim]",
-        rich_help_panel=HOW,
-    ),
-]
-AdjointAtol = Annotated[
-    float | None,
-    typer.Option(
-        help="Absolute tolerance of the adjoint solve. [dim]Default: the value of --atol.[/dim]", rich_help_panel=HOW
-    ),
-]
-Solver = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Adaptive solver: dopri5, tsit5, bosh3, dopri8, ...; with --backend julia tsit5, vern7 or auto. "
-        "[dim]Default: dopri5 (Julia: tsit5).[/dim]",
-        rich_help_panel=HOW,
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        max=values.MOST_STEPS,
-        metavar="N",
-        help="Steps in each output interval, for fixed-step methods. [dim]Default: as in the study.[/dim]",
-        rich_help_panel=HOW,
-    ),
-]
-SchemeName = Annotated[
-    str | None,
-    typer.Option(
-        "--scheme",
-        metavar="NAME",
-        help="Fixed-step scheme: euler, heun, midpoint, rk4, rk38, ... [dim]Default: as in the study.[/dim]",
-        rich_help_panel=HOW,
-    ),
-]
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOW",
-        help="What disc-opt keeps for the backward pass: store (all stages), recompute (the state after each step) or "
-        "checkpoint (a few states). [dim]Default: store.[/dim]",
-        rich_help_panel=HOW,
-    ),
-]
-Budget = Annotated[
-    int | None,
-    typer.Option(
-        "--memory-budget",
-        "--budget",
-        metavar="N",
-        help="Number of states that --memory checkpoint keeps. [dim]Default: about the square root of twice the "
-        "number of steps.[/dim]",
-        rich_help_panel=HOW,
-    ),
-]
-Adjoint = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="How the adjoint is solved. opt-disc: backsolve or interpolating; opt-disc-fixed: explicit or "
-        "backward-euler; opt-disc-julia: gauss, interpolating, quadrature or backsolve.",
-        rich_help_panel=HOW,
-    ),
-]
-Vjp = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Vector-Jacobian products of opt-disc-julia: handwritten, reversediff, zygote or enzyme. "
-        "[dim]Default: handwritten.[/dim]",
-        rich_help_panel=HOW,
-    ),
-]
-EngineName = Annotated[
-    str | None,
-    typer.Option(
-        "--engine",
-        metavar="NAME",
-        help="eager (torch operators), fused (compiled kernels) or auto (fused where that is faster). "
-        "[dim]Default: auto.[/dim]",
-        rich_help_panel=HOW,
+        metavar="NAME,...",
+        help="Schemes of the exact discrete gradients, separated by commas.",
+        rich_help_panel=SCHEME,
     ),
 ]
 Backend = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="torch or julia; julia runs disc-opt and opt-disc by Julia's SciML packages.",
-        rich_help_panel=HOW,
-    ),
-]
-Device = Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.", rich_help_panel=WHERE)]
-Dtype = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Floating point type: float64 or float32. [dim]Default: as in the study.[/dim]",
-        rich_help_panel=WHERE,
+        help="torch or julia; julia runs disc-opt and opt-disc by Julia's SciML packages, with their defaults.",
+        rich_help_panel=ENGINE,
     ),
 ]
 Threads = Annotated[
@@ -237,15 +137,6 @@ Out = Annotated[
 Resume = Annotated[
     bool,
     typer.Option("--resume", help="Continue an interrupted command from what it left in --out.", rich_help_panel=WHERE),
-]
-OnFailure = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOW",
-        help="What to do when a solve fails or the loss is not finite: stop the run, skip the batch, or restore the "
-        "best weights and continue with half the learning rate. [dim]Default: stop.[/dim]",
-        rich_help_panel=WHERE,
-    ),
 ]
 RankTimeout = Annotated[
     float,

@@ -1,9 +1,10 @@
-"""From options to runs: what the names of methods stand for, and the training of planned runs one after another."""
+"""From options to runs: what `--set` says of problems, and the training of planned runs one after another."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pynode.errors import (
     Interrupted,
@@ -15,38 +16,69 @@ from pynode.errors import (
     Stopped,
     UnknownName,
 )
-from pynode.training.plan import check_available, plan
+from pynode.options import known
+from pynode.options.values import from_text
 from pynode.world import ALONE, World
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
     from pynode.training.config import RunConfig
 
-__all__ = ["BACKENDS", "check_available", "on_backend", "plan", "train_all"]
 
-BACKENDS: dict[str, dict[str, str]] = {
-    "torch": {},
-    "julia": {"disc-opt": "disc-opt-julia", "opt-disc": "opt-disc-julia"},
-}
-"""What the names of methods stand for on each backend."""
+def problem_options(problem: str, settings: Iterable[str] | None, data: Path | None = None) -> dict[str, Any]:
+    """Values of `--set name=value ...` and `--data FILE` for `problem`, typed; raises `UsageError`."""
+    options = known.problem_options(problem)
+    given: dict[str, Any] = {}
+    if data is not None:
+        if "data" not in options:
+            raise InvalidArgument("--data", data, f"{problem} brings its own data", "use the problem csv or npy")
+        given["data"] = str(data)
+        if data.is_file():  # what is no file is told when it is read
+            given["sha256"] = _digest(data)
+    for setting in settings or []:
+        name, text = split_setting(setting)
+        if name not in options:
+            if not options:
+                raise InvalidArgument("--set", repr(setting), f"{problem} takes no options", "leave it out")
+            raise UnknownName(f"option of {problem}", name, sorted(options))
+        if name in given:
+            raise InvalidArgument("--set", repr(setting), f"{name} is given twice", "give it once")
+        given[name] = from_text(f"--set {name}", text, options[name].kind)
+    return given
 
 
-def on_backend(methods: list[str], backend: str) -> list[str]:
-    """The methods called `methods` as `backend` has them.
+def options_of_each(problems: Iterable[str], settings: Iterable[str] | None) -> dict[str, dict[str, Any]]:
+    """Values of `--set` for each of `problems` that has the option; raises `UsageError` where none has it."""
+    options = {problem: known.problem_options(problem) for problem in problems}
+    given: dict[str, dict[str, Any]] = {problem: {} for problem in options}
+    for setting in settings or []:
+        name, _ = split_setting(setting)
+        having = [problem for problem, declared in options.items() if name in declared]
+        if not having:
+            raise UnknownName(
+                "option of these problems", name, sorted({n for known in options.values() for n in known})
+            )
+        for problem in having:
+            given[problem] |= problem_options(problem, [setting])
+    return given
 
-    Raises `UnknownName` for another backend, `InvalidArgument` where it has none of them; those that it lacks are left
-    out, so that no table mixes backends unasked.
-    """
-    if backend not in BACKENDS:
-        raise UnknownName("backend", backend, BACKENDS)
-    names = BACKENDS[backend]
-    if not names:
-        return methods
-    found = [names.get(name, name) for name in methods if name in names or name in names.values()]
-    if not found:
-        remedy = f"use --methods {','.join(names)}, or leave --backend out"
-        raise InvalidArgument("--methods", ",".join(methods), f"the backend {backend} has none of them", remedy)
-    return list(dict.fromkeys(found))
+
+def split_setting(setting: str) -> tuple[str, str]:
+    """Name and value of `--set NAME=VALUE`; raises `InvalidArgument`."""
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise InvalidArgument("--set", repr(setting), "no NAME=VALUE", "write e.g. --set batch=500")
+    return name.strip().replace("-", "_"), value.strip()
+
+
+def _digest(path: Path) -> str:
+    from pynode.datasets.errors import DataError
+    from pynode.datasets.sources import file_digest
+
+    try:
+        return file_digest(path).hexadecimal
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); give a file that can") from error
 
 
 def train_all(

@@ -9,16 +9,21 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.derived import Given, flag, with_options
 from pynode.cli.output import output_directory
+from pynode.cli.planning import options_of_each
 from pynode.errors import InvalidArgument, OutputDirectoryError, RunFailure, UsageError
+from pynode.options.values import shown
+from pynode.sweeps.specification import Specification, read_file, read_grid, specify
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
     from pynode.sweeps.cells import Cell
-    from pynode.sweeps.specification import Specification
 
 
+@with_options()
 def sweep(
+    given: Given,
     file: Annotated[
         Path | None,
         typer.Argument(
@@ -32,10 +37,11 @@ def sweep(
             metavar="NAME=VALUE,...",
             help="An axis of the grid and its values: problem, method, seed, an option of methods (rtol, steps, ...), "
             "of the run (iterations, learning_rate, ...), or set.NAME for an option of the problem. Can be repeated; "
-            "takes precedence over the file.",
+            "takes precedence over the file. An option below has one value for all cells.",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
+    settings: o.Set = None,
     executor: Annotated[
         str | None,
         typer.Option(
@@ -102,19 +108,13 @@ def sweep(
 
       sweep --resume --out results/tolerances
     """
+    axes = _values(file, grid, _single(given), settings, out, resume=resume)
+    running = {"executor": executor, "address": address, "jobs": jobs, "cpus": cpus, "gpus": gpus, "retries": retries}
+    specification = specify(axes, **running)
+
     from pynode.cli.console import new_console
-    from pynode.problems import PROBLEMS
-
-    values = _values(file, grid, out, resume=resume)
-    for name in values["problem"] if isinstance(values.get("problem"), list) else ():
-        PROBLEMS.summary(str(name))  # an unknown one is told before the seconds that importing torch takes
-
     from pynode.sweeps.grid import make_cells
-    from pynode.sweeps.specification import specify
 
-    specification = specify(
-        values, executor=executor, address=address, jobs=jobs, cpus=cpus, gpus=gpus, retries=retries
-    )
     cells = make_cells(specification.axes, specification.needs)
     _check_earlier(specification, cells, out, resume=resume)
     console = new_console()
@@ -124,23 +124,45 @@ def sweep(
     _run(specification, cells, out, console, resume=resume)
 
 
-def _values(file: Path | None, grid: list[str] | None, out: Path | None, *, resume: bool) -> dict[str, Any]:
-    """Axes and options of the file, of the sweep that is resumed, and of the command line, which wins."""
-    from pynode.sweeps.layout import FILE, read_running, read_values
-    from pynode.sweeps.specification import read_file, read_grid
+def _single(given: Given) -> dict[str, Any]:
+    """Options with one value for all cells, as axes; a list is one value."""
+    options = {**given.methods, **given.settings}
+    return {name: [list(value)] if isinstance(value, tuple) else value for name, value in options.items()}
 
+
+def _values(
+    file: Path | None,
+    grid: list[str] | None,
+    single: dict[str, Any],
+    settings: list[str] | None,
+    out: Path | None,
+    *,
+    resume: bool,
+) -> dict[str, Any]:
+    """Axes and options of the file, of the sweep that is resumed, and of the command line, which wins."""
     if resume and out is None:
         raise InvalidArgument("--resume", "", "of which sweep?", "name its directory with --out")
-    if resume and out is not None and not (out / FILE).exists():
-        raise OutputDirectoryError(f"--out {out}: holds no sweep that could be resumed; leave --resume out")
-    if file is None and not grid:
-        if resume and out is not None:
+    earlier: dict[str, Any] = {}
+    if resume and out is not None:
+        from pynode.sweeps.layout import FILE, read_running, read_values  # with torch
+
+        if not (out / FILE).exists():
+            raise OutputDirectoryError(f"--out {out}: holds no sweep that could be resumed; leave --resume out")
+        if file is None and not grid and not single and not settings:
             return read_values(out)
+        earlier = read_running(out)
+    if file is None and not grid:
         raise UsageError("no grid: give a TOML file, or --grid problem=spiral --grid seed=0,1,2")
-    given = {**(read_file(file) if file is not None else {}), **read_grid(grid or [])}
-    if not resume or out is None:
-        return given
-    earlier = read_running(out)
+    axes = read_grid(grid or [])
+    if twice := next((name for name in single if name in axes), None):
+        raise InvalidArgument(
+            f"--grid {twice}", shown(axes[twice]), f"{flag(twice)} is given as well", "give one of them"
+        )
+    given = {**(read_file(file) if file is not None else {}), **axes, **single}
+    if settings:
+        problems = given.get("problem", [])
+        each = options_of_each([problems] if isinstance(problems, str) else problems, settings)
+        given |= _single(Given({f"set.{name}": v for options in each.values() for name, v in options.items()}))
     if given.get("executor", earlier.get("executor")) != earlier.get("executor"):
         earlier = {}
     return {**earlier, **given}

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.derived import POSED, Given, with_options
 from pynode.cli.output import output_directory
+from pynode.cli.planning import problem_options
+from pynode.options.known import on_backend, run_settings
+from pynode.training.plan import plan
 
 
+@with_options(hidden=lambda name: name in run_settings() and name not in POSED)
 def taylor(
     problem: o.ProblemName,
-    methods: o.Methods = "disc-opt,opt-disc,opt-disc-fixed,ad-adaptive",
+    given: Given,
+    methods: o.Methods = o.PLAIN,
     seed: o.Seed = 0,
     settings: o.Set = None,
     data: o.Data = None,
-    faithful: o.Faithful = False,
-    rtol: o.Rtol = None,
-    atol: o.Atol = None,
-    solver: o.Solver = None,
-    steps: o.Steps = None,
-    scheme: o.SchemeName = None,
-    memory: o.Memory = None,
-    budget: o.Budget = None,
-    adjoint: o.Adjoint = None,
-    vjp: o.Vjp = None,
-    engine: o.EngineName = None,
     backend: o.Backend = "torch",
-    device: o.Device = "cpu",
     threads: o.Threads = 1,
     out: o.Out = None,
     config: o.Config = None,
@@ -40,33 +34,16 @@ def taylor(
 
       taylor spiral --methods disc-opt --steps 10 --memory checkpoint --memory-budget 5
     """
-    from pynode.cli.checking import check_taylor
-    from pynode.cli.console import new_console
-    from pynode.cli.planning import on_backend, plan
-    from pynode.problems import PROBLEMS
-
-    PROBLEMS.summary(problem)
-    from pynode.cli.problem_options import problem_options
-
-    given = problem_options(problem, settings, data)
-    options = values.given(
-        rtol=rtol,
-        atol=atol,
-        solver=solver,
-        steps=steps,
-        scheme=scheme,
-        memory=memory,
-        budget=budget,
-        adjoint=adjoint,
-        vjp=vjp,
-        engine=engine,
-    )
+    given.check_posed("a Taylor test trains nothing", "drop it")
     chosen = on_backend(values.names("--methods", methods), backend)
-    configs = plan(problem, chosen, [seed], options, faithful=faithful, device=device, problem_options=given)
+    posed = problem_options(problem, settings, data)
+    configs = plan(problem, chosen, [seed], given.methods, problem_options=posed, **given.settings)
     directory = output_directory(out, f"{problem}-taylor", resume=False)
 
     import torch
 
+    from pynode.cli.checking import check_taylor
+    from pynode.cli.console import new_console
     from pynode.cli.report import report
 
     torch.set_num_threads(threads)

@@ -11,13 +11,13 @@ from typing import Any
 
 from pynode.datasets.sources import file_digest
 from pynode.errors import InvalidArgument
-from pynode.methods import METHODS
+from pynode.options.known import method_options, problem_options
+from pynode.options.values import shown
 from pynode.problems import PROBLEMS
 from pynode.sweeps.axes import DATA, Axes
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.errors import SweepError
 from pynode.sweeps.needs import Needs
-from pynode.sweeps.values import shown
 from pynode.training.config import RunConfig, default_method
 from pynode.training.plan import check_available, configure
 from pynode.training.size import check_size
@@ -61,17 +61,13 @@ def make_cells(axes: Axes, needs: Needs) -> list[Cell]:
 
 def _combinations(axes: Axes, problem: str) -> Iterator[tuple[str, dict[str, Any], int]]:
     """Method, values by the names of their axes, seed."""
-    options = {f"set.{name}": v for name, v in axes.of_problems.items() if name in _option_names(problem)}
+    options = {f"set.{name}": v for name, v in axes.of_problems.items() if name in problem_options(problem)}
     for method in axes.methods:
-        known = METHODS.load(method).option_names()
+        known = method_options(method)
         mine = {**axes.settings, **{k: v for k, v in axes.of_methods.items() if k in known}, **options}
         for values in product(*mine.values()):
             for seed in axes.seeds:
                 yield method, dict(zip(mine, values, strict=True)), seed
-
-
-def _option_names(problem: str) -> set[str]:
-    return set(PROBLEMS.load(problem).Options.__dataclass_fields__)
 
 
 def _size(config: RunConfig) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from pynode.errors import ConfigurationMismatch, PynodeError, RecordError, UsageError
+from pynode.options.values import shown
 from pynode.records.content import is_there
 from pynode.records.files import read_object, write_json
 from pynode.records.run_files import CONFIG
@@ -16,7 +17,6 @@ from pynode.sweeps.axes import Axes
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.needs import Needs
 from pynode.sweeps.specification import specify
-from pynode.sweeps.values import shown
 from pynode.training.config import RunConfig, recorded_config, usable_here
 
 FILE = "sweep.json"

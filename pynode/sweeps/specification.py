@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import InvalidArgument
-from pynode.methods.base import check_count
+from pynode.options.values import parse, read_toml
 from pynode.sweeps.axes import Axes, check_axes
 from pynode.sweeps.needs import Needs, special_needs
-from pynode.sweeps.toml_file import read_toml
-from pynode.sweeps.values import parse
 
 RUNNING: dict[str, Any] = {"executor": "local", "address": None, "jobs": None, "retries": 2, "cpus": 1, "gpus": None}
 """Keys of a file that are no axes but say how the sweep runs; the same options on the command line win."""
@@ -41,8 +39,8 @@ class Specification:
         return {name: value for name, value in values.items() if value is not None}
 
     def __post_init__(self) -> None:
-        if self.jobs is not None:
-            check_count("jobs", self.jobs)
+        if self.jobs is not None and (type(self.jobs) is not int or self.jobs < 1):
+            raise InvalidArgument("jobs", self.jobs, "not a positive integer", "use 1 or more")
         if type(self.retries) is not int or self.retries < 0:
             raise InvalidArgument("retries", self.retries, "not a non-negative integer", "use 0 for none")
         if self.retries > MOST_RETRIES:

@@ -10,6 +10,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pynode.errors import InvalidArgument
+from pynode.options.known import check_options, levelled
+from pynode.options.known import method_options as known_options
+from pynode.problems import PROBLEMS
 
 if TYPE_CHECKING:
     from pynode.methods.base import GradientMethod
@@ -49,63 +52,37 @@ def plan(
     problem: str,
     methods: list[str],
     seeds: list[int],
-    method_options: dict[str, Any],
+    method_options: Mapping[str, Any],
     *,
-    iterations: int | None = None,
-    learning_rate: float | None = None,
-    faithful: bool = False,
-    device: str = "cpu",
-    dtype: str | None = None,
-    validate_every: int | None = None,
-    checkpoint_every: int = 50,
-    patience: int | None = None,
     multilevel: Multilevel | None = None,
-    problem_options: dict[str, Any] | None = None,
-    on_failure: str | None = None,
+    problem_options: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> list[RunConfig]:
     """One configuration per method and seed; every mistake in the options is found here.
 
-    With `multilevel` each fixed-step method runs twice: as it is, and by levels.
+    `settings` are fields of `RunConfig`, None for the study's value.  With `multilevel` each method with steps that is
+    exact for them runs twice: as it is, and by levels.
     """
-    from pynode.methods import METHODS
-    from pynode.problems import PROBLEMS
+    PROBLEMS.check(problem)
+    check_options(methods, method_options)  # a wrong name is told before the seconds that importing torch takes
+
     from pynode.training.config import default_method
     from pynode.training.size import check_size
 
     kind = PROBLEMS.load(problem)
     check_available(methods)
-    known = {name: METHODS.load(name).option_names() for name in methods}
-    for option, value in method_options.items():
-        if not any(option in names for names in known.values()):
-            raise InvalidArgument(
-                f"--{option.replace('_', '-')}", value, f"no effect on {', '.join(methods)}", "drop it, or add a method"
-            )
     chosen = [
-        default_method(kind, name, **{k: v for k, v in method_options.items() if k in known[name]}) for name in methods
+        default_method(kind, name, **{k: v for k, v in method_options.items() if k in known_options(name)})
+        for name in methods
     ]
     levels: list[tuple[GradientMethod, Multilevel | None]] = [(method, None) for method in chosen]
     if multilevel is not None:
-        fixed = [method for method in chosen if method.name in ("disc-opt", "disc-opt-julia")]
+        fixed = [method for method in chosen if method.name in levelled()]
         if not fixed:
             raise InvalidArgument("--multilevel", multilevel.steps, "no method with steps", "add disc-opt to --methods")
         levels += [(method, multilevel) for method in fixed]
     planned = [
-        configure(
-            kind,
-            method,
-            multilevel=plan_of_levels,
-            problem_options=problem_options,
-            seed=seed,
-            iterations=iterations,
-            learning_rate=learning_rate,
-            dtype=dtype,
-            device=device,
-            faithful=faithful,
-            validate_every=validate_every,
-            checkpoint_every=checkpoint_every,
-            patience=patience,
-            on_failure=on_failure,
-        )
+        configure(kind, method, multilevel=plan_of_levels, problem_options=problem_options, seed=seed, **settings)
         for method, plan_of_levels in levels
         for seed in seeds
     ]

@@ -51,14 +51,23 @@ class FlowOptions:
     """
 
     hidden: tuple[int, ...] | None = None
+    """Widths of the hidden layers; without one, the problem's own."""
     blocks: int | None = None
+    """Number of fields that follow one another in the flow; without one, the problem's own."""
     horizon: float | None = None
+    """Length T of the time interval of a block; without one, the problem's own."""
     trainable_horizon: bool = False
+    """Whether T is trained as well."""
     activation: str | None = None
+    """Activation function of the field; without one, the problem's own."""
     batch: int | None = None
+    """Samples of a batch; without one, the problem's own."""
     divergence: str | None = None
+    """Divergence in training: exact, gaussian or rademacher; without one, the problem's own."""
     kinetic: float = 0.0
+    """Weight of the running cost 1/2 int |f|^2 dt, a mean over samples."""
     jacobian: float = 0.0
+    """Weight of the running cost int |df/dz|_F^2 dt, a mean over samples."""
 
     def __post_init__(self) -> None:
         for argument in ("kinetic", "jacobian"):

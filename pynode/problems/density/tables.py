@@ -33,6 +33,7 @@ class TableOptions(FlowOptions):
     """`rows`: use no more than so many of each part, for a quick look at a large set."""
 
     rows: int | None = None
+    """Rows of each part that are used at most, for a quick look at a large set."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pynode.datasets.errors import DataError, TableMissing
 from pynode.datasets.reading import Reading
@@ -29,13 +29,21 @@ class FileOptions(TableOptions):
     """
 
     data: str | None = None
+    """Path of the table; --data FILE gives it as well."""
     sha256: str | None = None
+    """SHA-256 digest that the file must have: that of the start of the run."""
     header: bool | None = None
-    index: str | None = None
-    decimal: str | None = None
-    missing: str | None = None
+    """Whether the first line names the columns; without a value, it is read off the file."""
+    index: Literal["drop", "keep"] | None = None
+    """What to do with a column that numbers the rows: drop or keep."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of the numbers: "." or ","."""
+    missing: Literal["error", "drop"] | None = None
+    """"drop" leaves out rows with missing values, which are refused otherwise."""
     drop: tuple[str, ...] = ()
+    """Columns to leave out, by name or by number from 1."""
     dequantise: tuple[str, ...] = ()
+    """Columns of integers or other steps that get uniform noise; auto: all that would be refused without."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

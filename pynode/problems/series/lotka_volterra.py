@@ -21,7 +21,9 @@ class LotkaVolterraOptions:
     """`horizon` in units of time (a period is about 3.4), `width` of the field's two hidden layers."""
 
     horizon: float = 7.0
+    """Length of the series in units of time; a period is about 3.4."""
     width: int = 32
+    """Width of the two hidden layers."""
 
     def __post_init__(self) -> None:
         check_positive("horizon", self.horizon, LONGEST_HORIZON)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from pynode.problems.base import TrainingSettings
 from pynode.problems.series.base import LONGEST_HORIZON, MOST_DIMENSIONS, Array, TimeSeries, check_positive
 
 POINTS_PER_PERIOD = 8
-ARCHITECTURES = ("mlp", "antisymmetric", "hamiltonian")
+Architecture = Literal["mlp", "antisymmetric", "hamiltonian"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,13 @@ class OscillatorOptions:
     """`dim` even; `horizon` in periods of the slowest pendulum; `architecture` of the field and its `width`."""
 
     dim: int = 2
+    """Dimension of the state, even: two for each pendulum."""
     horizon: float = 8.0
+    """Length of the series in periods of the slowest pendulum."""
     width: int = 32
-    architecture: str = "mlp"
+    """Width of the hidden layers."""
+    architecture: Architecture = "mlp"
+    """Architecture of the field."""
 
     def __post_init__(self) -> None:
         if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 2 or self.dim % 2:
@@ -38,7 +42,7 @@ class OscillatorOptions:
             raise InvalidArgument("dim", self.dim, f"more than {MOST_DIMENSIONS:,}", "use fewer pendulums")
         check_positive("horizon", self.horizon, LONGEST_HORIZON)
         check_positive("width", self.width)
-        check_choice("architecture", self.architecture, ARCHITECTURES)
+        check_choice("architecture", self.architecture, get_args(Architecture))
 
 
 class Oscillator(TimeSeries):

@@ -22,8 +22,11 @@ class VanDerPolOptions:
     """`stiffness` mu > 0; `horizon` in units of time, by default about one period; `width` of two hidden layers."""
 
     stiffness: float = 5.0
+    """Parameter mu > 0 of the oscillator."""
     horizon: float | None = None
+    """Length of the series in units of time; without one, about one period."""
     width: int = 32
+    """Width of the two hidden layers."""
 
     def __post_init__(self) -> None:
         check_positive("stiffness", self.stiffness, MOST_STIFFNESS)

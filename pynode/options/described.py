@@ -1,0 +1,62 @@
+"""How options are described to a user: their values, what they do, who has them, and their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pynode.options.declared import REQUIRED, Declared, Kind
+from pynode.options.values import shown
+
+LONGEST_METAVAR = 20
+"""Letters of the words that stand for a value; longer ones would leave no room for the help."""
+
+MOST_NAMED = 3
+"""Owners that are named where their option differs from that of others."""
+
+
+def metavar(kind: Kind) -> str:
+    """What stands for a value: the words that can be given where they are few, else a letter or WORD, NAME."""
+    if kind.words:
+        return words if len(words := "|".join(kind.words)) <= LONGEST_METAVAR else "WORD"
+    if bool in kind.types:
+        return "true|false"
+    if list in kind.types:
+        return "N,..." if int in kind.parts else "NAME,..."
+    return "N" if int in kind.types else "X" if float in kind.types else "NAME"
+
+
+def purpose(owned: Mapping[str, Declared]) -> str:
+    """What an option does and which words it takes, by owner where they differ."""
+    texts = _by_owner({owner: declared.help for owner, declared in owned.items()})
+    kinds = {owner: declared.kind for owner, declared in owned.items() if metavar(declared.kind) == "WORD"}
+    words = _by_owner({owner: f"{', '.join(kind.words[:-1])} or {kind.words[-1]}" for owner, kind in kinds.items()})
+    return " ".join(f"{text}." for text in (texts, words) if text)
+
+
+def standing(owned: Mapping[str, Declared], everyone: Collection[str], defaults: Mapping[str, Any]) -> str:
+    """Who of `everyone` has the option, and its default, by owner where they differ."""
+    others = [name for name in everyone if name not in owned]
+    whose = ", ".join(owned) if len(others) >= len(owned) else f"all but {', '.join(others)}" if others else "all"
+    default = _by_owner({owner: _value(defaults[owner]) for owner in owned}, "{text} ({owners})")
+    notes = (f"For {whose}" if everyone else "", f"Default: {default}" if default else "")
+    return " ".join(f"{note}." for note in notes if note)
+
+
+def _by_owner(texts: Mapping[str, str], pattern: str = "{owners}: {text}") -> str:
+    """The text that all share, or each of them with those whose it is; what most have comes last, as of the others."""
+    owners: dict[str, list[str]] = {}
+    for owner, text in texts.items():
+        if text:
+            owners.setdefault(text.rstrip("."), []).append(owner)
+    if len(owners) == 1:
+        return next(iter(owners))
+    listed = sorted(owners.items(), key=lambda item: len(item[1]))
+    named = [(text, ", ".join(who) if len(who) <= MOST_NAMED else "others") for text, who in listed]
+    return "; ".join(pattern.format(owners=who, text=text) for text, who in named)
+
+
+def _value(value: Any) -> str:
+    if value is None or value is REQUIRED or value == ():
+        return ""
+    return f"{value:g}" if type(value) is float else shown(value)

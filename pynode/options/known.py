@@ -1,0 +1,170 @@
+"""Which methods, problems and runs have which options; no method or problem is imported to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pynode.errors import InvalidArgument, UnknownName
+from pynode.methods import METHODS
+from pynode.options.declared import Declared, Kind, class_named, classes_in, constants_of, options_of
+from pynode.options.values import check_value
+from pynode.problems import PROBLEMS
+
+PACKAGE = Path(__file__).parents[1]
+RUNS = PACKAGE / "training" / "config.py"
+PROBLEM = PACKAGE / "problems" / "base.py"
+
+NOT_SETTINGS = ("problem", "method", "seed", "options", "multilevel", "rate_drops")
+"""Fields of a `RunConfig` that are no settings, or no plain values."""
+
+SHORT = {"learning_rate": ("lr",), "budget": ("memory_budget",), "seed": ("seeds",), "method": ("methods",)}
+"""Other names of options, on the command line and in files."""
+
+
+@cache
+def method_options(name: str) -> Mapping[str, Declared]:
+    """The options of the method called `name`; raises `UnknownName`."""
+    file = METHODS.source(name)
+    return options_of(file, class_named(file, name))
+
+
+@cache
+def method_constants(name: str) -> Mapping[str, Any]:
+    """Plain class variables of the method called `name`, such as its backend."""
+    file = METHODS.source(name)
+    return constants_of(file, class_named(file, name))
+
+
+@cache
+def problem_options(name: str) -> Mapping[str, Declared]:
+    """The options of the problem called `name`, for `--set`; raises `UnknownName`."""
+    file = PROBLEMS.source(name)
+    home = constants_of(file, class_named(file, name))["Options"]
+    return options_of(*home)
+
+
+@cache
+def run_settings() -> Mapping[str, Declared]:
+    """The fields of a run's configuration that a user sets, whatever the method."""
+    fields = options_of(RUNS, "RunConfig")
+    return {name: field for name, field in fields.items() if name not in NOT_SETTINGS}
+
+
+def owners(methods: Iterable[str]) -> dict[str, dict[str, Declared]]:
+    """Every option of the methods called `methods`, by its name: what each method that has it declares."""
+    return shared({name: method_options(name) for name in methods})
+
+
+def shared(options: Mapping[str, Mapping[str, Declared]]) -> dict[str, dict[str, Declared]]:
+    """The options of several owners by the name of the option, then by that of the owner."""
+    by_name: dict[str, dict[str, Declared]] = {}
+    for owner, declared in options.items():
+        for name, option in declared.items():
+            by_name.setdefault(name, {})[owner] = option
+    return by_name
+
+
+def shared_kind(declarations: Iterable[Declared]) -> Kind:
+    """What takes the values of all of them."""
+    kind = Kind()
+    for declared in declarations:
+        kind |= declared.kind
+    return kind
+
+
+@cache
+def set_by_study() -> frozenset[str]:
+    """Options of methods and settings of runs for which problems bring a value of their own."""
+    names = set(options_of(PROBLEM, "TrainingSettings"))
+    for problem in PROBLEMS.names():
+        file = PROBLEMS.source(problem)
+        constants = constants_of(file, class_named(file, problem))
+        names.update(constants.get("fixed_settings") or (), constants.get("adaptive_settings") or ())
+    return frozenset(names)
+
+
+def usual(option: str, method: str = "") -> Any:
+    """The default of an option of `method`, or of runs; in words where problems bring a value of their own."""
+    if option in set_by_study():
+        return "as in the study"
+    if not method:
+        return run_settings()[option].default
+    of_study = constants_of(RUNS).get("STUDY") or {}
+    return of_study.get(method, {}).get(option, method_options(method)[option].default)
+
+
+@cache
+def axis_of(option: str) -> str:
+    """The axis that an option of methods belongs to: "scheme" (and its steps), "gradient" or "engine"."""
+    if option == "engine":
+        return option
+    steps = {name for names in _fields_in(PACKAGE / "steps.py").values() for name in names}
+    gradients = [_fields_in(file) for file in (PACKAGE / "gradients").glob("*.py")]
+    of_gradient = {name for fields in gradients for names in fields.values() for name in names} - steps
+    return "gradient" if option in of_gradient or option.startswith("adjoint") else "scheme"
+
+
+def _fields_in(file: Path) -> dict[str, Mapping[str, Declared]]:
+    """The fields of all classes in `file`."""
+    return {name: options_of(file, name) for name in classes_in(file)} if file.is_file() else {}
+
+
+# --- choices of methods ----------------------------------------------------------------------------------------------
+
+
+def compared() -> list[str]:
+    """The methods that are compared where nobody names others."""
+    return [name for name in METHODS.names() if name in stands_for().values()]
+
+
+def plain_methods() -> list[str]:
+    """All methods but those that run another one elsewhere."""
+    return [name for name in METHODS.names() if name not in stands_for()]
+
+
+def on_backend(methods: list[str], backend: str) -> list[str]:
+    """The methods called `methods` as `backend` has them.
+
+    Raises `UnknownName` for another backend, `InvalidArgument` where it has none of them; those that it lacks are left
+    out, so that no table mixes backends unasked.
+    """
+    backends = {str(method_constants(name)["backend"]) for name in stands_for()}
+    if backend not in ("torch", *backends):
+        raise UnknownName("backend", backend, ("torch", *sorted(backends)))
+    if backend == "torch":
+        return methods
+    presets = {mine: name for name, mine in stands_for().items() if method_constants(name)["backend"] == backend}
+    chosen = [presets.get(name, name) for name in methods if name in presets or name in presets.values()]
+    if not chosen:
+        remedy = f"use --methods {','.join(presets)}, or leave --backend out"
+        raise InvalidArgument("--methods", ",".join(methods), f"the backend {backend} has none of them", remedy)
+    return list(dict.fromkeys(chosen))
+
+
+def check_options(methods: Iterable[str], given: Mapping[str, Any]) -> None:
+    """Raises a `UsageError` for an option that none of `methods` has, and for a value that one of them can't take."""
+    known = owners(methods)
+    for option, value in given.items():
+        argument = f"--{option.replace('_', '-')}"
+        if option not in known:
+            raise InvalidArgument(argument, value, f"no effect on {', '.join(methods)}", "drop it, or add a method")
+        for name, declared in known[option].items():
+            check_value(argument, value, declared.kind, name)
+
+
+def levelled() -> list[str]:
+    """The methods that can train by levels of steps: their gradient is exact whatever the steps."""
+    exact = [name for name in compared() if not method_constants(name)["adaptive"]]
+    return [name for name in METHODS.names() if stands_for().get(name, name) in exact]
+
+
+@cache
+def stands_for() -> Mapping[str, str]:
+    """Presets that run a method elsewhere, and the method."""
+    names = METHODS.names()
+    by_name = {name: name.removesuffix(f"-{method_constants(name).get('backend')}") for name in names}
+    listed = {name: method_constants(name).get("stands_for", by_name[name]) for name in names}
+    return {name: str(method) for name, method in listed.items() if method in names and method != name}
