@@ -137,8 +137,9 @@ def test_files_know_the_same_names(tmp_path: Path) -> None:
     axes = {"methods": "disc-opt", "seed": 3, "learning_rate": 0.05, "memory": "checkpoint", "budget": 4}
     specification = specify({"problem": "oscillator", "iterations": 2, **axes})
     (cell,) = make_cells(specification.axes, specification.needs)
-    assert json.loads(path.read_text())["method"]["budget"] == 4
-    assert {**json.loads(path.read_text()), "method": 0} == {**cell.config, "method": 0}
+    config = json.loads(path.read_text())
+    assert config["method"]["budget"] == 4
+    assert {name: config[name] for name in cell.config} == cell.config
 
 
 def test_other_names_are_no_options() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pynode.cli.problem_options import problem_options
+from pynode.cli.planning import problem_options
 
 from pynode.datasets import cache
 from pynode.datasets.errors import DataError
