@@ -50,7 +50,7 @@ class Registry(Generic[T]):
         if self.file is not None:
             folders = {p.parent.name: p for p in home.parent.glob(f"*/{self.file}.py")}
             return {
-                _name(f): _Place(p, f"{self.package}.{f}.{self.file}", _summary(_parsed(p))) for f, p in folders.items()
+                _name(f): _Place(p, f"{self.package}.{f}.{self.file}", _summary(parsed(p))) for f, p in folders.items()
             }
         members: dict[str, _Place] = {}
         for path in sorted(home.parent.rglob("*.py")):
@@ -104,7 +104,8 @@ def _name(stem: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _parsed(path: Path) -> ast.Module:
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -116,7 +117,7 @@ def _places(path: Path, module: str) -> dict[str, _Place]:
     """The members in a file: its classes with a `name`, or else its one public object, which has the file's name."""
     classes = {
         str(value.value): node
-        for node in _parsed(path).body
+        for node in parsed(path).body
         if isinstance(node, ast.ClassDef)
         for line in node.body
         if isinstance(line, ast.AnnAssign) and ast.unparse(line).startswith("name: ClassVar")
@@ -124,7 +125,7 @@ def _places(path: Path, module: str) -> dict[str, _Place]:
     }
     own = _name(path.stem)
     if set(classes) <= {own}:
-        return {own: _Place(path, module, _summary(_parsed(path)))}
+        return {own: _Place(path, module, _summary(parsed(path)))}
     return {name: _Place(path, module, _summary(node), node.name) for name, node in classes.items()}
 
 

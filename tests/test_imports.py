@@ -122,7 +122,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
     ),
     # reads the source of methods and problems; what it imports of them are registries
-    "options": ("errors", "schemes", "methods", "problems"),
+    "options": ("errors", "registry", "schemes", "methods", "problems"),
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds
     "studies": (*CORE, "clock", "records", "fields", "schemes", "engines", "methods", "flows", "problems"),
     "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "methods", "options", "problems"),

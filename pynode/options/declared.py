@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pynode.registry import parsed
+
 PLAIN: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None)}
 LISTS = ("tuple", "list", "Sequence", "Iterable")
 REQUIRED = object()
@@ -75,7 +77,7 @@ def constants_of(file: Path, name: str | None = None) -> dict[str, Any]:
     Without a `name`, those of the module.  A class that is the value of one stands there as (file, name).
     """
     if name is None:
-        return _own(_parsed(file), file)
+        return _own(parsed(file), file)
     constants: dict[str, Any] = {}
     for home, kind in reversed(_ancestry(file, name)):
         constants |= _own(kind, home)
@@ -94,7 +96,7 @@ def _own(scope: ast.Module | ast.ClassDef, file: Path) -> dict[str, Any]:
 
 def class_named(file: Path, member: str) -> str:
     """The class in `file` that is the member of this name: the one whose class variable `name` says so."""
-    classes = [node for node in _parsed(file).body if isinstance(node, ast.ClassDef)]
+    classes = [node for node in parsed(file).body if isinstance(node, ast.ClassDef)]
     named = [node for node in classes if _own(node, file).get("name") == member]
     public = [node for node in named or classes if not node.name.startswith("_")]
     return (public or classes)[-1].name
@@ -102,17 +104,12 @@ def class_named(file: Path, member: str) -> str:
 
 def classes_in(file: Path) -> list[str]:
     """Names of the classes in `file`."""
-    return [node.name for node in _parsed(file).body if isinstance(node, ast.ClassDef)]
+    return [node.name for node in parsed(file).body if isinstance(node, ast.ClassDef)]
 
 
 def kind_of(annotation: str, file: Path) -> Kind:
     """The kind of a type as it stands in `file`."""
     return _kind(ast.parse(annotation, mode="eval").body, file)
-
-
-@cache
-def _parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def _ancestry(file: Path, name: str) -> list[tuple[Path, ast.ClassDef]]:
@@ -126,7 +123,7 @@ def _ancestry(file: Path, name: str) -> list[tuple[Path, ast.ClassDef]]:
 
 def _locate(name: str, file: Path) -> tuple[Path, ast.ClassDef | ast.expr] | None:
     """Where `name`, as it is known in `file`, is defined: the file, and the class or the value; None if unknown."""
-    for node in _statements(_parsed(file).body):
+    for node in _statements(parsed(file).body):
         if isinstance(node, ast.ClassDef) and node.name == name:
             return file, node
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:

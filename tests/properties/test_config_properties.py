@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from pynode.cli.planning import problem_options
 
+from pynode.cli.planning import problem_options
 from pynode.errors import PynodeError, UsageError
 from pynode.methods.base import method_from_json
 from pynode.problems import PROBLEMS

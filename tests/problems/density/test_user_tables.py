@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pynode.cli.planning import problem_options
 
+from pynode.cli.planning import problem_options
 from pynode.datasets import cache
 from pynode.datasets.errors import DataError
 from pynode.datasets.splits import PARTS, Splits
