@@ -113,6 +113,7 @@ def _summary(node: ast.Module | ast.ClassDef) -> str:
     return (ast.get_docstring(node) or "").partition("\n")[0]
 
 
+@lru_cache(maxsize=256)
 def _places(path: Path, module: str) -> dict[str, _Place]:
     """The members in a file: its classes with a `name`, or else its one public object, which has the file's name."""
     classes = {

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, get_args
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from pynode.cli.options import AXES, PANELS, WHERE
 from pynode.errors import InvalidArgument
 from pynode.methods import METHODS
-from pynode.options.declared import Declared
+from pynode.options.declared import Declared, Kind
 from pynode.options.described import metavar, purpose, standing
 from pynode.options.known import SHORT, axis_of, method_options, owners, run_settings, shared_kind, usual
 from pynode.options.values import from_text, shown
@@ -56,9 +57,9 @@ def with_options(
 
     def decorate(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True).parameters
-        methods = owners(METHODS.names())
+        methods = _owners()
         names = [n for n in (*methods, *run_settings()) if n not in own and (only is None or n in only)]
-        derived = [_parameter(n, methods.get(n), (varied or {}).get(n), hidden=hidden(n)) for n in names]
+        derived = [_parameter(n, (varied or {}).get(n), hidden=hidden(n)) for n in names]
 
         @functools.wraps(command)
         def run(**arguments: Any) -> None:
@@ -83,14 +84,9 @@ def _place(parameter: inspect.Parameter) -> int:
     return next((PANELS.index(panel) + 1 for panel in panels if panel in PANELS), 0)
 
 
-def _parameter(
-    name: str, methods: Mapping[str, Declared] | None, varied: str | None, *, hidden: bool
-) -> inspect.Parameter:
-    """The parameter for an option of `methods`, or of runs; a single value of what is `varied` is refused."""
-    owned = methods or {"": run_settings()[name]}
-    kind = shared_kind(owned.values())
-    text = _help(name, owned, METHODS.names() if methods else ())
-    panel = AXES[axis_of(name)] if methods else WHERE
+def _parameter(name: str, varied: str | None, *, hidden: bool) -> inspect.Parameter:
+    """The parameter for an option of methods or of runs; a single value of what is `varied` is refused."""
+    kind, panel, text = _about(name)
     plain = next((t for t in (int, float) if t in kind.types and list not in kind.types), str)
     argument = flag(name)
     texts = [argument, *map(flag, SHORT.get(name, ()))]
@@ -124,8 +120,18 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _help(name: str, owned: Mapping[str, Declared], everyone: Collection[str]) -> str:
-    """What the option does, the methods that have it, and its default, as rich's markup."""
-    text = purpose(owned).replace("[", r"\[")
-    note = standing(owned, everyone, {owner: usual(name, owner) for owner in owned})
-    return f"{text} [dim]{note}[/dim]" if note else text
+@cache
+def _owners() -> Mapping[str, Mapping[str, Declared]]:
+    """The options of all methods."""
+    return owners(METHODS.names())
+
+
+@cache
+def _about(name: str) -> tuple[Kind, str, str]:
+    """What values an option takes, its panel, and its help: what it does, the methods that have it, its default."""
+    of_methods = _owners().get(name)
+    owned = of_methods or {"": run_settings()[name]}
+    note = standing(owned, METHODS.names() if of_methods else (), {owner: usual(name, owner) for owner in owned})
+    text = purpose(owned).replace("[", r"\[")  # no markup
+    panel = AXES[axis_of(name)] if of_methods else WHERE
+    return shared_kind(owned.values()), panel, f"{text} [dim]{note}[/dim]" if note else text

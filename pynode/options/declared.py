@@ -56,6 +56,7 @@ class Declared:
     help: str = ""
 
 
+@cache
 def options_of(file: Path, name: str) -> dict[str, Declared]:
     """The fields of the dataclass `name` in `file`, those that it inherits first."""
     options: dict[str, Declared] = {}
@@ -84,6 +85,7 @@ def constants_of(file: Path, name: str | None = None) -> dict[str, Any]:
     return constants
 
 
+@cache
 def _own(scope: ast.Module | ast.ClassDef, file: Path) -> dict[str, Any]:
     """The values that names get in a module or a class itself."""
     constants = {}
