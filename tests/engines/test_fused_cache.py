@@ -42,13 +42,13 @@ def test_a_second_process_compiles_nothing(needs_fused: None) -> None:  # noqa: 
 
 def test_every_source_counts(needs_fused: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """A change in any file of the engine gives the kernels another name on disk."""
-    from pynode.engines.fused import jit
+    from pynode.engines.fused import compile
 
-    before = jit._stamp()
+    before = compile._stamp()
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == "products.py" else b""))
-    jit._stamp.cache_clear()
+    compile._stamp.cache_clear()
     try:
-        assert jit._stamp() != before
+        assert compile._stamp() != before
     finally:
-        jit._stamp.cache_clear()
+        compile._stamp.cache_clear()

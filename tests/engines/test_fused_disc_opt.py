@@ -255,13 +255,13 @@ def test_the_gradient_is_that_of_the_forward_pass(fused: Fused) -> None:
 @pytest.mark.parametrize("size", ["TAPE_BYTES_ALWAYS", "SPARE_BYTES", "GRADS_BYTES"])
 def test_large_solves(size: str, fused: Fused, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done otherwise for large solves, done for a small one, gives the same gradient."""
-    from pynode.engines.fused import planning
+    from pynode.engines.fused import plan, plan_fixed
 
     field, y0 = random_field(MLP((2, 5, 2))), random_state(100, 2)
     params = list(field.parameters())
     small = torch.autograd.grad(fused(field, RK4, TS, 3, y0).square().sum(), params)
-    planning.forget_plans()
-    monkeypatch.setattr(planning, size, 0)
+    plan.forget_plans()
+    monkeypatch.setattr(plan_fixed, size, 0)
     try:
         loss = fused(field, RK4, TS, 3, y0).square().sum()
         large = torch.autograd.grad(loss, params)
@@ -269,14 +269,14 @@ def test_large_solves(size: str, fused: Fused, monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(RuntimeError, match="second time"):
                 torch.autograd.grad(loss, params)
     finally:
-        planning.forget_plans()
+        plan.forget_plans()
     for a, b in zip(large, small, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
 def test_plans_do_not_pile_up(fused: Fused, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does their memory: solves of ever new shapes make the oldest go."""
-    from pynode.engines.fused import planning
+    from pynode.engines.fused import plan as planning
 
     planning.forget_plans()
     monkeypatch.setattr(planning, "PLANS_KEPT", 3)

@@ -38,11 +38,11 @@ from pynode.fields.mlp import MLP
 from pynode.solution import SolveStats
 
 start = time.process_time()
-from pynode.engines.fused.opt_disc_op import failure, run, solve
+from pynode.engines.fused.opt_disc_op import failure, run_adaptive, solve
 assert failure(torch.float64) is None
 ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
 solve(system_of(MLP((2, 5, 2)).build(seed=0)), AdaptiveOptions(), torch.ones(2, dtype=torch.float64), ts, SolveStats())
-print(json.dumps([time.process_time() - start, sum(run.stats.cache_hits.values())]))
+print(json.dumps([time.process_time() - start, sum(run_adaptive.stats.cache_hits.values())]))
 """
 WAYS = [AdaptiveOptions(adjoint=adjoint, adjoint_norm=norm) for adjoint in ADJOINTS for norm in ADJOINT_NORMS]
 
@@ -50,15 +50,15 @@ WAYS = [AdaptiveOptions(adjoint=adjoint, adjoint_norm=norm) for adjoint in ADJOI
 @pytest.fixture
 def adaptive(needs_fused: None) -> Iterator[Adaptive]:  # noqa: ARG001
     """`adaptive(module, options, y0, ts, stats)`: the states by the kernels, from plans that nobody has used."""
-    from pynode.engines.fused import opt_disc_planning
+    from pynode.engines.fused import plan
     from pynode.engines.fused.opt_disc_op import solve
 
     def run(module: nn.Module, options: AdaptiveOptions, y0: Tensor, ts: Tensor = TS, stats: Any = None) -> Tensor:
         return solve(system_of(module), options, y0, ts, SolveStats() if stats is None else stats)
 
-    opt_disc_planning._PLANS.clear()
+    plan._PLANS.clear()
     yield run
-    opt_disc_planning._PLANS.clear()
+    plan._PLANS.clear()
 
 
 def field_of(spec: Any, scale: float = 0.5) -> Field:
@@ -180,7 +180,7 @@ def test_memory_of_a_failed_solve(dim: int, options: AdaptiveOptions, adaptive: 
 
 def test_growth(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
     """A solve that runs out of room goes on where it was, and the next one has the room from the start."""
-    from pynode.engines.fused import opt_disc_planning as planning
+    from pynode.engines.fused import plan, plan_adaptive
 
     field, y0 = field_of(MLP((2, 20, 2))), states(3, 2)
     params = list(field.parameters())
@@ -192,12 +192,12 @@ def test_growth(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
 
     roomy, tight = SolveStats(), SolveStats()
     wanted = run(roomy)
-    planning._PLANS.clear()
-    monkeypatch.setattr(planning, "FIRST_CAPACITY", 1)
+    plan._PLANS.clear()
+    monkeypatch.setattr(plan_adaptive, "FIRST_CAPACITY", 1)
     assert all(map(torch.equal, run(tight), wanted))
     assert tight == roomy
-    (plan,) = planning._PLANS.values()
-    assert roomy.forward.n_accepted <= plan.capacity < 2 * roomy.forward.n_accepted
+    (planner,) = plan._PLANS.values()
+    assert roomy.forward.n_accepted <= planner.capacity < 2 * roomy.forward.n_accepted
     assert all(map(torch.equal, run(SolveStats()), wanted))
 
 
@@ -233,9 +233,9 @@ def test_the_gradient_is_that_of_the_forward_pass(options: AdaptiveOptions, adap
 @pytest.mark.parametrize("options", WAYS, ids=str)
 def test_threads_change_nothing(options: AdaptiveOptions, adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles and the sums of their gradients are the same for any number of threads, to the last bit."""
-    from pynode.engines.fused import opt_disc_planning as planning
+    from pynode.engines.fused import plan, plan_adaptive
 
-    monkeypatch.setattr(planning, "WORK_PER_THREAD", 10_000)
+    monkeypatch.setattr(plan_adaptive, "WORK_PER_THREAD", 10_000)
     inner = field_of(ConcatSquash((2, 24, 24, 2)), 0.3)
     augmented = AugmentedField(inner, 2, divergence("exact"), None, RunningCosts())
     state, params = augmented.initial(states(203, 2)), list(augmented.parameters())
@@ -247,7 +247,7 @@ def test_threads_change_nothing(options: AdaptiveOptions, adaptive: Adaptive, mo
             ys = adaptive(augmented, options, state, TS, stats)
             results.append([ys.detach(), *torch.autograd.grad(ys.square().sum(), params)])
             work.append(stats)
-            assert max(plan.workers for plan in planning._PLANS.values()) == threads
+            assert max(planner.workers for planner in plan._PLANS.values()) == threads
     finally:
         torch.set_num_threads(before)
     assert work[1:] == work[:-1]
@@ -257,17 +257,17 @@ def test_threads_change_nothing(options: AdaptiveOptions, adaptive: Adaptive, mo
 
 def test_failures_with_threads(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with one."""
-    from pynode.engines.fused import opt_disc_planning as planning
+    from pynode.engines.fused import plan, plan_adaptive
 
-    monkeypatch.setattr(planning, "WORK_PER_THREAD", 10)
-    monkeypatch.setattr(planning, "FIRST_CAPACITY", 1)
+    monkeypatch.setattr(plan_adaptive, "WORK_PER_THREAD", 10)
+    monkeypatch.setattr(plan_adaptive, "FIRST_CAPACITY", 1)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         with pytest.raises(SolveError) as caught:
             adaptive(cubic(1.0), AdaptiveOptions(adjoint="interpolating"), torch.ones(200, 1, dtype=torch.float64))
         assert caught.value.t == pytest.approx(0.5, abs=1e-6)
-        assert max(plan.workers for plan in planning._PLANS.values()) == 2
+        assert max(planner.workers for planner in plan._PLANS.values()) == 2
     finally:
         torch.set_num_threads(before)
 
@@ -284,17 +284,17 @@ def test_second_derivatives(adaptive: Adaptive) -> None:
 
 def test_plans_do_not_pile_up(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
     """Solves of ever new shapes make the oldest go; large memories are not kept."""
-    from pynode.engines.fused import opt_disc_planning as planning
+    from pynode.engines.fused import plan, plan_adaptive
 
-    monkeypatch.setattr(planning, "PLANS_KEPT", 3)
+    monkeypatch.setattr(plan, "PLANS_KEPT", 3)
     field = field_of(MLP((2, 5, 2)))
     for batch in range(1, 7):
         adaptive(field, AdaptiveOptions(), states(batch, 2))
-        assert len(planning._PLANS) == min(batch, 3)
-    assert all(len(plan._free) == 1 for plan in planning._PLANS.values())
-    monkeypatch.setattr(planning, "SPARE_BYTES", 0)
+        assert len(plan._PLANS) == min(batch, 3)
+    assert all(len(planner._free) == 1 for planner in plan._PLANS.values())
+    monkeypatch.setattr(plan_adaptive, "SPARE_BYTES", 0)
     adaptive(field, AdaptiveOptions(), states(9, 2))
-    assert len(next(reversed(planning._PLANS.values()))._free) == 0
+    assert len(next(reversed(plan._PLANS.values()))._free) == 0
 
 
 def test_a_second_process_compiles_nothing(needs_fused: None) -> None:  # noqa: ARG001

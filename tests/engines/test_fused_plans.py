@@ -13,7 +13,7 @@ from pynode.engines.fused import unavailable
 if unavailable():
     pytest.skip(str(unavailable()), allow_module_level=True)
 
-from pynode.engines.fused import planning
+from pynode.engines.fused import plan as planning
 from pynode.engines.fused.memory import POOL_BUFFERS, SHARED
 
 FIELDS = {

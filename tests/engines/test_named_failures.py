@@ -145,6 +145,19 @@ def test_cotangent_of_a_spoilt_loss(method: Callable[[], GradientMethod], value:
     assert "solve failed" not in str(error)
 
 
+@pytest.mark.parametrize("method", KERNELS, ids=lambda m: m.keywords["adjoint"])
+def test_sample_whose_adjoint_overflows_by_kernels(method: Callable[[], GradientMethod], needs_fused: None) -> None:  # noqa: ARG001
+    """The state rests at 0, where df/dy is 1e160."""
+    field = MLP((1, 1, 1)).build(theta=torch.tensor([1e80, 0.0, 1e80, 0.0], **F64))
+    ys = method().solve(field, torch.zeros(6, 1, **F64), TS).ys
+    cotangents = torch.zeros_like(ys)
+    cotangents[-1, 3] = 1e150
+    with pytest.raises(SolveError, match="sample 3") as caught:
+        ys.backward(cotangents)
+    assert caught.value.phase == "backward"
+    assert caught.value.status is Status.NON_FINITE
+
+
 def test_sum_that_overflows_is_no_infinite_entry() -> None:
     assert is_finite(torch.full((4,), 3e38))
     assert not is_finite(torch.tensor([1.0, math.inf]))

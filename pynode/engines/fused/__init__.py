@@ -43,10 +43,12 @@ def unavailable() -> str | None:
     if find_spec("numba") is None:
         return "the fused engine needs Numba, which is not installed; pip install numba"
     try:
-        import pynode.engines.fused.machine as machine
+        from llvmlite import binding
+
+        features = binding.get_host_cpu_features()
     except Exception as error:  # a broken LLVM shows itself in many ways
         return f"Numba's compiler can't be loaded ({type(error).__name__}: {error}); reinstall numba and llvmlite"
-    if platform.machine().lower() in ("x86_64", "amd64", "i386", "i686") and not machine.HAS_FMA:
+    if platform.machine().lower() in ("x86_64", "amd64", "i386", "i686") and not features.get("fma"):
         return "the processor has no fused multiply-add (AVX2), without which the kernels do not pay"
     return None
 

@@ -1,6 +1,6 @@
-"""Step control of adaptive solves: what the next step is, and what becomes of it.
+"""Adaptive solves of a whole batch with one step size; the kernel of these and of their adjoints that Python calls.
 
-`c` are the numbers of the plan, `s` is the run.  Steps have the sign of the direction of time.
+States at output times come from the pair's interpolant.
 """
 
 from __future__ import annotations
@@ -8,165 +8,198 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pynode.engines.fused.jit import loop, part
-from pynode.engines.fused.opt_disc_tables import (
-    END,
-    ERROR,
-    ERROR_BEFORE,
-    EXHAUSTED,
-    LANDS,
-    MAX_STEPS,
-    N_A,
-    N_ACCEPTED,
-    N_C,
-    N_E,
-    N_EXPONENT,
-    N_EXPONENT_BEFORE,
-    N_INTERPOLANT,
-    N_REJECTED,
-    NON_FINITE,
-    PROPOSED,
-    STATUS,
-    STEP,
-    TIME,
-    UNDERFLOW,
-    W_A,
-    W_BETWEEN,
-    W_E,
-    W_PLACE,
-    W_SCALE,
-    WAS_FINITE,
+from pynode.engines.fused.adjoint import attempt_back, begin_back, conclude_back, slope_norm_back
+from pynode.engines.fused.compile import entry, part
+from pynode.engines.fused.controller import DONE, FULL, NON_FINITE, RUNNING, choose, first_step, judge, probe, start
+from pynode.engines.fused.embedded import (
+    LAST,
+    NEW,
+    STAGES,
+    AdaptiveSolve,
+    Weights,
+    add_error,
+    advance,
+    difference,
+    interpolate,
+    interpolate_weights,
+    set_slope_norm,
+    set_stage_gates,
+    set_weights,
+    slopes_of,
+    start_tile,
 )
-from pynode.engines.fused.pairs import DEGREE, ORDER, STAGES
+from pynode.engines.fused.field.parameters import pack
+from pynode.engines.fused.field.value import value
+from pynode.engines.fused.records import reader
+from pynode.engines.fused.rows import add_squares, combine, copy_rows, read_rows, write_rows
 from pynode.engines.fused.simd import shift
 
-SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
-LEAST_ERROR = 1e-4
-"""A tiny error says little about the next one."""
+BEGIN, PREPARE, ATTEMPT, CONCLUDE, NORM = 1, 2, 4, 8, 16
+WHOLE = BEGIN | PREPARE | ATTEMPT | CONCLUDE
 
-ROUNDING = 1e-3
-"""A step this much below the distance (relative) is stretched: the safety factor allows for it."""
+PATIENCE = 500
+"""Attempts of one call, so that Python may find between two calls that somebody pressed Ctrl-C."""
 
-
-@part
-def start(s: Any, t: float, end: float) -> None:
-    """Begins a solve at `t`."""
-    s[TIME], s[END] = t, end
-    s[STATUS], s[ERROR_BEFORE], s[WAS_FINITE] = 0.0, LEAST_ERROR, 1.0
-    s[N_ACCEPTED], s[N_REJECTED], s[STEP], s[PROPOSED] = 0.0, 0.0, 0.0, 0.0
+_solve_at = reader(AdaptiveSolve)
 
 
-@part
-def probe(s: Any, size: float, slope: float) -> None:
-    """Sets STEP to one that shows how fast the slope changes, from the norms of state and slope (Hairer, II.4)."""
-    distance = s[END] - s[TIME]
-    found = 1e-6 if size < 1e-5 or slope < 1e-5 else 0.01 * size / slope
-    s[STEP] = math.copysign(min(found, abs(distance)), distance)
+@entry
+def run_adaptive(like: Any, address: int, worker: int, workers: int, back: int, tasks: int) -> None:
+    """Does the `tasks`, a sum of the above, of the solve (or its adjoint) whose `AdaptiveSolve` lies at `address`.
 
-
-@part
-def first_step(s: Any, slope: float, change: float) -> None:
-    """Sets PROPOSED from the norms of the slope and of its change over STEP."""
-    tried = abs(s[STEP])
-    fastest = max(slope, change / tried)
-    found = max(1e-6, 1e-3 * tried) if fastest <= 1e-15 else (0.01 / fastest) ** (1.0 / ORDER)
-    s[PROPOSED] = math.copysign(min(100.0 * tried, found), s[STEP])
-
-
-@loop
-def choose(q: Any, s: Any) -> None:
-    """Sets STEP from PROPOSED, or STATUS where no step can be taken.
-
-    The distance to the end is cut into two equal steps rather than into a long and a short one.
+    One worker alone does those from PREPARE to CONCLUDE again and again, until the solve is done, fails, needs room for
+    more steps, or for `PATIENCE` attempts.  Several workers share each attempt of a step, and one of them does what
+    lies between: the caller keeps them together.
     """
-    distance = s[END] - s[TIME]
-    wanted = abs(s[PROPOSED]) * (1.0 + ROUNDING)
-    s[LANDS] = 0.0
-    if wanted >= abs(distance):
-        s[STEP], s[LANDS] = distance, 1.0
-    elif 2.0 * wanted >= abs(distance):
-        s[STEP] = 0.5 * distance
-    else:
-        s[STEP] = s[PROPOSED]
-    if s[PROPOSED] != s[PROPOSED]:
-        s[STATUS] = NON_FINITE
-    elif s[TIME] + s[STEP] == s[TIME]:
-        s[STATUS] = UNDERFLOW if s[WAS_FINITE] == 1.0 else NON_FINITE
-    elif s[N_ACCEPTED] + s[N_REJECTED] >= q[MAX_STEPS]:
-        s[STATUS] = EXHAUSTED
+    solve = _solve_at(like, address)
+    run = solve.run
+    if tasks & BEGIN:
+        if back == 0:
+            _begin(solve)
+        else:
+            begin_back(solve)
+    if tasks & NORM:
+        if back == 0:
+            _slope_norm(solve)
+        else:
+            slope_norm_back(solve)
+    going = tasks & (PREPARE | ATTEMPT | CONCLUDE)
+    attempts = 0
+    while going and attempts < PATIENCE and (run.status == RUNNING or workers > 1):
+        attempts += 1
+        if tasks & PREPARE:
+            choose(run, solve.plan.max_steps)
+            if back == 0 and run.status == RUNNING and solve.plan.keeps and run.n_steps >= run.capacity:
+                run.status = FULL
+        if run.status != RUNNING:
+            break
+        if tasks & ATTEMPT:
+            if back == 0:
+                _attempt(solve, worker, workers)
+            else:
+                attempt_back(solve, worker, workers)
+        if tasks & CONCLUDE:
+            if back == 0:
+                _conclude(solve)
+            else:
+                conclude_back(solve)
+        if workers > 1:
+            break
 
 
-@loop
-def judge(c: Any, s: Any) -> None:
-    """Accepts or rejects STEP by its ERROR (at most 1 is accepted, which leaves WAS_FINITE at 1) and sets PROPOSED.
-
-    PI control.  A step that was cut tells nothing of steps beyond GROW times its own size, so the longer one that was
-    proposed before stays.
-    """
-    error, step = s[ERROR], s[STEP]
-    if not error < math.inf:
-        # an overlong step may leave the numbers' range where a shorter one does not
-        s[N_REJECTED] += 1.0
-        s[WAS_FINITE] = 0.0
-        s[PROPOSED] = SHRINK * step
+@part
+def _begin(solve: AdaptiveSolve) -> None:
+    """Packs the parameters, sets the first state and chooses the first step; two evaluations."""
+    plan, run, tensors, squares = solve.plan, solve.run, solve.tensors, solve.squares
+    field, size, batch, atol, rtol = plan.field, plan.size, plan.tiles.batch, plan.atol, plan.rtol
+    pack(field, tensors.theta, solve.packed)
+    start(run, solve.outputs[0], solve.outputs[1 if plan.lands else plan.n_outputs - 1])
+    run.n_steps, run.output, run.n_f = 0, 1, 2
+    step = solve.steps
+    y, slopes = step, shift(step, size)
+    solve.times[0] = solve.outputs[0]
+    read_rows(field, tensors.y0, y, batch)
+    write_rows(field, y, tensors.states, batch)
+    if plan.backsolves:
+        copy_rows(y, solve.states, size)
+    squares[0], squares[1], squares[2] = 0.0, 0.0, 0.0
+    slopes_of(solve, y, slopes, run.time)
+    add_squares(y, y, y, atol, rtol, size, squares, 0)
+    add_squares(slopes, y, y, atol, rtol, size, squares, 1)
+    slope = math.sqrt(squares[1] / plan.n_entries)
+    if not slope < math.inf:
+        run.status, run.n_f = NON_FINITE, 1
         return
-    s[WAS_FINITE] = 1.0
-    now = error ** c[N_EXPONENT]
-    if error > 1.0:
-        s[N_REJECTED] += 1.0
-        s[PROPOSED] = step * max(SHRINK, SAFETY / now)
-        return
-    s[N_ACCEPTED] += 1.0
-    s[TIME] = s[END] if s[LANDS] == 1.0 else s[TIME] + step
-    factor = GROW
-    if error > 0.0:
-        factor = min(GROW, max(SHRINK, SAFETY * s[ERROR_BEFORE] ** c[N_EXPONENT_BEFORE] / now))
-    longer = factor * step
-    s[PROPOSED] = s[PROPOSED] if factor == GROW and abs(s[PROPOSED]) > abs(longer) else longer
-    s[ERROR_BEFORE] = max(error, LEAST_ERROR)
+    probe(run, math.sqrt(squares[0] / plan.n_entries), slope)
+    # the next step lends its room
+    other, other_slopes, weights = shift(step, NEW * size), shift(step, LAST * size), solve.weights[0].stages
+    weights[0] = run.step
+    combine(step, size, 1.0, weights, 1, other, size)
+    slopes_of(solve, other, other_slopes, run.time + run.step)
+    difference(slopes, other_slopes, other, size)
+    add_squares(other, y, y, atol, rtol, size, squares, 2)
+    first_step(run, slope, math.sqrt(squares[2] / plan.n_entries))
 
 
-@loop
-def set_weights(c: Any, h: float, scaled: bool, w: Any) -> None:
-    """Writes the weights of all stages of a step `h`, and those of its error.
-
-    Where `scaled`, the slope of a stage is kept times its weight in the solution, where that is not zero: what it adds
-    to a quadrature alongside then has that weight already.  The first and the last stage, which two steps share, are
-    kept as they are.
-    """
-    last = (STAGES - 1) * STAGES
-    for i in range(STAGES):
-        w[W_SCALE + i] = 1.0
-        if scaled and 0 < i < STAGES - 1 and c[N_A + last + i] != 0.0:
-            w[W_SCALE + i] = h * c[N_A + last + i]
-    for j in range(STAGES):
-        of_slope = h / w[W_SCALE + j]
-        w[W_E + j] = of_slope * c[N_E + j]
-        for i in range(j + 1, STAGES):
-            w[W_A + i * STAGES + j] = w[W_SCALE + i] * of_slope * c[N_A + i * STAGES + j]
+@part
+def _attempt(solve: AdaptiveSolve, worker: int, workers: int) -> None:
+    """Tries the step with one worker's part of the tiles; leaves each tile's sum of squared errors."""
+    plan, tiles, weights = solve.plan, solve.plan.tiles, solve.weights[worker]
+    scratch = shift(solve.scratch, worker * plan.scratch_size)
+    set_weights(plan.tableau, solve.run.step, False, weights)
+    set_stage_gates(solve, scratch)
+    for group in range(worker, tiles.n_groups, workers):
+        for tile in range(tiles.group_starts[group], tiles.group_starts[group + 1]):
+            _attempt_tile(solve, weights, scratch, tile)
 
 
-@loop
-def find_between(c: Any, times: Any, steps: int, t: float, h: float, hint: int, w: Any) -> None:
-    """For each stage of a step `h` from `t`: which record its time lies in, and the interpolant's weights there."""
-    record = hint
-    for i in range(STAGES):
-        at = t + c[N_C + i] * h
-        forward = times[1] > 0.0
-        while record > 0 and (at < times[2 * record]) == forward and at != times[2 * record]:
-            record -= 1
-        while record < steps - 1 and (at > times[2 * record + 2]) == forward and at != times[2 * record + 2]:
-            record += 1
-        w[W_PLACE + i] = record
-        size = times[2 * record + 1]
-        interpolate_weights(c, (at - times[2 * record]) / size, size, shift(w, W_BETWEEN + i * STAGES))
+@part
+def _attempt_tile(solve: AdaptiveSolve, weights: Weights, scratch: Any, tile: int) -> None:
+    plan, field, size = solve.plan, solve.plan.field, solve.plan.size
+    first, n = plan.tiles.starts[tile], plan.tiles.starts[tile + 1] - plan.tiles.starts[tile]
+    rows, tape = n * field.state_step, shift(scratch, plan.tape)
+    before = solve.run.n_steps * STAGES * size if plan.keeps else 0
+    step, y = shift(solve.steps, before + first * field.state_step), shift(tape, field.state)
+    start_tile(solve, scratch, first, n)
+    for i in range(1, STAGES):
+        combine(step, size, 1.0, shift(weights.stages, i * STAGES), i, y, rows)
+        if i == STAGES - 1:
+            copy_rows(y, shift(step, NEW * size), rows)
+        gates = shift(scratch, plan.gates + i * field.gates_size)
+        slopes = shift(step, (LAST if i == STAGES - 1 else i + 1) * size)
+        value(field, solve.packed, gates, tape, scratch, n, slopes)
+    solve.errors[2 * tile] = 0.0
+    held = shift(scratch, plan.rows)
+    add_error(step, size, weights.error, plan.atol, plan.rtol, rows, held, solve.errors, 2 * tile)
 
 
-@loop
-def interpolate_weights(c: Any, x: float, h: float, weights: Any) -> None:
-    """The weights of a step's slopes at the part `x` of its size `h`."""
-    for j in range(STAGES):
-        found = 0.0
-        for k in range(DEGREE - 1, -1, -1):
-            found = x * (found + c[N_INTERPOLANT + j * DEGREE + k])
-        weights[j] = h * found
+@part
+def _conclude(solve: AdaptiveSolve) -> None:
+    """What follows an attempt: the verdict, outputs, the next state, and the end of the next step."""
+    plan, run, times = solve.plan, solve.run, solve.times
+    squares = 0.0
+    for tile in range(plan.tiles.n_tiles):
+        squares += solve.errors[2 * tile]
+    run.error = math.sqrt(squares / plan.n_entries)
+    run.n_f += STAGES - 1
+    before = run.time
+    judge(run, plan.exponent, plan.exponent_before)
+    if run.error <= 1.0:
+        place = run.n_steps if plan.keeps else 0
+        step = shift(solve.steps, place * STAGES * plan.size)
+        _write_outputs(solve, step, before)
+        times[2 * place + 1], times[2 * place + 2] = run.step, run.time
+        if not plan.keeps:
+            advance(step, plan.size)
+        run.n_steps += 1
+        if run.output == plan.n_outputs:
+            run.status = DONE
+        elif plan.lands:
+            run.end = solve.outputs[run.output]
+
+
+@part
+def _write_outputs(solve: AdaptiveSolve, step: Any, before: float) -> None:
+    """States at the output times in the step that has just been accepted."""
+    plan, run, field, size, batch = solve.plan, solve.run, solve.plan.field, solve.plan.size, solve.plan.tiles.batch
+    weights = solve.weights[0].between
+    while run.output < plan.n_outputs:
+        t = solve.outputs[run.output]
+        if t != run.time and (t > run.time) == (run.step > 0.0):
+            return
+        y = shift(step, NEW * size)
+        if t != run.time:
+            interpolate_weights(plan.tableau, (t - before) / run.step, run.step, weights)
+            interpolate(step, size, weights, solve.state, size)
+            y = solve.state
+        write_rows(field, y, shift(solve.tensors.states, run.output * batch * field.columns), batch)
+        if plan.backsolves:
+            copy_rows(y, shift(solve.states, run.output * size), size)
+        run.output += 1
+
+
+@part
+def _slope_norm(solve: AdaptiveSolve) -> None:
+    """The norm of the slope where the forward solve stopped."""
+    place = solve.run.n_steps if solve.plan.keeps else 0
+    set_slope_norm(solve, shift(solve.steps, (place * STAGES + 1) * solve.plan.size))

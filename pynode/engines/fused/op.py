@@ -6,19 +6,26 @@ A small solve takes less time in its kernels than torch takes for ten operators,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pynode.engines.direct import DirectSolve
-from pynode.engines.fused.disc_opt import BACKWARD, FINISH, FORWARD, PREPARE, run
-from pynode.engines.fused.jit import compile_now
+from pynode.engines.fused.compile import compile_now, run_all
+from pynode.engines.fused.fixed import (
+    BACKWARD,
+    FINISH,
+    FORWARD,
+    KEEP_NOTHING,
+    KEEP_STATES,
+    KEEP_TAPES,
+    PREPARE,
+    Steps,
+    run,
+)
 from pynode.engines.fused.memory import alike
-from pynode.engines.fused.planning import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, Memory, Numbers, Plan, plan_for
-from pynode.engines.fused.threads import run_all
+from pynode.engines.fused.plan_fixed import FixedPlanner, FixedWork, fixed_plan
 from pynode.errors import FieldChanged
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
@@ -51,9 +58,9 @@ def solve(
     theta = system.theta
     wanted = torch.is_grad_enabled() and (y0.requires_grad or _any_wanted(theta))
     keep = KEEP_NOTHING if not wanted else KEEP_TAPES if memory == "store" else KEEP_STATES
-    plan, numbers = plan_for(system, scheme, grid, y0, keep)
+    plan, steps = fixed_plan(system, scheme, grid, y0, keep)
     stats.forward.n_f += plan.n_stages
-    call = _Call(plan, numbers, system, stats)
+    call = _Call(plan, steps, system, stats)
     if not wanted:
         return call.forward(y0)
     if memory == "recompute":
@@ -76,70 +83,73 @@ def solve_directly(
     system: System, scheme: Scheme, grid: TimeGrid, y0: State, memory: Literal["store", "recompute"], stats: SolveStats
 ) -> DirectSolve:
     """The same as `solve`, with a gradient that autograd has no part in."""
-    plan, numbers = plan_for(system, scheme, grid, y0, KEEP_TAPES if memory == "store" else KEEP_STATES)
+    plan, steps = fixed_plan(system, scheme, grid, y0, KEEP_TAPES if memory == "store" else KEEP_STATES)
     stats.forward.n_f += plan.n_stages
-    call = _Call(plan, numbers, system, stats)
+    call = _Call(plan, steps, system, stats)
     if memory == "recompute":
         call.again = plan.n_stages
-    return DirectSolve(call.forward(y0), system.theta, stats, partial(call.backward, call.memory))
+    return DirectSolve(call.forward(y0), system.theta, stats, call.backward)
 
 
 def make_ready(dtype: torch.dtype) -> None:
     """Compiles the kernel for numbers of this type, or loads it from disk; else the first solve would, less quickly."""
-    integers = np.zeros(1, dtype=np.int64)
-    compile_now(run, integers, np.zeros(1), torch.zeros(1, dtype=dtype, device="cpu").numpy(), integers)
+    compile_now(run, torch.zeros(1, dtype=dtype, device="cpu").numpy())
 
 
 class _Call:
     """One solve: its plan, the memory that it has borrowed from there, and what to count when its gradient is taken."""
 
-    __slots__ = ("again", "eager", "memory", "numbers", "plan", "probes", "stats", "system", "versions", "y0")
+    __slots__ = ("again", "eager", "like", "plan", "probes", "stats", "system", "versions", "work", "y0")
 
-    def __init__(self, plan: Plan, numbers: Numbers, system: System, stats: SolveStats) -> None:
-        self.memory: Memory | None = None
-        self.plan, self.numbers, self.system, self.stats = plan, numbers, system, stats
+    def __init__(self, plan: FixedPlanner, steps: Steps, system: System, stats: SolveStats) -> None:
+        self.plan, self.system, self.stats = plan, system, stats
         self.again = 0  # evaluations of the gradient, apart from its products
         self.eager: tuple[VectorField, Scheme, TimeGrid] | None = None  # the same solve for torch operators
         self.versions: list[int] = []  # of the tensors that these would read
-        self.memory = plan.borrow()
+        self.work: FixedWork = plan.borrow()
+        self.work.solve.array["steps"] = steps.address
 
     def __del__(self) -> None:
-        if self.memory is not None:
-            self.plan.take_back(self.memory)
+        if hasattr(self, "work"):  # there may have been no memory for it
+            self.plan.take_back(self.work)
 
     def forward(self, y0: State) -> States:
         """The states at the output times."""
-        plan, system = self.plan, self.system
+        plan, system, work = self.plan, self.system, self.work
         self.y0 = y0
         start = y0.contiguous()
         theta = [p if p.is_contiguous() else p.contiguous() for p in system.theta]
         ys = torch.empty_like(plan.states)
         probes = system.probes
         self.probes = None if probes is None else probes.detach().clone(memory_format=torch.contiguous_format)
-        self._run(self.memory, plan.addresses(start, ys, self.probes, theta), PREPARE, FORWARD, 0)
+        work.point(start, ys, self.probes, None, None)
+        work.theta[:] = [p.data_ptr() for p in theta]
+        self._run(PREPARE, FORWARD, 0)
         return ys
 
-    def backward(self, memory: Memory | None, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    def backward(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """The cotangents of y0 and of theta's tensors, None where `wanted` says so."""
-        plan, cost = self.plan, self.stats.backward
+        plan, cost, work = self.plan, self.stats.backward, self.work
         cotangents = cotangents.contiguous()
         sources = (self.y0, *self.system.theta)
         y0_bar, *bars = [alike(p) if want else None for p, want in zip(sources, wanted)]  # noqa: B905 (costs more)
-        self._run(memory, plan.addresses_back(cotangents, y0_bar, self.probes, bars), 0, BACKWARD, FINISH)
+        work.point(None, None, self.probes, cotangents, y0_bar)
+        work.theta_bar[:] = [0 if b is None else b.data_ptr() for b in bars]
+        self._run(0, BACKWARD, FINISH)
         cost.n_f += self.again
         cost.n_vjp += plan.n_stages
         return (y0_bar, *bars)
 
-    def _run(self, memory: Memory | None, addresses: Memory, before: int, task: int, after: int) -> None:
-        table, numbers, workers = self.plan.table, self.numbers, self.plan.workers
+    def _run(self, before: int, task: int, after: int) -> None:
+        address, like, workers = self.work.solve.address, self.plan.like, self.plan.workers
         if workers == 1:
-            run(table, numbers, memory, addresses, 0, 1, before | task | after)
+            run(like, address, 0, 1, before | task | after)
             return
         if before:
-            run(table, numbers, memory, addresses, 0, 1, before)
-        run_all(lambda worker: run(table, numbers, memory, addresses, worker, workers, task), workers)
+            run(like, address, 0, 1, before)
+        run_all(lambda worker: run(like, address, worker, workers, task), workers)
         if after:
-            run(table, numbers, memory, addresses, 0, 1, after)
+            run(like, address, 0, 1, after)
 
     def backward_by_torch(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """The same as functions that torch can differentiate again."""
@@ -180,8 +190,7 @@ class _Fused(torch.autograd.Function):
         ys = call.forward(y0)
         if call.plan.is_large:
             # in torch's hands it is freed with the graph's other tensors, at the end of the backward pass
-            ctx.save_for_backward(torch.from_numpy(call.memory))
-            call.memory = None
+            ctx.save_for_backward(torch.from_numpy(call.work.hand_over()))
         else:
             ctx.save_for_backward(call.plan.states)  # so that torch knows of a second backward pass
         return ys
@@ -189,12 +198,8 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
-        saved = ctx.saved_tensors  # torch refuses where the graph has been freed
+        _ = ctx.saved_tensors  # torch refuses where the graph has been freed
         if call.eager is not None and (torch.is_grad_enabled() or is_batched(cotangents)):
             return (None, *call.backward_by_torch(cotangents, ctx.needs_input_grad[1:]))
-        gradients = call.backward(_memory(call, saved), cotangents, ctx.needs_input_grad[1:])
+        gradients = call.backward(cotangents, ctx.needs_input_grad[1:])
         return (None, *final(gradients, (cotangents, call.y0, *call.system.theta), "the compiled kernels"))
-
-
-def _memory(call: _Call, saved: tuple[Tensor, ...]) -> Memory | None:
-    return saved[0].numpy() if call.memory is None else call.memory

@@ -11,13 +11,20 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin, models, register_model
 
-from pynode.engines.fused.jit import intrinsic
-from pynode.engines.fused.machine import VECTOR_BYTES
+from pynode.engines.fused.compile import intrinsic
+
+_HAS_AVX512 = bool(binding.get_host_cpu_features().get("avx512f"))
+
+VECTOR_BYTES = 64 if _HAS_AVX512 else 32
+"""Size of a vector.  Where registers are smaller (SSE, NEON), LLVM splits a vector into several."""
+
+BLOCK_ROWS, BLOCK_VECTORS = 4, 4 if _HAS_AVX512 else 2
+"""Rows of a block of a product, and vectors side by side in it; all its sums must fit into the registers."""
 
 
 class Vector(types.Type):
@@ -135,6 +142,16 @@ def pointer_at(typing: Any, like: Any, address: Any) -> Any:
 
 
 @intrinsic
+def exists(typing: Any, p: Any) -> Any:
+    """Whether the pointer is not 0."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.icmp_unsigned("!=", args[0], ir.Constant(args[0].type, None))
+
+    return types.boolean(p), generate
+
+
+@intrinsic
 def shift(typing: Any, p: Any, i: Any) -> Any:
     """Pointer to p[i]."""
 
@@ -234,6 +251,28 @@ def with_lane(typing: Any, v: Any, i: Any, x: Any) -> Any:
         return builder.fadd(v, builder.select(chosen, other, ir.Constant(v.type, None)))
 
     return v(v, types.int64, x), generate
+
+
+@intrinsic
+def magnitude(typing: Any, v: Any) -> Any:
+    """|v| for vectors."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = args[0].type
+        return emit_call(builder, f"llvm.fabs.{suffix(kind)}", kind, args[0])
+
+    return v(v), generate
+
+
+@intrinsic
+def larger(typing: Any, v: Any, w: Any) -> Any:
+    """The larger of each two lanes; the other one where one is NaN."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = args[0].type
+        return emit_call(builder, f"llvm.maxnum.{suffix(kind)}", kind, *args)
+
+    return v(v, v), generate
 
 
 @intrinsic

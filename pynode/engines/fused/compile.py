@@ -1,12 +1,14 @@
-"""How kernels are compiled: without fast-math, without the interpreter lock, entries kept on disk."""
+"""How kernels are compiled (no fast-math, entries kept on disk) and run by threads, without the interpreter lock."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
 import inspect
+import os
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -54,10 +56,10 @@ def _part(function: F, *, alone: bool) -> F:
                 # LLVM does by itself what these passes prepare for; without them a part takes a tenth less time
                 flags.enable_ssa, flags.no_rewrites = False, True
                 library = context.active_code_library
-                found = compile_internal(typing, context, library, function, sig.args, sig.return_type, flags, {})
-                written[key] = found.fndesc
-                compiled = library._final_module.get_function(found.fndesc.llvm_func_name)
-                compiled.linkage = "linkonce_odr"  # nobody else calls it: dropped where it has been inlined
+                compiled = compile_internal(typing, context, library, function, sig.args, sig.return_type, flags, {})
+                written[key] = compiled.fndesc
+                code = library._final_module.get_function(compiled.fndesc.llvm_func_name)
+                code.linkage = "linkonce_odr"  # nobody else calls it: dropped where it has been inlined
             result = context.call_internal(builder, written[key], sig, values)
             if alone:
                 _keep_apart(builder.function, written[key].llvm_func_name)
@@ -69,8 +71,7 @@ def _part(function: F, *, alone: bool) -> F:
     own = inspect.signature(function)
     first = inspect.Parameter("typing", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     call.__signature__ = own.replace(parameters=[first, *own.parameters.values()])  # type: ignore[attr-defined]
-    found: Any = extending.intrinsic(call)
-    return cast(F, found)
+    return cast(F, extending.intrinsic(call))
 
 
 def _keep_apart(caller: Any, name: str) -> None:
@@ -96,23 +97,22 @@ def entry(function: F) -> F:
     """
     function.__qualname__ = f"{function.__qualname__}_{_stamp()}"
     try:
-        found: Any = numba.njit(error_model="numpy", nogil=True, cache=True)(function)
+        kernel: Any = numba.njit(error_model="numpy", nogil=True, cache=True)(function)
     except RuntimeError:  # no folder that can be written
-        found = numba.njit(error_model="numpy", nogil=True)(function)
-    return cast(F, found)
+        kernel = numba.njit(error_model="numpy", nogil=True)(function)
+    return cast(F, kernel)
 
 
-def compile_now(kernel: Any, *arrays: Any) -> None:
-    """Compiles an entry, or loads it from disk, for arrays like `arrays` and then integers: without garbage collection.
+def compile_now(kernel: Any, like: Any) -> None:
+    """Compiles an entry for the array `like` and integers, or loads it from disk; without garbage collection.
 
     Compilation makes millions of small objects, all of them in use; looking through them takes a tenth of the time.
     """
-    known = [numba.typeof(a) for a in arrays]
-    integers = len(inspect.signature(kernel.py_func).parameters) - len(known)
+    integers = len(inspect.signature(kernel.py_func).parameters) - 1
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        kernel.compile((*known, *(types.int64,) * integers))
+        kernel.compile((numba.typeof(like), *(types.int64,) * integers))
     finally:
         if was_enabled:
             gc.enable()
@@ -122,6 +122,39 @@ def compile_now(kernel: Any, *arrays: Any) -> None:
 def _stamp() -> str:
     """A digest of this folder's sources."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+class _Pool:
+    """Threads that are made when first needed; a forked process makes its own, since threads do not survive a fork."""
+
+    def __init__(self) -> None:
+        self._executor: ThreadPoolExecutor | None = None
+        self._size = self._process = 0
+
+    def executor(self, size: int) -> ThreadPoolExecutor:
+        """At least `size` threads."""
+        if self._executor is None or self._size < size or self._process != os.getpid():
+            self._executor = ThreadPoolExecutor(size, thread_name_prefix="pynode-fused")
+            self._size, self._process = size, os.getpid()
+        return self._executor
+
+
+_POOL = _Pool()
+
+
+def run_all(work: Callable[[int], None], workers: int) -> None:
+    """Calls `work(0)` to `work(workers - 1)` at the same time, the first in the calling thread."""
+    if workers == 1:
+        work(0)
+        return
+    executor = _POOL.executor(workers - 1)
+    others = [executor.submit(work, i) for i in range(1, workers)]
+    try:
+        work(0)
+    finally:
+        wait(others)
+    for other in others:
+        other.result()

@@ -13,10 +13,11 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 
-from pynode.engines.fused.jit import intrinsic, loop
-from pynode.engines.fused.machine import BLOCK_ROWS, BLOCK_VECTORS
-from pynode.engines.fused.rows import PLAIN_END, dot_row, dots_4_1
+from pynode.engines.fused.compile import intrinsic, loop
+from pynode.engines.fused.field.row_products import PLAIN_END, dot_row, dots_4_1
 from pynode.engines.fused.simd import (
+    BLOCK_ROWS,
+    BLOCK_VECTORS,
     Vector,
     emit_load,
     emit_muladd,

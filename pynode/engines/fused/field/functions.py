@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import types
 
 from pynode.engines.fused import ACTIVATIONS
-from pynode.engines.fused.jit import intrinsic
+from pynode.engines.fused.compile import intrinsic
 from pynode.engines.fused.simd import emit_call, emit_muladd, suffix
 
 TANH = ACTIVATIONS.index("tanh")
@@ -118,7 +118,7 @@ def polynomial(x: Lanes, coefficients: list[float]) -> Lanes | float:
 
 
 def expanded(x: Lanes) -> tuple[Lanes, Lanes]:
-    """(p, s) with e^x = s (1 + p), s a power of two and |p| < 0.42, for |x| up to LARGEST."""
+    """(packed, s) with e^x = s (1 + packed), s a power of two and |p| < 0.42, for |x| up to LARGEST."""
     shifted = x.times_plus(LOG2_E, SHIFT[x.bits])
     n = shifted - SHIFT[x.bits]
     high, low = LN2[x.bits]
@@ -129,14 +129,14 @@ def expanded(x: Lanes) -> tuple[Lanes, Lanes]:
 
 def exponential(x: Lanes) -> Lanes:
     """e^x, held constant beyond +-LARGEST."""
-    p, s = expanded(x.at_most(LARGEST[x.bits]).at_least(-LARGEST[x.bits]))
-    return s.times_plus(p, s)
+    packed, s = expanded(x.at_most(LARGEST[x.bits]).at_least(-LARGEST[x.bits]))
+    return s.times_plus(packed, s)
 
 
 def tanh(x: Lanes) -> Lanes:
     """m / (m + 2) with m = e^(2 x) - 1."""
-    p, s = expanded((x + x).at_most(40.0).at_least(-40.0))
-    m = s.times_plus(p, s - 1.0)
+    packed, s = expanded((x + x).at_most(40.0).at_least(-40.0))
+    m = s.times_plus(packed, s - 1.0)
     return m / (m + 2.0)
 
 

@@ -1,0 +1,282 @@
+"""A vector field as the kernels know it: a record of sizes and places, so that one kernel serves all widths.
+
+Every architecture is a chain of dense layers here, x -> (W x + b) * gate + shift with an activation after each layer
+but the last (after the last too where `activates_end`):
+
+- MLP and ConcatSquash are chains as they stand;
+- Antisymmetric is one layer with the matrix W - W^T - gamma I, activated at the end;
+- Hamiltonian is W, b and then the rotated W^T without bias.
+
+`parameters` writes the matrices of this chain from theta, and theta's cotangent from theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from pynode.engines.fused import ACTIVATIONS
+from pynode.engines.fused.records import Record
+from pynode.engines.fused.simd import VECTOR_BYTES
+from pynode.fields.antisymmetric import Antisymmetric
+from pynode.fields.base import FieldSpec, System
+from pynode.fields.concatsquash import ConcatSquash
+from pynode.fields.hamiltonian import Hamiltonian
+from pynode.fields.mlp import MLP
+
+PLAIN, ANTISYMMETRIC, HAMILTONIAN = range(3)
+"""How the chain's matrices follow from theta (`Field.matrices`)."""
+
+NO_FLOW, EXACT, HUTCHINSON, ZERO = range(4)
+"""The divergence: ZERO where it vanishes identically, so that no tangents are needed."""
+
+SUM_COST = 6
+"""What adding up the lanes of a vector costs, in multiply-adds of vectors."""
+
+TILE_ROWS = 48
+"""Samples and tangents of a tile together: enough for the blocks of products, little enough for the cache."""
+
+
+@dataclass(eq=False)
+class Layer(Record):
+    """One dense layer.  A step is the distance of two rows, in numbers; columns are padded to whole vectors."""
+
+    n_in: int
+    n_out: int
+    in_step: int
+    out_step: int
+    x_step: int  # of the layer's input on the tape
+    # where the packed parameters hold W^T (in, out), W (out, in), b, and the layer's gate and shift
+    forward: int
+    backward: int
+    bias: int
+    gate_weight: int
+    gate_bias: int
+    shift_weight: int
+    gates: int  # where the gates of one time start; the shifts follow `out_step` later
+    spreads_forward: bool  # W x takes the first form of `products`
+    spreads_back: bool  # so does its cotangent
+    # where the cotangent of the packed parameters holds those of this layer
+    by_input: bool  # that of W is (out, in), else (in, out)
+    weight_bar: int
+    bias_bar: int
+    gate_weight_bar: int
+    gate_bias_bar: int
+    shift_weight_bar: int
+    # where a tape holds the layer's input and product W x + b, and behind it those of the tangents
+    x: int
+    z: int
+    z_bar: int  # where `Field.bars_size` numbers hold the cotangent of the product of a sample alone
+
+
+@dataclass(eq=False)
+class Field(Record):
+    """A system for tiles of at most `capacity` samples.
+
+    Steppers know its sizes: an evaluation takes a tape of `tape_size` numbers, with the state at `state`, and
+    `scratch_size` numbers of working memory.
+    """
+
+    # --- what steppers know ---
+    columns: int  # entries of one sample's state
+    state_step: int  # distance of two samples' states
+    capacity: int
+    dim: int  # entries of one sample's probe
+    n_tangents: int  # tangents that are pushed forward with each sample
+    packed_size: int  # numbers of the packed parameters
+    gates_size: int  # numbers that depend on time alone
+    bars_size: int  # cotangents that a sample alone leaves for later products, see `single`
+    grads_size: int  # numbers of the cotangent of the packed parameters
+    tape_size: int
+    state: int  # where the tape holds the state
+    scratch_size: int
+    is_single: bool  # a sample alone goes the way of `single`
+
+    # --- the chain ---
+    matrices: int
+    gamma: float  # Antisymmetric's damping
+    power: int  # exponent of the input
+    activation: int
+    activates_end: bool
+    is_gated: bool  # layers have gate and shift
+    divergence: int
+    has_kinetic: bool
+    has_jacobian: bool
+    zeros: int  # where the packed parameters hold zeros, as many as the widest layer
+    out: int  # where a tape holds the field's value and the pushed tangents
+    # in working memory: two buffers for the cotangents of a layer, the tangents' directions, `bars_size` numbers
+    buffer: int
+    other_buffer: int
+    directions: int
+    bars: int
+    n_layers: int
+    layers: list[Layer]
+
+    @property
+    def n_weights(self) -> int:
+        """Entries of all matrices: multiply-adds of one row."""
+        return sum(layer.n_in * layer.n_out for layer in self.layers)
+
+    @property
+    def rows(self) -> int:
+        """Samples and tangents of a full tile."""
+        return self.capacity * (1 + self.n_tangents)
+
+
+class Places:
+    """Hands out consecutive places in memory."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def take(self, n: int) -> int:
+        """Where the next `n` numbers lie."""
+        start, self.total = self.total, self.total + int(n)
+        return start
+
+
+def layer_widths(spec: FieldSpec) -> tuple[int, ...]:
+    """Sizes of the chain's layers, input first; empty for an architecture that is none."""
+    if isinstance(spec, (MLP, ConcatSquash)):
+        return spec.widths
+    if isinstance(spec, Antisymmetric):
+        return (spec.dim, spec.dim)
+    if isinstance(spec, Hamiltonian):
+        return (spec.dim, spec.width, spec.dim)
+    return ()
+
+
+def tangents_of(system: System) -> int:
+    """Tangents that an evaluation pushes forward with each sample."""
+    flow = system.flow
+    if flow is None:
+        return 0
+    if flow["divergence"] == "hutchinson":
+        return 1
+    if isinstance(system.spec, Hamiltonian) and not flow["jacobian"]:
+        return 0  # the divergence is zero whatever the weights
+    return system.spec.state_dim
+
+
+def tile_capacity(batch: int, tangents: int) -> int:
+    """Samples of a tile: a multiple of four near TILE_ROWS rows, at most the batch."""
+    wanted = max(4, TILE_ROWS // (1 + tangents) // 4 * 4)
+    return min(batch, wanted)
+
+
+def describe(system: System, batch: int, itemsize: int) -> Field:
+    """The record of `system` for `batch` samples of numbers of `itemsize` bytes."""
+    flow, tangents = system.flow, tangents_of(system)
+    costs = None if flow is None else (flow["divergence"], bool(flow["kinetic"]), bool(flow["jacobian"]))
+    return _field(system.spec, costs, system.columns, tangents, tile_capacity(batch, tangents), itemsize)
+
+
+@lru_cache(maxsize=64)
+def _field(
+    spec: FieldSpec, costs: tuple[str, bool, bool] | None, columns: int, tangents: int, capacity: int, itemsize: int
+) -> Field:
+    # cached: batches of many sizes have tiles of the same size
+    widths = layer_widths(spec)
+    lanes = VECTOR_BYTES // itemsize
+
+    def padded(n: int) -> int:
+        whole = -(-n // lanes) * lanes
+        # rows of a multiple of 2 KiB would compete for the same few places of the nearest cache
+        return whole + lanes if whole * itemsize % 2048 == 0 else whole
+
+    def option(name: str, default: Any = None) -> Any:
+        return getattr(spec, name, default)
+
+    rows, state_step, widest = capacity * (1 + tangents), padded(columns), max(padded(w) for w in widths)
+    is_gated, activates_end = isinstance(spec, ConcatSquash), isinstance(spec, Antisymmetric)
+    activation, power = option("activation"), option("input_power", 1)
+    divergence, has_kinetic, has_jacobian = costs or ("", False, False)
+    code = NO_FLOW if costs is None else HUTCHINSON if divergence == "hutchinson" else EXACT if tangents else ZERO
+    # the slopes of these follow from their values, so that nobody asks for what stood there before
+    in_place = not tangents and not is_gated and activation in ("tanh", "sigmoid")
+
+    packed, gates, grads, bars, tape = (Places() for _ in range(5))
+    zeros = packed.take(widest)
+    state = tape.take(capacity * state_step)
+    layers: list[Layer] = []
+    for n_in, n_out in pairwise(widths):
+        in_step, out_step = padded(n_in), padded(n_out)
+        x_step = in_step if layers else state_step
+        if not layers and not tangents and power == 1:
+            x = state
+        elif layers and in_place:
+            x = layers[-1].z
+        else:
+            x = tape.take(rows * x_step)
+        by_input = n_in >= n_out
+        gate_size = out_step if is_gated else 0
+        layer = Layer(
+            n_in=n_in,
+            n_out=n_out,
+            in_step=in_step,
+            out_step=out_step,
+            x_step=x_step,
+            forward=packed.take(n_in * out_step),
+            backward=packed.take(n_out * in_step),
+            bias=packed.take(out_step),
+            gate_weight=packed.take(gate_size),
+            gate_bias=packed.take(gate_size),
+            shift_weight=packed.take(gate_size),
+            gates=gates.take(2 * gate_size),
+            spreads_forward=_spreads(n_in, n_out, lanes),
+            spreads_back=_spreads(n_out, n_in, lanes),
+            by_input=by_input,
+            weight_bar=grads.take(n_out * in_step if by_input else n_in * out_step),
+            bias_bar=grads.take(out_step),
+            gate_weight_bar=grads.take(gate_size),
+            gate_bias_bar=grads.take(gate_size),
+            shift_weight_bar=grads.take(gate_size),
+            x=x,
+            z=tape.take(rows * out_step),
+            z_bar=bars.take(out_step),
+        )
+        layers.append(layer)
+    # a last layer without gate and activation leaves its products as they are
+    out = tape.take(rows * padded(widths[-1])) if is_gated or activates_end else layers[-1].z
+    scratch = Places()
+    matrices = {Antisymmetric: ANTISYMMETRIC, Hamiltonian: HAMILTONIAN}
+    return Field(
+        columns=columns,
+        state_step=state_step,
+        capacity=capacity,
+        dim=widths[0],
+        n_tangents=tangents,
+        packed_size=packed.total,
+        gates_size=gates.total,
+        bars_size=bars.total,
+        grads_size=grads.total,
+        tape_size=tape.total,
+        state=state,
+        is_single=not tangents and not is_gated and costs is None and activation == "tanh",
+        matrices=matrices.get(type(spec), PLAIN),
+        gamma=float(option("gamma", 0.0)),
+        power=power,
+        activation=ACTIVATIONS.index(activation),
+        activates_end=activates_end,
+        is_gated=is_gated,
+        divergence=code,
+        has_kinetic=has_kinetic,
+        has_jacobian=has_jacobian,
+        zeros=zeros,
+        out=out,
+        bars=scratch.take(bars.total),
+        buffer=scratch.take(rows * widest),
+        other_buffer=scratch.take(rows * widest),
+        directions=scratch.take(capacity * tangents * state_step),
+        scratch_size=scratch.total,
+        n_layers=len(layers),
+        layers=layers,
+    )
+
+
+def _spreads(terms: int, columns: int, lanes: int) -> bool:
+    """Whether the first form of `products` is the cheaper one."""
+    vectors = -(-columns // lanes)
+    return terms * vectors <= columns * (-(-terms // lanes) + SUM_COST)

@@ -1,0 +1,197 @@
+"""Plans of adaptive solves and their adjoints."""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pynode.drift import DRIFT_BOUND, ROUNDING
+from pynode.engines.fused.controller import Run
+from pynode.engines.fused.embedded import PARTS, SEMINORM, STAGES, AdaptivePlan, AdaptiveSolve, Weights
+from pynode.engines.fused.field.layout import Places
+from pynode.engines.fused.memory import Spares, aligned_zeros
+from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, AdaptiveOptions
+from pynode.engines.fused.pairs import PAIRS
+from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for
+from pynode.engines.fused.records import Numbers, Tableau
+from pynode.engines.fused.rows import HELD
+from pynode.engines.fused.simd import VECTOR_BYTES
+from pynode.fields.base import System
+
+FIRST_CAPACITY = 32
+"""Steps that there is room for at first; each time it runs out the room is doubled."""
+
+WORK_PER_THREAD = 1_500_000
+"""Multiply-adds of one step below which it takes longer to wake a thread than it saves."""
+
+MOST_GROUPS = 16
+"""Groups of tiles that have cotangents of theta of their own and may go to threads of their own."""
+
+SPARE, SPARE_BYTES = 2, 2 << 20
+"""Memories that a plan keeps, since a graph lives until the next one is there; and up to what size."""
+
+
+class AdaptivePlanner(Planner):
+    """An adaptive solve with `n_outputs` output times, and its continuous adjoint where `gradient`."""
+
+    def __init__(self, system: System, options: AdaptiveOptions, y0: Tensor, n_outputs: int, gradient: bool) -> None:
+        super().__init__(system, y0, n_outputs)
+        field, norm = self.field, ADJOINT_NORMS.index(options.adjoint_norm)
+        self.n_outputs, self.on_drift = n_outputs, options.drift
+        backsolves = gradient and options.adjoint == "backsolve"
+        keeps = gradient and not backsolves
+        self.capacity = FIRST_CAPACITY if keeps else 1
+        self.size = size = self.batch * field.state_step
+        # groups do not depend on the number of threads, so results don't either
+        n_groups = max(1, min(self.n_tiles, MOST_GROUPS, self.work * (STAGES - 1) // WORK_PER_THREAD))
+        self.workers = max(1, min(self.threads, n_groups))
+
+        lanes = VECTOR_BYTES // self.dtype.itemsize
+        slot_sizes = np.array([p.numel() for p in system.theta], dtype=np.int64)
+        padded_sizes = -(-slot_sizes // lanes) * lanes
+        self.slot_starts = np.cumsum(padded_sizes) - padded_sizes
+        self.theta_size = int(padded_sizes.sum()) if gradient and norm != SEMINORM else 0
+        tile = field.capacity * field.state_step
+        scratch = Places()
+        scratch.take(field.scratch_size)
+        tableau, exponents = _pair(options.solver)
+        back_atol = options.atol if options.adjoint_atol is None else options.adjoint_atol
+        back_rtol = options.rtol if options.adjoint_rtol is None else options.adjoint_rtol
+        self.plan = AdaptivePlan(
+            field=field,
+            tiles=self.tiles(n_groups),
+            tableau=tableau,
+            exponent=exponents[0],
+            exponent_before=exponents[1],
+            atol=options.atol,
+            rtol=options.rtol,
+            back_atol=back_atol,
+            back_rtol=back_rtol,
+            max_drift=DRIFT_BOUND if options.drift == "error" else math.inf,
+            drift_atol=max(options.atol, back_atol),
+            drift_rtol=max(options.rtol, back_rtol, ROUNDING * torch.finfo(y0.dtype).eps),
+            max_steps=options.max_steps,
+            n_outputs=n_outputs,
+            lands=options.landing,
+            backsolves=backsolves,
+            keeps=keeps,
+            norm=norm,
+            size=size,
+            n_entries=self.batch * system.columns,
+            n_slots=self.n_slots,
+            slot_sizes=slot_sizes,
+            padded_sizes=padded_sizes,
+            theta_size=self.theta_size,
+            gates=scratch.take(STAGES * field.gates_size),
+            tape=scratch.take(field.tape_size),
+            rows=scratch.take(max(tile, HELD)),
+            slopes=scratch.take(tile),
+            scratch_size=scratch.total,
+        )
+        # in the order of `AdaptiveSolve`
+        self.sizes = [
+            field.packed_size,
+            self.workers * scratch.total,
+            PARTS * size if gradient else 0,
+            PARTS * size if backsolves else 2 * size,
+            n_outputs * size if backsolves else 0,
+            n_groups * STAGES * field.grads_size if gradient else 0,
+            field.grads_size if gradient else 0,
+            3 * self.theta_size,
+        ]
+        self.kept_bytes = SPARE * min(SPARE_BYTES, sum(self.sizes) * self.dtype.itemsize)
+        self._free = Spares[AdaptiveWork](SPARE)
+
+    def borrow(self) -> AdaptiveWork:
+        """Memory for one solve."""
+        return self._free.borrow(lambda: AdaptiveWork(self))
+
+    def take_back(self, work: AdaptiveWork) -> None:
+        """Keeps memory for the next solve."""
+        if work.memory.nbytes + work.steps.nbytes <= SPARE_BYTES:
+            self._free.take_back(work)
+
+
+class AdaptiveWork(Work):
+    """The memory of one adaptive solve: everything of fixed size, and its steps, which grow with their number."""
+
+    __slots__ = ("_run", "adjoint", "capacity", "memory", "outputs", "solve", "state", "steps", "times")
+
+    def __init__(self, planner: AdaptivePlanner) -> None:
+        super().__init__(planner.n_slots)
+        self.memory: Memory = aligned_zeros(sum(planner.sizes), planner.dtype)
+        self.outputs = np.zeros(planner.n_outputs)
+        areas = planner.addresses(self.memory, planner.sizes)
+        change, error = [int(areas[-1]) + k * planner.theta_size * planner.dtype.itemsize for k in (1, 2)]
+        starts = planner.slot_starts * planner.dtype.itemsize
+        weights, state_weights = ([_weights() for _ in range(planner.workers)] for _ in range(2))
+        sums, errors, no_times = np.zeros(3), np.zeros(2 * planner.n_tiles), np.zeros(0)
+        run = Run()
+        solve = AdaptiveSolve(
+            planner.plan,
+            run,
+            self.tensors,
+            self.outputs,
+            weights,
+            state_weights,
+            sums,
+            errors,
+            change + starts,
+            error + starts,
+            Numbers(0),
+            no_times,
+            *areas,
+        )
+        at = [0, *accumulate(planner.sizes)]
+        self.adjoint, self.state = self.memory[at[2] : at[3]], self.memory[at[3] : at[4]]
+        self.solve, self._run = solve.stored, run.stored
+        self.capacity = 0
+        self.steps: Memory = np.zeros(0, dtype=planner.dtype)
+        self.times: npt.NDArray[np.float64] = np.zeros(0)
+        self.grow(planner, planner.capacity)
+
+    def grow(self, planner: AdaptivePlanner, capacity: int) -> None:
+        """Makes room for `capacity` steps; what is there stays."""
+        old, old_times = self.steps, self.times
+        self.steps = aligned_zeros((capacity * STAGES + PARTS - STAGES) * planner.size, planner.dtype)
+        self.steps[: len(old)] = old
+        self.times = np.zeros(2 * capacity + 2)
+        self.times[: len(old_times)] = old_times
+        self.capacity = planner.capacity = capacity
+        self._run.array["capacity"] = capacity
+        self.solve.array["steps"], self.solve.array["times"] = self.steps.ctypes.data, self.times.ctypes.data
+
+    @property
+    def run(self) -> Run:
+        """Where the solve is."""
+        return Run.read(self._run)
+
+    def go_on(self, status: int) -> None:
+        """Sets the status of the run."""
+        self._run.array["status"] = status
+
+
+def _weights() -> Weights:
+    square = STAGES * STAGES
+    return Weights(np.zeros(square), np.zeros(STAGES), np.zeros(STAGES), np.zeros(STAGES, np.int64), np.zeros(square))
+
+
+def _pair(name: str) -> tuple[Tableau, tuple[float, float]]:
+    """An embedded pair, and the exponents of its controller."""
+    pair = PAIRS[name]
+    a = np.array([(*row, *(0.0,) * (STAGES - len(row))) for row in pair.a])
+    tableau = Tableau(STAGES, np.array(pair.c), a, a[-1].copy(), np.array(pair.e), np.array(pair.interpolant))
+    return tableau, pair.exponents
+
+
+def adaptive_plan(
+    system: System, options: AdaptiveOptions, y0: Tensor, n_outputs: int, gradient: bool
+) -> AdaptivePlanner:
+    """The plan of such a solve, made once."""
+    key = (system.spec, options, n_outputs, gradient, *key_of(system, y0))
+    return planner_for(key, lambda: AdaptivePlanner(system, options, y0, n_outputs, gradient))
