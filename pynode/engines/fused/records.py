@@ -67,7 +67,7 @@ class Record:
     @classmethod
     def read(cls: type[R], stored: Stored) -> R:
         """The record's present numbers, which a kernel may have changed; its pointers come as addresses."""
-        return cls(*stored.array[0].item())
+        return cls(*stored.array.tolist()[0])
 
 
 class Stored:
