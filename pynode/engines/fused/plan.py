@@ -23,7 +23,7 @@ from pynode.fields.base import System
 PLANS_KEPT, PLANS_BYTES = 64, 256 << 20
 """Plans that are kept, and the memory that all of them may keep; the oldest have to go."""
 
-_PLANS: dict[Any, Planner] = {}
+_PLANS: dict[Any, Any] = {}
 
 P = TypeVar("P", bound="Planner")
 Memory: TypeAlias = npt.NDArray[Any]
@@ -101,7 +101,7 @@ def planner_for(key: Any, make: Callable[[], P]) -> P:
 
     Forgets the oldest where there would be too many of them, or too much memory in them.
     """
-    known: P | None = _PLANS.get(key)  # type: ignore[assignment]
+    known: P | None = _PLANS.get(key)
     if known is not None:
         return known
     planner = make()
