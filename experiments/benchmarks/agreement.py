@@ -36,13 +36,13 @@ def bound(workload: Workload) -> float:
     return DISCRETE if workload.method == "disc-opt" else PER_RTOL * workload.rtol
 
 
-def difference(found: Array, reference: Array) -> float:
+def difference(gradient: Array, reference: Array) -> float:
     """Relative difference in the 2-norm; infinite where the lengths differ or something is not finite."""
-    if found.shape != reference.shape or not np.isfinite(found).all():
+    if gradient.shape != reference.shape or not np.isfinite(gradient).all():
         return math.inf
     with np.errstate(over="ignore"):
         size = float(np.linalg.norm(reference))
-        apart = float(np.linalg.norm(found - reference))
+        apart = float(np.linalg.norm(gradient - reference))
     return apart / size if size else (0.0 if apart == 0 else math.inf)
 
 
@@ -60,9 +60,9 @@ def continuous_reference(workload: Workload) -> Reference:
     losses: list[float] = []
 
     def loss(method: GradientMethod) -> torch.Tensor:
-        found = (method.solve(field, y0, ts).ys - data).square().sum()
-        losses.append(float(found.detach()))
-        return found
+        value = (method.solve(field, y0, ts).ys - data).square().sum()
+        losses.append(float(value.detach()))
+        return value
 
     gradient, _ = continuous_gradient(loss, list(field.parameters()))
     return Reference(losses[-1], gradient.numpy())

@@ -12,6 +12,14 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     import torch
 
+SPIRAL_STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Steps per interval for the scaling."""
+
+BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
+
+FLOW_STEPS = (2, 4, 8, 16, 32, 64)
+"""Sizes for the scaling."""
+
 
 class Case(ABC):
     """A problem as workloads; a case that has nothing for a suite leaves it empty."""
@@ -38,10 +46,6 @@ def scheme_options(name: str) -> dict[str, Any]:
 def numbers(tensor: torch.Tensor) -> Any:
     """A tensor as an array of float64."""
     return tensor.detach().double().cpu().numpy()
-
-
-SPIRAL_STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Steps per interval for the scaling."""
 
 
 class SpiralDiscOpt(Case):
@@ -109,11 +113,6 @@ class SpiralOptDisc(Case):
                 **series_options(),
             ),
         )
-
-
-BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
-FLOW_STEPS = (2, 4, 8, 16, 32, 64)
-"""Sizes for the scaling."""
 
 
 class EightGaussiansFlow(Case):

@@ -22,6 +22,9 @@ COPIED_BYTES = 256 << 20
 LEAST_SECONDS = 0.02
 """Of work in one measurement, so that the clock's own time is nothing."""
 
+Layout = Literal["nt", "nn", "tn"]
+"""Which factor is transposed: x W^T forwards, g W by the input, g^T x by the weights."""
+
 
 def measure(products: Sequence[Sequence[Any]], dtype: str, threads: int, device: str) -> list[dict[str, Any]]:
     """Rates in 1e9 operations (products) or bytes (copy) a second."""
@@ -66,10 +69,6 @@ def _seconds(work: Callable[[], object], device: str) -> float:
     turn(1)
     calls = max(1, int(LEAST_SECONDS / 3 / max(turn(1), 1e-7)))
     return sorted(turn(calls) for _ in range(3))[1]
-
-
-Layout = Literal["nt", "nn", "tn"]
-"""Which factor is transposed: x W^T forwards, g W by the input, g^T x by the weights."""
 
 
 @dataclass(frozen=True)

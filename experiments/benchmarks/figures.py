@@ -18,27 +18,27 @@ from pynode.studies.style import PALETTE, Look, legend_below, looks, new_figure,
 GREY = "#777777"
 
 
-def draw(found: Benchmark) -> dict[str, Figure | None]:
+def draw(benchmark: Benchmark) -> dict[str, Figure | None]:
     """All figures by file name, None where there are no records."""
-    return {"seconds": seconds(found), "scaling": scaling(found), "memory": memory(found)}
+    return {"seconds": seconds(benchmark), "scaling": scaling(benchmark), "memory": memory(benchmark)}
 
 
 @styled
-def seconds(found: Benchmark) -> Figure | None:
+def seconds(benchmark: Benchmark) -> Figure | None:
     """A panel for each workload: the median time of every entrant with its quartiles, the fastest at the top."""
-    raced = [w for w in found.workloads if not w.axis and found.seconds(w.name)]
+    raced = [w for w in benchmark.workloads if not w.axis and benchmark.seconds(w.name)]
     if not raced:
         return None
-    rows = [len(found.seconds(w.name)) for w in raced]
+    rows = [len(benchmark.seconds(w.name)) for w in raced]
     figure = Figure(figsize=(7.2, 0.27 * sum(rows) + 0.85 * len(raced)), layout="constrained")
     panels = figure.subplots(len(raced), 1, squeeze=False, height_ratios=[n + 0.6 for n in rows])[:, 0]
     for axes, workload in zip(panels, raced, strict=True):
-        _points(axes, found, workload)
+        _points(axes, benchmark, workload)
     return figure
 
 
-def _points(axes: Axes, found: Benchmark, workload: WorkloadRecord) -> None:
-    turns = found.seconds(workload.name)
+def _points(axes: Axes, benchmark: Benchmark, workload: WorkloadRecord) -> None:
+    turns = benchmark.seconds(workload.name)
     times = {name: spread(values) for name, values in turns.items()}
     order = sorted(times, key=lambda name: times[name].middle)
     base = base_of(turns)
@@ -70,16 +70,16 @@ def _points(axes: Axes, found: Benchmark, workload: WorkloadRecord) -> None:
 
 
 @styled
-def scaling(found: Benchmark) -> Figure | None:
+def scaling(benchmark: Benchmark) -> Figure | None:
     """A panel for each family: seconds against the number that varies, with fitted power laws."""
-    chosen = families(found)
+    chosen = families(benchmark)
     if not chosen:
         return None
     figure, panels = new_figure(len(chosen), height=3.4, width=max(4.0, 2.9 * len(chosen)))
-    style = looks(dict.fromkeys(name for family in chosen.values() for name in points(found, family)))
+    style = looks(dict.fromkeys(name for family in chosen.values() for name in points(benchmark, family)))
     for axes, (title, family) in zip(panels, chosen.items(), strict=True):
         ends = []
-        for name, pairs in points(found, family).items():
+        for name, pairs in points(benchmark, family).items():
             x, y = zip(*pairs, strict=True)
             look, fit = style[name], power_law(x, y)
             shown = [1e3 * v for v in y]
@@ -116,16 +116,16 @@ def scaling(found: Benchmark) -> Figure | None:
 
 
 @styled
-def memory(found: Benchmark) -> Figure | None:
+def memory(benchmark: Benchmark) -> Figure | None:
     """Peak memory against steps by way, with what each way allows as lines; and what comes on top of a single step."""
-    if not found.memory:
+    if not benchmark.memory:
         return None
     figure, (whole, beyond) = new_figure(2, height=3.6)
-    ways = list(dict.fromkeys(r.way for r in found.memory))
+    ways = list(dict.fromkeys(r.way for r in benchmark.memory))
     style = looks(ways)
-    one_step = min(r.peak_bytes for r in found.memory if r.way == ways[0])
+    one_step = min(r.peak_bytes for r in benchmark.memory if r.way == ways[0])
     for way in ways:
-        mine = sorted((r for r in found.memory if r.way == way), key=lambda r: r.steps)
+        mine = sorted((r for r in benchmark.memory if r.way == way), key=lambda r: r.steps)
         _measured(whole, mine, style[way], 1e-6, 0)
         # the others have no part in the second question: a line for all steps, or less than a single one
         if way != ways[0] and mine[-1].peak_bytes > one_step:
@@ -135,12 +135,12 @@ def memory(found: Benchmark) -> Figure | None:
     whole.set_ylabel("peak, MB")
     beyond.set_ylabel("peak beyond one step's, kB")
     beyond.set_ylim(bottom=0)
-    ticks = sorted({r.steps for r in found.memory if r.way == ways[0]})
+    ticks = sorted({r.steps for r in benchmark.memory if r.way == ways[0]})
     for axes in (whole, beyond):
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [str(n) for n in ticks])
         axes.set_xlabel("steps")
-    workload = next(w for w in found.workloads if w.name == found.memory[0].workload)
+    workload = next(w for w in benchmark.workloads if w.name == benchmark.memory[0].workload)
     figure.suptitle(workload.title, fontsize=10)
     legend_below(figure, whole, columns=5)
     return figure
@@ -159,13 +159,13 @@ def render(directory: Path, *, write: bool = True) -> Rendered:
 
     Writes nothing with `write=False`.
     """
-    found = read(directory)
-    rendered = Rendered(tables=tables(found), findings=findings(found))
+    benchmark = read(directory)
+    rendered = Rendered(tables=tables(benchmark), findings=findings(benchmark))
     if not write:
         return rendered
     text = "\n".join(table.markdown() for table in rendered.tables)
     write_atomically(directory / "tables.md", text.encode())
-    drawings = {name: figure for name, figure in draw(found).items() if figure is not None}
+    drawings = {name: figure for name, figure in draw(benchmark).items() if figure is not None}
     if drawings:
         folder = make_directory(directory / "figures")
         for name, figure in drawings.items():
@@ -173,11 +173,11 @@ def render(directory: Path, *, write: bool = True) -> Rendered:
     return rendered
 
 
-def findings(found: Benchmark) -> list[str]:
+def findings(benchmark: Benchmark) -> list[str]:
     """How much longer others take than the fused engine, a sentence a workload."""
     sentences = []
-    for workload in (w for w in found.workloads if not w.axis):
-        seconds = found.seconds(workload.name)
+    for workload in (w for w in benchmark.workloads if not w.axis):
+        seconds = benchmark.seconds(workload.name)
         base = base_of(seconds)
         if base is None:
             continue

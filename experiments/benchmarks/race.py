@@ -148,8 +148,8 @@ class _Arena:
             first = self._prepare(child, self.workload.dtype, contestant, self.workload.dtype)
             if self.workload.dtype != "float64":
                 self._prepare(child, "float64", contestant, "float64")
-            found, counts = self._ask_gradient(child, "float64")
-            entry = replace(entry, **first, **self._compared(found, reference), counts=counts)
+            mine, counts = self._ask_gradient(child, "float64")
+            entry = replace(entry, **first, **self._compared(mine, reference), counts=counts)
             if self.workload.dtype != "float64":
                 timed, _ = self._ask_gradient(child, self.workload.dtype)
                 entry = replace(entry, timed_error=_finite(agreement.difference(timed.gradient, reference.gradient)))
@@ -160,7 +160,7 @@ class _Arena:
         except EntrantFailure as error:
             child.close()
             return replace(entry, reason=str(error)), None
-        reason = self._objection(entry, found, reference)
+        reason = self._objection(entry, mine, reference)
         if reason is not None:
             child.close()
             return replace(entry, status=records.REFUSED, reason=reason), None
@@ -247,21 +247,21 @@ class _Arena:
             trained = np.load(path, allow_pickle=False)
         return Reference(float(answer["loss"]), gradient, trained), answer["counts"]
 
-    def _compared(self, found: Reference, reference: Reference) -> dict[str, Any]:
+    def _compared(self, mine: Reference, reference: Reference) -> dict[str, Any]:
         values: dict[str, Any] = {
-            "loss": _finite(found.loss),
-            "gradient_error": _finite(agreement.difference(found.gradient, reference.gradient)),
+            "loss": _finite(mine.loss),
+            "gradient_error": _finite(agreement.difference(mine.gradient, reference.gradient)),
             "bound": agreement.bound(self.workload),
         }
-        if found.trained is not None and reference.trained is not None:
+        if mine.trained is not None and reference.trained is not None:
             start = self.workload.arrays["theta"]
-            values["trained_error"] = _finite(agreement.difference(found.trained - start, reference.trained - start))
+            values["trained_error"] = _finite(agreement.difference(mine.trained - start, reference.trained - start))
         return values
 
-    def _objection(self, entry: EntryRecord, found: Reference, reference: Reference) -> str | None:
+    def _objection(self, entry: EntryRecord, mine: Reference, reference: Reference) -> str | None:
         """Why this is not the same computation, as a sentence."""
         limit, timed = agreement.bound(self.workload), agreement.TIMED[self.workload.dtype]
-        apart = agreement.difference(np.array([found.loss]), np.array([reference.loss]))
+        apart = agreement.difference(np.array([mine.loss]), np.array([reference.loss]))
         if not apart <= limit:
             return f"its loss is off by {apart:.1e}, allowed are {limit:.1e}"
         for what, error, most in (
@@ -271,7 +271,7 @@ class _Arena:
                 entry.timed_error if self.workload.dtype != "float64" else 0.0,
                 timed,
             ),
-            ("training", entry.trained_error if found.trained is not None else 0.0, agreement.TRAINED),
+            ("training", entry.trained_error if mine.trained is not None else 0.0, agreement.TRAINED),
         ):
             if error is None or not error <= most:
                 shown = "not finite" if error is None else f"off by {error:.1e}"

@@ -23,6 +23,9 @@ FAILED: Status = "failed"
 UNFIT: Status = "not entered"
 """What became of an entrant: timed; computes something else; not installed; broke down; no work for it."""
 
+MERE_CALL = 1e-2
+"""Products of fewer operations than this, in 1e9, measure what a call of torch takes."""
+
 
 class NoBenchmark(UsageError):
     """A directory holds no records of a benchmark."""
@@ -148,11 +151,11 @@ class Benchmark:
 
     def seconds(self, workload: str) -> dict[str, list[float]]:
         """Seconds of one unit by entrant and turn, in the order of the entrants."""
-        found: dict[str, list[float]] = {}
+        by_entrant: dict[str, list[float]] = {}
         for record in self.repeats:
             if record.workload == workload:
-                found.setdefault(record.entrant, []).append(record.seconds)
-        return found
+                by_entrant.setdefault(record.entrant, []).append(record.seconds)
+        return by_entrant
 
 
 def path_of(directory: Path, kind: str) -> Path:
@@ -166,10 +169,6 @@ def read(directory: Path) -> Benchmark:
         raise NoBenchmark(f"{directory} holds no benchmark; pass the --out directory of an earlier one")
     parts = {kind: lines_if_any(path_of(directory, kind), record) for kind, record in FILES.items()}
     return Benchmark(read_object(directory / "config.json", ConfigKeys), **parts)
-
-
-MERE_CALL = 1e-2
-"""Products of fewer operations than this, in 1e9, measure what a call of torch takes."""
 
 
 @dataclass(frozen=True)
@@ -224,9 +223,9 @@ class Ceiling:
     copy: float
 
 
-def ceiling(found: Benchmark, workload: WorkloadRecord) -> Ceiling | None:
+def ceiling(benchmark: Benchmark, workload: WorkloadRecord) -> Ceiling | None:
     """Medians over all turns; None where nothing was measured."""
-    mine = [r for r in found.ceilings if r.workload == workload.name]
+    mine = [r for r in benchmark.ceilings if r.workload == workload.name]
     if not mine:
         return None
     kinds: dict[tuple[str, tuple[int, ...], str], list[float]] = {}

@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 ORDER = ("spiral", "spiral-opt-disc", "8gaussians", "miniboone")
 """The order of cases in a report; others follow by name."""
 
+MEMORY_STEPS = (1, 2, 4, 8, 16, 32, 64)
+
+QUICK_STEPS = (1, 2, 4, 8)
+
+BATCH = 512
+
+BUDGET = 4
+"""Checkpoints that the way "checkpoint" may keep."""
+
+ADJOINT = "continuous adjoint"
+
+WAYS = ("store", "recompute", f"checkpoint {BUDGET}", ADJOINT)
+"""Disc-Opt's three ways, and Opt-Disc, which keeps nothing and solves the state backwards."""
+
+SMALLEST_RTOL = 1e-10
+
 
 class NoGpu(UsageError):
     """The suite `gpu` was asked for where there is none."""
@@ -65,12 +81,12 @@ def case_names(task: Task) -> list[str]:
 
 def race_all(task: Task, workloads: Iterable[Workload], settings: Settings) -> list[EntryRecord]:
     """All workloads, one after another, with the task's threads."""
-    found: list[EntryRecord] = []
+    entries: list[EntryRecord] = []
     for workload in workloads:
         if task.threads is not None:
             workload = replace(workload, threads=task.threads)
-        found += race(workload, task.entrants, settings, task.directory, task.say)
-    return found
+        entries += race(workload, task.entrants, settings, task.directory, task.say)
+    return entries
 
 
 class Cpu(Suite):
@@ -127,19 +143,6 @@ class Scaling(Suite):
         )
         workloads = [w for name in case_names(task) for w in CASES.load(name)().scaling(quick=task.quick)]
         return race_all(task, workloads, settings)
-
-
-MEMORY_STEPS = (1, 2, 4, 8, 16, 32, 64)
-QUICK_STEPS = (1, 2, 4, 8)
-BATCH = 512
-BUDGET = 4
-"""Checkpoints that the way "checkpoint" may keep."""
-
-ADJOINT = "continuous adjoint"
-WAYS = ("store", "recompute", f"checkpoint {BUDGET}", ADJOINT)
-"""Disc-Opt's three ways, and Opt-Disc, which keeps nothing and solves the state backwards."""
-
-SMALLEST_RTOL = 1e-10
 
 
 class Memory(Suite):

@@ -18,13 +18,13 @@ BASE = "pynode-fused"
 """Whom all others are compared with, in its fastest variant, where it was timed; else the fastest."""
 
 
-def tables(found: Benchmark) -> list[Table]:
+def tables(benchmark: Benchmark) -> list[Table]:
     """All tables for which there are records."""
-    made = [_race(found, w) for w in found.workloads if not w.axis and found.seconds(w.name)]
-    made += [table for table in (_profile(found), _first_calls(found)) if table.rows]
-    made += _scaling(found)
-    made += _memory(found)
-    absent = _absent(found)
+    made = [_race(benchmark, w) for w in benchmark.workloads if not w.axis and benchmark.seconds(w.name)]
+    made += [table for table in (_profile(benchmark), _first_calls(benchmark)) if table.rows]
+    made += _scaling(benchmark)
+    made += _memory(benchmark)
+    absent = _absent(benchmark)
     return made + ([absent] if absent.rows else [])
 
 
@@ -34,10 +34,10 @@ def base_of(seconds: dict[str, list[float]]) -> str | None:
     return min(names, key=lambda name: spread(seconds[name]).middle, default=None)
 
 
-def _race(found: Benchmark, workload: WorkloadRecord) -> Table:
-    seconds = found.seconds(workload.name)
+def _race(benchmark: Benchmark, workload: WorkloadRecord) -> Table:
+    seconds = benchmark.seconds(workload.name)
     base = base_of(seconds)
-    entries = {e.entrant: e for e in found.entries if e.workload == workload.name}
+    entries = {e.entrant: e for e in benchmark.entries if e.workload == workload.name}
     adaptive = workload.method == "opt-disc"
     rows = []
     for name in sorted(seconds, key=lambda n: spread(seconds[n]).middle):
@@ -65,8 +65,8 @@ def _evaluations(entry: EntryRecord) -> str:
     return "/".join(str(entry.counts.get(k, "–")) for k in ("nfe_forward", "nfe_backward", "n_vjp"))
 
 
-def _first_calls(found: Benchmark) -> Table:
-    raced = {w.name for w in found.workloads if not w.axis}
+def _first_calls(benchmark: Benchmark) -> Table:
+    raced = {w.name for w in benchmark.workloads if not w.axis}
     rows = [
         [
             entry.entrant,
@@ -76,7 +76,7 @@ def _first_calls(found: Benchmark) -> Table:
             number(entry.first_seconds, 2),
             number(entry.cached_seconds, 2),
         ]
-        for entry in found.entries
+        for entry in benchmark.entries
         if entry.status == TIMED and entry.first_seconds is not None and entry.workload in raced
     ]
     columns = ["", "workload", "import", "build", "first", "cached"]
@@ -96,11 +96,11 @@ def milliseconds(value: float) -> str:
     return number(1e3 * value)
 
 
-def _profile(found: Benchmark) -> Table:
+def _profile(benchmark: Benchmark) -> Table:
     """A column for each workload."""
     columns: dict[str, list[str]] = {}
-    for workload in (w for w in found.workloads if not w.axis):
-        limits, seconds = ceiling(found, workload), found.seconds(workload.name)
+    for workload in (w for w in benchmark.workloads if not w.axis):
+        limits, seconds = ceiling(benchmark, workload), benchmark.seconds(workload.name)
         base = base_of(seconds)
         if limits is None or base is None or workload.operations is None or workload.bytes is None:
             continue
@@ -146,20 +146,20 @@ def _profile(found: Benchmark) -> Table:
     return Table("Profile", ["", *columns], rows if columns else [], notes)
 
 
-def families(found: Benchmark) -> dict[str, list[WorkloadRecord]]:
+def families(benchmark: Benchmark) -> dict[str, list[WorkloadRecord]]:
     """Workloads that differ in one number, by title."""
     made: dict[str, list[WorkloadRecord]] = {}
-    for workload in found.workloads:
-        if workload.axis and found.seconds(workload.name):
+    for workload in benchmark.workloads:
+        if workload.axis and benchmark.seconds(workload.name):
             made.setdefault(workload.title, []).append(workload)
     return made
 
 
-def points(found: Benchmark, family: list[WorkloadRecord]) -> dict[str, list[tuple[float, float]]]:
+def points(benchmark: Benchmark, family: list[WorkloadRecord]) -> dict[str, list[tuple[float, float]]]:
     """By entrant: the number that varies, and median seconds."""
     made: dict[str, list[tuple[float, float]]] = {}
     for workload in family:
-        for name, seconds in found.seconds(workload.name).items():
+        for name, seconds in benchmark.seconds(workload.name).items():
             made.setdefault(name, []).append((workload.value, spread(seconds).middle))
     return made
 
@@ -168,11 +168,11 @@ DECADES = 10**1.5
 """Over so large a factor at the upper end of a family its exponent is fitted again."""
 
 
-def _scaling(found: Benchmark) -> list[Table]:
+def _scaling(benchmark: Benchmark) -> list[Table]:
     made = []
-    for title, family in families(found).items():
+    for title, family in families(benchmark).items():
         rows = []
-        for name, pairs in points(found, family).items():
+        for name, pairs in points(benchmark, family).items():
             x, y = zip(*pairs, strict=True)
             upper = [i for i, value in enumerate(x) if value >= 0.999 * x[-1] / DECADES]
             fit, large = power_law(x, y), power_law([x[i] for i in upper], [y[i] for i in upper])
@@ -194,12 +194,12 @@ def _scaling(found: Benchmark) -> list[Table]:
     return made
 
 
-def _memory(found: Benchmark) -> list[Table]:
-    if not found.memory:
+def _memory(benchmark: Benchmark) -> list[Table]:
+    if not benchmark.memory:
         return []
     rows = []
-    for way in dict.fromkeys(r.way for r in found.memory):
-        mine = {r.steps: r for r in found.memory if r.way == way}
+    for way in dict.fromkeys(r.way for r in benchmark.memory):
+        mine = {r.steps: r for r in benchmark.memory if r.way == way}
         within = all(r.bound_bytes is None or r.peak_bytes <= r.bound_bytes for r in mine.values())
         last = mine[max(mine)]
         fit = power_law(list(mine), [r.peak_bytes for r in mine.values()])
@@ -214,7 +214,7 @@ def _memory(found: Benchmark) -> list[Table]:
             ]
         )
     columns = ["", "steps", "MB", "exponent", "MB allowed", "all within"]
-    workload = next(w for w in found.workloads if w.name == found.memory[0].workload)
+    workload = next(w for w in benchmark.workloads if w.name == benchmark.memory[0].workload)
     notes = [
         "Peak bytes of the tensors of one loss and gradient by torch operators, float64. Allowed, with S the bytes of "
         "a state, P those of theta, M the peak of one step and R = M + 4 S + 2 P: store n M; recompute n S + R; "
@@ -223,10 +223,10 @@ def _memory(found: Benchmark) -> list[Table]:
     return [Table(workload.title, columns, rows, notes)]
 
 
-def _absent(found: Benchmark) -> Table:
+def _absent(benchmark: Benchmark) -> Table:
     """Entrants that were not timed, with workloads of one reason together."""
     reasons: dict[tuple[str, str, str], list[str]] = {}
-    for entry in found.entries:
+    for entry in benchmark.entries:
         if entry.status != TIMED:
             reasons.setdefault((entry.entrant, entry.status, entry.reason or ""), []).append(entry.workload)
     rows = [[who, status, ", ".join(names), reason] for (who, status, reason), names in reasons.items()]

@@ -81,8 +81,8 @@ class Workload:
 def load(path: Path) -> Workload:
     """The workload that `save` wrote."""
     described = read_json(path.with_suffix(".json"))
-    with np.load(path.with_suffix(".npz"), allow_pickle=False) as found:
-        arrays = {name: found[name] for name in found.files}
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
     return Workload(**{**described, "ts": tuple(described["ts"])}, arrays=arrays)
 
 
@@ -91,7 +91,7 @@ def layers(workload: Workload, theta: Any) -> list[list[Any]]:
 
     Works for whatever can be sliced and reshaped: arrays of NumPy and JAX, tensors of torch.
     """
-    found, at = [], 0
+    tensors_by_layer, at = [], 0
     extra = 3 if workload.spec["architecture"] == "concatsquash" else 0
     for i, o in zip(workload.widths, workload.widths[1:], strict=False):
         shapes: list[tuple[int, ...]] = [(o, i), *[(o,)] * (1 + extra)]
@@ -100,5 +100,5 @@ def layers(workload: Workload, theta: Any) -> list[list[Any]]:
             size = int(np.prod(shape))
             tensors.append(theta[at : at + size].reshape(shape))
             at += size
-        found.append(tensors)
-    return found
+        tensors_by_layer.append(tensors)
+    return tensors_by_layer

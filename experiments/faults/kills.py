@@ -120,7 +120,7 @@ def differences(unbroken: Path, broken: Path, label: str) -> list[str]:
     from pynode.training.checkpoint import read_intact
 
     a, b = (out / "runs" / label for out in (unbroken, broken))
-    found = []
+    different = []
 
     def lines(folder: Path) -> list[str]:
         every = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
@@ -131,13 +131,13 @@ def differences(unbroken: Path, broken: Path, label: str) -> list[str]:
         return {k: v for k, v in data.items() if "seconds" not in k and k != KEY}
 
     if lines(a) != lines(b):
-        found.append("records.jsonl")
-    found += [name for name in ("summary.json", "evaluation.json") if plain(a, name) != plain(b, name)]
+        different.append("records.jsonl")
+    different += [name for name in ("summary.json", "evaluation.json") if plain(a, name) != plain(b, name)]
     one, other = (read_intact(folder)[0][0][1] for folder in (a, b))
     alike = one.progress == other.progress and set(one.tensors) == set(other.tensors)
     if not alike or any(not one.tensors[name].equal(other.tensors[name]) for name in one.tensors):
-        found.append("checkpoint.safetensors")
-    return found
+        different.append("checkpoint.safetensors")
+    return different
 
 
 def study(out: Path, case: Case, *, kills: int, seed: int) -> list[str]:
@@ -181,9 +181,9 @@ def main() -> int:
     seed = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
     with tempfile.TemporaryDirectory() as temporary:
         case = Case(given.iterations, given.schedules)
-        found = study(given.out or Path(temporary), case, kills=given.kills, seed=seed)
-    if found:
-        print(f"DIFFERENT: {', '.join(found)} (seed {seed})")
+        different = study(given.out or Path(temporary), case, kills=given.kills, seed=seed)
+    if different:
+        print(f"DIFFERENT: {', '.join(different)} (seed {seed})")
         return 1
     print("records, summary, evaluation and checkpoint equal those of the unbroken run, apart from seconds")
     return 0

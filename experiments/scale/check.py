@@ -34,6 +34,8 @@ ROWS = 8_000
 MOST_SECONDS, MOST_REPEATS, LEAST_REPEATS = 4.0, 40, 5
 """Of one measurement."""
 
+CEILING_TURNS = 5
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -156,9 +158,6 @@ def fit_machine(work: Sequence[Work], seconds: Sequence[float], operations: floa
     here = Link(np.inf, 0.0)
     bandwidth = 1.0 / per_byte if per_byte > 0 else np.inf
     return Machine({dtype: operations}, float(bandwidth), float(per_launch), 0.0, np.inf, here, here)
-
-
-CEILING_TURNS = 5
 
 
 def check(

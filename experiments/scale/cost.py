@@ -21,6 +21,31 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 
+STAGES_OF_DOPRI5 = 6
+"""Evaluations of a step, the last one shared with the next."""
+
+FIRST_EVALUATIONS = 2
+"""Those that find the first step size of a solve."""
+
+FIRST_NORMS = 3
+"""Norms that find the first step size of a solve."""
+
+AGREED_IN_A_STEP = 2
+"""The norm of the error, and whether all states are finite."""
+
+NUMBER_BYTES = 64.0
+"""At most, of what is agreed on at once."""
+
+ADAM_PASSES = 7
+"""Weights, gradient and two moments read, all but the gradient written."""
+
+FIT = 0.9
+"""Part of a GPU's memory that kept stages may fill."""
+
+JUDGE = replace(ACCURATE, engine="eager")
+
+TRAJECTORY_JUDGE = DiscOpt(RK4, engine="eager")
+
 
 @dataclass(frozen=True)
 class Link:
@@ -98,22 +123,6 @@ def machine(device: str, scenario: Scenario) -> Machine:
     )
 
 
-STAGES_OF_DOPRI5 = 6
-"""Evaluations of a step, the last one shared with the next."""
-
-FIRST_EVALUATIONS = 2
-"""Those that find the first step size of a solve."""
-
-FIRST_NORMS = 3
-"""Norms that find the first step size of a solve."""
-
-AGREED_IN_A_STEP = 2
-"""The norm of the error, and whether all states are finite."""
-
-NUMBER_BYTES = 64.0
-"""At most, of what is agreed on at once."""
-
-
 @dataclass(frozen=True)
 class Exchanges:
     """Sums over the ranks in one iteration: `numbers` of a few numbers on the CPU; on the GPU one of the whole gradient
@@ -149,16 +158,6 @@ def exchanges(sizes: Sizes, method: GradientMethod, counts: Counts) -> Exchanges
     # unless the step control leaves it out, a block's gradient is summed at every evaluation of the adjoint solve
     whole = 0.0 if method.adjoint_norm == "seminorm" else counts.backward
     return Exchanges(numbers, gradient, whole, block)
-
-
-ADAM_PASSES = 7
-"""Weights, gradient and two moments read, all but the gradient written."""
-
-FIT = 0.9
-"""Part of a GPU's memory that kept stages may fill."""
-
-JUDGE = replace(ACCURATE, engine="eager")
-TRAJECTORY_JUDGE = DiscOpt(RK4, engine="eager")
 
 
 def iteration_work(sizes: Sizes, method: GradientMethod, counts: Counts, rows: int | None = None) -> Work:

@@ -37,6 +37,15 @@ FINE = 64
 WIDENED = 100
 """Jobs up to which they are widened one at a time; of more, about so many groups."""
 
+HOUR = 3600.0
+
+Records = dict[str, list[Any]]
+"""Records by kind."""
+
+ERA = "titan-x"
+
+DAY = 24.0
+
 
 @dataclass(frozen=True)
 class Job:
@@ -152,12 +161,6 @@ def _widened(jobs: Sequence[Job], gpus: int) -> Schedule:
     return best
 
 
-HOUR = 3600.0
-
-Records = dict[str, list[Any]]
-"""Records by kind."""
-
-
 def model_study(
     gpus: Sequence[int], price: float, seeds: int, device: str, hear: Callable[[str], None] = lambda _: None
 ) -> Records:
@@ -233,11 +236,6 @@ def plan_record(scenario: str, jobs: Sequence[Job], planned: Schedule, price: fl
         single_hours=single,
         single_cost=price * planned.gpus * single,
     )
-
-
-ERA = "titan-x"
-
-DAY = 24.0
 
 
 def references(device: str, hear: Callable[[str], None] = lambda _: None) -> list[ReferenceRecord]:

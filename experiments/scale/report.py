@@ -19,6 +19,8 @@ from pynode.studies.style import looks, new_figure, save, styled
 
 SCENARIOS = ("low", "central", "high")
 
+GREY = "#777777"
+
 
 def tables(model: Model) -> list[Table]:
     """All that there are records for."""
@@ -171,9 +173,6 @@ def spread_of_ratios(records: Sequence[TrialRecord]) -> tuple[float, float, floa
     """Median, least and greatest of predicted over measured."""
     ratios = [r.ratio for r in records]
     return median(ratios), min(ratios), max(ratios)
-
-
-GREY = "#777777"
 
 
 @styled

@@ -37,6 +37,28 @@ SPIRAL, TOY, TABLE, TOLERANCES = "spiral-eager", "8gaussians", "miniboone-sample
 LOOSE = 1e-4
 """Tolerances above this are left out of the fit: a handful of steps does not shrink any more."""
 
+PROBLEM_NAMES = ("spiral", "8gaussians", "power", "gas", "hepmass", "miniboone", "bsds300")
+
+METHOD_NAMES = ("disc-opt", "opt-disc")
+
+HELD_OUT: dict[str, tuple[int, int]] = {
+    "8gaussians": (1_000, 10_000),
+    "power": (184_435, 204_928),
+    "gas": (94_685, 105_206),
+    "hepmass": (35_013, 174_987),
+    "miniboone": (3_284, 3_648),
+    "bsds300": (50_000, 250_000),
+}
+"""Validation and test rows: of the toys as they are drawn, of the tables as Papamakarios et al. 2017 split them."""
+
+GRID_POINTS = 200**2
+"""Points at which a toy's density is evaluated at the end."""
+
+INVERSES = 8
+"""Transports of 2,000 rows at the end: there and back, from data and from the base, accurately and as trained."""
+
+SHOWN = 2_000
+
 
 class NoRecordsOfRuns(UsageError):
     """The published records that the numbers of evaluations are taken from are not there."""
@@ -88,28 +110,6 @@ def table_nfe(scenario: Scenario, folder: Path = PUBLISHED) -> Nfe:
 def accurate_factor(rtol: float, folder: Path = PUBLISHED, *, accurate: float = 1e-6) -> float:
     """How many times as many evaluations a judging solve takes as a training solve at `rtol`."""
     return max(1.0, 10 ** (tolerance_exponent(folder) * math.log10(rtol / accurate)))
-
-
-PROBLEM_NAMES = ("spiral", "8gaussians", "power", "gas", "hepmass", "miniboone", "bsds300")
-METHOD_NAMES = ("disc-opt", "opt-disc")
-
-HELD_OUT: dict[str, tuple[int, int]] = {
-    "8gaussians": (1_000, 10_000),
-    "power": (184_435, 204_928),
-    "gas": (94_685, 105_206),
-    "hepmass": (35_013, 174_987),
-    "miniboone": (3_284, 3_648),
-    "bsds300": (50_000, 250_000),
-}
-"""Validation and test rows: of the toys as they are drawn, of the tables as Papamakarios et al. 2017 split them."""
-
-GRID_POINTS = 200**2
-"""Points at which a toy's density is evaluated at the end."""
-
-INVERSES = 8
-"""Transports of 2,000 rows at the end: there and back, from data and from the base, accurately and as trained."""
-
-SHOWN = 2_000
 
 
 @dataclass(frozen=True)

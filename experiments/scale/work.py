@@ -31,6 +31,8 @@ ATEN = torch.ops.aten
 LAUNCH_NOTHING = {ATEN.detach, ATEN._unsafe_view, ATEN.lift_fresh, ATEN.empty, ATEN.empty_like}
 """Operators besides views that only pass on, or take, memory."""
 
+UNITS, ROWS, ENTRIES = 3, 4, 1000
+
 
 class Work(NamedTuple):
     """Operations in products of matrices, bytes read and written by all operators, operators started."""
@@ -134,9 +136,6 @@ def forward_work(spec: FieldSpec, rows: int, dtype: str, divergence: Divergence)
             torch.empty(rows, spec.state_dim + 1, dtype=kind, device="meta"),
         )
     return counter.work._replace(launches=0)
-
-
-UNITS, ROWS, ENTRIES = 3, 4, 1000
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,32 @@ from pynode.datasets.splits import Array
 DECIMALS = 9
 """Decimal places that are tried."""
 
+COMPARED = 20_000
+"""Rows that are looked at."""
+
+EXACT = 1e-6
+"""Standard deviation of what the others leave of a column, in its own, below which they determine it."""
+
+CLOSE = 0.05
+"""The same where the rounding of the columns explains what is left."""
+
+AUTO = ("auto",)
+
+SAMPLED = 100_000
+"""Rows from which the repetitions in a column are estimated."""
+
+REFUSED_WHOLE, REFUSED = 0.005, 0.05
+"""Probability that two rows agree above which a column of integers, and of other numbers, has no density.
+
+Normal numbers rounded to 1/56, or to 1/6, of their standard deviation agree so often.
+"""
+
+NOTED_WHOLE, NOTED = 1e-4, 0.01
+"""The same for what is told and accepted."""
+
+COUNTED = 20
+"""Rows from which on a column that counts them is refused."""
+
 
 def resolution(values: Array) -> float | None:
     """The largest unit u for which all `values` are some first value plus multiples of u; None where there is none.
@@ -54,14 +80,6 @@ def _relative_rounding(values: Array) -> float:
     with np.errstate(over="ignore"):
         single = bool((values.astype(np.float32) == values).all()) and not bool((values == np.round(values)).all())
     return 1.2e-7 if single else 4.5e-16
-
-
-COMPARED = 20_000
-"""Rows that are looked at."""
-EXACT = 1e-6
-"""Standard deviation of what the others leave of a column, in its own, below which they determine it."""
-CLOSE = 0.05
-"""The same where the rounding of the columns explains what is left."""
 
 
 def dependent_columns(rows: Array, columns: ColumnNames, noise: Array | None = None) -> dict[int, str]:
@@ -109,20 +127,6 @@ def _sentence(rows: Array, columns: ColumnNames, column: int, independent: list[
     if np.array_equal(rows[:, column], rows[:, parts[0]]):
         return f"{columns.label(column)} repeats {columns.label(parts[0])}"
     return f"{columns.label(column)} is {columns.label(parts[0])} in another unit (a multiple of it plus a constant)"
-
-
-AUTO = ("auto",)
-SAMPLED = 100_000
-"""Rows from which the repetitions in a column are estimated."""
-REFUSED_WHOLE, REFUSED = 0.005, 0.05
-"""Probability that two rows agree above which a column of integers, and of other numbers, has no density.
-
-Normal numbers rounded to 1/56, or to 1/6, of their standard deviation agree so often.
-"""
-NOTED_WHOLE, NOTED = 1e-4, 0.01
-"""The same for what is told and accepted."""
-COUNTED = 20
-"""Rows from which on a column that counts them is refused."""
 
 
 @dataclass(frozen=True)

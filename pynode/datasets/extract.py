@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from pynode.datasets.errors import ArchiveError
 from pynode.datasets.sources import CHUNK
 
+MAX_BYTES = 4 << 30
+
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
@@ -35,9 +37,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-MAX_BYTES = 4 << 30
 
 
 def extract(

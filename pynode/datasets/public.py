@@ -17,6 +17,12 @@ POWER_SEED = 42
 POWER_DROPPED = (1, 3)
 """Global reactive power and global intensity, of the raw columns."""
 
+NOT_SENSORS = ("Meth", "Eth", "Time")
+
+MAX_CORRELATION = 0.98
+
+MAX_REPEATS = 5
+
 
 def power(raw_folder: Path) -> Splits:
     """POWER: household electric power consumption, 6 columns.
@@ -43,10 +49,6 @@ def power(raw_folder: Path) -> Splits:
     train, validation, test = cut(rows)
     seen = rows[: len(train) + len(validation)]
     return standardised("power", (train, validation, test), seen.mean(axis=0), seen.std(axis=0))
-
-
-NOT_SENSORS = ("Meth", "Eth", "Time")
-MAX_CORRELATION = 0.98
 
 
 def gas(raw_folder: Path) -> Splits:
@@ -79,9 +81,6 @@ def distinct_columns(rows: Array) -> list[int]:
         if not near.any():
             return left
         del left[int(np.argmax(near))]
-
-
-MAX_REPEATS = 5
 
 
 def hepmass(raw_folder: Path) -> Splits:

@@ -10,6 +10,8 @@ import numpy as np
 
 from pynode.errors import InvalidArgument
 
+CHOICES = {"index": ("drop", "keep"), "decimal": (".", ","), "missing": ("error", "drop")}
+
 
 @dataclass(frozen=True)
 class ColumnNames:
@@ -64,9 +66,6 @@ class ColumnNames:
             raise InvalidArgument(option, repr(text), problem, f"use a number: {self.labels(matches)}")
         known = self.labels(range(len(self.numbers)))
         raise InvalidArgument(option, repr(text), "no column of the table", f"it has {known}")
-
-
-CHOICES = {"index": ("drop", "keep"), "decimal": (".", ","), "missing": ("error", "drop")}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,29 @@ _GROUPS = r"[+-]?\d{{1,3}}([{other} '\u2019\u00a0\u202f])\d{{3}}(?:\1\d{{3}})*(?
 GROUPED = {".": re.compile(_GROUPS.format(other=",", mark=r"\.")), ",": re.compile(_GROUPS.format(other=".", mark=","))}
 WITH_COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?")
 
+DELIMITERS = ("\t", ";", ",", "|", " ")
+"""Candidates, the first one preferred where two suit a table equally well."""
+
+SAMPLE = 60
+"""Lines from which the delimiter and the header are found."""
+
+CHUNK = 1 << 20
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
+
+SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w"\r\n])"?[;,\t]*\s*', re.IGNORECASE)
+"""Excel's first line, which names the delimiter."""
+
+Record = tuple[int, list[str]]
+"""Number of a line, from 1, and its cells."""
+
 
 def plain_number(cell: str) -> float | None:
     """The number in a cell as Python writes it, NaN and infinity included; None where there is none."""
@@ -75,26 +98,6 @@ def kind_of(cell: str) -> Kind:
 def could_be_number(cell: str) -> bool:
     """Whether a cell is empty, missing or a number with one of the decimal marks."""
     return number(cell, ".") is not None or number(cell, ",") is not None or kind_of(cell) == "missing"
-
-
-DELIMITERS = ("\t", ";", ",", "|", " ")
-"""Candidates, the first one preferred where two suit a table equally well."""
-SAMPLE = 60
-"""Lines from which the delimiter and the header are found."""
-CHUNK = 1 << 20
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
-SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w"\r\n])"?[;,\t]*\s*', re.IGNORECASE)
-"""Excel's first line, which names the delimiter."""
-
-Record = tuple[int, list[str]]
-"""Number of a line, from 1, and its cells."""
 
 
 @dataclass(frozen=True)

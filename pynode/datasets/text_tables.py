@@ -20,6 +20,19 @@ from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, nu
 
 WHOLE = re.compile(r"\d+")
 
+WHAT: dict[Kind, str] = {
+    "missing": ", the value is missing",
+    "infinite": "",
+    "truth value": " but a truth value",
+    "date": " but a date or a time",
+    "text": "",
+}
+
+ADVICE: dict[Kind, str] = {
+    "date": ", or write it as a number, for instance of days",
+    "truth value": ": a column of two values has no density",
+}
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -87,19 +100,6 @@ def _width(cells: list[str]) -> int:
 
 def _shown(cells: list[str]) -> str:
     return ", ".join(cells[:4]) + (", ..." if len(cells) > 4 else "")
-
-
-WHAT: dict[Kind, str] = {
-    "missing": ", the value is missing",
-    "infinite": "",
-    "truth value": " but a truth value",
-    "date": " but a date or a time",
-    "text": "",
-}
-ADVICE: dict[Kind, str] = {
-    "date": ", or write it as a number, for instance of days",
-    "truth value": ": a column of two values has no density",
-}
 
 
 def refusal(

@@ -20,6 +20,12 @@ from pynode.errors import InvalidArgument, OutputDirectoryError, RankLost
 
 REMEDY = "let torchrun set it: torchrun --nproc-per-node N experiments/run.py ..."
 
+PAUSE = 0.02
+"""Seconds between two looks for rank 0."""
+
+FORGOTTEN = 86_400.0
+"""Age in seconds after which a meeting file is stale."""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -71,13 +77,6 @@ def _count(environment: Mapping[str, str], name: str, lowest: int, highest: int 
     if value < lowest or (highest is not None and value > highest):
         raise InvalidArgument(name, shown, f"not a whole number {span}", REMEDY)
     return value
-
-
-PAUSE = 0.02
-"""Seconds between two looks for rank 0."""
-
-FORGOTTEN = 86_400.0
-"""Age in seconds after which a meeting file is stale."""
 
 
 def stays_inside(launch: Launch) -> bool:

@@ -26,6 +26,9 @@ WORDS = 4
 PROBES = 1
 """Stands in the last counter word: data are drawn from the same key with 0 there, so the two are independent."""
 
+SAMPLES = 0x5A
+"""Keeps the numbers of `sample` apart from the probes of the same seed."""
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -82,10 +85,6 @@ def _gaussian(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
 
 def _rademacher(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     return 2.0 * (words >> np.uint64(63)).astype(np.float64) - 1.0
-
-
-SAMPLES = 0x5A
-"""Keeps the numbers of `sample` apart from the probes of the same seed."""
 
 
 class DrawCounter:

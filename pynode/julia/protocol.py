@@ -27,6 +27,11 @@ CHUNK = 2**20
 STATE, SLOPE = "callback_state", "callback_slope"
 """Names of the arrays in which the values of a user's function travel."""
 
+TIMEOUT, START_TIMEOUT = "PYNODE_JULIA_TIMEOUT", "PYNODE_JULIA_START_TIMEOUT"
+"""Environment variables with the limits in seconds."""
+
+DEFAULTS = {TIMEOUT: 3600.0, START_TIMEOUT: 900.0}
+
 
 class BadFrame(ValueError):
     """What was read is no frame, or a message is too large for one; `cut_short` where the stream ended inside it."""
@@ -83,12 +88,6 @@ def _read(stream: Readable, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
-
-
-TIMEOUT, START_TIMEOUT = "PYNODE_JULIA_TIMEOUT", "PYNODE_JULIA_START_TIMEOUT"
-"""Environment variables with the limits in seconds."""
-
-DEFAULTS = {TIMEOUT: 3600.0, START_TIMEOUT: 900.0}
 
 
 def checked_limit(argument: str, limit: float | None) -> float | None:

@@ -38,6 +38,10 @@ _WORDS = {
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
+KEY = "checksum"
+
+_LIKE_ONE = re.compile("[0-9a-f]{8}")
+
 
 def parse(text: str) -> Any:
     """The value of a JSON text, checked against its checksum and without it; raises `ValueError`.
@@ -140,11 +144,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"the number {text[:SHOWN]} is infinite in float64")
     return value
-
-
-KEY = "checksum"
-
-_LIKE_ONE = re.compile("[0-9a-f]{8}")
 
 
 def sealed(data: dict[str, Any]) -> dict[str, Any]:

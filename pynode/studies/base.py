@@ -65,8 +65,8 @@ class Study(ABC):
 
 def over_seeds(runs: list[Run], value: Callable[[Run], float | None]) -> float | None:
     """Median over runs of a value that some may lack."""
-    found = [v for v in map(value, runs) if v is not None]
-    return median(found) if found else None
+    values = [v for v in map(value, runs) if v is not None]
+    return median(values) if values else None
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -66,11 +66,11 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     """A look for each name: fixed for the known methods, the next free one for others, in the order of `names`."""
     given = list(dict.fromkeys(names))
     order = [*KNOWN, *(n for n in given if n not in KNOWN and n not in TWINS)]
-    found = {n: Look(PALETTE[k % 6], MARKERS[k % 6], DASHES[k % 6]) for k, n in enumerate(order)}
+    style = {n: Look(PALETTE[k % 6], MARKERS[k % 6], DASHES[k % 6]) for k, n in enumerate(order)}
     for name in (n for n in given if n in TWINS):
         k = KNOWN.index(TWINS[name])
-        found[name] = Look(PALETTE[k], MARKERS[k + 3], DASHES[k + 3])
-    return found
+        style[name] = Look(PALETTE[k], MARKERS[k + 3], DASHES[k + 3])
+    return style
 
 
 def family_look(method: str, rank: int, all_methods: Iterable[str]) -> Look:

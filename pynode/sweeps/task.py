@@ -16,6 +16,16 @@ from pynode.sweeps.layout import FILE
 State = Literal["finished", "failed", "interrupted", "lost"]
 """How a cell ended: `lost` where its process died without a word, `interrupted` where it was told to stop."""
 
+VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""What OpenMP, the linear algebra libraries and Numba read when they are loaded."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -74,17 +84,6 @@ class Outcome:
         if not isinstance(found, dict) or set(found) != {"name", "state", "error"}:
             raise ValueError(f"no outcome of a cell: {text[:80]}")
         return cls(**found)
-
-
-VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-"""What OpenMP, the linear algebra libraries and Numba read when they are loaded."""
 
 
 def worker_environment(threads: int) -> dict[str, str]:

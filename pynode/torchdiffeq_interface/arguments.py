@@ -20,6 +20,15 @@ from pynode.grid import check_times
 from pynode.methods.base import GradientMethod
 from pynode.torchdiffeq_interface.values import Y
 
+LARGEST = sys.float_info.max
+
+MOST_STEPS = 10**9
+"""Of a fixed size; their times alone would fill the memory."""
+
+INTERPOLATIONS = ("linear", "cubic")
+
+POINTS_IN_TIME = ("step_t", "jump_t")
+
 
 def known_methods() -> tuple[str, ...]:
     """Names of all solvers that the installed torchdiffeq has."""
@@ -56,14 +65,6 @@ def _solver(method: str | None) -> Any:
 def _table() -> dict[str, Any]:
     # looked up by name: the package's attribute `odeint` is the function, not this module
     return importlib.import_module("torchdiffeq._impl.odeint").SOLVERS
-
-
-LARGEST = sys.float_info.max
-MOST_STEPS = 10**9
-"""Of a fixed size; their times alone would fill the memory."""
-
-INTERPOLATIONS = ("linear", "cubic")
-POINTS_IN_TIME = ("step_t", "jump_t")
 
 
 def check_problem(y0: Any, t: Any, method: Any, event_fn: Any) -> None:

@@ -12,6 +12,11 @@ from pynode.errors import StateMismatch
 
 ADVICE = "a derivative has one number for each entry of y"
 
+Func: TypeAlias = Callable[[Any, Any], Any]
+"""`func(t, y) -> dy/dt`, or an event function; `y` is a tensor or a tuple of tensors."""
+
+Y: TypeAlias = "Tensor | tuple[Tensor, ...]"
+
 
 def difference(slope: Any, y: Tensor) -> str | None:
     """What sets the derivative `slope` apart from the state `y`, as a sentence; None where nothing does."""
@@ -87,12 +92,6 @@ def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
     except RuntimeError:
         return False
     return without_leading_ones(together) == without_leading_ones(to)
-
-
-Func: TypeAlias = Callable[[Any, Any], Any]
-"""`func(t, y) -> dy/dt`, or an event function; `y` is a tensor or a tuple of tensors."""
-
-Y: TypeAlias = "Tensor | tuple[Tensor, ...]"
 
 
 def shapes_of(y0: Y) -> list[torch.Size] | None:

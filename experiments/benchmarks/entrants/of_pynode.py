@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pynode.least_squares import LeastSquares
     from pynode.methods.base import GradientMethod
 
+AUTOGRAD = "autograd"
+
 
 class PynodeEntrant(TorchEntrant):
     """By the public interface: a method's `solve`, or a `Flow`."""
@@ -81,9 +83,6 @@ class PynodeEager(PynodeEntrant):
         if workload.method == "opt-disc":
             return OptDisc(rtol=workload.rtol, atol=workload.atol, adjoint="backsolve", engine="eager")
         return DiscOpt(SCHEMES.load(workload.scheme), workload.steps, engine="eager")
-
-
-AUTOGRAD = "autograd"
 
 
 class PynodeFused(PynodeEntrant):

@@ -14,6 +14,9 @@ from experiments.benchmarks.workload import Array, Workload, layers
 
 CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
+STAGES = 6
+"""Evaluations of one step of Tsit5, whose last stage is the next step's first."""
+
 
 class JaxEntrant(Entrant):
     """Subclasses give the loss as a function of theta's tensors; value, gradient and Adam are one compiled call."""
@@ -168,10 +171,6 @@ def _combined(tree: Any, state: Any, weights: Any, slopes: list[Any], h: Any) ->
         if weight:
             state = tree(lambda y, k, w=weight: y + (h * w) * k, state, slope)
     return state
-
-
-STAGES = 6
-"""Evaluations of one step of Tsit5, whose last stage is the next step's first."""
 
 
 class Diffrax(JaxEntrant):

@@ -125,11 +125,11 @@ class Torchdiffeq(TorchEntrant):
         loss = self.loss()
         forward = len(calls)
         del loss
-        found = super().gradient()
+        result = super().gradient()
         hook.remove()
         backward = len(calls) - 2 * forward
         products = backward if self.workload.method == "opt-disc" else forward
-        return replace(found, counts={"nfe_forward": forward, "nfe_backward": backward, "n_vjp": products})
+        return replace(result, counts={"nfe_forward": forward, "nfe_backward": backward, "n_vjp": products})
 
     def loss(self) -> Any:
         workload = self.workload

@@ -256,7 +256,7 @@ def _cases(subject: Subject, entries: list[Entry]) -> list[Case]:
     """The solves of `subject` with a reference and what the broken methods make of them."""
     broken = [e for e in entries if e.record.verdict == BROKEN and e.method is not None]
     labels = {e.record.entry for e in entries}
-    found = []
+    written = []
     for case in subject.cases():
         alone = subject if subject.is_case else case_subject(case)
         rows = [row for row in case.rows if row.kind != "results" or row.label not in labels]
@@ -272,8 +272,8 @@ def _cases(subject: Subject, entries: list[Entry]) -> list[Case]:
             except (RunFailure, UsageError) as error:
                 rows.append(Row("results", {**settings, "failed": str(error)}))
         name = re.sub(r"[^\w.-]+", "-", case.name)
-        found.append(replace(case, name=name, rows=tuple(rows), versions={**versions(), **case.versions}))
-    return found
+        written.append(replace(case, name=name, rows=tuple(rows), versions={**versions(), **case.versions}))
+    return written
 
 
 def _truth(subject: Subject) -> Truth | str:

@@ -24,17 +24,17 @@ CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
 
 def unavailable(names: Iterable[str]) -> dict[str, str]:
     """Which of these methods can't run or can't be judged here, and why, with the remedy."""
-    found = {}
+    reasons = {}
     for name in names:
         kind = METHODS.load(name)
         needed = "rtol" if kind.adaptive else "steps"
         if needed not in kind.option_names():
-            found[name] = f"it has no option {needed} to judge it by"
+            reasons[name] = f"it has no option {needed} to judge it by"
         try:
             kind.check_available()
         except UsageError as error:
-            found[name] = str(error)
-    return found
+            reasons[name] = str(error)
+    return reasons
 
 
 def not_available(name: str, reason: str, problem: str) -> CrosscheckRecord:

@@ -21,6 +21,12 @@ from pynode.studies.style import new_figure, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LOWEST, HIGHEST = 1e-16, 1.0
+"""Ends of the colours; smaller differences have the lowest, larger ones the highest."""
+
+COLOURS, MARK = "YlGnBu", "#C00000"
+"""Dark is far apart; what is broken is marked in a red that is no part of the scale."""
+
 
 class Crosscheck(Study):
     """Every gradient against the continuous problem's, its twins', and all others."""
@@ -148,13 +154,6 @@ def _everything(problem: str, judged: list[CrosscheckRecord]) -> Table:
 
 def _short(value: float | None) -> str:
     return "–" if value is None else f"{value:.1e}"
-
-
-LOWEST, HIGHEST = 1e-16, 1.0
-"""Ends of the colours; smaller differences have the lowest, larger ones the highest."""
-
-COLOURS, MARK = "YlGnBu", "#C00000"
-"""Dark is far apart; what is broken is marked in a red that is no part of the scale."""
 
 
 @styled

@@ -27,6 +27,18 @@ from pynode.studies.gradients.taylor import random_direction
 CRUDE = 16
 """RK4 steps per output interval where a few digits will do."""
 
+SMALL: dict[str, Any] = {
+    # options of small examples: an architecture takes those that it has
+    "widths": (3, 8, 3),
+    "dim": 4,
+    "width": 6,
+    "gamma": 0.1,
+    "input_power": 2,
+}
+
+FLOWS = ("cnf-exact", "cnf-hutchinson")
+"""Examples whose state is that of a flow."""
+
 
 class Distance(NamedTuple):
     """Relative differences of two losses, of their gradients by theta, and by y0."""
@@ -78,16 +90,16 @@ class Subject:
     cases: Callable[[], list[Case]]
     rows: tuple[Row, ...] = ()
     is_case: bool = False
-    found: dict[str, Gradient] = field(default_factory=dict)
+    computed: dict[str, Gradient] = field(default_factory=dict)
 
     def gradient(self, method: GradientMethod) -> Gradient:
         """By `method`; computed once."""
         key = repr(method)
-        if key not in self.found:
+        if key not in self.computed:
             loss = self.objective(method)
             flat = flat_gradient(loss, [self.y0, *self.params])
-            self.found[key] = self.split(float(loss.detach()), flat)
-        return self.found[key]
+            self.computed[key] = self.split(float(loss.detach()), flat)
+        return self.computed[key]
 
     def split(self, loss: float, flat: Tensor) -> Gradient:
         """From a gradient by y0 and the parameters in one vector."""
@@ -187,15 +199,15 @@ def solves(name: str, objective: Callable[[GradientMethod], Tensor]) -> list[Cas
     watched = Watched()
     loss = objective(watched)
     weights = torch.autograd.grad(loss, [s.ys for _, _, s in watched.seen], materialize_grads=True)
-    found = []
+    cases = []
     for k, ((module, y0, solution), w) in enumerate(zip(watched.seen, weights, strict=True)):
         inner, flow = (module.field, FlowState(module.probes, module.costs)) if _is_flow(module) else (module, None)
         if isinstance(inner, Field):
             states = y0.detach().reshape(-1, y0.shape[-1])
             form = LossForm("linear", rows=w.reshape(len(w), -1))
             label = name if len(watched.seen) == 1 else f"{name}-solve{k + 1}"
-            found.append(Case(label, inner.spec, inner.theta(), states, solution.ts.detach(), form, flow))
-    return found
+            cases.append(Case(label, inner.spec, inner.theta(), states, solution.ts.detach(), form, flow))
+    return cases
 
 
 def _is_flow(module: object) -> bool:
@@ -208,18 +220,6 @@ def _relative(a: Tensor, b: Tensor) -> float:
     return difference / size if size else math.inf if difference else 0.0
 
 
-SMALL: dict[str, Any] = {
-    # options of small examples: an architecture takes those that it has
-    "widths": (3, 8, 3),
-    "dim": 4,
-    "width": 6,
-    "gamma": 0.1,
-    "input_power": 2,
-}
-FLOWS = ("cnf-exact", "cnf-hutchinson")
-"""Examples whose state is that of a flow."""
-
-
 def example_names() -> tuple[str, ...]:
     """Names of the examples: every registered architecture, and the states of a flow."""
     return (*FIELDS.names(), *FLOWS)
@@ -227,7 +227,7 @@ def example_names() -> tuple[str, ...]:
 
 def example_cases(names: Sequence[str], seed: int = 0) -> list[Case]:
     """Small cases of each of `names` in both time directions, three samples each; raises `UnknownName`."""
-    found = []
+    cases = []
     for name in names:
         if name not in example_names():
             raise UnknownName("field", name, example_names())
@@ -242,8 +242,8 @@ def example_cases(names: Sequence[str], seed: int = 0) -> list[Case]:
             y0 = torch.cat((y0, torch.zeros(len(y0), 1, dtype=torch.float64)), dim=1)
         for suffix, ts in (("", times), ("-reversed", times[::-1])):
             ts_ = torch.tensor(ts, dtype=torch.float64)
-            found.append(Case(f"{name}{suffix}", spec, theta, y0, ts_, form, flow, versions=versions()))
-    return found
+            cases.append(Case(f"{name}{suffix}", spec, theta, y0, ts_, form, flow, versions=versions()))
+    return cases
 
 
 def _small_spec(architecture: str) -> FieldSpec:

@@ -107,8 +107,8 @@ def gradient_errors(
             reference_uncertainty=uncertainty,
         )
         try:
-            found = _objective(objective, method)
-            gradient = flat_gradient(found.loss, params)
+            computed = _objective(objective, method)
+            gradient = flat_gradient(computed.loss, params)
             seconds = []
             for _ in range(repeats):
                 clock.start()
@@ -124,13 +124,13 @@ def gradient_errors(
             empty,
             error=finite(float((gradient - truth).norm() / truth.norm())),
             error_discrete=exact,
-            loss=finite(float(found.loss.detach())),
-            nfe_forward=found.stats.nfe_forward,
-            nfe_backward=found.stats.nfe_backward,
-            n_vjp=found.stats.forward.n_vjp + found.stats.backward.n_vjp,
+            loss=finite(float(computed.loss.detach())),
+            nfe_forward=computed.stats.nfe_forward,
+            nfe_backward=computed.stats.nfe_backward,
+            n_vjp=computed.stats.forward.n_vjp + computed.stats.backward.n_vjp,
             seconds=median(seconds),
-            engine=found.stats.engine,
-            drift=found.stats.drift,
+            engine=computed.stats.engine,
+            drift=computed.stats.drift,
         )
 
 

@@ -27,8 +27,8 @@ class Gradients(Study):
     question: ClassVar[str] = "How accurate is each gradient when the solver is coarse?"
 
     def tables(self, results: Results) -> list[Table]:
-        found = [_taylor_table(results), _error_table(results), _sweep_table(results)]
-        return [table for table in found if table]
+        tables = [_taylor_table(results), _error_table(results), _sweep_table(results)]
+        return [table for table in tables if table]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
         return {
@@ -220,7 +220,7 @@ class Point:
 
 def sweep_points(results: Results) -> list[Point]:
     """One point per accuracy; empty unless some method was trained at several."""
-    found = []
+    points = []
     for label, everything in results.groups().items() if results.is_sweep else ():
         runs = [run for run in everything if run.summary and run.summary["best_validation_loss"] is not None]
         if not runs:
@@ -230,20 +230,20 @@ def sweep_points(results: Results) -> list[Point]:
         loss = median(run.summary["best_validation_loss"] for run in runs if run.summary)
         seconds = median(sum(r.seconds for r in run.records) for run in runs)
         evaluations = int(median(sum(r.evaluations for r in run.records) for run in runs))
-        found.append(Point(runs[0].method, label, setting, loss, seconds, evaluations))
-    return sorted(found, key=lambda p: (p.method, p.evaluations))
+        points.append(Point(runs[0].method, label, setting, loss, seconds, evaluations))
+    return sorted(points, key=lambda p: (p.method, p.evaluations))
 
 
 @styled
 def draw_sweep(results: Results) -> Figure | None:
     """Two panels: best validation loss against training seconds and against evaluations, labelled by accuracy."""
-    found = sweep_points(results)
-    if not found:
+    points = sweep_points(results)
+    if not points:
         return None
     figure, (left, right) = new_figure(2, height=3.4)
-    methods = list(dict.fromkeys(p.method for p in found))
+    methods = list(dict.fromkeys(p.method for p in points))
     for method in methods:
-        mine = [p for p in found if p.method == method]
+        mine = [p for p in points if p.method == method]
         look = family_look(method, 0, methods)
         for axes, x in ((left, [p.seconds for p in mine]), (right, [float(p.evaluations) for p in mine])):
             axes.plot(x, [p.loss for p in mine], label=method, **look.points() | {"linestyle": "none"})

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Key = tuple[str, str, bool]
 """Trained by, scheme, adaptive."""
 
+Pick = Callable[[RediscretisationRecord], "float | None"]
+
 
 class Invertibility(Study):
     """Likelihood and inverse error of trained flows over schemes, steps and tolerances."""
@@ -36,15 +38,15 @@ class Invertibility(Study):
         return {"rediscretisation": draw_rediscretisation(results)}
 
     def finding(self, results: Results) -> str | None:
-        found = [
+        parts = [
             f"{method}: {_words(key, setting)}"
             for key, setting in _coarsest_invertible(results.rediscretised).items()
             if (method := key[0]) and key[1] in ("rk38", "rk4") and setting is not None
         ]
-        if not found:
+        if not parts:
             return None
         bound = results.rediscretised[0].bound
-        return f"Fewest steps with an inverse error below {bound:g}: {'; '.join(found)}."
+        return f"Fewest steps with an inverse error below {bound:g}: {'; '.join(parts)}."
 
 
 def _words(key: Key, setting: float) -> str:
@@ -53,23 +55,23 @@ def _words(key: Key, setting: float) -> str:
 
 def _grouped(records: list[RediscretisationRecord]) -> dict[Key, dict[float, list[RediscretisationRecord]]]:
     """Records of all seeds by key and setting, coarse settings first."""
-    found: dict[Key, dict[float, list[RediscretisationRecord]]] = {}
+    groups: dict[Key, dict[float, list[RediscretisationRecord]]] = {}
     for r in records:
-        found.setdefault((r.trained_by, r.scheme, r.adaptive), {}).setdefault(r.setting, []).append(r)
-    return {key: dict(sorted(by.items(), reverse=key[2])) for key, by in found.items()}
+        groups.setdefault((r.trained_by, r.scheme, r.adaptive), {}).setdefault(r.setting, []).append(r)
+    return {key: dict(sorted(by.items(), reverse=key[2])) for key, by in groups.items()}
 
 
 def _coarsest_invertible(records: list[RediscretisationRecord]) -> dict[Key, float | None]:
     """The coarsest setting from which on all finer ones keep every seed below the bound; None where there is none."""
-    found: dict[Key, float | None] = {}
+    settings: dict[Key, float | None] = {}
     for key, by_setting in _grouped(records).items():
         coarsest = None
         for setting, part in reversed(by_setting.items()):
             if not all(r.inverse is not None and r.inverse < r.bound for r in part):
                 break
             coarsest = setting
-        found[key] = coarsest
-    return found
+        settings[key] = coarsest
+    return settings
 
 
 def _coarsest(results: Results) -> Table:
@@ -114,26 +116,23 @@ def _median(
     return number(median(values) if values and len(values) == len(part) else None, digits)
 
 
-Pick = Callable[[RediscretisationRecord], "float | None"]
-
-
 @styled
 def draw_rediscretisation(results: Results) -> Figure | None:
     """Four panels: inverse error (above) and NLL beyond the best (below), over steps (left) and tolerance (right)."""
-    found = results.rediscretised
-    if not found:
+    records = results.rediscretised
+    if not records:
         return None
     figure, panels = new_figure(2, rows=2, height=5.2)
-    methods = list(dict.fromkeys(r.trained_by for r in found))
-    schemes = list(dict.fromkeys(r.scheme for r in found if not r.adaptive))
+    methods = list(dict.fromkeys(r.trained_by for r in records))
+    schemes = list(dict.fromkeys(r.scheme for r in records if not r.adaptive))
     style = looks(methods)
-    best = {m: _best(found, m) for m in methods}
+    best = {m: _best(records, m) for m in methods}
     for method in methods:
         for column, adaptive in enumerate((False, True)):
             for k, scheme in enumerate(schemes if not adaptive else [""]):
                 part = [
                     r
-                    for r in found
+                    for r in records
                     if r.trained_by == method and r.adaptive == adaptive and (adaptive or r.scheme == scheme)
                 ]
                 name = f"{method}, {scheme}" if scheme else method
@@ -150,7 +149,7 @@ def draw_rediscretisation(results: Results) -> Figure | None:
         axes.set_xscale("log")
         if any(np.size(line.get_xdata()) for line in axes.get_lines()):  # an empty axis has no logarithm
             axes.set_yscale("log")
-    bound = found[0].bound
+    bound = records[0].bound
     for axes in panels[:2]:
         axes.axhline(bound, color="black", linewidth=0.8, linestyle=":")
         axes.annotate(f"bound {bound:g}", (0.02, bound), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
@@ -158,7 +157,7 @@ def draw_rediscretisation(results: Results) -> Figure | None:
     panels[2].set_ylabel("|NLL - NLL at the finest| (nats)")
     for axes, label in ((panels[2], "steps per block"), (panels[3], "rtol = atol of dopri5")):
         axes.set_xlabel(label)
-    steps = sorted({r.setting for r in found if not r.adaptive})
+    steps = sorted({r.setting for r in records if not r.adaptive})
     for axes in (panels[0], panels[2]):
         axes.set_xticks(steps, [f"{s:.0f}" for s in steps])
         axes.set_xticks([], minor=True)
@@ -174,25 +173,25 @@ def draw_rediscretisation(results: Results) -> Figure | None:
 
 def _curve(records: list[RediscretisationRecord], pick: Pick) -> tuple[list[float], list[float]]:
     """Settings and the median over seeds of what `pick` gives, where there is something to show."""
-    found: dict[float, list[float]] = {}
+    by_setting: dict[float, list[float]] = {}
     for record in records:
         value = pick(record)
         if value is not None and value > 0:
-            found.setdefault(record.setting, []).append(value)
-    settings = sorted(found)
-    return settings, [median(found[s]) for s in settings]
+            by_setting.setdefault(record.setting, []).append(value)
+    settings = sorted(by_setting)
+    return settings, [median(by_setting[s]) for s in settings]
 
 
 def _best(records: list[RediscretisationRecord], method: str) -> dict[int, float]:
     """By seed, the likelihood at the tightest tolerance (or most steps)."""
-    found: dict[int, float] = {}
+    by_seed: dict[int, float] = {}
     for seed in {r.seed for r in records}:
         part = [r for r in records if r.trained_by == method and r.seed == seed and r.nll is not None]
         tight = sorted((r for r in part if r.adaptive), key=lambda r: r.setting)
         fine = sorted((r for r in part if not r.adaptive), key=lambda r: -r.setting)
         for record in (*tight, *fine):
-            found.setdefault(seed, float(record.nll or 0.0))
-    return found
+            by_seed.setdefault(seed, float(record.nll or 0.0))
+    return by_seed
 
 
 def _excess(record: RediscretisationRecord, best: dict[int, float]) -> float | None:

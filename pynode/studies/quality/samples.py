@@ -16,6 +16,14 @@ from pynode.studies.style import legend_below, looks, new_figure, styled
 
 Array = npt.NDArray[np.float64]
 
+NORMAL_REACH = 4.0
+"""Standard deviations that the panel of pushed-forward data shows."""
+
+PAIRS = ((0, 1), (2, 3), (4, 5))
+
+MIDDLE = 0.995
+"""Share of the data that the axes hold, so that single outliers don't squeeze the rest."""
+
 
 def shown_runs(results: Results, *needed: str) -> dict[str, Run]:
     """The first evaluated run of each method that has the series `needed`; none for a sweep over accuracies."""
@@ -83,10 +91,6 @@ def draw_extrapolation(results: Results) -> Figure | None:
 def _columns(rows: list[list[Any]]) -> list[list[float]]:
     """Two columns of numbers; what was not finite stays NaN."""
     return [[float("nan") if row[k] is None else float(row[k]) for row in rows] for k in (0, 1)]
-
-
-NORMAL_REACH = 4.0
-"""Standard deviations that the panel of pushed-forward data shows."""
 
 
 @styled
@@ -182,11 +186,6 @@ def draw_trajectories(results: Results) -> Figure | None:
         fontsize=10,
     )
     return figure
-
-
-PAIRS = ((0, 1), (2, 3), (4, 5))
-MIDDLE = 0.995
-"""Share of the data that the axes hold, so that single outliers don't squeeze the rest."""
 
 
 @styled

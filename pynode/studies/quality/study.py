@@ -70,6 +70,10 @@ FINE = (
 )
 """Quantities that need a digit more where losses are negative log-likelihoods, whose differences count."""
 
+PARTS = (("seconds_forward", "forward"), ("seconds_backward", "backward"), ("seconds_optimiser", "optimiser"))
+
+SHADES = (1.0, 0.55, 0.2)
+
 
 class Quality(Study):
     """Quality of the trained fields, and what an iteration costs."""
@@ -83,21 +87,21 @@ class Quality(Study):
     )
 
     def tables(self, results: Results) -> list[Table]:
-        found = results.groups()
-        if not found or results.is_sweep:  # the accuracies of a sweep have a table of their own
+        groups = results.groups()
+        if not groups or results.is_sweep:  # the accuracies of a sweep have a table of their own
             return []
         fine = FINE if is_likelihood(results.runs) else ()
         rows = []
         for title, key, scale in QUANTITIES:
-            values = [over_seeds(runs, partial(_value, key=key, scale=scale)) for runs in found.values()]
+            values = [over_seeds(runs, partial(_value, key=key, scale=scale)) for runs in groups.values()]
             if any(value is not None for value in values):  # a problem has some of the quantities only
                 rows.append([title, *(number(value, 4 if key in fine else 3) for value in values)])
-        seeds = len({run.seed for runs in found.values() for run in runs})
-        lengths = {run.config["iterations"] for runs in found.values() for run in runs}
+        seeds = len({run.seed for runs in groups.values() for run in runs})
+        lengths = {run.config["iterations"] for runs in groups.values() for run in runs}
         length = f"{lengths.pop()} iterations" if len(lengths) == 1 else "runs of different length"
         notes = [f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {self.SOURCES}"]
-        notes += [note for runs in found.values() for run in runs for note in _losses(run)]
-        return [Table(f"RQ1 Quality and cost: {results.problem}", ["", *found], rows, notes)]
+        notes += [note for runs in groups.values() for run in runs for note in _losses(run)]
+        return [Table(f"RQ1 Quality and cost: {results.problem}", ["", *groups], rows, notes)]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
         return {
@@ -110,18 +114,20 @@ class Quality(Study):
         }
 
     def finding(self, results: Results) -> str | None:
-        found = results.groups()
-        suffix = next((s for s in ("", "-julia") if {f"disc-opt{s}", f"opt-disc{s}"} <= set(found)), None)
+        groups = results.groups()
+        suffix = next((s for s in ("", "-julia") if {f"disc-opt{s}", f"opt-disc{s}"} <= set(groups)), None)
         if suffix is None:
             return None
-        best = {n: over_seeds(r, lambda run: (run.summary or {}).get("best_validation_loss")) for n, r in found.items()}
-        seconds = {n: over_seeds(r, lambda run: (run.summary or {}).get("training_seconds")) for n, r in found.items()}
+        best = {
+            n: over_seeds(r, lambda run: (run.summary or {}).get("best_validation_loss")) for n, r in groups.items()
+        }
+        seconds = {n: over_seeds(r, lambda run: (run.summary or {}).get("training_seconds")) for n, r in groups.items()}
         names = (f"disc-opt{suffix}", f"opt-disc{suffix}")
         disc, opt = (best[name] for name in names)
         if disc is None or opt is None:
             return "At least one method never reached a finite validation loss."
         iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
-        last = [number(over_seeds(found[name], partial(_value, key=LAST, scale=1)), digits) for name in names]
+        last = [number(over_seeds(groups[name], partial(_value, key=LAST, scale=1)), digits) for name in names]
         return (
             f"Within {iterations} iterations the best validation loss of Disc-Opt is {number(disc, digits)} and that "
             f"of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. The training took "
@@ -132,12 +138,12 @@ class Quality(Study):
 def _losses(run: Run) -> list[str]:
     """Failed iterations, whose cost is counted, and lost records, whose cost is not."""
     summary = run.summary or {}
-    found = []
+    notes = []
     if failed := summary.get("failed_iterations"):
-        found.append(f"{run.label}: {failed} iterations failed, and the run continued ({run.config['on_failure']})")
+        notes.append(f"{run.label}: {failed} iterations failed, and the run continued ({run.config['on_failure']})")
     if lost := summary.get("lost_records"):
-        found.append(f"{run.label}: {lost} of its records are lost, so their costs are not counted")
-    return found
+        notes.append(f"{run.label}: {lost} of its records are lost, so their costs are not counted")
+    return notes
 
 
 def _value(run: Run, key: str, scale: float) -> float | None:
@@ -201,10 +207,6 @@ def draw_loss(results: Results) -> Figure | None:
     figure.suptitle(f"{results.problem}: best loss so far (thin: at each iteration)", fontsize=10)
     legend_below(figure, panels[0], columns=3 if results.is_sweep else 4)
     return figure
-
-
-PARTS = (("seconds_forward", "forward"), ("seconds_backward", "backward"), ("seconds_optimiser", "optimiser"))
-SHADES = (1.0, 0.55, 0.2)
 
 
 @styled

@@ -38,6 +38,8 @@ PAIRS = (
 )
 """Baseline, and what is held against it: first within one backend, then across."""
 
+N_LOSSES = 80
+
 
 class Reduction(Study):
     """The cost of each method until it first reaches a given loss."""
@@ -49,10 +51,10 @@ class Reduction(Study):
         return [table for pair in PAIRS for table in self._tables(results, *pair)]
 
     def _tables(self, results: Results, baseline: str, cheaper: str) -> list[Table]:
-        found = reductions(results, baseline, cheaper)
-        if not found:
+        saved = reductions(results, baseline, cheaper)
+        if not saved:
             return []
-        base, method = found["baseline"], found["method"]
+        base, method = saved["baseline"], saved["method"]
         digits = _digits(results)
         rows = [
             [
@@ -64,26 +66,26 @@ class Reduction(Study):
                 number(entry["nfe"][method]),
                 percent(entry["nfe_reduction"]),
             ]
-            for entry in [*found["targets"][:-1], found | {"loss": found["matched_loss"]}]
+            for entry in [*saved["targets"][:-1], saved | {"loss": saved["matched_loss"]}]
         ]
         columns = ["loss", f"{base} s", f"{method} s", "less time", f"{base} NFE", f"{method} NFE", "less NFE"]
         faithful = any(run.config["faithful"] for run in results.runs)
         kind = "training loss, each method's own, as in the study" if faithful else "validation loss"
         notes = [
             f"cost until a loss ({kind}) is first reached; last row: the matched loss, the worse of the two best ones"
-            f"{' (of each seed by itself, medians)' if len(found['seeds']) > 1 else ''}. "
+            f"{' (of each seed by itself, medians)' if len(saved['seeds']) > 1 else ''}. "
             "NFE is NFE-F + NFE-B; with vector-Jacobian products the last reduction is "
-            f"{percent(found['evaluation_reduction'])}. Per iteration {method} is "
-            f"{number(found['per_iteration_time_ratio'])} times faster (forward solve and loss alone: "
-            f"{number(found['forward_only_ratio'])} times)."
+            f"{percent(saved['evaluation_reduction'])}. Per iteration {method} is "
+            f"{number(saved['per_iteration_time_ratio'])} times faster (forward solve and loss alone: "
+            f"{number(saved['forward_only_ratio'])} times)."
         ]
         title = f"RQ3 {method} against {base} at equal loss: {results.problem}"
-        return [Table(title, columns, rows, notes), *self._decomposition(results, found)]
+        return [Table(title, columns, rows, notes), *self._decomposition(results, saved)]
 
-    def _decomposition(self, results: Results, found: dict[str, Any]) -> list[Table]:
+    def _decomposition(self, results: Results, saved: dict[str, Any]) -> list[Table]:
         """Where the difference in time comes from: the factors that make it up."""
-        base, method = found["baseline"], found["method"]
-        factors = found["factors"]
+        base, method = saved["baseline"], saved["method"]
+        factors = saved["factors"]
         if any(value is None for part in factors.values() for value in part.values()):
             return []
         rows = [
@@ -98,7 +100,7 @@ class Reduction(Study):
                 rows,
                 [
                     "seconds = iterations x (evaluations per iteration x seconds per evaluation + optimiser)"
-                    f"{', in each seed by itself; shown are medians' if len(found['seeds']) > 1 else ''}; the time "
+                    f"{', in each seed by itself; shown are medians' if len(saved['seeds']) > 1 else ''}; the time "
                     "per evaluation is that of forward solve, loss and gradient over all field evaluations and "
                     f"vector-Jacobian products, and holds what the engine ({_engines(results, base, method)}) spends "
                     "around them."
@@ -107,26 +109,26 @@ class Reduction(Study):
         ]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
-        found = main_reduction(results)
-        return {"reduction": draw_reduction(results, found["matched_loss"] if found else None)}
+        saved = main_reduction(results)
+        return {"reduction": draw_reduction(results, saved["matched_loss"] if saved else None)}
 
     def finding(self, results: Results) -> str | None:
-        return " ".join(found for pair in PAIRS if (found := self._finding(results, *pair))) or None
+        return " ".join(sentence for pair in PAIRS if (sentence := self._finding(results, *pair))) or None
 
     def _finding(self, results: Results, baseline: str, cheaper: str) -> str | None:
-        found = reductions(results, baseline, cheaper)
-        if not found or found["time_reduction"] is None:
+        saved = reductions(results, baseline, cheaper)
+        if not saved or saved["time_reduction"] is None:
             return None
         return (
-            f"To reach a loss of {number(found['matched_loss'], _digits(results))}, {found['method']} needs "
-            f"{_change(found['time_reduction'])} time and {_change(found['nfe_reduction'])} field evaluations (NFE) "
-            f"than {found['baseline']}."
+            f"To reach a loss of {number(saved['matched_loss'], _digits(results))}, {saved['method']} needs "
+            f"{_change(saved['time_reduction'])} time and {_change(saved['nfe_reduction'])} field evaluations (NFE) "
+            f"than {saved['baseline']}."
         )
 
 
 def main_reduction(results: Results) -> dict[str, Any]:
     """`reductions` of the first of `PAIRS` that has runs."""
-    return next((found for pair in PAIRS if (found := reductions(results, *pair))), {})
+    return next((saved for pair in PAIRS if (saved := reductions(results, *pair))), {})
 
 
 def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc-opt") -> dict[str, Any]:
@@ -167,15 +169,15 @@ def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc
 
 def _compare(a: Run, b: Run, target: float, baseline: str, method: str) -> dict[str, Any]:
     spent = {baseline: spent_until(a, target), method: spent_until(b, target)}
-    found: dict[str, Any] = {c: {n: None if s is None else getattr(s, c) for n, s in spent.items()} for c in COSTS}
-    return found | _reductions_of(spent[baseline], spent[method])
+    costs: dict[str, Any] = {c: {n: None if s is None else getattr(s, c) for n, s in spent.items()} for c in COSTS}
+    return costs | _reductions_of(spent[baseline], spent[method])
 
 
 def _factors(
     pairs: list[tuple[Run, Run]], per_seed: list[dict[str, Any]], baseline: str, method: str
 ) -> dict[str, dict[str, float | None]]:
     """What the seconds until the matched loss are made of, medians over seeds; None where a loss was not reached."""
-    found: dict[str, dict[str, float | None]] = {key: {} for _, key, _ in FACTORS}
+    factors: dict[str, dict[str, float | None]] = {key: {} for _, key, _ in FACTORS}
     for name, runs in ((baseline, [a for a, _ in pairs]), (method, [b for _, b in pairs])):
         spent = [spent_until(run, entry["matched_loss"]) for run, entry in zip(runs, per_seed, strict=True)]
         reached = [s for s in spent if s is not None and s.iterations]
@@ -186,8 +188,8 @@ def _factors(
             "per_evaluation": [s.solving / s.evaluations for s in reached if s.evaluations],
             "optimiser": [(s.seconds - s.solving) / s.iterations for s in reached],
         }.items():
-            found[key][name] = median(values) if len(values) == len(spent) else None
-    return found
+            factors[key][name] = median(values) if len(values) == len(spent) else None
+    return factors
 
 
 def _over(a: float, b: float) -> float | None:
@@ -200,11 +202,11 @@ def engine_of(summary: dict[str, Any]) -> str:
 
 
 def _engines(results: Results, *methods: str) -> str:
-    found = {
+    engines = {
         name: ", ".join(sorted({engine_of(r.summary or {}) for r in results.runs if r.method == name}))
         for name in methods
     }
-    return "; ".join(dict.fromkeys(f"{engine} for {name}" for name, engine in found.items()))
+    return "; ".join(dict.fromkeys(f"{engine} for {name}" for name, engine in engines.items()))
 
 
 def _reductions_of(base: Spent | None, other: Spent | None) -> dict[str, float | None]:
@@ -222,8 +224,8 @@ def _reductions_of(base: Spent | None, other: Spent | None) -> dict[str, float |
 
 def _median_of(entries: list[dict[str, Any]], baseline: str, method: str) -> dict[str, Any]:
     def middle(values: list[float | None]) -> float | None:
-        found = [v for v in values if v is not None]
-        return median(found) if len(found) == len(values) else None
+        known = [v for v in values if v is not None]
+        return median(known) if len(known) == len(values) else None
 
     costs = {c: {n: middle([e[c][n] for e in entries]) for n in (baseline, method)} for c in COSTS}
     kinds = ("time_reduction", "nfe_reduction", "evaluation_reduction")
@@ -263,9 +265,6 @@ def _change(reduction: float | None) -> str:
     return f"{100 * abs(reduction):.1f} % {'less' if reduction >= 0 else 'more'}"
 
 
-N_LOSSES = 80
-
-
 @styled
 def draw_reduction(results: Results, matched: float | None) -> Figure | None:
     """Two panels: seconds and evaluations until a loss is reached, over the losses that were; `matched` is marked.
@@ -284,8 +283,8 @@ def draw_reduction(results: Results, matched: float | None) -> Figure | None:
         if likelihood:
             start = min(start, limit)
         losses = between(start, best_quality(run), N_LOSSES, linear=likelihood)
-        found = [(loss, spent_until(run, loss)) for loss in losses]
-        kept = [(loss, spent) for loss, spent in found if spent is not None and spent.evaluations > 0]
+        reached = [(loss, spent_until(run, loss)) for loss in losses]
+        kept = [(loss, spent) for loss, spent in reached if spent is not None and spent.evaluations > 0]
         x = [loss for loss, _ in kept]
         left.plot(x, [s.seconds for _, s in kept], label=run.method, **style[run.method].line())
         right.plot(x, [s.evaluations for _, s in kept], label=run.method, **style[run.method].line())

@@ -38,6 +38,8 @@ COLUMNS = [
     "failed runs",
 ]
 
+KINDS = (("time_reduction", "time"), ("nfe_reduction", "NFE"), ("evaluation_reduction", "NFE + products"))
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -203,9 +205,6 @@ def _same_settings(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 def _agree(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return all(b[key] == value for key, value in a.items() if key in b)
-
-
-KINDS = (("time_reduction", "time"), ("nfe_reduction", "NFE"), ("evaluation_reduction", "NFE + products"))
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def measure_cell(
         reference = continuous_gradient(loss_of, params, target=1e-9)
     except SolveError as error:
         return [_failed(axis, value, seed, str(error))]
-    found = []
+    records = []
     families: tuple[list[GradientMethod], ...] = (
         [DiscOpt(steps=n, engine=engine) for n in steps],
         [OptDisc(rtol=tol, atol=tol / 100, engine=engine, adjoint="backsolve", drift="ignore") for tol in tolerances],
@@ -96,8 +96,8 @@ def measure_cell(
             reference=reference,
             own_loss=False,
         )
-        found += [_as_winner(record, axis, value, seed) for record in _until(measured, best)]
-    return found
+        records += [_as_winner(record, axis, value, seed) for record in _until(measured, best)]
+    return records
 
 
 def _until(records: Iterator[GradientErrorRecord], best: float) -> Iterator[GradientErrorRecord]:

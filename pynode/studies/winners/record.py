@@ -100,9 +100,9 @@ class Cell:
 
 def cells(records: Sequence[WinnerRecord], targets: Sequence[float] = TARGETS) -> list[Cell]:
     """All cells in the order of the records."""
-    found: dict[tuple[str, float], list[WinnerRecord]] = {}
+    by_cell: dict[tuple[str, float], list[WinnerRecord]] = {}
     for record in records:
-        found.setdefault((record.axis, record.value), []).append(record)
+        by_cell.setdefault((record.axis, record.value), []).append(record)
     return [
         Cell(
             axis,
@@ -111,7 +111,7 @@ def cells(records: Sequence[WinnerRecord], targets: Sequence[float] = TARGETS) -
             {t: {m: _cheapest(part, m, t) for m in METHODS} for t in targets},
             next((r.failure for r in part if r.method == NO_METHOD), None),
         )
-        for (axis, value), part in found.items()
+        for (axis, value), part in by_cell.items()
     ]
 
 

@@ -104,8 +104,8 @@ def measure_stability(architecture: str, horizon: float, seed: int, *, rtol: flo
         return replace(record, nfe_forward=solution.stats.nfe_forward, failure=failure)
 
     def gradient_error() -> float:
-        found = flat_gradient(solution.ys[-1].square().sum(-1).mean(), params)
-        return float((found - reference).norm() / reference.norm())
+        gradient = flat_gradient(solution.ys[-1].square().sum(-1).mean(), params)
+        return float((gradient - reference).norm() / reference.norm())
 
     @torch.no_grad()
     def reconstruction_error() -> float:

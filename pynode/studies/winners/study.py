@@ -21,6 +21,17 @@ from pynode.studies.winners.record import METHODS, TARGETS, Cell, StabilityRecor
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LIMIT = 4.0
+"""Colours saturate at ratios of 2^4 and 2^-4."""
+
+COLOURS = "RdBu"
+"""Blue where Disc-Opt is cheaper, red where Opt-Disc is: their colours in the other figures."""
+
+CUT = 1e3
+"""Errors beyond leave the panel: all are useless, and the largest would flatten the rest."""
+
+RATIO = "NFE-B / NFE-F"
+
 
 class Winners(Study):
     """The cheapest gradient of either method at equal accuracy, over stress problems."""
@@ -29,13 +40,13 @@ class Winners(Study):
     question: ClassVar[str] = "Where does which method win: tolerance, stiffness, dimension, horizon, width?"
 
     def tables(self, results: Results) -> list[Table]:
-        found = cells(results.winners)
+        measured = cells(results.winners)
         tables = []
-        if found:
+        if measured:
             tables += [
-                _ratios(found, "evaluations", "evaluations"),
-                _ratios(found, "seconds", "time"),
-                _cheapest(found),
+                _ratios(measured, "evaluations", "evaluations"),
+                _ratios(measured, "seconds", "time"),
+                _cheapest(measured),
             ]
         if results.stability:
             tables.append(_stability(results.stability))
@@ -45,15 +56,15 @@ class Winners(Study):
         return {"winners": draw_map(results), "stability": draw_stability(results)}
 
     def finding(self, results: Results) -> str | None:
-        found = cells(results.winners)
+        measured = cells(results.winners)
         parts = []
         for target in TARGETS:
-            ratios = [r for cell in found if (r := cell.ratio(target, "evaluations")) is not None]
+            ratios = [r for cell in measured if (r := cell.ratio(target, "evaluations")) is not None]
             if not ratios:
                 continue
-            alone = {m: sum(cell.only(target) == m for cell in found) for m in METHODS}
+            alone = {m: sum(cell.only(target) == m for cell in measured) for m in METHODS}
             others = "".join(f", {n} by {m} alone" for m, n in alone.items() if n)
-            times = [r for cell in found if (r := cell.ratio(target, "seconds")) is not None]
+            times = [r for cell in measured if (r := cell.ratio(target, "seconds")) is not None]
             quicker = f", less time in {sum(r > 1 for r in times)} of {len(times)}" if times else ""
             parts.append(
                 f"{sum(r > 1 for r in ratios)} of {len(ratios)} cells at {target:.0e} (median ratio "
@@ -64,10 +75,10 @@ class Winners(Study):
         return f"Disc-Opt needs fewer evaluations for a gradient of equal accuracy in {', '.join(parts)}."
 
 
-def _ratios(found: list[Cell], quantity: str, what: str) -> Table:
+def _ratios(measured: list[Cell], quantity: str, what: str) -> Table:
     rows = [
         [f"{cell.problem}, {cell.axis} {cell.value:g}", *(_ratio(cell, target, quantity) for target in TARGETS)]
-        for cell in found
+        for cell in measured
     ]
     notes = [
         f"{what} of Opt-Disc over that of Disc-Opt for a gradient of at most this relative error; above 1 Disc-Opt is "
@@ -84,14 +95,14 @@ def _ratio(cell: Cell, target: float, quantity: str) -> str:
     return number(cell.ratio(target, quantity), 2)
 
 
-def _cheapest(found: list[Cell]) -> Table:
+def _cheapest(measured: list[Cell]) -> Table:
     rows = [
         [
             f"{cell.problem}, {cell.axis} {cell.value:g}",
             f"{target:.0e}",
             *(text for method in METHODS for text in _entry(cell.cheapest[target][method])),
         ]
-        for cell in found
+        for cell in measured
         for target in TARGETS
     ]
     columns = ["", "error", *(f"{m} {what}" for m in METHODS for what in ("setting", "evaluations", "ms"))]
@@ -105,11 +116,11 @@ def _entry(record: WinnerRecord | None) -> list[str]:
     return [setting, f"{record.evaluations:,}", number(None if record.seconds is None else 1e3 * record.seconds)]
 
 
-def _stability(found: list[StabilityRecord]) -> Table:
+def _stability(records: list[StabilityRecord]) -> Table:
     rows = []
-    for name in dict.fromkeys(r.architecture for r in found):
-        for horizon in sorted({r.horizon for r in found}):
-            part = [r for r in found if r.architecture == name and r.horizon == horizon]
+    for name in dict.fromkeys(r.architecture for r in records):
+        for horizon in sorted({r.horizon for r in records}):
+            part = [r for r in records if r.architecture == name and r.horizon == horizon]
             if not part:
                 continue
             failed = sum(r.failure is not None for r in part)
@@ -125,9 +136,9 @@ def _stability(found: list[StabilityRecord]) -> Table:
             )
     columns = ["field", "T", "gradient error", "error of y(0) re-solved", "NFE-B / NFE-F", "failed"]
     notes = [
-        f"Opt-Disc (dopri5, rtol {found[0].rtol:.0e}) over one interval [0, T], nothing stored in between; fields with "
-        "enlarged random weights, van der pol's fitted to its dynamics; medians over seeds, "
-        "and none where a seed failed."
+        f"Opt-Disc (dopri5, rtol {records[0].rtol:.0e}) over one interval [0, T], nothing stored in between; fields "
+        "with enlarged random weights, van der pol's fitted to its dynamics; medians over seeds, and none where a seed "
+        "failed."
     ]
     return Table("RQ5 The backward solve by architecture", columns, rows, notes)
 
@@ -138,28 +149,21 @@ def _middle(values: list[float | None]) -> float | None:
     return median(known) if known and len(known) == len(values) else None
 
 
-LIMIT = 4.0
-"""Colours saturate at ratios of 2^4 and 2^-4."""
-
-COLOURS = "RdBu"
-"""Blue where Disc-Opt is cheaper, red where Opt-Disc is: their colours in the other figures."""
-
-
 @styled
 def draw_map(results: Results) -> Figure | None:
     """Two heat maps, of evaluations and of seconds: rows are cells of the map, columns gradient accuracies."""
-    found = cells(results.winners)
-    if not found:
+    measured = cells(results.winners)
+    if not measured:
         return None
-    figure, panels = new_figure(2, height=1.6 + 0.27 * len(found))
+    figure, panels = new_figure(2, height=1.6 + 0.27 * len(measured))
     norm = Normalize(-LIMIT, LIMIT)
     for axes, quantity, title in zip(
         panels, ("evaluations", "seconds"), ("evaluations (with products)", "time"), strict=True
     ):
-        _panel(axes, found, quantity, norm)
+        _panel(axes, measured, quantity, norm)
         axes.set_title(title)
-    panels[0].set_yticks(range(len(found)), [f"{c.problem}, {c.axis} {c.value:g}" for c in found])
-    panels[1].set_yticks(range(len(found)), [""] * len(found))
+    panels[0].set_yticks(range(len(measured)), [f"{c.problem}, {c.axis} {c.value:g}" for c in measured])
+    panels[1].set_yticks(range(len(measured)), [""] * len(measured))
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=panels, shrink=0.8, ticks=[-4, -2, 0, 2, 4])
     bar.ax.set_yticklabels(["1/16", "1/4", "1", "4", "16"])
     bar.set_label("cost of Opt-Disc / cost of Disc-Opt")
@@ -167,9 +171,9 @@ def draw_map(results: Results) -> Figure | None:
     return figure
 
 
-def _panel(axes: Axes, found: list[Cell], quantity: str, norm: Normalize) -> None:
+def _panel(axes: Axes, measured: list[Cell], quantity: str, norm: Normalize) -> None:
     colours = ScalarMappable(norm, COLOURS)
-    for row, cell in enumerate(found):
+    for row, cell in enumerate(measured):
         for column, target in enumerate(TARGETS):
             ratio = cell.ratio(target, quantity)
             corner = (column - 0.5, row - 0.5)
@@ -187,30 +191,24 @@ def _panel(axes: Axes, found: list[Cell], quantity: str, norm: Normalize) -> Non
             ground = {"facecolor": "#eeeeee", "edgecolor": "none", "pad": 0.8} if ratio is None else None
             color = "white" if dark else "black"
             axes.annotate(text, (column, row), ha="center", va="center", fontsize=size, color=color, bbox=ground)
-        if row and found[row - 1].axis != cell.axis:
+        if row and measured[row - 1].axis != cell.axis:
             axes.axhline(row - 0.5, color="black", linewidth=1.0)
     axes.set_xlim(-0.5, len(TARGETS) - 0.5)
-    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_ylim(len(measured) - 0.5, -0.5)
     axes.set_xticks(range(len(TARGETS)), [f"{t:.0e}" for t in TARGETS])
     axes.set_xlabel("gradient error allowed")
     axes.tick_params(length=0)
     axes.grid(visible=False)
 
 
-CUT = 1e3
-"""Errors beyond leave the panel: all are useless, and the largest would flatten the rest."""
-
-RATIO = "NFE-B / NFE-F"
-
-
 @styled
 def draw_stability(results: Results) -> Figure | None:
     """Three panels over the horizon: gradient error, error of the state re-solved backwards, NFE-B / NFE-F."""
-    found = results.stability
-    if not found:
+    records = results.stability
+    if not records:
         return None
     figure, panels = new_figure(3, height=3.2)
-    names = list(dict.fromkeys(r.architecture for r in found))
+    names = list(dict.fromkeys(r.architecture for r in records))
     style = looks(names)
     picks: tuple[tuple[str, Callable[[StabilityRecord], float | None]], ...] = (
         ("gradient error", lambda r: r.gradient_error),
@@ -220,8 +218,8 @@ def draw_stability(results: Results) -> Figure | None:
     for axes, (label, pick) in zip(panels, picks, strict=True):
         smallest = CUT
         for name in names:
-            horizons = sorted({r.horizon for r in found if r.architecture == name})
-            values = [_over_seeds(found, name, horizon, pick) for horizon in horizons]
+            horizons = sorted({r.horizon for r in records if r.architecture == name})
+            values = [_over_seeds(records, name, horizon, pick) for horizon in horizons]
             kept = [(h, v) for h, v in zip(horizons, values, strict=True) if v is not None]
             axes.plot([h for h, _ in kept], [v for _, v in kept], label=name, **style[name].points())
             smallest = min([smallest, *(v for _, v in kept)])
@@ -234,7 +232,7 @@ def draw_stability(results: Results) -> Figure | None:
                 axes.set_ylim(smallest / 3, CUT)
         axes.set_xlabel("horizon T")
         axes.set_title(label)
-    rtol = found[0].rtol
+    rtol = records[0].rtol
     figure.suptitle(f"Backward solve of Opt-Disc (one interval, rtol {rtol:.0e}, median over seeds)", fontsize=10)
     legend_below(figure, panels[0])
     return figure
