@@ -67,9 +67,9 @@ class Registry(Generic[T]):
         """First line of the member's docstring; nothing is imported."""
         return self._place(name).summary
 
-    def source(self, name: str) -> Path:
-        """The file that the member called `name` stands in; nothing is imported."""
-        return self._place(name).path
+    def sources(self) -> dict[str, Path]:
+        """The files that the members stand in, by name; nothing is imported."""
+        return {name: place.path for name, place in sorted(self._members().items())}
 
     def check(self, name: str) -> None:
         """Raises `UnknownName` unless there is a member called `name`; nothing is imported."""
@@ -121,7 +121,8 @@ def _places(path: Path, module: str) -> dict[str, _Place]:
         for node in parsed(path).body
         if isinstance(node, ast.ClassDef)
         for line in node.body
-        if isinstance(line, ast.AnnAssign) and ast.unparse(line).startswith("name: ClassVar")
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.target.id == "name"
+        if ast.unparse(line.annotation).startswith("ClassVar")
         if isinstance(value := line.value, ast.Constant)
     }
     own = _name(path.stem)

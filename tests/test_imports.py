@@ -122,11 +122,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
     ),
     # reads the source of methods and problems; what it imports of them are registries
-    "options": ("errors", "registry", "schemes", "methods", "problems"),
+    "settings": ("errors", "registry", "schemes", "methods", "problems"),
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds
     "studies": (*CORE, "clock", "records", "fields", "schemes", "engines", "methods", "flows", "problems"),
-    "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "methods", "options", "problems"),
-    "sweeps": ("errors", "registry", "records", "datasets", "methods", "options", "problems", "training"),
+    "training": (*CORE, "clock", "memory", "world", "records", "fields", "julia", "methods", "settings", "problems"),
+    "sweeps": ("errors", "registry", "records", "datasets", "methods", "settings", "problems", "training"),
     "cli": EVERYTHING,
     "__init__": EVERYTHING,
 }

@@ -15,7 +15,7 @@ from pynode.cli.output import candidates, output_directory
 from pynode.cli.planning import problem_options, train_all
 from pynode.cli.ranks import check_alone, on_one_footing, ranks, shared_directory
 from pynode.errors import InvalidArgument, RunFailure
-from pynode.options.known import compared, on_backend
+from pynode.settings.known import compared, on_backend
 from pynode.training.plan import plan
 
 RANK_TIMEOUT = 600.0

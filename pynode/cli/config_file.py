@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from pynode.errors import UnknownName, UsageError
-from pynode.options.values import read_toml
+from pynode.settings.values import read_toml
 
 
 def take_config(context: typer.Context, file: Path | None) -> Path | None:

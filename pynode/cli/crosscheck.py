@@ -14,8 +14,8 @@ from pynode.cli.output import output_directory
 from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
 from pynode.methods import METHODS
-from pynode.options.known import compared
 from pynode.schemes import SCHEMES
+from pynode.settings.known import compared
 from pynode.training.plan import plan
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import typer
 from pynode.cli.options import AXES, PANELS, WHERE
 from pynode.errors import InvalidArgument
 from pynode.methods import METHODS
-from pynode.options.declared import Declared, Kind
-from pynode.options.described import metavar, purpose, standing
-from pynode.options.known import SHORT, axis_of, method_options, owners, run_settings, shared_kind, usual
-from pynode.options.values import from_text, shown
+from pynode.settings.declared import Declared, Kind
+from pynode.settings.described import metavar, purpose, standing
+from pynode.settings.known import SHORT, axis_of, method_options, owners, run_settings, shared_kind, sources, usual
+from pynode.settings.values import from_text, shown
 
 POSED = ("device", "faithful")
 """Settings that matter where nothing is trained; gradients are always checked in float64."""
@@ -84,6 +84,7 @@ def _place(parameter: inspect.Parameter) -> int:
     return next((PANELS.index(panel) + 1 for panel in panels if panel in PANELS), 0)
 
 
+@cache
 def _parameter(name: str, varied: str | None, *, hidden: bool) -> inspect.Parameter:
     """The parameter for an option of methods or of runs; a single value of what is `varied` is refused."""
     kind, panel, text = _about(name)
@@ -123,7 +124,7 @@ def flag(name: str) -> str:
 @cache
 def _owners() -> Mapping[str, Mapping[str, Declared]]:
     """The options of all methods."""
-    return owners(METHODS.names())
+    return owners(sources(METHODS))
 
 
 @cache
@@ -131,7 +132,7 @@ def _about(name: str) -> tuple[Kind, str, str]:
     """What values an option takes, its panel, and its help: what it does, the methods that have it, its default."""
     of_methods = _owners().get(name)
     owned = of_methods or {"": run_settings()[name]}
-    note = standing(owned, METHODS.names() if of_methods else (), {owner: usual(name, owner) for owner in owned})
+    note = standing(owned, sources(METHODS) if of_methods else (), {owner: usual(name, owner) for owner in owned})
     text = purpose(owned).replace("[", r"\[")  # no markup
     panel = AXES[axis_of(name)] if of_methods else WHERE
     return shared_kind(owned.values()), panel, f"{text} [dim]{note}[/dim]" if note else text

@@ -14,8 +14,8 @@ from pynode.cli.derived import Given, with_options
 from pynode.cli.output import output_directory
 from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
-from pynode.options.known import compared, levelled, method_options, on_backend, stands_for
 from pynode.schemes import SCHEMES
+from pynode.settings.known import compared, levelled, method_options, on_backend, stands_for
 from pynode.training.plan import plan
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import Given, with_options
-from pynode.options.known import compared, on_backend
+from pynode.settings.known import compared, on_backend
 from pynode.training.plan import check_available, plan
 
 julia = typer.Typer(help="Install the Julia backend, and show its state.", no_args_is_help=True)

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
-    from pynode.options.declared import Declared
+    from pynode.settings.declared import Declared
 
 
 def list_members(
@@ -22,9 +22,9 @@ def list_members(
     from pynode.cli.console import new_console
     from pynode.fields import FIELDS
     from pynode.methods import METHODS
-    from pynode.options.known import owners, problem_options, run_settings, shared, usual
     from pynode.problems import PROBLEMS
     from pynode.schemes import SCHEMES
+    from pynode.settings.known import owners, problem_options, run_settings, shared, usual
     from pynode.studies import STUDIES
 
     console = new_console()
@@ -54,8 +54,8 @@ def _explain(
     default: Callable[[str, str], Any],
 ) -> None:
     """Prints each option with its values, what it does, who of `everyone` has it, and its default."""
-    from pynode.options.described import metavar, purpose, standing
-    from pynode.options.known import shared_kind
+    from pynode.settings.described import metavar, purpose, standing
+    from pynode.settings.known import shared_kind
 
     rows = {}
     for name, owned in options.items():

@@ -9,7 +9,7 @@ import typer
 
 from pynode.cli import values
 from pynode.cli.config_file import take_config
-from pynode.options.known import compared, plain_methods
+from pynode.settings.known import compared, plain_methods
 
 WHAT, WHERE = "What is trained", "Training: where and how long"
 SCHEME, GRADIENT, ENGINE = "Scheme and steps", "Gradient", "Engine"

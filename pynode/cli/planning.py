@@ -16,8 +16,8 @@ from pynode.errors import (
     Stopped,
     UnknownName,
 )
-from pynode.options import known
-from pynode.options.values import from_text
+from pynode.settings import known
+from pynode.settings.values import from_text
 from pynode.world import ALONE, World
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pynode.cli.derived import Given, with_options
 from pynode.cli.output import output_directory
 from pynode.cli.planning import options_of_each
 from pynode.errors import RunFailure, Stopped, StorageError, UsageError
-from pynode.options.known import check_options, on_backend, run_settings
 from pynode.problems import PROBLEMS
+from pynode.settings.known import check_options, on_backend, run_settings
 from pynode.training.plan import plan
 
 if TYPE_CHECKING:

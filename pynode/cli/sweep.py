@@ -13,7 +13,7 @@ from pynode.cli.derived import Given, flag, with_options
 from pynode.cli.output import output_directory
 from pynode.cli.planning import options_of_each
 from pynode.errors import InvalidArgument, OutputDirectoryError, RunFailure, UsageError
-from pynode.options.values import shown
+from pynode.settings.values import shown
 from pynode.sweeps.specification import Specification, read_file, read_grid, specify
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pynode.cli import values
 from pynode.cli.derived import POSED, Given, with_options
 from pynode.cli.output import output_directory
 from pynode.cli.planning import problem_options
-from pynode.options.known import on_backend, run_settings
+from pynode.settings.known import on_backend, run_settings
 from pynode.training.plan import plan
 
 

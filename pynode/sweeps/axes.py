@@ -10,9 +10,9 @@ from typing import Any
 
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.methods import METHODS
-from pynode.options.declared import Declared, Kind
-from pynode.options.known import SHORT, compared, method_options, owners, problem_options, run_settings
-from pynode.options.values import shown, values_of
+from pynode.settings.declared import Declared, Kind
+from pynode.settings.known import SHORT, compared, method_options, owners, problem_options, run_settings, sources
+from pynode.settings.values import shown, values_of
 from pynode.sweeps.errors import SweepError
 
 TEXT, WHOLE = Kind(frozenset({str})), Kind(frozenset({int}))
@@ -60,7 +60,7 @@ def check_axes(given: Mapping[str, Any]) -> Axes:
     methods = values_of("method", given.get("method", compared()), TEXT)
     of_problem = {name: problem_options(name) for name in problems}
     of_method = {name: method_options(name) for name in methods}
-    settings, every_option = run_settings(), owners(METHODS.names())
+    settings, every_option = run_settings(), owners(sources(METHODS))
 
     parts: dict[str, dict[str, list[Any]]] = {"settings": {}, "of_methods": {}, "of_problems": {}}
     for axis, values in given.items():

@@ -11,9 +11,9 @@ from typing import Any
 
 from pynode.datasets.sources import file_digest
 from pynode.errors import InvalidArgument
-from pynode.options.known import method_options, problem_options
-from pynode.options.values import shown
 from pynode.problems import PROBLEMS
+from pynode.settings.known import method_options, problem_options
+from pynode.settings.values import shown
 from pynode.sweeps.axes import DATA, Axes
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.errors import SweepError

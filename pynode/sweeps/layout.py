@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from pynode.errors import ConfigurationMismatch, PynodeError, RecordError, UsageError
-from pynode.options.values import shown
 from pynode.records.content import is_there
 from pynode.records.files import read_object, write_json
 from pynode.records.run_files import CONFIG
+from pynode.settings.values import shown
 from pynode.sweeps.axes import Axes
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.needs import Needs

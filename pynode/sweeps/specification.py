@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import InvalidArgument
-from pynode.options.values import parse, read_toml
+from pynode.settings.values import parse, read_toml
 from pynode.sweeps.axes import Axes, check_axes
 from pynode.sweeps.needs import Needs, special_needs
 

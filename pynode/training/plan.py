@@ -10,9 +10,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pynode.errors import InvalidArgument
-from pynode.options.known import check_options, levelled
-from pynode.options.known import method_options as known_options
 from pynode.problems import PROBLEMS
+from pynode.settings.known import check_options, levelled
+from pynode.settings.known import method_options as known_options
 
 if TYPE_CHECKING:
     from pynode.methods.base import GradientMethod

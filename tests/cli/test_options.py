@@ -12,8 +12,8 @@ import typer
 from pynode.cli import app, main
 from pynode.cli.options import PANELS
 from pynode.methods import METHODS
-from pynode.options.known import SHORT, owners, problem_options, run_settings
 from pynode.problems import PROBLEMS
+from pynode.settings.known import SHORT, owners, problem_options, run_settings
 from pynode.sweeps.grid import make_cells
 from pynode.sweeps.specification import specify
 

@@ -64,11 +64,14 @@ def options_of(file: Path, name: str) -> dict[str, Declared]:
         if not any("dataclass" in ast.unparse(decorator) for decorator in kind.decorator_list):
             continue
         for statement, following in zip(kind.body, [*kind.body[1:], None], strict=True):
-            if not isinstance(statement, ast.AnnAssign) or "ClassVar" in ast.unparse(statement.annotation):
+            if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
                 continue
-            field = ast.unparse(statement.target)
+            annotation = statement.annotation
+            if _last_name(annotation.value if isinstance(annotation, ast.Subscript) else annotation) == "ClassVar":
+                continue
+            field = statement.target.id
             default = REQUIRED if statement.value is None else _value(statement.value, home)
-            options[field] = Declared(field, _kind(statement.annotation, home), default, _docstring(following))
+            options[field] = Declared(field, _kind(annotation, home), default, _docstring(following))
     return options
 
 
@@ -92,7 +95,8 @@ def _own(scope: ast.Module | ast.ClassDef, file: Path) -> dict[str, Any]:
     for statement in scope.body:
         if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
             target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-            constants[ast.unparse(target)] = _value(statement.value, file)
+            if isinstance(target, ast.Name):
+                constants[target.id] = _value(statement.value, file)
     return constants
 
 
@@ -168,8 +172,8 @@ def _kind(node: ast.expr, file: Path) -> Kind:
     if isinstance(node, ast.BinOp):
         return _kind(node.left, file) | _kind(node.right, file)
     if isinstance(node, ast.Subscript):
-        return _subscript(ast.unparse(node.value).rpartition(".")[2], _elements(node.slice), file)
-    name = ast.unparse(node)
+        return _subscript(_last_name(node.value), _elements(node.slice), file)
+    name = _last_name(node)
     if name in PLAIN:
         return Kind(frozenset({PLAIN[name]}))
     located = _locate(name, file)
@@ -185,7 +189,7 @@ def _subscript(outer: str, inner: list[ast.expr], file: Path) -> Kind:
         values = [ast.literal_eval(each) for each in inner]
         return Kind(frozenset(map(type, values)), tuple(v for v in values if isinstance(v, str)))
     if outer in LISTS:
-        parts = [_kind(each, file) for each in inner if ast.unparse(each) != "..."]
+        parts = [_kind(each, file) for each in inner if not isinstance(each, ast.Constant)]
         return Kind(frozenset({list}), parts=frozenset().union(*(part.types for part in parts)))
     if outer == "Annotated":
         return _kind(inner[0], file)
@@ -194,6 +198,11 @@ def _subscript(outer: str, inner: list[ast.expr], file: Path) -> Kind:
     for kind in kinds:
         union |= kind
     return union
+
+
+def _last_name(node: ast.expr) -> str:
+    """`Literal` for `Literal` and for `typing.Literal`; empty for what is no name."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _elements(node: ast.expr) -> list[ast.expr]:

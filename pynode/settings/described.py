@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pynode.options.declared import REQUIRED, Declared, Kind
-from pynode.options.values import shown
+from pynode.settings.declared import REQUIRED, Declared, Kind
+from pynode.settings.values import shown
 
 LONGEST_METAVAR = 20
 """Letters of the words that stand for a value; longer ones would leave no room for the help."""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pynode.errors import InvalidArgument, UnknownName, UsageError
-from pynode.options.declared import kind_of
-from pynode.options.values import from_text, parse, values_of
+from pynode.settings.declared import kind_of
+from pynode.settings.values import from_text, parse, values_of
 
 HERE = Path(__file__)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import InvalidArgument, UnknownName, UsageError
-from pynode.options.declared import Kind
 from pynode.schemes import SCHEMES
+from pynode.settings.declared import Kind
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pynode.methods import METHODS
-from pynode.options.declared import REQUIRED, Kind, constants_of, kind_of, options_of
-from pynode.options.known import (
+from pynode.problems import PROBLEMS
+from pynode.settings.declared import REQUIRED, Kind, constants_of, kind_of, options_of
+from pynode.settings.known import (
     axis_of,
     check_options,
     compared,
@@ -24,7 +25,6 @@ from pynode.options.known import (
     run_settings,
     stands_for,
 )
-from pynode.problems import PROBLEMS
 from pynode.training.config import RunConfig
 
 SOURCE = '''
@@ -55,6 +55,7 @@ class Between(Base):
 @dataclass(frozen=True)
 class Member(Between):
     name: ClassVar[str] = "member"
+    bare: ClassVar = 3
     first: float = 2.0
     scheme: Scheme = RK4
     steps: int | Sequence[int] = 1

@@ -9,9 +9,10 @@ from typing import Any
 
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.methods import METHODS
-from pynode.options.declared import Declared, Kind, class_named, classes_in, constants_of, options_of
-from pynode.options.values import check_value
 from pynode.problems import PROBLEMS
+from pynode.registry import Registry
+from pynode.settings.declared import Declared, Kind, class_named, classes_in, constants_of, options_of
+from pynode.settings.values import check_value
 
 PACKAGE = Path(__file__).parents[1]
 RUNS = PACKAGE / "training" / "config.py"
@@ -25,23 +26,35 @@ SHORT = {"learning_rate": ("lr",), "budget": ("memory_budget",), "seed": ("seeds
 
 
 @cache
+def sources(registry: Registry[Any]) -> Mapping[str, Path]:
+    """The files of all members, by name, looked for once."""
+    return registry.sources()
+
+
+def _source(registry: Registry[Any], name: str) -> Path:
+    if name not in sources(registry):
+        raise UnknownName(registry.kind, name, sources(registry))
+    return sources(registry)[name]
+
+
+@cache
 def method_options(name: str) -> Mapping[str, Declared]:
     """The options of the method called `name`; raises `UnknownName`."""
-    file = METHODS.source(name)
+    file = _source(METHODS, name)
     return options_of(file, class_named(file, name))
 
 
 @cache
 def method_constants(name: str) -> Mapping[str, Any]:
     """Plain class variables of the method called `name`, such as its backend."""
-    file = METHODS.source(name)
+    file = _source(METHODS, name)
     return constants_of(file, class_named(file, name))
 
 
 @cache
 def problem_options(name: str) -> Mapping[str, Declared]:
     """The options of the problem called `name`, for `--set`; raises `UnknownName`."""
-    file = PROBLEMS.source(name)
+    file = _source(PROBLEMS, name)
     home = constants_of(file, class_named(file, name))["Options"]
     return options_of(*home)
 
@@ -79,8 +92,7 @@ def shared_kind(declarations: Iterable[Declared]) -> Kind:
 def set_by_study() -> frozenset[str]:
     """Options of methods and settings of runs for which problems bring a value of their own."""
     names = set(options_of(PROBLEM, "TrainingSettings"))
-    for problem in PROBLEMS.names():
-        file = PROBLEMS.source(problem)
+    for problem, file in sources(PROBLEMS).items():
         constants = constants_of(file, class_named(file, problem))
         names.update(constants.get("fixed_settings") or (), constants.get("adaptive_settings") or ())
     return frozenset(names)
@@ -117,12 +129,12 @@ def _fields_in(file: Path) -> dict[str, Mapping[str, Declared]]:
 
 def compared() -> list[str]:
     """The methods that are compared where nobody names others."""
-    return [name for name in METHODS.names() if name in stands_for().values()]
+    return [name for name in sources(METHODS) if name in stands_for().values()]
 
 
 def plain_methods() -> list[str]:
     """All methods but those that run another one elsewhere."""
-    return [name for name in METHODS.names() if name not in stands_for()]
+    return [name for name in sources(METHODS) if name not in stands_for()]
 
 
 def on_backend(methods: list[str], backend: str) -> list[str]:
@@ -158,13 +170,13 @@ def check_options(methods: Iterable[str], given: Mapping[str, Any]) -> None:
 def levelled() -> list[str]:
     """The methods that can train by levels of steps: their gradient is exact whatever the steps."""
     exact = [name for name in compared() if not method_constants(name)["adaptive"]]
-    return [name for name in METHODS.names() if stands_for().get(name, name) in exact]
+    return [name for name in sources(METHODS) if stands_for().get(name, name) in exact]
 
 
 @cache
 def stands_for() -> Mapping[str, str]:
     """Presets that run a method elsewhere, and the method."""
-    names = METHODS.names()
+    names = sources(METHODS)
     by_name = {name: name.removesuffix(f"-{method_constants(name).get('backend')}") for name in names}
     listed = {name: method_constants(name).get("stands_for", by_name[name]) for name in names}
     return {name: str(method) for name, method in listed.items() if method in names and method != name}
