@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
 
@@ -80,7 +80,8 @@ def measure_cell(
     try:
         reference = continuous_gradient(loss_of, params, target=1e-9)
     except SolveError as error:
-        return [_failed(axis, value, seed, str(error))]
+        failed = GradientErrorRecord(axis.problem, NO_METHOD, NO_METHOD, NO_METHOD, False, 0.0, 0.0)
+        return [_as_winner(replace(failed, failure=f"no reference gradient: {error}"), axis, value, seed)]
     records = []
     families: tuple[list[GradientMethod], ...] = (
         [DiscOpt(steps=n, engine=engine) for n in steps],
@@ -109,41 +110,6 @@ def _until(records: Iterator[GradientErrorRecord], best: float) -> Iterator[Grad
 
 
 def _as_winner(record: GradientErrorRecord, axis: Axis, value: float, seed: int) -> WinnerRecord:
-    return WinnerRecord(
-        axis=axis.name,
-        value=float(value),
-        problem=axis.problem,
-        seed=seed,
-        method=record.method,
-        family=record.family,
-        adaptive=record.adaptive,
-        setting=record.setting,
-        reference_uncertainty=record.reference_uncertainty,
-        error=record.error,
-        evaluations=record.evaluations,
-        nfe_forward=record.nfe_forward,
-        nfe_backward=record.nfe_backward,
-        seconds=record.seconds,
-        engine=record.engine,
-        failure=record.failure,
-    )
-
-
-def _failed(axis: Axis, value: float, seed: int, reason: str) -> WinnerRecord:
-    return WinnerRecord(
-        axis=axis.name,
-        value=float(value),
-        problem=axis.problem,
-        seed=seed,
-        method=NO_METHOD,
-        family=NO_METHOD,
-        adaptive=False,
-        setting=0.0,
-        reference_uncertainty=0.0,
-        error=None,
-        evaluations=0,
-        nfe_forward=0,
-        nfe_backward=0,
-        seconds=None,
-        failure=f"no reference gradient: {reason}",
-    )
+    """The record of the cell of `axis` at `value`."""
+    shared = {f.name: getattr(record, f.name) for f in fields(WinnerRecord) if hasattr(record, f.name)}
+    return WinnerRecord(axis=axis.name, value=float(value), seed=seed, **shared)

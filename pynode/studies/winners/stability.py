@@ -20,7 +20,7 @@ from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.methods.base import GradientMethod
 from pynode.methods.opt_disc import OptDisc
-from pynode.problems.series.van_der_pol import VanDerPol, VanDerPolOptions
+from pynode.problems.series.stress import VanDerPol, VanDerPolOptions
 from pynode.records.files import finite
 from pynode.solution import Status
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
