@@ -9,10 +9,9 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.errors import InvalidArgument, StorageError, UnknownName
+from pynode.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
-    from pynode.cli.console import PlainConsole
     from pynode.registry import Registry
 
 
@@ -84,13 +83,15 @@ def bench(
 
       bench --suite scaling
     """
+    from experiments.benchmarks.figures import render
+    from experiments.report import report
     from pynode.cli.console import new_console
 
     console = new_console()
     if show is not None:
         measured = ("suite", "peers", "cases", "quick", "threads", "repeats", "out")
         values.check_no_effect(context, "no effect with --show, which measures nothing", "drop one of them", *measured)
-        _report(show, console)
+        report(show, console, render)
         return
     from experiments.benchmarks.cases import CASES
     from experiments.benchmarks.entrants import ENTRANTS
@@ -125,7 +126,7 @@ def bench(
     write_json(directory / "environment.json", environment())
     with console.status("starting") as status:
         entries = kind.run(Task(entrants, which, threads, repeats, quick, directory, status.update))
-    _report(directory, console)
+    report(directory, console, render)
     if any(entry.status in (FAILED, REFUSED) for entry in entries):
         raise typer.Exit(1)
 
@@ -146,26 +147,3 @@ def _check_counts(threads: int | None, repeats: int | None) -> None:
             raise InvalidArgument(argument, value, "not a positive number", "use 1 or more")
     if threads is not None and threads > values.thread_limit():
         raise InvalidArgument("--threads", threads, f"more than {values.thread_limit()}", "use fewer")
-
-
-def _report(directory: Path, console: PlainConsole) -> None:
-    from experiments.benchmarks.figures import render
-    from pynode.cli.report import NOT_MINE
-
-    writable = True
-    try:
-        rendered = render(directory)
-    except StorageError as error:
-        if error.number not in NOT_MINE:
-            raise
-        rendered, writable = render(directory, write=False), False
-    for table in rendered.tables:
-        console.print(table.rich())
-        console.print()
-    drawn = ", ".join(path.stem for path in rendered.paths if path.suffix == ".png")
-    if drawn:
-        console.say(f"figures in {directory / 'figures'}: {drawn}")
-    if writable:
-        console.say(f"all tables in {directory / 'tables.md'}, records beside it")
-    for finding in rendered.findings:
-        console.say(finding, style="bold")

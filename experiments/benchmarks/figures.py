@@ -10,10 +10,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodF
 
 from experiments.benchmarks.records import Benchmark, MemoryRecord, WorkloadRecord, power_law, ratios, read, spread
 from experiments.benchmarks.tables import base_of, families, milliseconds, points, tables
-from pynode.records.files import make_directory, write_atomically
 from pynode.studies.base import number
 from pynode.studies.render import Rendered
-from pynode.studies.style import PALETTE, Look, legend_below, looks, new_figure, save, styled
+from pynode.studies.render import write as write_files
+from pynode.studies.style import PALETTE, Look, legend_below, looks, new_figure, styled
 
 GREY = "#777777"
 
@@ -161,15 +161,8 @@ def render(directory: Path, *, write: bool = True) -> Rendered:
     """
     benchmark = read(directory)
     rendered = Rendered(tables=tables(benchmark), findings=findings(benchmark))
-    if not write:
-        return rendered
-    text = "\n".join(table.markdown() for table in rendered.tables)
-    write_atomically(directory / "tables.md", text.encode())
-    drawings = {name: figure for name, figure in draw(benchmark).items() if figure is not None}
-    if drawings:
-        folder = make_directory(directory / "figures")
-        for name, figure in drawings.items():
-            rendered.paths += save(figure, folder, name)
+    if write:
+        rendered.paths += write_files(rendered.tables, draw(benchmark), directory)
     return rendered
 
 

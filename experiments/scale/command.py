@@ -10,10 +10,10 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.errors import InvalidArgument, StorageError
+from pynode.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from pynode.cli.console import PlainConsole
+    pass
 
 MOST_GPUS, MOST_SEEDS = 1_024, 100
 
@@ -62,13 +62,15 @@ def cost_model(
 
       cost-model --measure --out results/scale
     """
+    from experiments.report import report
+    from experiments.scale.report import render
     from pynode.cli.console import new_console
 
     console = new_console()
     if show is not None:
         computed = ("gpus", "price", "seeds", "device", "measure", "out")
         values.check_no_effect(context, "no effect with --show, which computes nothing", "drop one of them", *computed)
-        _report(show, console)
+        report(show, console, render)
         return
     counts = sorted(set(values.numbers("--gpus", gpus, int)))
     for count in counts:
@@ -100,25 +102,4 @@ def cost_model(
             records |= check(status.update)
     for kind, lines in records.items():
         write_lines(path_of(directory, kind), lines)
-    _report(directory, console)
-
-
-def _report(directory: Path, console: PlainConsole) -> None:
-    from experiments.scale.report import render
-    from pynode.cli.report import NOT_MINE
-
-    try:
-        rendered = render(directory)
-    except StorageError as error:
-        if error.number not in NOT_MINE:
-            raise
-        rendered = render(directory, write=False)
-    for table in (t for t in rendered.tables if not t.long):
-        console.print(table.rich())
-        console.print()
-    if rendered.paths:
-        console.say(
-            f"all tables in {directory / 'tables.md'}, the figure in {directory / 'figures'}, records beside them"
-        )
-    for finding in rendered.findings:
-        console.say(finding, style="bold")
+    report(directory, console, render)

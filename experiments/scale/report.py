@@ -12,10 +12,10 @@ from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
 from experiments.scale.assumptions import STATED
 from experiments.scale.records import CellRecord, Model, PlanRecord, TrialRecord, read
-from pynode.records.files import make_directory, write_atomically
 from pynode.studies.base import Table, number
 from pynode.studies.render import Rendered
-from pynode.studies.style import looks, new_figure, save, styled
+from pynode.studies.render import write as write_files
+from pynode.studies.style import looks, new_figure, styled
 
 SCENARIOS = ("low", "central", "high")
 
@@ -283,11 +283,8 @@ def render(directory: Path, *, write: bool = True) -> Rendered:
     """
     model = read(directory)
     rendered = Rendered(tables=tables(model), findings=findings(model))
-    if not write:
-        return rendered
-    text = "\n".join(table.markdown() for table in rendered.tables)
-    write_atomically(directory / "tables.md", text.encode())
-    rendered.paths += save(draw_scale(model), make_directory(directory / "figures"), "scale")
+    if write:
+        rendered.paths += write_files(rendered.tables, {"scale": draw_scale(model)}, directory)
     return rendered
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pynode.errors import StorageError
 from pynode.records.files import write_atomically
@@ -11,6 +13,9 @@ from pynode.studies import STUDIES
 from pynode.studies.base import Study, Table
 from pynode.studies.results import Results
 from pynode.studies.style import save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ORDER = ("quality", "reduction", "gradients", "crosscheck", "invertibility", "winners", "suite")
 """The order of the studies in a report; others follow by name."""
@@ -43,19 +48,21 @@ def read_off(results: Results) -> Rendered:
 
 
 def write_all(results: Results, rendered: Rendered, directory: Path) -> list[Path]:
-    """Writes the tables of `rendered` to `directory`/tables.md and the figures to `directory`/figures/; their paths."""
-    paths: list[Path] = []
-    figures = directory / "figures"
+    """Writes the tables of `rendered` and the figures of every study; the paths of these."""
+    figures = {name: figure for study in _studies() for name, figure in study.figures(results).items()}
+    return write(rendered.tables, figures, directory)
+
+
+def write(tables: list[Table], figures: Mapping[str, Figure | None], directory: Path) -> list[Path]:
+    """Writes `tables` to `directory`/tables.md and the `figures` to `directory`/figures/; the paths of these."""
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    folder = directory / "figures"
     try:
-        figures.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise StorageError(figures, error) from error
-    write_atomically(directory / "tables.md", "\n".join(t.markdown() for t in rendered.tables).encode())
-    for study in _studies():
-        for file, figure in study.figures(results).items():
-            if figure is not None:
-                paths += save(figure, figures, file)
-    return paths
+        raise StorageError(folder, error) from error
+    write_atomically(directory / "tables.md", "\n".join(table.markdown() for table in tables).encode())
+    return [path for name, figure in drawn.items() for path in save(figure, folder, name)]
 
 
 def _studies() -> list[Study]:
