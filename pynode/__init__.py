@@ -18,32 +18,46 @@ if TYPE_CHECKING:
     from pynode.flows.divergence import Exact, Hutchinson
     from pynode.flows.flow import Flow
     from pynode.flows.probes import Draw
+    from pynode.gradients import Continuous, Discrete, SameGrid, ThroughSteps
     from pynode.grid import TimeGrid
     from pynode.julia.reference import reference_trajectory
     from pynode.least_squares import LeastSquares
     from pynode.memory import measure_memory, peak_bytes
     from pynode.methods.ad_adaptive import AdaptiveAD
+    from pynode.methods.base import method
     from pynode.methods.disc_opt import DiscOpt
-    from pynode.methods.julia.disc_opt_julia import DiscOptJulia
-    from pynode.methods.julia.opt_disc_julia import OptDiscJulia
+    from pynode.methods.disc_opt_julia import DiscOptJulia
     from pynode.methods.opt_disc import OptDisc
     from pynode.methods.opt_disc_fixed import OptDiscFixed
+    from pynode.methods.opt_disc_julia import OptDiscJulia
+    from pynode.schemes.dopri5 import DOPRI5
     from pynode.schemes.euler import EULER
     from pynode.schemes.heun import HEUN
     from pynode.schemes.midpoint import MIDPOINT
     from pynode.schemes.rk4 import RK4
     from pynode.schemes.rk38 import RK38
+    from pynode.schemes.tsit5 import TSIT5
     from pynode.solution import Solution, SolveStats
+    from pynode.steps import Adaptive, Fixed
     from pynode.studies.gradients.errors import gradient_errors, study_grid
     from pynode.studies.gradients.taylor import taylor_test
     from pynode.torchdiffeq_interface import odeint, odeint_adjoint, odeint_dense, odeint_event
 
 _HOME = {
+    "Adaptive": "steps",
+    "Continuous": "gradients",
+    "DOPRI5": "schemes.dopri5",
+    "Discrete": "gradients",
+    "Fixed": "steps",
+    "SameGrid": "gradients",
+    "TSIT5": "schemes.tsit5",
+    "ThroughSteps": "gradients",
+    "method": "methods.base",
     "Antisymmetric": "fields.antisymmetric",
     "AdaptiveAD": "methods.ad_adaptive",
     "ConcatSquash": "fields.concatsquash",
     "DiscOpt": "methods.disc_opt",
-    "DiscOptJulia": "methods.julia.disc_opt_julia",
+    "DiscOptJulia": "methods.disc_opt_julia",
     "Draw": "flows.probes",
     "EULER": "schemes.euler",
     "Exact": "flows.divergence",
@@ -55,7 +69,7 @@ _HOME = {
     "MIDPOINT": "schemes.midpoint",
     "MLP": "fields.mlp",
     "OptDisc": "methods.opt_disc",
-    "OptDiscJulia": "methods.julia.opt_disc_julia",
+    "OptDiscJulia": "methods.opt_disc_julia",
     "OptDiscFixed": "methods.opt_disc_fixed",
     "PynodeError": "errors",
     "RK38": "schemes.rk38",
@@ -80,19 +94,25 @@ _HOME = {
 }
 
 __all__ = [
+    "DOPRI5",
     "EULER",
     "HEUN",
     "MIDPOINT",
     "MLP",
     "RK4",
     "RK38",
+    "TSIT5",
+    "Adaptive",
     "AdaptiveAD",
     "Antisymmetric",
     "ConcatSquash",
+    "Continuous",
     "DiscOpt",
     "DiscOptJulia",
+    "Discrete",
     "Draw",
     "Exact",
+    "Fixed",
     "Flow",
     "Hamiltonian",
     "Hutchinson",
@@ -103,13 +123,16 @@ __all__ = [
     "PynodeError",
     "RunFailure",
     "RunningCosts",
+    "SameGrid",
     "Solution",
     "SolveError",
     "SolveStats",
+    "ThroughSteps",
     "TimeGrid",
     "UsageError",
     "gradient_errors",
     "measure_memory",
+    "method",
     "odeint",
     "odeint_adjoint",
     "odeint_dense",

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
+from pynode.steps import checked_steps
 from pynode.types import Times
 
 StepSize: TypeAlias = "float | Tensor"
@@ -73,14 +74,6 @@ def _shortest(value: Tensor) -> str:
     shown = (f"{number:.{digits}g}" for digits in range(1, 18))
     exact = (text for text in shown if float(torch.tensor(float(text), dtype=value.dtype)) == number)
     return next(exact, f"{number:g}")
-
-
-def checked_steps(steps: int | Sequence[int]) -> int | tuple[int, ...]:
-    """`steps`, a sequence as a tuple; raises `InvalidArgument` unless it holds positive integers only."""
-    each = list(steps) if isinstance(steps, Sequence) else [steps]
-    if not each or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in each):
-        raise InvalidArgument("steps", steps, "not a positive integer", "use 1 or more steps per output interval")
-    return steps if isinstance(steps, int) else tuple(each)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pynode.arguments import check_choice
+from pynode.engines.node import attach
 from pynode.errors import InvalidArgument
 from pynode.finite import check_finite, is_finite
 from pynode.grid import check_times
-from pynode.methods.base import GradientMethod, check_choice, check_method
+from pynode.methods.base import GradientMethod, check_method
 from pynode.solution import SolveStats
+from pynode.solving import Pullback
 from pynode.types import State, States, Times
 
 Missing: TypeAlias = Literal["error", "mask"]
@@ -66,32 +69,49 @@ class LeastSquares:
             raise InvalidArgument("data", tuple(data.shape), problem, "give one row for each output time")
         observed = observed_entries(data, missing)
         self.count = data.numel() if observed is None else int(observed.sum())
+        self._data, self._observed = data, observed
         self._tensor: Tensor | None = None
+        self._pullback: Pullback | None = None
         plain = data.dtype == y0.dtype and data.device == y0.device and not (data.requires_grad or y0.requires_grad)
-        self._direct = method.direct(field, y0, ts) if plain and not _is_watched(field) else None
-        if self._direct is not None:
-            residual = self._direct.ys.numpy() - data.detach().numpy()
+        if not plain or ts.requires_grad or torch.compiler.is_compiling():
+            self._solve(method, field, y0, ts)
+            return
+        self._run = method.run_directly(field, y0, ts)
+        pullback = self._run.pullback
+        if pullback is None or not _can_accumulate(pullback, field):
+            self._tensor = sum_of_squares(attach(self._run), data, observed)
+            self.loss, self.stats = float(self._tensor.detach()), self._run.stats
+        else:
+            residual = self._run.states.numpy() - data.detach().numpy()
             if observed is not None:
                 residual[~observed.numpy()] = 0
-            self.loss = float(np.vdot(residual, residual))
-            if math.isfinite(self.loss):
-                self._residual = residual
-                self.stats = self._direct.stats
-                return
-        # by torch operators, which also say what went wrong where a state is not finite
+            self.loss, self.stats = float(np.vdot(residual, residual)), self._run.stats
+            self._pullback, self._residual = pullback, residual
+        if not math.isfinite(self.loss):
+            self._solve(method, field, y0, ts)  # which says what went wrong where a state is not finite
+
+    def _solve(self, method: GradientMethod, field: nn.Module, y0: State, ts: Times) -> None:
         solution = method.solve(field, y0, ts)
-        self._direct = None
-        self._tensor = sum_of_squares(solution.ys, data, observed)
+        self._tensor = sum_of_squares(solution.ys, self._data, self._observed)
         self.loss, self.stats = float(self._tensor.detach()), solution.stats
+
+    @property
+    def tensor(self) -> Tensor:
+        """The loss as a tensor that autograd can differentiate; instead of `backward`, not beside it."""
+        if self._tensor is None:
+            self._tensor = sum_of_squares(attach(self._run), self._data, self._observed)
+        return self._tensor
 
     def backward(self) -> None:
         """Adds the gradient to `.grad` of the parameters; once."""
         if self._tensor is not None:
             self._tensor.backward()
             return
-        assert self._direct is not None
+        pullback, self._pullback = self._pullback, None
+        if pullback is None:
+            raise RuntimeError("the gradient of this loss has been taken; solve again")
         self._residual *= 2
-        self._direct.backward(torch.from_numpy(self._residual))
+        accumulate(pullback, torch.from_numpy(self._residual))
 
 
 def observed_entries(data: States, missing: Missing) -> Tensor | None:
@@ -121,7 +141,27 @@ def sum_of_squares(ys: States, data: States, observed: Tensor | None) -> Tensor:
     return torch.where(observed, ys - known, torch.zeros_like(ys)).square().sum()
 
 
-def _is_watched(field: nn.Module) -> bool:
-    """Whether hooks wait for the gradient of some parameter, which only autograd can call."""
-    watched = ("_backward_hooks", "_post_accumulate_grad_hooks")
-    return any(getattr(p, hooks, None) for p in getattr(field, "_parameters", {}).values() for hooks in watched)
+def _can_accumulate(pullback: Pullback, field: nn.Module) -> bool:
+    """Whether gradients can be added to `.grad` without autograd: it alone goes on beyond leaves, and calls hooks."""
+    if pullback.inputs[1].device.type != "cpu":
+        return False
+    for p in (*pullback.inputs[2:], *getattr(field, "_parameters", {}).values()):
+        if p is not None and (not p.is_leaf or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None)):
+            return False
+    return True
+
+
+def accumulate(pullback: Pullback, cotangents: States) -> None:
+    """Adds the gradient by each of the tensors behind a solve that wants one to its `.grad`; once."""
+    kept = pullback.release()
+    inputs = pullback.inputs
+    wanted = [x.requires_grad for x in inputs]
+    with torch.no_grad():
+        gradients = pullback.pull(kept, cotangents, wanted)
+    for x, gradient, want in zip(inputs, gradients, wanted, strict=True):
+        if not want or gradient is None:
+            continue
+        if x.grad is None:
+            x.grad = gradient
+        else:
+            x.grad.add_(gradient)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,3 +99,24 @@ class World:
 
 ALONE = World()
 """The world of a run in one process."""
+
+_SHARING: ContextVar[World] = ContextVar("sharing", default=ALONE)
+
+
+def sharing() -> World:
+    """The ranks that share the batch of a solve that is begun now."""
+    return _SHARING.get()
+
+
+@contextmanager
+def shared_among(world: World) -> Iterator[None]:
+    """Inside the block each solve is one rank's part of a solve by all ranks of `world`, which take the same steps.
+
+    All ranks have to begin the same solves in the same order.  Their gradients, taken inside the block or after it,
+    add up to the gradient that one process would have for the whole batch.
+    """
+    token = _SHARING.set(world)
+    try:
+        yield
+    finally:
+        _SHARING.reset(token)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
-from pynode.grid import TimeGrid, check_times, checked_steps
+from pynode.grid import TimeGrid, check_times
+from pynode.steps import checked_steps
 
 UNEVEN = (0.0, 0.1, 0.35, 0.4, 1.7)
 

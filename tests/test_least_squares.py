@@ -137,7 +137,7 @@ def spoilt(case: str, requires_grad: bool = False) -> Tensor:
 def test_data_that_are_not_finite(method: GradientMethod, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that says how many and where, before anything is solved."""
     field, y0 = MLP((2, 6, 2)).build(seed=1), torch.ones(2, 2, dtype=torch.float64)
-    monkeypatch.setattr(type(method), "direct", None)
+    monkeypatch.setattr(type(method), "run_directly", None)
     monkeypatch.setattr(type(method), "solve", None)
     with pytest.raises(InvalidArgument, match=BAD[case][1]) as caught:
         LeastSquares(method, field, y0, TS, spoilt(case))

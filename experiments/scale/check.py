@@ -118,8 +118,8 @@ def run(trial: Trial, folder: Path, most_seconds: float = MOST_SECONDS) -> Measu
     ):
         batch = problem.batch(len(seconds))
         before, used = time.perf_counter(), time.process_time()
-        objective = problem.training_objective(method, model, batch)
-        float(objective.loss.detach())
+        objective = problem.objective(method, model, batch)
+        float(objective.value)
         objective.backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -91,7 +91,6 @@ def train(
     from pynode.cli.console import new_console
 
     check_available(on_backend(compared(), "julia"))
-    from pynode.methods.julia.base import JuliaMethod
     from pynode.training.in_julia import train_in_julia
 
     console = new_console()
@@ -109,7 +108,6 @@ def train(
         table.add_column(column, justify="right", no_wrap=True)
     for name, options in kinds:
         run = plan(problem, [name], [seed], options, **given.settings)[0]
-        assert isinstance(run.method, JuliaMethod)
         with console.status(run.method.label):
             found = train_in_julia(
                 run.make_problem(),

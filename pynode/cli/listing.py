@@ -18,8 +18,9 @@ def list_members(
         typer.Option("--options", help="Explain the options of methods, of runs and of problems (--set) instead."),
     ] = False,
 ) -> None:
-    """List problems, fields, schemes, gradient methods and studies, with a line each."""
+    """List problems, gradient methods, engines, fields, schemes and studies, with a line each."""
     from pynode.cli.console import new_console
+    from pynode.engines import ENGINES
     from pynode.fields import FIELDS
     from pynode.methods import METHODS
     from pynode.problems import PROBLEMS
@@ -41,7 +42,7 @@ def list_members(
             lambda option, problem: of_problems[option][problem].default,
         )
         return
-    for registry in (PROBLEMS, METHODS, FIELDS, SCHEMES, STUDIES):
+    for registry in (PROBLEMS, METHODS, ENGINES, FIELDS, SCHEMES, STUDIES):
         plural = {"study": "studies"}.get(registry.kind, f"{registry.kind}s")
         _print(console, plural, {name: registry.summary(name) for name in registry.names()})
 

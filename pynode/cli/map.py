@@ -15,7 +15,6 @@ from pynode.errors import ConfigurationMismatch, UnknownName
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
-    from pynode.engines.choice import Engine
 
 BACKWARD = "backward"
 """The axis that stands for the stability of the backward solve."""
@@ -55,7 +54,7 @@ def map_winners(
       map --axes stiffness,backward --quick
     """
     from pynode.cli.console import new_console
-    from pynode.engines.choice import check_engine
+    from pynode.engines.choice import AUTO
     from pynode.studies.winners.map import AXES
 
     known = (*AXES, BACKWARD)
@@ -65,7 +64,7 @@ def map_winners(
             raise UnknownName("axis", name, known)
     if chosen == [BACKWARD]:
         values.check_no_effect(context, "no effect on the axis backward", "drop it, or add an axis", "seed", "engine")
-    chosen_engine = check_engine(given.methods.get("engine", "auto"))
+    chosen_engine = given.methods.get("engine", AUTO)
     directory = output_directory(out, "map-quick" if quick else "map", resume=resume)
 
     import torch
@@ -91,7 +90,7 @@ def _check_settings(path: Path, settings: dict[str, object]) -> None:
 
 
 def _measure_axes(
-    directory: Path, names: list[str], seed: int, quick: bool, engine: Engine, console: PlainConsole
+    directory: Path, names: list[str], seed: int, quick: bool, engine: str, console: PlainConsole
 ) -> None:
     from pynode.records.files import read_lines, write_lines
     from pynode.studies.results import WINNERS

@@ -102,9 +102,7 @@ def on_one_footing(configs: list[RunConfig], world: World) -> list[RunConfig]:
     """
     if world.size == 1 or not any(c.method.adaptive for c in configs):
         return configs
-    return [
-        replace(c, method=replace(c.method, engine="eager"))  # type: ignore[call-arg]
-        if getattr(c.method, "engine", None) == "auto"
-        else c
-        for c in configs
-    ]
+    from pynode.engines.choice import AUTO, automatic_engines
+
+    operators = automatic_engines()[-1].name
+    return [replace(c, method=c.method.on_engine(operators)) if c.method.engine_name == AUTO else c for c in configs]

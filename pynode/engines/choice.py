@@ -1,68 +1,79 @@
-"""Chooses the engine that runs a solve.
-
-A gradient method says what is computed, an engine how: `eager` by torch operators (any field, any device), `fused` by
-compiled kernels (see `pynode.engines.fused`).  Disc-Opt gives the same numbers on both, to rounding; Opt-Disc has
-another step control on each, and agrees to its tolerances.
-"""
+"""Which engine runs a solve: the one that was asked for, or with "auto" the first that can and that pays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Sequence
+from functools import lru_cache
 
-import torch
+from pynode.engines import ENGINES
+from pynode.engines.base import Engine
+from pynode.errors import EngineUnavailable, InvalidArgument, UnknownName, UsageError, nearest
+from pynode.solving import Recipe, Solve
 
-from pynode.engines import fused
-from pynode.errors import EngineUnavailable, InvalidArgument
-from pynode.fields.base import System, why_no_system
-from pynode.types import State, Times, VectorField
-
-Engine = Literal["auto", "eager", "fused"]
-
-ENGINES: tuple[Engine, ...] = ("auto", "eager", "fused")
-"""`auto` takes the fused kernels where they apply and are expected to be faster, torch operators elsewhere."""
+AUTO = "auto"
+"""Not an engine, but leaves the choice to pynode."""
 
 
-def check_engine(engine: str) -> Engine:
-    """The engine called `engine`.
+@lru_cache(maxsize=32)
+def engine_called(name: str) -> Engine:
+    """The engine called `name`; raises `InvalidArgument` with the known names."""
+    try:
+        return ENGINES.load(name)()
+    except UnknownName as error:
+        known = (AUTO, *ENGINES.names())
+        match = nearest(name, known)
+        guess = f"did you mean '{match}'? " if match else ""
+        remedy = f"{guess}use one of {', '.join(known)}"
+        raise InvalidArgument("engine", repr(name), "unknown", remedy) from error
 
-    Raises `InvalidArgument` for a name that is not in `ENGINES`, `EngineUnavailable` for kernels that can't run.
+
+@lru_cache(maxsize=1)
+def automatic_engines() -> tuple[Engine, ...]:
+    """What `auto` chooses among, the fallback last."""
+    engines = [engine for engine in map(engine_called, ENGINES.names()) if engine.automatic]
+    return tuple(sorted(engines, key=lambda engine: engine.fallback))
+
+
+def candidates(name: str, recipe: Recipe) -> tuple[Engine, ...]:
+    """The engines that `name`, perhaps "auto", stands for and that know `recipe`.
+
+    Raises `InvalidArgument` where none does.
     """
-    if engine not in ENGINES:
-        raise InvalidArgument("engine", repr(engine), "unknown", f"use one of {', '.join(ENGINES)}")
-    if engine == "fused" and (reason := fused.unavailable()):
-        raise EngineUnavailable(f"engine = fused: {reason}, or use engine eager or auto")
-    return engine
+    if not isinstance(name, str):
+        raise InvalidArgument("engine", repr(name), "not the name of an engine", f"use e.g. {AUTO!r}")
+    if name != AUTO:
+        engine = engine_called(name)
+        engine.check(recipe)
+        return (engine,)
+    engines: list[Engine] = []
+    refusal: UsageError | None = None
+    for engine in automatic_engines():
+        try:
+            engine.check(recipe)
+        except UsageError as error:
+            refusal = error
+        else:
+            engines.append(engine)
+    if not engines and refusal is not None:
+        raise refusal
+    return tuple(engines)
 
 
-def fused_system(
-    engine: Engine,
-    field: VectorField,
-    y0: State,
-    ts: Times,
-    failure: Callable[[torch.dtype], str | None] = fused.failure,
-    remedy: str = "use engine eager or auto",
-) -> System | None:
-    """What the fused kernels are to solve for `field`, `y0` `(..., columns)` and the output times `ts`.
+def choose(engines: Sequence[Engine], solve: Solve) -> Engine:
+    """The engine among these candidates that runs `solve`; raises `EngineUnavailable` where none can."""
+    if len(engines) > 1:
+        for engine in engines:
+            if engine.fallback or engine.unavailable() is None:  # noqa: SIM102 (in the order of their cost)
+                if engine.pays(solve) and obstacle(engine, solve) is None:
+                    return engine
+    reasons = [reason for engine in engines if (reason := engine.unavailable() or obstacle(engine, solve))]
+    if len(engines) == 1 and not reasons:
+        return engines[0]
+    raise EngineUnavailable(f"{engines[0].title} can't solve this: {reasons[0]}; {engines[0].remedy}")
 
-    `failure` says why the kernels that are needed can't be compiled for a dtype, None where they can.
 
-    None where torch operators do it: because `engine` says so, or because with "auto" the kernels don't apply or don't
-    pay.  With "fused" raises `EngineUnavailable` with the reason where they can't.
-    """
-    if engine == "eager":
-        return None
-    reason = fused.unavailable()
-    if reason is not None and engine == "auto":
-        return None
-    reason = reason or why_no_system(field)
-    if reason is None:
-        system: System = field.system()  # type: ignore[attr-defined]
-        reason = fused.obstacle(system, y0, ts)
-        if reason is None and (engine == "fused" or fused.pays(system, y0)):
-            reason = failure(y0.dtype)
-            if reason is None:
-                return system
-    if engine == "fused" and reason is not None:
-        raise EngineUnavailable(f"the fused kernels can't solve this: {reason}; {remedy}")
-    return None
+def obstacle(engine: Engine, solve: Solve) -> str | None:
+    """Why an engine, which is available, can't run `solve`, on its ranks if there are several."""
+    if solve.world.size > 1 and (reason := engine.obstacle_on_ranks(solve.recipe)):
+        return reason
+    return engine.obstacle(solve)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 
-from pynode.engines.choice import fused_system
-from pynode.grid import TimeGrid
+from pynode.engines.base import Engine
+from pynode.engines.choice import AUTO, candidates, choose
+from pynode.gradients import Discrete
+from pynode.grid import check_times
 from pynode.schemes.base import Scheme
-from pynode.solution import SolveStats
+from pynode.solving import Recipe, Solve
+from pynode.steps import Fixed, checked_steps
 from pynode.types import State, States, Times, VectorField
 
 
@@ -19,10 +23,13 @@ def fixed_steps(scheme: Scheme, field: VectorField, y0: State, ts: Times, steps:
 
     States that blow up are returned as they are, infinite or NaN.
     """
-    grid = TimeGrid.between(ts, steps)
-    system = fused_system("auto" if type(scheme) is Scheme else "eager", field, y0, ts)
-    if system is None:
-        return scheme.solve(field, y0, grid)
-    from pynode.engines.fused.op import solve  # imports Numba
+    check_times(ts)
+    recipe, engines = _recipe(scheme, checked_steps(steps))
+    solve = Solve(field, y0, ts, recipe, wants_gradient=False)
+    return choose(engines, solve).run(solve).states
 
-    return solve(system, scheme, grid, y0, "store", SolveStats())
+
+@lru_cache(maxsize=64)
+def _recipe(scheme: Scheme, steps: int | tuple[int, ...]) -> tuple[Recipe, tuple[Engine, ...]]:
+    recipe = Recipe(scheme, Fixed(steps), Discrete())
+    return recipe, candidates(AUTO, recipe)

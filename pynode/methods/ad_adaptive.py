@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
-import torchdiffeq
-from torch import Tensor
-
-from pynode.adaptive import ADAPTIVE_SOLVERS, AdaptiveWatch, forward_options
-from pynode.evaluation import CountedField
-from pynode.methods.base import GradientMethod, check_choice, check_count, check_tolerance
-from pynode.solution import Cost, SolveStats
-from pynode.types import State, States, Times
+from pynode.engines.choice import AUTO, candidates
+from pynode.engines.solvers import scheme_of, solver_of
+from pynode.gradients import ThroughSteps
+from pynode.methods.base import GradientMethod
+from pynode.solving import Recipe
+from pynode.steps import Adaptive
 
 
 @dataclass(frozen=True)
@@ -31,43 +30,30 @@ class AdaptiveAD(GradientMethod):
     adaptive: ClassVar[bool] = True
 
     solver: str = "dopri5"
+    """Pair that takes the steps: dopri5, dopri8, bosh3, fehlberg2 or adaptive_heun."""
     rtol: float = 1e-7
+    """Relative tolerance of a step, at most 1."""
     atol: float = 1e-9
+    """Absolute tolerance of a step, in units of the state."""
     max_steps: int = 10_000
+    """Steps after which a solve gives up."""
+    landing: bool = False
+    """Step onto the output times instead of interpolating between steps: more accurate states and gradients."""
 
-    def __post_init__(self) -> None:
-        check_choice("solver", self.solver, ADAPTIVE_SOLVERS)
-        check_count("max_steps", self.max_steps)
-        check_tolerance("rtol", self.rtol)
-        check_tolerance("atol", self.atol)
-
-    def _solve(
-        self,
-        f: CountedField,
-        y0: State,
-        ts: Times,
-        params: tuple[Tensor, ...],  # noqa: ARG002 (autograd finds them by itself)
-        stats: SolveStats,
-    ) -> States:
-        watch = AdaptiveWatch(_CountingProducts(f, stats.backward), stats, self.max_steps, end=float(ts[-1].detach()))
-        options = forward_options(self.solver, ts)
-        return torchdiffeq.odeint(
-            watch, y0, ts.clone(), method=self.solver, rtol=self.rtol, atol=self.atol, options=options
+    @cached_property
+    def recipe(self) -> Recipe:
+        return Recipe(
+            scheme_of(self.solver), Adaptive(self.rtol, self.atol, self.max_steps, self.landing), ThroughSteps()
         )
 
+    @classmethod
+    def of(cls, recipe: Recipe, engine: str) -> GradientMethod | None:
+        steps, gradient = recipe.steps, recipe.gradient
+        if type(gradient) is not ThroughSteps or not isinstance(steps, Adaptive):
+            return None
+        candidates(cls.runs_on if engine == AUTO else engine, recipe)
+        return cls(solver_of(recipe.scheme), steps.rtol, steps.atol, steps.max_steps, steps.landing)
 
-class _CountingProducts(CountedField):
-    """Counts a product whenever autograd comes back through an evaluation: only accepted steps are in the graph."""
-
-    def __init__(self, f: CountedField, backward: Cost) -> None:
-        super().__init__(f.f, f.cost)
-        self._backward = backward
-
-    def __call__(self, t: Tensor, y: State) -> State:
-        dy = super().__call__(t, y)
-        if dy.requires_grad:
-            dy.register_hook(self._count)
-        return dy
-
-    def _count(self, grad: Tensor) -> None:  # noqa: ARG002
-        self._backward.n_vjp += 1
+    @property
+    def family(self) -> str:
+        return f"{self.title} {self.solver}"

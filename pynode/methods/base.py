@@ -1,9 +1,8 @@
-"""The protocol of all gradient methods: `solve` gives states that torch autograd can differentiate."""
+"""What all gradient methods share: options that name a recipe and an engine, and `solve`."""
 
 from __future__ import annotations
 
 import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,45 +12,100 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pynode.engines.direct import DirectSolve
-from pynode.engines.kernels import Kernels
-from pynode.errors import InvalidArgument, SolveError, UnsupportedTransform, nearest
-from pynode.evaluation import CountedField, checked_params, parameters_of
+from pynode.engines.base import Engine
+from pynode.engines.choice import AUTO, candidates, choose
+from pynode.engines.node import attach
+from pynode.errors import InvalidArgument, SolveError, UnsupportedTransform
+from pynode.evaluation import checked_params
 from pynode.fields.base import FieldSpec
 from pynode.finite import check_finite, is_finite
+from pynode.gradients import Gradient
 from pynode.grid import check_times
 from pynode.memory import active_meter
 from pynode.samples import non_finite_samples
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
-from pynode.solution import Solution, SolveStats, Status, begin_stats
+from pynode.solution import Solution, Status, begin_stats
+from pynode.solving import NamedScheme, Recipe, Run, Solve
+from pynode.steps import Steps
 from pynode.transforms import has_values, is_transformed
 from pynode.types import State, States, Times, VectorField
-from pynode.world import World
-
-SMALLEST_RTOL = 1e-15
-"""Relative tolerances below this can't be met: steps would shrink until the time stands still."""
+from pynode.world import World, sharing
 
 
 @dataclass(frozen=True)
 class GradientMethod(ABC):
-    """How a neural ODE is solved and differentiated.  Subclasses are frozen dataclasses of typed options.
+    """How a neural ODE is solved and differentiated: a few options that stand for a `Recipe` and an engine.
 
-    `name` is the method's name in records and on the command line, `backend` the code that runs the solve, `adaptive`
-    says whether tolerances (True) or step counts (False) decide its accuracy.
+    Subclasses are frozen dataclasses of typed options.  `name` is the method's name in records and on the command line;
+    `adaptive` says whether tolerances (True) or step counts (False) decide its accuracy; `backend` is the library that
+    takes its steps on torch operators.  `stands_for` is the name of the method that it is, with other options, where
+    it is only another way to write that down.
     """
 
     name: ClassVar[str]
     backend: ClassVar[str]
     adaptive: ClassVar[bool]
+    stands_for: ClassVar[str | None] = None
+    runs_on: ClassVar[str] = "eager"
+    """The engine of methods that have no option `engine`."""
 
-    needs_specification: ClassVar[bool] = False
-    """Whether the field must be a `Field` or a flow of one, since another program rebuilds it."""
+    @property
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """Scheme, steps and gradient; raises `InvalidArgument` for options that exclude each other."""
 
     @classmethod
-    def check_available(cls) -> None:
+    def of(cls, recipe: Recipe, engine: str) -> GradientMethod | None:  # noqa: ARG003 (for methods with another gradient)
+        """The method of this class that is `recipe` on `engine`; None where it is none of them."""
+        return None
+
+    def __post_init__(self) -> None:
+        _ = self.engines
+
+    @cached_property
+    def engines(self) -> tuple[Engine, ...]:
+        """The engine of the solves, or with "auto" those that the choice is between."""
+        return candidates(self.engine_name, self.recipe)
+
+    @property
+    def engine_name(self) -> str:
+        """The name of the engine, or "auto"."""
+        return self.runs_on
+
+    def on_engine(self, engine: str) -> GradientMethod:
+        """This method on another engine, where it has an option for that."""
+        return self if engine == self.engine_name else method_from_json({**self.to_json(), "engine": engine})
+
+    @property
+    def ran_by(self) -> str:
+        """The backend for records: "julia" where Julia takes the steps, else the library behind torch operators."""
+        return self.engines[0].label or self.backend
+
+    @property
+    def own_process(self) -> bool:
+        """Whether another process does the work."""
+        return self.engines[0].own_process
+
+    @property
+    def needs_specification(self) -> bool:
+        """Whether the field must be a `Field` or a flow of one, since another program rebuilds it."""
+        return self.engines[0].needs_specification
+
+    def check_available(self) -> None:
         """Raises a `UsageError` that says what is missing where this method can't run on this machine."""
-        return
+        if len(self.engines) == 1:
+            self.engines[0].check_available()
+
+    def check_ranks(self, world: World) -> None:
+        """Raises `InvalidArgument` where the ranks of `world` can't share a batch and take the steps of one process."""
+        if world.size == 1:
+            return
+        reasons = [engine.obstacle_on_ranks(self.recipe) for engine in self.engines]
+        if all(reasons):
+            problem = f"with {self.name} on {world.size} ranks {reasons[-1]}"
+            remedy = "use disc-opt, opt-disc with engine eager and the solver dopri5, or one process"
+            raise InvalidArgument("engine", f"'{self.engines[-1].name}'", problem, remedy)
 
     def solve(
         self,
@@ -76,59 +130,44 @@ class GradientMethod(ABC):
         """
         if torch.compiler.is_compiling() and _has_specification(field):
             return _solve_untraced(self, field, y0, ts, params, throw)  # traced, it would run without the kernels
+        solve, engine, times = self._prepared(field, y0, ts, params)
+        try:
+            run = self.run(solve, engine)
+            states = attach(run)
+            if not is_finite(states):
+                raise _blown_up(field, states.detach(), times)
+        except SolveError as error:
+            if throw:
+                raise
+            return Solution(solve.ts, torch.full((len(ts), *y0.shape), math.nan).to(y0), solve.stats, error.status)
+        return Solution(solve.ts, states, solve.stats)
+
+    def run_directly(self, field: VectorField, y0: State, ts: Times) -> Run:
+        """Solves as `solve` does; the states hang on no graph where the run has a pullback.
+
+        States are returned as they are, finite or not.  Raises what `solve` raises.
+        """
+        solve, engine, _ = self._prepared(field, y0, ts, None)
+        return self.run(solve, engine)
+
+    def run(self, solve: Solve, engine: Engine) -> Run:
+        """What `solve` does once the input has been checked and the engine chosen."""
+        return engine.run(solve)
+
+    def _prepared(
+        self, field: VectorField, y0: State, ts: Times, params: Sequence[Tensor] | None
+    ) -> tuple[Solve, Engine, tuple[float, ...]]:
+        """The solve, checked, who runs it, and the output times as numbers."""
         times = _check_input(field, y0, ts)
         named = checked_params(params)
         if is_transformed() and (obstacle := self._transform_obstacle()):
             raise UnsupportedTransform(obstacle)
-        ts = ts.to(y0.device)
-        kernels = self._kernels
-        system = None if kernels is None else kernels.system(field, y0, ts)
-        ran = "fused" if system is not None else "julia" if self.backend == "julia" else "eager"
-        stats = begin_stats(ran, active_meter())
-        try:
-            if kernels is not None and system is not None:
-                ys = kernels.solve(system, field, y0, ts, stats)
-            else:
-                counted = CountedField(field, stats.forward)
-                wanted = tuple(p for p in named if p.requires_grad) if params is not None else parameters_of(field)
-                ys = self._solve(counted, y0, ts, wanted, stats)
-            if not is_finite(ys):
-                raise self._blown_up(field, ys.detach(), times)
-        except SolveError as error:
-            if throw:
-                raise
-            return Solution(ts, torch.full((len(ts), *y0.shape), math.nan).to(y0), stats, error.status)
-        return Solution(ts, ys, stats)
-
-    def direct(self, field: VectorField, y0: State, ts: Times) -> DirectSolve | None:
-        """A solve that can be differentiated without autograd; None where no kernels can run it.
-
-        Input as of `solve`, and the same errors for a bad one.
-        """
-        if torch.compiler.is_compiling():
-            return None  # a gradient that autograd has no part in can't be traced
-        _check_input(field, y0, ts)
-        kernels = self._kernels
-        system = None if kernels is None else kernels.system(field, y0, ts)
-        if kernels is None or system is None:
-            return None
-        return kernels.solve_directly(system, y0, ts, begin_stats("fused", active_meter()))
-
-    def among(self, world: World) -> GradientMethod:
-        """This method on the ranks of `world`, each solving for its share of a batch: the steps are those that one
-        process would take for the whole batch.
-
-        Equal to this method, and written down as it is.  To be called last: `dataclasses.replace` forgets the world.
-        Raises `InvalidArgument` where the method can't keep that promise.
-        """
-        if world.size == 1 or not (self.adaptive or self.backend == "julia"):
-            return self
-        raise InvalidArgument(
-            "method",
-            self.name,
-            f"each of the {world.size} ranks would choose its steps by its own samples alone",
-            "use disc-opt or opt-disc, or run it in one process",
-        )
+        stats, wants = begin_stats("", active_meter()), torch.is_grad_enabled()
+        given = None if params is None else named
+        solve = Solve(field, y0, ts.to(y0.device), self.recipe, given, wants, sharing(), stats)
+        engine = choose(self.engines, solve)
+        stats.engine = engine.name
+        return solve, engine, times
 
     def _transform_obstacle(self) -> str | None:
         """Why the active transform of torch.func can't follow this method, as a sentence; None where it can."""
@@ -137,63 +176,55 @@ class GradientMethod(ABC):
             'by forward-mode AD; use DiscOpt(memory="store") inside of them, or torch.autograd without them'
         )
 
-    @property
-    def _kernels(self) -> Kernels | None:
-        """How compiled kernels run this method; None where only torch operators, or another program, do."""
-        return None
-
-    @abstractmethod
-    def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
-        """States at `ts`; counts further work into `stats`, raises `SolveError`.  The input has been checked."""
-
-    def _blown_up(self, field: VectorField, ys: States, times: tuple[float, ...]) -> SolveError:
-        """The error for states that are not finite: says where they last were."""
-        fine = torch.isfinite(ys.reshape(len(ys), -1)).all(1)
-        last = int(fine.long().argmin()) - 1  # the first output is y0, which is finite
-        with torch.no_grad():
-            slope = field(torch.tensor(times[last], dtype=ys.dtype, device=ys.device), ys[last])
-        return SolveError(
-            Status.NON_FINITE,
-            t=times[last],
-            dt=times[last + 1] - times[last],
-            norm_f=float(slope.norm()),
-            samples=non_finite_samples(ys[last + 1]),
-        )
-
     def to_json(self) -> dict[str, Any]:
         """The method's name and options as plain values; `method_from_json` gives the method back."""
         options = {f.name: getattr(self, f.name) for f in fields(self)}
         return {"method": self.name, **{k: v.name if isinstance(v, Scheme) else v for k, v in options.items()}}
 
     def __getstate__(self) -> dict[str, Any]:
-        """The options for pickle and copy, without cached properties: those hold functions that can't be pickled."""
-        cached = {n for kind in type(self).__mro__ for n, v in vars(kind).items() if isinstance(v, cached_property)}
-        return {name: value for name, value in self.__dict__.items() if name not in cached}
+        """The options for pickle and copy, without what can be made again."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def title(self) -> str:
+        """The method's name, with that of an engine whose results are to be told apart: "disc-opt-julia"."""
+        label = self.engines[0].label
+        return self.name if not label or self.stands_for else f"{self.name}-{label}"
 
     @property
     def family(self) -> str:
         """What stays the same when only the accuracy changes, e.g. "disc-opt rk4", "opt-disc dopri5"."""
-        scheme = getattr(self, "scheme", None)
-        return f"{self.name} {scheme.name if scheme else getattr(self, 'solver', '')}".strip()
+        return f"{self.title} {self.recipe.scheme.name}"
 
     @property
     def setting(self) -> float:
         """What decides the accuracy: rtol (adaptive), or the number of steps (of one interval, where all are equal)."""
-        if self.adaptive:
-            return float(getattr(self, "rtol", math.nan))
-        steps = getattr(self, "steps", 1)
-        return float(steps if isinstance(steps, int) else sum(steps))
+        return self.recipe.steps.setting
 
     @property
     def label(self) -> str:
         """Family and setting as one word: "disc-opt-rk4-x1", "opt-disc-dopri5-rtol1e-07"."""
-        setting = f"rtol{self.setting:.0e}" if self.adaptive else f"x{self.setting:.0f}"
-        return f"{self.family.replace(' ', '-')}-{setting}"
+        return f"{self.family.replace(' ', '-')}-{self.recipe.steps.label}"
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
         """Names of the method's options."""
         return tuple(f.name for f in fields(cls))
+
+
+def _blown_up(field: VectorField, ys: States, times: tuple[float, ...]) -> SolveError:
+    """The error for states that are not finite: says where they last were."""
+    fine = torch.isfinite(ys.reshape(len(ys), -1)).all(1)
+    last = int(fine.long().argmin()) - 1  # the first output is y0, which is finite
+    with torch.no_grad():
+        slope = field(torch.tensor(times[last], dtype=ys.dtype, device=ys.device), ys[last])
+    return SolveError(
+        Status.NON_FINITE,
+        t=times[last],
+        dt=times[last + 1] - times[last],
+        norm_f=float(slope.norm()),
+        samples=non_finite_samples(ys[last + 1]),
+    )
 
 
 def _has_specification(field: object) -> bool:
@@ -213,6 +244,25 @@ def _solve_untraced(
 ) -> Solution:
     """`method.solve`, as a call that `torch.compile` leaves as it is."""
     return method.solve(field, y0, ts, params=params, throw=throw)
+
+
+def method(scheme: Scheme | NamedScheme, steps: Steps, gradient: Gradient, engine: str = AUTO) -> GradientMethod:
+    """The gradient method with this choice of the formula of a step, of the steps, of what is differentiated, and by
+    whom: one of the classes that people type, such as `DiscOpt` or `OptDisc`.
+
+        pynode.method(pynode.DOPRI5, pynode.Fixed(4), pynode.Discrete(memory="recompute"))  # DiscOpt(DOPRI5, 4, ...)
+        pynode.method(pynode.TSIT5, pynode.Adaptive(rtol=1e-6, atol=1e-8), pynode.Continuous("backsolve"))
+
+    Raises `InvalidArgument`, which names the two options that clash, for choices that exclude each other.
+    """
+    from pynode.methods import METHODS  # the registry imports the members, which import this module
+
+    recipe = Recipe(scheme, steps, gradient)
+    for kind in METHODS.load_all().values():
+        if (fitting := kind.of(recipe, engine)) is not None:
+            return fitting
+    remedy = f"use one of {', '.join(kind.__name__ for kind in Gradient.__subclasses__())}"
+    raise InvalidArgument("gradient", type(gradient).__name__, "no method has it", remedy)
 
 
 def method_from_json(data: Mapping[str, Any]) -> GradientMethod:
@@ -273,38 +323,3 @@ def check_method(method: object, argument: str = "method") -> None:
         raise InvalidArgument(argument, f"class {method.__name__}", "a class, not an object", remedy)
     if not isinstance(method, GradientMethod):
         raise InvalidArgument(argument, repr(method), "not a gradient method", "pass e.g. pynode.DiscOpt(steps=8)")
-
-
-def check_scheme(scheme: Scheme) -> None:
-    """Raises `InvalidArgument` unless `scheme` is a `Scheme` object."""
-    if not isinstance(scheme, Scheme):
-        raise InvalidArgument(
-            "scheme", repr(scheme), "not a Scheme", "pass one, e.g. pynode.RK4, or SCHEMES.load(name)"
-        )
-
-
-def check_choice(argument: str, value: str, known: tuple[str, ...]) -> None:
-    """Raises `InvalidArgument` unless `value` is one of `known`."""
-    if value not in known:
-        match = nearest(value, known) if isinstance(value, str) else None
-        guess = f"did you mean '{match}'? " if match else ""
-        raise InvalidArgument(argument, repr(value), "unknown", f"{guess}use one of {', '.join(known)}")
-
-
-def check_tolerance(argument: str, value: float) -> None:
-    """Raises `InvalidArgument` unless `value` is a positive number."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value <= sys.float_info.max:
-        raise InvalidArgument(argument, value, "not a positive number", "use e.g. 1e-6")
-    if "rtol" in argument and value < SMALLEST_RTOL:
-        raise InvalidArgument(
-            argument, value, "below the rounding error of float64", f"use {SMALLEST_RTOL:.0e} or more"
-        )
-
-
-def check_count(argument: str, value: int, most: int = 2**63 - 1) -> None:
-    """Raises `InvalidArgument` unless `value` is a positive integer, at most `most`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidArgument(argument, value, "not a positive integer", "use 1 or more")
-    if value > most:
-        raise InvalidArgument(argument, f"{value:.3g}" if value < 1e300 else "huge", f"more than {most:,}", "use fewer")

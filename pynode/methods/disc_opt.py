@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor
-
-from pynode.checkpointing.reversal import Checkpointed, Steps, gradient
-from pynode.checkpointing.revolve import smallest_budget
-from pynode.engines import fused
-from pynode.engines.choice import Engine, check_engine
-from pynode.engines.direct import DirectSolve
-from pynode.engines.kernels import Kernels
-from pynode.errors import InvalidArgument
-from pynode.evaluation import CountedField
-from pynode.fields.base import System
-from pynode.grid import TimeGrid, checked_steps
-from pynode.methods.base import GradientMethod, check_choice, check_count, check_scheme
-from pynode.rebuilding import Rebuilding, save, saved
+from pynode.gradients import Discrete
+from pynode.methods.base import GradientMethod
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
-from pynode.solution import SolveStats
-from pynode.transforms import is_transformed
-from pynode.types import State, States, Times, VectorField
+from pynode.solving import Recipe
+from pynode.steps import Fixed, StepCount
 
 
 @dataclass(frozen=True)
@@ -67,107 +53,30 @@ class DiscOpt(GradientMethod):
     adaptive: ClassVar[bool] = False
 
     scheme: Scheme = RK4
-    steps: int | Sequence[int] = 1
+    """Runge-Kutta scheme of a step."""
+    steps: int | Sequence[int] = StepCount()  # type: ignore[assignment]
+    """Steps in each output interval, one number or one for each interval."""
     memory: Literal["store", "recompute", "checkpoint"] = "store"
+    """What is kept for the backward pass: all stages, the state after each step, or a few states."""
     budget: int | None = None
-
-    engine: Engine = "auto"
-
-    def __post_init__(self) -> None:
-        check_scheme(self.scheme)
-        check_engine(self.engine)
-        object.__setattr__(self, "steps", checked_steps(self.steps))
-        check_choice("memory", self.memory, ("store", "recompute", "checkpoint"))
-        if self.budget is not None:
-            check_count("budget", self.budget)
-            if self.memory != "checkpoint":
-                problem = f"memory = '{self.memory}' stores no chosen number of states"
-                raise InvalidArgument("budget", self.budget, problem, "use memory = 'checkpoint', or drop the budget")
-        if self.memory == "checkpoint" and self.engine == "fused":
-            remedy = "use memory = 'recompute', or engine eager or auto"
-            raise InvalidArgument("engine", "'fused'", "the kernels keep no checkpoints", remedy)
-
-    def _solve(self, f: CountedField, y0: State, ts: Times, params: tuple[Tensor, ...], stats: SolveStats) -> States:
-        grid = self._grid(ts, stats)
-        # inside a transform of torch.func the graph is the transform's own; it keeps every stage
-        if self.memory != "store" and torch.is_grad_enabled() and not is_transformed():
-            name = f"DiscOpt(memory={self.memory!r})"
-            rebuilding = Rebuilding(f, y0, ts[0], params, method=name, replays=True)
-            steps = Steps(f, self.scheme, grid, stats)
-            # the stage times are inputs of the node only so that ts can get its gradient
-            timing = grid.differentiable(self.scheme.c, ts, y0) if ts.requires_grad else (None, None)
-            if self.memory == "recompute":
-                return _Recompute.apply(steps, rebuilding, *timing, y0, *rebuilding.sources)
-            budget = self.budget or smallest_budget(grid.n_steps, 2)
-            return Checkpointed.apply(steps, rebuilding, budget, *timing, y0, *rebuilding.sources)
-        out = self.scheme.solve(f, y0, grid, ts)
-        if out.requires_grad:
-            out.register_hook(_count_vjps(stats))
-        return out
-
-    def _transform_obstacle(self) -> None:
-        return None  # a plain loop, which torch.func can follow
+    """Number of states that memory = checkpoint keeps (default: about the square root of twice the number of steps)."""
+    engine: str = "auto"
+    """Who runs the solve, or auto, which takes the fastest that can; `list` shows all."""
 
     @cached_property
-    def _kernels(self) -> Kernels | None:
-        # kernels know nothing of what a subclass, or a scheme's, does instead, and keep no checkpoints
-        if type(self)._solve is not DiscOpt._solve or type(self.scheme) is not Scheme or self.memory == "checkpoint":
+    def recipe(self) -> Recipe:
+        return Recipe(self.scheme, Fixed(self.steps), Discrete(self.memory, self.budget))
+
+    @classmethod
+    def of(cls, recipe: Recipe, engine: str) -> GradientMethod | None:
+        scheme, steps, gradient = recipe.scheme, recipe.steps, recipe.gradient
+        if type(gradient) is not Discrete or not isinstance(steps, Fixed) or not isinstance(scheme, Scheme):
             return None
-        memory: Literal["store", "recompute"] = "recompute" if self.memory == "recompute" else "store"
+        return cls(scheme, steps.n, gradient.memory, gradient.budget, engine)
 
-        def solve(system: System, field: VectorField, y0: State, ts: Times, stats: SolveStats) -> States:
-            from pynode.engines.fused import op  # imports Numba
+    @property
+    def engine_name(self) -> str:
+        return self.engine
 
-            return op.solve(system, self.scheme, self._grid(ts, stats), y0, memory, stats, field)
-
-        def solve_directly(system: System, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
-            from pynode.engines.fused import op
-
-            return op.solve_directly(system, self.scheme, self._grid(ts, stats), y0, memory, stats)
-
-        return Kernels(self.engine, fused.failure, solve, solve_directly, "use engine eager or auto")
-
-    def _grid(self, ts: Times, stats: SolveStats) -> TimeGrid:
-        """The steps, counted."""
-        grid = TimeGrid.between(ts, self.steps)
-        stats.forward.n_accepted = grid.n_steps
-        return grid
-
-
-def _count_vjps(stats: SolveStats) -> Any:
-    def hook(grad: Tensor) -> None:  # autograd passes each evaluation once on its way back  # noqa: ARG001
-        stats.backward.n_vjp += stats.forward.n_f
-
-    return hook
-
-
-class _Recompute(torch.autograd.Function):
-    """The whole solve as one node that keeps step states and rebuilds the stages of a step when their turn comes."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        steps: Steps,
-        rebuilding: Rebuilding,
-        times: Tensor | None,
-        sizes: Tensor | None,
-        y0: State,
-        *sources: Tensor,  # noqa: ARG004 (inputs of the node, so that they get their gradients)
-    ) -> States:
-        f, scheme, grid, _ = steps
-        states = y0.new_empty((grid.n_steps + 1, *y0.shape))
-        for i, y in enumerate(rebuilding.recording(scheme.walk(f, y0, grid))):
-            states[i] = y
-        ctx.steps = steps
-        rebuilding.settle(grid.output_times[-1], states[-1])
-        save(ctx, rebuilding, times, sizes, states[:-1])
-        return states[list(grid.output_indices)]
-
-    @staticmethod
-    def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        rebuilding, (times, sizes, states) = saved(ctx)
-
-        def backwards() -> Iterator[State]:
-            return (states[i] for i in reversed(range(len(states))))
-
-        return None, None, *gradient(ctx.steps, rebuilding, backwards, (times, sizes), cotangents)
+    def _transform_obstacle(self) -> str | None:
+        return None  # a plain loop, which torch.func can follow

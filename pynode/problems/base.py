@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
+from pynode.gradients import Discrete
 from pynode.methods.base import GradientMethod
 from pynode.solution import SolveStats
+from pynode.steps import Fixed
 from pynode.types import Theta
 from pynode.world import ALONE, World
 
@@ -41,20 +43,30 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Objective:
-    """A scalar loss that autograd can differentiate, and the live counts of the solves behind it."""
+    """A scalar loss with its gradient: its value, and the pullback to `.grad` of the parameters.
 
-    loss: Tensor
+    `tensor` gives the same loss as a tensor, for who wants to differentiate it otherwise; `solves` are the live counts
+    of the solves behind it.
+    """
+
+    value: float
+    pullback: Callable[[], None]
+    tensor: Callable[[], Tensor]
     solves: tuple[SolveStats, ...] = ()
 
-    gradient: Callable[[], None] | None = None
-    """How the gradient gets into `.grad` where autograd has no part in it; the loss is then a plain number."""
+    @classmethod
+    def of(cls, loss: Tensor, solves: tuple[SolveStats, ...] = ()) -> Objective:
+        """The objective of a loss that autograd can differentiate."""
+        return cls(float(loss.detach()), loss.backward, lambda: loss, solves)
+
+    @property
+    def loss(self) -> Tensor:
+        """The loss as a tensor that autograd can differentiate; instead of `backward`, not beside it."""
+        return self.tensor()
 
     def backward(self) -> None:
         """Adds the gradient of the loss to `.grad` of the parameters; once."""
-        if self.gradient is None:
-            self.loss.backward()
-        else:
-            self.gradient()
+        self.pullback()
 
     @property
     def stats(self) -> SolveStats:
@@ -90,9 +102,21 @@ def bytes_of_weights(count: int, dtype: torch.dtype) -> int:
 
 def stages_of(method: GradientMethod) -> int:
     """Evaluations of the field that a fixed-step method does in one output interval; 0 for adaptive ones."""
-    steps, scheme = getattr(method, "steps", 0), getattr(method, "scheme", None)
-    most = steps if isinstance(steps, int) else max(steps)
-    return most * (1 if scheme is None else scheme.n_stages)
+    return steps_of(method) * (0 if method.adaptive else method.recipe.formula.n_stages)
+
+
+def steps_of(method: GradientMethod) -> int:
+    """The most steps that a fixed-step method takes in one output interval; 0 for adaptive ones."""
+    steps = method.recipe.steps
+    if not isinstance(steps, Fixed):
+        return 0
+    return steps.n if isinstance(steps.n, int) else max(steps.n)
+
+
+def stores_stages(method: GradientMethod) -> bool:
+    """Whether every stage is kept for the gradient."""
+    gradient = method.recipe.gradient
+    return isinstance(gradient, Discrete) and gradient.memory == "store"
 
 
 class Model(Protocol):
@@ -181,10 +205,6 @@ class Problem(ABC):
     @abstractmethod
     def objective(self, method: GradientMethod, model: Any, batch: Any) -> Objective:
         """The training loss of `model` on `batch`, solved and differentiated by `method`."""
-
-    def training_objective(self, method: GradientMethod, model: Any, batch: Any) -> Objective:
-        """The same as `objective` for one `backward()`; a problem whose loss allows it saves autograd's bookkeeping."""
-        return self.objective(method, model, batch)
 
     @abstractmethod
     def validation_loss(self, model: Any) -> float:

@@ -58,6 +58,7 @@ class ConfigKeys(_ConfigKeys, total=False):
     multilevel: dict[str, Any] | None
     options: dict[str, Any]
     on_failure: str
+    decided_engine: str | None
 
 
 class _SummaryKeys(TypedDict):

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1]
 RUNS = PACKAGE / "training" / "config.py"
 PROBLEM = PACKAGE / "problems" / "base.py"
 
-NOT_SETTINGS = ("problem", "method", "seed", "options", "multilevel", "rate_drops")
+NOT_SETTINGS = ("problem", "method", "seed", "options", "multilevel", "rate_drops", "decided_engine")
 """Fields of a `RunConfig` that are no settings, or no plain values."""
 
 SHORT = {"learning_rate": ("lr",), "budget": ("memory_budget",), "seed": ("seeds",), "method": ("methods",)}
@@ -114,8 +114,8 @@ def axis_of(option: str) -> str:
     if option == "engine":
         return option
     steps = {name for names in _fields_in(PACKAGE / "steps.py").values() for name in names}
-    gradients = [_fields_in(file) for file in (PACKAGE / "gradients").glob("*.py")]
-    of_gradient = {name for fields in gradients for names in fields.values() for name in names} - steps
+    gradients = _fields_in(PACKAGE / "gradients.py").values()
+    of_gradient = {name for names in gradients for name in names} - steps
     return "gradient" if option in of_gradient or option.startswith("adjoint") else "scheme"
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pynode.drift import drift_bound, drift_of
-from pynode.engines.fused.pairs import PAIRS
 from pynode.errors import DriftError, DriftWarning
+from pynode.schemes.dopri5 import DOPRI5
 from pynode.solution import Status
 
 FSAL = ("bosh3",)
@@ -88,7 +88,7 @@ class DriftWatch:
     def _between(self, before: Tensor, end: Tensor, slopes: Sequence[Tensor], x: float, size: float) -> Tensor:
         """One part of the state at the share `x` of a step, to the order of the solver."""
         if self._solver == "dopri5":
-            weights = [sum(c * x ** (k + 1) for k, c in enumerate(row)) for row in PAIRS["dopri5"].interpolant]
+            weights = DOPRI5.dense_weights(x)
             return before + size * sum(w * k for w, k in zip(weights, slopes, strict=True))
         if self._solver in FSAL:
             value = before * ((1 - x) ** 2 * (1 + 2 * x)) + end * (x * x * (3 - 2 * x))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pynode.adaptive import AdaptiveWatch
+from pynode.engines.eager.watch import AdaptiveWatch
 from pynode.errors import StateChangedInPlace, StateMismatch
 from pynode.evaluation import CountedField
 from pynode.solution import SolveStats

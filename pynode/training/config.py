@@ -10,18 +10,22 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from pynode.arguments import check_choice, check_count
+from pynode.engines.choice import AUTO, engine_called
 from pynode.errors import ConfigurationMismatch, InvalidArgument, RecordError, UsageError
-from pynode.methods.base import GradientMethod, check_choice, check_count, method_from_json
+from pynode.gradients import Continuous
+from pynode.methods.base import GradientMethod, method_from_json
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
 from pynode.records.run_files import CONFIG, RESUME, ConfigKeys, read_config
 from pynode.records.schema import convert
+from pynode.steps import Fixed
 from pynode.training.schedules import Multilevel
 from pynode.world import ALONE, World
 
 OnFailure = Literal["stop", "skip", "restore"]
 
-FREE = ("iterations", "checkpoint_every", "on_failure", "device")
+FREE = ("iterations", "checkpoint_every", "on_failure", "device", "decided_engine")
 """What may be another when a run is resumed; of the iterations only more.  So may an engine that was left open."""
 
 MOST_ITERATIONS, MOST_STEPS = 10**12, 10**5
@@ -56,6 +60,8 @@ class RunConfig:
     multilevel: Multilevel | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     on_failure: OnFailure = "stop"
+    decided_engine: str | None = None
+    """The engine that a method's "auto" stands for in this run, decided at its start."""
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
@@ -70,12 +76,17 @@ class RunConfig:
             raise InvalidArgument("seed", self.seed, "not an integer from 0 to 2^63 - 1", "use 0, 1, 2, ...")
         if self.patience is not None:
             check_count("patience", self.patience)
-        if self.multilevel is not None and "steps" not in self.method.option_names():
+        if self.multilevel is not None and self.method.adaptive:
             raise InvalidArgument(
-                "multilevel", self.multilevel.steps, f"{self.method.name} has no steps", "use disc-opt"
+                "multilevel", self.multilevel.steps, f"{self.method.name} has no number of steps", "use disc-opt"
             )
         check_accuracy(self.method)
         check_device(self.device)
+
+    @property
+    def running(self) -> GradientMethod:
+        """The method on the engine that was decided on."""
+        return self.method if self.decided_engine is None else self.method.on_engine(self.decided_engine)
 
     @property
     def label(self) -> str:
@@ -136,8 +147,9 @@ class RunConfig:
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationMismatch(f"{self.label} was started with a method that is none ({error})") from error
         changed_engine = {}
-        if "auto" in (engines := [m["method"].get("engine") for m in (theirs, mine)]) and engines[0] != engines[1]:
-            changed_engine = {} if engines[1] == "auto" else {"engine": f"{engines[0]} -> {engines[1]}"}
+        decided = theirs.pop("decided_engine"), mine.pop("decided_engine")
+        if AUTO in (engines := [m["method"].get("engine") for m in (theirs, mine)]) and engines[0] != engines[1]:
+            changed_engine = {} if engines[1] == AUTO else {"engine": f"{decided[0] or engines[0]} -> {engines[1]}"}
             theirs["method"]["engine"] = engines[1]
         missing = set(mine) - set(theirs)
         changed = {k: f"{theirs.get(k)} -> {mine[k]}" for k in mine if k in missing or mine[k] != theirs[k]}
@@ -154,11 +166,13 @@ class RunConfig:
         return {**changed, **changed_engine}
 
     def on_engine_of(self, earlier: Mapping[str, Any]) -> RunConfig:
-        """This configuration, on the engine that `earlier` names where this one leaves it open ("auto")."""
-        engine = dict(earlier.get("method", {})).get("engine", "auto")
-        if getattr(self.method, "engine", engine) != "auto" or engine == "auto":
+        """This configuration, on the engine of `earlier` where this one leaves it open ("auto")."""
+        if self.method.engine_name != AUTO:
             return self
-        return replace(self, method=method_from_json({**self.method.to_json(), "engine": engine}))
+        engine = dict(earlier.get("method", {})).get("engine", AUTO)
+        if engine != AUTO:
+            return replace(self, method=self.method.on_engine(engine))
+        return replace(self, decided_engine=earlier.get("decided_engine"))
 
 
 def _is_longer(iterations: int, earlier: Any) -> bool:
@@ -196,18 +210,23 @@ def default_method(problem: type[Problem], name: str, **options: Any) -> Gradien
     method = METHODS.load(name)
     settings = problem.adaptive_settings if method.adaptive else problem.fixed_settings
     known = {k: v for k, v in settings.items() if k in method.option_names()}
-    return method_from_json({"method": name, **STUDY.get(name, {}), **known, **options})
+    chosen = {"method": name, **STUDY.get(name, {}), **known}
+    if options.get("engine", AUTO) != AUTO:
+        chosen |= {k: v for k, v in engine_called(options["engine"]).defaults.items() if k in method.option_names()}
+    return method_from_json({**chosen, **options})
 
 
 def check_accuracy(method: GradientMethod) -> None:
     """Raises `InvalidArgument` for a relative tolerance or a number of steps with which no run makes sense."""
-    for argument in ("rtol", "adjoint_rtol"):
-        value = getattr(method, argument, None)
+    steps, gradient = method.recipe.steps, method.recipe.gradient
+    if isinstance(steps, Fixed):
+        for number in (steps.n,) if isinstance(steps.n, int) else steps.n:
+            check_count("steps", number, MOST_STEPS)
+        return
+    tolerances = {"rtol": steps.rtol, "adjoint_rtol": gradient.rtol if isinstance(gradient, Continuous) else None}
+    for argument, value in tolerances.items():
         if value is not None and value > 1:
             raise InvalidArgument(argument, value, "above 1, so that no digit would be right", "use e.g. 1e-6")
-    steps = getattr(method, "steps", 1)
-    for number in (steps,) if isinstance(steps, int) else steps:
-        check_count("steps", number, MOST_STEPS)
 
 
 def _stored_method(data: Mapping[str, Any]) -> GradientMethod:

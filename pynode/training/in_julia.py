@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from pynode.engines.julia.engine import bridge_options
 from pynode.errors import InvalidArgument
 from pynode.julia.session import default_session
-from pynode.methods.julia.base import JuliaMethod
+from pynode.methods.base import GradientMethod
 from pynode.problems.base import Problem
 from pynode.problems.series.base import TimeSeries
 
@@ -33,7 +34,7 @@ class JuliaTraining:
 
 
 def train_in_julia(
-    problem: Problem, method: JuliaMethod, *, iterations: int, learning_rate: float, seed: int = 0
+    problem: Problem, method: GradientMethod, *, iterations: int, learning_rate: float, seed: int = 0
 ) -> JuliaTraining:
     """Trains the field of a time series from the weights of `seed` by Adam, all in Julia, float64.
 
@@ -49,7 +50,7 @@ def train_in_julia(
         "y0": problem.y0.tolist(),
         "ts": problem.times.tolist(),
         "data": problem.data.tolist(),
-        "options": method.to_bridge(problem.times),
+        "options": bridge_options(method.recipe, problem.times),
         "iterations": iterations,
         "learning_rate": learning_rate,
     }

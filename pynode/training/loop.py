@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from pynode.training.progress import Progress
 from pynode.training.schedules import learning_rate
 from pynode.training.signals import Stop
 from pynode.training.together import agreed_loss, first_message
-from pynode.world import World
+from pynode.world import World, shared_among
 
 MAX_FAILURES = 10
 """Failed iterations in a row after which no policy goes on."""
@@ -75,12 +75,19 @@ class Loop:
     world: World
     saved: int | None = None
     """The iteration of the checkpoint on the disk."""
+    _methods: dict[int, GradientMethod] = field(default_factory=dict)
+    """The method of each level, made once: what a method knows of its engines is kept with it."""
 
     @property
     def method(self) -> GradientMethod:
         """The gradient method of the present level."""
-        levels = self.config.multilevel
-        return self.config.method if levels is None else levels.method(self.config.method, self.progress.pace.level)
+        levels, method = self.config.multilevel, self.config.running
+        if levels is None:
+            return method
+        level = self.progress.pace.level
+        if level not in self._methods:
+            self._methods[level] = levels.method(method, level)
+        return self._methods[level]
 
     @property
     def ended(self) -> bool:
@@ -154,7 +161,8 @@ class Loop:
 
     def _objective(self, batch: Any = None) -> Objective:
         batch = self.problem.batch(self.progress.iteration) if batch is None else batch
-        return self.problem.training_objective(self.method.among(self.world), self.model, batch)
+        with shared_among(self.world):
+            return self.problem.objective(self.method, self.model, batch)
 
     def _step(self, work: _Work) -> None:
         """Loss, gradient and update.  Where ranks share the batch, all of them come to the same end of it."""
@@ -165,7 +173,7 @@ class Loop:
             try:
                 work.objective = self._objective(batch)
                 work.forward = clock.lap()
-                work.loss = float(work.objective.loss.detach())
+                work.loss = work.objective.value
             except SolveError as error:
                 work.forward, failed = clock.lap(), error
         clock.start()
@@ -247,7 +255,7 @@ class Loop:
 
     def _probe_memory(self) -> int | None:
         """Peak memory of one gradient, run once more beside the clock; None where its solve fails."""
-        if self.method.backend == "julia":  # another process holds the memory
+        if self.method.own_process:  # where the memory can't be seen
             return None
         try:
             return peak_bytes(self._gradient_work, self.problem.device)
@@ -256,9 +264,8 @@ class Loop:
 
     def _gradient_work(self) -> None:
         """One loss and gradient whose result nobody needs."""
-        batch = self.problem.batch(self.progress.iteration)
-        loss = self.problem.objective(self.method.among(self.world), self.model, batch).loss
-        torch.autograd.grad(loss, list(self.model.parameters()), allow_unused=True)
+        self._objective().backward()
+        self.optimiser.zero_grad()
 
     def _record(
         self, i: int, work: _Work, validation: float | None, memory: int | None, failure: str | None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynode.errors import InvalidArgument
 from pynode.problems import PROBLEMS
-from pynode.settings.known import check_options, levelled
+from pynode.settings.known import check_options
 from pynode.settings.known import method_options as known_options
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def check_available(methods: list[str]) -> None:
     from pynode.methods import METHODS
 
     for name in methods:
-        METHODS.load(name).check_available()
+        METHODS.load(name)().check_available()
 
 
 def configure(
@@ -66,6 +66,7 @@ def plan(
     PROBLEMS.check(problem)
     check_options(methods, method_options)  # a wrong name is told before the seconds that importing torch takes
 
+    from pynode.gradients import Discrete
     from pynode.training.config import default_method
     from pynode.training.size import check_size
 
@@ -77,7 +78,7 @@ def plan(
     ]
     levels: list[tuple[GradientMethod, Multilevel | None]] = [(method, None) for method in chosen]
     if multilevel is not None:
-        fixed = [method for method in chosen if method.name in levelled()]
+        fixed = [method for method in chosen if isinstance(method.recipe.gradient, Discrete)]
         if not fixed:
             raise InvalidArgument("--multilevel", multilevel.steps, "no method with steps", "add disc-opt to --methods")
         levels += [(method, multilevel) for method in fixed]

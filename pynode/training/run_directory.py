@@ -7,10 +7,11 @@ renamed, never deleted, and each such step is an event.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pynode.engines.choice import AUTO
 from pynode.errors import CheckpointMismatch, ConfigurationMismatch, OutputDirectoryError, RecordError
 from pynode.records.content import is_there
 from pynode.records.events import EVENTS, note
@@ -71,6 +72,7 @@ def open_run(
     resume: bool,
     ranks: int = 1,
     check: Callable[[Checkpoint], object] | None = None,
+    decide: Callable[[RunConfig], RunConfig] = lambda config: config,
 ) -> Start:
     """Makes `directory` ready for `config`: a new run, or one to go on with where `resume` says so.
 
@@ -80,6 +82,7 @@ def open_run(
     `CheckpointMismatch` (a checkpoint of another run), `RecordError` (no checkpoint of it can be read).
     """
     if not holds_run(directory):
+        config = decide(config)
         _begin(config, directory, ranks)
         return Start(config)
     if not resume:
@@ -90,6 +93,8 @@ def open_run(
     changed = {} if contents.config is None else config.check_resumes(contents.config)
     if contents.config is not None:
         config = config.on_engine_of(contents.config)
+        if config.decided_engine is None:  # the run is older than this field, or of another engine now
+            config = replace(config, decided_engine=_engine_of_records(directory, config))
     summary = None if contents.damaged else finished(directory, config)
     if summary is None:
         for name, intact in zip(contents.names, contents.points, strict=True):
@@ -108,9 +113,20 @@ def open_run(
     at = 0 if point is None else point.iteration
     for name, change in changed.items():
         note(directory, "changed", at, f"{name}: {change}")
+    config = decide(config)
     note(directory, "resumed", at, "from the last checkpoint" if point else "from the beginning: no checkpoint yet")
     _begin(config, directory, ranks)
     return Start(config, checkpoint=point)
+
+
+def _engine_of_records(directory: Path, config: RunConfig) -> str | None:
+    """The engine of the last iteration of a run whose configuration does not tell what "auto" has become."""
+    path = records_of(directory)
+    if config.method.engine_name != AUTO or not is_there(path):
+        return None
+    records, _ = read_intact_lines(path, IterationRecord)
+    known = {engine.name for engine in config.method.engines}
+    return next((r.engine for r in reversed(records) if r.engine in known), None)
 
 
 def finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
@@ -155,7 +171,7 @@ def _begin(config: RunConfig, directory: Path, ranks: int) -> None:
         rename(path, free_name(path.with_suffix(".damaged")))
         note(directory, "damaged", 0, f"{error}; set aside")
         sessions = []
-    here = environment(backend=config.method.backend)
+    here = environment(backend=config.method.ran_by)
     write_json(path, [*sessions, {**here, "ranks": ranks, "device": config.device}])
 
 

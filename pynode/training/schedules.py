@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from pynode.arguments import check_count
 from pynode.errors import InvalidArgument
-from pynode.methods.base import GradientMethod, check_count
+from pynode.methods.base import GradientMethod
 from pynode.records.schema import Count
 
 

@@ -27,8 +27,8 @@ def summarise(config: RunConfig, directory: Path, progress: Progress, **more: An
         return pick([float(getattr(r, name)) for r in records]) if records else None
 
     return {
-        "method": config.method.name,
-        "backend": config.method.backend,
+        "method": config.method.title,
+        "backend": config.method.ran_by,
         "engine": ", ".join(sorted({r.engine for r in records})),
         "label": config.label,
         "seed": config.seed,

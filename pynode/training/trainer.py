@@ -27,6 +27,7 @@ from pynode.records.run_files import EVALUATION, SUMMARY
 from pynode.records.runs import RECORDS
 from pynode.training import checkpoint
 from pynode.training.config import RunConfig, check_device
+from pynode.training.engine import decided
 from pynode.training.loop import Loop
 from pynode.training.optimiser import make_adam
 from pynode.training.progress import Progress
@@ -64,7 +65,7 @@ def train(
     problem = config.make_problem(world)
     if world.size > 1:
         problem.check()
-        config.method.among(world)
+        config.method.check_ranks(world)
     with contextlib.ExitStack() as held:
         stop = held.enter_context(Stop(together=world.size > 1))
 
@@ -72,7 +73,9 @@ def train(
             make_directory(directory)
             held.enter_context(lock(directory))
             check = partial(_load, config, problem)
-            return _pack(open_run(config, directory, resume=resume, ranks=world.size, check=check))
+            decide = partial(decided, problem=problem)
+            start = open_run(config, directory, resume=resume, ranks=world.size, check=check, decide=decide)
+            return _pack(start)
 
         config, summary, content = _unpack(from_writer(world, begin))
         if summary is None:

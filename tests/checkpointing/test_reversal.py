@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.checkpointing.revolve import fewest_advances
+from pynode.engines.eager.revolve import fewest_advances
 from pynode.fields.mlp import MLP
 from pynode.grid import StepSize
 from pynode.methods.disc_opt import DiscOpt

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from pynode.checkpointing.revolve import Do, actions, beta, fewest_advances, repetitions, smallest_budget
+from pynode.engines.eager.revolve import Do, actions, beta, fewest_advances, repetitions, smallest_budget
 from pynode.errors import InvalidArgument
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pynode.checkpointing.revolve import fewest_advances
 from pynode.cli import main
+from pynode.engines.eager.revolve import fewest_advances
 from pynode.methods.opt_disc import OptDisc
 from pynode.training.config import STUDY
 

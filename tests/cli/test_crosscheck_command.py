@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from pynode.cli import main
 from pynode.engines import fused
+from pynode.engines.julia.engine import Julia
 from pynode.julia.errors import JuliaUnavailable
 from pynode.methods.disc_opt import DiscOpt
-from pynode.methods.julia.base import JuliaMethod
 from pynode.studies.crosscheck.case import read_case
 from pynode.training.config import RunConfig
 
@@ -112,7 +112,7 @@ def test_without_julia_a_note_says_why(
     def refuse() -> None:
         raise JuliaUnavailable("no Julia was found on this machine")
 
-    monkeypatch.setattr(JuliaMethod, "check_available", refuse)
+    monkeypatch.setattr(Julia, "check_available", refuse)
     options = ["--fields", "mlp", "--steps", "2", "--schemes", "rk4", "--out", str(tmp_path / "out")]
     assert main(["crosscheck", "--methods", "disc-opt,disc-opt-julia,opt-disc-julia", *options]) == 0
     tables = (tmp_path / "out" / "tables.md").read_text()

@@ -145,18 +145,13 @@ def test_what_ranks_cant_share_is_refused_before_work_starts() -> None:
 def test_methods_among_ranks() -> None:
     """Fixed steps are the same for all; the adaptive ones share their norms, or are refused."""
     two = World(0, 2)
-    fixed, adaptive = DiscOpt(RK4), OptDisc()
-    assert fixed.among(two) is fixed
-    assert adaptive.among(ALONE) is adaptive
-    assert adaptive.among(two) == adaptive
-    assert OptDisc(adjoint="backsolve").among(two).adjoint == "backsolve"
-    assert hash(adaptive.among(two)) == hash(adaptive)
-    assert adaptive.among(two).to_json() == adaptive.to_json()
+    for able in (DiscOpt(RK4), OptDisc(), OptDisc(adjoint="backsolve")):
+        able.check_ranks(two)
     for method, named in (
         (OptDisc(engine="fused"), "engine = 'fused'"),
-        (OptDisc(solver="tsit5"), "solver = 'tsit5'"),
-        (AdaptiveAD(), "method = ad-adaptive"),
+        (OptDisc(solver="tsit5"), "engine = 'fused'"),
+        (AdaptiveAD(), "engine = 'eager': with ad-adaptive"),
     ):
-        assert method.among(ALONE) is method
+        method.check_ranks(ALONE)
         with pytest.raises(InvalidArgument, match=named):
-            method.among(two)
+            method.check_ranks(two)

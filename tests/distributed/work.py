@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pynode.adaptive import AdaptiveWatch
 from pynode.distributed import join, leave
+from pynode.engines.eager.watch import AdaptiveWatch
 from pynode.errors import RankLost, SolveError
 from pynode.evaluation import CountedField
 from pynode.methods.base import GradientMethod, method_from_json
@@ -30,7 +30,7 @@ from pynode.problems.base import options_from_json
 from pynode.problems.density import base as density
 from pynode.problems.density import toys
 from pynode.solution import SolveStats
-from pynode.world import World
+from pynode.world import World, shared_among
 
 BATCH, ITERATION = 101, 3
 STEPS = {"scheme": "rk38", "steps": 4}
@@ -89,12 +89,11 @@ def share(out: Path, table: str, world: World) -> None:
     for name, how in cases():
         problem = pose(name, table, world)
         model = problem.model(1)
-        whole = method_from_json(METHODS[how])
-        method = whole.among(world)
-        assert (method == whole, method.to_json()) == (True, whole.to_json())
+        method = method_from_json(METHODS[how])
         batch = problem.batch(ITERATION)
         rows = torch.tensor([float(len(batch.x))])
-        objective = problem.training_objective(method, model, batch)
+        with shared_among(world):
+            objective = problem.objective(method, model, batch)
         objective.backward()
         gradient = torch.cat([p.grad.reshape(-1) for p in model.parameters()])
         loss = objective.loss.detach().reshape(1).clone()
@@ -146,7 +145,8 @@ def failures(world: World) -> None:
     def raised(method: GradientMethod, y0: float, cotangent: float = 1.0) -> str:
         field = BlowingUp()
         try:
-            ys = method.among(world).solve(field, torch.full((2, 3), y0, dtype=torch.float64), ts).ys
+            with shared_among(world):
+                ys = method.solve(field, torch.full((2, 3), y0, dtype=torch.float64), ts).ys
             ys.backward(torch.full_like(ys, cotangent))
         except SolveError as error:
             return f"{error.phase} {error.t < 1}"

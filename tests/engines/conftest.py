@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,9 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from pynode.engines.fused import unavailable
-from pynode.fields.base import system_of
+from pynode.engines.fused.engine import Fused
+from pynode.engines.node import attach
+from pynode.gradients import Discrete
 from pynode.grid import TimeGrid
+from pynode.methods.opt_disc import OptDisc
 from pynode.solution import SolveStats
+from pynode.solving import Recipe, Solve
+from pynode.steps import Fixed
 
 
 @pytest.fixture
@@ -25,15 +31,28 @@ def needs_fused() -> None:
 @pytest.fixture
 def fused(needs_fused: None) -> Callable[..., Tensor]:  # noqa: ARG001
     """`fused(module, scheme, ts, steps, y0, memory, stats)`: the states by the kernels."""
-    from pynode.engines.fused.op import solve
 
     def run(
         module: nn.Module, scheme: Any, ts: Tensor, steps: Any, y0: Tensor, memory: Any = "store", stats: Any = None
     ) -> Tensor:
-        grid = TimeGrid.between(ts, steps)
-        return solve(system_of(module), scheme, grid, y0, memory, SolveStats() if stats is None else stats, module)
+        return _by_kernels(module, Recipe(scheme, Fixed(steps), Discrete(memory)), y0, ts, stats)
 
     return run
+
+
+@pytest.fixture
+def adaptive_solve(needs_fused: None) -> Callable[..., Tensor]:  # noqa: ARG001
+    """`adaptive_solve(module, options, y0, ts, stats)`: the states by the kernels."""
+
+    def run(module: nn.Module, options: Any, y0: Tensor, ts: Tensor, stats: Any = None) -> Tensor:
+        return _by_kernels(module, OptDisc(**asdict(options), engine="fused").recipe, y0, ts, stats)
+
+    return run
+
+
+def _by_kernels(module: nn.Module, recipe: Recipe, y0: Tensor, ts: Tensor, stats: SolveStats | None) -> Tensor:
+    stats = SolveStats() if stats is None else stats
+    return attach(Fused().run(Solve(module, y0, ts, recipe, wants_gradient=torch.is_grad_enabled(), stats=stats)))
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_no_false_alarm(name: str, times: str, dtype: torch.dtype) -> None:
     y0 = torch.randn(100, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
     for rtol in (1e-3, 1e-6) if dtype is torch.float32 else (1e-3, 1e-6, 1e-9):
         for engine in BOTH if rtol == 1e-6 else ("fused",):
-            method = OptDisc(rtol=rtol, atol=rtol / 100, adjoint="backsolve", engine=engine)  # type: ignore[arg-type]
+            method = OptDisc(rtol=rtol, atol=rtol / 100, adjoint="backsolve", engine=engine)
             _, stats = gradient(method, field, y0, TIMES[times].to(dtype))
             assert 0 < stats.drift < DRIFT_BOUND / 3, (rtol, engine)
 
@@ -175,7 +175,7 @@ def test_output_at_the_start_alone() -> None:
     field = decaying(30.0)
     y0 = ONE.clone().requires_grad_()
     for engine in BOTH:
-        method = OptDisc(adjoint="backsolve", engine=engine, drift="ignore")  # type: ignore[arg-type]
+        method = OptDisc(adjoint="backsolve", engine=engine, drift="ignore")
         solution = method.solve(field, y0, FORWARDS)
         (by_y0,) = torch.autograd.grad(solution.ys[0].sum(), [y0])
         torch.testing.assert_close(by_y0, torch.ones_like(y0))

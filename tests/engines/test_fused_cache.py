@@ -15,17 +15,15 @@ import torch
 from pynode.engines.fused import failure, obstacle
 from pynode.fields.base import system_of
 from pynode.fields.mlp import MLP
-from pynode.grid import TimeGrid
-from pynode.schemes.rk4 import RK4
-from pynode.solution import SolveStats
+from pynode.methods.disc_opt import DiscOpt
 
 field = MLP((2, 5, 2)).build(seed=0)
 ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
 y0 = torch.ones(1, 2, dtype=torch.float64)
 start = time.perf_counter()
 assert obstacle(system_of(field), y0, ts) is None and failure(y0.dtype) is None
-from pynode.engines.fused.op import run, solve
-solve(system_of(field), RK4, TimeGrid.between(ts), y0, "store", SolveStats()).sum().backward()
+from pynode.engines.fused.op import run
+DiscOpt(engine="fused").solve(field, y0, ts).ys.sum().backward()
 print(json.dumps([time.perf_counter() - start, sum(run.stats.cache_hits.values())]))
 """
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, ADJOINTS, SOLVERS, AdaptiveOptions
 from pynode.fields import FIELDS
 from pynode.fields.antisymmetric import Antisymmetric
-from pynode.fields.base import Field, FieldSpec, system_of
+from pynode.fields.base import Field, FieldSpec
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import divergence
-from pynode.grid import TimeGrid
+from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
@@ -34,12 +34,11 @@ WAYS = [(adjoint, norm) for adjoint in ADJOINTS for norm in ADJOINT_NORMS]
 
 
 @pytest.fixture
-def adaptive(needs_fused: None) -> Adaptive:  # noqa: ARG001
+def adaptive(adaptive_solve: Adaptive) -> Adaptive:
     """`adaptive(module, options, y0, ts, stats)`: the states by the kernels."""
-    from pynode.engines.fused.opt_disc_op import solve
 
     def run(module: nn.Module, options: AdaptiveOptions, y0: Tensor, ts: Tensor = TS, stats: Any = None) -> Tensor:
-        return solve(system_of(module), options, y0, ts, SolveStats() if stats is None else stats)
+        return adaptive_solve(module, options, y0, ts, stats)
 
     return run
 
@@ -67,10 +66,8 @@ def by_kernels(
 
 def by_fine_steps(module: nn.Module, y0: Tensor, ts: Tensor = TS, steps: int = 150) -> list[Tensor]:
     """By the fixed-step kernels, which have tests of their own."""
-    from pynode.engines.fused.op import solve
-
-    grid = TimeGrid.between(ts, steps)
-    return gradients(module, y0, lambda y: solve(system_of(module), RK4, grid, y, "store", SolveStats()))
+    method = DiscOpt(RK4, steps, engine="fused")
+    return gradients(module, y0, lambda y: method.solve(module, y, ts).ys)
 
 
 def random_field(spec: FieldSpec, dtype: torch.dtype = torch.float64) -> Field:

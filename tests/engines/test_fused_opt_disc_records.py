@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pynode.engines.fused.opt_disc_options import SOLVERS, AdaptiveOptions
-from pynode.fields.base import system_of
+from pynode.methods.opt_disc import OptDisc
 from pynode.solution import SolveStats
 from pynode.studies.crosscheck.case import Case, Row, read_case
 
@@ -34,11 +34,10 @@ def case(path: Path) -> Case:
 
 def run(path: Path, options: AdaptiveOptions) -> tuple[float, Tensor, Tensor, SolveStats]:
     """Loss, gradient by theta and by y0, and work."""
-    from pynode.engines.fused.opt_disc_op import solve
-
-    which, stats = case(path), SolveStats()
+    which = case(path)
     module, y0 = which.field(), which.y0.clone().requires_grad_()
-    loss = which.loss(solve(system_of(module), options, y0, which.ts, stats))
+    solution = OptDisc(**asdict(options), engine="fused").solve(module, y0, which.ts)
+    loss, stats = which.loss(solution.ys), solution.stats
     by_y0, *rest = torch.autograd.grad(loss, [y0, *module.parameters()])
     return float(loss.detach()), torch.cat([g.reshape(-1) for g in rest]), by_y0.reshape(-1), stats
 

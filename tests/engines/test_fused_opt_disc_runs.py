@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, ADJOINTS, AdaptiveOptions
 from pynode.errors import NotTwiceDifferentiable, SolveError
 from pynode.fields.antisymmetric import Antisymmetric
-from pynode.fields.base import Field, system_of
+from pynode.fields.base import Field
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import AugmentedField, RunningCosts
@@ -32,29 +32,27 @@ TS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
 FRESH = """
 import json, time
 import torch
-from pynode.engines.fused.opt_disc_options import AdaptiveOptions
-from pynode.fields.base import system_of
 from pynode.fields.mlp import MLP
-from pynode.solution import SolveStats
+from pynode.methods.opt_disc import OptDisc
 
 start = time.process_time()
-from pynode.engines.fused.opt_disc_op import failure, run_adaptive, solve
+from pynode.engines.fused.adaptive import run_adaptive
+from pynode.engines.fused.opt_disc_op import failure
 assert failure(torch.float64) is None
 ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
-solve(system_of(MLP((2, 5, 2)).build(seed=0)), AdaptiveOptions(), torch.ones(2, dtype=torch.float64), ts, SolveStats())
+OptDisc(engine="fused").solve(MLP((2, 5, 2)).build(seed=0), torch.ones(2, dtype=torch.float64), ts)
 print(json.dumps([time.process_time() - start, sum(run_adaptive.stats.cache_hits.values())]))
 """
 WAYS = [AdaptiveOptions(adjoint=adjoint, adjoint_norm=norm) for adjoint in ADJOINTS for norm in ADJOINT_NORMS]
 
 
 @pytest.fixture
-def adaptive(needs_fused: None) -> Iterator[Adaptive]:  # noqa: ARG001
+def adaptive(adaptive_solve: Adaptive) -> Iterator[Adaptive]:
     """`adaptive(module, options, y0, ts, stats)`: the states by the kernels, from plans that nobody has used."""
     from pynode.engines.fused import plan
-    from pynode.engines.fused.opt_disc_op import solve
 
     def run(module: nn.Module, options: AdaptiveOptions, y0: Tensor, ts: Tensor = TS, stats: Any = None) -> Tensor:
-        return solve(system_of(module), options, y0, ts, SolveStats() if stats is None else stats)
+        return adaptive_solve(module, options, y0, ts, stats)
 
     plan._PLANS.clear()
     yield run

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 import pynode
-from pynode.engines.choice import Engine
 from pynode.engines.fused import unavailable
 
 if unavailable():
@@ -24,7 +23,7 @@ FIELDS = {
 }
 
 
-def gradients(engine: Engine, field: torch.nn.Module, y0: Tensor, ts: Tensor) -> list[Tensor]:
+def gradients(engine: str, field: torch.nn.Module, y0: Tensor, ts: Tensor) -> list[Tensor]:
     """States, and the gradients by y0 and the parameters of a quadratic loss."""
     start = y0.clone().requires_grad_()
     ys = pynode.DiscOpt(steps=2, engine=engine).solve(field, start, ts).ys

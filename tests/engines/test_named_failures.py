@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from pynode.engines.fused.engine import ADJOINTS as ADJOINTS_OF_KERNELS
 from pynode.errors import CotangentError, SolveError
 from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
@@ -34,7 +35,7 @@ ANY_FIELD = [
     OptDiscFixed(steps=3),
 ]
 ADJOINTS = [partial(OptDisc, engine="eager"), partial(OptDisc, engine="eager", adjoint_norm="seminorm")]
-KERNELS = [partial(OptDisc, engine="fused", adjoint=a) for a in get_args(get_type_hints(OptDisc)["adjoint"])]
+KERNELS = [partial(OptDisc, engine="fused", adjoint=a) for a in ADJOINTS_OF_KERNELS]  # type: ignore[arg-type]
 """Made in the test, since kernels may be missing."""
 
 

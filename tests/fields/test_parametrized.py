@@ -209,7 +209,7 @@ def test_a_parameter_of_another_shape_does_not_reach_the_kernels(engine: str) ->
     with torch.no_grad():
         field.W0, field.b0 = nn.Parameter(field.W0[:3]), nn.Parameter(field.b0[:3])  # type: ignore[index]
         field.W1 = nn.Parameter(field.W1[:, :3])  # type: ignore[index]
-    method = DiscOpt(RK4, steps=3, engine=engine)  # type: ignore[arg-type]
+    method = DiscOpt(RK4, steps=3, engine=engine)
     if engine == "fused":
         with pytest.raises(EngineUnavailable, match=r"its W0 has shape \(3, 2\)"):
             method.solve(field, Y0, TS)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.checkpointing.revolve import fewest_advances
+from pynode.engines.eager.revolve import fewest_advances
 from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.fields.base import Field

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.adaptive import ADAPTIVE_SOLVERS
+from pynode.engines.eager.interpolant import Interpolant, StepRecorder
+from pynode.engines.eager.solvers import ADAPTIVE_SOLVERS
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
-from pynode.interpolant import Interpolant, StepRecorder
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pynode.engines.julia.engine import ADJOINTS, SOLVERS
 from pynode.errors import SolveError
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
@@ -20,8 +21,8 @@ from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
-from pynode.methods.julia.disc_opt_julia import DiscOptJulia
-from pynode.methods.julia.opt_disc_julia import ADJOINTS, SOLVERS, OptDiscJulia
+from pynode.methods.disc_opt_julia import DiscOptJulia
+from pynode.methods.opt_disc_julia import OptDiscJulia
 from pynode.schemes import SCHEMES
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
@@ -69,7 +70,7 @@ def test_opt_disc_is_the_continuous_gradient(
     """Every adjoint and field, in both time directions."""
     field, y0 = small_field(field_name), small_state(field_name)
     for ts in (TS, TS.flip(0)):
-        found = gradients(OptDiscJulia(adjoint=adjoint, **TIGHT), field, y0, ts)
+        found = gradients(OptDiscJulia(adjoint=adjoint, **TIGHT), field, y0, ts)  # type: ignore[arg-type]
         assert worst(found, gradients(FINE, field, y0, ts)) < 1e-6
 
 
@@ -83,7 +84,7 @@ def test_solvers(solver: str, small_field: FieldOf, small_state: StateOf) -> Non
 @pytest.mark.parametrize("vjp", ["reversediff", "zygote"])
 def test_products_by_ad_are_those_by_hand(vjp: str, small_field: FieldOf, small_state: StateOf) -> None:
     field, y0 = small_field("mlp"), small_state("mlp")
-    by_hand, by_ad = (gradients(OptDiscJulia(vjp=which, **TIGHT), field, y0, TS) for which in ("handwritten", vjp))
+    by_hand, by_ad = (gradients(OptDiscJulia(vjp=which, **TIGHT), field, y0, TS) for which in ("handwritten", vjp))  # type: ignore[arg-type]
     assert worst(by_ad, by_hand) < 1e-8
 
 

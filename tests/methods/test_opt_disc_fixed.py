@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pynode.engines.eager import same_grid
 from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
-from pynode.methods import opt_disc_fixed
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.euler import EULER
@@ -124,14 +124,14 @@ def test_dense_and_gmres_agree(
     """The same linear solve twice: by a matrix, and by products alone."""
     field, y0, method = small_field(name), small_state(name), OptDiscFixed(RK4, 3, "backward-euler")
     dense = gradient(method, field, y0, TS)
-    monkeypatch.setattr(opt_disc_fixed, "DENSE_LIMIT", 0)
+    monkeypatch.setattr(same_grid, "DENSE_LIMIT", 0)
     # GMRES stops at a residual of 1e-12, a dozen times
     assert relative(gradient(method, field, y0, TS), dense) < 1e-10
 
 
 def test_large_states_go_by_gmres(small_field: FieldOf) -> None:
     """Above the limit, with float32 as well."""
-    field, n = small_field("mlp"), opt_disc_fixed.DENSE_LIMIT
+    field, n = small_field("mlp"), same_grid.DENSE_LIMIT
     y0 = 0.5 * torch.randn(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = gradient(OptDiscFixed(EULER, 20, "backward-euler"), field, y0, TS)
     # O(h), with h = 0.03

@@ -27,7 +27,7 @@ from pynode.solution import Status
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]
 TS = torch.tensor([0.1, 0.5, 1.1], dtype=torch.float64)
-ANY_FIELD = [name for name in METHODS.names() if not METHODS.load(name).needs_specification]
+ANY_FIELD = [name for name in METHODS.names() if not METHODS.load(name)().needs_specification]
 """Methods that take any callable."""
 
 pytestmark = pytest.mark.usefixtures("stand_in_for_julia")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pynode.errors import InvalidArgument, SolveError, StateMismatch
 from pynode.fields.base import Field, system_of
 from pynode.fields.mlp import MLP
-from pynode.methods.julia.disc_opt_julia import DiscOptJulia
-from pynode.methods.julia.opt_disc_julia import OptDiscJulia
+from pynode.methods.disc_opt_julia import DiscOptJulia
+from pynode.methods.opt_disc_julia import OptDiscJulia
 from pynode.solution import Status
 
 TS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)

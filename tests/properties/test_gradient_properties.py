@@ -10,7 +10,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pynode.engines.choice import Engine
 from pynode.engines.fused import unavailable
 from pynode.errors import SolveError
 from pynode.fields.base import FieldSpec
@@ -25,7 +24,7 @@ from tests.properties.strategies import batch_shapes, monotone, schemes, seeds, 
 LARGEST_STATE = 10.0
 """Beyond it a finite difference says little: the field is about to blow up."""
 
-ENGINES: tuple[Engine, ...] = ("eager", "fused")
+ENGINES: tuple[str, ...] = ("eager", "fused")
 
 memories = st.sampled_from(["store", "recompute", "checkpoint"])
 

@@ -18,7 +18,7 @@ from pynode.flows.probes import Draw
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
-from pynode.world import World
+from pynode.world import World, shared_among
 
 SIZES = Sizes(ConcatSquash((3, 16, 16, 3)), 32, 2, (0.0, 1.0), "float64", Hutchinson())
 
@@ -42,7 +42,8 @@ def test_what_opt_disc_exchanges(
     method = OptDisc(rtol=1e-4, atol=1e-4, adjoint_norm=norm, adjoint=adjoint, engine="eager")
     flow = Flow.build(SIZES.spec, blocks=SIZES.blocks, seed=0)
     x = torch.linspace(-1, 1, 96, dtype=torch.float64).reshape(32, 3)
-    moved = flow(x, method=method.among(world), divergence=Hutchinson(), draw=Draw(0, 0).ahead("gaussian", x, 2))
+    with shared_among(world):
+        moved = flow(x, method=method, divergence=Hutchinson(), draw=Draw(0, 0).ahead("gaussian", x, 2))
     (-moved.log_prob.mean()).backward()
     forward, backward, products = (
         float(sum(n))

@@ -57,7 +57,7 @@ def kill_in(monkeypatch: pytest.MonkeyPatch, method: str, call: int, number: int
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize(("method", "call"), [("training_objective", 4), ("validation_loss", 2), ("batch", 5)])
+@pytest.mark.parametrize(("method", "call"), [("objective", 4), ("validation_loss", 2), ("batch", 5)])
 def test_interrupted_and_resumed_equals_unbroken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, method: str, call: int
 ) -> None:
@@ -183,7 +183,7 @@ def test_interrupted_twice_before_an_iteration_ends(tmp_path: Path, monkeypatch:
     kept = []
     for attempt in range(2):
         with monkeypatch.context() as patch:
-            kill_in(patch, "training_objective", 0 if attempt else 7, signal.SIGINT)
+            kill_in(patch, "objective", 0 if attempt else 7, signal.SIGINT)
             with pytest.raises(Interrupted):
                 train(replace(CONFIG, checkpoint_every=3), tmp_path / "run", resume=bool(attempt))
         kept.append([point.iteration for _, point in read_intact(tmp_path / "run")[0]])

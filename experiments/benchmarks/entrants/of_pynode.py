@@ -164,10 +164,10 @@ class Julia(PynodeEntrant):
     @classmethod
     def missing(cls) -> str | None:
         from pynode.errors import UsageError
-        from pynode.methods.julia.opt_disc_julia import OptDiscJulia
+        from pynode.methods.opt_disc_julia import OptDiscJulia
 
         try:
-            OptDiscJulia.check_available()
+            OptDiscJulia().check_available()
         except UsageError as error:
             return str(error)
         return super().missing()
@@ -183,6 +183,6 @@ class Julia(PynodeEntrant):
         return ("gauss", "interpolating", "backsolve")
 
     def method(self) -> GradientMethod:
-        from pynode.methods.julia.opt_disc_julia import OptDiscJulia
+        from pynode.methods.opt_disc_julia import OptDiscJulia
 
         return OptDiscJulia(adjoint=self.variant, rtol=self.workload.rtol, atol=self.workload.atol)

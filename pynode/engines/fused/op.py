@@ -1,4 +1,4 @@
-"""The fused solve as one node of torch's graph: states at the output times, gradients by y0 and theta.
+"""Fixed steps on the kernels: states at the output times, gradients by y0 and theta.
 
 A small solve takes less time in its kernels than torch takes for ten operators, so there are as few as possible here.
 """
@@ -6,12 +6,10 @@ A small solve takes less time in its kernels than torch takes for ten operators,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from pynode.engines.direct import DirectSolve
 from pynode.engines.fused.compile import compile_now, run_all
 from pynode.engines.fused.fixed import (
     BACKWARD,
@@ -28,48 +26,38 @@ from pynode.engines.fused.memory import alike
 from pynode.engines.fused.plan_fixed import FixedPlanner, FixedWork, fixed_plan
 from pynode.errors import FieldChanged
 from pynode.fields.base import System
+from pynode.gradients import Discrete
 from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
-from pynode.second_derivatives import final, linked
+from pynode.second_derivatives import linked
 from pynode.solution import SolveStats
-from pynode.transforms import is_batched, one_by_one
+from pynode.solving import Kept, Pullback, Run, Solve
 from pynode.types import State, States, VectorField
 
 
-def solve(
-    system: System,
-    scheme: Scheme,
-    grid: TimeGrid,
-    y0: State,
-    memory: Literal["store", "recompute"],
-    stats: SolveStats,
-    field: VectorField | None = None,
-) -> States:
-    """States of `system` at the output times of `grid`, `(time, ..., columns)` for `y0` `(..., columns)`.
+def run_fixed(solve: Solve) -> Run:
+    """Runs `solve`, of fixed steps, as torch operators would; counts what they would count.
 
-    Differentiable in `y0` and the tensors of theta, as `DiscOpt` of the same scheme, steps and `memory`; counts into
-    `stats` the evaluations and products that this would count (the number of steps is the caller's).  Tensors are
-    float64 or float32 on the CPU, all of one type.  The gradient is that at the values that theta has now, whatever
-    happens to them before the backward pass.
-
-    A gradient of the gradient needs `field`, the same right-hand side as torch operators, and takes that way, with the
-    memory that this takes; so do several gradients at a time, as for a whole Jacobian.
+    Tensors are float64 or float32 on the CPU, all of one type.  The gradient is that at the values that theta has now,
+    whatever happens to them before the backward pass.  A gradient of the gradient takes the way by torch operators,
+    with the memory that this takes.
     """
-    theta = system.theta
-    wanted = torch.is_grad_enabled() and (y0.requires_grad or _any_wanted(theta))
-    keep = KEEP_NOTHING if not wanted else KEEP_TAPES if memory == "store" else KEEP_STATES
+    gradient, stats, system, y0, grid = solve.recipe.gradient, solve.stats, solve.system, solve.y0, solve.grid
+    assert isinstance(gradient, Discrete)
+    stats.forward.n_accepted = grid.n_steps
+    wanted = solve.wants_gradient and (y0.requires_grad or _any_wanted(system.theta))
+    keep = KEEP_NOTHING if not wanted else KEEP_TAPES if gradient.memory == "store" else KEEP_STATES
+    scheme = solve.recipe.formula
     plan, steps = fixed_plan(system, scheme, grid, y0, keep)
     stats.forward.n_f += plan.n_stages
     call = _Call(plan, steps, system, stats)
-    if not wanted:
-        return call.forward(y0)
-    if memory == "recompute":
-        call.again = plan.n_stages
-    if field is not None:
-        call.eager = (field, scheme, grid)
-        call.versions = _versions(y0, theta)
-    states: States = _Fused.apply(call, y0, *theta)
-    return states
+    if wanted:
+        call.inputs = (solve.ts, y0, *system.theta)
+        call.eager = (solve.field, scheme, grid)
+        call.versions = _versions(y0, system.theta)
+        if gradient.memory == "recompute":
+            call.again = plan.n_stages
+    return Run(call.forward(y0), call if wanted else None, stats)
 
 
 def _any_wanted(theta: tuple[Tensor, ...]) -> bool:
@@ -79,27 +67,16 @@ def _any_wanted(theta: tuple[Tensor, ...]) -> bool:
     return False
 
 
-def solve_directly(
-    system: System, scheme: Scheme, grid: TimeGrid, y0: State, memory: Literal["store", "recompute"], stats: SolveStats
-) -> DirectSolve:
-    """The same as `solve`, with a gradient that autograd has no part in."""
-    plan, steps = fixed_plan(system, scheme, grid, y0, KEEP_TAPES if memory == "store" else KEEP_STATES)
-    stats.forward.n_f += plan.n_stages
-    call = _Call(plan, steps, system, stats)
-    if memory == "recompute":
-        call.again = plan.n_stages
-    return DirectSolve(call.forward(y0), system.theta, stats, call.backward)
-
-
 def make_ready(dtype: torch.dtype) -> None:
     """Compiles the kernel for numbers of this type, or loads it from disk; else the first solve would, less quickly."""
     compile_now(run, torch.zeros(1, dtype=dtype, device="cpu").numpy())
 
 
-class _Call:
+class _Call(Pullback):
     """One solve: its plan, the memory that it has borrowed from there, and what to count when its gradient is taken."""
 
-    __slots__ = ("again", "eager", "like", "plan", "probes", "stats", "system", "versions", "work", "y0")
+    name = "the compiled kernels"
+    repeats = True
 
     def __init__(self, plan: FixedPlanner, steps: Steps, system: System, stats: SolveStats) -> None:
         self.plan, self.system, self.stats = plan, system, stats
@@ -127,8 +104,22 @@ class _Call:
         self._run(PREPARE, FORWARD, 0)
         return ys
 
-    def backward(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    def release(self) -> Kept:
+        if self.plan.is_large:
+            # in torch's hands it is freed with the graph's other tensors, at the end of the backward pass
+            return Kept((torch.from_numpy(self.work.hand_over()),))
+        return Kept((self.plan.states,))  # so that torch knows of a second backward pass
+
+    def pull(
+        self,
+        kept: Kept,  # noqa: ARG002 (the kernels know where it is)
+        cotangents: States,
+        wanted: Sequence[bool],
+    ) -> tuple[Tensor | None, ...]:
         """The cotangents of y0 and of theta's tensors, None where `wanted` says so."""
+        wanted = wanted[1:]
+        if torch.is_grad_enabled():
+            return (None, *self._by_torch(cotangents, wanted))
         plan, cost, work = self.plan, self.stats.backward, self.work
         cotangents = cotangents.contiguous()
         sources = (self.y0, *self.system.theta)
@@ -138,7 +129,7 @@ class _Call:
         self._run(0, BACKWARD, FINISH)
         cost.n_f += self.again
         cost.n_vjp += plan.n_stages
-        return (y0_bar, *bars)
+        return (None, y0_bar, *bars)
 
     def _run(self, before: int, task: int, after: int) -> None:
         address, like, workers = self.work.solve.address, self.plan.like, self.plan.workers
@@ -151,55 +142,26 @@ class _Call:
         if after:
             run(like, address, 0, 1, after)
 
-    def backward_by_torch(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    def _by_torch(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """The same as functions that torch can differentiate again."""
         assert self.eager is not None
-        if is_batched(cotangents):
-            return one_by_one(lambda each: self.backward_by_torch(each, wanted), cotangents)
         if self.versions != _versions(self.y0, self.system.theta):
             raise FieldChanged(
                 "the initial state or the parameters have been changed in place since the solve, so that its gradient "
                 "can't be differentiated; change copies of them"
             )
         field, scheme, grid = self.eager
-        again = torch.is_grad_enabled()
         with torch.enable_grad():
             y0 = self.y0.detach().requires_grad_()
             back = cotangents.detach().requires_grad_()
             ys = scheme.solve(field, y0, grid)
         leaves = [p for p, want in zip((y0, *self.system.theta), wanted, strict=True) if want]
-        gradients = torch.autograd.grad(ys, leaves, back, create_graph=again, materialize_grads=True)
+        gradients = torch.autograd.grad(ys, leaves, back, create_graph=True, materialize_grads=True)
         self.stats.backward.n_vjp += self.plan.n_stages
-        if again:
-            originals = [p for p, want in zip((self.y0, *self.system.theta), wanted, strict=True) if want]
-            gradients = linked(gradients, [*leaves, back], [*originals, cotangents])  # type: ignore[assignment]
-        each = iter(gradients)
+        originals = [p for p, want in zip((self.y0, *self.system.theta), wanted, strict=True) if want]
+        each = iter(linked(gradients, [*leaves, back], [*originals, cotangents]))
         return tuple(next(each) if want else None for want in wanted)
 
 
 def _versions(y0: State, theta: tuple[Tensor, ...]) -> list[int]:
     return [y0._version, *[p._version for p in theta]]
-
-
-class _Fused(torch.autograd.Function):
-    """theta's tensors are inputs of the node so that they get their gradients; the kernels know them from the call."""
-
-    @staticmethod
-    def forward(ctx: Any, call: _Call, y0: State, *theta: Tensor) -> States:  # noqa: ARG004
-        ctx.call = call
-        ys = call.forward(y0)
-        if call.plan.is_large:
-            # in torch's hands it is freed with the graph's other tensors, at the end of the backward pass
-            ctx.save_for_backward(torch.from_numpy(call.work.hand_over()))
-        else:
-            ctx.save_for_backward(call.plan.states)  # so that torch knows of a second backward pass
-        return ys
-
-    @staticmethod
-    def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
-        call: _Call = ctx.call
-        _ = ctx.saved_tensors  # torch refuses where the graph has been freed
-        if call.eager is not None and (torch.is_grad_enabled() or is_batched(cotangents)):
-            return (None, *call.backward_by_torch(cotangents, ctx.needs_input_grad[1:]))
-        gradients = call.backward(cotangents, ctx.needs_input_grad[1:])
-        return (None, *final(gradients, (cotangents, call.y0, *call.system.theta), "the compiled kernels"))

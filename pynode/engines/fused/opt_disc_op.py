@@ -1,20 +1,19 @@
-"""The fused Opt-Disc solve as one node of torch's graph: states at the output times, gradients by y0 and theta."""
+"""Adaptive steps on the kernels: states at the output times, gradients by y0 and theta."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from pynode.adaptive import steps_left
 from pynode.adjoint import check_cotangents
 from pynode.drift import BACKSOLVE_HINT, MOST, report_drift, sample_of_row
-from pynode.engines.direct import DirectSolve
+from pynode.engines.eager.watch import steps_left
 from pynode.engines.fused import why_not
-from pynode.engines.fused.adaptive import ATTEMPT, BEGIN, CONCLUDE, NORM, PREPARE, WHOLE, run_adaptive
+from pynode.engines.fused.adaptive import ATTEMPT, BEGIN, CONCLUDE, NORM, PREPARE, WHOLE
+from pynode.engines.fused.adaptive import run_adaptive as kernel
 from pynode.engines.fused.compile import compile_now, run_all
 from pynode.engines.fused.controller import DONE, DRIFTED, EXHAUSTED, FULL, NON_FINITE, RUNNING, UNDERFLOW, Run
 from pynode.engines.fused.embedded import PARTS, STAGES
@@ -25,43 +24,54 @@ from pynode.engines.fused.plan_adaptive import AdaptivePlanner, AdaptiveWork, ad
 from pynode.errors import SolveError
 from pynode.fields.base import System
 from pynode.finite import is_finite
+from pynode.gradients import Continuous
 from pynode.samples import Samples, fastest_samples, non_finite_samples
-from pynode.second_derivatives import final
 from pynode.solution import Cost, SolveStats, Status
-from pynode.transforms import is_batched, one_by_one
+from pynode.solving import Kept, Pullback, Recipe, Solve
+from pynode.solving import Run as SolveRun
+from pynode.steps import Adaptive
 from pynode.types import State, States, Times
 
 FAILURES = {NON_FINITE: Status.NON_FINITE, UNDERFLOW: Status.STEP_UNDERFLOW, EXHAUSTED: Status.MAX_STEPS}
 
 
-def solve(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats) -> States:
-    """States of `system` at `ts`, `(time, ..., columns)` for `y0` `(..., columns)`, differentiable in y0 and theta.
+def run_adaptive(solve: Solve) -> SolveRun:
+    """Runs `solve`, of adaptive steps; its gradient is a solve of its own.
 
     The batch is one system with one step size.  States at output times come from the solver's interpolant, as in
-    torchdiffeq and SciML, so that evaluations mean the same; with `options.landing` the solver steps onto output times,
-    which takes more evaluations and makes states and gradient more accurate than the tolerance asks for.  The adjoint
-    steps onto output times in any case.
+    torchdiffeq and SciML, so that evaluations mean the same; with `landing` the solver steps onto output times, which
+    takes more evaluations and makes states and gradient more accurate than the tolerance asks for.  The adjoint steps
+    onto output times in any case.
 
     Tensors are float64 or float32 on the CPU, all of one type.  The gradient is that at the values that theta has now,
-    whatever happens to them before the backward pass.
-
-    Raises `SolveError`, forward and backward; counts work into `stats` in either case.  A gradient of the gradient
-    raises `NotTwiceDifferentiable`.
+    whatever happens to them before the backward pass.  Raises `SolveError`, forward and backward.
     """
-    theta = system.theta
-    wanted = torch.is_grad_enabled() and (y0.requires_grad or any([p.requires_grad for p in theta]))  # noqa: C419 (faster)
-    planner = adaptive_plan(system, options, y0, len(ts), wanted)
+    system, y0, stats = solve.system, solve.y0, solve.stats
+    wanted = solve.wants_gradient and (y0.requires_grad or any([p.requires_grad for p in system.theta]))  # noqa: C419
+    planner = adaptive_plan(system, options_of(solve.recipe), y0, len(solve.ts), wanted)
     call = _Call(planner, system, stats)
-    if not wanted:
-        return call.forward(y0, ts)
-    states: States = _Fused.apply(call, ts, y0, *theta)
-    return states
+    call.inputs = (solve.ts, y0, *system.theta)
+    return SolveRun(call.forward(y0, solve.ts), call if wanted else None, stats)
 
 
-def solve_directly(system: System, options: AdaptiveOptions, y0: State, ts: Times, stats: SolveStats) -> DirectSolve:
-    """The same as `solve`, with a gradient that autograd has no part in."""
-    call = _Call(adaptive_plan(system, options, y0, len(ts), True), system, stats)
-    return DirectSolve(call.forward(y0, ts), system.theta, stats, call.backward)
+@lru_cache(maxsize=64)
+def options_of(recipe: Recipe) -> AdaptiveOptions:
+    """The recipe as the planner reads it."""
+    steps, gradient = recipe.steps, recipe.gradient
+    assert isinstance(steps, Adaptive)
+    assert isinstance(gradient, Continuous)
+    return AdaptiveOptions(
+        solver=recipe.scheme.name,
+        rtol=steps.rtol,
+        atol=steps.atol,
+        adjoint_rtol=gradient.rtol,
+        adjoint_atol=gradient.atol,
+        adjoint=gradient.adjoint,
+        adjoint_norm=gradient.norm,
+        max_steps=steps.max_steps,
+        landing=steps.landing,
+        drift=gradient.drift,
+    )
 
 
 @lru_cache(maxsize=2)
@@ -72,13 +82,13 @@ def failure(dtype: torch.dtype) -> str | None:
 
 def make_ready(dtype: torch.dtype) -> None:
     """Compiles the kernel for numbers of this type, or loads it from disk; else the first solve would, less quickly."""
-    compile_now(run_adaptive, torch.zeros(1, dtype=dtype, device="cpu").numpy())
+    compile_now(kernel, torch.zeros(1, dtype=dtype, device="cpu").numpy())
 
 
-class _Call:
+class _Call(Pullback):
     """One solve: its plan, the memory that it has borrowed from there, and where to count."""
 
-    __slots__ = ("planner", "probes", "stats", "system", "work", "y0")
+    name = "OptDisc"
 
     def __init__(self, planner: AdaptivePlanner, system: System, stats: SolveStats) -> None:
         self.planner, self.system, self.stats = planner, system, stats
@@ -103,8 +113,17 @@ class _Call:
         self._run(0, self.stats.forward)
         return ys
 
-    def backward(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    def release(self) -> Kept:
+        return Kept((self.planner.states,))  # so that torch knows of a second backward pass
+
+    def pull(
+        self,
+        kept: Kept,  # noqa: ARG002 (the kernels know where it is)
+        cotangents: States,
+        wanted: Sequence[bool],
+    ) -> tuple[Tensor | None, ...]:
         """The cotangents of y0 and of theta's tensors, None where `wanted` says so."""
+        wanted = wanted[1:]
         work = self.work
         cotangents = cotangents.contiguous()
         if not is_finite(cotangents):
@@ -114,12 +133,12 @@ class _Call:
         work.point(probes=self.probes, cotangent=cotangents, y0_bar=y0_bar)
         work.theta_bar[:] = [0 if b is None else b.data_ptr() for b in bars]
         self._run(1, self.stats.backward)
-        return (y0_bar, *bars)
+        return (None, y0_bar, *bars)
 
     def _run(self, back: int, cost: Cost) -> None:
         """Solves forward or backward, counts, and raises what has to be raised."""
         planner, work = self.planner, self.work
-        call = partial(run_adaptive, planner.like, work.solve.address)
+        call = partial(kernel, planner.like, work.solve.address)
         if planner.workers == 1:
             call(0, 1, back, WHOLE)
         else:
@@ -197,24 +216,3 @@ class _Call:
         rows = torch.from_numpy(memory[: parts * self.planner.size].copy())
         rows = rows.reshape(parts, -1, self.planner.field.state_step)[:, :, : self.system.columns]
         return rows.transpose(0, 1).reshape(len(self.y0) if self.y0.ndim > 1 else 1, parts, -1)
-
-
-class _Fused(torch.autograd.Function):
-    """theta's tensors are inputs of the node so that they get their gradients; the kernels know them from the call."""
-
-    @staticmethod
-    def forward(ctx: Any, call: _Call, ts: Times, y0: State, *theta: Tensor) -> States:  # noqa: ARG004
-        ctx.call = call
-        ctx.save_for_backward(call.planner.states)  # so that torch knows of a second backward pass
-        return call.forward(y0, ts)
-
-    @staticmethod
-    def backward(ctx: Any, cotangents: States) -> tuple[Tensor | None, ...]:
-        _ = ctx.saved_tensors  # torch refuses where the graph has been freed
-        call: _Call = ctx.call
-        wanted = ctx.needs_input_grad[2:]
-        if is_batched(cotangents):
-            gradients = one_by_one(lambda each: call.backward(each, wanted), cotangents)
-        else:
-            gradients = call.backward(cotangents, wanted)
-        return (None, None, *final(gradients, (cotangents, call.y0, *call.system.theta), "OptDisc"))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pynode.activations import activation
+from pynode.arguments import check_count
 from pynode.errors import InvalidArgument, SolveError
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.augmented import RunningCosts
@@ -20,8 +21,18 @@ from pynode.flows.divergence import Divergence, Exact, Hutchinson, divergence
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import inverse_errors, mmd
 from pynode.flows.probes import Draw
-from pynode.methods.base import GradientMethod, check_count
-from pynode.problems.base import BYTES_A_STEP, Evaluation, Need, Objective, Problem, bytes_of_weights, stages_of
+from pynode.methods.base import GradientMethod
+from pynode.problems.base import (
+    BYTES_A_STEP,
+    Evaluation,
+    Need,
+    Objective,
+    Problem,
+    bytes_of_weights,
+    stages_of,
+    steps_of,
+    stores_stages,
+)
 from pynode.types import State
 from pynode.world import ALONE, World
 
@@ -158,7 +169,7 @@ class Density(Problem):
         rows = -(-self.batch_rows // self.world.size)
         one_field = bytes_of_weights(spec.n_params, self.dtype)
         state = rows * (self.dim + 1) * itemsize
-        stages, kept = stages_of(method) * blocks, state if getattr(method, "memory", "") == "store" else 0
+        stages, kept = stages_of(method) * blocks, state if stores_stages(method) else 0
         return [
             Need("hidden", hidden, one_field, "make the layers narrower"),
             Need("blocks", blocks, one_field * blocks, "use fewer blocks"),
@@ -169,7 +180,7 @@ class Density(Problem):
                 rows * (sum(spec.widths) * (1 + tangents) * itemsize + 16 * self.dim),
                 "use a smaller batch",
             ),
-            Need("steps", getattr(method, "steps", 0), stages * (BYTES_A_STEP + kept), "take fewer steps"),
+            Need("steps", steps_of(method), stages * (BYTES_A_STEP + kept), "take fewer steps"),
         ]
 
     def model(self, seed: int = 0) -> Flow:
@@ -221,7 +232,7 @@ class Density(Problem):
             loss = loss + self.options.kinetic * part_of_mean(moved.kinetic, batch.of)
         if moved.jacobian is not None:
             loss = loss + self.options.jacobian * part_of_mean(moved.jacobian, batch.of)
-        return Objective(loss, moved.solves)
+        return Objective.of(loss, moved.solves)
 
     def validation_loss(self, model: Flow) -> float:
         """Negative log-likelihood in nats of the validation samples; infinite where the solve fails."""

@@ -19,7 +19,17 @@ from pynode.finite import check_finite
 from pynode.grid import check_times
 from pynode.least_squares import LeastSquares, Missing, observed_entries, sum_of_squares
 from pynode.methods.base import GradientMethod
-from pynode.problems.base import BYTES_A_STEP, Evaluation, Need, Objective, Problem, bytes_of_weights, stages_of
+from pynode.problems.base import (
+    BYTES_A_STEP,
+    Evaluation,
+    Need,
+    Objective,
+    Problem,
+    bytes_of_weights,
+    stages_of,
+    steps_of,
+    stores_stages,
+)
 from pynode.schemes.rk4 import RK4
 from pynode.types import State, Times
 
@@ -93,10 +103,10 @@ class TimeSeries(Problem):
 
     def least_bytes(self, method: GradientMethod) -> list[Need]:
         spec, stages = self.field_spec, stages_of(method) * (len(self.times) - 1)
-        kept = self.y0.numel() * self.dtype.itemsize if getattr(method, "memory", "") == "store" else 0
+        kept = self.y0.numel() * self.dtype.itemsize if stores_stages(method) else 0
         return [
             Need("field", spec, bytes_of_weights(spec.n_params, self.dtype), "make it smaller"),
-            Need("steps", getattr(method, "steps", 0), stages * (BYTES_A_STEP + kept), "take fewer steps"),
+            Need("steps", steps_of(method), stages * (BYTES_A_STEP + kept), "take fewer steps"),
         ]
 
     def model(self, seed: int = 0) -> Field:
@@ -110,15 +120,8 @@ class TimeSeries(Problem):
         return self.y0
 
     def objective(self, method: GradientMethod, model: Field, batch: State) -> Objective:
-        observed = observed_entries(self.data, self.missing)
-        solution = method.solve(model, batch, self.solve_times(method))
-        return Objective(sum_of_squares(solution.ys, self.data, observed), (solution.stats,))
-
-    def training_objective(self, method: GradientMethod, model: Field, batch: State) -> Objective:
-        if type(self).objective is not TimeSeries.objective:  # a problem with a loss of its own
-            return self.objective(method, model, batch)
         fit = LeastSquares(method, model, batch, self.solve_times(method), self.data, missing=self.missing)
-        return Objective(torch.tensor(fit.loss, dtype=torch.float64), (fit.stats,), fit.backward)
+        return Objective(fit.loss, fit.backward, lambda: fit.tensor, (fit.stats,))
 
     @torch.no_grad()
     def validation_loss(self, model: Field) -> float:

@@ -14,7 +14,7 @@ from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import FieldSpec
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
-from pynode.methods.base import check_choice
+from pynode.arguments import check_choice
 from pynode.problems.base import TrainingSettings
 from pynode.problems.series.base import (
     LONGEST_HORIZON,

@@ -27,11 +27,11 @@ from typing import Any
 import torch
 
 from pynode.errors import RunFailure, SolveError, UsageError
+from pynode.gradients import Discrete
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.records.files import finite
 from pynode.schemes import SCHEMES
-from pynode.schemes.base import Scheme
 from pynode.studies.crosscheck.case import Case, Row, versions
 from pynode.studies.crosscheck.methods import VARIED, is_discrete
 from pynode.studies.crosscheck.record import AGREES, BROKEN, FAILED, UNAVAILABLE, UNJUDGED, CrosscheckRecord
@@ -113,8 +113,8 @@ def _measured(subject: Subject, method: GradientMethod, problem: str) -> Entry:
             problem=problem,
             case=subject.name,
             entry=" ".join([method.label, *words]),
-            method=method.name,
-            backend=method.backend,
+            method=method.title,
+            backend=method.ran_by,
             group=" ".join([method.family, *words]),
             adaptive=method.adaptive,
             setting=method.setting,
@@ -122,8 +122,8 @@ def _measured(subject: Subject, method: GradientMethod, problem: str) -> Entry:
         ),
         method,
     )
-    if not method.adaptive and is_discrete(method.name):
-        scheme: Scheme = method.scheme  # type: ignore[attr-defined]
+    if not method.adaptive and isinstance(method.recipe.gradient, Discrete):
+        scheme = method.recipe.formula
         entry.program, entry.order = (scheme.name, int(method.setting)), scheme.order
     try:
         entry.gradient = subject.gradient(method)
@@ -297,4 +297,4 @@ def _settings(method: GradientMethod) -> dict[str, Any]:
     short: dict[str, Any] = {k: options[k] for k in SHOWN if k in options}
     if not method.adaptive:
         short["substeps"] = int(method.setting)
-    return {"backend": method.backend, **short, "method": options}
+    return {"backend": method.ran_by, **short, "method": options}

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from pynode.errors import UsageError
+from pynode.engines.choice import automatic_engines
+from pynode.errors import InvalidArgument, UsageError
+from pynode.gradients import Discrete
 from pynode.methods import METHODS
 from pynode.methods.base import GradientMethod
-from pynode.methods.julia.opt_disc_julia import ADJOINTS
 from pynode.schemes.base import Scheme
 from pynode.studies.crosscheck.record import UNAVAILABLE, CrosscheckRecord
 
 VARIED = ("adjoint", "memory", "adjoint_norm", "engine")
 """Options that must not change a gradient beyond its bound: every choice of theirs is tried."""
-CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
-    "opt-disc-julia": {"adjoint": ADJOINTS},
-    "opt-disc": {"engine": ("eager",)},
-    "disc-opt": {"engine": ("eager",)},
-}
-"""Choices of such options by method, where their type does not list them, or lists what is tried anyway."""
 
 
 def unavailable(names: Iterable[str]) -> dict[str, str]:
@@ -31,7 +27,7 @@ def unavailable(names: Iterable[str]) -> dict[str, str]:
         if needed not in kind.option_names():
             reasons[name] = f"it has no option {needed} to judge it by"
         try:
-            kind.check_available()
+            kind().check_available()
         except UsageError as error:
             reasons[name] = str(error)
     return reasons
@@ -63,10 +59,17 @@ def _variants(kind: type[GradientMethod]) -> list[dict[str, Any]]:
     """The default, then every other choice of the options in `VARIED`, one at a time."""
     hints = {k: v for k, v in get_type_hints(kind).items() if k in VARIED}
     choices = {k: get_args(hint) for k, hint in hints.items() if get_origin(hint) is Literal}
-    choices |= CHOICES.get(kind.name, {})
-    return [{}, *({k: v} for k, values in choices.items() for v in values if v != getattr(kind, k))]
+    if "engine" in hints:
+        choices["engine"] = tuple(engine.name for engine in automatic_engines() if engine.fallback)
+    variants: list[dict[str, Any]] = [{}]
+    for option, values in choices.items():
+        for value in values:
+            with suppress(InvalidArgument):  # a choice of another engine's
+                kind(**{option: value})
+                variants += [{option: value}] if value != getattr(kind, option) else []
+    return variants
 
 
 def is_discrete(name: str) -> bool:
-    """Whether a method is named as one that gives the exact gradient of the discrete loss."""
-    return name.startswith("disc-opt")
+    """Whether a method gives the exact gradient of the discrete loss."""
+    return isinstance(METHODS.load(name)().recipe.gradient, Discrete)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from pynode.engines.base import Engine
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.fields import FIELDS
 from pynode.fields.base import Field, FieldSpec
@@ -20,6 +21,7 @@ from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.base import Problem
 from pynode.solution import Solution
+from pynode.solving import Recipe, Run, Solve
 from pynode.studies.crosscheck.case import Case, FlowState, LossForm, Row, versions
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
 from pynode.studies.gradients.taylor import random_direction
@@ -180,14 +182,15 @@ class Watched(GradientMethod):
 
     seen: list[tuple[Any, Tensor, Solution]] = field(default_factory=list)
 
-    def solve(self, field: Any, y0: Tensor, ts: Tensor, **options: Any) -> Solution:
-        """As `DiscOpt` does, and takes it down."""
-        solution = DiscOpt(steps=CRUDE).solve(field, y0, ts, **options)
-        self.seen.append((field, y0, solution))
-        return solution
+    @cached_property
+    def recipe(self) -> Recipe:
+        return DiscOpt(steps=CRUDE).recipe
 
-    def _solve(self, *arguments: Any) -> Tensor:
-        return DiscOpt(steps=CRUDE)._solve(*arguments)
+    def run(self, solve: Solve, engine: Engine) -> Run:
+        """As `DiscOpt` does, and takes it down."""
+        run = super().run(solve, engine)
+        self.seen.append((solve.field, solve.y0, Solution(solve.ts, run.states, run.stats)))
+        return run
 
 
 def solves(name: str, objective: Callable[[GradientMethod], Tensor]) -> list[Case]:

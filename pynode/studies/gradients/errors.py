@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from torch import Tensor
 
 from pynode.clock import Clock
-from pynode.engines.choice import Engine
 from pynode.errors import InvalidArgument, SolveError
 from pynode.methods.ad_adaptive import AdaptiveAD
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
-from pynode.methods.julia.disc_opt_julia import DiscOptJulia
-from pynode.methods.julia.opt_disc_julia import ADJOINTS, OptDiscJulia
+from pynode.methods.disc_opt_julia import DiscOptJulia
 from pynode.methods.opt_disc import OptDisc
 from pynode.methods.opt_disc_fixed import OptDiscFixed
+from pynode.methods.opt_disc_julia import OptDiscJulia
 from pynode.problems.base import Objective
 from pynode.records.files import finite
 from pynode.schemes.base import Scheme
@@ -42,7 +41,7 @@ def study_grid(
     schemes: Sequence[Scheme] = (EULER, RK4),
     *,
     backend: str = "torch",
-    engine: Engine = "auto",
+    engine: str = "auto",
 ) -> list[GradientMethod]:
     """Every method over its accuracies: adaptive ones over rtol (atol a hundredth of it), the others over steps.
 
@@ -51,7 +50,8 @@ def study_grid(
     grid: list[GradientMethod] = []
     if backend == "julia":
         grid += [DiscOptJulia(scheme, n) for scheme in schemes for n in steps]
-        grid += [OptDiscJulia(adjoint=a, rtol=tol, atol=tol / 100) for a in ADJOINTS for tol in tolerances]
+        adjoints = get_args(get_type_hints(OptDiscJulia)["adjoint"])
+        grid += [OptDiscJulia(adjoint=a, rtol=tol, atol=tol / 100) for a in adjoints for tol in tolerances]
         return grid
     grid += [DiscOpt(scheme, n, engine=engine) for scheme in schemes for n in steps]
     grid += [OptDiscFixed(EULER, n) for n in steps]
@@ -137,4 +137,4 @@ def gradient_errors(
 def _objective(objective: ObjectiveOf, method: GradientMethod) -> Objective:
     with collected_stats() as solves:
         result = objective(method)
-    return result if isinstance(result, Objective) else Objective(result, tuple(solves))
+    return result if isinstance(result, Objective) else Objective.of(result, tuple(solves))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
 
-from pynode.engines.choice import Engine
 from pynode.errors import SolveError
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
@@ -61,7 +60,7 @@ def measure_cell(
     tolerances: Sequence[float] = TOLERANCES,
     best: float = min(TARGETS),
     repeats: int = 3,
-    engine: Engine = "auto",
+    engine: str = "auto",
 ) -> list[WinnerRecord]:
     """Disc-Opt (RK4) over `steps` and Opt-Disc (dopri5) over `tolerances`, each until its error is below `best`.
 

@@ -43,7 +43,6 @@ def test_an_error_before_work_starts(method: DiscOpt | OptDisc) -> None:
     for work in (
         problem.check,
         lambda: problem.objective(method, problem.model(), problem.y0),
-        lambda: problem.training_objective(method, problem.model(), problem.y0),
         lambda: problem.validation_loss(problem.model()),
     ):
         with pytest.raises(InvalidArgument, match=message):
@@ -59,10 +58,10 @@ def test_a_masked_problem(method: DiscOpt | OptDisc) -> None:
     solution = method.solve(model, problem.y0, problem.times)
     by_hand = (solution.ys[seen] - problem.data[seen]).square().sum()
     gradients = torch.autograd.grad(by_hand, list(model.parameters()))
-    for objective in (problem.objective, problem.training_objective):
+    for take in (lambda value: value.backward(), lambda value: value.loss.backward()):
         model.zero_grad()
-        value = objective(method, model, problem.batch(0))
-        value.backward()
+        value = problem.objective(method, model, problem.batch(0))
+        take(value)
         assert float(value.loss.detach()) == pytest.approx(float(by_hand.detach()), rel=1e-12)
         for p, g in zip(model.parameters(), gradients, strict=True):
             assert p.grad is not None

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from pynode.engines import fused
+from pynode.engines.julia.engine import Julia
 from pynode.errors import RunFailure, SolveError, UnknownName, UsageError
 from pynode.fields import FIELDS
 from pynode.methods import METHODS
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
-from pynode.methods.julia.base import JuliaMethod
 from pynode.methods.opt_disc import OptDisc
 from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.problems.density.toys import EightGaussians
@@ -354,7 +354,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise UsageError("no Julia here; install one")
 
-    monkeypatch.setattr(JuliaMethod, "check_available", refuse)
+    monkeypatch.setattr(Julia, "check_available", refuse)
     assert unavailable(["disc-opt", "disc-opt-julia", "opt-disc-julia"]) == {
         "disc-opt-julia": "no Julia here; install one",
         "opt-disc-julia": "no Julia here; install one",

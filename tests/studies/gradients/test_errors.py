@@ -59,7 +59,7 @@ def test_records_carry_error_and_cost() -> None:
 
     def objective(method: GradientMethod) -> Objective:
         solution = method.solve(field, ONE, TS)
-        return Objective(solution.ys[-1].sum(), (solution.stats,))
+        return Objective.of(solution.ys[-1].sum(), (solution.stats,))
 
     methods = [DiscOpt(EULER, 4), OptDiscFixed(EULER, 4), OptDisc(rtol=1e-8, atol=1e-10), OptDisc(max_steps=1)]
     records = list(gradient_errors(objective, [field.w], methods, repeats=1))
@@ -103,7 +103,7 @@ def test_drift_of_the_backsolve_is_recorded() -> None:
     methods = [m for m in study_grid([1e-7], [64], [RK4]) if m.name in ("disc-opt", "opt-disc")]
     records = list(
         gradient_errors(
-            lambda method: Objective((s := method.solve(field, y0, ts)).ys[-1].square().sum(), (s.stats,)),
+            lambda method: Objective.of((s := method.solve(field, y0, ts)).ys[-1].square().sum(), (s.stats,)),
             list(field.parameters()),
             methods,
             repeats=1,
@@ -131,7 +131,7 @@ def test_a_loss_that_is_a_tensor_comes_with_its_counts() -> None:
     def named(method: GradientMethod) -> Objective:
         first = method.solve(field, y0, ts)
         second = method.solve(field, first.ys[-1], ts)
-        return Objective(second.ys[-1].square().mean(), (first.stats, second.stats))
+        return Objective.of(second.ys[-1].square().mean(), (first.stats, second.stats))
 
     methods = [DiscOpt(steps=3), DiscOpt(steps=3, memory="recompute"), OptDisc(rtol=1e-5, atol=1e-7)]
     for got, wanted in zip(

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pynode.engines.fused.pairs import PAIRS
+from pynode.schemes.dopri5 import DOPRI5
 from pynode.types import State, VectorField
 
-DOPRI5 = PAIRS["dopri5"]
-MIDDLE = tuple(sum(c * 0.5 ** (k + 1) for k, c in enumerate(row)) for row in DOPRI5.interpolant)
+MIDDLE = DOPRI5.dense_weights(0.5)
 """Weights of dopri5's slopes in its dense output half way through a step."""
 
 POINTS = (0.0, 1 / 3, 2 / 3, 1.0)

@@ -21,9 +21,6 @@ from pynode.solution import Cost, SolveStats, Status
 from pynode.types import State, States, Times
 from pynode.world import ALONE, World
 
-ADAPTIVE_SOLVERS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
-"""torchdiffeq's adaptive Runge-Kutta solvers by its own names."""
-
 
 def landing_on(times: Times) -> dict[str, Tensor]:
     """Options that make the solver step onto `times` (after the first) instead of past them.

@@ -1,0 +1,1 @@
+"""Torch operators, and torchdiffeq for adaptive steps."""

@@ -1,0 +1,53 @@
+"""Torch operators: any field, any device, every gradient; adaptive solves by torchdiffeq."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from pynode.engines.base import Engine
+from pynode.engines.eager import continuous, discrete, same_grid, through_steps
+from pynode.engines.eager.solvers import ADAPTIVE_SOLVERS, is_known
+from pynode.engines.solvers import solver_of
+from pynode.errors import InvalidArgument
+from pynode.gradients import Continuous, Discrete, Gradient, SameGrid, ThroughSteps
+from pynode.solving import NamedScheme, Recipe, Run, Solve
+from pynode.steps import Adaptive
+
+BY_OPERATORS: dict[type[Gradient], Callable[[Solve], Run]] = {
+    Discrete: discrete.run,
+    Continuous: continuous.run,
+    SameGrid: same_grid.run,
+    ThroughSteps: through_steps.run,
+}
+
+
+class Eager(Engine):
+    """Runs a solve operator by operator."""
+
+    name: ClassVar[str] = "eager"
+    title: ClassVar[str] = "torch"
+    automatic: ClassVar[bool] = True
+    fallback: ClassVar[bool] = True
+    remedy: ClassVar[str] = "use another engine"
+
+    def check(self, recipe: Recipe) -> None:
+        scheme, gradient = recipe.scheme, recipe.gradient
+        if isinstance(recipe.steps, Adaptive) and type(gradient) in BY_OPERATORS and not is_known(scheme):
+            elsewhere = "use engine julia" if isinstance(scheme, NamedScheme) else "use engine auto"
+            remedy = f"use one of {', '.join(ADAPTIVE_SOLVERS)}, or {elsewhere}"
+            raise InvalidArgument("engine", "'eager'", f"torchdiffeq has no solver {solver_of(scheme)}", remedy)
+        if isinstance(gradient, Continuous):
+            gradient.check_known(self.name, continuous.ADJOINTS)
+
+    def obstacle_on_ranks(self, recipe: Recipe) -> str | None:
+        if isinstance(recipe.gradient, ThroughSteps):
+            return "each of the ranks would choose its steps by its own samples alone"
+        return None
+
+    def obstacle(self, solve: Solve) -> str | None:  # noqa: ARG002
+        return None
+
+    def run(self, solve: Solve) -> Run:
+        implementation = BY_OPERATORS.get(type(solve.recipe.gradient))
+        return solve.recipe.gradient.run(solve) if implementation is None else implementation(solve)

@@ -1,0 +1,79 @@
+"""Compiled kernels: a whole solve, and a whole gradient, in one call each, for the dense fields and their flows."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pynode.engines import fused
+from pynode.engines.base import Engine
+from pynode.errors import InvalidArgument
+from pynode.gradients import Continuous, Discrete
+from pynode.schemes.base import Scheme
+from pynode.schemes.dopri5 import DOPRI5
+from pynode.schemes.tsit5 import TSIT5
+from pynode.solving import Recipe, Run, Solve
+from pynode.steps import Adaptive
+
+PAIRS = (DOPRI5, TSIT5)
+"""Pairs that the kernels take adaptive steps by: of seven stages, the last the next step's first."""
+
+ADJOINTS = ("backsolve", "interpolating")
+"""Of those that `Continuous` knows, what the kernels can do."""
+
+
+class Fused(Engine):
+    """Runs a solve in kernels that Numba compiles; nothing here imports Numba before it is needed."""
+
+    name: ClassVar[str] = "fused"
+    title: ClassVar[str] = "the fused kernels"
+    automatic: ClassVar[bool] = True
+
+    def unavailable(self) -> str | None:
+        return fused.unavailable()
+
+    def check(self, recipe: Recipe) -> None:
+        gradient, scheme = recipe.gradient, recipe.scheme
+        if type(gradient) not in (Discrete, Continuous):
+            problem = f"the kernels have no gradient {type(gradient).__name__}"
+            raise InvalidArgument("engine", "'fused'", problem, "use engine eager")
+        if type(scheme) is not Scheme or (isinstance(recipe.steps, Adaptive) and scheme not in PAIRS):
+            elsewhere = "engine auto" if isinstance(scheme, Scheme) else "engine julia"
+            remedy = f"use {' or '.join(p.name for p in PAIRS)}, or {elsewhere}"
+            what = "solver" if isinstance(recipe.steps, Adaptive) else "scheme"
+            name = scheme.solver if isinstance(scheme, Scheme) and what == "solver" else scheme.name
+            raise InvalidArgument("engine", "'fused'", f"the kernels know no {what} {name}", remedy)
+        if isinstance(gradient, Discrete) and gradient.memory == "checkpoint":
+            remedy = "use memory = 'recompute', or engine eager or auto"
+            raise InvalidArgument("engine", "'fused'", "the kernels keep no checkpoints", remedy)
+        if isinstance(gradient, Continuous):
+            gradient.check_known(self.name, ADJOINTS)
+
+    def obstacle_on_ranks(self, recipe: Recipe) -> str | None:
+        if isinstance(recipe.steps, Adaptive):
+            return "kernels choose their steps by the samples of one of the ranks"
+        return None
+
+    def obstacle(self, solve: Solve) -> str | None:
+        reason = solve.no_system or fused.obstacle(solve.system, solve.y0, solve.ts)
+        if reason is not None:
+            return reason
+        if isinstance(solve.recipe.steps, Adaptive):
+            from pynode.engines.fused import opt_disc_op  # imports Numba
+
+            return opt_disc_op.failure(solve.y0.dtype)
+        return fused.failure(solve.y0.dtype)
+
+    def pays(self, solve: Solve) -> bool:
+        if solve.no_system is not None:
+            return False
+        spec = solve.system.spec
+        return type(spec) in fused.ARCHITECTURES and fused.pays(solve.system, solve.y0)
+
+    def run(self, solve: Solve) -> Run:
+        if isinstance(solve.recipe.steps, Adaptive):
+            from pynode.engines.fused import opt_disc_op
+
+            return opt_disc_op.run_adaptive(solve)
+        from pynode.engines.fused import op
+
+        return op.run_fixed(solve)

@@ -1,0 +1,1 @@
+"""Julia: the SciML stack, in a process of its own."""

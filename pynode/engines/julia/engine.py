@@ -1,0 +1,229 @@
+"""Julia: solves and gradients by the Julia package PyNODE, that is by SciML, in a worker; the loss stays in torch."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pynode.adjoint import check_cotangents
+from pynode.arguments import check_choice
+from pynode.drift import report_drift, sample_of_row
+from pynode.engines.base import Engine
+from pynode.errors import InvalidArgument, PynodeError, SolveError, StateMismatch
+from pynode.fields.base import System, system_of
+from pynode.gradients import Continuous, Discrete
+from pynode.grid import TimeGrid
+from pynode.julia.environment import ready
+from pynode.julia.session import WORKER, Reply, Session, default_session
+from pynode.schemes.base import Scheme
+from pynode.solution import Cost, SolveStats, Status
+from pynode.solving import Kept, Pullback, Recipe, Run, Solve
+from pynode.steps import Adaptive
+from pynode.types import State, States, Times
+
+DTYPES = (torch.float64, torch.float32)
+
+SOLVERS = ("tsit5", "vern7", "vern9", "auto")
+"""SciML's solvers by our names; "auto" is Tsit5 that changes to Rosenbrock23 where the problem is stiff."""
+
+ADJOINTS = ("gauss", "interpolating", "quadrature", "backsolve")
+VJPS = ("handwritten", "reversediff", "zygote", "enzyme")
+
+
+class Julia(Engine):
+    """Runs a solve in Julia.
+
+    The field must have a specification: a `Field`, or a flow of one.  CPU, float64 or float32.  Fixed steps keep all
+    stages for the way back.  Right-hand sides and products are counted in Julia: `n_vjp` counts points at which
+    products were taken, whether by state, by parameters, or both.
+    """
+
+    name: ClassVar[str] = "julia"
+    title: ClassVar[str] = "Julia"
+    label: ClassVar[str] = "julia"
+    needs_specification: ClassVar[bool] = True
+    own_process: ClassVar[bool] = True
+    solvers: ClassVar[tuple[str, ...]] = SOLVERS
+    defaults: ClassVar[Mapping[str, Any]] = {"solver": "tsit5", "adjoint": "gauss", "max_steps": 100_000}
+
+    def unavailable(self) -> str | None:
+        try:
+            self.check_available()
+        except PynodeError as error:
+            return str(error)
+        return None
+
+    def check_available(self) -> None:
+        if not os.environ.get(WORKER):
+            ready()
+
+    def check(self, recipe: Recipe) -> None:
+        gradient, steps = recipe.gradient, recipe.steps
+        if not isinstance(gradient, (Discrete, Continuous)):
+            problem = f"engine = 'julia' has no gradient {type(gradient).__name__}"
+            raise InvalidArgument("engine", "'julia'", problem, "use engine eager")
+        if isinstance(gradient, Discrete) and gradient.memory != "store":
+            remedy = "use memory = 'store', or engine eager"
+            raise InvalidArgument("memory", f"'{gradient.memory}'", "engine = 'julia' keeps all stages", remedy)
+        if isinstance(steps, Adaptive) and recipe.scheme.name not in SOLVERS:
+            remedy = f"use solver = {', '.join(SOLVERS)}, or engine auto"
+            raise InvalidArgument("solver", f"'{recipe.scheme.name}'", "engine = 'julia' does not have it", remedy)
+        if isinstance(steps, Adaptive) and steps.landing:
+            problem = "engine = 'julia' interpolates at output times"
+            raise InvalidArgument("landing", True, problem, "leave it out, or use engine auto")
+        if isinstance(gradient, Continuous):
+            check_choice("adjoint", gradient.adjoint, ADJOINTS)
+            if gradient.norm not in ("mixed", "rms"):
+                remedy = "leave adjoint_norm out, or use engine auto"
+                raise InvalidArgument("adjoint_norm", f"'{gradient.norm}'", "engine = 'julia' has SciML's", remedy)
+
+    def obstacle_on_ranks(self, recipe: Recipe) -> str | None:  # noqa: ARG002
+        return "each of the ranks would choose its steps by its own samples alone"
+
+    def obstacle(self, solve: Solve) -> str | None:  # noqa: ARG002 (`run` names what is wrong with the arguments)
+        return None
+
+    def run(self, solve: Solve) -> Run:
+        system, y0, ts = _checked(solve)
+        inputs = (ts, y0, *(p for p in solve.params if p.requires_grad))
+        wanted = solve.wants_gradient and any(x.requires_grad for x in inputs)
+        session, start = default_session(), time.perf_counter()
+        flat = y0.detach().reshape(-1, system.columns).numpy()
+        arrays = {"theta": _theta(system, y0.dtype), "y0": flat, "ts": ts.detach().double().numpy()}
+        if system.probes is not None:
+            arrays["probes"] = system.probes.detach().to(y0.dtype).numpy()
+        reply = session.call(
+            "solve",
+            {"system": system.to_json(), "options": {**bridge_options(solve.recipe, ts), "gradient": wanted}},
+            arrays,
+            {"ys": ((len(ts), *flat.shape), flat.dtype)},
+        )
+        _account(solve.stats.forward, solve.stats, reply, start)
+        _check(reply, "forward")
+        # the array reshaped, not the tensor: a view could not be changed in place
+        states = torch.from_numpy(reply.arrays["ys"].reshape(len(ts), *y0.shape))
+        if not wanted:
+            return Run(states, None, solve.stats)
+        return Run(states, _Pullback(solve, system, inputs, _Held(session, reply.value["handle"])), solve.stats)
+
+
+def bridge_options(recipe: Recipe, ts: Times) -> dict[str, Any]:
+    """The recipe as `PyNODE.Bridge.solve!` wants it, for output times `ts`."""
+    scheme, steps, gradient = recipe.scheme, recipe.steps, recipe.gradient
+    if isinstance(scheme, Scheme) and not isinstance(steps, Adaptive):
+        formula, substeps = scheme.formula, TimeGrid.between(ts, steps.n).steps_per_interval
+        return {"kind": "disc-opt", "A": formula.a, "b": formula.b, "c": formula.c, "substeps": substeps}
+    assert isinstance(steps, Adaptive)
+    assert isinstance(gradient, Continuous)
+    return {
+        "kind": "opt-disc",
+        "solver": scheme.name,
+        "adjoint": gradient.adjoint,
+        "vjp": gradient.vjp,
+        "rtol": steps.rtol,
+        "atol": steps.atol,
+        "adjoint_rtol": steps.rtol if gradient.rtol is None else gradient.rtol,
+        "adjoint_atol": steps.atol if gradient.atol is None else gradient.atol,
+        "checkpointing": gradient.checkpointing,
+        "max_steps": steps.max_steps,
+    }
+
+
+def _checked(solve: Solve) -> tuple[System, State, Tensor]:
+    """System, initial state and times; raises `UsageError` for what Julia can't take."""
+    system, y0 = system_of(solve.field), solve.y0
+    if y0.device.type != "cpu" or y0.dtype not in DTYPES:
+        shown, problem = f"{y0.dtype} on {y0.device}", "Julia works in float64 or float32 on the CPU"
+        raise InvalidArgument("y0", shown, problem, "move field and y0 there")
+    if y0.shape[-1:] != (system.columns,):
+        raise InvalidArgument("y0", tuple(y0.shape), "wrong shape", f"this field needs (..., {system.columns})")
+    for held in (*system.theta, *(() if system.probes is None else (system.probes,))):
+        if (held.dtype, held.device) != (y0.dtype, y0.device):
+            raise StateMismatch(
+                f"the field holds {held.dtype} on {held.device}, but the state y0 is {y0.dtype} on {y0.device}; "
+                "make both the same"
+            )
+    known = {id(p) for p in system.theta}
+    if strange := [tuple(p.shape) for p in solve.params if id(p) not in known]:
+        raise InvalidArgument("params", strange, "no parameters of the field's specification", "leave params out")
+    return system, y0, solve.ts
+
+
+class _Pullback(Pullback):
+    """The adjoint of a solution that the worker holds."""
+
+    name = "a method of the Julia backend"
+
+    def __init__(self, solve: Solve, system: System, inputs: tuple[Tensor, ...], held: _Held) -> None:
+        gradient = solve.recipe.gradient
+        self.on_drift = gradient.drift if isinstance(gradient, Continuous) else "error"
+        self.system, self.inputs, self.stats, self.held = system, inputs, solve.stats, held
+
+    def release(self) -> Kept:
+        ts, _, *params = self.inputs
+        return Kept((ts, *params))
+
+    def pull(self, kept: Kept, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        ts, *params = kept.tensors
+        check_cotangents(ts, cotangents)
+        system, y0, start = self.system, self.inputs[1], time.perf_counter()
+        dtype = y0.detach().numpy().dtype
+        shape = (y0.numel() // system.columns, system.columns)
+        reply = self.held.session.call(
+            "pullback",
+            {"handle": self.held.handle, "times": int(wanted[0])},
+            {"cotangents": np.ascontiguousarray(cotangents.detach().numpy()).reshape(len(ts), *shape)},
+            {
+                "grad_y0": (shape, dtype),
+                "grad_theta": ((system.n_params,), dtype),
+                "grad_ts": (tuple(ts.shape), "float64"),
+            },
+        )
+        _account(self.stats.backward, self.stats, reply, start)
+        _check(reply, "backward")
+        if reply.value.get("drift") is not None:
+            samples = sample_of_row(torch.empty(y0.shape, device="meta"), int(reply.value["drift_sample"]) - 1)
+            report_drift(self.stats, self.on_drift, reply.value["drift"], reply.value["drift_t"], samples)
+        adjoint = torch.from_numpy(reply.arrays["grad_y0"]).reshape(y0.shape)
+        chunks = torch.from_numpy(reply.arrays["grad_theta"]).split([p.numel() for p in system.theta])
+        by_id = {id(p): chunk.reshape(p.shape) for p, chunk in zip(system.theta, chunks, strict=True)}
+        by_ts = torch.from_numpy(reply.arrays["grad_ts"]).to(ts) if wanted[0] else None
+        return by_ts, adjoint, *(by_id[id(p)] for p in params)
+
+
+class _Held:
+    """A solution that the worker keeps until nobody holds this object any more."""
+
+    def __init__(self, session: Session, handle: int) -> None:
+        self.session, self.handle = session, handle
+        weakref.finalize(self, session.release_later, handle)
+
+
+def _theta(system: System, dtype: torch.dtype) -> Any:
+    return torch.cat([p.detach().reshape(-1) for p in system.theta]).to(dtype).numpy()
+
+
+def _account(cost: Cost, stats: SolveStats, reply: Reply, start: float) -> None:
+    """Adds what the worker counted; the seconds since `start` that were not Julia's solve are the bridge's."""
+    counted: Mapping[str, int] = reply.value["cost"]
+    cost.n_f += counted["n_f"]
+    cost.n_vjp += counted["n_vjp"]
+    cost.n_accepted += counted["n_accepted"]
+    cost.n_rejected += counted["n_rejected"]
+    stats.seconds_bridge += max(0.0, time.perf_counter() - start - reply.value["seconds"])
+
+
+def _check(reply: Reply, phase: str) -> None:
+    """Raises `SolveError` unless the solve reached its end."""
+    end = reply.value
+    status = Status[end["status"]]
+    if status is not Status.SUCCESS:
+        t, dt, norm_f = (float("nan") if end[k] is None else float(end[k]) for k in ("t", "dt", "norm_f"))
+        raise SolveError(status, t=t, dt=dt, norm_f=norm_f, phase=phase)

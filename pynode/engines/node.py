@@ -1,0 +1,67 @@
+"""The one node of autograd's graph for every gradient that torch does not know by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pynode.second_derivatives import final
+from pynode.solving import Kept, Pullback, Run
+from pynode.transforms import is_batched, one_by_one
+from pynode.types import States
+
+
+def attach(run: Run) -> States:
+    """The states of `run`, as a function of what its pullback gives gradients to."""
+    if run.pullback is None:
+        return run.states
+    states: States = _Node.apply(run.pullback, (run.states,), *run.pullback.inputs)
+    return states
+
+
+def attach_all(pullback: Pullback, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The same for several `outputs`, whose cotangents `pullback.pull` takes as a tuple."""
+    results = _Node.apply(pullback, tuple(outputs), *pullback.inputs)
+    return results if isinstance(results, tuple) else (results,)
+
+
+class _Node(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pullback: Pullback, outputs: tuple[Tensor, ...], *inputs: Tensor) -> Any:  # noqa: ARG004
+        tensors, held = pullback.release()
+        ctx.pullback, ctx.held = pullback, None
+        if held is None:
+            ctx.save_for_backward(*tensors)
+        else:
+            # it hangs on one of the tensors, so that torch lets it go together with them; hooks (as of
+            # `save_on_cpu`) would give back another tensor
+            token = torch.empty(0)
+            token.held = held  # type: ignore[attr-defined]
+            ctx.held = held if torch._C._autograd._top_saved_tensors_default_hooks(True) else None
+            ctx.save_for_backward(*tensors, token)
+        ctx.has_token = held is not None
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        pullback: Pullback = ctx.pullback
+        kept = Kept(ctx.saved_tensors)  # torch refuses where the graph has been freed
+        if ctx.has_token:
+            *tensors, token = kept.tensors
+            kept = Kept(tensors, ctx.held or token.held)
+        wanted = ctx.needs_input_grad[2:]
+        if len(cotangents) == 1 and not is_batched(cotangents[0]):
+            gradients = pullback.pull(kept, cotangents[0], wanted)
+        else:
+
+            def pull(*each: Any) -> tuple[Tensor | None, ...]:
+                states: Any = each[0] if len(each) == 1 else each
+                return pullback.pull(kept, states, wanted)
+
+            gradients = one_by_one(pull, *cotangents) if any(map(is_batched, cotangents)) else pull(*cotangents)
+        if not pullback.repeats and torch.is_grad_enabled():
+            gradients = final(gradients, (*cotangents, *pullback.originals), pullback.name)
+        return None, None, *gradients

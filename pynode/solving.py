@@ -1,0 +1,168 @@
+"""One solve, described: the choices of how it is done, what is solved, and what a run of it gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor
+
+from pynode.errors import InvalidArgument
+from pynode.evaluation import CountedField, parameters_of
+from pynode.fields.base import System, why_no_system
+from pynode.gradients import Gradient
+from pynode.grid import TimeGrid
+from pynode.schemes.base import Scheme
+from pynode.solution import SolveStats
+from pynode.steps import Adaptive, Fixed, Steps
+from pynode.types import State, States, Times, VectorField
+from pynode.world import ALONE, World
+
+
+@dataclass(frozen=True)
+class NamedScheme:
+    """A scheme whose formula an engine keeps to itself, such as SciML's `vern9`; for adaptive steps."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a solve is done, whoever runs it: the formula of a step, where the steps are, and what is differentiated.
+
+    Raises `InvalidArgument` for choices that exclude each other.
+    """
+
+    scheme: Scheme | NamedScheme
+    steps: Steps
+    gradient: Gradient
+
+    def __post_init__(self) -> None:
+        scheme: Any = self.scheme
+        steps: Any = self.steps
+        gradient: Any = self.gradient
+        if not isinstance(gradient, Gradient):
+            raise InvalidArgument("gradient", repr(gradient), "not a gradient", "use e.g. pynode.Discrete()")
+        if not isinstance(steps, (Fixed, Adaptive)):
+            raise InvalidArgument("steps", repr(steps), "neither Fixed nor Adaptive", "use e.g. pynode.Fixed(4)")
+        if not isinstance(scheme, (Scheme, NamedScheme)):
+            remedy = "pass one, e.g. pynode.RK4, or SCHEMES.load(name)"
+            raise InvalidArgument("scheme", repr(scheme), "not a Scheme", remedy)
+        self.gradient.check_steps(self.steps)
+        if isinstance(self.steps, Fixed) and isinstance(self.scheme, NamedScheme):
+            problem = f"its formula is known to an engine only, which takes no steps = {self.steps.label}"
+            raise InvalidArgument("scheme", f"'{self.scheme.name}'", problem, "use a scheme such as rk4")
+        if isinstance(self.steps, Adaptive) and isinstance(self.scheme, Scheme) and self.scheme.pair is None:
+            problem = "it estimates no error, which steps = Adaptive needs"
+            raise InvalidArgument(
+                "scheme", f"'{self.scheme.name}'", problem, "use a pair such as dopri5, or Fixed steps"
+            )
+
+    @cached_property
+    def formula(self) -> Scheme:
+        """The scheme at steps of a given size."""
+        assert isinstance(self.scheme, Scheme)
+        return self.scheme.formula
+
+
+@dataclass(frozen=True, eq=False)
+class Solve:
+    """One solve dy/dt = field(t, y), y(ts[0]) = y0, checked: `y0` `(..., dim)`, `ts` `(time,)` on the device of y0.
+
+    `named` are tensors that the user has named because they want a gradient; None for the parameters of the field.
+    `wants_gradient` says whether a gradient may be asked for.  Work is counted into `stats`.  In a `world` of several
+    ranks, `y0` is this rank's share of the batch, and all ranks take the same steps.
+    """
+
+    field: VectorField
+    y0: State
+    ts: Times
+    recipe: Recipe
+    named: tuple[Tensor, ...] | None = None
+    wants_gradient: bool = True
+    world: World = ALONE
+    stats: SolveStats = dataclasses.field(default_factory=SolveStats)
+
+    @cached_property
+    def params(self) -> tuple[Tensor, ...]:
+        """Tensors that get a gradient: those that the user has named, or else the parameters of the field."""
+        if self.named is None:
+            return parameters_of(self.field)
+        return tuple(p for p in self.named if p.requires_grad)
+
+    @cached_property
+    def no_system(self) -> str | None:
+        """Why a specification does not tell all of the field, as a sentence; None where it does."""
+        return why_no_system(self.field)
+
+    @cached_property
+    def system(self) -> System:
+        """What the field is made of, where `no_system` is None."""
+        system: System = self.field.system()  # type: ignore[attr-defined]
+        return system
+
+    @property
+    def grid(self) -> TimeGrid:
+        """All steps of a solve with fixed steps."""
+        assert isinstance(self.recipe.steps, Fixed)
+        return TimeGrid.between(self.ts, self.recipe.steps.n)
+
+    def counted(self) -> CountedField:
+        """The field, its evaluations counted as work of the forward solve."""
+        return CountedField(self.field, self.stats.forward)
+
+
+class Kept(NamedTuple):
+    """What a gradient needs of its solve: tensors, and one more object."""
+
+    tensors: Sequence[Any] = ()
+    held: Any = None
+
+
+class Pullback(ABC):
+    """The gradient of a run: from cotangents of its states to those of `inputs`.
+
+    `inputs` are the tensors that the states depend on: ts, y0, and what else gets a gradient.  `name` is what a user
+    calls the method, for errors.  With `repeats` the pulled-back cotangents are differentiable where autograd asks for
+    that (`create_graph=True`); without it differentiating them is an error.
+    """
+
+    repeats: ClassVar[bool] = False
+
+    name: str
+    inputs: tuple[Tensor, ...]
+
+    @property
+    def originals(self) -> tuple[Tensor, ...]:
+        """Tensors that the gradient depends on beside the cotangents."""
+        return self.inputs
+
+    def release(self) -> Kept:
+        """Hands over what the gradient needs, and forgets it.
+
+        The new owner is torch's graph, which frees it as soon as nobody can ask for the gradient any more.
+        """
+        return Kept()
+
+    @abstractmethod
+    def pull(self, kept: Kept, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        """The cotangents of `inputs`, for `cotangents` `(time, ..., dim)` and what `release` has handed over.
+
+        None is allowed where `wanted` says so.  Raises `SolveError` and counts into the stats of the solve.
+        """
+
+
+class Run(NamedTuple):
+    """What an engine gives: the `states` `(time, ..., dim)` at the output times, how to pull cotangents of them back,
+    and the work done.
+
+    Without a `pullback` the states hang on torch's own graph, or no gradient is wanted.
+    """
+
+    states: States
+    pullback: Pullback | None
+    stats: SolveStats
