@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from pynode.arguments import check_choice
 from pynode.errors import InvalidArgument
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import FieldSpec
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
-from pynode.arguments import check_choice
 from pynode.problems.base import TrainingSettings
 from pynode.problems.series.base import (
     LONGEST_HORIZON,
