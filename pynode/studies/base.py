@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
@@ -69,6 +69,13 @@ def over_seeds(runs: list[Run], value: Callable[[Run], float | None]) -> float |
     return median(values) if values else None
 
 
+def complete_median(values: Iterable[float | None]) -> float | None:
+    """Median of values of which none may be missing; None where one is."""
+    every = list(values)
+    known = [v for v in every if v is not None]
+    return median(known) if known and len(known) == len(every) else None
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number for a table: `digits` significant ones at least, a dash where there is none."""
     if value is None or not math.isfinite(value):
@@ -81,3 +88,8 @@ def number(value: float | None, digits: int = 3) -> str:
 def percent(value: float | None) -> str:
     """A reduction for a table."""
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def accuracy(setting: float, *, adaptive: bool) -> str:
+    """What a method's accuracy is set to, in words: its rtol, or its steps per interval."""
+    return f"rtol {setting:.0e}" if adaptive else f"{setting:.0f} steps"

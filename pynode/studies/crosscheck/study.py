@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pynode.studies.base import Study, Table, number
+from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.crosscheck.record import AGREES, BROKEN, UNAVAILABLE, CrosscheckRecord
 from pynode.studies.results import Results
 from pynode.studies.style import new_figure, styled
@@ -117,9 +117,11 @@ def _summary(problem: str, judged: list[CrosscheckRecord], notes: list[str]) -> 
 
 
 def _accuracy(record: CrosscheckRecord) -> str:
-    if record.adaptive:
-        return f"rtol {record.setting:.0e}" if record.setting else "–"
-    return f"{record.setting:.0f} steps" if record.setting != 1 else "1 step"
+    if record.adaptive and not record.setting:
+        return "–"
+    return (
+        "1 step" if not record.adaptive and record.setting == 1 else accuracy(record.setting, adaptive=record.adaptive)
+    )
 
 
 def _verdicts(records: list[CrosscheckRecord]) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pynode.studies.base import Study, Table, number
+from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.gradients.record import GradientErrorRecord
 from pynode.studies.losses import is_likelihood
 from pynode.studies.results import Results
@@ -66,7 +66,7 @@ def _slope(value: float | None) -> str:
 def _error_table(results: Results) -> Table | None:
     if not results.errors:
         return None
-    rows = [[results.family_of(r), _setting(r), *_values(r)] for r in results.errors]
+    rows = [[results.family_of(r), accuracy(r.setting, adaptive=r.adaptive), *_values(r)] for r in results.errors]
     columns = ["method", "accuracy", "error", "error (own loss)", "NFE-F", "NFE-B", "VJPs", "ms"]
     notes = [
         "error: relative to the gradient of the continuous problem, known to "
@@ -94,10 +94,6 @@ def _values(record: GradientErrorRecord) -> list[str]:
 
 def _drift(record: GradientErrorRecord) -> str:
     return "–" if record.drift is None else f"{record.drift:.1e}"
-
-
-def _setting(record: GradientErrorRecord) -> str:
-    return f"rtol {record.setting:.0e}" if record.adaptive else f"{record.setting:.0f} steps"
 
 
 def _sweep_table(results: Results) -> Table | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from pynode.studies.base import Study, Table, number
+from pynode.studies.base import Study, Table, accuracy, complete_median, number
 from pynode.studies.invertibility.record import RediscretisationRecord
 from pynode.studies.results import Results
 from pynode.studies.style import DASHES, MARKERS, legend_below, looks, new_figure, styled
@@ -78,7 +78,7 @@ def _coarsest(results: Results) -> Table:
     rows = []
     for key, setting in _coarsest_invertible(results.rediscretised).items():
         part = _grouped(results.rediscretised)[key].get(setting, []) if setting is not None else []
-        label = "none" if setting is None else (f"rtol {setting:.0e}" if key[2] else f"{setting:.0f} steps")
+        label = "none" if setting is None else accuracy(setting, adaptive=key[2])
         step = "–" if key[2] or setting is None else f"T / {setting:.0f}"
         rows.append([key[0], key[1], label, step, *_medians(part)])
     bound = results.rediscretised[0].bound
@@ -92,7 +92,12 @@ def _coarsest(results: Results) -> Table:
 
 def _all(results: Results) -> Table:
     rows = [
-        [*key[:2], f"rtol {setting:.0e}" if key[2] else f"{setting:.0f} steps", *_medians(part), _frobenius(part)]
+        [
+            *key[:2],
+            accuracy(setting, adaptive=key[2]),
+            *_medians(part),
+            _median(part, lambda r: r.inverse_data_frobenius),
+        ]
         for key, by_setting in _grouped(results.rediscretised).items()
         for setting, part in by_setting.items()
     ]
@@ -105,15 +110,10 @@ def _medians(part: list[RediscretisationRecord]) -> list[str]:
     return [_median(part, lambda r: r.inverse), _median(part, lambda r: r.nll, 5), _median(part, lambda r: r.nfe)]
 
 
-def _frobenius(part: list[RediscretisationRecord]) -> str:
-    return _median(part, lambda r: r.inverse_data_frobenius)
-
-
 def _median(
     part: list[RediscretisationRecord], pick: Callable[[RediscretisationRecord], float | None], digits: int = 3
 ) -> str:
-    values = [v for v in map(pick, part) if v is not None]
-    return number(median(values) if values and len(values) == len(part) else None, digits)
+    return number(complete_median(map(pick, part)), digits)
 
 
 @styled

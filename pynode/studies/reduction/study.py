@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
-from pynode.studies.base import Study, Table, number, over_seeds, percent
+from pynode.studies.base import Study, Table, complete_median, number, over_seeds, percent
 from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, upper_limit
 from pynode.studies.results import Results
 from pynode.studies.style import legend_below, looks, new_figure, styled
@@ -223,13 +223,9 @@ def _reductions_of(base: Spent | None, other: Spent | None) -> dict[str, float |
 
 
 def _median_of(entries: list[dict[str, Any]], baseline: str, method: str) -> dict[str, Any]:
-    def middle(values: list[float | None]) -> float | None:
-        known = [v for v in values if v is not None]
-        return median(known) if len(known) == len(values) else None
-
-    costs = {c: {n: middle([e[c][n] for e in entries]) for n in (baseline, method)} for c in COSTS}
+    costs = {c: {n: complete_median(e[c][n] for e in entries) for n in (baseline, method)} for c in COSTS}
     kinds = ("time_reduction", "nfe_reduction", "evaluation_reduction")
-    return {**costs, **{k: middle([e[k] for e in entries]) for k in kinds}}
+    return {**costs, **{k: complete_median(e[k] for e in entries) for k in kinds}}
 
 
 def _targets(pairs: list[tuple[Run, Run]], matched: float) -> list[float]:

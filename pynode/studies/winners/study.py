@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pynode.studies.base import Study, Table, number
+from pynode.studies.base import Study, Table, accuracy, complete_median, number
 from pynode.studies.results import Results
 from pynode.studies.style import legend_below, looks, new_figure, styled
 from pynode.studies.winners.record import METHODS, TARGETS, Cell, StabilityRecord, WinnerRecord, cells
@@ -112,7 +112,7 @@ def _cheapest(measured: list[Cell]) -> Table:
 def _entry(record: WinnerRecord | None) -> list[str]:
     if record is None:
         return ["–", "–", "–"]
-    setting = f"rtol {record.setting:.0e}" if record.adaptive else f"{record.setting:.0f} steps"
+    setting = accuracy(record.setting, adaptive=record.adaptive)
     return [setting, f"{record.evaluations:,}", number(None if record.seconds is None else 1e3 * record.seconds)]
 
 
@@ -128,9 +128,9 @@ def _stability(records: list[StabilityRecord]) -> Table:
                 [
                     name,
                     f"{horizon:g}",
-                    number(_middle([r.gradient_error for r in part]), 2),
-                    number(_middle([r.reconstruction_error for r in part]), 2),
-                    number(_middle([r.backward_ratio for r in part]), 2),
+                    number(complete_median(r.gradient_error for r in part), 2),
+                    number(complete_median(r.reconstruction_error for r in part), 2),
+                    number(complete_median(r.backward_ratio for r in part), 2),
                     f"{failed} of {len(part)}" if failed else "0",
                 ]
             )
@@ -141,12 +141,6 @@ def _stability(records: list[StabilityRecord]) -> Table:
         "failed."
     ]
     return Table("RQ5 The backward solve by architecture", columns, rows, notes)
-
-
-def _middle(values: list[float | None]) -> float | None:
-    """None where one of the seeds has no value: its solve failed."""
-    known = [v for v in values if v is not None]
-    return median(known) if known and len(known) == len(values) else None
 
 
 @styled
@@ -218,9 +212,9 @@ def draw_stability(results: Results) -> Figure | None:
     for axes, (label, pick) in zip(panels, picks, strict=True):
         smallest = CUT
         for name in names:
-            horizons = sorted({r.horizon for r in records if r.architecture == name})
-            values = [_over_seeds(records, name, horizon, pick) for horizon in horizons]
-            kept = [(h, v) for h, v in zip(horizons, values, strict=True) if v is not None]
+            mine = [r for r in records if r.architecture == name]
+            values = {h: complete_median(pick(r) for r in mine if r.horizon == h) for h in {r.horizon for r in mine}}
+            kept = sorted((h, v) for h, v in values.items() if v is not None)
             axes.plot([h for h, _ in kept], [v for _, v in kept], label=name, **style[name].points())
             smallest = min([smallest, *(v for _, v in kept)])
         axes.set_xscale("log")
@@ -236,12 +230,3 @@ def draw_stability(results: Results) -> Figure | None:
     figure.suptitle(f"Backward solve of Opt-Disc (one interval, rtol {rtol:.0e}, median over seeds)", fontsize=10)
     legend_below(figure, panels[0])
     return figure
-
-
-def _over_seeds(
-    records: list[StabilityRecord], name: str, horizon: float, pick: Callable[[StabilityRecord], float | None]
-) -> float | None:
-    """None where one of the seeds has no value: its solve failed."""
-    values = [pick(r) for r in records if r.architecture == name and r.horizon == horizon]
-    known = [v for v in values if v is not None]
-    return median(known) if known and len(known) == len(values) else None
