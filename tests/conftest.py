@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import Field, FieldSpec
@@ -16,6 +17,7 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.julia.environment import find, missing
+from tests.drawing import DRAW, leave_a_note
 
 torch.set_num_threads(1)  # the tensors here are small: threads cost more than they give, and workers share the cores
 
@@ -68,6 +70,22 @@ def small_state(small_spec: Callable[[str], FieldSpec]) -> Callable[[str], torch
         return 0.8 * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(11))
 
     return state
+
+
+@pytest.fixture(scope="session", autouse=True)
+def figures_are_not_drawn() -> Iterator[None]:
+    """Figures are made but not drawn, which takes a second of CPU each; see `drawn_figures`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", leave_a_note)
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn_figures() -> Iterator[None]:
+    """For tests of what is in a figure's file: figures are drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", DRAW)
+        yield
 
 
 @pytest.fixture(autouse=True)

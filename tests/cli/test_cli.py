@@ -208,6 +208,7 @@ def test_list_names_everything_without_torch() -> None:
         assert name in done.stdout
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_taylor_and_gradients_commands(tmp_path: Path) -> None:
     assert main(["taylor", "spiral", "--methods", "disc-opt", "--scheme", "euler", "--out", str(tmp_path / "t")]) == 0
     line = json.loads((tmp_path / "t" / "taylor.jsonl").read_text().splitlines()[0])

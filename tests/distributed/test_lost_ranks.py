@@ -14,7 +14,7 @@ import pytest
 
 from tests.distributed.conftest import Start
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="signals of POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="signals of POSIX")]
 
 
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"

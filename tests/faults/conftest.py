@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pynode.cli import main
 from tests import runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +60,14 @@ def run(*arguments: str, prefix: Sequence[str] = (), python: Sequence[str] = (st
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
+def run_here(*arguments: str) -> Ended:
+    """Runs a command to its end in this very process, which has loaded torch already."""
+    said, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+        status = main(list(arguments))
+    return Ended(status, said.getvalue(), complained.getvalue())
+
+
 def start(*arguments: str) -> subprocess.Popen[str]:
     """Starts a command in a group of its own."""
     return subprocess.Popen(
@@ -98,7 +109,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[d
     def records(iterations: int) -> list[dict[str, Any]]:
         if iterations not in known:
             out = tmp_path_factory.mktemp("unbroken") / "out"
-            run(*SPIRAL, "--iterations", str(iterations), "--out", str(out)).check()
+            run_here(*SPIRAL, "--iterations", str(iterations), "--out", str(out)).check()
             known[iterations] = untimed(out)
         return known[iterations]
 

@@ -10,6 +10,8 @@ from tests.faults.conftest import ROOT, run
 
 SCRIPT = str(ROOT / "experiments" / "faults" / "kills.py")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 @pytest.mark.timeout(900)

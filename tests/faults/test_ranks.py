@@ -19,7 +19,10 @@ from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_lines
 from tests.faults.conftest import ROOT, RUN, Ended, ended, environment, run, untimed, wait_for_records
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="torchrun's loopback rendezvous needs POSIX")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="torchrun's loopback rendezvous needs POSIX"),
+]
 
 SMALL = ["--no-checks", "--validate-every", "20", "--checkpoint-every", "10", "--set", "hidden=16,16"]
 EXACT = ["compare", "8gaussians", *SMALL, "--methods", "disc-opt,opt-disc", "--engine", "eager", "--set", "batch=33"]

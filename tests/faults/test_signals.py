@@ -16,7 +16,7 @@ import pytest
 from pynode.training.checkpoint import read_intact
 from tests.faults.conftest import ITERATIONS, LABEL, RUN, SPIRAL, ended, run, start, untimed, wait_for_records
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")]
 
 Records = Callable[[int], list[dict[str, Any]]]
 

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.faults.conftest import ITERATIONS, LABEL, ROOT, RUN, SPIRAL, Ended, environment, namespaces, run, untimed
+
+pytestmark = pytest.mark.slow  # the mounts are seen by processes that begin after them
 
 Records = Callable[[int], list[dict[str, Any]]]
 

@@ -94,7 +94,7 @@ def rows() -> Iterator[Row]:
     yield Row("sweep {secret}", f"user={NOBODY}", 2, complained="Permission denied")
     yield Row("crosscheck --case {secret}", f"user={NOBODY}", 2, complained="Permission denied")
     yield Row("gradients spiral --at {closed}", f"user={NOBODY}", 1, complained="Permission denied")
-    for command in (LIST, "show {run}", "compare spiral --out {new}", "data list"):
+    for command in (LIST, SHOW, TRAIN, "data list"):
         yield Row(command, "files=0", 1, complained="Too many open files")
     yield Row(SHOW, "size=20000", 1, said="disc-opt", complained="File too large")
     yield Row(
@@ -143,13 +143,15 @@ def answers(places: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
             "fault": row.fault,
             "cwd": str(places["readonly"]),
             "trace": str(traces / str(k)),
+            "number": k,
+            "drawn": row.fault.startswith(("size", "set=MPL")),
         }
         for k, (row, out) in enumerate(zip(ROWS, new, strict=True))
     ]
     before = {name: snapshot(path) for name, path in places.items() if path.is_dir()}
     done = subprocess.run(
         [sys.executable, "-m", "tests.misuse.forks"],
-        input=json.dumps(cases),
+        input=json.dumps({"first": [["list"], ["data", "list"]], "cases": cases}),
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from experiments.scale.report import render
 from pynode.errors import UsageError
 from pynode.records.files import write_lines
 
-RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 CONTEXT = typer.Context(TyperCommand("cost-model"))
 """Of a call that has no command line."""
 
@@ -28,10 +25,7 @@ CONTEXT = typer.Context(TyperCommand("cost-model"))
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model's directory, by the command itself."""
     out = tmp_path_factory.mktemp("scale") / "out"
-    command = [sys.executable, str(RUN), "cost-model", "--gpus", "8,1,8,64", "--seeds", "2", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "8 GPUs:" in done.stdout
+    cost_model(CONTEXT, gpus="8,1,8,64", seeds=2, out=out)
     return out
 
 

@@ -16,6 +16,8 @@ from pynode.studies.render import render_all
 from pynode.studies.results import Results, load_results
 from pynode.studies.style import looks
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 ALL = {"loss", "cost", "taylor", "gradient_error", "extrapolation", "reduction"}
 
 

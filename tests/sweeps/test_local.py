@@ -47,6 +47,7 @@ def has_gone(process: int) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_twelve_cells_one_worker_killed_interrupted_and_resumed(
     tmp_path: Path, begin_sweep: Begin, worker_in_the_middle: Find, undisturbed: Any, read_numbers: Read
 ) -> None:

@@ -15,6 +15,8 @@ from pynode.studies.crosscheck.study import MARK, Crosscheck, broken_bounds, dra
 from pynode.studies.results import CROSSCHECK, Results, load_results
 from pynode.studies.style import save
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 
 def record(
     case: str, entry: str, differences: list[float | None], verdict: Verdict = AGREES, error: float | None = 1e-6

@@ -20,6 +20,8 @@ from pynode.studies.reduction.study import draw_reduction
 from pynode.studies.results import Results
 from pynode.studies.style import looks, save
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 GRID = [-5.0, 5.0]
 
 
