@@ -237,7 +237,7 @@ def test_a_new_file_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def no_links(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(files.os, "link", no_links)
+    monkeypatch.setattr("pynode.records.files.os.link", no_links)
     with pytest.raises(StorageError, match="not permitted"):
         write_new(path, b"second")
     write_new(tmp_path / "y", b"third")
@@ -251,7 +251,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("pynode.records.files.os.fsync", full)
     with pytest.raises(StorageError, match="No space left on device"):
         write_atomically(path, b"new")
     with pytest.raises(OSError, match="No space"):
@@ -283,7 +283,9 @@ def test_files_that_are_not_there_need_no_removal(tmp_path: Path) -> None:
 def test_what_is_written_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The content before the rename, the rename itself, and appended lines when asked."""
     synced: list[str] = []
-    monkeypatch.setattr(files.os, "fsync", lambda n: synced.append(Path(f"/proc/self/fd/{n}").readlink().name))
+    monkeypatch.setattr(
+        "pynode.records.files.os.fsync", lambda n: synced.append(Path(f"/proc/self/fd/{n}").readlink().name)
+    )
     write_atomically(tmp_path / "x", b"1")
     assert synced == [".x.tmp", tmp_path.name]
     files.sync_file(tmp_path / "x")
