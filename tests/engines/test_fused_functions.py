@@ -26,7 +26,7 @@ def evaluate() -> Evaluate:
         pytest.skip(reason)
     import numba
 
-    from pynode.engines.fused.field.functions import activated, curvature_at, slope_at
+    from pynode.engines.fused.field.activations import activated, curvature_at, slope_at
     from pynode.engines.fused.simd import lanes, load, pointer, store
 
     @numba.njit

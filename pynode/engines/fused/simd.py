@@ -290,21 +290,21 @@ def total(typing: Any, v: Any) -> Any:
 
 def _vectors(context: Any, builder: Any, kinds: Any, values: Any, kind: Vector) -> list[Any]:
     """The operands as vectors: numbers go into every lane."""
-    found = []
+    operands = []
     for k, value in zip(kinds, values, strict=True):
         if isinstance(k, Vector):
-            found.append(value)
+            operands.append(value)
         else:
             scalar = context.cast(builder, value, k, kind.element)
-            found.append(emit_splat(builder, scalar, kind.element))
-    return found
+            operands.append(emit_splat(builder, scalar, kind.element))
+    return operands
 
 
 class _Arithmetic(AbstractTemplate):
     def generic(self, args: Any, kws: Any) -> Any:  # noqa: ARG002
-        found = [a for a in args if isinstance(a, Vector)]
-        if found and all(isinstance(a, (Vector, types.Number)) for a in args):
-            return signature(found[0], *args)
+        vectors = [a for a in args if isinstance(a, Vector)]
+        if vectors and all(isinstance(a, (Vector, types.Number)) for a in args):
+            return signature(vectors[0], *args)
         return None
 
 

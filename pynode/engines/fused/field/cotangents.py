@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pynode.engines.fused.compile import loop, part
-from pynode.engines.fused.field.functions import curvature_at, slope_at
+from pynode.engines.fused.field.activations import curvature_at, slope_at
 from pynode.engines.fused.field.layout import NO_FLOW, Field, Layer
 from pynode.engines.fused.field.products import dot_product, spread_product
 from pynode.engines.fused.field.single import add_products, cotangents_of_one
@@ -39,7 +39,7 @@ def cotangents(
         add_products(field, tape, bars, 1, grads)
         return
     out_bar, in_bar = shift(scratch, field.buffer), shift(scratch, field.other_buffer)
-    _disassemble(field, tape, scratch, n, slope_bar, out_bar)
+    _set_output_bar(field, tape, scratch, n, slope_bar, out_bar)
     tangents = field.n_tangents
     rows = n * (1 + tangents)
     for k in range(field.n_layers - 1, -1, -1):
@@ -51,9 +51,9 @@ def cotangents(
         active = not last or field.activates_end
         z = shift(tape, layer.z)
         if tangents == 0 and not field.is_gated:
-            _deactivate(active, field.activation, z, out, out_bar, shift(grads, layer.bias_bar), n, out_step)
+            _pull_plain(active, field.activation, z, out, out_bar, shift(grads, layer.bias_bar), n, out_step)
         else:
-            _unfinish(field, layer, active, gates, t, z, out, out_bar, grads, n)
+            _pull_activation(field, layer, active, gates, t, z, out, out_bar, grads, n)
         W_bar = shift(grads, layer.weight_bar)
         if layer.by_input:
             spread_product(W_bar, in_step, W_bar, in_step, out_bar, 1, out_step, x, layer.x_step, n_out, rows, in_step)
@@ -70,11 +70,11 @@ def cotangents(
             W = shift(packed, layer.forward)
             dot_product(zeros, in_bar, in_step, out_bar, out_step, W, out_step, pulled, out_step, n_in)
         out_bar, in_bar = in_bar, out_bar
-    _uninput(field, tape, scratch, n, out_bar, y_bar)
+    _set_state_bar(field, tape, scratch, n, out_bar, y_bar)
 
 
 @part
-def _disassemble(field: Field, tape: Any, scratch: Any, n: int, slope_bar: Any, out_bar: Any) -> None:
+def _set_output_bar(field: Field, tape: Any, scratch: Any, n: int, slope_bar: Any, out_bar: Any) -> None:
     """From the cotangent of the whole slope to those of the field's value and of the pushed tangents."""
     width, dim, tangents = lanes(tape), field.dim, field.n_tangents
     step = field.layers[field.n_layers - 1].out_step
@@ -107,8 +107,8 @@ def _disassemble(field: Field, tape: Any, scratch: Any, n: int, slope_bar: Any, 
 
 
 @loop
-def _deactivate(active: bool, act: int, z: Any, out: Any, bar: Any, bias_bar: Any, n: int, step: int) -> None:
-    """`_unfinish` for layers without gates and tangents: a faster path."""
+def _pull_plain(active: bool, act: int, z: Any, out: Any, bar: Any, bias_bar: Any, n: int, step: int) -> None:
+    """`_pull_activation` for layers without gates and tangents: a faster path."""
     for j in range(0, step, lanes(z)):
         sum_of_rows = splat(z, 0.0)
         for at in range(j, n * step, step):
@@ -121,7 +121,7 @@ def _deactivate(active: bool, act: int, z: Any, out: Any, bar: Any, bias_bar: An
 
 
 @loop
-def _unfinish(
+def _pull_activation(
     field: Field, layer: Layer, active: bool, gates: Any, t: float, z: Any, out: Any, bar: Any, grads: Any, n: int
 ) -> None:
     """Takes `bar` from the layer's output to its products; adds the cotangents of bias, gate and shift to `grads`."""
@@ -172,7 +172,7 @@ def _unfinish(
 
 
 @part
-def _uninput(field: Field, tape: Any, scratch: Any, n: int, x_bar: Any, y_bar: Any) -> None:
+def _set_state_bar(field: Field, tape: Any, scratch: Any, n: int, x_bar: Any, y_bar: Any) -> None:
     """From the cotangent of the first layer's input to that of the state; the running costs have none."""
     layer = field.layers[0]
     width, step, in_step, power = lanes(tape), field.state_step, layer.in_step, field.power

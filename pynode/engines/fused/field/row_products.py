@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import types
 
 from pynode.engines.fused.compile import intrinsic, loop
-from pynode.engines.fused.field.functions import hyperbolic
+from pynode.engines.fused.field.activations import hyperbolic
 from pynode.engines.fused.simd import (
     BLOCK_ROWS,
     Vector,
@@ -114,13 +114,13 @@ def _dot_block(rows: int, chains: int) -> Any:
                 running[r, c].add_incoming(new[r, c], loop)
             builder.cbranch(builder.icmp_signed("<", following, n), loop, after)
             builder.position_at_end(after)
-            found = []
+            results = []
             for r in range(rows):
                 sums = [new[r, c] for c in range(chains)]
                 while len(sums) > 1:
                     sums = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
-                found.append(sums[0])
-            return context.make_tuple(builder, sig.return_type, found)
+                results.append(sums[0])
+            return context.make_tuple(builder, sig.return_type, results)
 
         step = types.int64
         return types.UniTuple(begin, rows)(begin, a, step, m, step), generate

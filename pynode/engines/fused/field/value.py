@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from pynode.engines.fused.compile import loop, part
-from pynode.engines.fused.field.functions import TANH, activated, hyperbolic, slope_at, squashed
+from pynode.engines.fused.field.activations import TANH, activated, hyperbolic, slope_at, squashed
 from pynode.engines.fused.field.layout import EXACT, NO_FLOW, Field, Layer
 from pynode.engines.fused.field.products import dot_product, spread_product
 from pynode.engines.fused.field.single import value_of_one
@@ -54,7 +54,7 @@ def value(field: Field, packed: Any, gates: Any, tape: Any, scratch: Any, n: int
     if n == 1 and field.is_single:
         value_of_one(field, packed, tape, slope)
         return
-    _input(field, tape, scratch, n)
+    _set_input(field, tape, scratch, n)
     layers, tangents = field.n_layers, field.n_tangents
     for k in range(layers):
         layer = field.layers[k]
@@ -70,14 +70,14 @@ def value(field: Field, packed: Any, gates: Any, tape: Any, scratch: Any, n: int
             if active:
                 _activate(field.activation, z, out, n * layer.out_step)
         else:
-            _finish(field, layer, active, gates, z, out, n)
+            _gate_and_activate(field, layer, active, gates, z, out, n)
         if field.activates_end:
             _clear_padding(out, layer.n_out, layer.out_step, n)
-    _assemble(field, tape, scratch, n, slope)
+    _write_slope(field, tape, scratch, n, slope)
 
 
 @part
-def _input(field: Field, tape: Any, scratch: Any, n: int) -> None:
+def _set_input(field: Field, tape: Any, scratch: Any, n: int) -> None:
     """The first layer's input: the state raised to a power, and the tangents through that."""
     layer = field.layers[0]
     if layer.x == field.state:
@@ -112,7 +112,7 @@ def _multiply(layer: Layer, packed: Any, start: Any, x: Any, z: Any, rows: int) 
 
 
 @loop
-def _finish(field: Field, layer: Layer, active: bool, gates: Any, z: Any, out: Any, n: int) -> None:
+def _gate_and_activate(field: Field, layer: Layer, active: bool, gates: Any, z: Any, out: Any, n: int) -> None:
     """From the products `z` to the layer's output: gate, shift, activation, and tangents through them."""
     width, step, act = lanes(z), layer.out_step, field.activation
     tangents, block = field.n_tangents, n * layer.out_step
@@ -147,7 +147,7 @@ def _finish(field: Field, layer: Layer, active: bool, gates: Any, z: Any, out: A
 
 @part
 def _activate(act: int, z: Any, out: Any, size: int) -> None:
-    """The activation alone: a faster `_finish` for layers without gates and tangents."""
+    """The activation alone: a faster `_gate_and_activate` for layers without gates and tangents."""
     if act == TANH:
         _activate_tanh(z, out, size)
     else:
@@ -177,7 +177,7 @@ def _clear_padding(rows: Any, columns: int, step: int, n: int) -> None:
 
 
 @part
-def _assemble(field: Field, tape: Any, scratch: Any, n: int, slope: Any) -> None:
+def _write_slope(field: Field, tape: Any, scratch: Any, n: int, slope: Any) -> None:
     """The slope of the whole state: the field's value, minus the divergence, the running costs."""
     width, dim, tangents = lanes(tape), field.dim, field.n_tangents
     step = field.layers[field.n_layers - 1].out_step

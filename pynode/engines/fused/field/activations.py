@@ -233,14 +233,14 @@ def _by_code(name: str, formulas: dict[str, Formula]) -> Any:
             usual, others, after = (builder.append_basic_block(b) for b in ("usual", "others", "after"))
             builder.cbranch(builder.icmp_signed("==", code, ir.IntType(64)(0)), usual, others)
             builder.position_at_end(usual)
-            found = formulas[ACTIVATIONS[0]](Lanes(builder, x), Lanes(builder, a)).value
+            first = formulas[ACTIVATIONS[0]](Lanes(builder, x), Lanes(builder, a)).value
             builder.branch(after)
             builder.position_at_end(others)
             other = builder.call(_others(builder.module, name, formulas, x.type), args)
             builder.branch(after)
             builder.position_at_end(after)
             result = builder.phi(x.type)
-            result.add_incoming(found, usual)
+            result.add_incoming(first, usual)
             result.add_incoming(other, others)
             return result
 
