@@ -275,6 +275,7 @@ def _cross_output(solve: AdaptiveSolve) -> None:
 def _measure_drift(solve: AdaptiveSolve, output: int) -> None:
     """The largest drift of a sample so far: what `pynode.drift.drift_of` measures, on padded rows."""
     plan, run, columns, state_step = solve.plan, solve.run, solve.plan.field.columns, solve.plan.field.state_step
+    atol, rtol = plan.drift_atol, plan.drift_rtol
     solved, stored = shift(solve.state, 0), shift(solve.states, output * plan.size)
     for row in range(plan.tiles.batch):
         error, size = 0.0, 0.0
@@ -283,7 +284,7 @@ def _measure_drift(solve: AdaptiveSolve, output: int) -> None:
             off = float(solved[row * state_step + j]) - y
             error += off * off
             size += y * y
-        drift = math.sqrt(error / columns) / (plan.drift_atol + plan.drift_rtol * math.sqrt(size / columns))
+        drift = math.sqrt(error / columns) / (atol + rtol * math.sqrt(size / columns))
         if not drift <= run.drift:
             run.drift, run.drift_output, run.drift_row = drift, output, row
             if drift != drift:

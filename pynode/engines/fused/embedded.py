@@ -109,41 +109,45 @@ def set_weights(tableau: Tableau, h: float, scaled: bool, weights: Weights) -> N
     to a quadrature alongside then has that weight already.  The first and the last stage, which two steps share, are
     kept as they are.
     """
+    # pointers are read once: the compiler can't know that what is written here is none of them
+    a, b, of_error = tableau.a, tableau.b, tableau.error
+    stages, error, scale = weights.stages, weights.error, weights.scale
     for i in range(STAGES):
-        weights.scale[i] = 1.0
-        if scaled and 0 < i < STAGES - 1 and tableau.b[i] != 0.0:
-            weights.scale[i] = h * tableau.b[i]
+        scale[i] = 1.0
+        if scaled and 0 < i < STAGES - 1 and b[i] != 0.0:
+            scale[i] = h * b[i]
     for j in range(STAGES):
-        of_slope = h / weights.scale[j]
-        weights.error[j] = of_slope * tableau.error[j]
+        of_slope = h / scale[j]
+        error[j] = of_slope * of_error[j]
         for i in range(j + 1, STAGES):
-            weights.stages[i * STAGES + j] = weights.scale[i] * of_slope * tableau.a[i * STAGES + j]
+            stages[i * STAGES + j] = scale[i] * of_slope * a[i * STAGES + j]
 
 
 @loop
 def find_between(solve: AdaptiveSolve, t: float, h: float, weights: Weights) -> None:
     """For each stage of a step `h` from `t`: which forward step its time lies in, and the interpolant's weights."""
-    run, tableau, times = solve.run, solve.plan.tableau, solve.times
-    place = run.hint
+    tableau, times, place, last = solve.plan.tableau, solve.times, solve.run.hint, solve.run.n_steps - 1
+    c, places, between = tableau.c, weights.places, weights.between
     for i in range(STAGES):
-        at = t + tableau.c[i] * h
+        at = t + c[i] * h
         forward = times[1] > 0.0
         while place > 0 and (at < times[2 * place]) == forward and at != times[2 * place]:
             place -= 1
-        while place < run.n_steps - 1 and (at > times[2 * place + 2]) == forward and at != times[2 * place + 2]:
+        while place < last and (at > times[2 * place + 2]) == forward and at != times[2 * place + 2]:
             place += 1
-        weights.places[i] = place
+        places[i] = place
         size = times[2 * place + 1]
-        interpolate_weights(tableau, (at - times[2 * place]) / size, size, shift(weights.between, i * STAGES))
+        interpolate_weights(tableau, (at - times[2 * place]) / size, size, shift(between, i * STAGES))
 
 
 @loop
 def interpolate_weights(tableau: Tableau, x: float, h: float, weights: Any) -> None:
     """The weights of a step's slopes at the part `x` of its size `h`."""
+    coefficients = tableau.interpolant
     for j in range(STAGES):
         weight = 0.0
         for k in range(DEGREE - 1, -1, -1):
-            weight = x * (weight + tableau.interpolant[j * DEGREE + k])
+            weight = x * (weight + coefficients[j * DEGREE + k])
         weights[j] = h * weight
 
 

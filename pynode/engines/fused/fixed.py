@@ -212,12 +212,13 @@ def _step_back(solve: FixedSolve, scratch: Any, y_bar: Any, tapes: Any, grads: A
     plan, field, tableau, packed = solve.plan, solve.plan.field, solve.plan.tableau, solve.packed
     slope_bar, y_bars = shift(scratch, plan.slopes), shift(scratch, plan.state_bars)
     stages, width, size, h = tableau.n_stages, lanes(packed), n * field.state_step, solve.steps.sizes[step]
+    a, b = tableau.a, tableau.b
     for i in range(stages - 1, -1, -1):
         at_step = step * stages + i
         for at in range(0, size, width):
-            bar = load(y_bar, at) * (h * tableau.b[i])
+            bar = load(y_bar, at) * (h * b[i])
             for j in range(i + 1, stages):
-                weight = tableau.a[j * stages + i]
+                weight = a[j * stages + i]
                 if weight != 0.0:
                     bar = muladd(load(y_bars, j * size + at), splat(packed, h * weight), bar)
             store(slope_bar, at, bar)
