@@ -106,7 +106,7 @@ def bench(
     from experiments.benchmarks.suites import Task
     from pynode.cli.output import output_directory
     from pynode.records.files import write_json
-    from pynode.training.environment import environment
+    from pynode.training.machine import environment
 
     chosen = who or kind.entered
     names = ENTRANTS.names() if chosen is None else chosen

@@ -88,7 +88,7 @@ def cost_model(
     from experiments.scale.records import path_of
     from pynode.cli.output import output_directory
     from pynode.records.files import write_json, write_lines
-    from pynode.training.environment import environment
+    from pynode.training.machine import environment
 
     machine(device, Scenario("central"))  # an unknown one is told before work starts
     directory = output_directory(out, "scale", resume=False)

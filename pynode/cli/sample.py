@@ -79,8 +79,8 @@ def sample(
     from pynode.problems.density.base import Density
     from pynode.records.files import write_atomically, write_new
     from pynode.records.runs import load_run
+    from pynode.training.machine import check_bytes
     from pynode.training.restore import restore, runs_in
-    from pynode.training.size import check_bytes
 
     method = OptDisc(rtol=rtol, atol=rtol)
     torch.set_num_threads(threads)

@@ -200,9 +200,8 @@ def _run(
 ) -> None:
     from pynode.records.files import make_directory
     from pynode.records.lock import lock
-    from pynode.sweeps.cells import counted
+    from pynode.sweeps.cells import SweepInterrupted, counted
     from pynode.sweeps.driver import run_sweep
-    from pynode.sweeps.errors import SweepInterrupted
     from pynode.sweeps.executors import EXECUTORS
     from pynode.sweeps.layout import write_sweep
     from pynode.sweeps.table import SweepTable, table

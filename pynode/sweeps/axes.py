@@ -13,7 +13,7 @@ from pynode.methods import METHODS
 from pynode.settings.declared import Declared, Kind
 from pynode.settings.known import SHORT, compared, method_options, owners, problem_options, run_settings, sources
 from pynode.settings.values import shown, values_of
-from pynode.sweeps.errors import SweepError
+from pynode.sweeps.cells import SweepError
 
 TEXT, WHOLE = Kind(frozenset({str})), Kind(frozenset({int}))
 

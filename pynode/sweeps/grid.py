@@ -15,12 +15,11 @@ from pynode.problems import PROBLEMS
 from pynode.settings.known import method_options, problem_options
 from pynode.settings.values import shown
 from pynode.sweeps.axes import DATA, Axes
-from pynode.sweeps.cells import Cell
-from pynode.sweeps.errors import SweepError
+from pynode.sweeps.cells import Cell, SweepError
 from pynode.sweeps.needs import Needs
 from pynode.training.config import RunConfig, default_method
+from pynode.training.machine import check_size
 from pynode.training.plan import check_available, configure
-from pynode.training.size import check_size
 
 SAID = ("scheme", "solver", "steps", "rtol")
 """Options that the label of a method says already."""

@@ -68,7 +68,7 @@ def plan(
 
     from pynode.gradients import Discrete
     from pynode.training.config import default_method
-    from pynode.training.size import check_size
+    from pynode.training.machine import check_size
 
     kind = PROBLEMS.load(problem)
     check_available(methods)

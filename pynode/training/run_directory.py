@@ -33,7 +33,7 @@ from pynode.records.runs import RECORDS, in_order, records_of
 from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
 from pynode.training.config import RunConfig, recorded_config
-from pynode.training.environment import environment
+from pynode.training.machine import environment
 
 ENVIRONMENT = "environment.json"
 DAMAGED = "records.damaged"

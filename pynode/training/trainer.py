@@ -30,10 +30,9 @@ from pynode.training.config import RunConfig, check_device
 from pynode.training.engine import decided
 from pynode.training.loop import Loop
 from pynode.training.optimiser import make_adam
-from pynode.training.progress import Progress
+from pynode.training.progress import Progress, summarise
 from pynode.training.run_directory import Start, open_run
 from pynode.training.signals import Stop
-from pynode.training.summary import summarise
 from pynode.training.together import agreed_signal, from_writer
 from pynode.world import ALONE, World
 

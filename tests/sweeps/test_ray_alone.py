@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from pynode.errors import InvalidArgument
-from pynode.sweeps.cells import Cell
-from pynode.sweeps.errors import ExecutorUnavailable
+from pynode.sweeps.cells import Cell, ExecutorUnavailable
 from pynode.sweeps.executors import ray as ray_executor
 from pynode.sweeps.executors.ray import RayExecutor
 

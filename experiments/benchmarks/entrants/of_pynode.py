@@ -185,4 +185,5 @@ class Julia(PynodeEntrant):
     def method(self) -> GradientMethod:
         from pynode.methods.opt_disc_julia import OptDiscJulia
 
-        return OptDiscJulia(adjoint=self.variant, rtol=self.workload.rtol, atol=self.workload.atol)
+        adjoint: Any = self.variant
+        return OptDiscJulia(adjoint=adjoint, rtol=self.workload.rtol, atol=self.workload.atol)

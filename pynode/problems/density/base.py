@@ -54,12 +54,7 @@ WHOLE = slice(None)
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """What a user may change about a flow; None stands for the problem's own value.
-
-    `hidden` widths, number of `blocks`, `horizon` T, `activation`; `batch` size; `divergence` in training ("exact",
-    "gaussian", "rademacher"); weights of the running costs `kinetic` (1/2 int |f|^2 dt) and `jacobian`
-    (int |df/dz|_F^2 dt), means over samples, added to the negative log-likelihood.
-    """
+    """What a user may change about a flow; running costs are added to the negative log-likelihood."""
 
     hidden: tuple[int, ...] | None = None
     """Widths of the hidden layers; without one, the problem's own."""

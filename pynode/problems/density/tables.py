@@ -30,7 +30,7 @@ SEEN = 10_000
 
 @dataclass(frozen=True)
 class TableOptions(FlowOptions):
-    """`rows`: use no more than so many of each part, for a quick look at a large set."""
+    """What a user may change about a flow on a table."""
 
     rows: int | None = None
     """Rows of each part that are used at most, for a quick look at a large set."""

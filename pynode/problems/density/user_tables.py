@@ -20,13 +20,7 @@ from pynode.problems.density.tables import Table, TableOptions
 
 @dataclass(frozen=True)
 class FileOptions(TableOptions):
-    """`data` is the path of the table, `sha256` the digest that the file must have: that of the run's start.
-
-    `header` (true or false), `index` ("drop" or "keep"), `decimal` ("." or ","), `missing` ("drop": leave out rows with
-    missing values) and `drop` (columns to leave out, by name or by number from 1) say how to read it, as in `Reading`.
-    `dequantise` names columns of integers or other steps that get uniform noise of one unit of their resolution, drawn
-    by seed 0; "auto" means all that would be refused without.
-    """
+    """The table, how to read it (as in `Reading`), and columns to dequantise by noise of one unit, drawn by seed 0."""
 
     data: str | None = None
     """Path of the table; --data FILE gives it as well."""

@@ -15,8 +15,7 @@ import tempfile
 from typing import Any, ClassVar
 
 from pynode.errors import InvalidArgument
-from pynode.sweeps.cells import Cell
-from pynode.sweeps.errors import ExecutorUnavailable
+from pynode.sweeps.cells import Cell, ExecutorUnavailable
 from pynode.sweeps.executors.base import Executor
 from pynode.sweeps.executors.local import available_cpus, available_gpus
 from pynode.sweeps.task import Outcome, Task, worker_environment
