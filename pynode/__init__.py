@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pynode.errors import PynodeError, RunFailure, SolveError, UsageError
+    from pynode.fields import FIELDS
     from pynode.fields.antisymmetric import Antisymmetric
+    from pynode.fields.base import FieldSpec
     from pynode.fields.concatsquash import ConcatSquash
     from pynode.fields.hamiltonian import Hamiltonian
     from pynode.fields.mlp import MLP
@@ -23,13 +25,18 @@ if TYPE_CHECKING:
     from pynode.julia.reference import reference_trajectory
     from pynode.least_squares import LeastSquares
     from pynode.memory import measure_memory, peak_bytes
+    from pynode.methods import METHODS
     from pynode.methods.ad_adaptive import AdaptiveAD
-    from pynode.methods.base import method
+    from pynode.methods.base import GradientMethod, method
     from pynode.methods.disc_opt import DiscOpt
     from pynode.methods.disc_opt_julia import DiscOptJulia
     from pynode.methods.opt_disc import OptDisc
     from pynode.methods.opt_disc_fixed import OptDiscFixed
     from pynode.methods.opt_disc_julia import OptDiscJulia
+    from pynode.problems import PROBLEMS
+    from pynode.problems.base import Problem
+    from pynode.schemes import SCHEMES
+    from pynode.schemes.base import Scheme
     from pynode.schemes.dopri5 import DOPRI5
     from pynode.schemes.euler import EULER
     from pynode.schemes.heun import HEUN
@@ -45,48 +52,56 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Adaptive": "steps",
+    "AdaptiveAD": "methods.ad_adaptive",
+    "Antisymmetric": "fields.antisymmetric",
+    "ConcatSquash": "fields.concatsquash",
     "Continuous": "gradients",
     "DOPRI5": "schemes.dopri5",
-    "Discrete": "gradients",
-    "Fixed": "steps",
-    "SameGrid": "gradients",
-    "TSIT5": "schemes.tsit5",
-    "ThroughSteps": "gradients",
-    "method": "methods.base",
-    "Antisymmetric": "fields.antisymmetric",
-    "AdaptiveAD": "methods.ad_adaptive",
-    "ConcatSquash": "fields.concatsquash",
     "DiscOpt": "methods.disc_opt",
     "DiscOptJulia": "methods.disc_opt_julia",
+    "Discrete": "gradients",
     "Draw": "flows.probes",
     "EULER": "schemes.euler",
     "Exact": "flows.divergence",
+    "FIELDS": "fields",
+    "FieldSpec": "fields.base",
+    "Fixed": "steps",
     "Flow": "flows.flow",
+    "GradientMethod": "methods.base",
     "HEUN": "schemes.heun",
     "Hamiltonian": "fields.hamiltonian",
     "Hutchinson": "flows.divergence",
     "LeastSquares": "least_squares",
+    "METHODS": "methods",
     "MIDPOINT": "schemes.midpoint",
     "MLP": "fields.mlp",
     "OptDisc": "methods.opt_disc",
-    "OptDiscJulia": "methods.opt_disc_julia",
     "OptDiscFixed": "methods.opt_disc_fixed",
+    "OptDiscJulia": "methods.opt_disc_julia",
+    "PROBLEMS": "problems",
+    "Problem": "problems.base",
     "PynodeError": "errors",
     "RK38": "schemes.rk38",
     "RK4": "schemes.rk4",
     "RunFailure": "errors",
     "RunningCosts": "flows.augmented",
+    "SCHEMES": "schemes",
+    "SameGrid": "gradients",
+    "Scheme": "schemes.base",
     "Solution": "solution",
     "SolveError": "errors",
     "SolveStats": "solution",
+    "TSIT5": "schemes.tsit5",
+    "ThroughSteps": "gradients",
     "TimeGrid": "grid",
     "UsageError": "errors",
     "gradient_errors": "studies.gradients.errors",
+    "measure_memory": "memory",
+    "method": "methods.base",
     "odeint": "torchdiffeq_interface",
     "odeint_adjoint": "torchdiffeq_interface",
     "odeint_dense": "torchdiffeq_interface",
     "odeint_event": "torchdiffeq_interface",
-    "measure_memory": "memory",
     "peak_bytes": "memory",
     "reference_trajectory": "julia.reference",
     "study_grid": "studies.gradients.errors",
@@ -96,11 +111,15 @@ _HOME = {
 __all__ = [
     "DOPRI5",
     "EULER",
+    "FIELDS",
     "HEUN",
+    "METHODS",
     "MIDPOINT",
     "MLP",
+    "PROBLEMS",
     "RK4",
     "RK38",
+    "SCHEMES",
     "TSIT5",
     "Adaptive",
     "AdaptiveAD",
@@ -112,18 +131,22 @@ __all__ = [
     "Discrete",
     "Draw",
     "Exact",
+    "FieldSpec",
     "Fixed",
     "Flow",
+    "GradientMethod",
     "Hamiltonian",
     "Hutchinson",
     "LeastSquares",
     "OptDisc",
     "OptDiscFixed",
     "OptDiscJulia",
+    "Problem",
     "PynodeError",
     "RunFailure",
     "RunningCosts",
     "SameGrid",
+    "Scheme",
     "Solution",
     "SolveError",
     "SolveStats",

@@ -74,6 +74,20 @@ class UnknownName(UsageError):
         super().__init__(f"unknown {kind} '{name}'{guess} (known: {', '.join(self.known)})")
 
 
+class OutsideError(UsageError):
+    """A member from outside pynode can't be used: its file or package is missing, fails, or holds another thing."""
+
+
+class NameClash(UsageError):
+    """Two members of one kind have the same name, at least one of them from outside the package."""
+
+    def __init__(self, kind: str, name: str, first: object, second: object) -> None:
+        self.kind, self.name = kind, name
+        super().__init__(
+            f"two members are the {kind} '{name}': {first}, and {second}; give the one from outside another name"
+        )
+
+
 class StateMismatch(UsageError):
     """The field's value does not fit the state: shape, dtype or device of f(t, y) differ from those of y."""
 

@@ -4,18 +4,24 @@ Members are the classes with a `name: ClassVar[str] = "..."` in the modules of t
 in a module or several.  A module without such a class is one member, called by its file (`rk4.py` is "rk4").  Modules
 called `base.py` hold what a family shares and are no members.  Names and one-line summaries are read without importing
 the modules, so that `--help` and `list` need no torch.
+
+Registries that are open to the outside also know the entry points of installed packages, in the group called as the
+package (`pynode.schemes`), and wherever they take a name they take `my_scheme.py:MY_SCHEME`, an object in a file.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pynode.errors import UnknownName
+from pynode.errors import NameClash, OutsideError, UnknownName
+from pynode.outside import NAME, Origin, entry_points, load_entry_point, load_file, split_reference
 
 T = TypeVar("T")
 
@@ -36,13 +42,18 @@ class Registry(Generic[T]):
     `base` names a class of `package.base`: a member is a subclass of it, or an instance of it (schemes).  With `file`,
     a member is a folder that holds a module of this name: `winners/study.py` is the study "winners".  A `package` that
     is a single module holds all members and their base.
+
+    With `named_by` the registry is open to members from outside, whose name is this attribute.
     """
 
-    def __init__(self, package: str, kind: str, base: str, file: str | None = None) -> None:
-        self.package, self.kind, self.base, self.file = package, kind, base, file
+    def __init__(
+        self, package: str, kind: str, base: str, file: str | None = None, named_by: str | None = None
+    ) -> None:
+        self.package, self.kind, self.base, self.file, self.named_by = package, kind, base, file, named_by
+        self._in_files: dict[str, Origin] = {}
 
     def _members(self) -> dict[str, _Place]:
-        """Where every member stands, by name."""
+        """Where every member of the package stands, by name."""
         package = importlib.import_module(self.package)
         home = Path(str(package.__file__))
         if home.stem != "__init__":
@@ -59,30 +70,57 @@ class Registry(Generic[T]):
                 members |= _places(path, ".".join((self.package, *inside)))
         return members
 
-    def names(self) -> tuple[str, ...]:
-        """Names of all members, sorted; nothing is imported but the packages they lie in."""
+    def own_names(self) -> tuple[str, ...]:
+        """Names of the members that come with pynode, sorted; nothing is imported but the packages they lie in."""
         return tuple(sorted(self._members()))
+
+    def outside(self) -> dict[str, Origin]:
+        """Where the known members from outside stand, by name; nothing is imported."""
+        if self.named_by is None:
+            return {}
+        return {**{origin.name: origin for origin in entry_points(self.package)}, **self._in_files}
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all members, sorted, also of those from outside; nothing is imported."""
+        return tuple(sorted({*self._members(), *self.outside()}))
 
     def summary(self, name: str) -> str:
         """First line of the member's docstring; nothing is imported."""
-        return self._place(name).summary
+        place = self._place(name)
+        return place.summary
 
     def sources(self) -> dict[str, Path]:
         """The files that the members stand in, by name; nothing is imported."""
         return {name: place.path for name, place in sorted(self._members().items())}
 
     def check(self, name: str) -> None:
-        """Raises `UnknownName` unless there is a member called `name`; nothing is imported."""
+        """Raises `UsageError` unless there is a member called `name`; nothing is imported."""
         self._place(name)
 
+    def resolve(self, name: str) -> str:
+        """The name of a member: of `my_scheme.py:MY_SCHEME` the one that it has in records; runs such a file.
+
+        From then on the member is known by its name.  Raises `UsageError` as `load` does.
+        """
+        if self.named_by is None or (reference := split_reference(name, self.kind)) is None:
+            self.check(name)
+            return name
+        return self._take(Origin("", reference[1], file=str(reference[0])))[0]
+
     def load(self, name: str) -> T:
-        """The member called `name`; raises `UnknownName` with the known names and the nearest match."""
+        """The member called `name`, or `file.py:NAME` in a file of the user's, which is run.
+
+        Raises `UnknownName` with the known names and the nearest match, `OutsideError` for a member from outside that
+        can't be loaded or is of another kind, and `NameClash` where two members have this name.
+        """
         place = self._place(name)
+        if isinstance(place, Origin):
+            return self._take(place)[1]
         module = importlib.import_module(place.module)
         if place.attribute is not None:
             member: T = getattr(module, place.attribute)
             return member
-        base = getattr(importlib.import_module(f"{self.package}.base"), self.base)
+        base = self._base()
         members = [v for k, v in vars(module).items() if not k.startswith("_") and _is_member(v, base, module.__name__)]
         if len(members) != 1:
             raise TypeError(f"{module.__name__} must define exactly one public {self.base}, not {len(members)}")
@@ -92,11 +130,93 @@ class Registry(Generic[T]):
         """All members by name."""
         return {name: self.load(name) for name in self.names()}
 
-    def _place(self, name: str) -> _Place:
+    def origin(self, name: str) -> Origin | None:
+        """Where the member called `name` comes from, if that is outside the package."""
+        return self.outside().get(name)
+
+    def recall(self, origin: Mapping[str, Any]) -> None:
+        """Makes the member known that an earlier run has used, from what its configuration says; runs nothing.
+
+        Raises `OutsideError` where it is no description of a member, `NameClash` where its name is another's here.
+        """
+        try:
+            earlier = Origin(**origin)
+        except TypeError as error:
+            raise OutsideError(f"{self.kind} = {dict(origin)}: does not say where a member comes from") from error
+        known = self.outside().get(earlier.name)
+        if earlier.file:
+            self._add(earlier if known is None or known.sha256 != earlier.sha256 else known)
+        elif known is None:
+            raise OutsideError(
+                f"the {self.kind} '{earlier.name}' came from {earlier}, which is not installed; install it"
+            )
+
+    def _base(self) -> type:
+        module = importlib.import_module(self.package)
+        home = (
+            module if Path(str(module.__file__)).stem != "__init__" else importlib.import_module(f"{self.package}.base")
+        )
+        base: type = getattr(home, self.base)
+        return base
+
+    def _place(self, name: str) -> _Place | Origin:
+        """Where the member called `name` stands; of a reference to a file, that file."""
+        if self.named_by is not None and (reference := split_reference(name, self.kind)) is not None:
+            return Origin("", reference[1], file=str(reference[0]))
         members = self._members()
-        if name not in members:
-            raise UnknownName(self.kind, name, sorted(members))
-        return members[name]
+        brought = [origin for origin in self._brought() if origin.name == name]
+        if len(brought) > 1:
+            raise NameClash(self.kind, name, brought[0], brought[1])
+        if name in members and brought:
+            raise NameClash(self.kind, name, members[name].module, brought[0])
+        if name not in members and not brought:
+            raise UnknownName(self.kind, name, sorted({*members, *self.outside()}))
+        return brought[0] if brought else members[name]
+
+    def _brought(self) -> tuple[Origin, ...]:
+        """All members from outside; two of them may have one name."""
+        return (*(entry_points(self.package) if self.named_by else ()), *self._in_files.values())
+
+    def _take(self, origin: Origin) -> tuple[str, T]:
+        """Loads a member from outside, and knows it by its name from then on."""
+        if origin.file:
+            member, digest = load_file(Path(origin.file), origin.member, self.kind)
+        else:
+            member, digest = load_entry_point(origin, self.kind), ""
+        name = self._check_member(member, origin)
+        if origin.file:
+            self._add(Origin(name, origin.member, file=origin.file, sha256=digest))
+        return name, member
+
+    def _add(self, origin: Origin) -> None:
+        """Raises `NameClash` where the name is that of another member."""
+        others = [
+            other for other in self._brought() if other.name == origin.name and other.reference != origin.reference
+        ]
+        if origin.name in (members := self._members()):
+            raise NameClash(self.kind, origin.name, members[origin.name].module, origin)
+        if others:
+            raise NameClash(self.kind, origin.name, others[0], origin)
+        self._in_files[origin.name] = origin
+
+    def _check_member(self, member: Any, origin: Origin) -> str:
+        """The member's name; raises `OutsideError` for an object that is no member of this registry."""
+        base, wanted = self._base(), f"the {self.kind} {origin}"
+        if not (isinstance(member, base) or (isinstance(member, type) and issubclass(member, base) and member != base)):
+            shown = f"class {member.__name__}" if isinstance(member, type) else f"{type(member).__name__} object"
+            raise OutsideError(
+                f"{wanted} is no {self.kind}: it is a {shown}, not {self.base}; name a subclass or an instance of that"
+            )
+        if inspect.isabstract(member):
+            lacking = ", ".join(sorted(getattr(member, "__abstractmethods__", ())))
+            raise OutsideError(f"{wanted} lacks {lacking}, which every {self.kind} must define; add them")
+        name = getattr(member, str(self.named_by), None)
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            problem = "has no name" if name is None else f"is called {name!r}, which is no name for a folder"
+            raise OutsideError(f"{wanted} {problem}; give it a {self.named_by} of letters, digits, dots and hyphens")
+        if origin.name not in ("", name):
+            raise OutsideError(f"{wanted} is known as '{origin.name}' but is called '{name}'; use one name for both")
+        return name
 
 
 def _name(stem: str) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsole) -> None:
     """One Taylor test per method (of the first seed) at the untrained weights, recorded in `directory`."""
     from pynode.errors import NonFiniteLoss, SolveError
+    from pynode.methods import METHODS
     from pynode.records.files import finite, write_lines
     from pynode.studies.gradients.record import TaylorRecord
     from pynode.studies.gradients.taylor import taylor_test
@@ -49,6 +50,7 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsol
                     passes=result.passes,
                     bound=finite(result.bound),
                     verdict=result.verdict,
+                    outside=METHODS.origin(run.method.name) is not None,
                 )
             )
     write_lines(directory / TAYLOR, found)

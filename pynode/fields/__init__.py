@@ -9,4 +9,4 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.fields.base import FieldSpec
 
-FIELDS: Registry[type[FieldSpec]] = Registry("pynode.fields", "field", "FieldSpec")
+FIELDS: Registry[type[FieldSpec]] = Registry("pynode.fields", "field", "FieldSpec", named_by="architecture")

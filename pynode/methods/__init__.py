@@ -9,4 +9,6 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.methods.base import GradientMethod
 
-METHODS: Registry[type[GradientMethod]] = Registry("pynode.methods", "gradient method", "GradientMethod")
+METHODS: Registry[type[GradientMethod]] = Registry(
+    "pynode.methods", "gradient method", "GradientMethod", named_by="name"
+)

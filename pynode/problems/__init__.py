@@ -9,4 +9,4 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.problems.base import Problem
 
-PROBLEMS: Registry[type[Problem]] = Registry("pynode.problems", "problem", "Problem")
+PROBLEMS: Registry[type[Problem]] = Registry("pynode.problems", "problem", "Problem", named_by="name")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
-from pynode.errors import RecordError, UnknownName
+from pynode.errors import RecordError, UsageError
 from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.records.files import read_json, read_object
@@ -59,6 +59,7 @@ class ConfigKeys(_ConfigKeys, total=False):
     options: dict[str, Any]
     on_failure: str
     decided_engine: str | None
+    outside: dict[str, dict[str, str]]
 
 
 class _SummaryKeys(TypedDict):
@@ -123,11 +124,16 @@ def read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG
     config = read_object(path, ConfigKeys, RESUME)
     try:
-        METHODS.check(config["method"]["method"])
-        PROBLEMS.check(config["problem"])
+        outside = {kind: origin.get("name") for kind, origin in config.get("outside", {}).items()}
+        for kind, known, name in (
+            ("method", METHODS, config["method"]["method"]),
+            ("problem", PROBLEMS, config["problem"]),
+        ):
+            if outside.get(kind) != name:  # a member from outside need not be here to be shown
+                known.check(name)
         if not {"rtol", "steps"} & set(config["method"]):
             raise ValueError("method has neither rtol nor steps")
-    except (UnknownName, ValueError) as error:
+    except (UsageError, ValueError) as error:
         raise RecordError(f"{path} is damaged: {error}; {RESUME}") from error
     return config
 

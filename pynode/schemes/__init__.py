@@ -9,4 +9,4 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.schemes.base import Scheme
 
-SCHEMES: Registry[Scheme] = Registry("pynode.schemes", "scheme", "Scheme")
+SCHEMES: Registry[Scheme] = Registry("pynode.schemes", "scheme", "Scheme", named_by="name")

@@ -140,7 +140,9 @@ def _lines(path: Path, kind: type[Any]) -> list[Any]:
     records = lines_if_any(path, kind)
     known = METHODS.names()
     for number, record in enumerate(records, start=1):
-        if isinstance(record, (TaylorRecord, GradientErrorRecord)) and record.method not in known:
+        if not isinstance(record, (TaylorRecord, GradientErrorRecord)) or record.outside:
+            continue
+        if record.method not in known:
             error = UnknownName(METHODS.kind, record.method, known)
             raise RecordError(f"{path}, line {number} is damaged: {error}; {RESTORE}")
     return records

@@ -20,6 +20,7 @@ from pynode.problems.base import Problem, options_from_json
 from pynode.records.run_files import CONFIG, RESUME, ConfigKeys, read_config
 from pynode.records.schema import convert
 from pynode.steps import Fixed
+from pynode.training.origins import origins_of, recall_members
 from pynode.training.schedules import Multilevel
 from pynode.world import ALONE, World
 
@@ -112,14 +113,17 @@ class RunConfig:
         """Plain values; `from_json` gives the configuration back."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         levels = None if self.multilevel is None else self.multilevel.to_json()
-        return {**plain, "options": dict(self.options), "multilevel": levels, "method": self.method.to_json()}
+        plain |= {"options": dict(self.options), "multilevel": levels, "method": self.method.to_json()}
+        outside = origins_of(plain)
+        return {**plain, "outside": outside} if outside else plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
         """The configuration that `to_json` wrote; raises `RecordError` for anything else."""
         try:
             convert(data, ConfigKeys)
-            values = {k: _as_tuple(v) for k, v in data.items()}
+            recall_members(data)
+            values = {k: _as_tuple(v) for k, v in data.items() if k != "outside"}
             if data.get("multilevel") is not None:
                 values["multilevel"] = Multilevel(**{k: _as_tuple(v) for k, v in data["multilevel"].items()})
             config = cls(**{**values, "method": _stored_method(data["method"])})
@@ -135,6 +139,7 @@ class RunConfig:
 
         Raises `ConfigurationMismatch`, with the differences, unless this continues `earlier` (or trains longer).
         """
+        earlier = {k: v for k, v in earlier.items() if k != "outside"}  # `changed_members` compares those
         known = {f.name for f in fields(self)}
         if unknown := sorted(set(earlier) - known):
             raise ConfigurationMismatch(
@@ -142,6 +147,7 @@ class RunConfig:
                 "with that, or choose another --out"
             )
         mine, theirs = _plain(self.to_json()), _plain({**_defaults(type(self)), **earlier})
+        mine.pop("outside", None)
         try:
             theirs["method"] = _plain(_stored_method(theirs["method"]).to_json())  # with options that came later
         except (KeyError, TypeError, ValueError) as error:

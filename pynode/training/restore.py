@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from pynode.records.run_files import CONFIG, RESUME, read_config
 from pynode.records.runs import RUNS, run_folders
 from pynode.training.checkpoint import best_theta
 from pynode.training.config import RunConfig, usable_here
+from pynode.training.origins import changed_members
+
+_log = logging.getLogger("pynode")
 
 
 def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
@@ -23,6 +27,8 @@ def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
     when a user's table has other columns now.
     """
     config = config_of(directory)
+    for change in changed_members(config.to_json(), read_config(directory)):
+        _log.warning("%s: %s", directory, change)
     problem = config.make_problem()
     problem.check()
     model = problem.model(config.seed)

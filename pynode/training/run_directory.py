@@ -34,6 +34,7 @@ from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
 from pynode.training.config import RunConfig, recorded_config
 from pynode.training.machine import environment
+from pynode.training.origins import changed_members
 
 ENVIRONMENT = "environment.json"
 DAMAGED = "records.damaged"
@@ -114,6 +115,8 @@ def open_run(
     for name, change in changed.items():
         note(directory, "changed", at, f"{name}: {change}")
     config = decide(config)
+    for change in changed_members(config.to_json(), contents.config or {}) if contents.config else ():
+        note(directory, "changed member", at, change)
     note(directory, "resumed", at, "from the last checkpoint" if point else "from the beginning: no checkpoint yet")
     _begin(config, directory, ranks)
     return Start(config, checkpoint=point)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pynode.clock import Clock
 from pynode.errors import InvalidArgument, SolveError
+from pynode.methods import METHODS
 from pynode.methods.ad_adaptive import AdaptiveAD
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
@@ -105,6 +106,7 @@ def gradient_errors(
             adaptive=method.adaptive,
             setting=method.setting,
             reference_uncertainty=uncertainty,
+            outside=METHODS.origin(method.name) is not None,
         )
         try:
             computed = _objective(objective, method)

@@ -14,7 +14,10 @@ Range = Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]
 
 @dataclass(frozen=True)
 class TaylorRecord:
-    """One Taylor test: remainders E0, E1 at sizes h, slopes fitted to indices `fitted[0]:fitted[1]`, the verdict."""
+    """One Taylor test: remainders E0, E1 at sizes h, slopes fitted to indices `fitted[0]:fitted[1]`, the verdict.
+
+    `outside` says that the method is not pynode's own, so that its name need not be known here.
+    """
 
     problem: str
     method: str
@@ -28,6 +31,7 @@ class TaylorRecord:
     passes: bool
     bound: NonNegative | None
     verdict: str
+    outside: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.h) == len(self.e0) == len(self.e1):
@@ -45,7 +49,8 @@ class GradientErrorRecord:
     computed it, from directional finite differences (about 1e-10 at best); null for adaptive methods, whose computed
     loss jumps.  `setting` is rtol (adaptive) or steps per output interval.  Costs are of one loss and gradient; seconds
     are medians, `engine` what ran the solves.  `drift` is how far a state that was solved backwards left the stored one
-    at an output time, in units of the tolerances; null where none is.
+    at an output time, in units of the tolerances; null where none is.  `outside` says that the method is not pynode's
+    own, so that its name need not be known here.
     """
 
     problem: str
@@ -65,6 +70,7 @@ class GradientErrorRecord:
     failure: str | None = None
     engine: str = ""
     drift: NonNegative | None = None
+    outside: bool = False
 
     @property
     def evaluations(self) -> int:

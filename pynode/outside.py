@@ -1,0 +1,256 @@
+"""Members of registries from outside the package: entry points of installed packages, and objects in a user's file.
+
+An entry point of a group such as `pynode.schemes` is read from the metadata of its package; nothing is imported until
+the member is used.  A member of a file is written as `my_scheme.py:MY_SCHEME`; using it runs the file.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pynode.errors import OutsideError, UnknownName
+
+REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<member>[^:/\\]+)")
+"""A file and the name of an object in it."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+"""What a member may be called: its name becomes part of the names of folders."""
+
+_files: set[str] = set()
+"""Files of members from outside that were loaded: what fails in them is not pynode's fault."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a member from outside stands: in a package, or in a file whose content had this SHA-256."""
+
+    name: str
+    member: str
+    package: str = ""
+    version: str = ""
+    file: str = ""
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        return f"the package {self.package} {self.version} ({self.member})" if self.package else self.reference
+
+    @property
+    def reference(self) -> str:
+        """The member of a file, as it is written on the command line."""
+        return f"{self.file}:{self.member}"
+
+    @property
+    def source(self) -> Path | None:
+        """The file that the member's class or object stands in, where that is known without importing anything."""
+        return Path(self.file) if self.file else _source_of(self.member.partition(":")[0])
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring of the class, or else of its module; nothing is imported."""
+        module = None if self.source is None else _parsed(self.source)
+        if module is None:
+            return ""
+        attribute = self.member.rpartition(":")[2]
+        own: list[ast.ClassDef | ast.Module] = [
+            node for node in module.body if isinstance(node, ast.ClassDef) and node.name == attribute
+        ]
+        docs = [ast.get_docstring(node) for node in (*own, module)]
+        return next((doc.partition("\n")[0] for doc in docs if doc), "")
+
+    def to_json(self) -> dict[str, str]:
+        """What stands in a run's configuration."""
+        return {key: value for key, value in asdict(self).items() if value}
+
+
+def entry_points(group: str) -> tuple[Origin, ...]:
+    """The members that installed packages bring into `group`."""
+    return _entry_points(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=64)
+def _entry_points(group: str, path: tuple[str, ...]) -> tuple[Origin, ...]:  # noqa: ARG001 (another path, others)
+    found: dict[Origin, None] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        name, version = (point.dist.name, point.dist.version) if point.dist is not None else ("unknown", "")
+        found[Origin(point.name, point.value.replace(" ", ""), name, version)] = None
+    return tuple(found)
+
+
+def split_reference(text: str, kind: str) -> tuple[Path, str] | None:
+    """File and member of `my_scheme.py:MY_SCHEME`; None for text that names no file.
+
+    Raises `OutsideError` for a file without a member, and where there is no such file.
+    """
+    match = REFERENCE.fullmatch(text)
+    if match is None and not (text.endswith(".py") and len(text) > len(".py")):
+        return None
+    file, member = Path(match["file"] if match else text).expanduser(), match["member"] if match else None
+    if not file.is_file():
+        raise _no_file(file, kind)
+    if member is None:
+        known = _names_in(file)
+        example = known[0] if known else "NAME"
+        raise OutsideError(f"'{text}' names a file, but no {kind} in it; write {text}:{example}")
+    return file.absolute(), member
+
+
+def load_file(file: Path, member: str, kind: str) -> tuple[Any, str]:
+    """Runs `file`; returns the object called `member` and the SHA-256 of the content.
+
+    The same content runs once.  Raises `OutsideError` with the line in the file where that fails.
+    """
+    if not file.is_file():
+        raise _no_file(file, kind)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise OutsideError(f"{file} can't be read ({error.strerror}); give a file that can") from error
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"pynode_outside_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{digest[:8]}"
+    _files.add(str(file))
+    module = sys.modules.get(name) or _run(name, file, content, f"{kind} {member}")
+    if not hasattr(module, member):
+        raise UnknownName(f"{kind} in {file}", member, [n for n in _names_in(file) if hasattr(module, n)])
+    return getattr(module, member), digest
+
+
+def load_entry_point(origin: Origin, kind: str) -> Any:
+    """The object that an entry point names; raises `OutsideError` where importing it fails."""
+    module, _, attribute = origin.member.partition(":")
+    try:
+        loaded = importlib.import_module(module)
+        _files.add(str(getattr(loaded, "__file__", "")))
+        value: Any = loaded
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except Exception as error:
+        where = _place_in(error, str(origin.source)) if origin.source else None
+        said = f"{where}: " if where else ""
+        raise OutsideError(
+            f"the {kind} '{origin.name}' of the package {origin.package} {origin.version} ({origin.member}) can't be "
+            f"loaded: {said}{_said(error)}; correct the package, or uninstall it"
+        ) from error
+    return value
+
+
+def blame(error: BaseException) -> str | None:
+    """The place in a member from outside where `error` came from: the innermost one; None where it did not."""
+    places = [place for file in _files if (place := _place_in(error, file)) is not None]
+    return f"{places[-1]}: {_said(error)}" if places else None
+
+
+def _run(name: str, file: Path, content: bytes, wanted: str) -> ModuleType:
+    """The module that `content` makes when it runs; files beside it can be imported."""
+    loader = _Loader(name, str(file), content)
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=str(file))
+    spec.has_location = True
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    sys.path.append(str(file.parent))
+    try:
+        loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        place = _place_in(error, str(file)) or str(file)
+        raise OutsideError(f"{place}: {_said(error)}; the {wanted} is in this file: correct it") from error
+    finally:
+        sys.path.remove(str(file.parent))
+    return module
+
+
+class _Loader(importlib.abc.SourceLoader):
+    """Runs the bytes whose SHA-256 was taken, not what is in the file a moment later; writes no bytecode."""
+
+    def __init__(self, name: str, file: str, content: bytes) -> None:
+        self.name, self.file, self.content = name, file, content
+
+    def get_filename(self, fullname: str) -> str:  # noqa: ARG002 (it has one name)
+        """The path of the file."""
+        return self.file
+
+    def get_data(self, path: str | bytes) -> bytes:
+        """The source; there is no bytecode."""
+        if path != self.file:
+            raise OSError(f"{path!r} is not the source")
+        return self.content
+
+
+def _no_file(file: Path, kind: str) -> OutsideError:
+    try:
+        beside = [path.name for path in file.parent.glob("*.py")]
+    except OSError:
+        beside = []
+    match = difflib.get_close_matches(file.name, beside, n=1)
+    guess = f"did you mean {file.parent / match[0]}?" if match else f"give the file that the {kind} is in"
+    return OutsideError(f"there is no file {file}; {guess}")
+
+
+def _names_in(file: Path) -> list[str]:
+    """Public classes and variables at the top of a file, which is not run."""
+    module = _parsed(file)
+    names: list[str] = []
+    for node in module.body if module else ():
+        if isinstance(node, ast.ClassDef):
+            names.append(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def _parsed(file: Path) -> ast.Module | None:
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def _place_in(error: BaseException, file: str) -> str | None:
+    """The innermost line of `file` that was at work when `error` was raised."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f"{file}, line {error.lineno}"
+    frames: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if frame.filename == file]
+    if not lines:
+        return None
+    inside = "" if lines[-1].name == "<module>" else f", in {lines[-1].name}"
+    return f"{file}, line {lines[-1].lineno}{inside}"
+
+
+def _said(error: BaseException) -> str:
+    said = (error.msg if isinstance(error, SyntaxError) else str(error)).partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _source_of(module: str) -> Path | None:
+    """The file of a module; of the packages around it none is imported."""
+    top, *inside = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not inside:
+        return Path(spec.origin) if spec.origin else None
+    for folder in spec.submodule_search_locations or ():
+        for path in (Path(folder, *inside).with_suffix(".py"), Path(folder, *inside, "__init__.py")):
+            if path.is_file():
+                return path
+    return None

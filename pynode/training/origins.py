@@ -1,0 +1,66 @@
+"""Members from outside pynode in the configuration of a run: where they come from, and whether they have changed.
+
+The key `outside` of a configuration holds, for a problem, method, scheme or field from outside, its `Origin`.  Reading
+it runs nothing; a file is run where its member is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pynode.errors import OutsideError
+from pynode.fields import FIELDS
+from pynode.methods import METHODS
+from pynode.problems import PROBLEMS
+from pynode.registry import Registry
+from pynode.schemes import SCHEMES
+
+REGISTRIES: dict[str, Registry[Any]] = {"problem": PROBLEMS, "method": METHODS, "scheme": SCHEMES, "field": FIELDS}
+
+
+def origins_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Where the members from outside that `config`, the plain values of a configuration, names come from."""
+    method = config["method"]
+    names = {
+        "problem": config["problem"],
+        "method": method["method"],
+        "scheme": method.get("scheme"),
+        "field": config["options"].get("architecture"),
+    }
+    origins = {kind: REGISTRIES[kind].origin(str(name)) for kind, name in names.items() if name is not None}
+    return {kind: origin.to_json() for kind, origin in origins.items() if origin is not None}
+
+
+def recall_members(config: Mapping[str, Any]) -> None:
+    """Makes the members from outside known that a stored configuration names; raises `OutsideError`."""
+    for kind, origin in outside_of(config).items():
+        if kind not in REGISTRIES:
+            raise OutsideError(f"outside.{kind}: another version of pynode knows such members; use that version")
+        REGISTRIES[kind].recall(origin)
+
+
+def outside_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The origins in a stored configuration; empty where all members are pynode's own."""
+    return dict(config.get("outside") or {})
+
+
+def changed_members(now: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:
+    """A sentence for each member from outside that is not what it was in the configuration `earlier`."""
+    mine, theirs = outside_of(now), outside_of(earlier)
+    changes = []
+    for kind in dict.fromkeys((*theirs, *mine)):
+        then, today = theirs.get(kind, {}), mine.get(kind, {})
+        name = today.get("name", then.get("name"))
+        if then.get("file") and today.get("file"):
+            if then.get("sha256") != today.get("sha256"):
+                changes.append(f"{today['file']}, which the {kind} '{name}' is in, has changed since")
+        elif then != today:
+            changes.append(f"the {kind} '{name}' is {_place(today)} now, was {_place(then)}")
+    return changes
+
+
+def _place(origin: Mapping[str, Any]) -> str:
+    if not origin:
+        return "pynode's own"
+    return f"in {origin['file']}" if origin.get("file") else f"of {origin.get('package')} {origin.get('version')}"
