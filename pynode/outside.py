@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pynode.errors import OutsideError, UnknownName
 
@@ -80,16 +80,19 @@ class Origin:
 
 def entry_points(group: str) -> tuple[Origin, ...]:
     """The members that installed packages bring into `group`."""
-    return _entry_points(group, tuple(sys.path))
+    return _entry_points(tuple(sys.path)).get(group, ())
 
 
-@lru_cache(maxsize=64)
-def _entry_points(group: str, path: tuple[str, ...]) -> tuple[Origin, ...]:  # noqa: ARG001 (another path, others)
-    found: dict[Origin, None] = {}
-    for point in importlib.metadata.entry_points(group=group):
-        name, version = (point.dist.name, point.dist.version) if point.dist is not None else ("unknown", "")
-        found[Origin(point.name, point.value.replace(" ", ""), name, version)] = None
-    return tuple(found)
+@lru_cache(maxsize=16)
+def _entry_points(path: tuple[str, ...]) -> dict[str, tuple[Origin, ...]]:  # noqa: ARG001 (others on another path)
+    """Members by group; all groups are read at once, which takes a tenth of a second where many packages are."""
+    groups: dict[str, dict[Origin, None]] = {}
+    for distribution in importlib.metadata.distributions():
+        for point in distribution.entry_points:
+            if point.group.startswith("pynode."):
+                origin = Origin(point.name, point.value.replace(" ", ""), distribution.name, distribution.version)
+                groups.setdefault(point.group, {})[origin] = None
+    return {group: tuple(origins) for group, origins in groups.items()}
 
 
 def split_reference(text: str, kind: str) -> tuple[Path, str] | None:
@@ -110,11 +113,20 @@ def split_reference(text: str, kind: str) -> tuple[Path, str] | None:
     return file.absolute(), member
 
 
-def load_file(file: Path, member: str, kind: str) -> tuple[Any, str]:
-    """Runs `file`; returns the object called `member` and the SHA-256 of the content.
+class Loaded(NamedTuple):
+    """A member, the SHA-256 of its file's content, and what was defined in the same module by public names."""
 
-    The same content runs once.  Raises `OutsideError` with the line in the file where that fails.
+    member: Any
+    sha256: str
+    beside: dict[str, Any]
+
+
+def load_file(origin: Origin, kind: str) -> Loaded:
+    """Runs the file of `origin`, once for the same content.
+
+    Raises `OutsideError` with the line where that fails, `UnknownName` where the file does not define the member.
     """
+    file = Path(origin.file)
     if not file.is_file():
         raise _no_file(file, kind)
     try:
@@ -124,13 +136,14 @@ def load_file(file: Path, member: str, kind: str) -> tuple[Any, str]:
     digest = hashlib.sha256(content).hexdigest()
     name = f"pynode_outside_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{digest[:8]}"
     _files.add(str(file))
-    module = sys.modules.get(name) or _run(name, file, content, f"{kind} {member}")
-    if not hasattr(module, member):
-        raise UnknownName(f"{kind} in {file}", member, [n for n in _names_in(file) if hasattr(module, n)])
-    return getattr(module, member), digest
+    module = sys.modules.get(name) or _run(name, file, content, f"{kind} {origin.member}")
+    beside = _defined(module)
+    if origin.member not in beside:
+        raise UnknownName(f"{kind} in {file}", origin.member, beside)
+    return Loaded(beside[origin.member], digest, beside)
 
 
-def load_entry_point(origin: Origin, kind: str) -> Any:
+def load_entry_point(origin: Origin, kind: str) -> Loaded:
     """The object that an entry point names; raises `OutsideError` where importing it fails."""
     module, _, attribute = origin.member.partition(":")
     try:
@@ -140,13 +153,18 @@ def load_entry_point(origin: Origin, kind: str) -> Any:
         for part in attribute.split("."):
             value = getattr(value, part)
     except Exception as error:
-        where = _place_in(error, str(origin.source)) if origin.source else None
-        said = f"{where}: " if where else ""
+        place = _place_in(error, str(origin.source))
+        said = f"{place}: {_said(error)}" if place else _said(error)
         raise OutsideError(
-            f"the {kind} '{origin.name}' of the package {origin.package} {origin.version} ({origin.member}) can't be "
-            f"loaded: {said}{_said(error)}; correct the package, or uninstall it"
+            f"the {kind} '{origin.name}' can't be loaded from {origin}: {said}; correct or uninstall the package"
         ) from error
-    return value
+    return Loaded(value, "", _defined(loaded))
+
+
+def _defined(module: ModuleType) -> dict[str, Any]:
+    """What the source of a module defines at its top by public names, without what it only imports."""
+    names = _names_in(Path(str(module.__file__)))
+    return {name: vars(module)[name] for name in names if name in vars(module)}
 
 
 def blame(error: BaseException) -> str | None:

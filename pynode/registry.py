@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pynode.errors import NameClash, OutsideError, UnknownName
-from pynode.outside import NAME, Origin, entry_points, load_entry_point, load_file, split_reference
+from pynode.outside import NAME, Loaded, Origin, entry_points, load_entry_point, load_file, split_reference
 
 T = TypeVar("T")
 
@@ -70,24 +70,17 @@ class Registry(Generic[T]):
                 members |= _places(path, ".".join((self.package, *inside)))
         return members
 
-    def own_names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """Names of the members that come with pynode, sorted; nothing is imported but the packages they lie in."""
         return tuple(sorted(self._members()))
 
     def outside(self) -> dict[str, Origin]:
         """Where the known members from outside stand, by name; nothing is imported."""
-        if self.named_by is None:
-            return {}
-        return {**{origin.name: origin for origin in entry_points(self.package)}, **self._in_files}
-
-    def names(self) -> tuple[str, ...]:
-        """Names of all members, sorted, also of those from outside; nothing is imported."""
-        return tuple(sorted({*self._members(), *self.outside()}))
+        return {origin.name: origin for origin in sorted(self._brought(), key=lambda origin: origin.name)}
 
     def summary(self, name: str) -> str:
         """First line of the member's docstring; nothing is imported."""
-        place = self._place(name)
-        return place.summary
+        return self._place(name).summary
 
     def sources(self) -> dict[str, Path]:
         """The files that the members stand in, by name; nothing is imported."""
@@ -127,7 +120,7 @@ class Registry(Generic[T]):
         return members[0]
 
     def load_all(self) -> dict[str, T]:
-        """All members by name."""
+        """All members that come with pynode, by name."""
         return {name: self.load(name) for name in self.names()}
 
     def origin(self, name: str) -> Origin | None:
@@ -151,11 +144,14 @@ class Registry(Generic[T]):
                 f"the {self.kind} '{earlier.name}' came from {earlier}, which is not installed; install it"
             )
 
+    def forget(self) -> None:
+        """Forgets the members of files."""
+        self._in_files.clear()
+
     def _base(self) -> type:
-        module = importlib.import_module(self.package)
-        home = (
-            module if Path(str(module.__file__)).stem != "__init__" else importlib.import_module(f"{self.package}.base")
-        )
+        home = importlib.import_module(self.package)
+        if Path(str(home.__file__)).stem == "__init__":
+            home = importlib.import_module(f"{self.package}.base")
         base: type = getattr(home, self.base)
         return base
 
@@ -179,14 +175,11 @@ class Registry(Generic[T]):
 
     def _take(self, origin: Origin) -> tuple[str, T]:
         """Loads a member from outside, and knows it by its name from then on."""
+        loaded = load_file(origin, self.kind) if origin.file else load_entry_point(origin, self.kind)
+        name = self._check_member(loaded, origin)
         if origin.file:
-            member, digest = load_file(Path(origin.file), origin.member, self.kind)
-        else:
-            member, digest = load_entry_point(origin, self.kind), ""
-        name = self._check_member(member, origin)
-        if origin.file:
-            self._add(Origin(name, origin.member, file=origin.file, sha256=digest))
-        return name, member
+            self._add(Origin(name, origin.member, file=origin.file, sha256=loaded.sha256))
+        return name, loaded.member
 
     def _add(self, origin: Origin) -> None:
         """Raises `NameClash` where the name is that of another member."""
@@ -199,24 +192,32 @@ class Registry(Generic[T]):
             raise NameClash(self.kind, origin.name, others[0], origin)
         self._in_files[origin.name] = origin
 
-    def _check_member(self, member: Any, origin: Origin) -> str:
+    def _check_member(self, loaded: Loaded, origin: Origin) -> str:
         """The member's name; raises `OutsideError` for an object that is no member of this registry."""
-        base, wanted = self._base(), f"the {self.kind} {origin}"
-        if not (isinstance(member, base) or (isinstance(member, type) and issubclass(member, base) and member != base)):
-            shown = f"class {member.__name__}" if isinstance(member, type) else f"{type(member).__name__} object"
-            raise OutsideError(
-                f"{wanted} is no {self.kind}: it is a {shown}, not {self.base}; name a subclass or an instance of that"
-            )
+        member, base, wanted = loaded.member, self._base(), f"the {self.kind} {origin}"
+        if not _is_kind(member, base):
+            shown = f"the class {member.__name__}" if isinstance(member, type) else f"of type {type(member).__name__}"
+            what = f"a class derived from {self.base}" if inspect.isabstract(base) else f"an instance of {self.base}"
+            match = next((name for name, value in loaded.beside.items() if _is_kind(value, base)), None)
+            guess = f"did you mean {match}?" if match else f"give the {self.kind} that you have defined"
+            raise OutsideError(f"{wanted} is {shown}, not {what}; {guess}")
         if inspect.isabstract(member):
             lacking = ", ".join(sorted(getattr(member, "__abstractmethods__", ())))
-            raise OutsideError(f"{wanted} lacks {lacking}, which every {self.kind} must define; add them")
+            raise OutsideError(f"{wanted} lacks {lacking}, which every {self.kind} defines; add them")
         name = getattr(member, str(self.named_by), None)
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            problem = "has no name" if name is None else f"is called {name!r}, which is no name for a folder"
-            raise OutsideError(f"{wanted} {problem}; give it a {self.named_by} of letters, digits, dots and hyphens")
+            problem = "has no name" if name is None else f"is called {name!r}, which can't be part of a folder's name"
+            raise OutsideError(f"{wanted} {problem}; give it a `{self.named_by}` of letters, digits, dots and hyphens")
         if origin.name not in ("", name):
-            raise OutsideError(f"{wanted} is known as '{origin.name}' but is called '{name}'; use one name for both")
+            raise OutsideError(f"{wanted} is installed as '{origin.name}' but is called '{name}'; give both one name")
         return name
+
+
+def _is_kind(value: Any, base: type) -> bool:
+    """Whether `value` is what a registry of `base` holds: a class derived from it, or an instance if that is made."""
+    if not inspect.isabstract(base):
+        return isinstance(value, base)
+    return isinstance(value, type) and issubclass(value, base) and value is not base
 
 
 def _name(stem: str) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from pynode.arguments import check_choice, check_count
 from pynode.engines.choice import AUTO, engine_called
-from pynode.errors import ConfigurationMismatch, InvalidArgument, RecordError, UsageError
+from pynode.errors import ConfigurationMismatch, InvalidArgument, OutsideError, RecordError, UsageError
 from pynode.gradients import Continuous
 from pynode.methods.base import GradientMethod, method_from_json
 from pynode.problems import PROBLEMS
@@ -262,8 +262,11 @@ def recorded_config(directory: Path) -> dict[str, Any]:
     Raises `RecordError` that names the file.
     """
     plain = read_config(directory)
+    recall_members(plain, only_unknown=True)
     try:
         method_from_json(plain["method"])
+    except OutsideError:
+        raise
     except (UsageError, TypeError) as error:
         raise RecordError(f"{directory / CONFIG} is damaged: {error}; {RESUME}") from error
     return plain

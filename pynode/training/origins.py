@@ -32,12 +32,17 @@ def origins_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {kind: origin.to_json() for kind, origin in origins.items() if origin is not None}
 
 
-def recall_members(config: Mapping[str, Any]) -> None:
-    """Makes the members from outside known that a stored configuration names; raises `OutsideError`."""
+def recall_members(config: Mapping[str, Any], *, only_unknown: bool = False) -> None:
+    """Makes the members from outside known that a stored configuration names.
+
+    Raises `OutsideError` for a member that is not here, and `NameClash` where another one has its name, unless
+    `only_unknown` leaves that one in its place.
+    """
     for kind, origin in outside_of(config).items():
         if kind not in REGISTRIES:
             raise OutsideError(f"outside.{kind}: another version of pynode knows such members; use that version")
-        REGISTRIES[kind].recall(origin)
+        if not only_unknown or REGISTRIES[kind].origin(str(origin.get("name"))) is None:
+            REGISTRIES[kind].recall(origin)
 
 
 def outside_of(config: Mapping[str, Any]) -> dict[str, Any]:

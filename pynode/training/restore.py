@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pynode.errors import CheckpointMismatch, PynodeError, RecordError
+from pynode.errors import CheckpointMismatch, NameClash, OutsideError, PynodeError, RecordError
 from pynode.problems.base import Problem
 from pynode.records.content import is_there
 from pynode.records.run_files import CONFIG, RESUME, read_config
@@ -27,11 +27,11 @@ def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
     when a user's table has other columns now.
     """
     config = config_of(directory)
-    for change in changed_members(config.to_json(), read_config(directory)):
-        _log.warning("%s: %s", directory, change)
     problem = config.make_problem()
     problem.check()
     model = problem.model(config.seed)
+    for change in changed_members(config.to_json(), read_config(directory)):
+        _log.warning("%s: %s", directory, change)
     theta = best_theta(directory, config.problem)
     if theta.shape != model.theta().shape:
         raise CheckpointMismatch(
@@ -47,6 +47,8 @@ def config_of(directory: Path) -> RunConfig:
     plain = read_config(directory)
     try:
         return RunConfig.from_json(usable_here(plain))
+    except (OutsideError, NameClash):
+        raise
     except PynodeError as error:
         raise RecordError(f"{directory / CONFIG} is damaged: {error}; {RESUME}") from error
 
