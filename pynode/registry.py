@@ -100,6 +100,11 @@ class Registry(Generic[T]):
             return name
         return self._take(Origin("", reference[1], file=str(reference[0])))[0]
 
+    def name_of(self, text: str) -> str:
+        """As `resolve` for a member in a file; any other text as it is, be it a name or not."""
+        is_file = self.named_by is not None and split_reference(text, self.kind) is not None
+        return self.resolve(text) if is_file else text
+
     def load(self, name: str) -> T:
         """The member called `name`, or `file.py:NAME` in a file of the user's, which is run.
 

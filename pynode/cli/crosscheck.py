@@ -13,6 +13,7 @@ from pynode.cli import values
 from pynode.cli.output import output_directory
 from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
+from pynode.fields import FIELDS
 from pynode.methods import METHODS
 from pynode.schemes import SCHEMES
 from pynode.settings.known import compared
@@ -51,6 +52,7 @@ def crosscheck(
             help="Examples to check, separated by commas: architectures, cnf-exact, cnf-hutchinson. "
             "[dim]Default: all.[/dim]",
             rich_help_panel=o.WHAT,
+            callback=values.members(FIELDS),
         ),
     ] = None,
     methods: Annotated[
@@ -59,6 +61,7 @@ def crosscheck(
             metavar="NAME,...",
             help="Gradient methods, separated by commas. [dim]Default: all.[/dim]",
             rich_help_panel=o.WHAT,
+            callback=values.members(METHODS),
         ),
     ] = None,
     tolerances: o.Tolerances = "1e-5,1e-8",

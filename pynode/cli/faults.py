@@ -7,6 +7,7 @@ import errno
 import typer
 
 from pynode.errors import PynodeError
+from pynode.outside import blame
 
 # the base of all of typer's own complaints about arguments: click's, or of the copy of click that newer typers bring
 _UsageComplaint: type[Exception] = typer.BadParameter.__mro__[2]
@@ -68,6 +69,8 @@ def line_of(error: BaseException, words: list[str]) -> tuple[str, int] | None:
         return f"out of memory; {remedy}{resumed}", 1
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return f"no more threads can be started; {MACHINE[errno.EAGAIN]}", 1
+    if (place := blame(error)) is not None:
+        return place, 1
     return None
 
 

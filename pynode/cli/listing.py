@@ -45,6 +45,9 @@ def list_members(
     for registry in (PROBLEMS, METHODS, ENGINES, FIELDS, SCHEMES, STUDIES):
         plural = {"study": "studies"}.get(registry.kind, f"{registry.kind}s")
         _print(console, plural, {name: registry.summary(name) for name in registry.names()})
+        if outside := registry.outside():
+            rows = {name: f"{origin.summary} [dim]From {origin}.[/dim]".strip() for name, origin in outside.items()}
+            _print(console, f"{plural} from outside", rows)
 
 
 def _explain(

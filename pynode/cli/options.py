@@ -9,6 +9,8 @@ import typer
 
 from pynode.cli import values
 from pynode.cli.config_file import take_config
+from pynode.methods import METHODS
+from pynode.problems import PROBLEMS
 from pynode.settings.known import compared, plain_methods
 
 WHAT, WHERE = "What is trained", "Training: where and how long"
@@ -22,7 +24,13 @@ COMPARED, PLAIN = ",".join(compared()), ",".join(plain_methods())
 """Methods where none are named: those that training compares, and all that are checked."""
 
 ProblemName = Annotated[
-    str, typer.Argument(metavar="PROBLEM", help="Name of a problem; [b]list[/b] shows all.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="PROBLEM",
+        help="Name of a problem, or FILE.py:NAME of your own; [b]list[/b] shows all.",
+        show_default=False,
+        callback=values.members(PROBLEMS),
+    ),
 ]
 Methods = Annotated[
     str,
@@ -30,8 +38,9 @@ Methods = Annotated[
         "--methods",
         "--method",
         metavar="NAME,...",
-        help="Gradient methods, separated by commas; [b]list[/b] shows all.",
+        help="Gradient methods, or FILE.py:NAME, separated by commas; [b]list[/b] shows all.",
         rich_help_panel=WHAT,
+        callback=values.members(METHODS),
     ),
 ]
 Seeds = Annotated[

@@ -32,6 +32,7 @@ def suite(
             metavar="NAME,...",
             help="Problems, separated by commas. [dim]Default: all whose data are here.[/dim]",
             rich_help_panel=o.WHAT,
+            callback=values.members(PROBLEMS),
         ),
     ] = None,
     methods: o.Methods = o.COMPARED,

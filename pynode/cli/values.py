@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import typer
 
 from pynode.errors import InvalidArgument
+from pynode.registry import Registry
 
 T = TypeVar("T")
 
@@ -70,6 +71,15 @@ def names(argument: str, text: str) -> list[str]:
     if not listed:
         raise InvalidArgument(argument, repr(text), "empty", "give one or more, separated by commas")
     return listed
+
+
+def members(registry: Registry[Any]) -> Callable[[str | None], str | None]:
+    """Makes names of `registry`, separated by commas, of members in files (`my_problem.py:MyProblem`), which run."""
+
+    def take(text: str | None) -> str | None:
+        return None if text is None else ",".join(registry.name_of(name.strip()) for name in text.split(","))
+
+    return take
 
 
 def numbers(argument: str, text: str, kind: Callable[[str], T]) -> list[T]:

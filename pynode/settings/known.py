@@ -12,6 +12,7 @@ from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.registry import Registry
 from pynode.settings.declared import Declared, Kind, class_named, classes_in, constants_of, options_of
+from pynode.settings.loaded import options_of_class
 from pynode.settings.values import check_value
 
 PACKAGE = Path(__file__).parents[1]
@@ -33,13 +34,18 @@ def sources(registry: Registry[Any]) -> Mapping[str, Path]:
 
 def _source(registry: Registry[Any], name: str) -> Path:
     if name not in sources(registry):
-        raise UnknownName(registry.kind, name, sources(registry))
+        raise UnknownName(registry.kind, name, sorted({*sources(registry), *registry.outside()}))
     return sources(registry)[name]
 
 
-@cache
 def method_options(name: str) -> Mapping[str, Declared]:
-    """The options of the method called `name`; raises `UnknownName`."""
+    """The options of the method called `name`; raises a `UsageError`."""
+    is_own = name in sources(METHODS) or METHODS.origin(name) is None
+    return _method_options(name) if is_own else options_of_class(METHODS.load(name))
+
+
+@cache
+def _method_options(name: str) -> Mapping[str, Declared]:
     file = _source(METHODS, name)
     return options_of(file, class_named(file, name))
 
@@ -51,9 +57,14 @@ def method_constants(name: str) -> Mapping[str, Any]:
     return constants_of(file, class_named(file, name))
 
 
-@cache
 def problem_options(name: str) -> Mapping[str, Declared]:
-    """The options of the problem called `name`, for `--set`; raises `UnknownName`."""
+    """The options of the problem called `name`, for `--set`; raises a `UsageError`."""
+    is_own = name in sources(PROBLEMS) or PROBLEMS.origin(name) is None
+    return _problem_options(name) if is_own else options_of_class(PROBLEMS.load(name).Options)
+
+
+@cache
+def _problem_options(name: str) -> Mapping[str, Declared]:
     file = _source(PROBLEMS, name)
     home = constants_of(file, class_named(file, name))["Options"]
     return options_of(*home)

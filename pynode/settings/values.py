@@ -53,6 +53,7 @@ def from_text(argument: str, text: str, kind: Kind) -> Any:
         return tuple(parts) if str in kind.parts else tuple(_number(argument, part, int) for part in parts)
     if numbers and str not in kind.types:
         return _number(argument, text, numbers[0])
+    text = _member(text, kind)
     check_value(argument, text, kind)
     return text
 
@@ -62,6 +63,11 @@ def _number(argument: str, text: str, kind: type[int] | type[float]) -> float:
         return kind(text)
     except ValueError as error:
         raise InvalidArgument(argument, repr(text), f"not {WORDS[kind]}", "give a number") from error
+
+
+def _member(text: str, kind: Kind) -> str:
+    """The name of a member that is in a file, where the option takes members; else the text."""
+    return REGISTRIES[kind.member].name_of(text) if kind.member in REGISTRIES else text
 
 
 def check_value(argument: str, value: Any, kind: Kind, owner: str = "") -> None:
@@ -134,6 +140,8 @@ def typed(name: str, value: Any, kind: Kind) -> Any:
         raise InvalidArgument(name, shown(value), f"not {wanted}", f"give {wanted}")
     if isinstance(value, list) and any(type(part) is not int for part in value):
         raise InvalidArgument(name, shown(value), "not a list of whole numbers", "give e.g. [64, 64]")
+    if isinstance(value, str):
+        value = _member(value, kind)
     check_value(name, value, kind)
     return value
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pynode.errors import InvalidArgument, UnknownName
+from pynode.fields import FIELDS
 from pynode.methods import METHODS
+from pynode.problems import PROBLEMS
 from pynode.settings.declared import Declared, Kind
 from pynode.settings.known import SHORT, compared, method_options, owners, problem_options, run_settings, sources
 from pynode.settings.values import shown, values_of
 from pynode.sweeps.cells import SweepError
+from pynode.training.origins import FIELD
 
 TEXT, WHOLE = Kind(frozenset({str})), Kind(frozenset({int}))
 
@@ -56,11 +59,11 @@ def check_axes(given: Mapping[str, Any]) -> Axes:
     given = {_full(name): values for name, values in given.items()}
     if "problem" not in given:
         raise SweepError('the grid names no problem; add problem = "spiral" to the file, or --grid problem=spiral')
-    problems = values_of("problem", given["problem"], TEXT)
-    methods = values_of("method", given.get("method", compared()), TEXT)
+    problems = [PROBLEMS.name_of(name) for name in values_of("problem", given["problem"], TEXT)]
+    methods = [METHODS.name_of(name) for name in values_of("method", given.get("method", compared()), TEXT)]
     of_problem = {name: problem_options(name) for name in problems}
     of_method = {name: method_options(name) for name in methods}
-    settings, every_option = run_settings(), owners(sources(METHODS))
+    settings, every_option = run_settings(), owners(dict.fromkeys((*sources(METHODS), *methods)))
 
     parts: dict[str, dict[str, list[Any]]] = {"settings": {}, "of_methods": {}, "of_problems": {}}
     for axis, values in given.items():
@@ -74,7 +77,7 @@ def check_axes(given: Mapping[str, Any]) -> Axes:
         elif axis.startswith("set."):
             _check_option(option, values, of_problem)
             listed = _option(axis, option, values, of_problem, "")
-            parts["of_problems"][option] = [_absolute(v) for v in listed] if option == DATA else listed
+            parts["of_problems"][option] = [_plain(option, value) for value in listed]
         else:
             known = {f"set.{name}" for options in of_problem.values() for name in options}
             raise _unknown(axis, [*MEMBERS, *settings, *sorted(every_option), *sorted(known)])
@@ -97,9 +100,11 @@ def _option(
     return typed[0]
 
 
-def _absolute(path: str) -> str:
-    """As it means the same from every folder: a worker, or a resumed sweep, may be in another."""
-    return str(Path(path).expanduser().absolute())
+def _plain(option: str, value: Any) -> Any:
+    """A value as it means the same from every folder: a worker, or a resumed sweep, may be in another."""
+    if option == DATA:
+        return str(Path(value).expanduser().absolute())
+    return FIELDS.name_of(value) if option == FIELD else value
 
 
 def _check_option(option: str, values: Any, declared: Mapping[str, Mapping[str, Declared]]) -> None:

@@ -63,7 +63,7 @@ def special_needs(given: Any) -> dict[str, dict[str, dict[str, float]]]:
         if key not in KEYS:
             raise UnknownName("key in needs", key, KEYS)
         for name, resources in _table(f"needs.{key}", part).items():
-            KEYS[key].summary(name)
+            name = KEYS[key].resolve(name)
             for resource, number in _table(f"needs.{key}.{name}", resources).items():
                 if resource not in RESOURCES:
                     raise UnknownName(f"resource in needs.{key}.{name}", resource, RESOURCES)

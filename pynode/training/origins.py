@@ -16,6 +16,9 @@ from pynode.problems import PROBLEMS
 from pynode.registry import Registry
 from pynode.schemes import SCHEMES
 
+FIELD = "architecture"
+"""The option of problems that names a field."""
+
 REGISTRIES: dict[str, Registry[Any]] = {"problem": PROBLEMS, "method": METHODS, "scheme": SCHEMES, "field": FIELDS}
 
 
@@ -26,7 +29,7 @@ def origins_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         "problem": config["problem"],
         "method": method["method"],
         "scheme": method.get("scheme"),
-        "field": config["options"].get("architecture"),
+        "field": config["options"].get(FIELD),
     }
     origins = {kind: REGISTRIES[kind].origin(str(name)) for kind, name in names.items() if name is not None}
     return {kind: origin.to_json() for kind, origin in origins.items() if origin is not None}

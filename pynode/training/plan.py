@@ -10,9 +10,11 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pynode.errors import InvalidArgument
+from pynode.fields import FIELDS
 from pynode.problems import PROBLEMS
 from pynode.settings.known import check_options
 from pynode.settings.known import method_options as known_options
+from pynode.training.origins import FIELD
 
 if TYPE_CHECKING:
     from pynode.methods.base import GradientMethod
@@ -43,6 +45,8 @@ def configure(
 
     given = options_from_json(kind, problem_options or {})
     changed = {f.name: getattr(given, f.name) for f in fields(given) if getattr(given, f.name) != f.default}
+    if isinstance(field := changed.get(FIELD), str):
+        changed[FIELD] = FIELDS.name_of(field)
     of_study = {f.name: getattr(kind.training, f.name) for f in fields(kind.training)}
     chosen = {name: value for name, value in settings.items() if value is not None}
     return RunConfig(problem=kind.name, method=method, multilevel=multilevel, options=changed, **(of_study | chosen))

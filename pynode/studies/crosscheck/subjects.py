@@ -232,8 +232,8 @@ def example_cases(names: Sequence[str], seed: int = 0) -> list[Case]:
     """Small cases of each of `names` in both time directions, three samples each; raises `UnknownName`."""
     cases = []
     for name in names:
-        if name not in example_names():
-            raise UnknownName("field", name, example_names())
+        if name not in example_names() and FIELDS.origin(name) is None:
+            raise UnknownName("field", name, (*example_names(), *FIELDS.outside()))
         spec = _small_spec("concatsquash" if name in FLOWS else name)
         generator = torch.Generator().manual_seed(seed)
         theta = 0.5 * torch.randn(spec.n_params, dtype=torch.float64, generator=generator)
