@@ -46,7 +46,7 @@ def list_members(
         plural = {"study": "studies"}.get(registry.kind, f"{registry.kind}s")
         _print(console, plural, {name: registry.summary(name) for name in registry.names()})
         if outside := registry.outside():
-            rows = {name: f"{origin.summary} [dim]From {origin}.[/dim]".strip() for name, origin in outside.items()}
+            rows = {name: f"{origin.summary} From {origin}.".strip() for name, origin in outside.items()}
             _print(console, f"{plural} from outside", rows)
 
 

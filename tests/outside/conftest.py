@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from pynode.training.origins import REGISTRIES
+from tests.outside.members import forget
 
 
 @pytest.fixture(autouse=True)
 def no_members_from_other_tests() -> Iterator[None]:
     """Forgets the members of files afterwards."""
     yield
-    for registry in REGISTRIES.values():
-        registry.forget()
+    forget()

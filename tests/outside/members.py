@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+from pynode.training.origins import REGISTRIES
 
 SCHEME = '''"""Ralston's rule: two stages, order 2."""
 import pynode
@@ -126,3 +129,11 @@ def write_package(folder: Path, package: str = "rotations", **names: str) -> Non
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
     (metadata / "entry_points.txt").write_text("\n".join(lines))
+
+
+def forget() -> None:
+    """Forgets all members of files, as in a new process."""
+    for registry in REGISTRIES.values():
+        registry.forget()
+    for name in [name for name in sys.modules if name.startswith("pynode_outside")]:
+        del sys.modules[name]

@@ -19,11 +19,10 @@ from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
 from pynode.records.runs import load_run
 from pynode.training.config import RunConfig
-from pynode.training.origins import REGISTRIES
 from pynode.training.plan import configure
 from pynode.training.restore import restore
 from pynode.training.trainer import train
-from tests.outside.members import write_files, write_package
+from tests.outside.members import forget, write_files, write_package
 
 
 def method_of(files: dict[str, str]) -> GradientMethod:
@@ -36,14 +35,6 @@ def config_of(files: dict[str, str]) -> RunConfig:
     kind = pynode.PROBLEMS.load(files["problem"])
     field = pynode.FIELDS.resolve(files["field"])
     return configure(kind, method_of(files), seed=0, iterations=4, problem_options={"architecture": field})
-
-
-def forget() -> None:
-    """As in a new process."""
-    for registry in REGISTRIES.values():
-        registry.forget()
-    for name in [name for name in sys.modules if name.startswith("pynode_outside")]:
-        del sys.modules[name]
 
 
 @pytest.fixture

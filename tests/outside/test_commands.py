@@ -1,0 +1,150 @@
+"""Members from outside on the command line: compare, sweep, files of options, checks, list; mistakes in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pynode.cli import main
+from pynode.records.files import read_json
+from tests.outside.members import forget, write_files, write_package
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn, but not saved, which takes the time."""
+    monkeypatch.setattr("pynode.studies.render.save", lambda *_: [])
+
+
+def test_compare_trains_and_resumes_by_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options = [
+        *[
+            "compare",
+            "my_problem.py:Decay",
+            "--methods",
+            "my_method.py:Mine,opt-disc",
+            "--scheme",
+            "my_scheme.py:RALSTON",
+        ],
+        *["--set", "architecture=my_field.py:Damped", "--set", "rate=2", "--engine", "eager"],
+    ]
+    assert main([*options, "--iterations", "4", "--no-checks"]) == 0
+    out = tmp_path / "results" / "decay"
+    assert sorted(p.name for p in (out / "runs").iterdir()) == [
+        "mine-ralston-x2-seed0",
+        "opt-disc-dopri5-rtol1e-05-seed0",
+    ]
+    config = read_json(out / "runs" / "mine-ralston-x2-seed0" / "config.json")
+    assert config["options"] == {"architecture": "damped", "rate": 2.0}
+    assert sorted(config["outside"]) == ["field", "method", "problem", "scheme"]
+    assert main([*options, "--iterations", "6", "--resume", "--no-checks"]) == 0
+    assert read_json(out / "runs" / "mine-ralston-x2-seed0" / "summary.json")["iterations"] == 6
+    assert main(["evaluate", str(out)]) == 2, "it holds no flows"
+    assert "mine" in capsys.readouterr().out
+
+
+def test_a_file_of_options_names_them(tmp_path: Path) -> None:
+    files = write_files(tmp_path)
+    config = tmp_path / "options.toml"
+    config.write_text(
+        f'methods = ["{files["method"]}"]\nscheme = "{files["scheme"]}"\nengine = "eager"\n'
+        "iterations = 2\nchecks = false\n"
+    )
+    out = tmp_path / "out"
+    assert main(["compare", files["problem"], "--config", str(config), "--out", str(out)]) == 0
+    assert [p.name for p in (out / "runs").iterdir()] == ["mine-ralston-x2-seed0"]
+
+
+def test_a_sweep_runs_in_other_processes_and_resumes(tmp_path: Path) -> None:
+    files = write_files(tmp_path)
+    file = tmp_path / "sweep.toml"
+    file.write_text(
+        f'problem = "{files["problem"]}"\nmethod = "{files["method"]}"\nscheme = "{files["scheme"]}"\n'
+        f'steps = 2\n"set.architecture" = "{files["field"]}"\nengine = "eager"\niterations = 2\n'
+        f'[needs.problem."{files["problem"]}"]\ncpus = 1\n'
+    )
+    run = tmp_path / "out" / "decay" / "runs" / "mine-ralston-x2-seed0"
+    assert main(["sweep", str(file), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
+    assert read_json(run / "summary.json")["status"] == "finished"
+    before = (run / "records.jsonl").read_bytes()
+    forget()
+    assert main(["sweep", "--resume", "--out", str(tmp_path / "out")]) == 0, "all that it needs stands in sweep.json"
+    assert (run / "records.jsonl").read_bytes() == before
+
+
+def test_gradients_of_a_method_of_ones_own_are_checked(tmp_path: Path) -> None:
+    files = write_files(tmp_path)
+    out = tmp_path / "out"
+    assert main(["taylor", files["problem"], "--methods", files["method"], "--out", str(out)]) == 0
+    record = json.loads((out / "taylor.jsonl").read_text())
+    assert (record["method"], record["passes"], record["outside"]) == ("mine", True, True)
+
+
+def test_fields_of_ones_own_are_crosschecked(tmp_path: Path) -> None:
+    files = write_files(tmp_path)
+    arguments = ["crosscheck", "--fields", files["field"], "--methods", "disc-opt,opt-disc", "--tolerances", "1e-5"]
+    assert main([*arguments, "--steps", "2", "--schemes", files["scheme"], "--out", str(tmp_path / "out")]) == 0
+
+
+def test_list_shows_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_package(tmp_path / "site", "listed")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert main(["list"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "schemes from outside ralston Ralston's rule: two stages, order 2. From the package listed 1.2" in out
+    assert "problems from outside decay Fits exponential decay from two points." in out
+    assert "listed" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("compare my_problm.py:Decay", "there is no file my_problm.py; did you mean my_problem.py?"),
+        ("compare my_problem.py", "'my_problem.py' names a file, but no problem in it; write my_problem.py:Decay"),
+        ("compare my_problem.py:Decai", "did you mean 'Decay'?"),
+        ("compare my_field.py:Damped", "is the class Damped, not a class derived from Problem"),
+        ("compare spiral --methods my_scheme.py:RALSTON", "is of type Scheme, not a class derived from GradientMethod"),
+        ("compare spiral --scheme my_method.py:Mine", "is the class Mine, not an instance of Scheme"),
+        ("compare my_problem.py:Decay --set rat=1", "did you mean 'rate'?"),
+        ("gradients wrong.py:X", "wrong.py, line 2: NameError: name 'y' is not defined; the problem X is in this file"),
+        ("sweep --grid problem=my_problem.py:Dekay", "did you mean 'Decay'?"),
+        ("sweep --grid problem=spiral --grid method=wrong.py:X", "wrong.py, line 2: NameError"),
+        ("taylor my_problem.py:Decay --methods nosuch.py:X", "there is no file nosuch.py"),
+        ("suite --problems wrong.py:X", "wrong.py, line 2: NameError"),
+        ("crosscheck --fields my_problem.py:Decay", "not a class derived from FieldSpec"),
+    ],
+)
+def test_mistakes_get_one_line(
+    arguments: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path)
+    (tmp_path / "wrong.py").write_text("x = 1\ny\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_error_in_the_file_at_work_is_told_as_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path)
+    path = tmp_path / "my_problem.py"
+    path.write_text(path.read_text().replace("        y0, ts, data = batch\n", "        y0, ts = {}['nosuch']\n"))
+    line = next(k for k, text in enumerate(path.read_text().splitlines(), start=1) if "nosuch" in text)
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "my_problem.py:Decay", "--methods", "disc-opt"]) == 1
+    error = capsys.readouterr().err
+    assert f"error: {path}, line {line}, in objective: KeyError: 'nosuch'\n" in error
+    assert "Traceback" not in error
