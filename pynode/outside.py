@@ -12,7 +12,6 @@ import hashlib
 import importlib
 import importlib.abc
 import importlib.machinery
-import importlib.metadata
 import importlib.util
 import re
 import sys
@@ -86,8 +85,10 @@ def entry_points(group: str) -> tuple[Origin, ...]:
 @lru_cache(maxsize=16)
 def _entry_points(path: tuple[str, ...]) -> dict[str, tuple[Origin, ...]]:  # noqa: ARG001 (others on another path)
     """Members by group; all groups are read at once, which takes a tenth of a second where many packages are."""
+    from importlib.metadata import distributions  # takes a while, and most commands need no package
+
     groups: dict[str, dict[Origin, None]] = {}
-    for distribution in importlib.metadata.distributions():
+    for distribution in distributions():
         for point in distribution.entry_points:
             if point.group.startswith("pynode."):
                 origin = Origin(point.name, point.value.replace(" ", ""), distribution.name, distribution.version)
