@@ -78,7 +78,7 @@ class Decay(pynode.Problem):
     def objective(self, method, model, batch):
         y0, ts, data = batch
         solution = method.solve(model, y0, ts)
-        return Objective((solution.ys - data).square().mean(), (solution.stats,))
+        return Objective.of((solution.ys - data).square().mean(), (solution.stats,))
 
     def validation_loss(self, model):
         with torch.no_grad():
