@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
-from pynode.grid import TimeGrid, check_times
+from pynode.grid import TimeGrid, check_times, shown_times
 from pynode.steps import checked_steps
 
 UNEVEN = (0.0, 0.1, 0.35, 0.4, 1.7)
 
 
-def tensor(values: Sequence[float], dtype: torch.dtype = torch.float64) -> Tensor:
+def tensor(values: Sequence[float] | range, dtype: torch.dtype = torch.float64) -> Tensor:
     """A tensor of times."""
     return torch.tensor(values, dtype=dtype)
 
@@ -150,6 +150,57 @@ def test_bad_times_are_named(ts: Any, problem: str) -> None:
     assert caught.value.remedy in str(caught.value)
     with pytest.raises(InvalidArgument, match=problem):
         TimeGrid.between(ts)
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        ((0.0, 0.5, 1.0, 0.7), 2),
+        ((0.0, 1.0, 1.0), 1),
+        ((1.0, 1.0), 0),
+        ((1.0, 1.0, 2.0), 0),
+        ((4.0, 3.0, 3.5), 1),
+        ((4.0, 3.0, 2.0, 2.0), 2),
+    ],
+)
+def test_the_place_where_the_order_breaks_is_told(values: tuple[float, ...], first: int) -> None:
+    """Counted along the direction in which the times begin."""
+    with pytest.raises(InvalidArgument, match=f"breaks between index {first} and {first + 1}[^0-9]"):
+        check_times(tensor(values))
+
+
+def test_times_that_are_not_finite_are_counted() -> None:
+    with pytest.raises(InvalidArgument, match="not finite: 2 of 4 times, the first at index 1"):
+        check_times(tensor((0.0, math.nan, 1.0, math.inf)))
+
+
+def test_one_time_is_enough_where_that_is_said() -> None:
+    assert check_times(tensor((0.5,)), least=1) == (0.5,)
+    with pytest.raises(InvalidArgument, match=r"times = .*: a solve needs at least one time"):
+        check_times(tensor(()), "times", least=1)
+
+
+def test_times_are_shown_as_they_were_written() -> None:
+    """Six of them, in the digits of their own dtype."""
+    assert shown_times(tensor((0.1, 1 / 3, 1e-7), torch.float32)) == "[0.1, 0.33333334, 1e-07]"
+    assert shown_times(tensor((0.1, 1 / 3, math.pi))) == "[0.1, 0.3333333333333333, 3.141592653589793]"
+    assert shown_times(tensor((0.1 + 0.2,))) == "[0.30000000000000004]", "17 digits where they are needed"
+    assert shown_times(tensor(range(6))) == "[0, 1, 2, 3, 4, 5]"
+    assert shown_times(tensor(range(7))) == "[0, 1, 2, 3, 4, 5, ...]"
+    assert shown_times(tensor((math.nan, math.inf))) == "[nan, inf]"
+
+
+def test_one_step_an_interval_unless_told() -> None:
+    assert TimeGrid.between(tensor(UNEVEN)).steps_per_interval == (1, 1, 1, 1)
+
+
+def test_times_that_inference_mode_has_seen_are_fit_for_training() -> None:
+    """What is cached for one solve serves the next one, which may be recorded by autograd."""
+    grid, like = TimeGrid.between(tensor((0.25, 0.75)), 3), tensor((0.0,))
+    with torch.inference_mode():
+        list(grid.schedule((0.0, 0.375), like))
+    for row, _ in grid.schedule((0.0, 0.375), like):
+        assert not any(t.is_inference() for t in row)
 
 
 def test_a_long_list_of_bad_times_is_shortened() -> None:
