@@ -39,12 +39,17 @@ def test_measured_order_is_the_nominal_one(name: str, outputs: tuple[float, ...]
     """Slope of the error against the step size, by regression, in either time direction."""
     scheme, ts = SCHEMES.load(name), times(*outputs)
     exact = torch.stack([solution(t) for t in outputs])
-    counts = [16, 24, 32, 48, 64]  # small enough steps for the leading term, errors still far above rounding
+    # small enough steps for the leading term, errors still far above rounding
+    counts = {5: [8, 12, 16, 24, 32], 8: [3, 4, 5, 6]}.get(scheme.order, [16, 24, 32, 48, 64])
     errors = [
         float((scheme.solve(turning, solution(outputs[0]), TimeGrid.between(ts, n)) - exact).norm()) for n in counts
     ]
     assert errors[-1] > 1e-12
-    assert fitted_slope([1 / n for n in counts], errors) == pytest.approx(scheme.order, abs=0.15)
+    slope = fitted_slope([1 / n for n in counts], errors)
+    if scheme.order < 5:
+        assert slope == pytest.approx(scheme.order, abs=0.15)
+    else:  # the leading term is small, so the slope is that of the next one in part; test_tableaux has the conditions
+        assert scheme.order - 0.15 < slope < scheme.order + 1.5
 
 
 @pytest.mark.parametrize("name", SCHEMES.names())
@@ -75,9 +80,15 @@ def test_steps_are_counted_exactly(name: str, steps: int | tuple[int, ...]) -> N
 
 @pytest.mark.parametrize("name", SCHEMES.names())
 def test_one_step_by_hand(name: str) -> None:
-    """For y' = y one step multiplies by 1 + h + h^2/2 + ... up to the order: all stages, all weights."""
-    scheme, h = SCHEMES.load(name), 0.3
+    """For y' = y one step multiplies by 1 + h + h^2/2 + ... up to the order, by what its stages make of it beyond."""
+    scheme, h = SCHEMES.load(name).formula, 0.3
     expected = sum(h**k / math.factorial(k) for k in range(scheme.order + 1))
+    a = torch.tensor([[*row, *[0.0] * (scheme.n_stages - len(row))] for row in scheme.a], dtype=torch.float64)
+    stages = torch.ones(scheme.n_stages).double()
+    for k in range(1, scheme.n_stages + 1):  # h^k b A^(k-1) 1
+        if k > scheme.order:
+            expected += h**k * float(torch.tensor(scheme.b).double() @ stages)
+        stages = a @ stages
     y = scheme.solve(lambda _, y: y, torch.ones(1).double(), TimeGrid.between(times(0.0, h)))[-1]
     assert y.item() == pytest.approx(expected, rel=1e-15)
 
