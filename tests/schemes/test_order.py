@@ -49,7 +49,7 @@ def test_measured_order_is_the_nominal_one(name: str, outputs: tuple[float, ...]
     if scheme.order < 5:
         assert slope == pytest.approx(scheme.order, abs=0.15)
     else:  # the leading term is small, so the slope is that of the next one in part; test_tableaux has the conditions
-        assert scheme.order - 0.15 < slope < scheme.order + 1.5
+        assert scheme.order - 0.4 < slope < scheme.order + 1.5
 
 
 @pytest.mark.parametrize("name", SCHEMES.names())
