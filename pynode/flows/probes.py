@@ -80,7 +80,7 @@ def philox_key(seed: int, iteration: int) -> npt.NDArray[np.uint64]:
 
 def _gaussian(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return np.asarray(ndtri(uniform))
+    return np.asarray(ndtri(np.minimum(uniform, 1 - 2.0**-53)))  # the last one would be rounded to 1, and infinite
 
 
 def _rademacher(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
