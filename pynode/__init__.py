@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pynode.engines import ENGINES
+    from pynode.engines.base import Engine
     from pynode.errors import PynodeError, RunFailure, SolveError, UsageError
     from pynode.fields import FIELDS
     from pynode.fields.antisymmetric import Antisymmetric
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pynode.flows.divergence import Exact, Hutchinson
     from pynode.flows.flow import Flow
     from pynode.flows.probes import Draw
-    from pynode.gradients import Continuous, Discrete, SameGrid, ThroughSteps
+    from pynode.gradients import Continuous, Discrete, Gradient, SameGrid, ThroughSteps
     from pynode.grid import TimeGrid
     from pynode.julia.reference import reference_trajectory
     from pynode.least_squares import LeastSquares
@@ -61,12 +63,15 @@ _HOME = {
     "DiscOptJulia": "methods.disc_opt_julia",
     "Discrete": "gradients",
     "Draw": "flows.probes",
+    "ENGINES": "engines",
     "EULER": "schemes.euler",
+    "Engine": "engines.base",
     "Exact": "flows.divergence",
     "FIELDS": "fields",
     "FieldSpec": "fields.base",
     "Fixed": "steps",
     "Flow": "flows.flow",
+    "Gradient": "gradients",
     "GradientMethod": "methods.base",
     "HEUN": "schemes.heun",
     "Hamiltonian": "fields.hamiltonian",
@@ -110,6 +115,7 @@ _HOME = {
 
 __all__ = [
     "DOPRI5",
+    "ENGINES",
     "EULER",
     "FIELDS",
     "HEUN",
@@ -130,10 +136,12 @@ __all__ = [
     "DiscOptJulia",
     "Discrete",
     "Draw",
+    "Engine",
     "Exact",
     "FieldSpec",
     "Fixed",
     "Flow",
+    "Gradient",
     "GradientMethod",
     "Hamiltonian",
     "Hutchinson",

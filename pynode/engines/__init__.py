@@ -9,4 +9,4 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.engines.base import Engine
 
-ENGINES: Registry[type[Engine]] = Registry("pynode.engines", "engine", "Engine", file="engine")
+ENGINES: Registry[type[Engine]] = Registry("pynode.engines", "engine", "Engine", file="engine", named_by="name")

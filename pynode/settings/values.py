@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pynode.engines import ENGINES
 from pynode.errors import InvalidArgument, UnknownName, UsageError
+from pynode.registry import Registry
 from pynode.schemes import SCHEMES
 from pynode.settings.declared import Kind
 
@@ -30,8 +32,11 @@ WORDS = {
 
 TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-REGISTRIES = {SCHEMES.base: SCHEMES}
-"""Where the members are registered that an option takes by name."""
+REGISTRIES: dict[str, Registry[Any]] = {SCHEMES.base: SCHEMES}
+"""Where the members are registered that an option takes by name, by the class of the members."""
+
+BY_OPTION: dict[str, Registry[Any]] = {"engine": ENGINES}
+"""And for options that take other words as well, by the name of the option."""
 
 LARGEST = 1_000_000
 """Bytes of a file of options."""
@@ -53,7 +58,7 @@ def from_text(argument: str, text: str, kind: Kind) -> Any:
         return tuple(parts) if str in kind.parts else tuple(_number(argument, part, int) for part in parts)
     if numbers and str not in kind.types:
         return _number(argument, text, numbers[0])
-    text = _member(text, kind)
+    text = _member(argument, text, kind)
     check_value(argument, text, kind)
     return text
 
@@ -65,9 +70,10 @@ def _number(argument: str, text: str, kind: type[int] | type[float]) -> float:
         raise InvalidArgument(argument, repr(text), f"not {WORDS[kind]}", "give a number") from error
 
 
-def _member(text: str, kind: Kind) -> str:
+def _member(argument: str, text: str, kind: Kind) -> str:
     """The name of a member that is in a file, where the option takes members; else the text."""
-    return REGISTRIES[kind.member].name_of(text) if kind.member in REGISTRIES else text
+    registry = REGISTRIES.get(kind.member) or BY_OPTION.get(argument.removeprefix("--"))
+    return text if registry is None else registry.name_of(text)
 
 
 def check_value(argument: str, value: Any, kind: Kind, owner: str = "") -> None:
@@ -141,7 +147,7 @@ def typed(name: str, value: Any, kind: Kind) -> Any:
     if isinstance(value, list) and any(type(part) is not int for part in value):
         raise InvalidArgument(name, shown(value), "not a list of whole numbers", "give e.g. [64, 64]")
     if isinstance(value, str):
-        value = _member(value, kind)
+        value = _member(name, value, kind)
     check_value(name, value, kind)
     return value
 

@@ -1,7 +1,7 @@
 """Members from outside pynode in the configuration of a run: where they come from, and whether they have changed.
 
-The key `outside` of a configuration holds, for a problem, method, scheme or field from outside, its `Origin`.  Reading
-it runs nothing; a file is run where its member is used.
+The key `outside` of a configuration holds the `Origin` of its problem, method, scheme, field and engine, of those that
+are from outside.  Reading it runs nothing; a file is run where its member is used.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pynode.engines import ENGINES
 from pynode.errors import OutsideError
 from pynode.fields import FIELDS
 from pynode.methods import METHODS
@@ -19,7 +20,13 @@ from pynode.schemes import SCHEMES
 FIELD = "architecture"
 """The option of problems that names a field."""
 
-REGISTRIES: dict[str, Registry[Any]] = {"problem": PROBLEMS, "method": METHODS, "scheme": SCHEMES, "field": FIELDS}
+REGISTRIES: dict[str, Registry[Any]] = {
+    "problem": PROBLEMS,
+    "method": METHODS,
+    "scheme": SCHEMES,
+    "field": FIELDS,
+    "engine": ENGINES,
+}
 
 
 def origins_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -29,6 +36,7 @@ def origins_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         "problem": config["problem"],
         "method": method["method"],
         "scheme": method.get("scheme"),
+        "engine": method.get("engine"),
         "field": config["options"].get(FIELD),
     }
     origins = {kind: REGISTRIES[kind].origin(str(name)) for kind, name in names.items() if name is not None}

@@ -104,6 +104,114 @@ class Mine(pynode.DiscOpt):
     memory: str = "recompute"
 '''
 
+ENGINE = '''"""SciPy."""
+from typing import ClassVar
+
+import torch
+from scipy.integrate import solve_ivp
+
+import pynode
+from pynode.solving import Run
+from pynode.steps import Adaptive
+
+
+class SciPy(pynode.Engine):
+    """Forward solves by SciPy's RK45."""
+
+    name: ClassVar[str] = "scipy"
+    title: ClassVar[str] = "SciPy"
+    label: ClassVar[str] = "scipy"
+    remedy: ClassVar[str] = "solve under torch.no_grad(), or use engine eager"
+
+    def check(self, recipe):
+        if not isinstance(recipe.steps, Adaptive):
+            raise pynode.UsageError("engine = 'scipy' takes no steps = Fixed; use Adaptive, or engine eager")
+
+    def obstacle(self, solve):
+        return "SciPy's solver has no gradient" if solve.wants_gradient else None
+
+    def run(self, solve):
+        shape, steps = solve.y0.shape, solve.recipe.steps
+
+        def slope(t, y):
+            solve.stats.forward.n_f += 1
+            state = torch.from_numpy(y).reshape(shape)
+            return solve.field(torch.tensor(t, dtype=state.dtype), state).reshape(-1).numpy()
+
+        times = solve.ts.numpy()
+        y0, tolerances = solve.y0.reshape(-1).numpy(), {"rtol": steps.rtol, "atol": steps.atol}
+        done = solve_ivp(slope, times[[0, -1]], y0, "RK45", times, **tolerances)
+        return Run(torch.from_numpy(done.y.T.copy()).reshape(len(times), *shape), None, solve.stats)
+'''
+
+DIFFERENCES = '''"""Gradients by finite differences, for small problems."""
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+import pynode
+from pynode.solving import Pullback, Recipe, Run
+
+
+@dataclass(frozen=True)
+class CentralDifferences(pynode.Gradient):
+    """The gradient of the discrete loss, one entry after another."""
+
+    takes: ClassVar = pynode.Fixed
+    size: float = 1e-6
+
+    def run(self, solve):
+        with torch.no_grad():
+            states = solve.recipe.formula.solve(solve.counted(), solve.y0, solve.grid)
+        return Run(states, Differences(solve, self.size), solve.stats)
+
+
+class Differences(Pullback):
+    name = "FiniteDifferences"
+
+    def __init__(self, solve, size):
+        self.solve, self.size, self.inputs = solve, size, (solve.ts, solve.y0, *solve.params)
+
+    def pull(self, kept, cotangents, wanted):
+        solve = self.solve
+
+        def change(entries, k):
+            values = []
+            for sign in (1, -1):
+                entries[k] += sign * self.size
+                states = solve.recipe.formula.solve(solve.field, y0, solve.grid)
+                values.append(float((states * cotangents).sum()))
+                entries[k] -= sign * self.size
+            return (values[0] - values[1]) / (2 * self.size)
+
+        with torch.no_grad():
+            y0 = solve.y0.clone()
+            gradients = [None]
+            for source in (y0, *solve.params):
+                entries = source.data.view(-1)
+                changes = [change(entries, k) for k in range(len(entries))]
+                gradients.append(torch.tensor(changes, dtype=source.dtype).reshape(source.shape))
+        return tuple(gradients)
+
+
+@dataclass(frozen=True)
+class FiniteDifferences(pynode.GradientMethod):
+    """Fixed steps, differentiated by central differences."""
+
+    name: ClassVar[str] = "differences"
+    backend: ClassVar[str] = "torch"
+    adaptive: ClassVar[bool] = False
+
+    scheme: pynode.Scheme = pynode.RK4
+    steps: int = 1
+    size: float = 1e-6
+
+    @property
+    def recipe(self):
+        return Recipe(self.scheme, pynode.Fixed(self.steps), CentralDifferences(self.size))
+'''
+
 SOURCES = {"scheme": SCHEME, "field": FIELD, "problem": PROBLEM, "method": METHOD}
 MEMBERS = {"scheme": "RALSTON", "field": "Damped", "problem": "Decay", "method": "Mine"}
 NAMES = {"scheme": "ralston", "field": "damped", "problem": "decay", "method": "mine"}
@@ -113,6 +221,8 @@ def write_files(folder: Path) -> dict[str, str]:
     """Writes each member into a file of its own in `folder`; returns how to refer to them."""
     for kind, source in SOURCES.items():
         (folder / f"my_{kind}.py").write_text(source)
+    (folder / "my_engine.py").write_text(ENGINE)
+    (folder / "my_gradient.py").write_text(DIFFERENCES)
     return {kind: f"{folder / f'my_{kind}.py'}:{member}" for kind, member in MEMBERS.items()}
 
 
