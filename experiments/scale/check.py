@@ -161,7 +161,7 @@ def fit_machine(work: Sequence[Work], seconds: Sequence[float], operations: floa
 
 
 def check(
-    hear: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
     calibration: Sequence[Trial] = CALIBRATION,
     held_out: Sequence[Trial] = HELD_OUT,
     most_seconds: float = MOST_SECONDS,
@@ -170,23 +170,23 @@ def check(
     before = only_threads(1)
     try:
         with tempfile.TemporaryDirectory() as name:
-            return _check(hear, calibration, held_out, most_seconds, Path(name))
+            return _check(tell, calibration, held_out, most_seconds, Path(name))
     finally:
         only_threads(before)
 
 
 def _check(
-    hear: Callable[[str], None],
+    tell: Callable[[str], None],
     calibration: Sequence[Trial],
     held_out: Sequence[Trial],
     most_seconds: float,
     folder: Path,
 ) -> Records:
-    hear("plain products and a copy")
+    tell("plain products and a copy")
     ceilings = {dtype: _ceilings(dtype) for dtype in ("float32", "float64")}
     measured: list[tuple[Trial, Measured]] = []
     for trial in (*calibration, *held_out):
-        hear(f"iterations: {trial.name}")
+        tell(f"iterations: {trial.name}")
         measured.append((trial, run(trial, folder, most_seconds)))
     seen = [m for t, m in measured if not t.held_out]
     square, copied = ceilings["float32"]

@@ -162,12 +162,12 @@ def _widened(jobs: Sequence[Job], gpus: int) -> Schedule:
 
 
 def model_study(
-    gpus: Sequence[int], price: float, seeds: int, device: str, hear: Callable[[str], None] = lambda _: None
+    gpus: Sequence[int], price: float, seeds: int, device: str, tell: Callable[[str], None] = lambda _: None
 ) -> Records:
     """All records of the model on paper: `price` a GPU hour, `seeds` runs of each problem by each method."""
     records: Records = {"assumptions": assumption_records(), "cells": [], "plans": []}
     for name in SCENARIOS:
-        hear(f"{name} cost: counting")
+        tell(f"{name} cost: counting")
         scenario = Scenario(name)
         machine_here = machine(device, scenario)
         jobs = []
@@ -177,7 +177,7 @@ def model_study(
             seconds = {ranks: cost.seconds for ranks, cost in costs.items()}
             jobs += [Job(f"{each.problem} {each.method_name} seed {seed}", seconds) for seed in range(seeds)]
         for n in gpus:
-            hear(f"{name} cost: {n} GPUs")
+            tell(f"{name} cost: {n} GPUs")
             planned = schedule(jobs, n)
             records["plans"].append(plan_record(name, jobs, planned, price))
     return records
@@ -238,11 +238,11 @@ def plan_record(scenario: str, jobs: Sequence[Job], planned: Schedule, price: fl
     )
 
 
-def references(device: str, hear: Callable[[str], None] = lambda _: None) -> list[ReferenceRecord]:
+def references(device: str, tell: Callable[[str], None] = lambda _: None) -> list[ReferenceRecord]:
     """The comparisons; `device` is the model's own GPU."""
     records = []
     for problem in PROBLEM_NAMES:
-        hear(f"comparison with the study: {problem}")
+        tell(f"comparison with the study: {problem}")
         records += [
             _record(
                 f"{problem}: less time per iteration, {d}", "39 to 97, six of seven", "%", partial(_less, d, problem)

@@ -100,7 +100,7 @@ def fetch(
         sha256=sha256,
         progress=progress,
     )
-    # unpacked anew each time: what lies unpacked can't be checked, the archive just was
+    # unpacked each time: unpacked files can't be checked, but the archive just was
     raw = top / f".{name}.raw-{os.getpid()}"
     shutil.rmtree(raw, ignore_errors=True)
     try:

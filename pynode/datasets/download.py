@@ -1,4 +1,4 @@
-"""Fetches a published file over HTTP: goes on where it was interrupted, and never leaves an unchecked file.
+"""Fetches a published file over HTTP: continues an interrupted download and never leaves an unchecked file.
 
 Bytes go to `NAME.part`; only a file of the right digest gets its name.  Beside it lies `NAME.sha256`, in the format of
 sha256sum, which later checks demand as well (`sources.py` says why).
@@ -108,10 +108,10 @@ def _place(response: http.client.HTTPResponse, have: int) -> tuple[int, int | No
     A server that ignores the wish for a range sends everything: that belongs at 0.
     """
     if response.status == http.client.PARTIAL_CONTENT:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if not found or int(found[1]) != have:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not match or int(match[1]) != have:
             return -1, None
-        return have, None if found[2] == "*" else int(found[2])
+        return have, None if match[2] == "*" else int(match[2])
     length = response.headers.get("Content-Length")
     return 0, int(length) if length and length.isdigit() else None
 
@@ -136,10 +136,10 @@ def _mismatch(file: Path, path: Path, demanded: tuple[Digest, ...]) -> str:
     """What is wrong with `file`, which is or is to be `path`; empty where nothing is."""
     record = _record(path)
     if record.is_file():
-        found = re.match(r"[0-9a-f]{64}\b", record.read_text(encoding="utf-8", errors="replace"))
-        if not found:
+        digest_text = re.match(r"[0-9a-f]{64}\b", record.read_text(encoding="utf-8", errors="replace"))
+        if not digest_text:
             return f"can't be checked, because {record} is damaged (remove that file)"
-        demanded = (*demanded, Digest("sha256", found[0]))
+        demanded = (*demanded, Digest("sha256", digest_text[0]))
     for digest in demanded:
         if (actual := digest.of(file)) != digest:
             return f"has the digest {actual} instead of {digest}"

@@ -77,10 +77,10 @@ def _take_gpu(launch: Launch) -> None:
     """Makes "cuda" mean this rank's own GPU."""
     import torch
 
-    found = torch.cuda.device_count()
-    if launch.local_rank >= found:
-        remedy = f"start at most {found} ranks a node" if found else "use --device cpu"
-        raise InvalidArgument("LOCAL_RANK", launch.local_rank, f"this node has {found} GPUs, one a rank", remedy)
+    available = torch.cuda.device_count()
+    if launch.local_rank >= available:
+        remedy = f"start at most {available} ranks a node" if available else "use --device cpu"
+        raise InvalidArgument("LOCAL_RANK", launch.local_rank, f"this node has {available} GPUs, one a rank", remedy)
     torch.cuda.set_device(launch.local_rank)
     # without it a watchdog thread ends the process where a rank is lost, and the reason is not reported
     os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")

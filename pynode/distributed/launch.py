@@ -49,22 +49,22 @@ class Launch:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Launch:
         """Raises `InvalidArgument`, naming the variable, for one that is missing or makes no sense."""
-        found = os.environ if environment is None else environment
-        size = _count(found, "WORLD_SIZE", 1)
-        local_size = _count(found, "LOCAL_WORLD_SIZE", 1, size)
-        rank = _count(found, "RANK", 0, size - 1)
-        local_rank = _count(found, "LOCAL_RANK", 0, min(local_size - 1, rank))
-        address = found.get("MASTER_ADDR") or None
+        variables = os.environ if environment is None else environment
+        size = _count(variables, "WORLD_SIZE", 1)
+        local_size = _count(variables, "LOCAL_WORLD_SIZE", 1, size)
+        rank = _count(variables, "RANK", 0, size - 1)
+        local_rank = _count(variables, "LOCAL_RANK", 0, min(local_size - 1, rank))
+        address = variables.get("MASTER_ADDR") or None
         if local_size < size and address is None:
             raise InvalidArgument("MASTER_ADDR", "(not set)", "the ranks are on several nodes and have to meet", REMEDY)
-        port = _count(found, "MASTER_PORT", 1, 65535) if address is not None or local_size < size else None
+        port = _count(variables, "MASTER_PORT", 1, 65535) if address is not None or local_size < size else None
         return cls(rank, size, local_rank, local_size, address, port)
 
 
 def asked_for(environment: Mapping[str, str] | None = None) -> bool:
     """Whether this process is one of several; raises `InvalidArgument` for a WORLD_SIZE that is no count."""
-    found = os.environ if environment is None else environment
-    return "WORLD_SIZE" in found and _count(found, "WORLD_SIZE", 1) > 1
+    variables = os.environ if environment is None else environment
+    return "WORLD_SIZE" in variables and _count(variables, "WORLD_SIZE", 1) > 1
 
 
 def _count(environment: Mapping[str, str], name: str, lowest: int, highest: int | None = None) -> int:
@@ -89,10 +89,10 @@ def is_this_host(address: str) -> bool:
     if address in ("localhost", socket.gethostname()):
         return True
     try:
-        found = socket.getaddrinfo(address, None, type=socket.SOCK_DGRAM)
+        addresses = socket.getaddrinfo(address, None, type=socket.SOCK_DGRAM)
     except OSError:  # no such name
         return False
-    for family, kind, protocol, _, where in found:
+    for family, kind, protocol, _, where in addresses:
         try:
             with socket.socket(family, kind, protocol) as probe:
                 probe.bind((where[0], 0))
@@ -167,11 +167,11 @@ def private_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"pynode-{user}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError as error:
         raise OutputDirectoryError(f"{folder}: {error.strerror}; set TMPDIR to a writable folder") from error
-    mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o077)
-    if not (stat.S_ISDIR(found.st_mode) and mine):
+    mine = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+    if not (stat.S_ISDIR(status.st_mode) and mine):
         raise OutputDirectoryError(
             f"{folder}: not a private folder of yours; remove it, or set TMPDIR to another place"
         )

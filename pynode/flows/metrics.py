@@ -30,16 +30,16 @@ def inverse_errors(flow: Flow, x: State, method: GradientMethod, *, seed: int = 
     `..._frobenius`, the Frobenius norm over the batch divided by its size, as the original study has it.  Infinite
     where a solve fails.
     """
-    found = {}
+    errors = {}
     for name, points, first in (("data", x, False), ("base", flow.base_samples(len(x), seed=seed), True)):
         try:
             there = flow.move(points, method=method, backwards=first)
             error = flow.move(there, method=method, backwards=not first) - points
         except SolveError:
             error = torch.full_like(points, math.inf)
-        found[f"inverse_{name}"] = float(error.norm(dim=1).mean())
-        found[f"inverse_{name}_frobenius"] = float(error.norm()) / len(points)
-    return found
+        errors[f"inverse_{name}"] = float(error.norm(dim=1).mean())
+        errors[f"inverse_{name}_frobenius"] = float(error.norm()) / len(points)
+    return errors
 
 
 @torch.no_grad()

@@ -65,15 +65,15 @@ class Environment:
     @property
     def pythoncall_fits(self) -> bool:
         """Whether PythonCall in the manifest and juliacall in Python have one version, as they should."""
-        found = self.packages.get("PythonCall")
-        return found is not None and found.version == self.juliacall
+        package = self.packages.get("PythonCall")
+        return package is not None and package.version == self.juliacall
 
 
 def find() -> Environment:
     """Detects executable, project and packages; takes as long as `julia --version`."""
     executable, source = _executable()
-    found = os.environ.get(PROJECT)
-    project = Path(found) if found else ROOT if (ROOT / "Project.toml").is_file() else None
+    named = os.environ.get(PROJECT)
+    project = Path(named) if named else ROOT if (ROOT / "Project.toml").is_file() else None
     if project is not None and project.is_file():  # Julia takes the file as well as its folder
         project = project.parent
     number = _version(executable) if executable else ""
@@ -84,9 +84,9 @@ def find() -> Environment:
         source=source,
         version=number,
         project=project,
-        project_is_users=bool(found),
+        project_is_users=bool(named),
         manifest=manifest,
-        wanted=NEEDED if found else _wanted(project),
+        wanted=NEEDED if named else _wanted(project),
         packages=_packages(manifest, depots) if manifest else {},
         juliacall=_installed("juliacall"),
         depots=depots,
@@ -94,58 +94,58 @@ def find() -> Environment:
     )
 
 
-def missing(found: Environment) -> list[str]:
+def missing(here: Environment) -> list[str]:
     """The reasons why Julia cannot be used, as sentences; empty if it can."""
-    if found.conflict:
-        return [found.conflict]
+    if here.conflict:
+        return [here.conflict]
     problems: list[str] = []
-    if not found.juliacall:
+    if not here.juliacall:
         problems.append("the Python package juliacall is not installed")
-    if found.executable is None:
-        problems.append(found.source or "no Julia was found on this machine")
-    elif not found.version:
-        problems.append(f"{found.executable} --version does not answer as Julia does")
-    elif found.version_numbers < OLDEST:
-        problems.append(f"Julia {found.version} is too old (1.10 or newer is needed)")
-    if found.project is None:
+    if here.executable is None:
+        problems.append(here.source or "no Julia was found on this machine")
+    elif not here.version:
+        problems.append(f"{here.executable} --version does not answer as Julia does")
+    elif here.version_numbers < OLDEST:
+        problems.append(f"Julia {here.version} is too old (1.10 or newer is needed)")
+    if here.project is None:
         problems.append(f"no Julia project: {ROOT} has no Project.toml, which comes with the repository, not the wheel")
-    elif not found.project.is_dir():
-        problems.append(f"the Julia project {found.project} does not exist")
-    elif found.manifest is None:
-        problems.append(f"the packages of the project {found.project} are not installed (it has no Manifest.toml)")
+    elif not here.project.is_dir():
+        problems.append(f"the Julia project {here.project} does not exist")
+    elif here.manifest is None:
+        problems.append(f"the packages of the project {here.project} are not installed (it has no Manifest.toml)")
     else:
-        if unlisted := [name for name in found.wanted if name not in found.packages]:
-            problems.append(f"{found.manifest} does not list {', '.join(unlisted)}")
-        if absent := [name for name in found.wanted if name in found.packages and not found.packages[name].there]:
+        if unlisted := [name for name in here.wanted if name not in here.packages]:
+            problems.append(f"{here.manifest} does not list {', '.join(unlisted)}")
+        if absent := [name for name in here.wanted if name in here.packages and not here.packages[name].there]:
             problems.append(f"not downloaded: {', '.join(absent)}")
     return problems
 
 
 def ready() -> Environment:
     """The environment, complete; raises `JuliaUnavailable`."""
-    found = find()
-    if problems := missing(found):
-        raise JuliaUnavailable("; ".join(problems), remedy(found))
-    return found
+    here = find()
+    if problems := missing(here):
+        raise JuliaUnavailable("; ".join(problems), remedy(here))
+    return here
 
 
-def remedy(found: Environment) -> str:
+def remedy(here: Environment) -> str:
     """The remedy for what `missing` returns, as one clause."""
-    if found.conflict:
+    if here.conflict:
         return "set both or none"
-    if found.project is None:
+    if here.project is None:
         return f"use a clone of the repository, or set {EXE} and {PROJECT}"
-    if found.project_is_users and "PyNODE" not in found.packages:
+    if here.project_is_users and "PyNODE" not in here.packages:
         package = ROOT / "julia"
-        return f"run: julia --project={found.project} -e 'using Pkg; Pkg.develop(path=\"{package}\")'; then: {SET_UP}"
+        return f"run: julia --project={here.project} -e 'using Pkg; Pkg.develop(path=\"{package}\")'; then: {SET_UP}"
     return f"run: {SET_UP}"
 
 
-def worker_variables(found: Environment) -> dict[str, str]:
+def worker_variables(here: Environment) -> dict[str, str]:
     """Environment variables for the worker; never one that the user has set."""
     variables = {
-        EXE: str(found.executable),
-        PROJECT: str(found.project),
+        EXE: str(here.executable),
+        PROJECT: str(here.project),
         # the worker never sees Ctrl-C, and with its own handlers Julia names the place of a crash and may use threads
         "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes",
         "PYTHON_JULIACALL_STARTUP_FILE": "no",
@@ -165,14 +165,14 @@ def _executable() -> tuple[Path | None, str]:
         ("PYTHON_JULIAPKG_EXE", os.environ.get("PYTHON_JULIAPKG_EXE")),
     ):
         if value:
-            found = shutil.which(value)
-            return (Path(found), variable) if found else (None, f"{variable} = {value} is no executable")
-    if found := shutil.which("julia"):
-        return Path(found), "PATH"
-    if found := shutil.which(str(Path.home() / ".juliaup" / "bin" / name)):
-        return Path(found), "juliaup"
-    if (prefix := juliapkg_prefix()) and (found := shutil.which(str(prefix / "bin" / name))):
-        return Path(found), "juliapkg"
+            path = shutil.which(value)
+            return (Path(path), variable) if path else (None, f"{variable} = {value} is no executable")
+    if path := shutil.which("julia"):
+        return Path(path), "PATH"
+    if path := shutil.which(str(Path.home() / ".juliaup" / "bin" / name)):
+        return Path(path), "juliaup"
+    if (prefix := juliapkg_prefix()) and (path := shutil.which(str(prefix / "bin" / name))):
+        return Path(path), "juliapkg"
     return None, ""
 
 
@@ -236,12 +236,12 @@ def _packages(manifest: Path, depots: tuple[Path, ...]) -> dict[str, Package]:
     """All packages of a manifest, of either format."""
     data = read_toml(manifest)
     listed = data.get("deps", {}) if "manifest_format" in data else data
-    found: dict[str, Package] = {}
+    packages: dict[str, Package] = {}
     for name, entries in listed.items():
         if isinstance(entries, list) and entries and isinstance(entries[0], dict):
             entry = entries[0]
-            found[name] = Package(name, str(entry.get("version", "")), _there(name, entry, manifest, depots))
-    return found
+            packages[name] = Package(name, str(entry.get("version", "")), _there(name, entry, manifest, depots))
+    return packages
 
 
 def _there(name: str, entry: dict[str, Any], manifest: Path, depots: tuple[Path, ...]) -> bool:
@@ -272,19 +272,19 @@ def _installed(package: str) -> str:
         return ""
 
 
-def rows(found: Environment) -> list[tuple[str, str]]:
+def rows(here: Environment) -> list[tuple[str, str]]:
     """The environment as pairs of names and values, for display."""
     packages = []
-    for name in found.wanted:
-        package = found.packages.get(name)
+    for name in here.wanted:
+        package = here.packages.get(name)
         state = "missing" if package is None else package.version if package.there else "not downloaded"
         packages.append(f"{name} {state}".strip())
-    fits = "PythonCall has the same version" if found.pythoncall_fits else "PythonCall should have the same version"
+    fits = "PythonCall has the same version" if here.pythoncall_fits else "PythonCall should have the same version"
     return [
-        ("Julia", f"{found.version or '?'}  {found.executable} ({found.source})" if found.executable else "none"),
-        ("project", f"{found.project or 'none'}{f' ({PROJECT})' if found.project_is_users else ''}"),
-        ("manifest", str(found.manifest or "none")),
+        ("Julia", f"{here.version or '?'}  {here.executable} ({here.source})" if here.executable else "none"),
+        ("project", f"{here.project or 'none'}{f' ({PROJECT})' if here.project_is_users else ''}"),
+        ("manifest", str(here.manifest or "none")),
         ("packages", ", ".join(packages)),
-        ("juliacall", f"{found.juliacall or 'none'}{f' ({fits})' if 'PythonCall' in found.packages else ''}"),
-        ("depots", os.pathsep.join(str(depot) for depot in found.depots)),
+        ("juliacall", f"{here.juliacall or 'none'}{f' ({fits})' if 'PythonCall' in here.packages else ''}"),
+        ("depots", os.pathsep.join(str(depot) for depot in here.depots)),
     ]

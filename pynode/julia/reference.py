@@ -55,7 +55,7 @@ def reference_trajectory(
         raise InvalidArgument("solver", repr(solver), "unknown", f"use one of {', '.join(REFERENCE_SOLVERS)}")
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
         raise InvalidArgument("max_steps", max_steps, "not a positive integer", "use 1 or more")
-    found, arrays, _ = (session or default_session()).call(
+    answer, arrays, _ = (session or default_session()).call(
         "reference",
         {"solver": solver, "rtol": float(rtol), "atol": float(atol), "max_steps": max_steps},
         {"y0": start, "ts": times},
@@ -63,19 +63,19 @@ def reference_trajectory(
         limit=limit,
         callback=_on_arrays(f),
     )
-    if found.get("retcode") != "Success" or found.get("saved") != len(times):
+    if answer.get("retcode") != "Success" or answer.get("saved") != len(times):
         raise ReferenceFailed(
-            f"the reference solve ended at t = {found.get('t')} before {times[-1]:g} ({found.get('retcode')}); "
+            f"the reference solve ended at t = {answer.get('t')} before {times[-1]:g} ({answer.get('retcode')}); "
             "loosen rtol and atol, raise max_steps, or check f near that time"
         )
     return arrays["ys"]
 
 
 def _real(argument: str, array: Array) -> npt.NDArray[np.float64]:
-    found = np.asarray(array)
-    if found.dtype.kind not in "fiu" or not np.all(np.isfinite(found)):
-        raise InvalidArgument(argument, f"of dtype {found.dtype}", "not finite real numbers", "give an array of floats")
-    return found.astype(np.float64)
+    real = np.asarray(array)
+    if real.dtype.kind not in "fiu" or not np.all(np.isfinite(real)):
+        raise InvalidArgument(argument, f"of dtype {real.dtype}", "not finite real numbers", "give an array of floats")
+    return real.astype(np.float64)
 
 
 def _on_arrays(f: Callable[[Any, Any], Any]) -> Callable[[float, Array], Array]:

@@ -191,14 +191,14 @@ class Session:
             arena.cancel[0] = 0
             questions = callback and Questions(callback, arena.view(places[STATE]), arena.view(places[SLOPE]))
             exchange = Exchange(worker, self._number, verb, limit, arena.cancel, questions or None)
-            found, seconds = exchange.run(_frame(verb, request))
+            answer, seconds = exchange.run(_frame(verb, request))
             worker.arena = arena  # only now is it certain that the worker has it
         finally:
             arena.unlink()
-        if found.get("handle") is not None:
-            found["handle"] += self._generation * HANDLES
+        if answer.get("handle") is not None:
+            answer["handle"] += self._generation * HANDLES
         results = {name: arena.view(places[name]).copy() for name in wanted if name not in (STATE, SLOPE)}
-        return Reply(found, results, max(0.0, time.perf_counter() - began - seconds))
+        return Reply(answer, results, max(0.0, time.perf_counter() - began - seconds))
 
     def _own(self) -> None:
         """In a process made by `os.fork`, leaves the worker to the parent."""

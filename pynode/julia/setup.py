@@ -35,17 +35,17 @@ def set_up(say: Say) -> dict[str, Any]:
     Raises `JuliaUnavailable` where something is missing that has to be installed by hand, `SetupFailed` where Julia's
     package manager fails, and what `Session.call` raises where the worker can't be started.
     """
-    found = environment.find()
-    if found.conflict:
-        raise JuliaUnavailable(found.conflict, environment.remedy(found))
-    if found.executable is None:
-        _install_julia(found, say)
-        found = environment.find()
-    _check(found)
-    say(f"Julia {found.version}: {found.executable} ({found.source})")
-    say(f"project: {found.project}")
+    here = environment.find()
+    if here.conflict:
+        raise JuliaUnavailable(here.conflict, environment.remedy(here))
+    if here.executable is None:
+        _install_julia(here, say)
+        here = environment.find()
+    _check(here)
+    say(f"Julia {here.version}: {here.executable} ({here.source})")
+    say(f"project: {here.project}")
     began = time.perf_counter()
-    _install_packages(found, say)
+    _install_packages(here, say)
     say(f"packages are in place ({time.perf_counter() - began:.0f} s); starting the worker")
     return start(say)
 
@@ -59,15 +59,15 @@ def start(say: Say) -> dict[str, Any]:
     return versions
 
 
-def _check(found: Environment) -> None:
+def _check(here: Environment) -> None:
     """Raises `JuliaUnavailable` for what installing packages can't mend."""
-    problems = environment.missing(found)
-    if found.executable is None or not found.version or found.version_numbers < environment.OLDEST:
+    problems = environment.missing(here)
+    if here.executable is None or not here.version or here.version_numbers < environment.OLDEST:
         raise JuliaUnavailable(problems[0], BY_HAND)
-    if found.project is None or not found.project.is_dir() or not found.juliacall:
-        raise JuliaUnavailable("; ".join(problems), environment.remedy(found))
-    if found.project_is_users and "PyNODE" not in found.packages and not _names_pynode(found.project):
-        raise JuliaUnavailable(f"the project {found.project} has no package PyNODE", environment.remedy(found))
+    if here.project is None or not here.project.is_dir() or not here.juliacall:
+        raise JuliaUnavailable("; ".join(problems), environment.remedy(here))
+    if here.project_is_users and "PyNODE" not in here.packages and not _names_pynode(here.project):
+        raise JuliaUnavailable(f"the project {here.project} has no package PyNODE", environment.remedy(here))
 
 
 def _names_pynode(project: Path) -> bool:
@@ -77,10 +77,10 @@ def _names_pynode(project: Path) -> bool:
 # --- Julia itself -----------------------------------------------------------------------------------------------------
 
 
-def _install_julia(found: Environment, say: Say) -> None:
+def _install_julia(here: Environment, say: Say) -> None:
     prefix = environment.juliapkg_prefix()
-    if found.source or prefix is None:  # a variable names something that is no Julia, or juliapkg can't be asked
-        raise JuliaUnavailable(found.source or "no Julia was found on this machine", BY_HAND)
+    if here.source or prefix is None:  # a variable names something that is no Julia, or juliapkg can't be asked
+        raise JuliaUnavailable(here.source or "no Julia was found on this machine", BY_HAND)
     say(f"There is no Julia on this machine; juliapkg now downloads one from julialang.org (about 200 MB) to {prefix}")
     say("to use another one, stop here (Ctrl-C) and put its `julia` on the PATH")
     try:
@@ -95,44 +95,44 @@ def _install_julia(found: Environment, say: Say) -> None:
 # --- packages ---------------------------------------------------------------------------------------------------------
 
 
-def _install_packages(found: Environment, say: Say) -> None:
+def _install_packages(here: Environment, say: Say) -> None:
     """Runs the package manager; offline first where nothing has to be resolved, else offline last."""
     if os.environ.get(OFFLINE):
         attempts: list[dict[str, str]] = [{}]
     else:
         offline = {OFFLINE: "true"}
-        attempts = [offline, {}] if _complete(found) else [{}, offline]
+        attempts = [offline, {}] if _complete(here) else [{}, offline]
     for attempt, variables in enumerate(attempts):
         if attempt:
             say("once more, with what is on this machine" if variables else "once more, with the network")
-        if _run(found, _script(found), variables) == 0:
+        if _run(here, _script(here), variables) == 0:
             return
     raise SetupFailed("Julia's package manager could not install the packages; its output above says why")
 
 
-def _complete(found: Environment) -> bool:
+def _complete(here: Environment) -> bool:
     """Whether the manifest lists all that is wanted, in the versions that fit, and the files are there."""
-    return not environment.missing(found) and (found.project_is_users or found.pythoncall_fits)
+    return not environment.missing(here) and (here.project_is_users or here.pythoncall_fits)
 
 
-def _script(found: Environment) -> str:
+def _script(here: Environment) -> str:
     steps = ["using Pkg"]
-    if not found.project_is_users:
-        if "PyNODE" not in found.packages:  # Julia 1.10 does not read where the project says that it lies
+    if not here.project_is_users:
+        if "PyNODE" not in here.packages:  # Julia 1.10 does not read where the project says that it lies
             steps.append("Pkg.develop(path=ARGS[1])")  # a path has no place inside code
-        if not found.pythoncall_fits:  # the two are made for each other
-            steps.append(f'Pkg.add(name="PythonCall", version="{found.juliacall}")')
+        if not here.pythoncall_fits:  # the two are made for each other
+            steps.append(f'Pkg.add(name="PythonCall", version="{here.juliacall}")')
     return "; ".join([*steps, "Pkg.instantiate()", "Pkg.precompile()"])
 
 
-def _run(found: Environment, script: str, variables: dict[str, str]) -> int:
+def _run(here: Environment, script: str, variables: dict[str, str]) -> int:
     """Runs Julia code in the project, its output going where ours goes; returns the exit status.
 
     ARGS[1] is the folder of the package PyNODE.
     """
     package = str(environment.ROOT / "julia")
-    command = [str(found.executable), f"--project={found.project}", "--startup-file=no", "-e", script, package]
+    command = [str(here.executable), f"--project={here.project}", "--startup-file=no", "-e", script, package]
     try:
         return subprocess.run(command, env={**os.environ, **variables}, check=False).returncode
     except OSError as error:
-        raise SetupFailed(f"{found.executable} can't be run: {error}") from error
+        raise SetupFailed(f"{here.executable} can't be run: {error}") from error

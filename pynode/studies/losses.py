@@ -57,7 +57,7 @@ def is_likelihood(runs: Iterable[Run]) -> bool:
 def between(start: float, end: float, n: int, *, linear: bool) -> list[float]:
     """`n` losses from below `start` down to `end` itself, spaced evenly or evenly in their logarithm.
 
-    Only `end` where it does not lie below `start`, or where a logarithm would be needed that there is not.
+    Only `end` where it does not lie below `start`, or where it has no logarithm and one is needed.
     """
     if not end < start or not (linear or end > 0):
         return [end]

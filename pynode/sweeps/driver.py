@@ -53,11 +53,10 @@ class _Stop:
 
 
 def run_sweep(cells: list[Cell], out: Path, executor: Executor, watch: Watcher) -> tuple[list[CellStatus], int | None]:
-    """Runs what is not finished of `cells` in `out`, the dearest first; the statuses, and the signal that ended the
-    sweep, if any.
+    """Runs what is not finished of `cells` in `out`, the most expensive first.
 
-    `watch` hears of all statuses a few times a second.  After SIGINT, SIGTERM or SIGHUP the runs are given time to save
-    (a second signal takes that time away).
+    Returns the statuses, and the signal that ended the sweep, if any.  `watch` is called with all statuses a few times
+    a second.  After SIGINT, SIGTERM or SIGHUP the runs are given time to save (a second signal takes that time away).
     """
     statuses = {cell.name: CellStatus(cell) for cell in cells}
     for status in statuses.values():
@@ -98,8 +97,8 @@ def run_sweep(cells: list[Cell], out: Path, executor: Executor, watch: Watcher) 
 
 def _look(status: CellStatus, out: Path) -> None:
     """Takes over what the disk says."""
-    found = read_progress(status.cell, out)
-    status.iterations, status.loss, status.tries = found.iterations, found.loss, found.tries
+    progress = read_progress(status.cell, out)
+    status.iterations, status.loss, status.tries = progress.iterations, progress.loss, progress.tries
 
 
 def _follow(status: CellStatus, out: Path, tries_before: int, begun: dict[str, float]) -> None:

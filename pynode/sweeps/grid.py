@@ -128,11 +128,11 @@ def _clash(first: Cell, second: Cell) -> SweepError:
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    found = []
+    differences = []
     for name in first:
         a, b = first[name], second[name]
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _differences({**dict.fromkeys(b), **a}, {**dict.fromkeys(a), **b})
+            differences += _differences({**dict.fromkeys(b), **a}, {**dict.fromkeys(a), **b})
         elif a != b:
-            found.append((name, a, b))
-    return found
+            differences.append((name, a, b))
+    return differences

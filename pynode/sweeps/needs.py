@@ -39,11 +39,11 @@ class Needs:
 
     def of(self, problem: str, method: str, device: str) -> tuple[int, float]:
         """CPUs and GPUs of a cell; raises `InvalidArgument` where GPUs and `device` contradict each other."""
-        found = {"cpus": float(self.cpus), "gpus": float(device == "cuda") if self.gpus is None else float(self.gpus)}
+        needed = {"cpus": float(self.cpus), "gpus": float(device == "cuda") if self.gpus is None else float(self.gpus)}
         parts = [self.special.get(key, {}).get(name, {}) for key, name in (("problem", problem), ("method", method))]
         for resource in RESOURCES:
-            found[resource] = max((part[resource] for part in parts if resource in part), default=found[resource])
-        cpus, gpus = int(found["cpus"]), found["gpus"]
+            needed[resource] = max((part[resource] for part in parts if resource in part), default=needed[resource])
+        cpus, gpus = int(needed["cpus"]), needed["gpus"]
         if gpus and device != "cuda":
             remedy = "drop it, or add device = cuda to the grid"
             raise InvalidArgument("gpus", f"{gpus:g}", f"{problem} by {method} runs on the {device}", remedy)
@@ -55,10 +55,9 @@ class Needs:
 def special_needs(given: Any) -> dict[str, dict[str, dict[str, float]]]:
     """The table `needs` of a sweep's file, checked; it may name problems and methods that the grid has not.
 
-    Raises `UnknownName` for a key, problem, method or resource that there is not, `InvalidArgument` for a number that
-    is none.
+    Raises `UnknownName` for an unknown key, problem, method or resource, `InvalidArgument` for what is not a number.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    needs: dict[str, dict[str, dict[str, float]]] = {}
     for key, part in _table("needs", given).items():
         if key not in KEYS:
             raise UnknownName("key in needs", key, KEYS)
@@ -68,8 +67,8 @@ def special_needs(given: Any) -> dict[str, dict[str, dict[str, float]]]:
                 if resource not in RESOURCES:
                     raise UnknownName(f"resource in needs.{key}.{name}", resource, RESOURCES)
                 _check(resource, number, where=f"needs.{key}.{name}.")
-            found.setdefault(key, {})[name] = dict(resources)
-    return found
+            needs.setdefault(key, {})[name] = dict(resources)
+    return needs
 
 
 def _table(where: str, given: Any) -> Mapping[str, Any]:

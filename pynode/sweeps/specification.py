@@ -74,16 +74,16 @@ def read_file(file: Path) -> dict[str, Any]:
 
 def read_grid(texts: list[str]) -> dict[str, Any]:
     """The axes of `NAME=VALUE,VALUE ...` texts; raises `InvalidArgument`."""
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for text in texts:
         name, equals, values = text.partition("=")
         key = name.strip().replace("-", "_")
         if not equals or not key:
             raise InvalidArgument("--grid", repr(text), "no NAME=VALUE,...", "write e.g. --grid seed=0,1,2")
-        if key in found:
+        if key in content:
             raise InvalidArgument("--grid", repr(text), f"{key} is given twice", "give all its values at once")
-        found[key] = parse(f"--grid {key}", values)
-    return found
+        content[key] = parse(f"--grid {key}", values)
+    return content
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ AROUND = 8
 
 
 class SweepTable:
-    """Context whose `watch` hears of all statuses."""
+    """Context with a `watch` that shows all statuses."""
 
     def __init__(self, console: PlainConsole) -> None:
         self.console = console
@@ -96,8 +96,8 @@ def table(statuses: list[CellStatus]) -> Table:
 
 def counts(statuses: list[CellStatus]) -> str:
     """How many cells are in each state."""
-    found: Counter[str] = Counter(status.state for status in statuses)
-    return f"{counted(len(statuses))}: " + ", ".join(f"{found[state]} {state}" for state in ORDER if found[state])
+    states: Counter[str] = Counter(status.state for status in statuses)
+    return f"{counted(len(statuses))}: " + ", ".join(f"{states[state]} {state}" for state in ORDER if states[state])
 
 
 def _cut(statuses: list[CellStatus], rows: int) -> Group:

@@ -80,10 +80,10 @@ class Outcome:
     @classmethod
     def from_text(cls, text: str) -> Outcome:
         """What `to_text` wrote; raises `ValueError` for anything else."""
-        found = json.loads(text)
-        if not isinstance(found, dict) or set(found) != {"name", "state", "error"}:
+        content = json.loads(text)
+        if not isinstance(content, dict) or set(content) != {"name", "state", "error"}:
             raise ValueError(f"no outcome of a cell: {text[:80]}")
-        return cls(**found)
+        return cls(**content)
 
 
 def worker_environment(threads: int) -> dict[str, str]:

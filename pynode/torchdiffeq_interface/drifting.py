@@ -99,8 +99,8 @@ class DriftWatch:
 def largest(*tolerances: Any) -> float | None:
     """The largest entry of some tolerances; None where it is infinite, so that nothing is ever too far off."""
     entries = [float(e) for tolerance in tolerances for e in _entries(tolerance)]
-    found = max(entries, default=0.0)
-    return found if found < float("inf") else None
+    drift = max(entries, default=0.0)
+    return drift if drift < float("inf") else None
 
 
 def _entries(tolerance: Any) -> list[Any]:

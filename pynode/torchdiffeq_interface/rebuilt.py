@@ -38,10 +38,10 @@ def solve(run: Run, rebuilding: Rebuilding, func: Func, y0: Y, t: Tensor) -> Any
     """The result of `run`, as a node whose gradient evaluates `func` as it was during the solve."""
     parts = (y0,) if isinstance(y0, Tensor) else y0
     structure: list[Any] = []
-    found = _Adjoint.apply(
+    states = _Adjoint.apply(
         run, rebuilding, func, isinstance(y0, Tensor), structure, t, len(parts), *parts, *rebuilding.sources
     )
-    return _packed(structure[0], iter(found))
+    return _packed(structure[0], iter(states))
 
 
 class _Adjoint(torch.autograd.Function):

@@ -54,8 +54,8 @@ def train_in_julia(
         "iterations": iterations,
         "learning_rate": learning_rate,
     }
-    found = default_session().call("train", {"problem": asked}).value
-    rows = found["iterations"]
+    answer = default_session().call("train", {"problem": asked}).value
+    rows = answer["iterations"]
 
     def middle(key: str) -> float:
         return median(float(row[key]) for row in rows)
@@ -67,7 +67,7 @@ def train_in_julia(
         seconds_forward=middle("seconds_forward"),
         seconds_backward=middle("seconds_backward"),
         seconds_optimiser=middle("seconds_optimiser"),
-        warmup_seconds=float(found["warmup_seconds"]),
+        warmup_seconds=float(answer["warmup_seconds"]),
         nfe=sum(nfe) / len(nfe),
         evaluations=(sum(nfe) + sum(row["n_vjp_backward"] for row in rows)) / len(nfe),
     )

@@ -72,7 +72,7 @@ class Pace:
             self.stale_at_level += 1
 
     def refine(self, plan: Multilevel, iteration: int) -> None:
-        """Goes to the next level where `plan` says so; what was stale at coarse steps starts anew at finer ones."""
+        """Goes to the next level where `plan` says so; patience starts again at the finer steps."""
         if self.level == len(plan.steps) - 1:
             return
         if plan.refine_at is None:

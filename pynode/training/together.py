@@ -29,12 +29,12 @@ def from_writer(world: World, action: Callable[[], bytes]) -> bytes:
             raise OtherRankFailed(answer[1:].decode())
         return answer[1:]
     try:
-        found = action()
+        content = action()
     except PynodeError as error:
         world.broadcast((b"u" if isinstance(error, UsageError) else b"f") + str(error).encode())
         raise
-    world.broadcast(b"+" + found)
-    return found
+    world.broadcast(b"+" + content)
+    return content
 
 
 def agreed_signal(world: World, stop: Stop) -> int | None:

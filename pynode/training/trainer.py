@@ -49,7 +49,7 @@ def train(
     listener: Listener | None = None,
     world: World = ALONE,
 ) -> dict[str, Any]:
-    """Runs `config` in `directory` and returns its summary; `listener` hears of every finished iteration.
+    """Runs `config` in `directory` and returns its summary; `listener` is called after every iteration.
 
     With `resume`, a finished run is left alone, an unfinished one continues from its last good checkpoint, and a run
     that never began begins.  All ranks of a `world` call this together: each takes its share of every batch, and the

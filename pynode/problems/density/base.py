@@ -307,11 +307,11 @@ def negative_log_likelihood(
     for k in range(len(starts))[world.share(len(starts))]:
         rows, draw = x[starts[k] : starts[k] + size], Draw(0, VALIDATION, starts[k])
         try:
-            found: Tensor = model.log_prob(rows, method=method, divergence=divergence or Exact(), draw=draw)
+            log_prob: Tensor = model.log_prob(rows, method=method, divergence=divergence or Exact(), draw=draw)
         except SolveError:
             sums[k] = -math.inf
             break
-        sums[k] = float(found.double().sum())
+        sums[k] = float(log_prob.double().sum())
     world.sum_(sums)
     mean = -sum(sums.tolist()) / len(x)
     return mean if math.isfinite(mean) else math.inf

@@ -187,7 +187,7 @@ class Watched(GradientMethod):
         return DiscOpt(steps=CRUDE).recipe
 
     def run(self, solve: Solve, engine: Engine) -> Run:
-        """As `DiscOpt` does, and takes it down."""
+        """As `DiscOpt` does; keeps field, initial state and solution in `seen`."""
         run = super().run(solve, engine)
         self.seen.append((solve.field, solve.y0, Solution(solve.ts, run.states, run.stats)))
         return run

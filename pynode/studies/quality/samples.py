@@ -181,7 +181,7 @@ def draw_trajectories(results: Results) -> Figure | None:
         axes.set_title(method)
     panels[0].set_ylabel("$x_2$")
     figure.suptitle(
-        f"{results.problem}: ways from the base (white) to data (black)\n"
+        f"{results.problem}: trajectories from the base (white) to data (black)\n"
         f"over the model's density (grey); best weights, seed {seeds(chosen)}",
         fontsize=10,
     )

@@ -104,8 +104,8 @@ class LocalExecutor(Executor):
             if self._ended or time.monotonic() >= until:
                 break
             time.sleep(min(POLL_SECONDS, seconds))
-        found, self._ended = self._ended, []
-        return found
+        outcomes, self._ended = self._ended, []
+        return outcomes
 
     def held(self) -> set[str]:
         return {task.name for task, _ in self._waiting}

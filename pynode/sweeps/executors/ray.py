@@ -92,8 +92,8 @@ class RayExecutor(Executor):
     def check(self, cells: list[Cell]) -> None:
         import ray
 
-        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        nodes = [(float(node.get("CPU", 0)), float(node.get("GPU", 0))) for node in found]
+        resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [(float(node.get("CPU", 0)), float(node.get("GPU", 0))) for node in resources]
         for cell in cells:
             if any(cell.cpus <= cpus and cell.gpus <= gpus for cpus, gpus in nodes):
                 continue
@@ -123,8 +123,8 @@ class RayExecutor(Executor):
             for reference in done:
                 self._ended.append(self._outcome(reference, self._running.pop(reference)))
             self._begin()
-        found, self._ended = self._ended, []
-        return found
+        outcomes, self._ended = self._ended, []
+        return outcomes
 
     def stop(self, signal_number: int) -> None:  # noqa: ARG002 (Ray has one way to interrupt: as by SIGINT)
         self._cancel(force=False)
@@ -244,7 +244,7 @@ def _check_connects(address: str) -> None:
     """Raises `ExecutorUnavailable` unless a process that can be ended connects: what answers may be no cluster, and
     Ray's own attempt has no limit."""
     try:
-        found = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", PROBE, address],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -253,8 +253,8 @@ def _check_connects(address: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise _unusable(address, f"no connection within {CONNECT_SECONDS:g} s") from error
-    if found.returncode != 0:
-        told = found.stdout.strip().rstrip(".") or f"a client ended with status {found.returncode}"
+    if process.returncode != 0:
+        told = process.stdout.strip().rstrip(".") or f"a client ended with status {process.returncode}"
         raise _unusable(address, told)
 
 
