@@ -75,9 +75,49 @@ def test_levels_by_plateau() -> None:
     assert pace.best_at_level == 5.8
 
 
+def test_what_a_validation_changes() -> None:
+    """Equal is no improvement at a level; what is improved in all is told."""
+    pace = Pace()
+    assert (pace.validated_at, pace.best_at_level) == (-1, math.inf)
+    pace.validated(2.0, 4, improved=True)
+    assert pace == Pace(0, 0, 0, 2.0, 4)
+    pace.validated(2.0, 6, improved=False)
+    assert pace == Pace(0, 1, 1, 2.0, 6)
+    pace.validated(1.5, 8, improved=False)
+    assert pace == Pace(0, 2, 0, 1.5, 8)
+    pace.validated(3.0, 9, improved=True)
+    assert pace == Pace(0, 0, 1, 1.5, 9)
+
+
+def test_finer_steps_start_anew() -> None:
+    pace, plan = Pace(0, 5, 3, 1.0, 7), Multilevel((1, 2))
+    assert plan.patience == 3
+    pace.refine(plan, 100)
+    assert pace == Pace(1, 0, 0, math.inf, 7)
+    pace.stale_at_level = 9
+    pace.refine(plan, 200)
+    assert pace.level == 1, "the last level lasts to the end"
+    early = Pace(0, 5, 2, 1.0, 7)
+    early.refine(plan, 100)
+    assert early == Pace(0, 5, 2, 1.0, 7)
+
+
+def test_the_steps_of_a_level() -> None:
+    plan = Multilevel((1, 5))
+    assert [plan.method(DiscOpt(steps=3, memory="recompute"), level) for level in (0, 1)] == [
+        DiscOpt(steps=1, memory="recompute"),
+        DiscOpt(steps=5, memory="recompute"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Multilevel((4, 4)), "two or more growing"),
+        (lambda: Multilevel((1, True)), "two or more growing"),
+        (lambda: Multilevel((1, 2), refine_at=(0,)), "not 1 growing iterations"),
+        (lambda: Multilevel((1, 2, 3), refine_at=(5, 5)), "not 2 growing iterations"),
+        (lambda: Multilevel((1, 2), refine_at=()), "not 1 growing iterations"),
         (lambda: Multilevel((4,)), "two or more growing"),
         (lambda: Multilevel((4, 2)), "two or more growing"),
         (lambda: Multilevel((0, 2)), "two or more growing"),

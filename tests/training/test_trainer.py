@@ -24,6 +24,7 @@ from pynode.methods.opt_disc import OptDisc
 from pynode.problems.series.spiral import Spiral
 from pynode.records.files import read_json, read_lines
 from pynode.records.iteration import IterationRecord
+from pynode.records.runs import load_run
 from pynode.training.checkpoint import best_theta
 from pynode.training.config import RunConfig, default_method
 from pynode.training.trainer import train
@@ -225,3 +226,55 @@ def test_configuration_from_before_the_adjoint_had_a_name_means_backsolve() -> N
 def test_bad_settings_are_named(field: str, value: Any) -> None:
     with pytest.raises(InvalidArgument, match=field):
         replace(CONFIG, **{field: value})
+
+
+def test_settings_at_their_bounds_are_taken() -> None:
+    """And those just beyond are not: more would never end, or no digit would be right."""
+    for good in (
+        {"iterations": 10**12, "validate_every": 10**12},
+        {"seed": 2**63 - 1},
+        {"seed": 0, "weight_decay": 0.0},
+        {"method": DiscOpt(steps=10**5)},
+        {"method": OptDisc(rtol=1.0, adjoint_rtol=1.0)},
+        {"patience": 1},
+    ):
+        replace(CONFIG, **good)
+    for argument, wrong in (
+        ("iterations", {"iterations": 10**12 + 1}),
+        ("checkpoint_every", {"checkpoint_every": 10**12 + 1}),
+        ("memory_every", {"memory_every": 0}),
+        ("steps", {"method": DiscOpt(steps=10**5 + 1)}),
+        ("steps", {"method": DiscOpt(steps=(1, 10**5 + 1))}),
+        ("rtol", {"method": OptDisc(rtol=1.01)}),
+        ("adjoint_rtol", {"method": OptDisc(rtol=1e-3, adjoint_rtol=1.01)}),
+        ("learning_rate", {"learning_rate": math.inf}),
+        ("weight_decay", {"weight_decay": math.inf}),
+        ("seed", {"seed": True}),
+    ):
+        with pytest.raises(InvalidArgument, match=argument):
+            replace(CONFIG, **wrong)
+
+
+def test_how_often_a_run_validates_and_saves_unless_told() -> None:
+    plain = RunConfig("spiral", DiscOpt(), 0, 1, 0.1, 0.0)
+    assert (plain.validate_every, plain.checkpoint_every, plain.memory_every) == (10, 50, 150)
+    assert (plain.dtype, plain.device, plain.faithful, plain.patience) == ("float64", "cpu", False, None)
+
+
+def test_a_run_validates_where_it_should_and_at_its_end(tmp_path: Path) -> None:
+    """Every third iteration and the last one; memory every fourth; early stops count validations alone."""
+    train(replace(CONFIG, iterations=8, validate_every=3, memory_every=4), tmp_path / "run")
+    records = load_run(tmp_path / "run").records
+    assert [r.iteration for r in records if r.validation_loss is not None] == [0, 3, 6, 7]
+    assert [r.iteration for r in records if r.peak_memory_bytes is not None] == [0, 4]
+    best = [min(r.loss for r in records[: k + 1] if r.loss is not None) for k in range(8)]
+    assert [r.best_loss for r in records] == best
+
+
+def test_a_longer_run_may_be_asked_for_and_a_shorter_one_not() -> None:
+    written = CONFIG.to_json()
+    n = CONFIG.iterations
+    assert replace(CONFIG, iterations=n + 1).check_resumes(written) == {"iterations": f"{n} -> {n + 1}"}
+    assert CONFIG.check_resumes(written) == {}
+    with pytest.raises(ConfigurationMismatch, match="can only get longer"):
+        replace(CONFIG, iterations=n - 1).check_resumes(written)
