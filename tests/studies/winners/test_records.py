@@ -1,0 +1,74 @@
+"""Cells of the map and backward solves by numbers: who is accurate enough, who is cheapest, ratios."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pynode.studies.winners.map import AXES
+from pynode.studies.winners.record import METHODS, NO_METHOD, TARGETS, StabilityRecord, cells
+from tests.studies.winners.test_map import record
+
+
+def test_targets_and_methods() -> None:
+    assert METHODS == ("disc-opt", "opt-disc")
+    assert len(TARGETS) > 1
+
+
+def test_the_cheapest_that_meets_the_target_with_a_reference_that_can_tell() -> None:
+    """Equal is enough, for the error and for a tenth of the target."""
+    met = record("disc-opt", 1, 1e-2, 300, reference_uncertainty=1e-3)
+    cheaper = record("disc-opt", 2, 1e-2, 200, reference_uncertainty=1e-3)
+    vague = record("disc-opt", 4, 1e-3, 100, reference_uncertainty=1.1e-3)
+    missed = record("disc-opt", 8, 1.1e-2, 50, reference_uncertainty=1e-3)
+    failed = record("disc-opt", 16, None, 10)
+    (cell,) = cells([met, cheaper, vague, missed, failed], [1e-2])
+    assert cell.cheapest == {1e-2: {"disc-opt": cheaper, "opt-disc": None}}
+    assert cell.only(1e-2) == "disc-opt"
+    assert cell.ratio(1e-2, "evaluations") is None
+
+
+def test_ratios_are_opt_disc_over_disc_opt() -> None:
+    (cell,) = cells([record("disc-opt", 1, 1e-3, 100), record("opt-disc", 1e-3, 1e-3, 250)], [1e-2])
+    assert cell.ratio(1e-2, "evaluations") == 2.5
+    assert cell.only(1e-2) is None
+    for cost in ({"seconds": None}, {"seconds": 0.0}):
+        (broken,) = cells(
+            [record("disc-opt", 1, 1e-3, 100), replace(record("opt-disc", 1e-3, 1e-3, 250), **cost)], [1e-2]
+        )
+        assert broken.ratio(1e-2, "seconds") is None
+    (nobody,) = cells([record("disc-opt", 1, 1.0, 100)], [1e-2])
+    assert nobody.only(1e-2) is None
+
+
+def test_cells_are_those_of_axis_and_value_in_order() -> None:
+    failure = replace(record("disc-opt", 1, None, 0, value=3.0), method=NO_METHOD, failure="no reference")
+    found = cells([record("disc-opt", 1, 1e-3, 1, value=5.0), failure, record("opt-disc", 1, 1e-3, 1, value=5.0)])
+    assert [(cell.axis, cell.value, cell.problem, cell.failure) for cell in found] == [
+        ("stiffness", 5.0, "van-der-pol", None),
+        ("stiffness", 3.0, "van-der-pol", "no reference"),
+    ]
+    assert set(found[0].cheapest) == set(TARGETS)
+
+
+def test_a_method_that_the_map_does_not_know() -> None:
+    with pytest.raises(ValueError, match='method: unknown value "julia"'):
+        replace(record("disc-opt", 1, None, 0), method="julia")
+
+
+def test_the_backward_ratio() -> None:
+    solve = StabilityRecord("stability", "mlp", 1.0, 0, 1e-5, 0.1, 0.1, 10, 25, None)
+    assert solve.backward_ratio == 2.5
+    assert replace(solve, failure="it failed").backward_ratio is None
+    assert replace(solve, nfe_forward=0).backward_ratio is None
+
+
+def test_a_quick_map_has_the_two_smallest_values() -> None:
+    assert {name: axis.quick_values for name, axis in AXES.items()} == {
+        "stiffness": (0.5, 2.0),
+        "horizon": (1, 4),
+        "dimension": (2, 8),
+        "width": (16, 64),
+    }
+    assert dict(AXES["dimension"].fixed) == {"horizon": 2.0}
