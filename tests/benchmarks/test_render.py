@@ -76,6 +76,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_tables_say_what_records_say(directory: Path) -> None:
     rendered = render(directory)
     made = {t.title: {row[0]: row[1:] for row in t.rows} for t in rendered.tables}
