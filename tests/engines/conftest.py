@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from pynode.engines.fused.engine import Fused
 from pynode.engines.node import attach
 from pynode.gradients import Discrete
 from pynode.grid import TimeGrid
-from pynode.methods.opt_disc import OptDisc
 from pynode.solution import SolveStats
 from pynode.solving import Recipe, Solve
 from pynode.steps import Fixed
@@ -45,7 +43,7 @@ def adaptive_solve(needs_fused: None) -> Callable[..., Tensor]:  # noqa: ARG001
     """`adaptive_solve(module, options, y0, ts, stats)`: the states by the kernels."""
 
     def run(module: nn.Module, options: Any, y0: Tensor, ts: Tensor, stats: Any = None) -> Tensor:
-        return _by_kernels(module, OptDisc(**asdict(options), engine="fused").recipe, y0, ts, stats)
+        return _by_kernels(module, options.recipe, y0, ts, stats)
 
     return run
 

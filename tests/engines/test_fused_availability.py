@@ -66,12 +66,12 @@ def test_without_numba(no_numba: None) -> None:  # noqa: ARG001
 
 def test_a_compiler_that_fails(needs_fused: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """Is no reason for anybody's solve to fail."""
-    from pynode.engines.fused import op
+    from pynode.engines.fused import calls
 
-    def fail(dtype: torch.dtype) -> None:
+    def fail(dtype: torch.dtype, adaptive: bool) -> None:  # noqa: ARG001
         raise RuntimeError(f"no code for {dtype}")
 
-    monkeypatch.setattr(op, "make_ready", fail)
+    monkeypatch.setattr(calls, "make_ready", fail)
     fused.failure.cache_clear()
     try:
         assert "no code for torch.float64" in str(fused.failure(torch.float64))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, ADJOINTS, SOLVERS, AdaptiveOptions
+from pynode.engines.fused.engine import ADJOINTS, PAIRS
 from pynode.fields import FIELDS
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import Field, FieldSpec
@@ -19,6 +19,7 @@ from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import divergence
+from pynode.gradients import AdjointNorm
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
@@ -29,7 +30,9 @@ StateOf = Callable[[str], Tensor]
 Adaptive = Callable[..., Tensor]
 
 TS = torch.tensor([0.1, 0.4, 0.9, 1.0], dtype=torch.float64)
-TIGHT = AdaptiveOptions(rtol=1e-11, atol=1e-11)
+TIGHT = OptDisc(rtol=1e-11, atol=1e-11)
+SOLVERS = [pair.name for pair in PAIRS]
+ADJOINT_NORMS = get_args(AdjointNorm)
 WAYS = [(adjoint, norm) for adjoint in ADJOINTS for norm in ADJOINT_NORMS]
 
 
@@ -37,7 +40,7 @@ WAYS = [(adjoint, norm) for adjoint in ADJOINTS for norm in ADJOINT_NORMS]
 def adaptive(adaptive_solve: Adaptive) -> Adaptive:
     """`adaptive(module, options, y0, ts, stats)`: the states by the kernels."""
 
-    def run(module: nn.Module, options: AdaptiveOptions, y0: Tensor, ts: Tensor = TS, stats: Any = None) -> Tensor:
+    def run(module: nn.Module, options: OptDisc, y0: Tensor, ts: Tensor = TS, stats: Any = None) -> Tensor:
         return adaptive_solve(module, options, y0, ts, stats)
 
     return run
@@ -57,9 +60,7 @@ def distance(found: list[Tensor], wanted: list[Tensor]) -> float:
     return max(float((a - b).norm() / b.norm().clamp(min=1e-12)) for a, b in zip(found, wanted, strict=True))
 
 
-def by_kernels(
-    adaptive: Adaptive, module: nn.Module, options: AdaptiveOptions, y0: Tensor, ts: Tensor = TS
-) -> list[Tensor]:
+def by_kernels(adaptive: Adaptive, module: nn.Module, options: OptDisc, y0: Tensor, ts: Tensor = TS) -> list[Tensor]:
     """By the adaptive kernels."""
     return gradients(module, y0, lambda y: adaptive(module, options, y, ts))
 
@@ -98,7 +99,7 @@ def test_every_field_solver_and_adjoint(
         eager = OptDisc(rtol=1e-11, atol=1e-11, engine="eager")
         _EAGER[key] = gradients(field, y0, lambda y: eager.solve(field, y, ts).ys)
     for adjoint, norm in WAYS:
-        options = AdaptiveOptions(solver, 1e-11, 1e-11, adjoint=adjoint, adjoint_norm=norm)
+        options = OptDisc(solver, 1e-11, 1e-11, adjoint=adjoint, adjoint_norm=norm)
         found = by_kernels(adaptive, field, options, y0, ts)
         assert distance(found, _EAGER[key]) < 1e-8, (adjoint, norm)
 
@@ -120,7 +121,7 @@ def test_widths_and_batches(spec: FieldSpec, batch: int, adaptive: Adaptive) -> 
     field, y0 = random_field(spec), random_state(batch, spec.state_dim)
     wanted = by_fine_steps(field, y0)
     for adjoint, norm in WAYS:
-        options = AdaptiveOptions("tsit5", 1e-9, 1e-11, adjoint=adjoint, adjoint_norm=norm)
+        options = OptDisc("tsit5", 1e-9, 1e-11, adjoint=adjoint, adjoint_norm=norm)
         assert distance(by_kernels(adaptive, field, options, y0), wanted) < 1e-7
 
 
@@ -142,14 +143,14 @@ def test_flows(architecture: str, kind: str, act: str, adaptive: Adaptive) -> No
         state = augmented.initial(random_state(7, dim))
         wanted = by_fine_steps(augmented, state)
         for adjoint in ADJOINTS:
-            options = AdaptiveOptions("dopri5", 1e-9, 1e-10, adjoint=adjoint)
+            options = OptDisc("dopri5", 1e-9, 1e-10, adjoint=adjoint)
             found = by_kernels(adaptive, augmented, options, state)
             assert distance(found, wanted) < 1e-6
 
 
 @pytest.mark.parametrize("adjoint", ADJOINTS)
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_errors_fall_with_the_tolerance(solver: str, adjoint: str, adaptive: Adaptive) -> None:
+def test_errors_fall_with_the_tolerance(solver: str, adjoint: Any, adaptive: Adaptive) -> None:
     """States and gradients in proportion to it, by regression over five tolerances."""
     field = MLP((2, 50, 2), input_power=3).build(seed=0)
     y0 = torch.tensor([[2.0, 0.0], [0.5, -1.0]], dtype=torch.float64)
@@ -159,7 +160,7 @@ def test_errors_fall_with_the_tolerance(solver: str, adjoint: str, adaptive: Ada
     for norm in ADJOINT_NORMS:
         errors = []
         for rtol in tolerances:
-            options = AdaptiveOptions(solver, rtol, rtol, adjoint=adjoint, adjoint_norm=norm)
+            options = OptDisc(solver, rtol, rtol, adjoint=adjoint, adjoint_norm=norm)
             found = by_kernels(adaptive, field, options, y0, times)
             errors.append(distance(found, wanted))
         slope, _ = np.polyfit(np.log(tolerances), np.log(errors), 1)
@@ -172,7 +173,7 @@ def test_tolerances_of_the_adjoint(adaptive: Adaptive) -> None:
     field, y0 = random_field(MLP((2, 50, 2), input_power=3)), random_state(1, 2) * 4
     work = []
     for adjoint_tolerance in (None, 1e-10):
-        options = AdaptiveOptions("tsit5", 1e-6, 1e-6, adjoint_tolerance, adjoint_tolerance)
+        options = OptDisc("tsit5", 1e-6, 1e-6, adjoint_tolerance, adjoint_tolerance)
         stats = SolveStats()
         adaptive(field, options, y0, TS, stats).sum().backward()
         work.append(stats)
@@ -181,10 +182,10 @@ def test_tolerances_of_the_adjoint(adaptive: Adaptive) -> None:
 
 
 @pytest.mark.parametrize("adjoint", ADJOINTS)
-def test_counts(adjoint: str, small_field: FieldOf, small_state: StateOf, adaptive: Adaptive) -> None:
+def test_counts(adjoint: Any, small_field: FieldOf, small_state: StateOf, adaptive: Adaptive) -> None:
     """Six stages a step, one more evaluation to begin with and one to choose the first step."""
     stats, field, y0 = SolveStats(), small_field("mlp"), small_state("mlp")
-    ys = adaptive(field, AdaptiveOptions("tsit5", adjoint=adjoint), y0, TS, stats)
+    ys = adaptive(field, OptDisc("tsit5", adjoint=adjoint), y0, TS, stats)
     forward, back = stats.forward, stats.backward
     attempts = forward.n_accepted + forward.n_rejected
     assert attempts > 2
@@ -225,13 +226,13 @@ def test_memory_in_any_order(adaptive: Adaptive) -> None:
 
 
 @pytest.mark.parametrize("norm", ADJOINT_NORMS)
-def test_float32(norm: str, adaptive: Adaptive) -> None:
+def test_float32(norm: Any, adaptive: Adaptive) -> None:
     """The same kernels for float32, to its rounding."""
     for spec in SPECS:
         field, y0 = random_field(spec, torch.float32), random_state(9, spec.state_dim, dtype=torch.float32)
         wanted = by_fine_steps(random_field(spec), y0.double())
         for adjoint in ADJOINTS:
-            options = AdaptiveOptions("tsit5", 1e-5, 1e-6, adjoint=adjoint, adjoint_norm=norm)
+            options = OptDisc("tsit5", 1e-5, 1e-6, adjoint=adjoint, adjoint_norm=norm)
             found = by_kernels(adaptive, field, options, y0)
             assert all(x.dtype == torch.float32 for x in found)
             assert distance([x.double() for x in found], wanted) < 1e-4
@@ -241,11 +242,11 @@ def test_float32(norm: str, adaptive: Adaptive) -> None:
 @pytest.mark.parametrize("norm", ADJOINT_NORMS)
 @pytest.mark.parametrize("field_name", FIELDS.names())
 def test_frozen_parameters(
-    field_name: str, norm: str, adjoint: str, small_field: FieldOf, small_state: StateOf, adaptive: Adaptive
+    field_name: str, norm: Any, adjoint: Any, small_field: FieldOf, small_state: StateOf, adaptive: Adaptive
 ) -> None:
     """Each tensor frozen in turn, then all of them, when only y0 gets its gradient."""
     y0 = small_state(field_name)
-    options = AdaptiveOptions(rtol=1e-11, atol=1e-11, adjoint=adjoint, adjoint_norm=norm)
+    options = OptDisc(rtol=1e-11, atol=1e-11, adjoint=adjoint, adjoint_norm=norm)
     whole = gradients((field := small_field(field_name)), y0, lambda y: adaptive(field, options, y))
     n = len(list(field.parameters()))
     for frozen in range(n):
@@ -261,21 +262,21 @@ def test_no_gradient_wanted(small_field: FieldOf, small_state: StateOf, adaptive
     """The same states without a graph, be it that gradients are off or that nothing wants one."""
     field, y0 = small_field("mlp"), small_state("mlp")
     for adjoint in ADJOINTS:
-        options = AdaptiveOptions(adjoint=adjoint)
+        options = OptDisc(adjoint=adjoint)
         with_graph = adaptive(field, options, y0)
         with torch.no_grad():
             without = adaptive(field, options, y0)
         assert with_graph.requires_grad
         assert not without.requires_grad
         assert torch.equal(with_graph, without)
-    assert not adaptive(field.requires_grad_(False), AdaptiveOptions(), y0).requires_grad
+    assert not adaptive(field.requires_grad_(False), OptDisc(), y0).requires_grad
 
 
 @pytest.mark.parametrize("adjoint", ADJOINTS)
-def test_output_times_do_not_change_the_forward_steps(adjoint: str, adaptive: Adaptive) -> None:
+def test_output_times_do_not_change_the_forward_steps(adjoint: Any, adaptive: Adaptive) -> None:
     """States between steps are interpolated, in reversed time too; the ends are met exactly."""
     field, y0 = random_field(MLP((2, 9, 2))), random_state(3, 2)
-    options = AdaptiveOptions("tsit5", 1e-8, 1e-8, adjoint=adjoint)
+    options = OptDisc("tsit5", 1e-8, 1e-8, adjoint=adjoint)
     for ends in (torch.tensor([0.3, 2.9]), torch.tensor([2.9, 0.3])):
         few, many = SolveStats(), SolveStats()
         at_ends = adaptive(field, options, y0, ends.double(), few)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from pynode.engines.fused.opt_disc_options import SOLVERS, AdaptiveOptions
+from pynode.engines.fused.engine import PAIRS
 from pynode.methods.opt_disc import OptDisc
 from pynode.solution import SolveStats
 from pynode.studies.crosscheck.case import Case, Row, read_case
 
 FILES = sorted((Path(__file__).parents[1] / "reference" / "direct").glob("*.json"))
-SAME = {
+SAME: dict[str, tuple[Any, Any]] = {
     # SciML's adjoint, and what is compared with it: its Gauss adjoint controls the adjoint alone, as our seminorm does
     "backsolve": ("backsolve", "rms"),
     "interpolating": ("interpolating", "rms"),
@@ -32,11 +33,11 @@ def case(path: Path) -> Case:
     return read_case(path)
 
 
-def run(path: Path, options: AdaptiveOptions) -> tuple[float, Tensor, Tensor, SolveStats]:
+def run(path: Path, options: OptDisc) -> tuple[float, Tensor, Tensor, SolveStats]:
     """Loss, gradient by theta and by y0, and work."""
     which = case(path)
     module, y0 = which.field(), which.y0.clone().requires_grad_()
-    solution = OptDisc(**asdict(options), engine="fused").solve(module, y0, which.ts)
+    solution = replace(options, engine="fused").solve(module, y0, which.ts)
     loss, stats = which.loss(solution.ys), solution.stats
     by_y0, *rest = torch.autograd.grad(loss, [y0, *module.parameters()])
     return float(loss.detach()), torch.cat([g.reshape(-1) for g in rest]), by_y0.reshape(-1), stats
@@ -48,16 +49,16 @@ def error(found: Tensor, wanted: Tensor | None) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
-def rows(path: Path) -> list[tuple[Row, AdaptiveOptions]]:
+def rows(path: Path) -> list[tuple[Row, OptDisc]]:
     """SciML's rows and what they correspond to here."""
     return [
-        (row, AdaptiveOptions("tsit5", s["rtol"], s["atol"], adjoint=way[0], adjoint_norm=way[1]))
+        (row, OptDisc("tsit5", s["rtol"], s["atol"], adjoint=way[0], adjoint_norm=way[1]))
         for row in case(path).rows
         if row.kind == "opt_disc" and (way := SAME.get((s := row.settings)["adjoint"]))
     ]
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", [pair.name for pair in PAIRS])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_reference_is_met(path: Path, solver: str) -> None:
     """Vern9 at 1e-12 with ForwardDiff through the solver, by every adjoint and norm."""
@@ -65,7 +66,7 @@ def test_the_reference_is_met(path: Path, solver: str) -> None:
     assert reference is not None
     assert reference.loss is not None
     for adjoint, norm in {*SAME.values(), ("backsolve", "mixed"), ("backsolve", "seminorm")}:
-        options = AdaptiveOptions(solver, 1e-11, 1e-12, adjoint=adjoint, adjoint_norm=norm)
+        options = OptDisc(solver, 1e-11, 1e-12, adjoint=adjoint, adjoint_norm=norm)
         loss, by_theta, by_y0, _ = run(path, options)
         assert loss == pytest.approx(reference.loss, rel=1e-10)
         assert error(by_theta, reference.grad_theta) < 1e-10
@@ -108,7 +109,7 @@ def test_landing_on_output_times(tolerance: float) -> None:
     reference = case(path).reference
     assert reference is not None
     for adjoint, norm in SAME.values():
-        options = AdaptiveOptions("tsit5", tolerance, tolerance / 100, adjoint=adjoint, adjoint_norm=norm)
+        options = OptDisc("tsit5", tolerance, tolerance / 100, adjoint=adjoint, adjoint_norm=norm)
         _, interpolated, _, few = run(path, options)
         _, stepped, _, many = run(path, replace(options, landing=True))
         assert error(stepped, reference.grad_theta) < 0.05 * error(interpolated, reference.grad_theta)

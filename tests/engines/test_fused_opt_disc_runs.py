@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, ADJOINTS, AdaptiveOptions
+from pynode.engines import fused
+from pynode.engines.fused.engine import ADJOINTS
 from pynode.errors import NotTwiceDifferentiable, SolveError
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import Field
@@ -23,6 +24,7 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import divergence
+from pynode.gradients import AdjointNorm
 from pynode.methods.opt_disc import OptDisc
 from pynode.solution import SolveStats, Status
 
@@ -37,13 +39,13 @@ from pynode.methods.opt_disc import OptDisc
 
 start = time.process_time()
 from pynode.engines.fused.adaptive import run_adaptive
-from pynode.engines.fused.opt_disc_op import failure
-assert failure(torch.float64) is None
+from pynode.engines.fused import failure
+assert failure(torch.float64, adaptive=True) is None
 ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
 OptDisc(engine="fused").solve(MLP((2, 5, 2)).build(seed=0), torch.ones(2, dtype=torch.float64), ts)
 print(json.dumps([time.process_time() - start, sum(run_adaptive.stats.cache_hits.values())]))
 """
-WAYS = [AdaptiveOptions(adjoint=adjoint, adjoint_norm=norm) for adjoint in ADJOINTS for norm in ADJOINT_NORMS]
+WAYS = [OptDisc(adjoint=adjoint, adjoint_norm=norm) for adjoint in ADJOINTS for norm in get_args(AdjointNorm)]
 
 
 @pytest.fixture
@@ -51,12 +53,12 @@ def adaptive(adaptive_solve: Adaptive) -> Iterator[Adaptive]:
     """`adaptive(module, options, y0, ts, stats)`: the states by the kernels, from plans that nobody has used."""
     from pynode.engines.fused import plan
 
-    def run(module: nn.Module, options: AdaptiveOptions, y0: Tensor, ts: Tensor = TS, stats: Any = None) -> Tensor:
+    def run(module: nn.Module, options: OptDisc, y0: Tensor, ts: Tensor = TS, stats: Any = None) -> Tensor:
         return adaptive_solve(module, options, y0, ts, stats)
 
-    plan._PLANS.clear()
+    plan.forget_plans()
     yield run
-    plan._PLANS.clear()
+    plan.forget_plans()
 
 
 def field_of(spec: Any, scale: float = 0.5) -> Field:
@@ -77,7 +79,7 @@ def cubic(sign: float) -> Field:
 
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
-def test_blow_up(options: AdaptiveOptions, adaptive: Adaptive) -> None:
+def test_blow_up(options: OptDisc, adaptive: Adaptive) -> None:
     """y' = y^3 from 1 reaches infinity at t = 1/2: the error says where, and what was tried; memory stays usable."""
     stats, y0 = SolveStats(), torch.ones(1, 1, dtype=torch.float64)
     with pytest.raises(SolveError) as caught:
@@ -96,16 +98,14 @@ def test_blow_up(options: AdaptiveOptions, adaptive: Adaptive) -> None:
 
 
 @pytest.mark.parametrize("adjoint", ADJOINTS)
-def test_too_many_steps(adjoint: str, adaptive: Adaptive) -> None:
+def test_too_many_steps(adjoint: Any, adaptive: Adaptive) -> None:
     """Forward and backward, each with its own count."""
     field, y0, stats = field_of(MLP((2, 20, 2))), states(3, 2), SolveStats()
     with pytest.raises(SolveError) as caught:
-        adaptive(field, AdaptiveOptions(rtol=1e-10, max_steps=3, adjoint=adjoint), y0, TS, stats)
+        adaptive(field, OptDisc(rtol=1e-10, max_steps=3, adjoint=adjoint), y0, TS, stats)
     assert (caught.value.status, caught.value.phase) == (Status.MAX_STEPS, "forward")
     assert stats.forward.n_accepted + stats.forward.n_rejected == 3
-    options = AdaptiveOptions(
-        rtol=1e-3, atol=1e-3, adjoint_rtol=1e-12, adjoint_atol=1e-12, max_steps=20, adjoint=adjoint
-    )
+    options = OptDisc(rtol=1e-3, atol=1e-3, adjoint_rtol=1e-12, adjoint_atol=1e-12, max_steps=20, adjoint=adjoint)
     ys = adaptive(field, options, y0, TS, stats)
     with pytest.raises(SolveError) as caught:
         ys.sum().backward()
@@ -120,7 +120,7 @@ def test_too_many_steps(adjoint: str, adaptive: Adaptive) -> None:
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_cotangents_that_are_not_finite(bad: float, options: AdaptiveOptions, adaptive: Adaptive) -> None:
+def test_cotangents_that_are_not_finite(bad: float, options: OptDisc, adaptive: Adaptive) -> None:
     """Are found where they join: at the last output time, or at one in between; the next gradient is right."""
     field, y0 = field_of(MLP((2, 5, 2))), states(3, 2)
     params = list(field.parameters())
@@ -142,14 +142,14 @@ def test_parameters_that_are_not_finite(adaptive: Adaptive) -> None:
     with torch.no_grad():
         field.W0[0, 0] = math.nan  # type: ignore[operator]
     with pytest.raises(SolveError) as caught:
-        adaptive(field, AdaptiveOptions(), states(3, 2))
+        adaptive(field, OptDisc(), states(3, 2))
     assert caught.value.status is Status.NON_FINITE
     assert caught.value.t == 0
     assert math.isnan(caught.value.norm_f)
 
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
-def test_no_cotangent_at_all(options: AdaptiveOptions, adaptive: Adaptive) -> None:
+def test_no_cotangent_at_all(options: OptDisc, adaptive: Adaptive) -> None:
     """The gradient of nothing is zero, not NaN."""
     field, y0 = field_of(MLP((2, 5, 2))), states(3, 2)
     found = torch.autograd.grad((0 * adaptive(field, options, y0)).sum(), list(field.parameters()))
@@ -158,7 +158,7 @@ def test_no_cotangent_at_all(options: AdaptiveOptions, adaptive: Adaptive) -> No
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
 @pytest.mark.parametrize("dim", [2, 20])
-def test_memory_of_a_failed_solve(dim: int, options: AdaptiveOptions, adaptive: Adaptive) -> None:
+def test_memory_of_a_failed_solve(dim: int, options: OptDisc, adaptive: Adaptive) -> None:
     """NaN that a solve has left, in padding too, does not get into the next one of the same shape."""
     spec = MLP((dim, 5, dim), "softplus", 3)
     field, wild = field_of(spec, 0.1), field_of(spec, 1e150)
@@ -182,7 +182,7 @@ def test_growth(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
 
     field, y0 = field_of(MLP((2, 20, 2))), states(3, 2)
     params = list(field.parameters())
-    options = AdaptiveOptions("tsit5", 1e-10, 1e-10, adjoint="interpolating")
+    options = OptDisc("tsit5", 1e-10, 1e-10, adjoint="interpolating")
 
     def run(stats: SolveStats) -> list[Tensor]:
         ys = adaptive(field, options, y0, 8 * TS, stats)
@@ -190,7 +190,7 @@ def test_growth(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
 
     roomy, tight = SolveStats(), SolveStats()
     wanted = run(roomy)
-    plan._PLANS.clear()
+    plan.forget_plans()
     monkeypatch.setattr(plan_adaptive, "FIRST_CAPACITY", 1)
     assert all(map(torch.equal, run(tight), wanted))
     assert tight == roomy
@@ -200,7 +200,7 @@ def test_growth(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
-def test_several_graphs_at_a_time(options: AdaptiveOptions, adaptive: Adaptive) -> None:
+def test_several_graphs_at_a_time(options: OptDisc, adaptive: Adaptive) -> None:
     """Solves that wait for their backward pass together do not share memory; a graph can be used twice."""
     field = field_of(MLP((2, 5, 2)))
     params = list(field.parameters())
@@ -213,7 +213,7 @@ def test_several_graphs_at_a_time(options: AdaptiveOptions, adaptive: Adaptive) 
 
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
-def test_the_gradient_is_that_of_the_forward_pass(options: AdaptiveOptions, adaptive: Adaptive) -> None:
+def test_the_gradient_is_that_of_the_forward_pass(options: OptDisc, adaptive: Adaptive) -> None:
     """Changing the parameters, or the states in place, before the backward pass does not change the gradient."""
     field, y0 = field_of(ConcatSquash((2, 5, 2))), states(3, 2)
     params = list(field.parameters())
@@ -229,7 +229,7 @@ def test_the_gradient_is_that_of_the_forward_pass(options: AdaptiveOptions, adap
 
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
-def test_threads_change_nothing(options: AdaptiveOptions, adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_change_nothing(options: OptDisc, adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles and the sums of their gradients are the same for any number of threads, to the last bit."""
     from pynode.engines.fused import plan, plan_adaptive
 
@@ -263,7 +263,7 @@ def test_failures_with_threads(adaptive: Adaptive, monkeypatch: pytest.MonkeyPat
     try:
         torch.set_num_threads(2)
         with pytest.raises(SolveError) as caught:
-            adaptive(cubic(1.0), AdaptiveOptions(adjoint="interpolating"), torch.ones(200, 1, dtype=torch.float64))
+            adaptive(cubic(1.0), OptDisc(adjoint="interpolating"), torch.ones(200, 1, dtype=torch.float64))
         assert caught.value.t == pytest.approx(0.5, abs=1e-6)
         assert max(planner.workers for planner in plan._PLANS.values()) == 2
     finally:
@@ -274,7 +274,7 @@ def test_second_derivatives(adaptive: Adaptive) -> None:
     """They are refused."""
     field = field_of(MLP((2, 4, 2)))
     params = list(field.parameters())
-    loss = adaptive(field, AdaptiveOptions(), states(3, 2)).square().sum()
+    loss = adaptive(field, OptDisc(), states(3, 2)).square().sum()
     first = torch.autograd.grad(loss, params, create_graph=True)
     with pytest.raises(NotTwiceDifferentiable, match="use DiscOpt"):
         torch.autograd.grad(torch.stack([g.square().sum() for g in first]).sum(), params)
@@ -287,11 +287,11 @@ def test_plans_do_not_pile_up(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(plan, "PLANS_KEPT", 3)
     field = field_of(MLP((2, 5, 2)))
     for batch in range(1, 7):
-        adaptive(field, AdaptiveOptions(), states(batch, 2))
+        adaptive(field, OptDisc(), states(batch, 2))
         assert len(plan._PLANS) == min(batch, 3)
     assert all(len(planner._free) == 1 for planner in plan._PLANS.values())
     monkeypatch.setattr(plan_adaptive, "SPARE_BYTES", 0)
-    adaptive(field, AdaptiveOptions(), states(9, 2))
+    adaptive(field, OptDisc(), states(9, 2))
     assert len(next(reversed(plan._PLANS.values()))._free) == 0
 
 
@@ -307,17 +307,17 @@ def test_a_second_process_compiles_nothing(needs_fused: None) -> None:  # noqa: 
 
 def test_a_compiler_that_fails(needs_fused: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """Is told in a sentence."""
-    from pynode.engines.fused import opt_disc_op
+    from pynode.engines.fused import calls
 
-    def fail(dtype: torch.dtype) -> None:
+    def fail(dtype: torch.dtype, adaptive: bool) -> None:  # noqa: ARG001
         raise RuntimeError(f"no code for {dtype}")
 
-    monkeypatch.setattr(opt_disc_op, "make_ready", fail)
-    opt_disc_op.failure.cache_clear()
+    monkeypatch.setattr(calls, "make_ready", fail)
+    fused.failure.cache_clear()
     try:
-        assert "no code for torch.float64" in str(opt_disc_op.failure(torch.float64))
+        assert "no code for torch.float64" in str(fused.failure(torch.float64, adaptive=True))
     finally:
-        opt_disc_op.failure.cache_clear()
+        fused.failure.cache_clear()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX timers")

@@ -35,7 +35,7 @@ ANY_FIELD = [
     OptDiscFixed(steps=3),
 ]
 ADJOINTS = [partial(OptDisc, engine="eager"), partial(OptDisc, engine="eager", adjoint_norm="seminorm")]
-KERNELS = [partial(OptDisc, engine="fused", adjoint=a) for a in ADJOINTS_OF_KERNELS]  # type: ignore[arg-type]
+KERNELS = [partial(OptDisc, engine="fused", adjoint=a) for a in ADJOINTS_OF_KERNELS]
 """Made in the test, since kernels may be missing."""
 
 

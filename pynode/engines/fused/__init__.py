@@ -7,7 +7,6 @@ missing, or the kernels do not support a system, the methods run on torch operat
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -53,21 +52,16 @@ def unavailable() -> str | None:
     return None
 
 
-@lru_cache(maxsize=len(DTYPES))
-def failure(dtype: torch.dtype) -> str | None:
-    """Makes the kernels for numbers of that type ready; says why, if they can't be compiled with the Numba installed.
+@lru_cache(maxsize=2 * len(DTYPES))
+def failure(dtype: torch.dtype, adaptive: bool = False) -> str | None:
+    """Makes the kernel for fixed or adaptive steps and numbers of that type ready; says why, if it can't be compiled.
 
-    Takes some seconds on the first use on a machine, a fraction of one where they are on disk.
+    Takes some seconds on the first use on a machine, a fraction of one where it is on disk.
     """
-    from pynode.engines.fused.op import make_ready
+    from pynode.engines.fused import calls
 
-    return why_not(make_ready, dtype)
-
-
-def why_not(make_ready: Callable[[torch.dtype], None], dtype: torch.dtype) -> str | None:
-    """Calls `make_ready(dtype)`, which compiles kernels; why that was impossible, as a sentence."""
     try:
-        make_ready(dtype)
+        calls.make_ready(dtype, adaptive)
     except Exception as error:  # of some release of Numba or LLVM that does things otherwise
         return f"Numba could not compile the kernels ({type(error).__name__}: {error}); use another release of it"
     return None

@@ -51,7 +51,7 @@ def begin_sums(solve: AdaptiveSolve, group: int) -> None:
     if solve.plan.norm != SEMINORM:
         clear_rows(shift(grads, grads_size), (STAGES - 1) * grads_size)
         return
-    weight = splat(grads, -solve.run.step * solve.plan.tableau.b[0])
+    weight = splat(grads, -solve.now.step * solve.plan.tableau.b[0])
     first, reached = shift(grads, FIRST * grads_size), shift(grads, REACHED * grads_size)
     tried = shift(grads, TRIED * grads_size)
     for i in range(0, grads_size, lanes(grads)):
@@ -77,7 +77,7 @@ def accept_sums(solve: AdaptiveSolve) -> None:
 @part
 def add_gradient_error(solve: AdaptiveSolve) -> None:
     """Sets g after the step, and takes its error into that of the step: see `adjoint.conclude_back`."""
-    plan, run, field, squares = solve.plan, solve.run, solve.plan.field, solve.squares
+    plan, now, field, squares = solve.plan, solve.now, solve.plan.field, solve.squares
     before = solve.theta
     after, error = shift(before, plan.theta_size), shift(before, 2 * plan.theta_size)
     _add_stages(solve, plan.tableau.b)
@@ -95,16 +95,16 @@ def add_gradient_error(solve: AdaptiveSolve) -> None:
             add_squares(x, y, z, plan.back_atol, plan.back_rtol, padded, squares, 0)
             mean = math.sqrt(squares[0] / plan.slot_sizes[slot])
             if plan.norm == RMS:
-                run.error += squares[0]
-            elif run.error < math.inf and not mean <= run.error:
-                run.error = mean
+                now.error += squares[0]
+            elif now.error < math.inf and not mean <= now.error:
+                now.error = mean
         at += padded
 
 
 @part
 def _add_stages(solve: AdaptiveSolve, weights: Any) -> None:
     """Minus the step times the sum of all stages' cotangents, of all groups, with `weights`."""
-    out, h, grads_size = solve.grads_sum, -solve.run.step, solve.plan.field.grads_size
+    out, h, grads_size = solve.grads_sum, -solve.now.step, solve.plan.field.grads_size
     clear_rows(out, grads_size)
     for group in range(solve.plan.tiles.n_groups):
         grads = shift(solve.grads, group * STAGES * grads_size)

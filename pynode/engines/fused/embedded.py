@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pynode.engines.fused.compile import loop, part
-from pynode.engines.fused.controller import Run
+from pynode.engines.fused.controller import Progress
 from pynode.engines.fused.field.layout import Field
 from pynode.engines.fused.field.value import set_directions, set_gates, value
 from pynode.engines.fused.records import Floats, Ints, Numbers, Record, Tableau, Tensors, Tiles
@@ -80,7 +80,7 @@ class AdaptiveSolve(Record):
     """One solve: its plan, its times and tensors, where it is, and its memory."""
 
     plan: AdaptivePlan
-    run: Run
+    now: Progress
     tensors: Tensors
     outputs: Floats  # the output times
     weights: list[Weights]
@@ -126,7 +126,7 @@ def set_weights(tableau: Tableau, h: float, scaled: bool, weights: Weights) -> N
 @loop
 def find_between(solve: AdaptiveSolve, t: float, h: float, weights: Weights) -> None:
     """For each stage of a step `h` from `t`: which forward step its time lies in, and the interpolant's weights."""
-    tableau, times, place, last = solve.plan.tableau, solve.times, solve.run.hint, solve.run.n_steps - 1
+    tableau, times, place, last = solve.plan.tableau, solve.times, solve.now.hint, solve.now.n_steps - 1
     c, places, between = tableau.c, weights.places, weights.between
     for i in range(STAGES):
         at = t + c[i] * h
@@ -196,7 +196,7 @@ def set_slope_norm(solve: AdaptiveSolve, slopes: Any) -> None:
     """The 2-norm of the slope where the solve stopped."""
     solve.squares[0] = 0.0
     add_plain_squares(slopes, solve.plan.size, solve.squares, 0)
-    solve.run.slope_norm = math.sqrt(solve.squares[0])
+    solve.now.slope_norm = math.sqrt(solve.squares[0])
 
 
 @part
@@ -210,9 +210,9 @@ def start_tile(solve: AdaptiveSolve, scratch: Any, first: int, n: int) -> None:
 @part
 def set_stage_gates(solve: AdaptiveSolve, scratch: Any) -> None:
     """The gates of all stages of the step."""
-    field, run, gates = solve.plan.field, solve.run, shift(scratch, solve.plan.gates)
+    field, now, gates = solve.plan.field, solve.now, shift(scratch, solve.plan.gates)
     for i in range(STAGES):
-        t = run.time + solve.plan.tableau.c[i] * run.step
+        t = now.time + solve.plan.tableau.c[i] * now.step
         set_gates(field, solve.packed, t, shift(gates, i * field.gates_size))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pynode.engines import fused
 from pynode.engines.base import Engine
@@ -17,7 +17,7 @@ from pynode.steps import Adaptive
 PAIRS = (DOPRI5, TSIT5)
 """Pairs that the kernels take adaptive steps by: of seven stages, the last the next step's first."""
 
-ADJOINTS = ("backsolve", "interpolating")
+ADJOINTS: tuple[Literal["backsolve", "interpolating"], ...] = ("backsolve", "interpolating")
 """Of those that `Continuous` knows, what the kernels can do."""
 
 
@@ -57,11 +57,7 @@ class Fused(Engine):
         reason = solve.no_system or fused.obstacle(solve.system, solve.y0, solve.ts)
         if reason is not None:
             return reason
-        if isinstance(solve.recipe.steps, Adaptive):
-            from pynode.engines.fused import opt_disc_op  # imports Numba
-
-            return opt_disc_op.failure(solve.y0.dtype)
-        return fused.failure(solve.y0.dtype)
+        return fused.failure(solve.y0.dtype, isinstance(solve.recipe.steps, Adaptive))
 
     def pays(self, solve: Solve) -> bool:
         if solve.no_system is not None:
@@ -70,10 +66,6 @@ class Fused(Engine):
         return type(spec) in fused.ARCHITECTURES and fused.pays(solve.system, solve.y0)
 
     def run(self, solve: Solve) -> Run:
-        if isinstance(solve.recipe.steps, Adaptive):
-            from pynode.engines.fused import opt_disc_op
+        from pynode.engines.fused import calls  # imports Numba
 
-            return opt_disc_op.run_adaptive(solve)
-        from pynode.engines.fused import op
-
-        return op.run_fixed(solve)
+        return calls.run(solve)

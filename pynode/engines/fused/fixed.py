@@ -73,7 +73,7 @@ _solve_at = reader(FixedSolve)
 
 
 @entry
-def run(like: Any, address: int, worker: int, workers: int, tasks: int) -> None:
+def run_fixed(like: Any, address: int, worker: int, workers: int, tasks: int) -> None:
     """Does the `tasks` (a sum of PREPARE, FORWARD, BACKWARD, FINISH) of one of several workers.
 
     The first and the last are for one worker alone, before and after all others.  `address` is that of a `FixedSolve`,

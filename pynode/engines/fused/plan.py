@@ -17,15 +17,19 @@ from torch import Tensor
 
 from pynode.engines.fused.field.layout import describe
 from pynode.engines.fused.memory import SHARED
-from pynode.engines.fused.records import Numbers, Tensors, Tiles
+from pynode.engines.fused.records import Numbers, Record, Tableau, Tensors, Tiles
 from pynode.fields.base import System
+from pynode.schemes.base import Scheme
 
 PLANS_KEPT, PLANS_BYTES = 64, 256 << 20
 """Plans that are kept, and the memory that all of them may keep; the oldest have to go."""
 
 _PLANS: dict[Any, Any] = {}
+_RECENT: dict[Any, tuple[Any, Any]] = {}
+"""What `recall` has found, by the addresses of objects, which are kept beside it."""
 
 P = TypeVar("P", bound="Planner")
+T = TypeVar("T")
 Memory: TypeAlias = npt.NDArray[Any]
 
 
@@ -59,9 +63,9 @@ class Planner:
 
 
 class Work:
-    """The memory of one solve; kernels find torch's tensors here."""
+    """The memory of one solve, and the record by which its kernel finds everything."""
 
-    __slots__ = ("_fixed", "_tensors", "tensors", "theta", "theta_bar")
+    __slots__ = ("_fixed", "_tensors", "address", "solve", "tensors", "theta", "theta_bar")
 
     def __init__(self, n_slots: int) -> None:
         self.theta, self.theta_bar = np.zeros((2, n_slots), dtype=np.int64)
@@ -69,6 +73,11 @@ class Work:
         self.tensors = Tensors(none, none, none, none, none, self.theta, self.theta_bar)
         self._tensors = self.tensors.stored.array
         self._fixed = self._tensors[0].item()[-2:]
+
+    def store(self, solve: Record) -> None:
+        """Makes `solve` the record of the kernel."""
+        self.solve = solve.stored
+        self.address = self.solve.address
 
     def point(
         self,
@@ -90,10 +99,26 @@ class Work:
 
 
 def key_of(system: System, y0: Tensor) -> tuple[Any, ...]:
-    """What plans depend on, beside the specification."""
+    """What plans depend on, beside the specification and the recipe."""
     flow = system.flow
     costs = None if flow is None else (flow["divergence"], flow["kinetic"], flow["jacobian"])
     return costs, y0.shape, y0.dtype, torch.get_num_threads()
+
+
+def recall(objects: tuple[object, ...], rest: tuple[Any, ...], find: Callable[[], T]) -> T:
+    """What `find` gives, remembered for these very `objects` and for equal `rest`.
+
+    To hash specification and recipe takes longer than all else, and nearly always they are the very same objects.
+    """
+    key = (*map(id, objects), *rest)
+    known = _RECENT.get(key)
+    if known is not None:
+        return known[0]
+    result = find()
+    if len(_RECENT) >= PLANS_KEPT:
+        _RECENT.clear()
+    _RECENT[key] = result, objects  # what is known by its address must stay alive
+    return result
 
 
 def planner_for(key: Any, make: Callable[[], P]) -> P:
@@ -105,6 +130,7 @@ def planner_for(key: Any, make: Callable[[], P]) -> P:
     if known is not None:
         return known
     planner = make()
+    _RECENT.clear()
     total = planner.kept_bytes + sum(p.kept_bytes for p in list(_PLANS.values()))
     for old_key, old in list(_PLANS.items()):
         if len(_PLANS) < PLANS_KEPT and total <= PLANS_BYTES:
@@ -117,8 +143,18 @@ def planner_for(key: Any, make: Callable[[], P]) -> P:
 
 def forget_plans() -> None:
     """Forgets all plans and their memory."""
+    _RECENT.clear()
     _PLANS.clear()
     SHARED.clear()
+
+
+def tableau_of(scheme: Scheme) -> Tableau:
+    """The record of a scheme."""
+    stages, pair = scheme.n_stages, scheme.pair
+    a = [(*row, *(0.0,) * (stages - len(row))) for row in scheme.a]
+    error = () if pair is None else pair.error
+    interpolant = () if pair is None or pair.interpolant is None else pair.interpolant
+    return Tableau(stages, *(np.array(x, dtype=np.float64) for x in (scheme.c, a, scheme.b, error, interpolant)))
 
 
 def tile_starts(batch: int, capacity: int) -> list[int]:

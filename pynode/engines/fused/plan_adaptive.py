@@ -11,17 +11,22 @@ import torch
 from torch import Tensor
 
 from pynode.drift import DRIFT_BOUND, ROUNDING
-from pynode.engines.fused.controller import Run
-from pynode.engines.fused.embedded import PARTS, SEMINORM, STAGES, AdaptivePlan, AdaptiveSolve, Weights
+from pynode.engines.fused.controller import RUNNING, Progress
+from pynode.engines.fused.embedded import MIXED, PARTS, RMS, SEMINORM, STAGES, AdaptivePlan, AdaptiveSolve, Weights
 from pynode.engines.fused.field.layout import Places
 from pynode.engines.fused.memory import Spares, aligned_zeros
-from pynode.engines.fused.opt_disc_options import ADJOINT_NORMS, AdaptiveOptions
-from pynode.engines.fused.pairs import PAIRS
-from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for
-from pynode.engines.fused.records import Numbers, Tableau
+from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for, recall, tableau_of
+from pynode.engines.fused.records import Numbers
 from pynode.engines.fused.rows import HELD
 from pynode.engines.fused.simd import VECTOR_BYTES
 from pynode.fields.base import System
+from pynode.gradients import Continuous
+from pynode.schemes.base import Scheme
+from pynode.solving import Recipe, Solve
+from pynode.steps import Adaptive
+
+NORMS = {"mixed": MIXED, "seminorm": SEMINORM, "rms": RMS}
+"""What controls the adjoint's steps, by the names of `Continuous.norm`."""
 
 FIRST_CAPACITY = 32
 """Steps that there is room for at first; each time it runs out the room is doubled."""
@@ -39,11 +44,18 @@ SPARE, SPARE_BYTES = 2, 2 << 20
 class AdaptivePlanner(Planner):
     """An adaptive solve with `n_outputs` output times, and its continuous adjoint where `gradient`."""
 
-    def __init__(self, system: System, options: AdaptiveOptions, y0: Tensor, n_outputs: int, gradient: bool) -> None:
+    def __init__(self, system: System, recipe: Recipe, y0: Tensor, n_outputs: int, gradient: bool) -> None:
         super().__init__(system, y0, n_outputs)
-        field, norm = self.field, ADJOINT_NORMS.index(options.adjoint_norm)
-        self.n_outputs, self.on_drift = n_outputs, options.drift
-        backsolves = gradient and options.adjoint == "backsolve"
+        steps, adjoint, scheme = recipe.steps, recipe.gradient, recipe.scheme
+        assert isinstance(steps, Adaptive)
+        assert isinstance(adjoint, Continuous)
+        assert isinstance(scheme, Scheme)
+        assert scheme.pair is not None
+        assert scheme.pair.exponents is not None
+        exponent, exponent_before = scheme.pair.exponents
+        field, norm = self.field, NORMS[adjoint.norm]
+        self.n_outputs, self.on_drift = n_outputs, adjoint.drift
+        backsolves = gradient and adjoint.adjoint == "backsolve"
         keeps = gradient and not backsolves
         self.capacity = FIRST_CAPACITY if keeps else 1
         self.size = size = self.batch * field.state_step
@@ -59,25 +71,24 @@ class AdaptivePlanner(Planner):
         tile = field.capacity * field.state_step
         scratch = Places()
         scratch.take(field.scratch_size)
-        tableau, exponents = _pair(options.solver)
-        back_atol = options.atol if options.adjoint_atol is None else options.adjoint_atol
-        back_rtol = options.rtol if options.adjoint_rtol is None else options.adjoint_rtol
+        back_atol = steps.atol if adjoint.atol is None else adjoint.atol
+        back_rtol = steps.rtol if adjoint.rtol is None else adjoint.rtol
         self.plan = AdaptivePlan(
             field=field,
             tiles=self.tiles(n_groups),
-            tableau=tableau,
-            exponent=exponents[0],
-            exponent_before=exponents[1],
-            atol=options.atol,
-            rtol=options.rtol,
+            tableau=tableau_of(scheme),
+            exponent=exponent,
+            exponent_before=exponent_before,
+            atol=steps.atol,
+            rtol=steps.rtol,
             back_atol=back_atol,
             back_rtol=back_rtol,
-            max_drift=DRIFT_BOUND if options.drift == "error" else math.inf,
-            drift_atol=max(options.atol, back_atol),
-            drift_rtol=max(options.rtol, back_rtol, ROUNDING * torch.finfo(y0.dtype).eps),
-            max_steps=options.max_steps,
+            max_drift=DRIFT_BOUND if adjoint.drift == "error" else math.inf,
+            drift_atol=max(steps.atol, back_atol),
+            drift_rtol=max(steps.rtol, back_rtol, ROUNDING * torch.finfo(y0.dtype).eps),
+            max_steps=steps.max_steps,
             n_outputs=n_outputs,
-            lands=options.landing,
+            lands=steps.landing,
             backsolves=backsolves,
             keeps=keeps,
             norm=norm,
@@ -120,7 +131,7 @@ class AdaptivePlanner(Planner):
 class AdaptiveWork(Work):
     """The memory of one adaptive solve: everything of fixed size, and its steps, which grow with their number."""
 
-    __slots__ = ("_run", "adjoint", "capacity", "memory", "outputs", "solve", "state", "steps", "times")
+    __slots__ = ("_counts", "_now", "adjoint", "capacity", "memory", "outputs", "state", "steps", "times")
 
     def __init__(self, planner: AdaptivePlanner) -> None:
         super().__init__(planner.n_slots)
@@ -131,10 +142,10 @@ class AdaptiveWork(Work):
         starts = planner.slot_starts * planner.dtype.itemsize
         weights, state_weights = ([_weights() for _ in range(planner.workers)] for _ in range(2))
         sums, errors, no_times = np.zeros(3), np.zeros(2 * planner.n_tiles), np.zeros(0)
-        run = Run()
+        now = Progress()
         solve = AdaptiveSolve(
             planner.plan,
-            run,
+            now,
             self.tensors,
             self.outputs,
             weights,
@@ -149,7 +160,9 @@ class AdaptiveWork(Work):
         )
         at = [0, *accumulate(planner.sizes)]
         self.adjoint, self.state = self.memory[at[2] : at[3]], self.memory[at[3] : at[4]]
-        self.solve, self._run = solve.stored, run.stored
+        self.store(solve)
+        self._now = now.stored
+        self._counts = self._now.array.view(np.int64)[1:5]  # the fields that follow the status
         self.capacity = 0
         self.steps: Memory = np.zeros(0, dtype=planner.dtype)
         self.times: npt.NDArray[np.float64] = np.zeros(0)
@@ -163,17 +176,24 @@ class AdaptiveWork(Work):
         self.times = np.zeros(2 * capacity + 2)
         self.times[: len(old_times)] = old_times
         self.capacity = planner.capacity = capacity
-        self._run.array["capacity"] = capacity
+        self._now.array["capacity"] = capacity
+        self._now.array["status"] = RUNNING
         self.solve.array["steps"], self.solve.array["times"] = self.steps.ctypes.data, self.times.ctypes.data
 
     @property
-    def run(self) -> Run:
-        """Where the solve is."""
-        return Run.read(self._run)
+    def status(self) -> int:
+        """Whether the solve goes on, and why not."""
+        return int(self._now.array["status"][0])
 
-    def go_on(self, status: int) -> None:
-        """Sets the status of the run."""
-        self._run.array["status"] = status
+    @property
+    def counts(self) -> list[int]:
+        """Accepted and rejected steps, evaluations of the field, and products with its Jacobian."""
+        return self._counts.tolist()
+
+    @property
+    def now(self) -> Progress:
+        """All of where the solve is."""
+        return Progress.read(self._now)
 
 
 def _weights() -> Weights:
@@ -181,17 +201,13 @@ def _weights() -> Weights:
     return Weights(np.zeros(square), np.zeros(STAGES), np.zeros(STAGES), np.zeros(STAGES, np.int64), np.zeros(square))
 
 
-def _pair(name: str) -> tuple[Tableau, tuple[float, float]]:
-    """An embedded pair, and the exponents of its controller."""
-    pair = PAIRS[name]
-    a = np.array([(*row, *(0.0,) * (STAGES - len(row))) for row in pair.a])
-    tableau = Tableau(STAGES, np.array(pair.c), a, a[-1].copy(), np.array(pair.e), np.array(pair.interpolant))
-    return tableau, pair.exponents
+def adaptive_planner(solve: Solve, gradient: bool) -> AdaptivePlanner:
+    """The plan of such a solve, made once; with room for the adjoint where a `gradient` is wanted."""
+    spec, recipe = solve.system.spec, solve.recipe
+    rest = (*key_of(solve.system, solve.y0), len(solve.ts), gradient)
 
+    def find() -> AdaptivePlanner:
+        key = (spec, recipe.scheme, recipe.steps, recipe.gradient, *rest)
+        return planner_for(key, lambda: AdaptivePlanner(solve.system, recipe, solve.y0, len(solve.ts), gradient))
 
-def adaptive_plan(
-    system: System, options: AdaptiveOptions, y0: Tensor, n_outputs: int, gradient: bool
-) -> AdaptivePlanner:
-    """The plan of such a solve, made once."""
-    key = (system.spec, options, n_outputs, gradient, *key_of(system, y0))
-    return planner_for(key, lambda: AdaptivePlanner(system, options, y0, n_outputs, gradient))
+    return recall((spec, recipe), rest, find)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from pynode.engines.fused.field.layout import Places
-from pynode.engines.fused.fixed import KEEP_STATES, KEEP_TAPES, FixedPlan, FixedSolve, Steps
+from pynode.engines.fused.fixed import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, FixedPlan, FixedSolve, Steps
 from pynode.engines.fused.memory import SHARED, Spares
-from pynode.engines.fused.plan import PLANS_KEPT, Memory, Planner, Work, key_of, planner_for
-from pynode.engines.fused.records import Tableau
+from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for, recall, tableau_of
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
+from pynode.solving import Solve
 
 TAPE_BYTES_ALWAYS, TAPE_BYTES_NEVER = 8 << 20, 1 << 30
 """Tapes of a whole solve up to the first size stay in a cache, and those above the second take too much memory."""
@@ -35,9 +35,6 @@ SPARE, SPARE_BYTES = 2, 64 << 20
 WORK_PER_THREAD = 2_000_000
 """Multiply-adds of a forward solve below which waking a thread takes longer than what it saves."""
 
-_RECENT: dict[Any, tuple[FixedPlanner, Steps, Any, Any, Any]] = {}
-"""Plans and steps by the addresses of specification, scheme and grid, which are kept with them."""
-
 
 class FixedPlanner(Planner):
     """A fixed-step solve.
@@ -46,7 +43,7 @@ class FixedPlanner(Planner):
     """
 
     def __init__(
-        self, system: System, scheme: Scheme, steps_per_interval: tuple[int, ...], y0: Tensor, keep: int
+        self, system: System, scheme: Scheme, steps_per_interval: tuple[int, ...], y0: Tensor, memory: str | None
     ) -> None:
         outputs = list(accumulate(steps_per_interval, initial=0))
         super().__init__(system, y0, len(outputs))
@@ -56,6 +53,7 @@ class FixedPlanner(Planner):
         few = self.n_tiles * field.grads_size * self.dtype.itemsize <= GRADS_BYTES
         n_groups = self.n_tiles if few else min(self.n_tiles, self.threads)
         self.workers = max(1, min(self.threads, n_groups, self.work * self.n_stages // WORK_PER_THREAD))
+        keep = {None: KEEP_NOTHING, "store": KEEP_TAPES}.get(memory, KEEP_STATES)
         if keep == KEEP_TAPES and not self._tapes_pay():
             keep = KEEP_STATES
         size = field.capacity * field.state_step
@@ -66,7 +64,7 @@ class FixedPlanner(Planner):
         self.plan = FixedPlan(
             field=field,
             tiles=self.tiles(n_groups),
-            tableau=_tableau(scheme),
+            tableau=tableau_of(scheme),
             n_steps=n_steps,
             n_outputs=len(outputs),
             outputs=np.array(outputs),
@@ -127,9 +125,9 @@ class FixedPlanner(Planner):
 
 
 class FixedWork(Work):
-    """The memory of one fixed-step solve, and the record by which the kernel finds it."""
+    """The memory of one fixed-step solve."""
 
-    __slots__ = ("memory", "solve")
+    __slots__ = ("memory",)
 
     _NO_STEPS: ClassVar[Steps] = Steps(np.zeros(0), np.zeros(0))
 
@@ -138,7 +136,11 @@ class FixedWork(Work):
         memory = SHARED.zeros(sum(planner.sizes), planner.dtype)
         self.memory: Memory | None = memory
         areas = planner.addresses(memory, planner.sizes)
-        self.solve = FixedSolve(planner.plan, self._NO_STEPS, self.tensors, *areas).stored
+        self.store(FixedSolve(planner.plan, self._NO_STEPS, self.tensors, *areas))
+
+    def take_steps(self, steps: Steps) -> None:
+        """Takes these steps, which the caller keeps alive."""
+        self.solve.array["steps"] = steps.address
 
     def hand_over(self) -> Memory:
         """The memory, which the caller keeps alive from now on."""
@@ -147,26 +149,18 @@ class FixedWork(Work):
         return memory
 
 
-def _tableau(scheme: Scheme) -> Tableau:
-    stages = scheme.n_stages
-    a = [(*row, *(0.0,) * (stages - len(row))) for row in scheme.a]
-    none = np.zeros(0)
-    return Tableau(stages, np.array(scheme.c), np.array(a), np.array(scheme.b), none, none)
+def fixed_planner(solve: Solve, grid: TimeGrid, memory: str | None) -> tuple[FixedPlanner, Steps]:
+    """The plan of such a solve, made once for all grids with these numbers of steps, and the steps of `grid`.
 
+    `memory` says what is kept for the gradient, None if none is wanted.
+    """
+    spec, scheme, rest = solve.system.spec, solve.recipe.scheme, (*key_of(solve.system, solve.y0), memory)
 
-def fixed_plan(system: System, scheme: Scheme, grid: TimeGrid, y0: Tensor, keep: int) -> tuple[FixedPlanner, Steps]:
-    """The plan of such a solve, made once for all grids with these numbers of steps, and the steps of `grid`."""
-    rest = (*key_of(system, y0), keep)
-    # to hash specification, scheme and grid takes longer than all else; nearly always they are the very same objects
-    same = (id(system.spec), id(scheme), id(grid), *rest)
-    recent = _RECENT.get(same)
-    if recent is not None:
-        return recent[:2]
-    key = (system.spec, scheme, grid.steps_per_interval, *rest)
-    planner = planner_for(key, lambda: FixedPlanner(system, scheme, grid.steps_per_interval, y0, keep))
-    steps = planner.steps(grid)
-    if len(_RECENT) >= PLANS_KEPT:
-        _RECENT.clear()
-    # what is known by its address must stay alive
-    _RECENT[same] = planner, steps, system.spec, scheme, grid
-    return planner, steps
+    def find() -> tuple[FixedPlanner, Steps]:
+        key = (spec, scheme, grid.steps_per_interval, *rest)
+        planner = planner_for(
+            key, lambda: FixedPlanner(solve.system, solve.recipe.formula, grid.steps_per_interval, solve.y0, memory)
+        )
+        return planner, planner.steps(grid)
+
+    return recall((spec, scheme, grid), rest, find)
