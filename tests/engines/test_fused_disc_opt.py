@@ -85,7 +85,7 @@ def test_every_field_and_scheme(
     tableau, stats = SCHEMES.load(scheme), SolveStats()
     found = differs(small_field(field_name), tableau, times, (2, 1, 3), small_state(field_name), memory, stats)
     assert found < 1e-12
-    work = 6 * tableau.n_stages
+    work = 6 * tableau.formula.n_stages
     assert (stats.forward.n_f, stats.forward.n_vjp) == (work, 0)
     assert (stats.backward.n_f, stats.backward.n_vjp) == (work if memory == "recompute" else 0, work)
 
