@@ -156,8 +156,7 @@ def accumulate(pullback: Pullback, cotangents: States) -> None:
     kept = pullback.release()
     inputs = pullback.inputs
     wanted = [x.requires_grad for x in inputs]
-    with torch.no_grad():
-        gradients = pullback.pull(kept, cotangents, wanted)
+    gradients = pullback.pull(kept, cotangents, wanted)
     for x, gradient, want in zip(inputs, gradients, wanted, strict=True):
         if not want or gradient is None:
             continue

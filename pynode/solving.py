@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, NotTwiceDifferentiable
 from pynode.evaluation import CountedField, parameters_of
 from pynode.fields.base import System, why_no_system
 from pynode.gradients import Gradient
@@ -21,6 +21,8 @@ from pynode.solution import SolveStats
 from pynode.steps import Adaptive, Fixed, Steps
 from pynode.types import State, States, Times, VectorField
 from pynode.world import ALONE, World
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,18 @@ class Recipe:
         return self.scheme.formula
 
 
+class _Once(Generic[T]):
+    """A `cached_property` without the lock that makes it cost a microsecond before Python 3.12."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute, self._name = compute, compute.__name__
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
+
+
 @dataclass(frozen=True, eq=False)
 class Solve:
     """One solve dy/dt = field(t, y), y(ts[0]) = y0, checked: `y0` `(..., dim)`, `ts` `(time,)` on the device of y0.
@@ -87,19 +101,19 @@ class Solve:
     world: World = ALONE
     stats: SolveStats = dataclasses.field(default_factory=SolveStats)
 
-    @cached_property
+    @_Once
     def params(self) -> tuple[Tensor, ...]:
         """Tensors that get a gradient: those that the user has named, or else the parameters of the field."""
         if self.named is None:
             return parameters_of(self.field)
         return tuple(p for p in self.named if p.requires_grad)
 
-    @cached_property
+    @_Once
     def no_system(self) -> str | None:
         """Why a specification does not tell all of the field, as a sentence; None where it does."""
         return why_no_system(self.field)
 
-    @cached_property
+    @_Once
     def system(self) -> System:
         """What the field is made of, where `no_system` is None."""
         system: System = self.field.system()  # type: ignore[attr-defined]
@@ -127,8 +141,8 @@ class Pullback(ABC):
     """The gradient of a run: from cotangents of its states to those of `inputs`.
 
     `inputs` are the tensors that the states depend on: ts, y0, and what else gets a gradient.  `name` is what a user
-    calls the method, for errors.  With `repeats` the pulled-back cotangents are differentiable where autograd asks for
-    that (`create_graph=True`); without it differentiating them is an error.
+    calls the method, for errors.  With `repeats` there is a `pull_with_graph`, for gradients of the gradient
+    (`create_graph=True`); without it these are an error.
     """
 
     repeats: ClassVar[bool] = False
@@ -154,6 +168,15 @@ class Pullback(ABC):
 
         None is allowed where `wanted` says so.  Raises `SolveError` and counts into the stats of the solve.
         """
+
+    def pull_with_graph(
+        self,
+        kept: Kept,  # noqa: ARG002
+        cotangents: States,  # noqa: ARG002
+        wanted: Sequence[bool],  # noqa: ARG002
+    ) -> tuple[Tensor | None, ...]:
+        """The same as differentiable functions of the cotangents and of `inputs`."""
+        raise NotTwiceDifferentiable(f"the gradient of {self.name} can't be differentiated again")
 
 
 class Run(NamedTuple):

@@ -53,15 +53,17 @@ class _Node(torch.autograd.Function):
             *tensors, token = kept.tensors
             kept = Kept(tensors, ctx.held or token.held)
         wanted = ctx.needs_input_grad[2:]
-        if len(cotangents) == 1 and not is_batched(cotangents[0]):
+        again = torch.is_grad_enabled()
+        if len(cotangents) == 1 and not again and not is_batched(cotangents[0]):
             gradients = pullback.pull(kept, cotangents[0], wanted)
         else:
+            pull_back = pullback.pull_with_graph if again and pullback.repeats else pullback.pull
 
             def pull(*each: Any) -> tuple[Tensor | None, ...]:
                 states: Any = each[0] if len(each) == 1 else each
-                return pullback.pull(kept, states, wanted)
+                return pull_back(kept, states, wanted)
 
             gradients = one_by_one(pull, *cotangents) if any(map(is_batched, cotangents)) else pull(*cotangents)
-        if not pullback.repeats and torch.is_grad_enabled():
+        if again and not pullback.repeats:
             gradients = final(gradients, (*cotangents, *pullback.originals), pullback.name)
         return None, None, *gradients

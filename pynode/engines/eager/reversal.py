@@ -74,11 +74,18 @@ class Reversal(Pullback):
         wanted: Sequence[bool],  # noqa: ARG002
     ) -> tuple[Tensor | None, ...]:
         rebuilding: Rebuilding = kept.held
+        with torch.no_grad(), self.f.counting_into(self.stats.backward), rebuilding.as_it_was() as leaves:
+            return self._reverse_steps(rebuilding, self.states(kept, rebuilding), leaves, cotangents)
+
+    def pull_with_graph(
+        self,
+        kept: Kept,
+        cotangents: States,
+        wanted: Sequence[bool],  # noqa: ARG002
+    ) -> tuple[Tensor | None, ...]:
+        """By the whole solve, done once more with all stages stored."""
         with self.f.counting_into(self.stats.backward):
-            if torch.is_grad_enabled():
-                return self._with_graph(rebuilding, cotangents)
-            with rebuilding.as_it_was() as leaves:
-                return self._reverse_steps(rebuilding, self.states(kept, rebuilding), leaves, cotangents)
+            return self._with_graph(kept.held, cotangents)
 
     def _reverse_steps(
         self, rebuilding: Rebuilding, states: Iterator[State], leaves: Sequence[Tensor], cotangents: States

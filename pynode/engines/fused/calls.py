@@ -170,13 +170,14 @@ class FixedCall(Call):
             return Kept((torch.from_numpy(self.work.hand_over()),))
         return super().release()
 
-    def pull(self, kept: Kept, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            return (None, *self._by_torch(cotangents, wanted[1:]))
-        return super().pull(kept, cotangents, wanted)
-
-    def _by_torch(self, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        """The same as functions that torch can differentiate again."""
+    def pull_with_graph(
+        self,
+        kept: Kept,  # noqa: ARG002
+        cotangents: States,
+        wanted: Sequence[bool],
+    ) -> tuple[Tensor | None, ...]:
+        """By torch operators, with the memory that this takes."""
+        wanted = wanted[1:]
         if self.versions != self._versions():
             raise FieldChanged(
                 "the initial state or the parameters have been changed in place since the solve, so that its gradient "
@@ -191,7 +192,7 @@ class FixedCall(Call):
         self.stats.backward.n_vjp += self.planner.n_stages
         originals = [p for p, want in zip(self.inputs[1:], wanted, strict=True) if want]
         each = iter(linked(gradients, [*leaves, back], [*originals, cotangents]))
-        return tuple(next(each) if want else None for want in wanted)
+        return (None, *(next(each) if want else None for want in wanted))
 
     def _versions(self) -> list[int]:
         return [p._version for p in self.inputs[1:]]
