@@ -60,7 +60,7 @@ def _print(
 ) -> None:
     for table in rendered.tables:
         if whole or not table.long:
-            console.print(table.rich())
+            console.print(table)
             console.print()
     drawn = ", ".join(path.stem for path in rendered.paths if path.suffix == ".png")
     if problem is None:
@@ -106,7 +106,7 @@ def _report_intact(results: Results, rendered: Rendered, console: PlainConsole, 
     """Prints the tables of what is intact, writes nothing, and raises `RecordError` that names what is damaged."""
     for table in rendered.tables:
         if not table.long:
-            console.print(table.rich())
+            console.print(table)
             console.print()
     named = [*failures, *(message for message in results.damaged if message not in "; ".join(failures))]
     raise RecordError(f"the tables leave out what is damaged, and no file was changed: {'; '.join(named)}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 
 from pynode.records.runs import Run
@@ -16,6 +19,10 @@ from pynode.studies.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+SHORT = 16
+"""Letters of a cell that is not wrapped: a number with its unit."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,47 @@ class Table:
         body = ["| " + " | ".join(row) + " |" for row in self.rows]
         return "\n".join([f"**{self.title}**", "", *head, *body, *(f"\n{note}" for note in self.notes)]) + "\n"
 
-    def rich(self) -> RichTable:
-        """The table for a terminal."""
-        table = RichTable(title=self.title, title_justify="left", caption="\n".join(self.notes), caption_justify="left")
-        for k, name in enumerate(self.columns):
-            table.add_column(name, justify="right" if k else "left", overflow="fold")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table for a terminal; columns that have no room beside the others follow in a table of their own.
+
+        So no word is broken, but those that are longer than a line.
+        """
+        widths = [self._least_width(k, options.max_width) for k in range(len(self.columns))]
+        groups = _side_by_side(widths, options.max_width)
+        for shown in groups:
+            first, last = shown is groups[0], shown is groups[-1]
+            table = RichTable(
+                title=self.title if first else None,
+                title_justify="left",
+                caption="\n".join(self.notes) if last else None,
+                caption_justify="left",
+            )
+            for k in shown:
+                table.add_column(self.columns[k], justify="right" if k else "left", overflow="fold")
+            for row in self.rows:
+                table.add_row(*(row[k] for k in shown))
+            if table.__rich_measure__(console, options.update(max_width=10_000)).maximum > options.max_width:
+                for k, column in zip(shown[1:], table.columns[1:], strict=True):
+                    column.width = widths[k]
+            yield table
+
+    def _least_width(self, k: int, most: int) -> int:
+        """The width of a column that breaks no word and no number, at most half of `most`."""
+        cells = [row[k] for row in self.rows]
+        words = [word for text in (self.columns[k], *cells) for word in re.findall(r"^\s*\S+|\S+", text)]
+        short = [cell for cell in cells if k and cell_len(cell) <= SHORT]
+        return min(max(map(cell_len, (*words, *short)), default=1), most // 2)
+
+
+def _side_by_side(widths: list[int], most: int) -> list[list[int]]:
+    """Columns of these widths in groups that have room beside the first column, which each group begins with."""
+    groups: list[list[int]] = [[0]]
+    for k in range(1, len(widths)):
+        taken = sum(widths[j] + 3 for j in (*groups[-1], k)) + 1  # with borders and spaces
+        if taken > most and len(groups[-1]) > 1:
+            groups.append([0])
+        groups[-1].append(k)
+    return groups
 
 
 class Study(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,12 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 KNOWN = ("disc-opt", "opt-disc", "opt-disc-fixed", "ad-adaptive")
 TWINS = {"disc-opt-julia": "disc-opt", "opt-disc-julia": "opt-disc"}
 """Methods that share the colour of another one, which does the same on another backend."""
+
+LONGEST_ENTRY = 32
+"""Letters of an entry of a legend, of which three have room beside each other."""
+LABEL_SIZE = 6.5
+CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
+"""Where a label may stand beside its point: right or left, above or below."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -94,7 +101,64 @@ def legend_below(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     """One legend under all panels, with the entries of `axes`."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
+    if max(map(len, unique), default=0) > LONGEST_ENTRY:
+        columns = min(columns, 2)
     figure.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=min(columns, len(unique)))
+
+
+@dataclass(frozen=True)
+class Label:
+    """A word beside a point, in coordinates of the data."""
+
+    text: str
+    at: tuple[float, float]
+    color: str
+
+
+def label_points(figure: Figure, axes: Axes, labels: Iterable[Label]) -> None:
+    """Writes labels beside their points, each at the corner where it covers least of lines and other labels.
+
+    To be called when all lines of the figure are drawn and the scales are set.
+    """
+    figure.draw_without_rendering()  # so that the panels have their sizes
+    points = figure.dpi / 72
+    taken = [spot for line in axes.get_lines() for spot in _spots(axes.transData.transform(line.get_xydata()))]
+    boxes: list[tuple[float, float, float, float]] = []
+    for label in labels:
+        x, y = axes.transData.transform(label.at)
+        width, height = 0.6 * LABEL_SIZE * len(label.text) * points, LABEL_SIZE * points
+
+        def box(corner: tuple[int, int]) -> tuple[float, float, float, float]:
+            right, up = corner
+            left = x + 3 * points if right > 0 else x - 3 * points - width  # noqa: B023 (called at once)
+            low = y + 2 * points if up > 0 else y - 2 * points - height  # noqa: B023
+            return left, low, left + width, low + height  # noqa: B023
+
+        def covered(corner: tuple[int, int]) -> int:
+            left, low, right, high = box(corner)
+            inside = sum(left < a < right and low < b < high for a, b in taken)
+            return inside + 2 * sum(left < r and a < right and low < h and b < high for a, b, r, h in boxes)
+
+        corner = min(CORNERS, key=covered)
+        boxes.append(box(corner))
+        axes.annotate(
+            label.text,
+            label.at,
+            fontsize=LABEL_SIZE,
+            color=label.color,
+            xytext=(3 * corner[0], 2 * corner[1]),
+            textcoords="offset points",
+            ha="left" if corner[0] > 0 else "right",
+            va="bottom" if corner[1] > 0 else "top",
+        )
+
+
+def _spots(corners: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points along a line through `corners`."""
+    listed = [(float(x), float(y)) for x, y in corners]
+    parts = [k / 8 for k in range(8)]
+    pairs = itertools.pairwise(listed)
+    return [(x + t * (u - x), y + t * (v - y)) for (x, y), (u, v) in pairs for t in parts] + listed[-1:]
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:

@@ -14,7 +14,7 @@ from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.gradients.record import GradientErrorRecord
 from pynode.studies.losses import is_likelihood
 from pynode.studies.results import Results
-from pynode.studies.style import family_look, legend_below, looks, new_figure, styled
+from pynode.studies.style import Label, family_look, label_points, legend_below, looks, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,6 +163,7 @@ def draw_errors(results: Results) -> Figure | None:
     figure, (left, right) = new_figure(2, height=3.9)
     methods = list(dict.fromkeys(r.method for r in records))
     families: dict[str, list[GradientErrorRecord]] = {}
+    labels: list[Label] = []
     for record in records:
         families.setdefault(results.family_of(record), []).append(record)
     for name, curve in families.items():
@@ -176,14 +177,7 @@ def draw_errors(results: Results) -> Figure | None:
             axes.plot(x, errors, label=name, **look.points())
         for record in (curve[0], curve[-1]):
             text = f"{record.setting:.0e}" if record.adaptive else f"{record.setting:.0f}"
-            left.annotate(
-                text,
-                (record.evaluations, record.error or 0.0),
-                fontsize=6.5,
-                color=look.color,
-                xytext=(4, 3),
-                textcoords="offset points",
-            )
+            labels.append(Label(text, (record.evaluations, record.error or 0.0), look.color))
     uncertainty = max(r.reference_uncertainty for r in records)
     for axes in (left, right):
         axes.set_xscale("log")
@@ -192,13 +186,16 @@ def draw_errors(results: Results) -> Figure | None:
         axes.set_ylabel("relative error of the gradient")
     left.set_xlabel("evaluations (NFE + vector-Jacobian products)")
     left.set_title("ends labelled by rtol or by steps per interval")
-    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # times often span less than a decade
+    times = [r.seconds for r in records if r.seconds]
+    if times and max(times) < 100 * min(times):  # then powers of ten would be too few
+        right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.xaxis.set_major_formatter("{x:g}")
     right.xaxis.set_minor_formatter(NullFormatter())
     right.set_xlabel("loss and gradient (ms)")
     right.set_title("against time")
     figure.suptitle(f"{results.problem}: gradient error against the continuous problem's gradient", fontsize=10)
     legend_below(figure, left, columns=3)
+    label_points(figure, left, labels)
     return figure
 
 
@@ -238,20 +235,13 @@ def draw_sweep(results: Results) -> Figure | None:
         return None
     figure, (left, right) = new_figure(2, height=3.4)
     methods = list(dict.fromkeys(p.method for p in points))
+    labels: dict[Axes, list[Label]] = {left: [], right: []}
     for method in methods:
         mine = [p for p in points if p.method == method]
         look = family_look(method, 0, methods)
         for axes, x in ((left, [p.seconds for p in mine]), (right, [float(p.evaluations) for p in mine])):
             axes.plot(x, [p.loss for p in mine], label=method, **look.points() | {"linestyle": "none"})
-            for p, at in zip(mine, x, strict=True):
-                axes.annotate(
-                    p.setting,
-                    (at, p.loss),
-                    fontsize=6.5,
-                    color=look.color,
-                    xytext=(4, 3),
-                    textcoords="offset points",
-                )
+            labels[axes] += [Label(p.setting, (at, p.loss), look.color) for p, at in zip(mine, x, strict=True)]
     for axes in (left, right):
         axes.set_xscale("log")
         if not is_likelihood(results.runs):
@@ -261,4 +251,6 @@ def draw_sweep(results: Results) -> Figure | None:
     right.set_xlabel("NFE + vector-Jacobian products")
     figure.suptitle(f"{results.problem}: training at many accuracies (label: rtol or steps)", fontsize=10)
     legend_below(figure, left)
+    for axes, listed in labels.items():
+        label_points(figure, axes, listed)
     return figure

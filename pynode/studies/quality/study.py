@@ -232,6 +232,7 @@ def draw_cost(results: Results) -> Figure | None:
                 fontsize=6.5,
                 xytext=(0, 1),
                 textcoords="offset points",
+                rotation=90 if len(methods) > 2 else 0,  # bars are narrow then
             )
             bars.annotate(
                 label,
@@ -246,10 +247,10 @@ def draw_cost(results: Results) -> Figure | None:
             )
     bars.set_yscale("log")
     low, high = bars.get_ylim()
-    bars.set_ylim(low / 2, high * 2)
-    # names of a backend's methods are long: the backend goes below
-    names = [m.replace("-julia", "\njulia") if len(methods) > 2 else m for m in methods]
-    bars.set_xticks(range(len(methods)), ["\n\n\n\n\n" + name for name in names], fontsize=8 if len(methods) < 4 else 7)
+    bars.set_ylim(low / 2, high * (2 if len(methods) <= 2 else 6))
+    # more names have no room beside each other; the legend tells the colours
+    names = ["\n\n\n\n\n" + name if len(methods) <= 2 else "" for name in methods]
+    bars.set_xticks(range(len(methods)), names, fontsize=8)
     bars.tick_params(axis="x", length=0)
     bars.grid(axis="x", visible=False)
     bars.set_ylabel("ms per iteration (median)")

@@ -261,6 +261,16 @@ def _change(reduction: float | None) -> str:
     return f"{100 * abs(reduction):.1f} % {'less' if reduction >= 0 else 'more'}"
 
 
+def _spent_over_losses(run: Run, limit: float | None) -> list[tuple[float, Spent]]:
+    """Losses that a run reached and what it had spent by then; a `limit` cuts off the large ones of likelihoods."""
+    start = next(q for q in run.quality() if q is not None)
+    if limit is not None:
+        start = min(start, limit)
+    losses = between(start, best_quality(run), N_LOSSES, linear=limit is not None)
+    reached = [(loss, spent_until(run, loss)) for loss in losses]
+    return [(loss, spent) for loss, spent in reached if spent is not None and spent.evaluations > 0]
+
+
 @styled
 def draw_reduction(results: Results, matched: float | None) -> Figure | None:
     """Two panels: seconds and evaluations until a loss is reached, over the losses that were; `matched` is marked.
@@ -270,17 +280,15 @@ def draw_reduction(results: Results, matched: float | None) -> Figure | None:
     runs = [run for run in results.runs if run.finished and best_quality(run) < float("inf")]
     if results.is_sweep or not runs or len({run.method for run in runs}) < 2:
         return None
-    figure, (left, right) = new_figure(2, height=3.2)
-    style = looks(run.method for run in runs)
     likelihood = is_likelihood(runs)
     limit = upper_limit([q for run in runs for q in run.quality() if q is not None])
+    curves = {run.label: _spent_over_losses(run, limit if likelihood else None) for run in runs}
+    if not any(curves.values()):  # no run went below the loss that it began with
+        return None
+    figure, (left, right) = new_figure(2, height=3.2)
+    style = looks(run.method for run in runs)
     for run in runs:
-        start = next(q for q in run.quality() if q is not None)
-        if likelihood:
-            start = min(start, limit)
-        losses = between(start, best_quality(run), N_LOSSES, linear=likelihood)
-        reached = [(loss, spent_until(run, loss)) for loss in losses]
-        kept = [(loss, spent) for loss, spent in reached if spent is not None and spent.evaluations > 0]
+        kept = curves[run.label]
         x = [loss for loss, _ in kept]
         left.plot(x, [s.seconds for _, s in kept], label=run.method, **style[run.method].line())
         right.plot(x, [s.evaluations for _, s in kept], label=run.method, **style[run.method].line())
