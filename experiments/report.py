@@ -21,7 +21,7 @@ def report(directory: Path, console: PlainConsole, render: Callable[..., Rendere
             raise
         rendered, writable = render(directory, write=False), False
     for table in (table for table in rendered.tables if not table.long):
-        console.print(table.rich())
+        console.print(table)
         console.print()
     if drawn := ", ".join(path.stem for path in rendered.paths if path.suffix == ".png"):
         console.say(f"figures in {directory / 'figures'}: {drawn}")

@@ -38,7 +38,7 @@ def checked_steps(steps: int | Sequence[int]) -> int | tuple[int, ...]:
 class Fixed:
     """`n` equal steps in each output interval, or one number of steps for each interval."""
 
-    n: int | Sequence[int] = StepCount()  # type: ignore[assignment]
+    n: int | Sequence[int] = StepCount(1)  # type: ignore[assignment]
 
     @property
     def setting(self) -> float:

@@ -139,7 +139,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
     ),
     # reads the source of methods and problems; what it imports of them are registries
-    "settings": ("errors", "registry", "schemes", "engines", "methods", "problems"),
+    "settings": ("arguments", "engines", "errors", "registry", "schemes", "methods", "problems"),
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds
     "studies": (
         *CORE,

@@ -15,7 +15,7 @@ from pynode.cli.options import AXES, PANELS, WHERE
 from pynode.errors import InvalidArgument
 from pynode.methods import METHODS
 from pynode.settings.declared import Declared, Kind
-from pynode.settings.described import metavar, purpose, standing
+from pynode.settings.described import described, metavar
 from pynode.settings.known import SHORT, axis_of, method_options, owners, run_settings, shared_kind, sources, usual
 from pynode.settings.values import from_text, shown
 
@@ -132,7 +132,8 @@ def _about(name: str) -> tuple[Kind, str, str]:
     """What values an option takes, its panel, and its help: what it does, the methods that have it, its default."""
     of_methods = _owners().get(name)
     owned = of_methods or {"": run_settings()[name]}
-    note = standing(owned, sources(METHODS) if of_methods else (), {owner: usual(name, owner) for owner in owned})
-    text = purpose(owned).replace("[", r"\[")  # no markup
+    everyone = sources(METHODS) if of_methods else ()
+    text, note = described(owned, everyone, {owner: usual(name, owner) for owner in owned})
+    text = text.replace("[", r"\[")  # no markup
     panel = AXES[axis_of(name)] if of_methods else WHERE
     return shared_kind(owned.values()), panel, f"{text} [dim]{note}[/dim]" if note else text

@@ -15,7 +15,7 @@ from pynode.cli.output import output_directory
 from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
 from pynode.schemes import SCHEMES
-from pynode.settings.known import compared, levelled, method_options, on_backend, stands_for
+from pynode.settings.known import compared, method_options, on_backend, on_engine, stands_for
 from pynode.training.plan import plan
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def gradients(
     from pynode.studies.gradients.errors import study_grid
 
     every = study_grid(tols, counts, [SCHEMES.load(name) for name in listed], backend=backend)
-    grid = list(dict.fromkeys(replace(m, **given.of(m.name)) for m in every if m.name in chosen))
+    grid = list(dict.fromkeys(replace(m, **on_engine(m.name, given.methods)) for m in every if m.name in chosen))
     if not grid:
         raise InvalidArgument("--methods", methods, "none of them is in the study", f"use --methods {o.COMPARED}")
     _check_used(context, grid)
@@ -104,13 +104,15 @@ def gradients(
 
 def _check_used(context: typer.Context, grid: list[GradientMethod]) -> None:
     """Raises `InvalidArgument` where an option was given that none of the methods has."""
+    from pynode.gradients import Discrete
+
     names = ", ".join(dict.fromkeys(method.name for method in grid))
     remedy = "drop it, or add a method"
     if not any(method.adaptive for method in grid):
         values.check_no_effect(context, f"no effect on {names}", remedy, "tolerances")
     if all(method.adaptive for method in grid):
         values.check_no_effect(context, f"no effect on {names}", remedy, "steps")
-    if not any(method.name in levelled() for method in grid):
+    if not any(isinstance(method.recipe.gradient, Discrete) for method in grid):
         values.check_no_effect(context, f"no effect on {names}", remedy, "schemes")
 
 
@@ -126,7 +128,7 @@ def _training_grid(first: RunConfig, methods: list[str], given: Given) -> list[R
         accuracies: list[dict[str, Any]] = [{"steps": n} for n in TRAINED_STEPS]
         if "rtol" in method_options(name):
             accuracies = [{"rtol": tol, "atol": tol / 100} for tol in TRAINED_TOLERANCES]
-        usual = {"method": name, **STUDY.get(name, {}), **given.of(name)}
+        usual = {"method": name, **STUDY.get(name, {}), **on_engine(name, given.methods)}
         grid += [replace(first, method=method_from_json({**usual, **accuracy})) for accuracy in accuracies]
     return grid
 

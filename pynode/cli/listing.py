@@ -58,15 +58,13 @@ def _explain(
     default: Callable[[str, str], Any],
 ) -> None:
     """Prints each option with its values, what it does, who of `everyone` has it, and its default."""
-    from pynode.settings.described import metavar, purpose, standing
+    from pynode.settings.described import described, metavar
     from pynode.settings.known import shared_kind
 
     rows = {}
     for name, owned in options.items():
-        defaults = {owner: default(name, owner) for owner in owned}
-        rows[f"{name} {metavar(shared_kind(owned.values()))}"] = (
-            f"{purpose(owned)} {standing(owned, everyone, defaults)}"
-        )
+        told = described(owned, everyone, {owner: default(name, owner) for owner in owned})
+        rows[f"{name} {metavar(shared_kind(owned.values()))}"] = " ".join(told).strip()
     _print(console, title, rows)
 
 

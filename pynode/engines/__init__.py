@@ -9,4 +9,10 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.engines.base import Engine
 
+AUTO = "auto"
+"""Not an engine, but leaves the choice to pynode."""
+
+EngineName = str
+"""The name of an engine, or `AUTO`."""
+
 ENGINES: Registry[type[Engine]] = Registry("pynode.engines", "engine", "Engine", file="engine", named_by="name")

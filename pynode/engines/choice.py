@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from pynode.engines import AUTO as AUTO
 from pynode.engines import ENGINES
 from pynode.engines.base import Engine
 from pynode.errors import EngineUnavailable, InvalidArgument, UnknownName, UsageError, nearest
 from pynode.solving import Recipe, Solve
-
-AUTO = "auto"
-"""Not an engine, but leaves the choice to pynode."""
 
 
 @lru_cache(maxsize=32)

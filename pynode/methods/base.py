@@ -47,6 +47,8 @@ class GradientMethod(ABC):
     backend: ClassVar[str]
     adaptive: ClassVar[bool]
     stands_for: ClassVar[str | None] = None
+    by_default: ClassVar[bool] = False
+    """Whether the command line compares it where nobody names methods."""
     runs_on: ClassVar[str] = "eager"
     """The engine of methods that have no option `engine`."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from pynode.engines import AUTO, EngineName
 from pynode.gradients import Discrete
 from pynode.methods.base import GradientMethod
 from pynode.schemes.base import Scheme
@@ -51,17 +52,18 @@ class DiscOpt(GradientMethod):
     name: ClassVar[str] = "disc-opt"
     backend: ClassVar[str] = "torch"
     adaptive: ClassVar[bool] = False
+    by_default: ClassVar[bool] = True
 
     scheme: Scheme = RK4
     """Runge-Kutta scheme of a step."""
-    steps: int | Sequence[int] = StepCount()  # type: ignore[assignment]
+    steps: int | Sequence[int] = StepCount(1)  # type: ignore[assignment]
     """Steps in each output interval, one number or one for each interval."""
     memory: Literal["store", "recompute", "checkpoint"] = "store"
     """What is kept for the backward pass: all stages, the state after each step, or a few states."""
     budget: int | None = None
     """Number of states that memory = checkpoint keeps (default: about the square root of twice the number of steps)."""
-    engine: str = "auto"
-    """Who runs the solve, or auto, which takes the fastest that can; `list` shows all."""
+    engine: EngineName = AUTO
+    """Who runs the solve, or auto, which takes the fastest that can."""
 
     @cached_property
     def recipe(self) -> Recipe:

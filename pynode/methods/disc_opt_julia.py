@@ -31,7 +31,7 @@ class DiscOptJulia(GradientMethod):
 
     scheme: Scheme = RK4
     """Runge-Kutta scheme of a step."""
-    steps: int | Sequence[int] = StepCount()  # type: ignore[assignment]
+    steps: int | Sequence[int] = StepCount(1)  # type: ignore[assignment]
     """Steps in each output interval, one number or one for each interval."""
 
     @cached_property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
+from pynode.engines import AUTO, EngineName
 from pynode.engines.solvers import scheme_of, solver_of
 from pynode.gradients import Continuous
 from pynode.methods.base import GradientMethod
@@ -52,6 +53,7 @@ class OptDisc(GradientMethod):
     name: ClassVar[str] = "opt-disc"
     backend: ClassVar[str] = "torchdiffeq"
     adaptive: ClassVar[bool] = True
+    by_default: ClassVar[bool] = True
 
     solver: str = "dopri5"
     """Pair that takes the steps: dopri5, tsit5, bosh3, dopri8, ...; on engine julia tsit5, vern7, vern9 or auto."""
@@ -71,8 +73,8 @@ class OptDisc(GradientMethod):
     """Where the adjoint reads the state: from the stored solution, or solved backwards; the last two on julia only."""
     landing: bool = False
     """Step onto the output times instead of interpolating between steps: more accurate states and gradients."""
-    engine: str = "auto"
-    """Who runs the solve, or auto, which takes the fastest that can; `list` shows all."""
+    engine: EngineName = AUTO
+    """Who runs the solve, or auto, which takes the fastest that can."""
     drift: Literal["error", "warn", "ignore"] = "error"
     """What to do where a backsolve has left the stored states."""
     vjp: Literal["handwritten", "reversediff", "zygote", "enzyme"] = "handwritten"

@@ -36,7 +36,7 @@ class OptDiscFixed(GradientMethod):
 
     scheme: Scheme = EULER
     """Runge-Kutta scheme of the forward solve."""
-    steps: int | Sequence[int] = StepCount()  # type: ignore[assignment]
+    steps: int | Sequence[int] = StepCount(1)  # type: ignore[assignment]
     """Steps in each output interval, one number or one for each interval."""
     adjoint: Literal["explicit", "backward-euler"] = "explicit"
     """How the adjoint ODE is discretised: by explicit or by backward Euler."""

@@ -26,7 +26,8 @@ class Kind:
     """What values an option takes.
 
     `types` are plain ones, and `list` for tuples and sequences of `parts`; `words` the words of a `Literal` where the
-    option takes no other text; `member` the class whose members are meant, by name ("Scheme").
+    option takes no other text; `member` the class whose members are meant, by name ("Scheme"), or another name of
+    `str` that says what is meant ("EngineName").
     """
 
     types: frozenset[type] = frozenset()
@@ -179,9 +180,10 @@ def _kind(node: ast.expr, file: Path) -> Kind:
     located = _locate(name, file)
     if located is None:
         return Kind()
-    if isinstance(located[1], ast.ClassDef):  # a member of a registry, which is given by its name
-        return Kind(frozenset({str}), member=located[1].name)
-    return _kind(located[1], located[0])
+    home, meant = located
+    if isinstance(meant, ast.ClassDef):  # a member of a registry, which is given by its name
+        return Kind(frozenset({str}), member=meant.name)
+    return Kind(frozenset({str}), member=name) if _last_name(meant) == "str" else _kind(meant, home)
 
 
 def _subscript(outer: str, inner: list[ast.expr], file: Path) -> Kind:

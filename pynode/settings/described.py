@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pynode.settings.declared import REQUIRED, Declared, Kind
-from pynode.settings.values import shown
+from pynode.settings.values import shown, words_of
 
 LONGEST_METAVAR = 20
 """Letters of the words that stand for a value; longer ones would leave no room for the help."""
@@ -18,7 +18,8 @@ MOST_NAMED = 3
 def metavar(kind: Kind) -> str:
     """What stands for a value: the words that can be given where they are few, else a letter or WORD, NAME."""
     if kind.words:
-        return words if len(words := "|".join(kind.words)) <= LONGEST_METAVAR else "WORD"
+        words = "|".join(kind.words)
+        return words if len(words) <= LONGEST_METAVAR else "WORD"
     if bool in kind.types:
         return "true|false"
     if list in kind.types:
@@ -26,21 +27,26 @@ def metavar(kind: Kind) -> str:
     return "N" if int in kind.types else "X" if float in kind.types else "NAME"
 
 
-def purpose(owned: Mapping[str, Declared]) -> str:
-    """What an option does and which words it takes, by owner where they differ."""
-    texts = _by_owner({owner: declared.help for owner, declared in owned.items()})
-    kinds = {owner: declared.kind for owner, declared in owned.items() if metavar(declared.kind) == "WORD"}
-    words = _by_owner({owner: f"{', '.join(kind.words[:-1])} or {kind.words[-1]}" for owner, kind in kinds.items()})
-    return " ".join(f"{text}." for text in (texts, words) if text)
+def described(owned: Mapping[str, Declared], everyone: Collection[str], defaults: Mapping[str, Any]) -> tuple[str, str]:
+    """What an option does, with the words it takes, and a note: who of `everyone` has it, and its default.
 
-
-def standing(owned: Mapping[str, Declared], everyone: Collection[str], defaults: Mapping[str, Any]) -> str:
-    """Who of `everyone` has the option, and its default, by owner where they differ."""
+    Each by owner where they differ.
+    """
+    texts = {owner: _with_words(option) for owner, option in owned.items()}
+    text = _by_owner(texts)
     others = [name for name in everyone if name not in owned]
     whose = ", ".join(owned) if len(others) >= len(owned) else f"all but {', '.join(others)}" if others else "all"
+    told = len(owned) <= MOST_NAMED and len(set(texts.values())) > 1  # the text names them
     default = _by_owner({owner: _value(defaults[owner]) for owner in owned}, "{text} ({owners})")
-    notes = (f"For {whose}" if everyone else "", f"Default: {default}" if default else "")
-    return " ".join(f"{note}." for note in notes if note)
+    notes = (f"For {whose}" if everyone and not told else "", f"Default: {default}" if default else "")
+    return f"{text}." if text else "", " ".join(f"{note}." for note in notes if note)
+
+
+def _with_words(option: Declared) -> str:
+    """The help of an option, and the words that it takes where its metavar does not say them."""
+    words = words_of(option.kind) if metavar(option.kind) in ("WORD", "NAME") else ()
+    listed = f"{', '.join(words[:-1])} or {words[-1]}" if words else ""
+    return f"{option.help.rstrip('.')} ({listed})" if listed and option.help else option.help.rstrip(".") or listed
 
 
 def _by_owner(texts: Mapping[str, str], pattern: str = "{owners}: {text}") -> str:
@@ -48,7 +54,7 @@ def _by_owner(texts: Mapping[str, str], pattern: str = "{owners}: {text}") -> st
     owners: dict[str, list[str]] = {}
     for owner, text in texts.items():
         if text:
-            owners.setdefault(text.rstrip("."), []).append(owner)
+            owners.setdefault(text, []).append(owner)
     if len(owners) == 1:
         return next(iter(owners))
     listed = sorted(owners.items(), key=lambda item: len(item[1]))

@@ -7,13 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pynode.engines import AUTO, ENGINES
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.registry import Registry
 from pynode.settings.declared import Declared, Kind, class_named, classes_in, constants_of, options_of
 from pynode.settings.loaded import options_of_class
-from pynode.settings.values import check_value
+from pynode.settings.values import check_number, check_value
 
 PACKAGE = Path(__file__).parents[1]
 RUNS = PACKAGE / "training" / "config.py"
@@ -140,7 +141,7 @@ def _fields_in(file: Path) -> dict[str, Mapping[str, Declared]]:
 
 def compared() -> list[str]:
     """The methods that are compared where nobody names others."""
-    return [name for name in sources(METHODS) if name in stands_for().values()]
+    return [name for name in sources(METHODS) if method_constants(name)["by_default"]]
 
 
 def plain_methods() -> list[str]:
@@ -174,20 +175,31 @@ def check_options(methods: Iterable[str], given: Mapping[str, Any]) -> None:
         argument = f"--{option.replace('_', '-')}"
         if option not in known:
             raise InvalidArgument(argument, value, f"no effect on {', '.join(methods)}", "drop it, or add a method")
+        check_number(option, value)
         for name, declared in known[option].items():
             check_value(argument, value, declared.kind, name)
 
 
-def levelled() -> list[str]:
-    """The methods that can train by levels of steps: their gradient is exact whatever the steps."""
-    exact = [name for name in compared() if not method_constants(name)["adaptive"]]
-    return [name for name in sources(METHODS) if stands_for().get(name, name) in exact]
+def check_settings(given: Mapping[str, Any]) -> None:
+    """Raises a `UsageError` for a value that a setting of runs can't take."""
+    for name, value in given.items():
+        check_value(name, value, run_settings()[name].kind)
+        check_number(name, value)
 
 
 @cache
 def stands_for() -> Mapping[str, str]:
     """Presets that run a method elsewhere, and the method."""
-    names = sources(METHODS)
-    by_name = {name: name.removesuffix(f"-{method_constants(name).get('backend')}") for name in names}
-    listed = {name: method_constants(name).get("stands_for", by_name[name]) for name in names}
-    return {name: str(method) for name, method in listed.items() if method in names and method != name}
+    listed = {name: method_constants(name)["stands_for"] for name in sources(METHODS)}
+    return {name: method for name, method in listed.items() if method}
+
+
+def on_engine(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `method` among those `given`, and what goes with the engine among them where they say nothing."""
+    engine = given.get("engine", AUTO)
+    defaults: Mapping[str, Any] = {}
+    if (file := sources(ENGINES).get(engine)) is not None:
+        defaults = constants_of(file, class_named(file, engine)).get("defaults", {})
+    elif engine != AUTO:
+        defaults = ENGINES.load(engine).defaults
+    return {name: value for name, value in {**defaults, **given}.items() if name in method_options(method)}

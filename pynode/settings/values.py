@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pynode.engines import ENGINES
+from pynode.arguments import check_count, check_tolerance
+from pynode.engines import AUTO, ENGINES
 from pynode.errors import InvalidArgument, UnknownName, UsageError
 from pynode.registry import Registry
 from pynode.schemes import SCHEMES
@@ -32,11 +33,11 @@ WORDS = {
 
 TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-REGISTRIES: dict[str, Registry[Any]] = {SCHEMES.base: SCHEMES}
-"""Where the members are registered that an option takes by name, by the class of the members."""
-
-BY_OPTION: dict[str, Registry[Any]] = {"engine": ENGINES}
-"""And for options that take other words as well, by the name of the option."""
+REGISTRIES: dict[str, tuple[Registry[Any], tuple[str, ...]]] = {
+    "Scheme": (SCHEMES, ()),
+    "EngineName": (ENGINES, (AUTO,)),
+}
+"""Where the members are registered that an option takes by name, and what it takes beside them."""
 
 LARGEST = 1_000_000
 """Bytes of a file of options."""
@@ -72,16 +73,32 @@ def _number(argument: str, text: str, kind: type[int] | type[float]) -> float:
 
 def _member(argument: str, text: str, kind: Kind) -> str:
     """The name of a member that is in a file, where the option takes members; else the text."""
-    registry = REGISTRIES.get(kind.member) or BY_OPTION.get(argument.removeprefix("--"))
-    return text if registry is None else registry.name_of(text)
+    return REGISTRIES[kind.member][0].name_of(text) if kind.member in REGISTRIES else text
 
 
 def check_value(argument: str, value: Any, kind: Kind, owner: str = "") -> None:
     """Raises `UnknownName`, with the nearest match, for a word that an option of `kind` (of `owner`) does not know."""
-    if isinstance(value, str) and kind.words and value not in kind.words:
-        raise UnknownName(f"value of {argument}{f' for {owner}' if owner else ''}", value, kind.words)
-    if isinstance(value, str) and kind.member in REGISTRIES:
-        REGISTRIES[kind.member].check(value)
+    words = words_of(kind)
+    if isinstance(value, str) and words and value not in words:
+        what = f"value of {argument}{f' for {owner}' if owner else ''}"
+        raise UnknownName(REGISTRIES[kind.member][0].kind if kind.member in REGISTRIES else what, value, words)
+
+
+def words_of(kind: Kind) -> tuple[str, ...]:
+    """The words that an option takes; empty where it takes any text."""
+    if kind.member not in REGISTRIES:
+        return kind.words
+    registry, others = REGISTRIES[kind.member]
+    return (*others, *registry.names(), *registry.outside())
+
+
+def check_number(argument: str, value: Any) -> None:
+    """Raises `InvalidArgument` for what is no number of things, or no tolerance: all whole numbers are counts."""
+    if "tol" in argument:
+        check_tolerance(argument, value)
+    for number in value if isinstance(value, tuple) else (value,):
+        if type(number) is int:
+            check_count(argument, number)
 
 
 def parse(argument: str, text: str) -> list[Any]:

@@ -34,6 +34,7 @@ def make_cells(axes: Axes, needs: Needs) -> list[Cell]:
     `SweepError` for cells that are the same run or would share a directory.
     """
     check_available(axes.methods)
+    engines: set[str] = set()
     for device in axes.settings.get("device", []):
         if device not in DEVICES:
             raise InvalidArgument(
@@ -45,6 +46,9 @@ def make_cells(axes: Axes, needs: Needs) -> list[Cell]:
     for problem in axes.problems:
         for method, values, seed in _combinations(axes, problem):
             config = _configure(axes, problem, method, values, seed, digests)
+            if config.method.engine_name not in engines:
+                config.method.check_available()
+                engines.add(config.method.engine_name)
             if (key := repr((problem, config.options, config.dtype, config.faithful, config.method))) not in sizes:
                 sizes[key] = _size(config)
             device = str(values.get("device", "cpu"))

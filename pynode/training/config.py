@@ -32,7 +32,8 @@ FREE = ("iterations", "checkpoint_every", "on_failure", "device", "decided_engin
 MOST_ITERATIONS, MOST_STEPS = 10**12, 10**5
 """Iterations of a run and steps of an output interval: more would never end."""
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+Dtype = Literal["float32", "float64"]
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(Dtype)}
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,35 @@ class RunConfig:
     method: GradientMethod
     seed: int
     iterations: int
+    """Training iterations of each run."""
     learning_rate: float
+    """Learning rate of Adam."""
     weight_decay: float
-    dtype: str = "float64"
+    """Weight decay of Adam: this times the weights is added to the gradient."""
+    dtype: Dtype = "float64"
+    """Floating point type of weights, states and data."""
     device: str = "cpu"
+    """cpu, cuda or cuda:N."""
     faithful: bool = False
+    """Reproduce the defects of the original study, for problems that have any."""
     validate_every: int = 10
+    """Iterations between validations."""
     checkpoint_every: int = 50
+    """Iterations between checkpoints."""
     memory_every: int = 150
+    """Iterations between measurements of the peak memory."""
     rate_drops: tuple[tuple[int, float], ...] = ()
     patience: int | None = None
+    """Stop early after more than so many validations without improvement."""
     multilevel: Multilevel | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     on_failure: OnFailure = "stop"
+    """After a failed solve or a loss that is not finite: stop the run, skip the batch, or restore the best weights."""
     decided_engine: str | None = None
     """The engine that a method's "auto" stands for in this run, decided at its start."""
 
     def __post_init__(self) -> None:
-        check_choice("dtype", self.dtype, tuple(DTYPES))
+        check_choice("dtype", self.dtype, get_args(Dtype))
         check_choice("on_failure", self.on_failure, get_args(OnFailure))
         for argument in ("iterations", "validate_every", "checkpoint_every", "memory_every"):
             check_count(argument, getattr(self, argument), MOST_ITERATIONS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.problems import PROBLEMS
-from pynode.settings.known import check_options
+from pynode.settings.known import check_options, check_settings
 from pynode.settings.known import method_options as known_options
 from pynode.training.origins import FIELD
 
@@ -68,7 +68,8 @@ def plan(
     exact for them runs twice: as it is, and by levels.
     """
     PROBLEMS.check(problem)
-    check_options(methods, method_options)  # a wrong name is told before the seconds that importing torch takes
+    check_options(methods, method_options)  # mistakes are told before the seconds that importing torch takes
+    check_settings(settings)
 
     from pynode.gradients import Discrete
     from pynode.training.config import default_method
@@ -80,6 +81,8 @@ def plan(
         default_method(kind, name, **{k: v for k, v in method_options.items() if k in known_options(name)})
         for name in methods
     ]
+    for method in chosen:  # on the engine that was asked for
+        method.check_available()
     levels: list[tuple[GradientMethod, Multilevel | None]] = [(method, None) for method in chosen]
     if multilevel is not None:
         fixed = [method for method in chosen if isinstance(method.recipe.gradient, Discrete)]

@@ -84,9 +84,10 @@ def test_without_julia_one_line_says_what_helps(
     ("command", "said"),
     [
         ("compare spiral --backend jula", "unknown backend 'jula'; did you mean 'julia'?"),
-        ("compare spiral --backend julia --adjoint gaus", "adjoint = 'gaus'"),
-        ("compare spiral --backend julia --solver dopri5", "use one of tsit5, vern7"),
-        ("compare spiral --vjp enzyme", "--vjp = enzyme: no effect on disc-opt, opt-disc"),
+        ("compare spiral --backend julia --adjoint gaus", "did you mean 'gauss'?"),
+        ("compare spiral --backend julia --solver dopri5", "use solver = tsit5, vern7"),
+        ("compare spiral --vjp enzyme", "drop it, or use engine julia"),
+        ("compare spiral --methods disc-opt --vjp enzyme", "--vjp = enzyme: no effect on disc-opt"),
     ],
 )
 @pytest.mark.usefixtures("stand_in_for_julia")

@@ -49,7 +49,8 @@ def test_compare_shows_all_that_a_sweep_knows(
     for panel in PANELS:
         assert f" {panel} " in page
     assert "auto, which takes the fastest" in page
-    assert "store, recompute or checkpoint." in page
+    assert "(store, recompute or checkpoint)" in page
+    assert "(auto, eager, fused or julia)" in page
 
 
 def test_list_explains_every_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +63,9 @@ def test_list_explains_every_option(capsys: pytest.CaptureFixture[str], monkeypa
         for option, declared in problem_options(problem).items():
             (line,) = [line for line in page.splitlines() if line.startswith(f" {option} ")]
             assert declared.help.rstrip(".") in line
-    assert "For lotka-volterra, oscillator, van-der-pol. Default: 32." in page
+    assert "For van-der-pol. Default: 5." in page
+    assert "(mlp, antisymmetric or hamiltonian). For oscillator. Default: mlp." in page
+    assert "For all but lotka-volterra, oscillator, spiral, van-der-pol." in page
 
 
 def test_options_that_compare_could_not_take(tmp_path: Path) -> None:

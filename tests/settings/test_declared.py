@@ -20,6 +20,7 @@ from pynode.settings.known import (
     method_constants,
     method_options,
     on_backend,
+    on_engine,
     plain_methods,
     problem_options,
     run_settings,
@@ -145,21 +146,32 @@ def test_choices_of_methods_follow_from_the_methods() -> None:
     assert stands_for() == {"disc-opt-julia": "disc-opt", "opt-disc-julia": "opt-disc"}
     assert on_backend(["ad-adaptive", "disc-opt", "disc-opt-julia"], "julia") == ["disc-opt-julia"]
     assert {axis_of(option) for option in method_options("opt-disc")} == {"scheme", "gradient", "engine"}
+    assert [axis_of(option) for option in ("steps", "rtol", "landing", "scheme", "solver")] == ["scheme"] * 5
+    assert [axis_of(option) for option in ("memory", "budget", "adjoint_rtol", "drift", "vjp")] == ["gradient"] * 5
+
+
+def test_an_engine_brings_its_own_values() -> None:
+    assert on_engine("opt-disc", {"engine": "julia", "max_steps": 7})["solver"] == "tsit5"
+    assert on_engine("opt-disc", {"engine": "julia", "max_steps": 7})["max_steps"] == 7
+    assert on_engine("disc-opt", {"engine": "julia", "rtol": 1e-3}) == {"engine": "julia"}
+    assert on_engine("opt-disc", {"rtol": 1e-3}) == {"rtol": 1e-3}
 
 
 def test_wrong_options_are_told_without_torch() -> None:
     code = (
         "import sys; from pynode.cli import main; "
         "status = [main(['compare', 'spiral', *words.split()]) for words in ("
-        "'--memory stor', '--engine fussed', '--adjoint explicit', '--vjp enzyme', '--scheme rk5', '--set batch=3', "
-        "'--methods disc-op', '--steps 2,x', '--seeds x', '--on-failure halt')]; "
+        "'--memory stor', '--engine fussed', '--adjoint explicit', '--landing --methods disc-opt', '--scheme rk5', "
+        "'--set batch=3', "
+        "'--methods disc-op', '--steps 2,x', '--seeds x', '--on-failure halt', '--steps 0', '--rtol -1', "
+        "'--iterations 0', '--dtype float16')]; "
         "status += [main(['sweep', '--grid', 'problem=spiral', '--grid', text]) for text in ("
         "'memory=stor', 'rtl=1', 'rtol=x', 'set.batch=3')]; "
-        "assert status == [2] * 14, status; assert 'torch' not in sys.modules"
+        "assert status == [2] * 18, status; assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("\n") == 14, done.stderr
+    assert done.stderr.count("\n") == 18, done.stderr
     for said in ("did you mean 'store'?", "did you mean 'fused'?", "value of --adjoint for opt-disc 'explicit'"):
         assert said in done.stderr
 
