@@ -13,6 +13,7 @@ from pynode.cli.compare import compare, default_run
 from pynode.cli.console import complain, tidy_environment
 from pynode.cli.crosscheck import crosscheck
 from pynode.cli.data import data
+from pynode.cli.derived import asked_for
 from pynode.cli.evaluate import evaluate
 from pynode.cli.faults import INTERRUPTED, interrupted, line_of
 from pynode.cli.gradients import gradients
@@ -73,7 +74,8 @@ def command() -> NoReturn:
 
 def _run(words: list[str]) -> int:
     try:
-        status = app(words, standalone_mode=False)
+        with asked_for(words):
+            status = app(words, standalone_mode=False)
     except (OtherRankRefused, OtherRankFailed) as error:  # the writing rank says it
         return error.exit_status
     except (Exception, KeyboardInterrupt) as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, get_args
 
 import typer
@@ -14,7 +15,7 @@ import typer
 from pynode.cli.options import AXES, PANELS, WHERE
 from pynode.errors import InvalidArgument
 from pynode.methods import METHODS
-from pynode.settings.declared import Declared, Kind
+from pynode.settings.declared import Kind
 from pynode.settings.described import described, metavar
 from pynode.settings.known import SHORT, axis_of, method_options, owners, run_settings, shared_kind, sources, usual
 from pynode.settings.values import from_text, shown
@@ -43,6 +44,38 @@ class Given:
                 raise InvalidArgument(flag(name), shown(value), why, remedy)
 
 
+@dataclass
+class _Asked:
+    """The command line that is being run; None where commands are looked at without one, and all show all options."""
+
+    words: list[str] | None = None
+
+    def names(self, command: str) -> bool:
+        """Whether the command line names this command (its module, of which there is one a command)."""
+        return self.words is None or command in self.words
+
+    def methods(self) -> tuple[str, ...]:
+        """The methods whose options can be given: those of pynode, and those from outside that are asked for."""
+        words = self.words or []
+        texts = [text for flag, text in pairwise(words) if flag in ("--methods", "--method")]
+        named = [name.strip() for text in texts for name in text.split(",")]
+        brought = [METHODS.name_of(name) for name in named if name not in sources(METHODS)]
+        return (*sources(METHODS), *(name for name in dict.fromkeys(brought) if METHODS.origin(name) is not None))
+
+
+_asked = _Asked()
+
+
+@contextmanager
+def asked_for(words: list[str]) -> Iterator[None]:
+    """While the command line `words` runs, options are made for the commands that it names only: that is quicker."""
+    before, _asked.words = _asked.words, words
+    try:
+        yield
+    finally:
+        _asked.words = before
+
+
 def with_options(
     *,
     only: Collection[str] | None = None,
@@ -54,28 +87,43 @@ def with_options(
     A parameter of the command's own goes before an option of its name.  `varied` are options whose values the command
     varies by an option of its own, which the error for a single value names; `hidden` ones are not listed by `--help`.
     """
+    return lambda command: _WithOptions(command, only, varied or {}, hidden)
 
-    def decorate(command: Command) -> Command:
-        own = inspect.signature(command, eval_str=True).parameters
-        methods = _owners()
-        names = [n for n in (*methods, *run_settings()) if n not in own and (only is None or n in only)]
-        derived = [_parameter(n, (varied or {}).get(n), hidden=hidden(n)) for n in names]
 
-        @functools.wraps(command)
-        def run(**arguments: Any) -> None:
-            values = {name: value for name in names if (value := arguments.pop(name)) is not None}
-            of_methods = {name: value for name, value in values.items() if name in methods}
-            given = Given(of_methods, {name: value for name, value in values.items() if name not in methods})
-            command(**arguments, given=given)
+class _WithOptions:
+    """A command and the parameters that it gets; typer reads the signature when it builds the command."""
 
-        every = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own.values(), *derived) if p.name != "given"]
+    def __init__(
+        self, command: Command, only: Collection[str] | None, varied: Mapping[str, str], hidden: Callable[[str], bool]
+    ) -> None:
+        self.command, self.only, self.varied, self.hidden = command, only, varied, hidden
+        self.own = {n: p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "given"}
+        self.__name__, self.__doc__, self.__module__ = command.__name__, command.__doc__, command.__module__
+
+    def __call__(self, **arguments: Any) -> None:
+        of_methods = owners(_asked.methods())
+        derived = {name: value for name, value in arguments.items() if name not in self.own and value is not None}
+        given = Given(
+            {name: value for name, value in derived.items() if name in of_methods},
+            {name: value for name, value in derived.items() if name not in of_methods},
+        )
+        self.command(**{name: value for name, value in arguments.items() if name in self.own}, given=given)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        if not _asked.names(self.__module__.rpartition(".")[2]):
+            return inspect.Signature()
+        methods = _asked.methods()
+        names = [n for n in (*owners(methods), *run_settings()) if n not in self.own]
+        names = [n for n in names if self.only is None or n in self.only]
+        derived = [_parameter(n, methods, self.varied.get(n), hidden=self.hidden(n)) for n in names]
+        every = [p.replace(kind=p.KEYWORD_ONLY) for p in (*self.own.values(), *derived)]
         every.sort(key=lambda p: (place := _place(p), (p.name in names) is (place < len(PANELS))))
-        del run.__wrapped__  # whose hints typer would read
-        run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
-        return run
+        return inspect.Signature(every)
 
-    return decorate
+    @property
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
+        return {name: parameter.annotation for name, parameter in self.__signature__.parameters.items()}
 
 
 def _place(parameter: inspect.Parameter) -> int:
@@ -85,9 +133,9 @@ def _place(parameter: inspect.Parameter) -> int:
 
 
 @cache
-def _parameter(name: str, varied: str | None, *, hidden: bool) -> inspect.Parameter:
+def _parameter(name: str, methods: tuple[str, ...], varied: str | None, *, hidden: bool) -> inspect.Parameter:
     """The parameter for an option of methods or of runs; a single value of what is `varied` is refused."""
-    kind, panel, text = _about(name)
+    kind, panel, text = _about(name, methods)
     plain = next((t for t in (int, float) if t in kind.types and list not in kind.types), str)
     argument = flag(name)
     texts = [argument, *map(flag, SHORT.get(name, ()))]
@@ -122,17 +170,11 @@ def flag(name: str) -> str:
 
 
 @cache
-def _owners() -> Mapping[str, Mapping[str, Declared]]:
-    """The options of all methods."""
-    return owners(sources(METHODS))
-
-
-@cache
-def _about(name: str) -> tuple[Kind, str, str]:
+def _about(name: str, methods: tuple[str, ...]) -> tuple[Kind, str, str]:
     """What values an option takes, its panel, and its help: what it does, the methods that have it, its default."""
-    of_methods = _owners().get(name)
+    of_methods = owners(methods).get(name)
     owned = of_methods or {"": run_settings()[name]}
-    everyone = sources(METHODS) if of_methods else ()
+    everyone = methods if of_methods else ()
     text, note = described(owned, everyone, {owner: usual(name, owner) for owner in owned})
     text = text.replace("[", r"\[")  # no markup
     panel = AXES[axis_of(name)] if of_methods else WHERE

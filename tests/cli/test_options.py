@@ -149,3 +149,37 @@ def test_other_names_are_no_options() -> None:
     every = {*owners(METHODS.names()), *run_settings(), "seed", "method"}
     assert set(SHORT) <= every
     assert every & {other for others in SHORT.values() for other in others} == set()
+
+
+METHOD = '''"""Disc-Opt with an option of its own."""
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pynode
+
+
+@dataclass(frozen=True)
+class Louder(pynode.DiscOpt):
+    """Disc-Opt that takes a volume."""
+
+    name: ClassVar[str] = "louder"
+
+    volume: int = 3
+'''
+
+
+def test_a_method_of_ones_own_brings_its_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(METHOD, encoding="utf-8")
+    methods = f"--methods {tmp_path / 'mine.py'}:Louder"
+    try:
+        command = f"compare spiral {methods} --volume 5 --iterations 2 --no-checks --out {tmp_path / 'x'}"
+        assert main(command.split()) == 0
+        (path,) = (tmp_path / "x" / "runs").glob("*/config.json")
+        assert json.loads(path.read_text())["method"]["volume"] == 5
+        capsys.readouterr()
+        assert main(f"compare spiral {methods} --volume 0 --out {tmp_path / 'y'}".split()) == 2
+        assert "volume = 0: not a positive integer" in capsys.readouterr().err
+    finally:
+        METHODS.forget()
+    assert main(["compare", "spiral", "--volume", "5"]) == 2
+    assert "No such option: --volume" in capsys.readouterr().err
