@@ -59,7 +59,7 @@ def from_text(argument: str, text: str, kind: Kind) -> Any:
         return tuple(parts) if str in kind.parts else tuple(_number(argument, part, int) for part in parts)
     if numbers and str not in kind.types:
         return _number(argument, text, numbers[0])
-    text = _member(argument, text, kind)
+    text = _member(text, kind)
     check_value(argument, text, kind)
     return text
 
@@ -71,7 +71,7 @@ def _number(argument: str, text: str, kind: type[int] | type[float]) -> float:
         raise InvalidArgument(argument, repr(text), f"not {WORDS[kind]}", "give a number") from error
 
 
-def _member(argument: str, text: str, kind: Kind) -> str:
+def _member(text: str, kind: Kind) -> str:
     """The name of a member that is in a file, where the option takes members; else the text."""
     return REGISTRIES[kind.member][0].name_of(text) if kind.member in REGISTRIES else text
 
@@ -164,7 +164,7 @@ def typed(name: str, value: Any, kind: Kind) -> Any:
     if isinstance(value, list) and any(type(part) is not int for part in value):
         raise InvalidArgument(name, shown(value), "not a list of whole numbers", "give e.g. [64, 64]")
     if isinstance(value, str):
-        value = _member(name, value, kind)
+        value = _member(value, kind)
     check_value(name, value, kind)
     return value
 
