@@ -109,7 +109,7 @@ def test_without_julia_a_note_says_why(
 ) -> None:
     """And the status does not depend on it, unless nothing is left to be checked."""
 
-    def refuse() -> None:
+    def refuse(engine: Julia) -> None:  # noqa: ARG001
         raise JuliaUnavailable("no Julia was found on this machine")
 
     monkeypatch.setattr(Julia, "check_available", refuse)
