@@ -12,11 +12,9 @@ import matplotlib as mpl
 import pytest
 
 from pynode.cli import main
-from pynode.studies.render import render_all
+from pynode.studies.render import Rendered, render_all
 from pynode.studies.results import Results, load_results
 from pynode.studies.style import looks
-
-pytestmark = pytest.mark.usefixtures("drawn_figures")
 
 ALL = {"loss", "cost", "taylor", "gradient_error", "extrapolation", "reduction"}
 
@@ -30,29 +28,34 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_whole_results_give_every_figure(recorded: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def drawn(recorded: Path, drawn_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Rendered:  # noqa: ARG001
+    """All of it drawn, in a directory of its own."""
     before = dict(mpl.rcParams)
-    rendered = render_all(load_results(recorded), tmp_path)
+    rendered = render_all(load_results(recorded), tmp_path_factory.mktemp("drawn"))
+    assert dict(mpl.rcParams) == before, "a figure must not change the settings of others"
+    return rendered
+
+
+def test_whole_results_give_every_figure(drawn: Rendered) -> None:
+    rendered = drawn
     assert {p.stem for p in rendered.paths} == ALL
     for path in rendered.paths:
         content = path.read_bytes()
         assert content[:4] == (b"\x89PNG" if path.suffix == ".png" else b"%PDF")
         assert len(content) > 8_000
-    assert dict(mpl.rcParams) == before, "a figure must not change the settings of others"
     assert len(rendered.findings) == 3
-    assert "RQ3" in (tmp_path / "tables.md").read_text()
+    assert "RQ3" in (rendered.paths[0].parents[1] / "tables.md").read_text()
 
 
-def test_equal_records_give_equal_files(recorded: Path, tmp_path: Path) -> None:
-    results = load_results(recorded)
-    first, second = tmp_path / "a", tmp_path / "b"
-    for directory in (first, second):
-        directory.mkdir()
-        render_all(results, directory)
-    for path in sorted((first / "figures").iterdir()):
-        assert path.read_bytes() == (second / "figures" / path.name).read_bytes(), path.name
+def test_equal_records_give_equal_files(recorded: Path, drawn: Rendered, tmp_path: Path) -> None:
+    again = render_all(load_results(recorded), tmp_path)
+    assert [path.name for path in again.paths] == [path.name for path in drawn.paths]
+    for first, second in zip(drawn.paths, again.paths, strict=True):
+        assert first.read_bytes() == second.read_bytes(), first.name
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_partial_results_give_what_they_can(recorded: Path, tmp_path: Path) -> None:
     whole = load_results(recorded)
     one_method = replace(whole, runs=[r for r in whole.runs if r.method == "disc-opt"], taylor=[], errors=[])
@@ -68,6 +71,7 @@ def test_partial_results_give_what_they_can(recorded: Path, tmp_path: Path) -> N
         assert {p.stem for p in render_all(results, directory).paths} == expected
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_an_unfinished_run_is_drawn_as_far_as_it_went(recorded: Path, tmp_path: Path) -> None:
     whole = load_results(recorded)
     cut = [replace(r, records=r.records[:3], summary=None, evaluation=None) for r in whole.runs]
@@ -76,6 +80,7 @@ def test_an_unfinished_run_is_drawn_as_far_as_it_went(recorded: Path, tmp_path: 
     assert "extrapolation" not in {p.stem for p in rendered.paths}
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_training_sweep_gets_its_figure(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     options = ["--methods", "disc-opt", "--steps", "1", "--schemes", "rk4", "--train", "--iterations", "3"]
@@ -89,7 +94,8 @@ def test_a_training_sweep_gets_its_figure(tmp_path: Path) -> None:
 def test_rendering_needs_no_torch(recorded: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from pynode.studies.results import load_results; "
-        "from pynode.studies.render import render_all; "
+        "from pynode.studies.render import render_all; from matplotlib.figure import Figure; "
+        "Figure.savefig = lambda self, target, **_: target.write(b'drawn'); "
         f"render_all(load_results(Path({str(recorded)!r})), Path({str(tmp_path)!r})); "
         "assert 'torch' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )

@@ -351,7 +351,7 @@ def test_the_grid_has_every_method_at_every_accuracy() -> None:
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
+    def refuse(*_: object) -> None:
         raise UsageError("no Julia here; install one")
 
     monkeypatch.setattr(Julia, "check_available", refuse)
