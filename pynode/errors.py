@@ -88,6 +88,15 @@ class NameClash(UsageError):
         )
 
 
+class NotBuilt(UsageError, AttributeError):
+    """A specification of a field is used as the module that its `build()` makes."""
+
+    def __init__(self, kind: str, use: str) -> None:
+        super().__init__(
+            f"{kind}(...) is a specification, which has no parameters yet and {use}; add .build(): {kind}(...).build()"
+        )
+
+
 class StateMismatch(UsageError):
     """The field's value does not fit the state: shape, dtype or device of f(t, y) differ from those of y."""
 

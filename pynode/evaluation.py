@@ -110,6 +110,8 @@ def checked_params(params: object, argument: str = "params") -> tuple[Tensor, ..
     if not all(isinstance(p, Tensor) for p in tensors):
         shown = type(params).__name__ if isinstance(params, (Tensor, nn.Module)) else repr(params)
         remedy = f"pass the tensors that the field reads, e.g. {argument}=[context] or list(encoder.parameters())"
+        if kinds := [type(p).__name__ for p in (params, *tensors) if hasattr(type(p), "initial_theta")]:
+            remedy = f"add .build(): {kinds[0]}(...).build().parameters()"
         raise InvalidArgument(argument, shown, "not a list of tensors", remedy)
     return tensors
 

@@ -21,10 +21,15 @@ def solvers() -> tuple[str, ...]:
 def scheme_of(solver: str) -> Scheme | NamedScheme:
     """The pair called `solver`; raises `InvalidArgument` for an unknown name, with the nearest match."""
     if not isinstance(solver, str):
-        raise InvalidArgument("solver", repr(solver), "not the name of a solver", "use e.g. 'dopri5'")
+        given: object = solver
+        shown, name = (f"scheme {given.name}", given.name) if isinstance(given, Scheme) else (repr(given), "dopri5")
+        raise InvalidArgument("solver", shown, "not the name of a solver", f"use e.g. '{name}'")
     pairs = _pairs()
     if solver in pairs:
         return pairs[solver]
+    if solver in SCHEMES.names():
+        remedy = f"use a pair such as dopri5, or DiscOpt with scheme = {solver}"
+        raise InvalidArgument("solver", f"'{solver}'", "it estimates no error, which adaptive steps need", remedy)
     check_choice("solver", solver, solvers())
     return NamedScheme(solver)
 

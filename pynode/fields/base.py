@@ -11,13 +11,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, ClassVar, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pynode.errors import InvalidArgument, StateMismatch
+from pynode.errors import InvalidArgument, NotBuilt, StateMismatch
 from pynode.seeding import seed_or_new
 from pynode.types import State, Theta
 
@@ -63,6 +63,16 @@ class FieldSpec(ABC):
     """An architecture with its sizes.  Subclasses are frozen dataclasses of plain values (numbers, strings, tuples)."""
 
     architecture: ClassVar[str]
+
+    if not TYPE_CHECKING:  # a type checker finds these mistakes by itself
+
+        def __call__(self, *_: object, **__: object) -> None:
+            raise NotBuilt(type(self).__name__, "can't be called")
+
+        def __getattr__(self, name: str) -> None:
+            if hasattr(nn.Module, name) and not name.startswith("__"):
+                raise NotBuilt(type(self).__name__, f"has no attribute '{name}'")
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     @property
     @abstractmethod

@@ -26,7 +26,11 @@ _TRIED: weakref.WeakKeyDictionary[nn.Module, set[tuple[bool, bool]]] = weakref.W
 
 def checked_fields(fields: object, dim: int) -> list[nn.Module]:
     """`fields` as a list; raises `InvalidArgument` unless it holds modules f(t, z) for states of `dim` entries."""
-    if isinstance(fields, (nn.Module, FieldSpec)) and not isinstance(fields, nn.ModuleList):
+    if isinstance(fields, FieldSpec):
+        kind = type(fields).__name__
+        remedy = f"write [{kind}(...).build()], or pynode.Flow.build({kind}(...))"
+        raise InvalidArgument("fields", fields, "a specification, which has no parameters yet", remedy)
+    if isinstance(fields, nn.Module) and not isinstance(fields, nn.ModuleList):
         raise InvalidArgument("fields", type(fields).__name__, "not a list of modules", "write [field]")
     if not isinstance(fields, Iterable) or isinstance(fields, (str, Tensor)):
         raise InvalidArgument("fields", repr(fields), "not a list of modules", "pass one field or more, e.g. [field]")
@@ -36,7 +40,7 @@ def checked_fields(fields: object, dim: int) -> list[nn.Module]:
     for k, block in enumerate(blocks):
         name = f"fields[{k}]"
         if isinstance(block, FieldSpec):
-            raise InvalidArgument(name, block, "an architecture that is not built yet", "call .build() on it")
+            raise InvalidArgument(name, block, "a specification, which has no parameters yet", "add .build()")
         if not isinstance(block, nn.Module):
             remedy = "pass objects of torch.nn.Module with forward(t, z)"
             raise InvalidArgument(name, _shown(block), "not a module", remedy)

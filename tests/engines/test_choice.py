@@ -106,12 +106,12 @@ def test_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is none, and options that exclude each other."""
     with pytest.raises(InvalidArgument, match="engine = 'quick': unknown; use one of auto, eager, fused, julia"):
         DiscOpt(engine="quick")
-    with pytest.raises(InvalidArgument, match="torchdiffeq has no solver tsit5"):
+    with pytest.raises(InvalidArgument, match="torchdiffeq does not have solver = tsit5"):
         OptDisc(solver="tsit5", engine="eager")
     monkeypatch.setattr(fused, "unavailable", lambda: None)
-    with pytest.raises(InvalidArgument, match="the kernels know no solver dopri8"):
+    with pytest.raises(InvalidArgument, match="the kernels do not have solver = dopri8"):
         OptDisc(solver="dopri8", engine="fused")
-    with pytest.raises(InvalidArgument, match="the kernels keep no checkpoints"):
+    with pytest.raises(InvalidArgument, match="the kernels do not have memory = 'checkpoint'"):
         DiscOpt(memory="checkpoint", engine="fused")
 
 

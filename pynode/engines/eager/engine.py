@@ -34,9 +34,11 @@ class Eager(Engine):
     def check(self, recipe: Recipe) -> None:
         scheme, gradient = recipe.scheme, recipe.gradient
         if isinstance(recipe.steps, Adaptive) and type(gradient) in BY_OPERATORS and not is_known(scheme):
-            elsewhere = "use engine julia" if isinstance(scheme, NamedScheme) else "use engine auto"
-            remedy = f"use one of {', '.join(ADAPTIVE_SOLVERS)}, or {elsewhere}"
-            raise InvalidArgument("engine", "'eager'", f"torchdiffeq has no solver {solver_of(scheme)}", remedy)
+            remedy = f"use one of {', '.join(ADAPTIVE_SOLVERS)}"
+            if isinstance(gradient, Continuous):
+                remedy += f", or engine {'julia' if isinstance(scheme, NamedScheme) else 'auto'}"
+            problem = f"torchdiffeq does not have solver = {solver_of(scheme)}"
+            raise InvalidArgument("engine", "'eager'", problem, remedy)
         if isinstance(gradient, Continuous):
             gradient.check_known(self.name, continuous.ADJOINTS)
 

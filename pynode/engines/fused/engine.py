@@ -34,17 +34,18 @@ class Fused(Engine):
     def check(self, recipe: Recipe) -> None:
         gradient, scheme = recipe.gradient, recipe.scheme
         if type(gradient) not in (Discrete, Continuous):
-            problem = f"the kernels have no gradient {type(gradient).__name__}"
+            problem = f"the kernels do not have gradient = {type(gradient).__name__}"
             raise InvalidArgument("engine", "'fused'", problem, "use engine eager")
         if type(scheme) is not Scheme or (isinstance(recipe.steps, Adaptive) and scheme not in PAIRS):
             elsewhere = "engine auto" if isinstance(scheme, Scheme) else "engine julia"
             remedy = f"use {' or '.join(p.name for p in PAIRS)}, or {elsewhere}"
             what = "solver" if isinstance(recipe.steps, Adaptive) else "scheme"
             name = scheme.solver if isinstance(scheme, Scheme) and what == "solver" else scheme.name
-            raise InvalidArgument("engine", "'fused'", f"the kernels know no {what} {name}", remedy)
+            raise InvalidArgument("engine", "'fused'", f"the kernels do not have {what} = {name}", remedy)
         if isinstance(gradient, Discrete) and gradient.memory == "checkpoint":
             remedy = "use memory = 'recompute', or engine eager or auto"
-            raise InvalidArgument("engine", "'fused'", "the kernels keep no checkpoints", remedy)
+            problem = "the kernels do not have memory = 'checkpoint'"
+            raise InvalidArgument("engine", "'fused'", problem, remedy)
         if isinstance(gradient, Continuous):
             gradient.check_known(self.name, ADJOINTS)
 

@@ -67,7 +67,7 @@ class Julia(Engine):
     def check(self, recipe: Recipe) -> None:
         gradient, steps = recipe.gradient, recipe.steps
         if not isinstance(gradient, (Discrete, Continuous)):
-            problem = f"engine = 'julia' has no gradient {type(gradient).__name__}"
+            problem = f"it does not have gradient = {type(gradient).__name__}"
             raise InvalidArgument("engine", "'julia'", problem, "use engine eager")
         if isinstance(gradient, Discrete) and gradient.memory != "store":
             remedy = "use memory = 'store', or engine eager"

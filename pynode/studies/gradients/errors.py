@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 from torch import Tensor
 
 from pynode.clock import Clock
-from pynode.errors import InvalidArgument, SolveError
+from pynode.errors import SolveError
 from pynode.methods import METHODS
 from pynode.methods.ad_adaptive import AdaptiveAD
 from pynode.methods.base import GradientMethod
@@ -28,6 +28,7 @@ from pynode.schemes.rk4 import RK4
 from pynode.solution import collected_stats
 from pynode.studies.gradients.oracle import continuous_gradient, discrete_error, flat_gradient
 from pynode.studies.gradients.record import GradientErrorRecord
+from pynode.studies.gradients.taylor import differentiable
 
 ObjectiveOf = Callable[[GradientMethod], "Objective | Tensor"]
 """A loss, one number with a graph, as a function of the method that solves for it."""
@@ -88,9 +89,7 @@ def gradient_errors(
 
     Raises `InvalidArgument` where `params` is empty.
     """
-    params = list(params)
-    if not params:
-        raise InvalidArgument("params", "()", "nothing to differentiate by", "pass the module's parameters")
+    params = differentiable(params)
 
     def loss_of(method: GradientMethod) -> Tensor:
         return _objective(objective, method).loss

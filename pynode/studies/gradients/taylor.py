@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument, NonFiniteLoss, SolveError
+from pynode.evaluation import checked_params
 
 LossFunction = Callable[[], Tensor]
 """A scalar loss as a function of parameters that it holds itself; called again after each change of them."""
@@ -93,8 +94,10 @@ def taylor_test(
 
     Raises `InvalidArgument` for parameters that require no gradient or a loss that is not a finite scalar.
     """
-    params = list(params)
-    _check_params(params)
+    params = differentiable(params)
+    for p in params:
+        if not p.requires_grad or not p.is_leaf:
+            raise InvalidArgument("params", tuple(p.shape), "not a leaf that requires a gradient", "pass nn.Parameters")
     if halvings < points:
         raise InvalidArgument("halvings", halvings, f"fewer than the {points} points of the fit", "use 10 or more")
     base = loss()
@@ -241,9 +244,9 @@ def _value(loss: LossFunction) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _check_params(params: Sequence[Tensor]) -> None:
-    if not params:
+def differentiable(params: Iterable[Tensor]) -> list[Tensor]:
+    """`params` as a list; raises `InvalidArgument` unless it holds tensors, one or more."""
+    listed = list(checked_params(list(params) if isinstance(params, nn.ParameterList) else params))
+    if not listed:
         raise InvalidArgument("params", "()", "nothing to differentiate by", "pass the module's parameters")
-    for p in params:
-        if not p.requires_grad or not p.is_leaf:
-            raise InvalidArgument("params", tuple(p.shape), "not a leaf that requires a gradient", "pass nn.Parameters")
+    return listed
