@@ -21,9 +21,7 @@ def solvers() -> tuple[str, ...]:
 def scheme_of(solver: str) -> Scheme | NamedScheme:
     """The pair called `solver`; raises `InvalidArgument` for an unknown name, with the nearest match."""
     if not isinstance(solver, str):
-        given: object = solver
-        shown, name = (f"scheme {given.name}", given.name) if isinstance(given, Scheme) else (repr(given), "dopri5")
-        raise InvalidArgument("solver", shown, "not the name of a solver", f"use e.g. '{name}'")
+        raise _no_name(solver)
     pairs = _pairs()
     if solver in pairs:
         return pairs[solver]
@@ -32,6 +30,11 @@ def scheme_of(solver: str) -> Scheme | NamedScheme:
         raise InvalidArgument("solver", f"'{solver}'", "it estimates no error, which adaptive steps need", remedy)
     check_choice("solver", solver, solvers())
     return NamedScheme(solver)
+
+
+def _no_name(given: object) -> InvalidArgument:
+    shown, name = (f"scheme {given.name}", given.name) if isinstance(given, Scheme) else (repr(given), "dopri5")
+    return InvalidArgument("solver", shown, "not the name of a solver", f"use e.g. '{name}'")
 
 
 def solver_of(scheme: Scheme | NamedScheme) -> str:

@@ -45,8 +45,12 @@ MISUSE: list[tuple[str, Callable[[Any], object], str]] = [
     ("iteration", lambda _: Draw(iteration=1.5), "iteration = 1.5"),  # type: ignore[arg-type]
     ("first sample", lambda _: Draw(first_sample=True), "first_sample = True"),
     ("a field", lambda _: Flow(SPEC.build(), 2), r"fields = Field: not a list.*\[field\]"),  # type: ignore[arg-type]
-    ("a specification", lambda _: Flow(SPEC, 2), "fields = ConcatSquash: not a list"),  # type: ignore[arg-type]
-    ("unbuilt", lambda _: Flow([SPEC], 2), r"fields\[0\] = ConcatSquash.*call .build\(\)"),  # type: ignore[list-item]
+    (
+        "a specification",
+        lambda _: Flow(SPEC, 2),
+        r"fields = ConcatSquash.*write \[ConcatSquash\(\.\.\.\)\.build\(\)\], or",
+    ),  # type: ignore[arg-type]
+    ("unbuilt", lambda _: Flow([SPEC], 2), r"fields\[0\] = ConcatSquash.*add .build\(\)"),  # type: ignore[list-item]
     ("a class", lambda _: Flow([nn.Linear], 2), r"fields\[0\] = class Linear: not a module"),  # type: ignore[list-item]
     ("a function", lambda _: Flow([SPEC.build(), lambda t, z: -z], 2), r"fields\[1\] = <function.*not a module"),  # type: ignore[list-item]
     ("None", lambda _: Flow(None, 2), "fields = None"),  # type: ignore[arg-type]

@@ -226,22 +226,21 @@ def test_a_combination_is_refused(case: str) -> None:
     assert remedy in instead, message
 
 
+def wrong(value: object) -> Any:
+    """A value of a type that a type checker would refuse."""
+    return value
+
+
 NAMED: dict[str, tuple[Callable[[], Any], str]] = {
     # what it is: the choice, what is said
-    "a scheme for the name of a solver": (
-        lambda: OptDisc(solver=DOPRI5),
-        "solver = scheme dopri5: .*use e.g. 'dopri5'",
-    ),  # type: ignore[arg-type]
-    "a name for a scheme": (lambda: DiscOpt("rk4"), "scheme = 'rk4': not a Scheme; pass one, e.g. pynode.RK4"),  # type: ignore[arg-type]
-    "a number for steps": (lambda: pynode.method(RK4, 2, Discrete()), "steps = 2: .*use e.g. pynode.Fixed"),  # type: ignore[arg-type]
-    "a class for a gradient": (lambda: pynode.method(RK4, Fixed(2), Discrete), "use e.g. pynode.Discrete\\(\\)"),  # type: ignore[arg-type]
+    "a scheme for its name": (lambda: OptDisc(solver=wrong(DOPRI5)), "solver = scheme dopri5: .*use e.g. 'dopri5'"),
+    "a name for a scheme": (lambda: DiscOpt(wrong("rk4")), "scheme = 'rk4': not a Scheme; pass one, e.g. pynode.RK4"),
+    "a number for steps": (lambda: pynode.method(RK4, wrong(2), Discrete()), "steps = 2: .*use e.g. pynode.Fixed"),
+    "a class for a gradient": (lambda: pynode.method(RK4, Fixed(2), wrong(Discrete)), r"use e.g. pynode.Discrete\(\)"),
     "an unknown engine": (lambda: DiscOpt(engine="fusd"), "engine = 'fusd': unknown; did you mean 'fused'"),
-    "no engine": (lambda: DiscOpt(engine=None), "engine = None: not the name of an engine; use e.g. 'auto'"),  # type: ignore[arg-type]
-    "an unknown adjoint": (lambda: OptDisc(adjoint="backsolv"), "did you mean 'backsolve'"),  # type: ignore[arg-type]
-    "an adjoint of the other method": (
-        lambda: OptDiscFixed(adjoint="backsolve"),
-        "use one of explicit, backward-euler",
-    ),  # type: ignore[arg-type]
+    "no engine": (lambda: DiscOpt(engine=wrong(None)), "engine = None: not the name of an engine; use e.g. 'auto'"),
+    "an unknown adjoint": (lambda: OptDisc(adjoint=wrong("backsolv")), "did you mean 'backsolve'"),
+    "an adjoint of another": (lambda: OptDiscFixed(adjoint=wrong("backsolve")), "use one of explicit, backward-euler"),
 }
 
 
