@@ -45,11 +45,14 @@ def test_a_comparison_on_the_julia_backend(tmp_path: Path, capsys: pytest.Captur
         "taylor spiral --backend julia --methods disc-opt --steps 2",
         "gradients spiral --backend julia --tolerances 1e-4 --steps 2 --schemes rk4",
         "compare 8gaussians --backend julia --iterations 2 --no-checks --set batch=20",
+        "compare spiral --engine julia --iterations 2 --no-checks",
+        "gradients spiral --engine julia --methods disc-opt,opt-disc --tolerances 1e-4 --steps 2 --schemes rk4",
     ],
 )
 def test_other_commands_take_the_backend(command: str, tmp_path: Path) -> None:
     assert main([*command.split(), "--out", str(tmp_path / "x")]) == 0
-    assert "opt-julia" in (tmp_path / "x" / "tables.md").read_text(encoding="utf-8")
+    told = "opt-julia" if "--backend" in command else "julia"  # presets are told by their names, engines beside them
+    assert told in (tmp_path / "x" / "tables.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
