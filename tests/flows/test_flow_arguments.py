@@ -65,6 +65,14 @@ MISUSE: list[tuple[str, Callable[[Any], object], str]] = [
     ("spec class", lambda _: Flow.build(MLP), "spec = class MLP"),  # type: ignore[arg-type]
     ("horizon", lambda _: Flow.build(SPEC, horizon="1"), "horizon = '1'"),  # type: ignore[arg-type]
     ("horizon True", lambda _: Flow.build(SPEC, horizon=True), "horizon = True"),
+    ("horizon 0", lambda _: Flow.build(SPEC, horizon=0.0), "horizon = 0.0"),
+    ("horizon infinite", lambda _: Flow.build(SPEC, horizon=math.inf), "horizon = inf"),
+    ("no blocks", lambda _: Flow.build(SPEC, blocks=0), "blocks = 0"),
+    ("blocks True", lambda _: Flow.build(SPEC, blocks=True), "blocks = True"),
+    ("dim 0", lambda _: Flow([torch.nn.Identity()], 0), "dim = 0"),
+    ("dim True", lambda _: Flow([torch.nn.Identity()], True), "dim = True"),
+    ("no samples", lambda f: f.sample(0), "n = 0"),
+    ("times True", lambda f: f.move(X, times=True), "times = True"),
     ("horizon NaN", lambda _: Flow.build(SPEC, horizon=math.nan), "horizon = nan"),
     ("blocks", lambda _: Flow.build(SPEC, blocks="2"), "blocks = '2'"),  # type: ignore[arg-type]
     ("dtype", lambda _: Flow.build(SPEC, dtype=torch.int64), "dtype = torch.int64"),

@@ -68,10 +68,11 @@ def results(**more: Any) -> Results:
 
 def lines(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:
     """Abscissae and ordinates of the lines of a panel, by label."""
-    return {
-        str(line.get_label()): ([float(x) for x in line.get_xdata()], [float(y) for y in line.get_ydata()])  # type: ignore[union-attr]
-        for line in axes.get_lines()
-    }
+
+    def numbers(values: Any) -> list[float]:
+        return [float(value) for value in np.asarray(values)]
+
+    return {str(line.get_label()): (numbers(line.get_xdata()), numbers(line.get_ydata())) for line in axes.get_lines()}
 
 
 def test_the_tables_say_what_the_records_say() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
@@ -22,7 +23,7 @@ from tests.studies.reduction.test_study import QUICK, SLOW, results, run
 def line_of(axes: Axes, label: str) -> tuple[list[float], list[float]]:
     """Abscissae and ordinates of a line."""
     (line,) = (line for line in axes.get_lines() if line.get_label() == label)
-    return list(map(float, line.get_xdata())), list(map(float, line.get_ydata()))  # type: ignore[arg-type]
+    return np.asarray(line.get_xdata(), float).tolist(), np.asarray(line.get_ydata(), float).tolist()
 
 
 def test_costs_are_drawn_down_to_the_best_loss() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from pynode.studies.results import load_results
 from pynode.studies.winners.map import AXES
 from pynode.studies.winners.record import METHODS, NO_METHOD, TARGETS, StabilityRecord, cells
+from pynode.studies.winners.stability import FIELDS, HORIZONS
 from tests.studies.winners.test_map import record
 
 
@@ -72,3 +75,13 @@ def test_a_quick_map_has_the_two_smallest_values() -> None:
         "width": (16, 64),
     }
     assert dict(AXES["dimension"].fixed) == {"horizon": 2.0}
+
+
+def test_the_published_map_has_the_cells_of_the_axes() -> None:
+    """And the published backward solves the horizons: who makes the map again gets the same cells."""
+    published = load_results(Path(__file__).parents[3] / "experiments" / "published" / "map")
+    made = {(r.axis, r.problem, r.value) for r in published.winners}
+    assert made == {(axis.name, axis.problem, float(value)) for axis in AXES.values() for value in axis.values}
+    assert {r.horizon for r in published.stability} == set(HORIZONS)
+    assert {r.architecture for r in published.stability} == set(FIELDS)
+    assert {r.rtol for r in published.stability} == {1e-5}
