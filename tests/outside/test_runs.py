@@ -154,7 +154,7 @@ def test_members_of_a_package_are_recorded_with_its_version(
     ("outside", "said"),
     [
         ({"scheme": {"name": "x"}}, "does not say where"),
-        ({"engine": {"name": "x", "member": "X", "file": "x.py"}}, "another version of pynode"),
+        ({"study": {"name": "x", "member": "X", "file": "x.py"}}, "another version of pynode"),
         ({"scheme": {"name": "rk4", "member": "X", "file": "/x.py"}}, "two members are the scheme 'rk4'"),
     ],
 )
