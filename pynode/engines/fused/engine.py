@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
 
 from pynode.engines import fused
 from pynode.engines.base import Engine
@@ -67,6 +68,12 @@ class Fused(Engine):
         return type(spec) in fused.ARCHITECTURES and fused.pays(solve.system, solve.y0)
 
     def run(self, solve: Solve) -> Run:
-        from pynode.engines.fused import calls  # imports Numba
+        return _kernels().run(solve)
 
-        return calls.run(solve)
+
+@lru_cache(maxsize=1)
+def _kernels() -> Any:
+    """What imports Numba; found once, since an import statement costs some of the time of a small solve."""
+    from pynode.engines.fused import calls
+
+    return calls

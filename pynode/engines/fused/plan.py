@@ -26,7 +26,7 @@ PLANS_KEPT, PLANS_BYTES = 64, 256 << 20
 
 _PLANS: dict[Any, Any] = {}
 _RECENT: dict[Any, tuple[Any, Any]] = {}
-"""What `recall` has found, by the addresses of objects, which are kept beside it."""
+"""What has been looked up lately, by the addresses of objects, which are kept beside it."""
 
 P = TypeVar("P", bound="Planner")
 T = TypeVar("T")
@@ -105,19 +105,21 @@ def key_of(system: System, y0: Tensor) -> tuple[Any, ...]:
     return costs, y0.shape, y0.dtype, torch.get_num_threads()
 
 
-def recall(objects: tuple[object, ...], rest: tuple[Any, ...], find: Callable[[], T]) -> T:
-    """What `find` gives, remembered for these very `objects` and for equal `rest`.
+def recalled(key: Any) -> Any:
+    """What `remember` was told under this key, None for nothing.
 
-    To hash specification and recipe takes longer than all else, and nearly always they are the very same objects.
+    The key holds addresses of objects: to hash specification and recipe takes longer than all else, and nearly always
+    they are the very same objects.
     """
-    key = (*map(id, objects), *rest)
     known = _RECENT.get(key)
-    if known is not None:
-        return known[0]
-    result = find()
+    return None if known is None else known[0]
+
+
+def remember(key: Any, result: T, *objects: object) -> T:
+    """Remembers `result` under a key with the addresses of these objects, which stay alive; returns it."""
     if len(_RECENT) >= PLANS_KEPT:
         _RECENT.clear()
-    _RECENT[key] = result, objects  # what is known by its address must stay alive
+    _RECENT[key] = result, objects
     return result
 
 

@@ -15,7 +15,7 @@ from pynode.engines.fused.controller import RUNNING, Progress
 from pynode.engines.fused.embedded import MIXED, PARTS, RMS, SEMINORM, STAGES, AdaptivePlan, AdaptiveSolve, Weights
 from pynode.engines.fused.field.layout import Places
 from pynode.engines.fused.memory import Spares, aligned_zeros
-from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for, recall, tableau_of
+from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for, recalled, remember, tableau_of
 from pynode.engines.fused.records import Numbers
 from pynode.engines.fused.rows import HELD
 from pynode.engines.fused.simd import VECTOR_BYTES
@@ -203,11 +203,14 @@ def _weights() -> Weights:
 
 def adaptive_planner(solve: Solve, gradient: bool) -> AdaptivePlanner:
     """The plan of such a solve, made once; with room for the adjoint where a `gradient` is wanted."""
-    spec, recipe = solve.system.spec, solve.recipe
-    rest = (*key_of(solve.system, solve.y0), len(solve.ts), gradient)
-
-    def find() -> AdaptivePlanner:
-        key = (spec, recipe.scheme, recipe.steps, recipe.gradient, *rest)
-        return planner_for(key, lambda: AdaptivePlanner(solve.system, recipe, solve.y0, len(solve.ts), gradient))
-
-    return recall((spec, recipe), rest, find)
+    system, recipe, n_outputs = solve.system, solve.recipe, len(solve.ts)
+    rest = (*key_of(system, solve.y0), n_outputs, gradient)
+    recent = (id(system.spec), id(recipe), *rest)
+    known: AdaptivePlanner | None = recalled(recent)
+    if known is not None:
+        return known
+    planner = planner_for(
+        (system.spec, recipe.scheme, recipe.steps, recipe.gradient, *rest),
+        lambda: AdaptivePlanner(system, recipe, solve.y0, n_outputs, gradient),
+    )
+    return remember(recent, planner, system.spec, recipe)

@@ -11,7 +11,7 @@ from torch import Tensor
 from pynode.engines.fused.field.layout import Places
 from pynode.engines.fused.fixed import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, FixedPlan, FixedSolve, Steps
 from pynode.engines.fused.memory import SHARED, Spares
-from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for, recall, tableau_of
+from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for, recalled, remember, tableau_of
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
@@ -127,7 +127,7 @@ class FixedPlanner(Planner):
 class FixedWork(Work):
     """The memory of one fixed-step solve."""
 
-    __slots__ = ("memory",)
+    __slots__ = ("_steps", "memory")
 
     _NO_STEPS: ClassVar[Steps] = Steps(np.zeros(0), np.zeros(0))
 
@@ -136,11 +136,13 @@ class FixedWork(Work):
         memory = SHARED.zeros(sum(planner.sizes), planner.dtype)
         self.memory: Memory | None = memory
         areas = planner.addresses(memory, planner.sizes)
+        self._steps = self._NO_STEPS
         self.store(FixedSolve(planner.plan, self._NO_STEPS, self.tensors, *areas))
 
     def take_steps(self, steps: Steps) -> None:
-        """Takes these steps, which the caller keeps alive."""
-        self.solve.array["steps"] = steps.address
+        """Takes these steps."""
+        if self._steps is not steps:
+            self.solve.array["steps"], self._steps = steps.address, steps
 
     def hand_over(self) -> Memory:
         """The memory, which the caller keeps alive from now on."""
@@ -154,13 +156,13 @@ def fixed_planner(solve: Solve, grid: TimeGrid, memory: str | None) -> tuple[Fix
 
     `memory` says what is kept for the gradient, None if none is wanted.
     """
-    spec, scheme, rest = solve.system.spec, solve.recipe.scheme, (*key_of(solve.system, solve.y0), memory)
-
-    def find() -> tuple[FixedPlanner, Steps]:
-        key = (spec, scheme, grid.steps_per_interval, *rest)
-        planner = planner_for(
-            key, lambda: FixedPlanner(solve.system, solve.recipe.formula, grid.steps_per_interval, solve.y0, memory)
-        )
-        return planner, planner.steps(grid)
-
-    return recall((spec, scheme, grid), rest, find)
+    system, scheme, rest = solve.system, solve.recipe.scheme, (*key_of(solve.system, solve.y0), memory)
+    recent = (id(system.spec), id(scheme), id(grid), *rest)
+    known: tuple[FixedPlanner, Steps] | None = recalled(recent)
+    if known is not None:
+        return known
+    planner = planner_for(
+        (system.spec, scheme, grid.steps_per_interval, *rest),
+        lambda: FixedPlanner(system, solve.recipe.formula, grid.steps_per_interval, solve.y0, memory),
+    )
+    return remember(recent, (planner, planner.steps(grid)), system.spec, scheme, grid)
