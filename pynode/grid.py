@@ -91,6 +91,11 @@ class TimeGrid:
         """Grid through the times `ts` (n,) with `steps` steps in every interval, or one number for each interval."""
         return _grid(check_times(ts), checked_steps(steps))
 
+    @classmethod
+    def through(cls, times: tuple[float, ...], steps: int | Sequence[int]) -> TimeGrid:
+        """The same through times and by numbers of steps that have been checked."""
+        return _grid(times, steps if isinstance(steps, int) else tuple(steps))
+
     @property
     def n_steps(self) -> int:
         """Number of steps of the whole solve."""

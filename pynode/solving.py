@@ -99,6 +99,7 @@ class Solve:
     named: tuple[Tensor, ...] | None = None
     wants_gradient: bool = True
     world: World = ALONE
+    times: tuple[float, ...] | None = None
     stats: SolveStats = dataclasses.field(default_factory=SolveStats)
 
     @_Once
@@ -122,8 +123,9 @@ class Solve:
     @property
     def grid(self) -> TimeGrid:
         """All steps of a solve with fixed steps."""
-        assert isinstance(self.recipe.steps, Fixed)
-        return TimeGrid.between(self.ts, self.recipe.steps.n)
+        steps = self.recipe.steps
+        assert isinstance(steps, Fixed)
+        return TimeGrid.between(self.ts, steps.n) if self.times is None else TimeGrid.through(self.times, steps.n)
 
     def counted(self) -> CountedField:
         """The field, its evaluations counted as work of the forward solve."""

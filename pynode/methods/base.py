@@ -166,7 +166,7 @@ class GradientMethod(ABC):
             raise UnsupportedTransform(obstacle)
         stats, wants = begin_stats("", active_meter()), torch.is_grad_enabled()
         given = None if params is None else named
-        solve = Solve(field, y0, ts.to(y0.device), self.recipe, given, wants, sharing(), stats)
+        solve = Solve(field, y0, ts.to(y0.device), self.recipe, given, wants, sharing(), times, stats)
         engine = choose(self.engines, solve)
         stats.engine = engine.name
         return solve, engine, times

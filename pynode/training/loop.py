@@ -161,6 +161,8 @@ class Loop:
 
     def _objective(self, batch: Any = None) -> Objective:
         batch = self.problem.batch(self.progress.iteration) if batch is None else batch
+        if self.world.size == 1:
+            return self.problem.objective(self.method, self.model, batch)
         with shared_among(self.world):
             return self.problem.objective(self.method, self.model, batch)
 

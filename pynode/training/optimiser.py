@@ -11,6 +11,9 @@ from torch import Tensor
 SMALL = 1 << 20
 """Weights up to which a step does without other threads."""
 
+Lists = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
+"""Parameters, means of gradients and of their squares, and counts of steps."""
+
 BETAS, EPS = (0.9, 0.999), 1e-8
 
 
@@ -41,6 +44,7 @@ class LeanAdam(torch.optim.Adam):
         devices = {p.device.type for p in self._each()}
         for group in self.param_groups:
             group["fused"] = devices <= {"cpu", "cuda"}
+        self._known: dict[int, tuple[Any, tuple[int, int], Lists]] = {}
         self._is_small = devices == {"cpu"} and sum(p.numel() for p in self._each()) <= SMALL
         self._is_plain = len(devices) == 1 and devices <= {"cpu", "cuda"} and hasattr(torch, "_fused_adam_")
 
@@ -76,25 +80,10 @@ class LeanAdam(torch.optim.Adam):
         return (p for group in self.param_groups for p in group["params"])
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params: list[Tensor] = []
-        grads: list[Tensor] = []
-        means: list[Tensor] = []
-        squares: list[Tensor] = []
-        counts: list[Tensor] = []
-        state = self.state
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            mine = state[p]
-            if not mine:
-                mine["step"] = torch.zeros((), dtype=torch.float32, device=p.device)
-                mine["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-                mine["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-            params.append(p)
-            grads.append(p.grad)
-            means.append(mine["exp_avg"])
-            squares.append(mine["exp_avg_sq"])
-            counts.append(mine["step"])
+        params, means, squares, counts = self._lists(group)
+        grads = [p.grad for p in params if p.grad is not None]
+        if len(grads) < len(params):
+            params, means, squares, counts = self._lists_of([p for p in params if p.grad is not None])
         if not params:
             return
         for count in counts:  # quicker than one call for all, which sorts them first
@@ -115,3 +104,22 @@ class LeanAdam(torch.optim.Adam):
             amsgrad=False,
             maximize=False,
         )
+
+    def _lists(self, group: dict[str, Any]) -> Lists:
+        """What a step of the group's parameters works on, as it was at the last step if nothing has changed."""
+        known = self._known.get(id(group))
+        if known is None or known[0] is not self.state or known[1] != (len(self.state), len(group["params"])):
+            lists = self._lists_of(group["params"])
+            self._known[id(group)] = known = (self.state, (len(self.state), len(group["params"])), lists)
+        return known[2]
+
+    def _lists_of(self, params: list[Tensor]) -> Lists:
+        """The state of `params`, made where there is none."""
+        states = [self.state[p] for p in params]
+        for p, state in zip(params, states, strict=True):
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float32, device=p.device)
+                state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                state["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+        means, squares, counts = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+        return params, means, squares, counts

@@ -38,6 +38,24 @@ def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
             signal.signal(number, before)
 
 
+class Interruptible:
+    """Context in which a signal that `stop` hears is raised at once; quicker than a generator's."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        self._stop.open = not self._stop.together
+        try:
+            self._stop.check()
+        except Interrupted:
+            self._stop.open = False
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.open = False
+
+
 class Stop:
     """Context in which the signals are heard, as `heard_by` has it.
 
@@ -48,7 +66,7 @@ class Stop:
         self.together = together
         self.requested: int | None = None
         self._heard_at = 0.0
-        self._open = False
+        self.open = False
         self._heard_by = heard_by(self._heard)
 
     def __enter__(self) -> Stop:
@@ -60,15 +78,9 @@ class Stop:
     ) -> None:
         self._heard_by.__exit__(kind, error, trace)
 
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
+    def interruptible(self) -> Interruptible:
         """A part that leaves nothing half done when `Interrupted` ends it anywhere."""
-        self._open = not self.together
-        try:
-            self.check()
-            yield
-        finally:
-            self._open = False
+        return Interruptible(self)
 
     def check(self) -> None:
         """Raises `Interrupted` where a signal has come, unless ranks have to agree on it first."""
@@ -82,6 +94,6 @@ class Stop:
             return
         # noted before it is raised: an exception inside a destructor is swallowed, and then the next check finds it
         self.requested, self._heard_at = number, time.monotonic()
-        if self._open:
-            self._open = False
+        if self.open:
+            self.open = False
             raise Interrupted(number)
