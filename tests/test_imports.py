@@ -143,6 +143,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds
     "studies": (
         *CORE,
+        "settings",
         "arguments",
         "gradients",
         "solving",

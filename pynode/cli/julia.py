@@ -9,7 +9,7 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import Given, with_options
-from pynode.settings.known import compared, on_backend
+from pynode.settings.known import compared, on_backend, stands_for
 from pynode.training.plan import check_available, plan
 
 julia = typer.Typer(help="Install the Julia backend, and show its state.", no_args_is_help=True)
@@ -118,8 +118,8 @@ def train(
             )
         seconds = (found.seconds, found.seconds_forward, found.seconds_backward)
         cost = (f"{found.nfe:.0f}", f"{found.evaluations:.0f}", f"{found.warmup_seconds:.1f} s")
-        words = run.method.family.replace("-julia", "").split()  # the solver goes without saying
-        name = " ".join(words[:2])
+        words = run.method.family.split()  # the solver goes without saying
+        name = " ".join((stands_for().get(run.method.name, run.method.name), *words[1:2]))
         table.add_row(name, *(f"{1000 * s:.3f}" for s in seconds), *cost, f"{min(found.losses):.3g}")
     console.print(table)
 

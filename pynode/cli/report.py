@@ -10,6 +10,7 @@ from pynode.cli.console import PlainConsole
 from pynode.errors import RecordError, StorageError
 from pynode.records.files import read_json, write_json
 from pynode.records.runs import RUNS
+from pynode.settings.known import multilevel, rivals
 from pynode.studies.reduction.study import main_reduction, reductions
 from pynode.studies.render import Rendered, read_off, write_all
 from pynode.studies.results import Results, load_intact
@@ -119,6 +120,6 @@ def summary(results: Results, failures: list[str]) -> dict[str, Any]:
         "faithful": any(run.config["faithful"] for run in results.runs),
         "runs": [run.summary for run in results.runs if run.summary is not None],
         "reduction": main_reduction(results),
-        "multilevel": reductions(results, "disc-opt", "disc-opt-multilevel"),
+        "multilevel": reductions(results, rivals()[0][1], multilevel(rivals()[0][1])),
         "failures": failures,
     }

@@ -168,6 +168,21 @@ def on_backend(methods: list[str], backend: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
+@cache
+def rivals() -> tuple[tuple[str, str], ...]:
+    """Opt-Disc, the baseline, and Disc-Opt, what is held against it: those compared by default, on each backend."""
+    by_backend: dict[Any, dict[str, str]] = {}
+    for name in (*compared(), *stands_for()):
+        by_backend.setdefault(method_constants(name)["adaptive"], {})[name] = name
+    continuous, discrete = ([*by_backend.get(adaptive, ())] for adaptive in (True, False))
+    return tuple(zip(continuous, discrete, strict=False))
+
+
+def multilevel(method: str) -> str:
+    """What a method is called where it runs by levels, from coarse steps to fine ones."""
+    return f"{method}-multilevel"
+
+
 def check_options(methods: Iterable[str], given: Mapping[str, Any]) -> None:
     """Raises a `UsageError` for an option that none of `methods` has, and for a value that one of them can't take."""
     known = owners(methods)

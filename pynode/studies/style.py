@@ -15,15 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pynode.records.files import write_atomically
+from pynode.settings.known import compared, plain_methods, stands_for
 
 # Okabe & Ito's palette, without yellow (too light on paper) and black (kept for truth and references)
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
-KNOWN = ("disc-opt", "opt-disc", "opt-disc-fixed", "ad-adaptive")
-TWINS = {"disc-opt-julia": "disc-opt", "opt-disc-julia": "opt-disc"}
-"""Methods that share the colour of another one, which does the same on another backend."""
-
 LONGEST_ENTRY = 32
 """Letters of an entry of a legend, of which three have room beside each other."""
 LABEL_SIZE = 6.5
@@ -71,11 +68,12 @@ class Look:
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """A look for each name: fixed for the known methods, the next free one for others, in the order of `names`."""
-    given = list(dict.fromkeys(names))
-    order = [*KNOWN, *(n for n in given if n not in KNOWN and n not in TWINS)]
+    given, twins = list(dict.fromkeys(names)), stands_for()
+    known = [*compared(), *sorted(set(plain_methods()) - set(compared()), reverse=True)]
+    order = [*known, *(n for n in given if n not in known and n not in twins)]
     style = {n: Look(PALETTE[k % 6], MARKERS[k % 6], DASHES[k % 6]) for k, n in enumerate(order)}
-    for name in (n for n in given if n in TWINS):
-        k = KNOWN.index(TWINS[name])
+    for name in (n for n in given if n in twins):  # in the colour of the method that does the same elsewhere
+        k = known.index(twins[name])
         style[name] = Look(PALETTE[k], MARKERS[k + 3], DASHES[k + 3])
     return style
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
+from pynode.settings.known import rivals
 from pynode.studies.base import Study, Table, number, over_seeds
 from pynode.studies.losses import is_likelihood, upper_limit
 from pynode.studies.quality.samples import (
@@ -115,14 +116,14 @@ class Quality(Study):
 
     def finding(self, results: Results) -> str | None:
         groups = results.groups()
-        suffix = next((s for s in ("", "-julia") if {f"disc-opt{s}", f"opt-disc{s}"} <= set(groups)), None)
-        if suffix is None:
+        pair = next((pair for pair in rivals() if set(pair) <= set(groups)), None)
+        if pair is None:
             return None
         best = {
             n: over_seeds(r, lambda run: (run.summary or {}).get("best_validation_loss")) for n, r in groups.items()
         }
         seconds = {n: over_seeds(r, lambda run: (run.summary or {}).get("training_seconds")) for n, r in groups.items()}
-        names = (f"disc-opt{suffix}", f"opt-disc{suffix}")
+        names = pair[::-1]
         disc, opt = (best[name] for name in names)
         if disc is None or opt is None:
             return "At least one method never reached a finite validation loss."

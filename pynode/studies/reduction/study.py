@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
+from pynode.settings.known import multilevel, rivals
 from pynode.studies.base import Study, Table, complete_median, number, over_seeds, percent
 from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, upper_limit
 from pynode.studies.results import Results
@@ -29,16 +30,14 @@ FACTORS = (
 
 COSTS = ("seconds", "nfe", "evaluations")
 N_TARGETS = 6
-PAIRS = (
-    ("opt-disc", "disc-opt"),
-    ("opt-disc-julia", "disc-opt-julia"),
-    ("opt-disc-julia", "disc-opt"),
-    ("disc-opt", "disc-opt-multilevel"),
-    ("disc-opt-julia", "disc-opt-julia-multilevel"),
-)
-"""Baseline, and what is held against it: first within one backend, then across."""
-
 N_LOSSES = 80
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Baseline, and what is held against it: first within one backend, then across, then training by levels."""
+    (_, plain), *elsewhere = rivals()
+    across = [(baseline, plain) for baseline, _ in elsewhere]
+    return [*rivals(), *across, *((method, multilevel(method)) for _, method in rivals())]
 
 
 class Reduction(Study):
@@ -48,7 +47,7 @@ class Reduction(Study):
     question: ClassVar[str] = "How large is the reduction of training time and of evaluations at matched loss?"
 
     def tables(self, results: Results) -> list[Table]:
-        return [table for pair in PAIRS for table in self._tables(results, *pair)]
+        return [table for pair in pairs() for table in self._tables(results, *pair)]
 
     def _tables(self, results: Results, baseline: str, cheaper: str) -> list[Table]:
         saved = reductions(results, baseline, cheaper)
@@ -113,7 +112,7 @@ class Reduction(Study):
         return {"reduction": draw_reduction(results, saved["matched_loss"] if saved else None)}
 
     def finding(self, results: Results) -> str | None:
-        return " ".join(sentence for pair in PAIRS if (sentence := self._finding(results, *pair))) or None
+        return " ".join(sentence for pair in pairs() if (sentence := self._finding(results, *pair))) or None
 
     def _finding(self, results: Results, baseline: str, cheaper: str) -> str | None:
         saved = reductions(results, baseline, cheaper)
@@ -127,8 +126,8 @@ class Reduction(Study):
 
 
 def main_reduction(results: Results) -> dict[str, Any]:
-    """`reductions` of the first of `PAIRS` that has runs."""
-    return next((saved for pair in PAIRS if (saved := reductions(results, *pair))), {})
+    """`reductions` of the first of `pairs` that has runs."""
+    return next((saved for pair in pairs() if (saved := reductions(results, *pair))), {})
 
 
 def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc-opt") -> dict[str, Any]:

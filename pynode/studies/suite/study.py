@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
+from pynode.settings.known import rivals
 from pynode.studies.base import Study, Table, number, percent
 from pynode.studies.reduction.study import engine_of, reductions
 from pynode.studies.results import Results
@@ -17,9 +18,6 @@ from pynode.studies.style import PALETTE, legend_below, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-PAIRS = (("opt-disc", "disc-opt"), ("opt-disc-julia", "disc-opt-julia"))
-"""Opt-Disc and Disc-Opt within one backend; other pairs, such as multilevel training, are no comparison of the two."""
 
 BOOKKEEPING = {"seed", "checkpoint_every", "memory_every", "method"}
 """Entries of a run's configuration that leave its numbers as they are, or are compared by themselves."""
@@ -132,7 +130,7 @@ def comparisons(results: Results) -> list[Comparison]:
     """Every pair of Disc-Opt and Opt-Disc within one backend, over the results directories of a suite."""
     pairs = []
     for folder, part in results.parts.items():
-        for baseline, method in PAIRS:
+        for baseline, method in rivals():  # other pairs, such as multilevel training, are no comparison of the two
             reduction = reductions(part, baseline, method)
             if reduction:
                 a, b = (next(r for r in part.runs if r.method == m and r.finished) for m in (baseline, method))
