@@ -282,7 +282,7 @@ def draw_reduction(results: Results, matched: float | None) -> Figure | None:
     likelihood = is_likelihood(runs)
     limit = upper_limit([q for run in runs for q in run.quality() if q is not None])
     curves = {run.label: _spent_over_losses(run, limit if likelihood else None) for run in runs}
-    if not any(curves.values()):  # no run went below the loss that it began with
+    if not likelihood and not any(curves.values()):  # nothing for axes of logarithms: no loss below the first
         return None
     figure, (left, right) = new_figure(2, height=3.2)
     style = looks(run.method for run in runs)
