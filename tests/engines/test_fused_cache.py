@@ -28,6 +28,7 @@ print(json.dumps([time.perf_counter() - start, sum(run_fixed.stats.cache_hits.va
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing(needs_fused: None) -> None:  # noqa: ARG001
     """Its first result is there in a fraction of a second: 0.4 s on a quiet machine, import of Numba included."""
     results = []

@@ -295,6 +295,7 @@ def test_plans_do_not_pile_up(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatc
     assert len(next(reversed(plan._PLANS.values()))._free) == 0
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing(needs_fused: None) -> None:  # noqa: ARG001
     """Its first solve takes a fraction of a second of the processor, import of Numba included."""
     results = []
