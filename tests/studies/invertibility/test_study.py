@@ -59,8 +59,6 @@ TOLERANCES = [
     made(1e-4, 5e-4, 2.0, adaptive=True, scheme="dopri5"),
     made(1e-2, 2e-3, 1.75, adaptive=True, scheme="dopri5"),
 ]
-    made(tol, error, nll, adaptive=True, scheme="dopri5") for tol, error, nll in ((1e-4, 5e-4, 2.0), (1e-2, 2e-3, 1.75))
-]
 
 
 def points(axes: Axes) -> list[tuple[list[float], list[float]]]:
