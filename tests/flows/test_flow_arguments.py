@@ -125,3 +125,10 @@ def test_what_is_fine() -> None:
         torch.testing.assert_close(flow(X, divergence=own).log_det, 2 * flow(X).log_det)
     assert torch.equal(flow.log_prob(X, params=[]), flow.log_prob(X, params=flow.parameters()))  # type: ignore[arg-type]
     assert torch.equal(flow.sample(2, seed=np.int64(4)), flow.sample(2, seed=4))
+
+
+def test_one_sample_and_two_times_are_enough() -> None:
+    flow = Flow.build(SPEC, seed=0, method=DiscOpt(steps=2))
+    assert flow.sample(1).shape == (1, 2)
+    assert flow.move(X, times=2).shape == X.shape
+    assert flow.move(X, times=3).shape == (3, *X.shape)

@@ -87,6 +87,14 @@ def test_refinement_stops_where_the_change_says_that_the_error_is_small() -> Non
     assert gradient.tolist() == pytest.approx([4.0 + error[-1], 3.0], rel=1e-15)
 
 
+@pytest.mark.parametrize(("share", "steps"), [(14.9, 32), (15.1, 64)])
+def test_a_change_of_fifteen_targets_is_too_large(share: float, steps: int) -> None:
+    asked: list[int] = []
+    values = {8: 1.0, 16: 1.0 + 1e-3, 32: 1.0 + 1e-3 + share * 1e-7, 64: 1.0 + 1e-3 + share * 1e-7}
+    continuous_gradient(by_steps(lambda n: (values[n], 0.0), asked), [W], target=1e-7 / (1 + 1e-3))
+    assert asked[-1] == steps
+
+
 def test_refinement_stops_at_the_most_steps() -> None:
     asked: list[int] = []
     _, left = continuous_gradient(by_steps(lambda n: (1.0 + 1 / n, 0.0), asked), [W], max_steps=64)

@@ -51,3 +51,13 @@ def test_a_failed_solve_is_recorded() -> None:
     assert failed.inverse is None
     assert fine.failure is None
     assert fine.nll is not None
+
+
+def test_discretisations_of_the_study() -> None:
+    """Every scheme at eleven step counts, dopri5 at seven tolerances, rtol and atol alike."""
+    methods = discretisations([EULER, RK4])
+    assert [m.setting for m in methods[:11]] == [1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32]
+    assert [m.setting for m in methods[11:22]] == [m.setting for m in methods[:11]]
+    adaptive = methods[22:]
+    assert [m.setting for m in adaptive] == [10.0**-k for k in range(1, 8)]
+    assert all(isinstance(m, OptDisc) and m.atol == m.rtol for m in adaptive)
