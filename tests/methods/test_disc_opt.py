@@ -148,6 +148,7 @@ def test_a_batch_in_parts_and_in_float32(memory: Memory, small_field: FieldOf, s
     assert all(relative(g.double(), w) < 1e-4 for g, w in zip(single, whole, strict=True))
 
 
+@pytest.mark.slow  # traces every allocation of thousands of operators
 def test_rebuilding_needs_a_third_of_the_memory() -> None:
     """400 RK4 steps of a 64-wide field: the bar the project sets itself; checkpoints need less; the gradient stays."""
     field = ConcatSquash((8, 64, 64, 8)).build(seed=0)
@@ -168,6 +169,7 @@ def test_rebuilding_needs_a_third_of_the_memory() -> None:
     assert peaks[2] == pytest.approx(peaks[1] - 372 / 400 * states, rel=0.05)
 
 
+@pytest.mark.slow  # traces every allocation of thousands of operators
 def test_the_peak_follows_the_budget() -> None:
     """One state more for one more in the budget, from 1 to all that are needed; evaluations as the theory says."""
     field, n = ConcatSquash((8, 64, 64, 8)).build(seed=0), 400
