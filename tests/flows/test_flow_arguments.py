@@ -47,9 +47,9 @@ MISUSE: list[tuple[str, Callable[[Any], object], str]] = [
     ("a field", lambda _: Flow(SPEC.build(), 2), r"fields = Field: not a list.*\[field\]"),  # type: ignore[arg-type]
     (
         "a specification",
-        lambda _: Flow(SPEC, 2),
+        lambda _: Flow(SPEC, 2),  # type: ignore[arg-type]
         r"fields = ConcatSquash.*write \[ConcatSquash\(\.\.\.\)\.build\(\)\], or",
-    ),  # type: ignore[arg-type]
+    ),
     ("unbuilt", lambda _: Flow([SPEC], 2), r"fields\[0\] = ConcatSquash.*add .build\(\)"),  # type: ignore[list-item]
     ("a class", lambda _: Flow([nn.Linear], 2), r"fields\[0\] = class Linear: not a module"),  # type: ignore[list-item]
     ("a function", lambda _: Flow([SPEC.build(), lambda t, z: -z], 2), r"fields\[1\] = <function.*not a module"),  # type: ignore[list-item]
