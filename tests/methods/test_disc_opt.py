@@ -197,7 +197,7 @@ def test_the_peak_follows_the_budget() -> None:
 @pytest.mark.parametrize("scheme", SCHEMES.names())
 def test_work_is_counted_exactly(scheme: str, memory: Memory, small_field: FieldOf, small_state: StateOf) -> None:
     """n_f = stages x steps, one product each; NFE-B is zero with stored stages, else a sweep or more."""
-    field, rule = small_field("mlp"), SCHEMES.load(scheme)
+    field, rule = small_field("mlp"), SCHEMES.load(scheme).formula
     calls = 0
 
     def count(*_: Any) -> None:
