@@ -43,7 +43,7 @@ def test_the_discrete_gradient_tends_to_the_continuous_one(
         slope = fitted_slope([1 / n for n in counts], errors)
         if scheme.order < 5:
             assert slope == pytest.approx(scheme.order, abs=0.15), scheme.name
-        elif scheme.order > 5:  # already as near as the reference is
-            assert errors[-1] < 1e-8, scheme.name
+        elif scheme.order > 5:  # two steps are nearly as near as the reference is
+            assert errors[-1] < 1e-7, scheme.name
         else:  # steps are too large for the leading term alone, errors of smaller ones too close to the reference's
             assert slope > scheme.order - 1, scheme.name
