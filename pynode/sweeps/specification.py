@@ -15,6 +15,7 @@ from pynode.sweeps.needs import Needs, special_needs
 RUNNING: dict[str, Any] = {"executor": "local", "address": None, "jobs": None, "retries": 2, "cpus": 1, "gpus": None}
 """Keys of a file that are no axes but say how the sweep runs; the same options on the command line win."""
 
+MOST_JOBS = 10_000
 MOST_RETRIES = 1000
 
 WHERE = ("executor", "address", "jobs", "retries")
@@ -41,6 +42,8 @@ class Specification:
     def __post_init__(self) -> None:
         if self.jobs is not None and (type(self.jobs) is not int or self.jobs < 1):
             raise InvalidArgument("jobs", self.jobs, "not a positive integer", "use 1 or more")
+        if self.jobs is not None and self.jobs > MOST_JOBS:
+            raise InvalidArgument("jobs", self.jobs, f"more than {MOST_JOBS:,} processes", "use fewer")
         if type(self.retries) is not int or self.retries < 0:
             raise InvalidArgument("retries", self.retries, "not a non-negative integer", "use 0 for none")
         if self.retries > MOST_RETRIES:

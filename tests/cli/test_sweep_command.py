@@ -38,7 +38,7 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
         (f"{QUICK} --grid scheme=rk5", "unknown scheme 'rk5'"),
         (f"{QUICK} --grid iterations=1,2 --grid iterations=3", "iterations is given twice"),
         (f"{QUICK} --grid learning_rate=high", "learning_rate = high: not a number"),
-        (f"{QUICK} --grid dtype=float16", "dtype = 'float16': unknown"),
+        (f"{QUICK} --grid dtype=float16", "unknown value of dtype 'float16'"),
         (f"{QUICK} --grid set.hidden=8", "set.hidden = [8]: no options in spiral; leave it out"),
         ("--grid problem=8gaussians --grid set.hiden=[8]", "did you mean 'hidden'?"),
         ("--grid problem=8gaussians --grid hidden=[8]", "unknown axis 'hidden'; did you mean 'set.hidden'?"),

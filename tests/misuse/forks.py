@@ -135,6 +135,8 @@ def run_all() -> None:
 
     import pynode.cli.report
     import pynode.engines.fused
+    import pynode.problems.density.toys
+    import pynode.problems.series.stress
     import pynode.studies.gradients.errors
     import pynode.training.trainer  # noqa: F401
     from pynode.cli import main
