@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pynode.engines.eager.engine import ADAPTIVE_SOLVERS
 from pynode.engines.eager.interpolant import Interpolant, StepRecorder
-from pynode.engines.eager.solvers import ADAPTIVE_SOLVERS
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
 from pynode.methods.disc_opt import DiscOpt

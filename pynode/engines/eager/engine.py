@@ -7,12 +7,15 @@ from typing import ClassVar
 
 from pynode.engines.base import Engine
 from pynode.engines.eager import continuous, discrete, same_grid, through_steps
-from pynode.engines.eager.solvers import ADAPTIVE_SOLVERS, is_known
 from pynode.engines.solvers import solver_of
 from pynode.errors import InvalidArgument
 from pynode.gradients import Continuous, Discrete, Gradient, SameGrid, ThroughSteps
+from pynode.schemes.base import Scheme
 from pynode.solving import NamedScheme, Recipe, Run, Solve
 from pynode.steps import Adaptive
+
+ADAPTIVE_SOLVERS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+"""torchdiffeq's adaptive Runge-Kutta solvers by its own names."""
 
 BY_OPERATORS: dict[type[Gradient], Callable[[Solve], Run]] = {
     Discrete: discrete.run,
@@ -33,7 +36,7 @@ class Eager(Engine):
 
     def check(self, recipe: Recipe) -> None:
         scheme, gradient = recipe.scheme, recipe.gradient
-        if isinstance(recipe.steps, Adaptive) and type(gradient) in BY_OPERATORS and not is_known(scheme):
+        if isinstance(recipe.steps, Adaptive) and type(gradient) in BY_OPERATORS and not _is_known(scheme):
             remedy = f"use one of {', '.join(ADAPTIVE_SOLVERS)}"
             if isinstance(gradient, Continuous):
                 remedy += f", or engine {'julia' if isinstance(scheme, NamedScheme) else 'auto'}"
@@ -53,3 +56,8 @@ class Eager(Engine):
     def run(self, solve: Solve) -> Run:
         implementation = BY_OPERATORS.get(type(solve.recipe.gradient))
         return solve.recipe.gradient.run(solve) if implementation is None else implementation(solve)
+
+
+def _is_known(scheme: Scheme | NamedScheme) -> bool:
+    """Whether torchdiffeq has a solver for the pair."""
+    return isinstance(scheme, Scheme) and solver_of(scheme) in ADAPTIVE_SOLVERS
