@@ -14,7 +14,7 @@ from pynode.errors import InvalidArgument
 from pynode.steps import Adaptive, Fixed, Steps
 
 if TYPE_CHECKING:
-    from pynode.solving import Run, Solve
+    from pynode.solve import Run, Solve
 
 Memory = Literal["store", "recompute", "checkpoint"]
 AdjointNorm = Literal["mixed", "seminorm", "rms"]

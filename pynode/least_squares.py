@@ -16,7 +16,7 @@ from pynode.finite import check_finite, is_finite
 from pynode.grid import check_times
 from pynode.methods.base import GradientMethod, check_method
 from pynode.solution import SolveStats
-from pynode.solving import Pullback
+from pynode.solve import Pullback
 from pynode.types import State, States, Times
 
 Missing: TypeAlias = Literal["error", "mask"]

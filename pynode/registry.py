@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pynode.errors import NameClash, OutsideError, UnknownName
-from pynode.outside import NAME, Loaded, Origin, entry_points, load_entry_point, load_file, split_reference
+from pynode.outside_members import NAME, Loaded, Origin, entry_points, load_entry_point, load_file, split_reference
 
 T = TypeVar("T")
 

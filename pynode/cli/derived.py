@@ -16,7 +16,7 @@ from pynode.cli.options import AXES, PANELS, WHERE
 from pynode.errors import InvalidArgument
 from pynode.methods import METHODS
 from pynode.settings.declared import Kind
-from pynode.settings.described import described, metavar
+from pynode.settings.help_text import described, metavar
 from pynode.settings.known import SHORT, axis_of, method_options, owners, run_settings, shared_kind, sources, usual
 from pynode.settings.values import from_text, shown
 

@@ -7,7 +7,7 @@ import errno
 import typer
 
 from pynode.errors import PynodeError
-from pynode.outside import blame
+from pynode.outside_members import blame
 
 # the base of all of typer's own complaints about arguments: click's, or of the copy of click that newer typers bring
 _UsageComplaint: type[Exception] = typer.BadParameter.__mro__[2]

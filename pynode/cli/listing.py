@@ -58,7 +58,7 @@ def _explain(
     default: Callable[[str, str], Any],
 ) -> None:
     """Prints each option with its values, what it does, who of `everyone` has it, and its default."""
-    from pynode.settings.described import described, metavar
+    from pynode.settings.help_text import described, metavar
     from pynode.settings.known import shared_kind
 
     rows = {}

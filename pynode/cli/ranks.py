@@ -52,7 +52,7 @@ def shared_directory(
     What it finds wrong ends them all.  Where torchrun has started the processes anew, because one was lost, they go on
     in the one of `candidates` that their own launch had made, and in no other.
     """
-    from pynode.training.together import from_writer
+    from pynode.training.agreement import from_writer
 
     def decide() -> bytes:
         launch = _launch()

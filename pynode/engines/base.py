@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pynode.errors import EngineUnavailable
-from pynode.solving import Recipe, Run, Solve
+from pynode.solve import Recipe, Run, Solve
 
 
 class Engine(ABC):

@@ -9,7 +9,7 @@ from pynode.engines import AUTO as AUTO
 from pynode.engines import ENGINES
 from pynode.engines.base import Engine
 from pynode.errors import EngineUnavailable, InvalidArgument, UnknownName, UsageError, nearest
-from pynode.solving import Recipe, Solve
+from pynode.solve import Recipe, Solve
 
 
 @lru_cache(maxsize=32)

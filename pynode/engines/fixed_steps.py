@@ -12,7 +12,7 @@ from pynode.engines.choice import AUTO, candidates, choose
 from pynode.gradients import Discrete
 from pynode.grid import check_times
 from pynode.schemes.base import Scheme
-from pynode.solving import Recipe, Solve
+from pynode.solve import Recipe, Solve
 from pynode.steps import Fixed, checked_steps
 from pynode.types import State, States, Times, VectorField
 

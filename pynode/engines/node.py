@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pynode.second_derivatives import final
-from pynode.solving import Kept, Pullback, Run
+from pynode.solve import Kept, Pullback, Run
 from pynode.transforms import is_batched, one_by_one
 from pynode.types import States
 

@@ -10,7 +10,7 @@ from pynode.engines.choice import engine_called
 from pynode.errors import InvalidArgument
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
-from pynode.solving import NamedScheme
+from pynode.solve import NamedScheme
 
 
 def solvers() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pynode.engines.choice import AUTO, candidates
 from pynode.engines.solvers import scheme_of, solver_of
 from pynode.gradients import ThroughSteps
 from pynode.methods.base import GradientMethod
-from pynode.solving import Recipe
+from pynode.solve import Recipe
 from pynode.steps import Adaptive
 
 

@@ -26,7 +26,7 @@ from pynode.samples import non_finite_samples
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
 from pynode.solution import Solution, Status, begin_stats
-from pynode.solving import NamedScheme, Recipe, Run, Solve
+from pynode.solve import NamedScheme, Recipe, Run, Solve
 from pynode.steps import Steps
 from pynode.transforms import has_values, is_transformed
 from pynode.types import State, States, Times, VectorField

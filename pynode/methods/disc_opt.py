@@ -12,7 +12,7 @@ from pynode.gradients import Discrete
 from pynode.methods.base import GradientMethod
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
-from pynode.solving import Recipe
+from pynode.solve import Recipe
 from pynode.steps import Fixed, StepCount
 
 
@@ -30,7 +30,7 @@ class DiscOpt(GradientMethod):
 
     "checkpoint" keeps at most `budget` of those states at a time and regains the others by advancing from one before,
     with the fewest steps that this can be done with: one sweep that rebuilds each step as it is reversed, and
-    t(n, budget + 1) - (n - 1) steps more, where n is the number of all steps and t as in `checkpointing.revolve`.
+    t(n, budget + 1) - (n - 1) steps more, where n is the number of all steps and t as in `engines/eager/revolve.py`.
     Without a `budget` it is the smallest, about sqrt(2 n), by which the backward pass evaluates no step more than twice
     (NFE-B below two sweeps).  Not counted in the budget: `y0` and the states at the output times, which are the
     caller's (and may be changed by the caller, so no output is advanced from), the state in work, and the stages of

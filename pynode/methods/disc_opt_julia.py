@@ -11,7 +11,7 @@ from pynode.gradients import Discrete
 from pynode.methods.base import GradientMethod
 from pynode.schemes.base import Scheme
 from pynode.schemes.rk4 import RK4
-from pynode.solving import Recipe
+from pynode.solve import Recipe
 from pynode.steps import Fixed, StepCount
 
 

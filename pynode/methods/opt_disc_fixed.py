@@ -12,7 +12,7 @@ from pynode.gradients import SameGrid
 from pynode.methods.base import GradientMethod
 from pynode.schemes.base import Scheme
 from pynode.schemes.euler import EULER
-from pynode.solving import Recipe
+from pynode.solve import Recipe
 from pynode.steps import Fixed, StepCount
 
 

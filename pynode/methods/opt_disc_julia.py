@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pynode.engines.solvers import scheme_of
 from pynode.gradients import Continuous
 from pynode.methods.base import GradientMethod
-from pynode.solving import Recipe
+from pynode.solve import Recipe
 from pynode.steps import Adaptive
 
 

@@ -22,12 +22,12 @@ from pynode.records.files import finite, sync_file
 from pynode.records.iteration import IterationRecord
 from pynode.solution import SolveStats
 from pynode.training import checkpoint
+from pynode.training.agreement import agreed_loss, first_message
 from pynode.training.config import RunConfig
 from pynode.training.optimiser import make_adam
 from pynode.training.progress import Progress
 from pynode.training.schedules import learning_rate
 from pynode.training.signals import Stop
-from pynode.training.together import agreed_loss, first_message
 from pynode.world import World, shared_among
 
 MAX_FAILURES = 10

@@ -26,6 +26,7 @@ from pynode.records.lock import lock
 from pynode.records.run_files import EVALUATION, SUMMARY
 from pynode.records.runs import RECORDS
 from pynode.training import checkpoint
+from pynode.training.agreement import agreed_signal, from_writer
 from pynode.training.config import RunConfig, check_device
 from pynode.training.engine import decided
 from pynode.training.loop import Loop
@@ -33,7 +34,6 @@ from pynode.training.optimiser import make_adam
 from pynode.training.progress import Progress, summarise
 from pynode.training.run_directory import Start, open_run
 from pynode.training.signals import Stop
-from pynode.training.together import agreed_signal, from_writer
 from pynode.world import ALONE, World
 
 Listener = Callable[[IterationRecord], None]

@@ -15,7 +15,7 @@ from pynode.engines.node import attach
 from pynode.gradients import Discrete
 from pynode.grid import TimeGrid
 from pynode.solution import SolveStats
-from pynode.solving import Recipe, Solve
+from pynode.solve import Recipe, Solve
 from pynode.steps import Fixed
 
 

@@ -22,7 +22,7 @@ from pynode.methods.base import GradientMethod, method_from_json
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
-from pynode.solving import Run, Solve
+from pynode.solve import Run, Solve
 
 TS = torch.linspace(0, 1, 4, dtype=torch.float64)
 Y0 = torch.tensor([[0.4, -0.3], [0.1, 0.8]], dtype=torch.float64)

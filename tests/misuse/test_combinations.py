@@ -27,7 +27,7 @@ from pynode import (
     ThroughSteps,
 )
 from pynode.cli import main
-from pynode.solving import NamedScheme
+from pynode.solve import NamedScheme
 
 REFUSED: dict[str, tuple[Callable[[], Any], str, str, str]] = {
     # what it is: the choice, the two options that clash, what to choose instead

@@ -111,7 +111,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 import pynode
-from pynode.solving import Run
+from pynode.solve import Run
 from pynode.steps import Adaptive
 
 
@@ -151,7 +151,7 @@ from typing import ClassVar
 import torch
 
 import pynode
-from pynode.solving import Pullback, Recipe, Run
+from pynode.solve import Pullback, Recipe, Run
 
 
 @dataclass(frozen=True)

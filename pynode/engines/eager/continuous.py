@@ -16,7 +16,7 @@ from pynode.engines.eager.watch import AdaptiveWatch, forward_options, landing_o
 from pynode.engines.solvers import solver_of
 from pynode.gradients import Continuous
 from pynode.rebuilding import Rebuilding
-from pynode.solving import Kept, Pullback, Run, Solve
+from pynode.solve import Kept, Pullback, Run, Solve
 from pynode.steps import Adaptive
 from pynode.types import State, States, Times, VectorField
 from pynode.world import World

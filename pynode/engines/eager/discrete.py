@@ -11,7 +11,7 @@ from pynode.engines.eager.reversal import Checkpointed, Recomputed
 from pynode.engines.eager.revolve import smallest_budget
 from pynode.gradients import Discrete
 from pynode.solution import SolveStats
-from pynode.solving import Run, Solve
+from pynode.solve import Run, Solve
 from pynode.transforms import is_transformed
 
 

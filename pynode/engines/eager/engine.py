@@ -11,7 +11,7 @@ from pynode.engines.solvers import solver_of
 from pynode.errors import InvalidArgument
 from pynode.gradients import Continuous, Discrete, Gradient, SameGrid, ThroughSteps
 from pynode.schemes.base import Scheme
-from pynode.solving import NamedScheme, Recipe, Run, Solve
+from pynode.solve import NamedScheme, Recipe, Run, Solve
 from pynode.steps import Adaptive
 
 ADAPTIVE_SOLVERS = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")

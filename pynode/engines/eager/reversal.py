@@ -15,7 +15,7 @@ from pynode.gradients import Discrete
 from pynode.grid import StepSize
 from pynode.rebuilding import Rebuilding
 from pynode.second_derivatives import linked
-from pynode.solving import Kept, Pullback, Solve
+from pynode.solve import Kept, Pullback, Solve
 from pynode.types import State, States
 
 

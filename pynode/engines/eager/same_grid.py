@@ -15,7 +15,7 @@ from pynode.errors import SolveError
 from pynode.gradients import SameGrid
 from pynode.rebuilding import Rebuilding
 from pynode.solution import Cost, Status
-from pynode.solving import Kept, Pullback, Run, Solve
+from pynode.solve import Kept, Pullback, Run, Solve
 from pynode.types import State, States
 
 DENSE_LIMIT = 64

@@ -9,7 +9,7 @@ from pynode.engines.eager.watch import AdaptiveWatch, forward_options
 from pynode.engines.solvers import solver_of
 from pynode.evaluation import CountedField
 from pynode.solution import Cost
-from pynode.solving import Run, Solve
+from pynode.solve import Run, Solve
 from pynode.steps import Adaptive
 from pynode.types import State
 

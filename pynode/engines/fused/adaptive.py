@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pynode.engines.fused.adjoint import attempt_back, begin_back, conclude_back, slope_norm_back
 from pynode.engines.fused.compile import entry, part
+from pynode.engines.fused.continuous_adjoint import attempt_back, begin_back, conclude_back, slope_norm_back
 from pynode.engines.fused.controller import DONE, FULL, NON_FINITE, RUNNING, choose, first_step, judge, probe, start
 from pynode.engines.fused.embedded import (
     LAST,

@@ -31,7 +31,7 @@ from pynode.gradients import Discrete
 from pynode.samples import Samples, fastest_samples, non_finite_samples
 from pynode.second_derivatives import linked
 from pynode.solution import Cost, Status
-from pynode.solving import Kept, Pullback, Run, Solve
+from pynode.solve import Kept, Pullback, Run, Solve
 from pynode.steps import Adaptive
 from pynode.types import State, States
 

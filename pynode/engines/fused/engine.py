@@ -12,7 +12,7 @@ from pynode.gradients import Continuous, Discrete
 from pynode.schemes.base import Scheme
 from pynode.schemes.dopri5 import DOPRI5
 from pynode.schemes.tsit5 import TSIT5
-from pynode.solving import Recipe, Run, Solve
+from pynode.solve import Recipe, Run, Solve
 from pynode.steps import Adaptive
 
 PAIRS = (DOPRI5, TSIT5)

@@ -22,7 +22,7 @@ from pynode.engines.fused.simd import VECTOR_BYTES
 from pynode.fields.base import System
 from pynode.gradients import Continuous
 from pynode.schemes.base import Scheme
-from pynode.solving import Recipe, Solve
+from pynode.solve import Recipe, Solve
 from pynode.steps import Adaptive
 
 NORMS = {"mixed": MIXED, "seminorm": SEMINORM, "rms": RMS}

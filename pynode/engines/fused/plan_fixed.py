@@ -15,7 +15,7 @@ from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
-from pynode.solving import Solve
+from pynode.solve import Solve
 
 TAPE_BYTES_ALWAYS, TAPE_BYTES_NEVER = 8 << 20, 1 << 30
 """Tapes of a whole solve up to the first size stay in a cache, and those above the second take too much memory."""

@@ -24,7 +24,7 @@ from pynode.julia.environment import ready
 from pynode.julia.session import WORKER, Reply, Session, default_session
 from pynode.schemes.base import Scheme
 from pynode.solution import Cost, SolveStats, Status
-from pynode.solving import Kept, Pullback, Recipe, Run, Solve
+from pynode.solve import Kept, Pullback, Recipe, Run, Solve
 from pynode.steps import Adaptive
 from pynode.types import State, States, Times
 

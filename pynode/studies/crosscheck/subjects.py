@@ -21,7 +21,7 @@ from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.base import Problem
 from pynode.solution import Solution
-from pynode.solving import Recipe, Run, Solve
+from pynode.solve import Recipe, Run, Solve
 from pynode.studies.crosscheck.case import Case, FlowState, LossForm, Row, versions
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
 from pynode.studies.gradients.taylor import random_direction

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pynode.errors import InvalidArgument, OtherRankFailed, OtherRankRefused, RecordError
+from pynode.training.agreement import TEXT, agreed_loss, agreed_signal, first_message, from_writer
 from pynode.training.signals import SIGNALS, Stop
-from pynode.training.together import TEXT, agreed_loss, agreed_signal, first_message, from_writer
 from pynode.world import ALONE, World
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pynode.engines.fused.adjoint_gradient import (
+from pynode.engines.fused.compile import loop, part
+from pynode.engines.fused.continuous_adjoint_gradient import (
     FIRST,
     TRIED,
     UNWANTED,
@@ -21,7 +22,6 @@ from pynode.engines.fused.adjoint_gradient import (
     clear_gradient,
     hand_over,
 )
-from pynode.engines.fused.compile import loop, part
 from pynode.engines.fused.controller import DONE, DRIFTED, NON_FINITE, RUNNING, first_step, judge, probe, start
 from pynode.engines.fused.embedded import (
     LAST,
