@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -77,7 +77,8 @@ class GradientMethod(ABC):
 
     def on_engine(self, engine: str) -> GradientMethod:
         """This method on another engine, where it has an option for that."""
-        return self if engine == self.engine_name else method_from_json({**self.to_json(), "engine": engine})
+        options: Any = {"engine": engine}
+        return self if engine == self.engine_name else replace(self, **options)
 
     @property
     def ran_by(self) -> str:

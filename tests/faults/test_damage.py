@@ -191,4 +191,4 @@ def test_failed_solves(tmp_path: Path, method: str, label: str) -> None:
 
 def test_an_unknown_policy(tmp_path: Path) -> None:
     end = run_here(*SHORT, "--on-failure", "hope", "--out", str(tmp_path / "out")).check(2)
-    assert end.complained == "error: on_failure = 'hope': unknown; use one of stop, skip, restore\n"
+    assert end.complained == "error: unknown value of --on-failure 'hope' (known: stop, skip, restore)\n"

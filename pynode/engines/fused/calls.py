@@ -232,7 +232,7 @@ class AdaptiveCall(Call):
                 self._step(kernel, back)
         n_accepted, n_rejected, n_f, n_vjp = work.counts
         cost.n_f += n_f
-        cost.n_vjp += n_vjp
+        cost.n_vjp += n_vjp if back else 0  # a forward solve leaves the number of an earlier one there
         cost.n_accepted += n_accepted
         cost.n_rejected += n_rejected
         backsolves = bool(back and planner.plan.backsolves)

@@ -27,6 +27,7 @@ from pynode.problems.series.spiral import Spiral
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
+from pynode.solve import Run
 from pynode.studies.crosscheck.case import Case, DamagedCase, LossForm, read_case, recorded_loss, write_case
 from pynode.studies.crosscheck.check import ROUNDING, crosscheck
 from pynode.studies.crosscheck.methods import method_grid, unavailable
@@ -253,7 +254,7 @@ def test_verdicts_without_a_gradient() -> None:
         class Failing(DiscOpt):
             name: ClassVar[str] = f"fails-{type(error).__name__}"
 
-            def _solve(self, *_: Any) -> Tensor:
+            def run(self, *_: Any) -> Run:
                 raise error
 
         return Failing(EULER)
