@@ -27,6 +27,7 @@ from pynode.problems.base import Problem
 from pynode.problems.density.base import CHUNK, TANGENT_ENTRIES, Density
 from pynode.problems.series.base import TimeSeries
 from pynode.records.files import read_json
+from pynode.settings.known import rivals
 from pynode.training.config import default_method
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "published"
@@ -39,7 +40,7 @@ LOOSE = 1e-4
 
 PROBLEM_NAMES = ("spiral", "8gaussians", "power", "gas", "hepmass", "miniboone", "bsds300")
 
-METHOD_NAMES = ("disc-opt", "opt-disc")
+METHOD_NAMES = rivals()[0][::-1]
 
 HELD_OUT: dict[str, tuple[int, int]] = {
     "8gaussians": (1_000, 10_000),

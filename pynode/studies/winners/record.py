@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pynode.records.schema import Count, NonNegative, PositiveNumber, Seconds
+from pynode.settings.known import rivals
 
-METHODS = ("disc-opt", "opt-disc")
+METHODS = rivals()[0][::-1]
 """The methods that the map compares."""
 
 NO_METHOD = "none"
