@@ -1,0 +1,1 @@
+"""Vector fields as tapes: the few operations that a captured module consists of."""
