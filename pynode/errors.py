@@ -117,6 +117,15 @@ class UnsupportedTransform(UsageError):
     """A transform of torch.func (vmap, grad, jacrev, ...) is applied to a method that it can't follow."""
 
 
+class NotCapturable(UsageError):
+    """A module can't be written as a tape, so that only torch operators can evaluate it."""
+
+    def __init__(self, reason: str, where: str = "", remedy: str = "it runs by torch operators") -> None:
+        self.reason, self.where, self.remedy = reason, where, remedy
+        place = f" (in {where})" if where else ""
+        super().__init__(f"the module can't be captured: {reason}{place}; {remedy}")
+
+
 class EngineUnavailable(UsageError):
     """An engine was asked for that can't run here, or can't run this field."""
 

@@ -26,6 +26,11 @@ class Reads(TorchDispatchMode):
     each with its state before.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Asks torch not to load its compiler for the first operator, which takes two seconds."""
+        return False
+
     def __init__(self, given: Sequence[Tensor]) -> None:
         super().__init__()
         self.tensors: list[Tensor] = []

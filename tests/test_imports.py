@@ -50,6 +50,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "records": ("errors", "registry", "methods", "problems"),
     "fields": (*LEAVES, "activations", "layers"),
     "schemes": (*LEAVES, "grid"),
+    "tapes": (*LEAVES, "reads", "fields.base"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
     "gradients": ("errors", "arguments", "steps"),
     # one solve, described: what methods make, and engines run

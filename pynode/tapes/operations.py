@@ -7,7 +7,6 @@ single column over columns.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -121,8 +120,3 @@ def _moved(operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
         moved = inputs[source].expand(*lead, -1)[..., first + step * places]
         columns = columns.index_add(-1, to + to_step * places, moved)
     return columns
-
-
-def is_finite_number(x: object) -> bool:
-    """Whether `x` can stand among the numbers of an operation in JSON."""
-    return isinstance(x, (int, float)) and not math.isnan(x)

@@ -7,15 +7,17 @@ depend on time (once a stage) or on the state (every sample by itself).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from pynode.errors import InvalidArgument
 from pynode.fields.base import FieldSpec, Slot
-from pynode.tapes.operations import TIME, Operation, evaluate
+from pynode.tapes.operations import OTHERS, STATE, TIME, UNARY, Operation, evaluate
 from pynode.types import State
 
 T_REGISTER, Y_REGISTER = 0, 1
@@ -23,13 +25,20 @@ T_REGISTER, Y_REGISTER = 0, 1
 
 
 @dataclass(frozen=True)
+class ValueOf:
+    """A value of the preparation among the arguments of a `TorchCall`."""
+
+    index: int
+
+
+@dataclass(frozen=True)
 class TorchCall:
     """One step of the preparation: an operator of torch, e.g. "aten.sub.Tensor", on values of the preparation.
 
-    `args` and `kwargs` hold plain values; `{"value": i}` stands for value i.  Of an operator with several results,
-    `result` is the one that is taken.  Two steps are no operators: "literal" (args: a list of numbers) is a row of
-    them, and "gather" (args: values, indices, shape) takes entries of all its values, each flattened, one after the
-    other.
+    `args` and `kwargs` hold plain values and tuples of them; `ValueOf(i)` stands for value i.  Of an operator with
+    several results, `result` is the one that is taken.  Two steps are no operators: "literal" (args: a list of numbers)
+    is a row of them, and "gather" (args: values, indices, shape) takes entries of all its values, each flattened, one
+    after the other.
     """
 
     target: str
@@ -50,6 +59,10 @@ class Constant:
     def is_matrix(self) -> bool:
         """Whether it is a matrix."""
         return len(self.shape) == 2
+
+    def of(self, value: Tensor) -> Tensor:
+        """The row `(columns,)`, or the matrix `(out, in)`, from the value, which has it in any shape."""
+        return value.reshape(self.shape[::-1]).t() if self.transposed else value.reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -83,8 +96,7 @@ class Tape(FieldSpec):
     def prepare(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The constants, differentiable functions of `tensors`, which are those of `slots()`.
 
-        A constant that is one of the tensors is that very object, in its own shape: rows may have any shape, and a
-        `transposed` matrix is (in, out).
+        A constant that is one of the tensors is that very object, in its own shape, see `Constant.of`.
         """
         values = list(tensors)
         for call in self.preparation:
@@ -93,19 +105,38 @@ class Tape(FieldSpec):
 
     def evaluate_prepared(self, constants: Sequence[Tensor], t: Tensor, y: State) -> State:
         """f(t, y) `(..., dim)` with what `prepare` gave, by torch operators."""
-        rows = [
-            (value.t() if constant.transposed else value) if constant.is_matrix else value.reshape(-1)
-            for constant, value in zip(self.constants, constants, strict=True)
-        ]
+        rows = [constant.of(value) for constant, value in zip(self.constants, constants, strict=True)]
         registers = [t.reshape(1), y]
         for operation in self.operations:
             inputs = [rows[~i] if i < 0 else registers[i] for i in operation.inputs]
             registers.append(evaluate(operation, inputs))
         return registers[self.output].expand(y.shape)
 
+    def to_json(self) -> dict[str, Any]:
+        return {"architecture": self.architecture, **plain(asdict(self))}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tape:
+        """The tape that `to_json` wrote; raises `InvalidArgument`."""
+        try:
+            return cls(
+                dim=int(data["dim"]),
+                parameters=tuple(_slot(x) for x in data["parameters"]),
+                buffers=tuple(_slot(x) for x in data["buffers"]),
+                preparation=tuple(_torch_call(x) for x in data["preparation"]),
+                constants=tuple(Constant(**{**x, "shape": tuple(x["shape"])}) for x in data["constants"]),
+                operations=tuple(_operation(x) for x in data["operations"]),
+                output=int(data["output"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            problem = f"no description of a tape ({type(error).__name__}: {error})"
+            raise InvalidArgument("field", "tape", problem, "use what to_json has written") from error
+
     def layer_of(self, register: int) -> str:
         """Whether a register depends on time alone, or on the state."""
-        return TIME if register == T_REGISTER else "state" if register == Y_REGISTER else self._operation(register).layer
+        if register in (T_REGISTER, Y_REGISTER):
+            return TIME if register == T_REGISTER else STATE
+        return self._operation(register).layer
 
     def columns_of(self, register: int) -> int:
         """Columns of a register."""
@@ -116,6 +147,59 @@ class Tape(FieldSpec):
     def _operation(self, register: int) -> Operation:
         return self.operations[register - 2]
 
+    def __hash__(self) -> int:
+        known = self.__dict__.get("_hash")
+        if known is None:  # taking the hash of some hundred operations at every solve would cost more than the solve
+            known = hash((self.dim, self.constants, self.operations, self.output))
+            object.__setattr__(self, "_hash", known)
+        return int(known)
+
+
+def plain(x: Any) -> Any:
+    """Tuples as lists, and numbers that JSON does not have as strings."""
+    if isinstance(x, dict):
+        return {key: plain(value) for key, value in x.items()}
+    if isinstance(x, (tuple, list)):
+        return [plain(value) for value in x]
+    return str(x) if isinstance(x, float) and not math.isfinite(x) else x
+
+
+def _frozen(x: Any) -> Any:
+    """What `plain` was given."""
+    if isinstance(x, Mapping):
+        return ValueOf(int(x["index"]))
+    if isinstance(x, (list, tuple)):
+        return tuple(_frozen(value) for value in x)
+    return float(x) if x in ("inf", "-inf", "nan") else x
+
+
+def _slot(data: Mapping[str, Any]) -> Slot:
+    fan = data["fan"]
+    return Slot(str(data["name"]), tuple(data["shape"]), None if fan is None else tuple(fan))
+
+
+def _operation(data: Mapping[str, Any]) -> Operation:
+    runs = tuple(tuple(run) for run in data["runs"])
+    numbers = tuple(float(x) for x in data["numbers"])
+    if data["name"] not in (*UNARY, *OTHERS):
+        raise InvalidArgument("field", data["name"], "no operation of a tape", f"use one of {[*UNARY, *OTHERS]}")
+    return Operation(data["name"], tuple(data["inputs"]), data["columns"], data["layer"], numbers, runs)
+
+
+def _torch_call(data: Mapping[str, Any]) -> TorchCall:
+    target = str(data["target"])
+    if target not in ("literal", "gather"):
+        schema = _operator(target)._schema
+        if schema.is_mutable or schema.name.split("::")[0] != "aten":
+            raise InvalidArgument("field", target, "not an operator that a tape may have", "use a function of tensors")
+    kwargs = tuple((str(key), _frozen(value)) for key, value in data["kwargs"])
+    return TorchCall(target, _frozen(data["args"]), kwargs, data["result"])
+
+
+def _operator(target: str) -> Any:
+    packet, name, overload = target.split(".")
+    return getattr(getattr(getattr(torch.ops, packet), name), overload)
+
 
 def _call(call: TorchCall, values: Sequence[Tensor]) -> Tensor:
     if call.target == "literal":
@@ -125,8 +209,7 @@ def _call(call: TorchCall, values: Sequence[Tensor]) -> Tensor:
         sources, indices, shape = call.args
         flat = torch.cat([values[i].reshape(-1) for i in sources])
         return flat[torch.tensor(indices, device=flat.device)].reshape(shape)
-    packet, name, overload = call.target.split(".")
-    operator = getattr(getattr(getattr(torch.ops, packet), name), overload)
+    operator = _operator(call.target)
     args = [_value(a, values) for a in call.args]
     result = operator(*args, **{name: _value(a, values) for name, a in call.kwargs})
     tensor: Tensor = result if call.result is None else result[call.result]
@@ -134,8 +217,8 @@ def _call(call: TorchCall, values: Sequence[Tensor]) -> Tensor:
 
 
 def _value(argument: Any, values: Sequence[Tensor]) -> Any:
-    if isinstance(argument, Mapping):
-        return values[argument["value"]]
-    if isinstance(argument, (list, tuple)):
+    if isinstance(argument, ValueOf):
+        return values[argument.index]
+    if isinstance(argument, tuple):
         return [_value(a, values) for a in argument]
     return argument
