@@ -212,13 +212,13 @@ def _batch_norm(
     y = (x - mean.reshape(shape)) * torch.rsqrt(var + eps).reshape(shape)
     y = y if weight is None else y * weight.reshape(shape)
     y = y if bias is None else y + bias.reshape(shape)
-    return y, x.new_zeros(0), x.new_zeros(0), x.new_zeros(0)
+    return y, x.new_zeros(0), x.new_zeros(0)
 
 
 def _batch_norm_eval(
     x: Tensor, weight: Any, bias: Any, mean: Tensor, var: Tensor, momentum: float, eps: float
 ) -> tuple[Tensor, ...]:
-    return _batch_norm(x, weight, bias, mean, var, False, momentum, eps)[:3]
+    return _batch_norm(x, weight, bias, mean, var, False, momentum, eps)
 
 
 def _prod(x: Tensor, dim: Any = None, keepdim: bool = False, **_: Any) -> Tensor:
@@ -246,7 +246,6 @@ COMPOSED.update(
     _fused_rms_norm=_rms_norm,
     native_group_norm=_group_norm,
     native_batch_norm=_batch_norm,
-    cudnn_batch_norm=_batch_norm,
     _native_batch_norm_legit_no_training=_batch_norm_eval,
     prod=_prod,
 )

@@ -104,12 +104,13 @@ class Tracer(TorchDispatchMode):
         mutates = name.endswith("_") and not name.startswith("_")
         functional = name[:-1] if mutates else name
         apart: Any = None
-        if labelled and not self._is_preparation(labelled):
+        if labelled and not func.is_view and not self._is_preparation(labelled):
             composed = COMPOSED.get(functional) or (None if functional in RULES else _decomposition(func))
             if composed is not None and (mutates or not func._schema.is_mutable):
                 with self:
                     apart = composed(*args, **kwargs)
-                if apart is not NotImplemented and not mutates:
+                several = len(apart) if isinstance(apart, tuple) else 1
+                if apart is not NotImplemented and not mutates and several == len(func._schema.returns):
                     return apart
         result = func(*args, **kwargs)
         if isinstance(apart, Tensor):
