@@ -118,10 +118,15 @@ class UnsupportedTransform(UsageError):
 
 
 class NotCapturable(UsageError):
-    """A module can't be written as a tape, so that only torch operators can evaluate it."""
+    """A module can't be written as a tape, so that only torch operators can evaluate it.
 
-    def __init__(self, reason: str, where: str = "", remedy: str = "it runs by torch operators") -> None:
-        self.reason, self.where, self.remedy = reason, where, remedy
+    `differs` says that there is a tape, which does not compute what the module does.
+    """
+
+    def __init__(
+        self, reason: str, where: str = "", remedy: str = "it runs by torch operators", *, differs: bool = False
+    ) -> None:
+        self.reason, self.where, self.remedy, self.differs = reason, where, remedy, differs
         place = f" (in {where})" if where else ""
         super().__init__(f"the module can't be captured: {reason}{place}; {remedy}")
 

@@ -55,6 +55,8 @@ def capture_module(module: nn.Module, y0: State, t: Tensor | None = None) -> Cap
     if not isinstance(y0, Tensor) or y0.dtype not in TOLERANCE or y0.device.type != "cpu" or y0.ndim == 0:
         shown = f"{tuple(y0.shape)} {y0.dtype} on {y0.device}" if isinstance(y0, Tensor) else type(y0).__name__
         raise InvalidArgument("y0", shown, "not a state that kernels know", "pass float64 or float32 (..., dim) on CPU")
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise NotCapturable("it is compiled by torch.jit.script", type(module).__name__, "pass the module itself")
     if _has_backward_hooks(module):
         raise NotCapturable("it has backward hooks, which only torch can run", type(module).__name__)
     known = dict(named_tensors(module))
@@ -188,11 +190,19 @@ def _compare(capture: Capture, time: Tensor, y0: State, random: torch.Generator)
         theirs = _with_cotangents(module, capture, t, y, bar)
         for what, a, b in zip(("value", "cotangent by y", *tape_names(tape)), own, theirs, strict=True):
             if not _close(a, b, TOLERANCE[y0.dtype]):
-                raise NotCapturable(
-                    f"tape and module differ in their {what}: it depends on something that the trace did not see, "
-                    "or its backward pass is its own",
-                    type(module).__name__,
-                )
+                raise NotCapturable(_why_different(what), type(module).__name__, differs=True)
+
+
+def _why_different(what: str) -> str:
+    if what == "value":
+        return (
+            "its value depends on something that one evaluation does not show: the number of samples, state that it "
+            "changes, numbers drawn or read outside torch (random, numpy, files)"
+        )
+    return (
+        f"its {what} is not the derivative of its value: it detaches a tensor, computes a part without gradient, or "
+        "has a backward pass of its own (some of torch's have only single precision)"
+    )
 
 
 def tape_names(tape: Tape) -> list[str]:
@@ -211,7 +221,7 @@ def _with_cotangents(field: Any, capture: Capture, t: Tensor, y: State, bar: Ten
     try:
         with torch.enable_grad():
             value = field(t.clone(), y)
-        if value.grad_fn is None:
+        if not value.requires_grad:
             gradients: list[Tensor | None] = [None] * len(wanted)
         else:
             gradients = list(torch.autograd.grad((value * bar).sum(), wanted, allow_unused=True))

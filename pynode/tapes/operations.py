@@ -113,7 +113,7 @@ def evaluate(operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _moved(operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
-    lead = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
+    lead = max((x.shape[:-1] for x in inputs), key=len)  # rows of time and constants have no more than columns
     columns = torch.zeros((*lead, operation.columns), dtype=inputs[0].dtype, device=inputs[0].device)
     for source, first, step, to, to_step, count in operation.runs:
         places = torch.arange(count, device=columns.device)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pynode.tapes.tracing.tracer import COMPOSED, Tracer, Unsupported, rule
+from pynode.tapes.tracing.rules import COMPOSED, Unsupported, rule
+from pynode.tapes.tracing.tracer import Tracer
 
 Make = Callable[[Tracer, int, int], int]
 
@@ -271,6 +272,8 @@ _compare(("ne", "not_equal"), "equal", 1.0, negated=True)
 @rule("where")
 def _where(tracer: Tracer, result: Tensor, mask: Tensor, a: Any, b: Any) -> Tensor:
     shape = result.shape
+    # numbers come in the dtype that torch gives them
+    a, b = (x if isinstance(x, Tensor) else torch.tensor(x, dtype=result.dtype).item() for x in (a, b))
     if not tracer.is_labelled(mask):
         return torch.where(mask, tracer.operand(a, shape), tracer.operand(b, shape))
 
@@ -287,10 +290,12 @@ def _masked_fill(tracer: Tracer, result: Tensor, x: Tensor, mask: Tensor, value:
 
 
 @rule("_to_copy", "to", "_copy_from")
-def _to_copy(tracer: Tracer, result: Tensor, x: Tensor, **_: Any) -> Tensor:
+def _to_copy(tracer: Tracer, result: Tensor, x: Tensor, *_: Any, **__: Any) -> Tensor:
     if x.is_floating_point() and result.dtype is not x.dtype:
         raise Unsupported(f"it computes in {result.dtype}, its state is {x.dtype}")
-    return tracer.labels(x)
+    if not result.is_floating_point() and result.dtype is not torch.bool:
+        raise Unsupported("it makes integers of numbers that depend on t, y or parameters")
+    return tracer.operand(x, x.shape)
 
 
 @rule("copy", "fill")
@@ -318,8 +323,30 @@ def _lerp(a: Tensor, b: Tensor, weight: Any) -> Tensor:
     return a + weight * (b - a)
 
 
+def root(x: Tensor) -> Tensor:
+    """The square root with the derivative 0 at 0, as torch's norms have it."""
+    positive = x > 0
+    return torch.where(positive, torch.sqrt(torch.where(positive, x, 1.0)), 0.0)
+
+
+def _atan2(y: Tensor, x: Tensor) -> Tensor:
+    flat = x.abs() >= y.abs()
+    angle = torch.atan(torch.where(flat, y, x) / torch.where(flat, x, y))
+    half = math.pi - 2 * math.pi * (y < 0).to(y.dtype)
+    return torch.where(flat, torch.where(x < 0, angle + half, angle), 0.5 * half - angle)
+
+
+def _glu(x: Tensor, dim: int = -1) -> Tensor:
+    a, b = x.chunk(2, dim)
+    return a * torch.sigmoid(b)
+
+
 COMPOSED.update(
     lerp=_lerp,
+    atan2=_atan2,
+    arctan2=_atan2,
+    glu=_glu,
+    hypot=lambda a, b: root(a * a + b * b),
     addcdiv=lambda x, a, b, value=1.0: x + value * (a / b),
     tan=lambda x: torch.sin(x) / torch.cos(x),
     sinh=lambda x: 0.5 * (torch.exp(x) - torch.exp(-x)),

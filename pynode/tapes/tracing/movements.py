@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pynode.tapes.tracing.tracer import DATA_MOVEMENTS, Tracer, Unsupported, rule, tensors_in
+from pynode.tapes.tracing.rules import DATA_MOVEMENTS, Unsupported, rule, tensors_in
+from pynode.tapes.tracing.tracer import Tracer
 
 MOVES = (
     "cat", "stack", "clone", "repeat", "repeat_interleave", "flip", "roll", "rot90", "index_select", "gather", "index",

@@ -10,7 +10,8 @@ from torch import Tensor
 from pynode.tapes.operations import STATE
 from pynode.tapes.tracing import labels as lb
 from pynode.tapes.tracing.labels import LITERALS, Rows
-from pynode.tapes.tracing.tracer import COMPOSED, RULES, Tracer, Unsupported, rule
+from pynode.tapes.tracing.rules import COMPOSED, RULES, Unsupported, rule
+from pynode.tapes.tracing.tracer import Tracer
 
 MOST_PRODUCTS = 256
 """Products with one matrix that a tape may have in place of one with rows that a sample has several of."""
@@ -159,8 +160,20 @@ COMPOSED.update(
     baddbmm=lambda start, a, b, beta=1, alpha=1: beta * start + alpha * torch.bmm(a, b),
     linear=lambda x, W, bias=None: torch.matmul(x, W.t()) if bias is None else torch.matmul(x, W.t()) + bias,
     linalg_cross=lambda a, b, dim=-1: _cross(a, b, dim),
+    _trilinear=lambda *args: _trilinear(*args),
 )
 assert "mm" in RULES
+
+
+def _trilinear(
+    a: Tensor, b: Tensor, c: Tensor, in_a: list[int], in_b: list[int], in_c: list[int], sums: list[int], *_: Any
+) -> Tensor:
+    factors = []
+    for x, new in ((a, in_a), (b, in_b), (c, in_c)):
+        for d in sorted(new):
+            x = x.unsqueeze(d)
+        factors.append(x)
+    return (factors[0] * factors[1] * factors[2]).sum(sums)
 
 
 def _cross(a: Tensor, b: Tensor, dim: int) -> Tensor:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from pynode.tapes.tracing import labels as lb
-from pynode.tapes.tracing.tracer import COMPOSED, Tracer, Unsupported, rule
+from pynode.tapes.tracing.elementwise import root
+from pynode.tapes.tracing.rules import COMPOSED, Unsupported, rule
+from pynode.tapes.tracing.tracer import Tracer
 
 Dims = Sequence[int] | int | None
 
@@ -106,12 +108,6 @@ def _var_mean(x: Tensor, dim: Any = None, *args: Any, **kwargs: Any) -> tuple[Te
     return _var(x, dim, *args, **kwargs), x.mean(_dims(x, dim), keepdim)
 
 
-def root(x: Tensor) -> Tensor:
-    """The square root with the derivative 0 at 0, as torch's norms have it."""
-    positive = x > 0
-    return torch.where(positive, torch.sqrt(torch.where(positive, x, 1.0)), 0.0)
-
-
 def _norm(x: Tensor, order: Any = 2, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     del dtype
     order = 2.0 if order is None else float(order)
@@ -136,10 +132,21 @@ def _extreme(sign: float) -> Any:
     return amax
 
 
-def _max(x: Tensor, *args: Any, **kwargs: Any) -> Any:
-    if args or kwargs:
-        raise Unsupported("it asks for the place of a largest number")
-    return x.amax()
+def _max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    if dim is None:
+        return x.amax()
+    return x.amax(dim, keepdim), torch.argmax(x, dim, keepdim)
+
+
+def _min(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    if dim is None:
+        return x.amin()
+    return x.amin(dim, keepdim), torch.argmin(x, dim, keepdim)
+
+
+@rule("argmax", "argmin", "argsort", "sort", "topk", "median", "kthvalue", "mode")
+def _places(*_: Any, **__: Any) -> Tensor:
+    raise Unsupported("it asks for the order of numbers (sort, argmax, topk)")
 
 
 def _softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
@@ -239,6 +246,7 @@ COMPOSED.update(
     amax=_extreme(1.0),
     amin=_extreme(-1.0),
     max=_max,
+    min=_min,
     _softmax=_softmax,
     _log_softmax=_log_softmax,
     logsumexp=_logsumexp,

@@ -15,41 +15,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pynode.errors import NotCapturable
 from pynode.fields.base import Slot
 from pynode.reads import memory_of
-from pynode.tapes.operations import STATE
 from pynode.tapes.tape import T_REGISTER, Y_REGISTER, TorchCall, ValueOf
 from pynode.tapes.tracing import labels as lb
 from pynode.tapes.tracing.builder import Builder
-from pynode.tapes.tracing.labels import LITERALS, Rows, arrange, label
-
-Rule = Callable[..., Any]
-
-RULES: dict[str, Rule] = {}
-"""How operators act on labels, by the operator's name: `rule(tracer, result, *args, **kwargs)` gives the labels of the
-result (of each, where there are several); None where the operator has to be taken apart."""
-
-COMPOSED: dict[str, Callable[..., Any]] = {}
-"""Operators that are taken apart into others, by their names: functions of the same arguments."""
+from pynode.tapes.tracing.labels import LITERALS, label
+from pynode.tapes.tracing.rules import COMPOSED, DATA_MOVEMENTS, EXACT, RULES, VIEWS_IN_PLACE, Unsupported, tensors_in
+from pynode.tapes.tracing.writer import Writer
 
 REMEDY_TORCH = "it runs by torch operators, with engine eager or auto"
 MOST_LABELS = 1 << 23
 """Numbers of one tensor beyond which its labels would take too long."""
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Makes a function the rule of these operators."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
-
-
-class Unsupported(Exception):
-    """Numbers that can't be captured, and why."""
-
-
-class Tracer(TorchDispatchMode):
+class Tracer(Writer, TorchDispatchMode):
     """The dispatcher's view of one evaluation f(t, y).
 
     `known` are the tensors that the module holds, with their names; `slots` of the tape are those of floating point,
@@ -63,16 +41,13 @@ class Tracer(TorchDispatchMode):
         return False
 
     def __init__(self, module: nn.Module, t: Tensor, y: Tensor, known: Sequence[tuple[str, Tensor]]) -> None:
-        super().__init__()
-        self.module, self.t, self.y, self.dtype = module, t, y, y.dtype
-        self.n_samples = y.shape[:-1].numel()
         self.slots = [(name, x) for name, x in known if x.dtype is y.dtype]
-        self.builder = Builder(y.shape[-1], [Slot(name, tuple(x.shape)) for name, x in self.slots])
+        builder = Builder(y.shape[-1], [Slot(name, tuple(x.shape)) for name, x in self.slots])
+        super().__init__(builder, y.shape[:-1].numel())
+        self.module, self.t, self.y, self.dtype = module, t, y, y.dtype
         self.baked: list[Tensor] = []
         self.operator = ""  # the one that a rule is called for
-        self.reasons: list[tuple[str, str]] = []
         self._modules = {id(m): name for name, m in module.named_modules()}
-        self._labels: dict[int, Tensor] = {}  # of each storage that holds numbers of floating point, or masks
         self._inputs: dict[int, str] = {}
         self._storages: dict[int, Any] = {}  # all that have been met; kept, so that no address is used twice
         self._uninitialised = self._reason("it reads memory that was never written")
@@ -107,8 +82,11 @@ class Tracer(TorchDispatchMode):
         if labelled and not func.is_view and not self._is_preparation(labelled):
             composed = COMPOSED.get(functional) or (None if functional in RULES else _decomposition(func))
             if composed is not None and (mutates or not func._schema.is_mutable):
-                with self:
-                    apart = composed(*args, **kwargs)
+                try:
+                    with self:
+                        apart = composed(*args, **kwargs)
+                except Unsupported:
+                    apart = NotImplemented
                 several = len(apart) if isinstance(apart, tuple) else 1
                 if apart is not NotImplemented and not mutates and several == len(func._schema.returns):
                     return apart
@@ -124,8 +102,9 @@ class Tracer(TorchDispatchMode):
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
         outputs = [x for x in outputs if isinstance(x, Tensor)]
         mutated = name.endswith("_") and not name.startswith("_")
-        if not mutated and all(memory_of(x) in self._storages for x in outputs):
-            return  # views: their labels are there
+        views = not mutated or self.operator in VIEWS_IN_PLACE
+        if views and all(memory_of(x) in self._storages for x in outputs):
+            return  # their labels are there
         if not labelled or name.endswith("_like") or name.startswith("new_"):
             self._label_concrete(name, outputs, mutated)
             return
@@ -147,6 +126,8 @@ class Tracer(TorchDispatchMode):
         if name.startswith("detach") or name in ("alias", "lift_fresh", "lift_fresh_copy", "clone", "contiguous"):
             return [self.labels(args[0])]
         functional = self.operator
+        if func.is_view and functional not in RULES:
+            return [self._viewed(func, args, kwargs, x) for x in outputs]
         if functional == name and functional not in DATA_MOVEMENTS and self._is_preparation(labelled):
             return self._prepared(func, args, kwargs, outputs)
         known = RULES.get(functional)
@@ -155,6 +136,13 @@ class Tracer(TorchDispatchMode):
         made = known(self, outputs[0], *args, **kwargs)
         return list(made) if isinstance(made, (tuple, list)) else [made]
 
+    def _viewed(self, func: Any, args: Any, kwargs: Any, output: Tensor) -> Tensor:
+        """Labels of a view that has a memory of its own, as inside transforms of torch.func."""
+        moved = func(self.operand(args[0], args[0].shape).contiguous(), *args[1:], **kwargs)
+        if not isinstance(moved, Tensor):
+            raise Unsupported(f"pynode has no rule for the operator {self.operator} inside a transform of torch.func")
+        return moved.reshape(output.shape)
+
     # --- refusals ---
 
     def _refuse(self, func: Any, name: str, args: Any) -> None:
@@ -162,6 +150,8 @@ class Tracer(TorchDispatchMode):
             self.refuse("it draws random numbers (dropout in training mode?)", "call eval(), or let torch run it")
         if "batch_norm" in name and any(a is True for a in args[5:6]):
             self.refuse("it normalises over the batch (batch norm in training mode)", "call eval()")
+        if any(x.is_complex() for x in tensors_in(args)):
+            self.refuse("it computes with complex numbers", "write real and imaginary parts by themselves")
         if func._schema.is_mutable:
             for argument, value in zip(func._schema.arguments, args, strict=False):
                 if argument.alias_info is not None and argument.alias_info.is_write:
@@ -179,10 +169,8 @@ class Tracer(TorchDispatchMode):
         if not self.is_labelled(x):
             return
         own = self.labels(x).reshape(-1)
-        if bool((own < 0).any()):
-            self.refuse(*self.reasons[-1 - int(own.min())])
         kinds = lb.sources(own)
-        if bool((kinds >= 0).any()):
+        if bool((own < 0).any()) or bool((kinds >= 0).any()):
             remedy = "write it with torch.where or the like, or let torch run it"
             self.refuse("its control flow depends on values (of t or y)", remedy)
         if bool((kinds != LITERALS).any()):
@@ -215,16 +203,6 @@ class Tracer(TorchDispatchMode):
                 break
             frame = frame.f_back
         return ", ".join(part for part in (module or type(self.module).__name__, line) if part)
-
-    # --- labels of tensors ---
-
-    def is_labelled(self, x: Tensor) -> bool:
-        """Whether `x` depends on t, y or tensors of the module, or is a floating point constant."""
-        return memory_of(x) in self._labels
-
-    def labels(self, x: Tensor) -> Tensor:
-        """The labels of `x`, a view of those of its storage."""
-        return self._labels[memory_of(x)].as_strided(x.size(), x.stride(), x.storage_offset())
 
     def _meet(self, x: Tensor) -> None:
         """Knows what to make of a tensor from outside that appears for the first time."""
@@ -265,12 +243,6 @@ class Tracer(TorchDispatchMode):
         else:
             self._hold(x)
 
-    def literal_labels(self, x: Tensor) -> Tensor:
-        """Labels of the numbers that `x` has now."""
-        values, inverse = torch.unique(x.detach().double().reshape(-1), return_inverse=True)
-        places = torch.tensor([self.builder.literal(v) for v in values.tolist()], dtype=torch.int64)
-        return label(LITERALS, places[inverse]).reshape(x.shape)
-
     def _label_concrete(self, name: str, outputs: list[Tensor], mutated: bool) -> None:
         for x in outputs:
             if name.startswith(("empty", "new_empty")):
@@ -284,8 +256,8 @@ class Tracer(TorchDispatchMode):
 
     def _check_dtype(self, x: Tensor, own: Tensor) -> None:
         if x.is_complex():
-            own.fill_(-1 - self._reason("it computes with complex numbers"))
-        elif x.is_floating_point() and x.dtype is not self.dtype:
+            self.refuse("it computes with complex numbers", "write real and imaginary parts by themselves")
+        if x.is_floating_point() and x.dtype is not self.dtype and self.operator not in EXACT:
             own.fill_(-1 - self._reason(f"it computes in {x.dtype}, its state is {self.dtype}"))
         elif x.device.type != "cpu":
             own.fill_(-1 - self._reason(f"it computes on {x.device}"))
@@ -329,135 +301,6 @@ class Tracer(TorchDispatchMode):
             return a
         raise Unsupported(f"an operator on its parameters has an argument {a!r}")
 
-    # --- what rules are made of ---
-
-    def operand(self, x: Any, shape: Sequence[int]) -> Tensor:
-        """The labels of a tensor or number, broadcast to `shape`."""
-        if isinstance(x, Tensor):
-            if not self.is_labelled(x):
-                return self.literal_labels(x).expand(tuple(shape))
-            own = self.labels(x)
-            if bool((own < 0).any()):
-                raise Unsupported(*self.reasons[-1 - int(own.min())][:1])
-            return own.expand(tuple(shape))
-        places = torch.tensor(self.builder.literal(float(x)))
-        return label(LITERALS, places).expand(tuple(shape))
-
-    def arranged(self, operands: list[Tensor]) -> Rows:
-        """How the numbers lie that depend on `operands`, labels of one shape."""
-        rows = arrange(operands, [self.depends_on_state(o) for o in operands], self.n_samples, repeats=True)
-        if rows is None:
-            raise Unsupported("it couples the samples of a batch")
-        return rows
-
-    def depends_on_state(self, own: Tensor) -> Tensor:
-        """Which of these labels are of registers of the state."""
-        kinds = lb.sources(own)
-        used = [k for k in torch.unique(kinds).tolist() if k >= 0 and self.builder.layer_of(k) == STATE]
-        return torch.isin(kinds, torch.tensor(used, dtype=torch.int64))
-
-    def columns_of(self, own: Tensor, rows: Rows) -> Tensor:
-        """The labels of one sample's columns, whichever it is."""
-        return lb.without_samples(rows.rows(own)[0])
-
-    def elementwise(self, shape: Sequence[int], operands: list[Any], make: Callable[..., int | None]) -> Tensor:
-        """Labels of a tensor of that shape, elementwise in `operands`; `make(inputs, columns)` gives the register."""
-        own = [self.operand(x, shape) for x in operands]
-        rows = self.arranged(own)
-        inputs = [self.input(self.columns_of(o, rows)) for o in own]
-        register = make(inputs, rows.columns)
-        assert register is not None
-        return self.result(register, rows, tuple(shape))
-
-    def result(self, register: int, rows: Rows, shape: tuple[int, ...]) -> Tensor:
-        """Labels of a tensor that lies like `rows` and has the columns of `register` (or the only one throughout)."""
-        width = self.builder.width_of(register)
-        columns = torch.arange(rows.columns) if width == rows.columns else torch.zeros(rows.columns, dtype=torch.int64)
-        each = columns.expand(rows.n_samples, -1)
-        if register < 0:
-            constant = self.builder.constants[~register]
-            return rows.tensor(label(-1 - constant.value, each), shape)
-        which = torch.arange(rows.n_samples)[:, None] if self.builder.layer_of(register) == STATE else None
-        return rows.tensor(label(register, each, which), shape)
-
-    def input(self, columns: Tensor) -> int:
-        """The register or constant that has these columns (or the one that all of them are)."""
-        width = len(columns)
-        if width > 1 and bool((columns == columns[0]).all()):
-            return self.input(columns[:1])
-        kinds = lb.sources(columns)
-        first = int(kinds[0])
-        if bool((kinds < 0).all()):
-            return self.builder.row(columns)
-        if bool((kinds == first).all()):
-            whole = self.builder.width_of(first) == width
-            if whole and bool((lb.columns(columns) == torch.arange(width)).all()):
-                return first
-        return self.moved(width, torch.arange(width), columns)
-
-    def number(self, columns: Tensor) -> float | None:
-        """The number that all these columns are, None where they are none."""
-        first = int(columns[0])
-        if int(lb.sources(columns[:1])) == LITERALS and bool((columns == first).all()):
-            return self.builder.literals[first & lb.COLUMN_MASK]
-        return None
-
-    def moved(self, width: int, to: Tensor, columns: Tensor) -> int:
-        """The register of `width` columns where column `to[i]` is the sum of all `columns[i]` with that target."""
-        kinds = lb.sources(columns)
-        places = lb.columns(columns)
-        if bool((kinds == LITERALS).any()):
-            zero = self.builder.literal(0.0)
-            kept = ~((kinds == LITERALS) & (places == zero))
-            to, columns, kinds, places = to[kept], columns[kept], kinds[kept], places[kept]
-        inputs: list[int] = []
-        runs: list[tuple[int, int, int, int, int, int]] = []
-        fixed = kinds < 0
-        if bool(fixed.any()):
-            own = columns[fixed]
-            inputs.append(self.builder.row(own))
-            runs += runs_of(0, torch.arange(len(own)), to[fixed])
-        for source in torch.unique(kinds[~fixed]).tolist():
-            here = kinds == source
-            runs += runs_of(len(inputs), places[here], to[here])
-            inputs.append(source)
-        if not inputs:
-            inputs.append(self.builder.row(label(LITERALS, torch.tensor([self.builder.literal(0.0)]))))
-        return self.builder.operation("move", tuple(inputs), width, runs=tuple(runs))
-
-
-DATA_MOVEMENTS: set[str] = set()
-"""Operators that only move numbers; `movements` fills it."""
-
-
-def runs_of(source: int, places: Tensor, to: Tensor) -> list[tuple[int, int, int, int, int, int]]:
-    """Runs that add `places` of a source to the columns `to`."""
-    runs: list[tuple[int, int, int, int, int, int]] = []
-    start, n = 0, len(places)
-    from_, into = places.tolist(), to.tolist()
-    while start < n:
-        step = to_step = 0
-        end = start + 1
-        if end < n:
-            step, to_step = from_[end] - from_[start], into[end] - into[start]
-            while end < n and from_[end] - from_[end - 1] == step and into[end] - into[end - 1] == to_step:
-                end += 1
-            if end == start + 2 and end < n and (from_[end] - from_[end - 1], into[end] - into[end - 1]) == (1, 1):
-                end = start + 1  # rather a run by itself than the beginning of the next one
-                step = to_step = 0
-        runs.append((source, from_[start], step, into[start], to_step, end - start))
-        start = end
-    return runs
-
-
-def tensors_in(values: Any) -> list[Tensor]:
-    """All tensors in nested tuples and lists."""
-    if isinstance(values, Tensor):
-        return [values]
-    if isinstance(values, (tuple, list)):
-        return [x for value in values for x in tensors_in(value)]
-    return []
-
 
 class NoNumbers(TorchFunctionMode):
     """Refuses ways of tensors into Python that the dispatcher does not see."""
@@ -476,5 +319,7 @@ def _decomposition(func: Any) -> Callable[..., Any] | None:
     """How torch takes an operator apart."""
     from torch._decomp import decomposition_table  # late: it takes a while
 
-    found: Callable[..., Any] | None = decomposition_table.get(func)
-    return found
+    apart: Callable[..., Any] | None = decomposition_table.get(func)
+    if apart is None and func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
+        return func.decompose
+    return apart
