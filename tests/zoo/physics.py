@@ -98,7 +98,7 @@ class SummedFuncGradient(nn.Module):
         return -torch.func.grad(lambda x: self.net(x).sum())(y)
 
 
-@entry("gradient cut off at the state", 3, refused="derivative|gradient|detach")
+@entry("gradient cut off at the state", 3, refused="derivative|gradient|detach|cotangent")
 class CutOffGradient(nn.Module):
     """By `detach` the value is right, but its derivative by the state is 0, and so autograd has it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 
 import numpy as np
 import torch
@@ -201,14 +200,14 @@ class NumpyInside(Layer):
         return self.fc(y) + torch.from_numpy(np.sin(y.detach().numpy()))
 
 
-@entry("straight-through estimator", 3, refused="derivative|gradient|detach")
+@entry("straight-through estimator", 3, refused="derivative|gradient|detach|cotangent")
 class StraightThrough(Layer):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         h = self.fc(y)
         return h + (torch.tanh(h) - h).detach()
 
 
-@entry("part without gradient", 3, refused="derivative|gradient")
+@entry("part without gradient", 3, refused="derivative|gradient|cotangent")
 class NoGradInside(Layer):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():
@@ -257,15 +256,3 @@ class MassMatrix(nn.Module):
 class SortedColumns(Layer):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         return self.fc(torch.sort(y, dim=-1).values)
-
-
-@entry("scripted", 3, refused="script|jit")
-def scripted() -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.script(Scripted())
-
-
-class Scripted(Layer):
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        return torch.tanh(self.fc(y)) * t
