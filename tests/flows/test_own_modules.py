@@ -349,6 +349,22 @@ def test_in_inference_mode_the_values_are_the_same(kind: Callable[[], nn.Module]
         torch.testing.assert_close(moved.jacobian, wanted.jacobian.detach())
 
 
+def test_layers_of_time_in_float32() -> None:
+    """Times have the dtype of the state, also where a module is tried before the solve."""
+
+    class Embedded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.time, self.net = nn.Linear(1, DIM), nn.Linear(DIM, DIM)
+
+        def forward(self, t: Tensor, z: Tensor) -> Tensor:
+            return torch.tanh(self.net(z) + self.time(t.view(1, 1)))
+
+    log_prob = Flow([Embedded()], DIM).log_prob(X.float())
+    assert log_prob.dtype == torch.float32
+    assert torch.isfinite(log_prob).all()
+
+
 def test_one_sample_is_enough() -> None:
     flow = Flow([Timed()], DIM, method=DiscOpt(steps=3))
     torch.testing.assert_close(flow.log_prob(X[:1]), flow.log_prob(X)[:1])

@@ -85,7 +85,9 @@ def test_what_can_not_be_captured_says_why_and_where(zoo_entry: Entry) -> None:
         captured(zoo_entry, module)
     assert zoo_entry.refused is not None
     assert re.search(zoo_entry.refused, refusal.value.reason)
-    places = [zoo_entry.where] if zoo_entry.where else [type(module).__name__, *(n for n, _ in module.named_modules() if n)]
+    places = (
+        [zoo_entry.where] if zoo_entry.where else [type(module).__name__, *(n for n, _ in module.named_modules() if n)]
+    )
     assert any(place in refusal.value.where for place in places)
     assert refusal.value.remedy
     assert refusal.value.reason in str(refusal.value)
