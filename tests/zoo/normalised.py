@@ -269,20 +269,3 @@ def in_training() -> nn.Module:
 @entry("looks at self.training, in eval", 3)
 def in_eval() -> nn.Module:
     return LooksAtTraining().train(mode=False)
-
-
-class Scripted(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(3, 3)
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        return torch.tanh(self.fc(y)) * t
-
-
-@entry("scripted", 3)
-def scripted() -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module: nn.Module = torch.jit.script(Scripted())
-        return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import numpy as np
 import torch
@@ -256,3 +257,20 @@ class MassMatrix(nn.Module):
 class SortedColumns(Layer):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         return self.fc(torch.sort(y, dim=-1).values)
+
+
+class Scripted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return torch.tanh(self.fc(y)) * t
+
+
+@entry("scripted", 3, refused="script")
+def scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module: nn.Module = torch.jit.script(Scripted())
+        return module
