@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from pynode.errors import NotCapturable
-from pynode.fields.base import field_from_json
 from pynode.tapes.capture import Capture, capture_module
 from tests.zoo.entries import Entry, zoo
 
@@ -53,16 +51,6 @@ def test_a_tape_is_the_same_function(zoo_entry: Entry) -> None:
             assert difference(value, wanted) <= tolerance
             pairs = zip(gradients(value, [y, *parameters]), gradients(wanted, [y, *parameters]), strict=True)
             assert max(difference(a, b) for a, b in pairs) <= 10 * tolerance
-
-
-@pytest.mark.parametrize("zoo_entry", zoo(captured=True), ids=str)
-def test_a_tape_survives_json(zoo_entry: Entry) -> None:
-    module, t, y = zoo_entry.module(), zoo_entry.times()[1], zoo_entry.state(3)
-    capture = captured(zoo_entry, module)
-    again = field_from_json(json.loads(json.dumps(capture.tape.to_json())))
-    assert again == capture.tape
-    tensors = dict(zip((slot.name for slot in capture.tape.slots()), capture.tensors(), strict=True))
-    assert torch.equal(again.evaluate(tensors, t, y), capture.tape.evaluate(tensors, t, y))
 
 
 @pytest.mark.parametrize("zoo_entry", zoo(captured=True), ids=str)
