@@ -11,18 +11,20 @@ from typing import Any
 
 from llvmlite import ir
 
-from pynode.engines.fused.field.activations import LN2, reduced, small_power
+from pynode.engines.fused.field.activations import LN2, expanded, exponential, reduced, small_power
 from pynode.engines.fused.field.lanes import SHIFT, SMALLEST, Lanes, Number, either, emit_once, polynomial
 from pynode.engines.fused.simd import emit_call, suffix
 
-EXP_RANGE = {64: (-746.0, 710.0), 32: (-104.5, 89.0)}
-"""Beyond them e^x is 0 and infinity."""
+EXP_RANGE = {64: (-708.3964185322641, 709.782712893384), 32: (-87.33654, 88.72283)}
+"""Below, e^x has fewer bits than other numbers and counts as 0; above, it is infinite."""
 EXPM1_LARGE = 40.0
-LOG_TERMS = {64: 11, 32: 5}
+LOG_TERMS = {64: 10, 32: 5}
 HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 """pi / 2 in parts, the first two of so few bits that n times them is exact for n below a million."""
 SINE_LARGE = 1e5
+SINE_TERMS = {64: 8, 32: 4}
 ERF_TERMS = {64: 12, 32: 7}
+ERF_LARGE = 6.0
 ATAN_TERMS = {64: 20, 32: 9}
 SCALED_ERFC = {
     64: (1.095995661000491, -0.9765487290808821, 0.7732087022652374, -0.5408538313132201, 0.33085158787798813,
@@ -36,6 +38,7 @@ SCALED_ERFC = {
          -0.0004515169330015119, -0.0007804227547028236),
 }  # fmt: skip
 """(z + 4) e^(z^2) erfc(z) as a polynomial in (z - 4) / (z + 4), exact at Chebyshev points of 0 <= z <= 28 (10.2)."""
+TWO_THIRDS, TWO_THIRDS_REST = 2 / 3, 2 / 3 * 2.0**-54
 TAN_PI_8, TAN_3_PI_8 = math.sqrt(2) - 1, math.sqrt(2) + 1
 QUARTER_PI, QUARTER_PI_REST = math.pi / 4, 3.061616997868383e-17
 SMALL_POWER = 8.5
@@ -44,27 +47,19 @@ SMALL_POWER = 8.5
 def exp(x: Lanes, rest: Lanes | float = 0.0) -> Lanes:
     """e^(x + rest), with |rest| below a hundredth."""
     low, high = EXP_RANGE[x.bits]
-    r, shifted = reduced(x.at_most(high).at_least(low))
+    r, shifted = reduced(x)
     if isinstance(rest, Lanes):
         r = r + rest
-    p = small_power(r)
-    first, second = _halves(shifted)
-    return first.times_plus(p, first) * second
-
-
-def _halves(shifted: Lanes) -> tuple[Lanes, Lanes]:
-    """Two numbers with the product 2^n, which itself may be too large or too small, for n + SHIFT."""
-    shift = SHIFT[shifted.bits]
-    n = shifted - shift
-    half = n.times_plus(0.5, shift)
-    return half.power_of_two(), (n - (half - shift) + shift).power_of_two()
+    result = (1.0 + small_power(r)).times_power_of_two(shifted)
+    # above: infinity, or NaN
+    return number(x, 0.0).choose(x.is_("<", low), result.choose(x.is_("<=", high), x + math.inf))
 
 
 def expm1(x: Lanes) -> Lanes:
     """e^x - 1."""
-    r, shifted = reduced(x.at_most(EXPM1_LARGE).at_least(-EXPM1_LARGE))
-    s = shifted.power_of_two()
-    return s.times_plus(small_power(r), s - 1.0).choose(x.is_("<", EXPM1_LARGE), exp(x))
+    y = x.at_least(-EXPM1_LARGE)
+    p, s = expanded(y)
+    return s.times_plus(p, s - 1.0).choose(y.is_("<", EXPM1_LARGE), exp(y))
 
 
 def sigmoid(x: Lanes) -> Lanes:
@@ -74,19 +69,54 @@ def sigmoid(x: Lanes) -> Lanes:
 
 def log(x: Lanes, rest: Lanes | float = 0.0) -> Lanes:
     """log(x) + rest, with a `rest` that is far smaller: log(2^k m) = k ln 2 + 2 artanh((m - 1) / (m + 1))."""
-    smallest, places = SMALLEST[x.bits]
-    is_small = x.is_("<", smallest)
-    k, m = (x * 2.0**places).choose(is_small, x).split()
-    k = (k - float(places)).choose(is_small, k)
+    k, m = _split(x)
     high, low = LN2[x.bits]
     f = m - 1.0
     s = f / (2.0 + f)
     w = s * s
     series = w * polynomial(w, [2 / (2 * n + 3) for n in range(LOG_TERMS[x.bits])])
     half = 0.5 * f * f
-    result = k * high - ((half - (s * (half + series) + (k * low + rest))) - f)
-    result = result.choose(x.is_("<", math.inf), x)
-    return number(x, math.nan).choose(x.is_("<", 0.0), number(x, -math.inf).choose(x.is_("==", 0.0), result))
+    result = _with_ends(x, k * high - ((half - (s * (half + series) + (k * low + rest))) - f))
+    return number(x, math.nan).choose(x.is_("<", 0.0), result)
+
+
+def _split(x: Lanes) -> tuple[Lanes, Lanes]:
+    """(k, m) with x = 2^k m and m in [sqrt(1 / 2), sqrt(2)), for positive numbers."""
+    smallest, places = SMALLEST[x.bits]
+    is_small = x.is_("<", smallest)
+    k, m = (x * 2.0**places).choose(is_small, x).split()
+    return (k - float(places)).choose(is_small, k), m
+
+
+def _with_ends(x: Lanes, logarithm: Lanes) -> Lanes:
+    """The logarithm of x >= 0, also at 0, infinity and NaN."""
+    return number(x, -math.inf).choose(x.is_("==", 0.0), logarithm.choose(x.is_("<", math.inf), x))
+
+
+def _log_in_parts(x: Lanes) -> tuple[Lanes, Lanes]:
+    """log(x) for x >= 0 as a sum of two numbers, with a dozen bits more than one has: the first terms with their rest.
+
+    As in `log`, with s = (m - 1) / (m + 1) and log(m) = 2 s + 2 / 3 s^3 + s^5 (2 / 5 + ...).
+    """
+    k, m = _split(x)
+    high, low = LN2[64]
+    f, d = m - 1.0, m + 1.0
+    inverse = 1.0 / d
+    s = f * inverse
+    s_rest = ((-s).fused(d, f) - s * (m - (d - 1.0))) * inverse
+    w = s * s
+    cube = s * w
+    cube_rest = s.fused(w, -cube) + s * (s.fused(s, -w) + 2.0 * s * s_rest) + s_rest * w
+    third = cube * TWO_THIRDS
+    third_rest = cube.fused(TWO_THIRDS, -third) + cube * TWO_THIRDS_REST + cube_rest * TWO_THIRDS
+    tail = cube * w * polynomial(w, [2 / (2 * n + 5) for n in range(LOG_TERMS[64] - 1)])
+    double = s + s
+    first = double + third
+    rest = (double - first) + third + (s_rest + s_rest + third_rest + tail)
+    whole = k * high
+    result = whole + first
+    rest = (whole - result) + first + (rest + k * low)
+    return _with_ends(x, result), rest
 
 
 def number(like: Lanes, x: float) -> Lanes:
@@ -112,8 +142,6 @@ def cos(x: Lanes) -> Lanes:
 
 def _sine(x: Lanes, name: str, quarters: float) -> Lanes:
     """sin(x + quarters pi / 2), which is the function `name`."""
-    if x.bits == 32:  # it takes double precision to find what is left of x after multiples of pi / 2
-        return _sine(x.wide(), name, quarters).narrow()
     kind = x.value.type
 
     def by_library() -> Lanes:
@@ -124,16 +152,20 @@ def _sine(x: Lanes, name: str, quarters: float) -> Lanes:
 
 def _turned(x: Lanes, quarters: float) -> Lanes:
     """sin(x + quarters pi / 2) for |x| up to SINE_LARGE."""
-    shifted = x.times_plus(2 / math.pi, SHIFT[64])
+    # what is left of x after multiples of pi / 2 takes double precision
+    left = x if x.bits == 64 else x.wide()
+    shifted = left.times_plus(2 / math.pi, SHIFT[64])
     n = shifted - SHIFT[64]
-    r = x
     for part in HALF_PI:
-        r = n.times_plus(-part, r)
+        left = n.times_plus(-part, left)
+    r = left if x.bits == 64 else left.narrow()
     w = r * r
-    sine = (w * r).times_plus(polynomial(w, [(-1) ** k / math.factorial(2 * k + 1) for k in range(1, 9)]), r)
+    terms = SINE_TERMS[x.bits]
+    series = polynomial(w, [(-1) ** k / math.factorial(2 * k + 1) for k in range(1, terms + 1)])
+    sine = (w * r).times_plus(series, r)
     half = 0.5 * w
     top = 1.0 - half
-    series = polynomial(w, [(-1) ** k / math.factorial(2 * k) for k in range(2, 9)])
+    series = polynomial(w, [(-1) ** k / math.factorial(2 * k) for k in range(2, terms + 2)])
     cosine = top + (w * w).times_plus(series, (1.0 - top) - half)
     turn = shifted + quarters
     result = cosine.choose(turn.has_bit(0), sine)
@@ -169,12 +201,12 @@ def scaled_erfc(z: Lanes) -> Lanes:
 
 def erf(x: Lanes) -> Lanes:
     z = abs(x)
-    w = x * x
     coefficients = [
         2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(ERF_TERMS[x.bits])
     ]
-    small = x * polynomial(w, coefficients)
-    large = (1.0 - bell(x, 1.0) * scaled_erfc(z)).with_sign_of(x)
+    small = x * polynomial(x * x, coefficients)
+    z = z.at_most(ERF_LARGE)
+    large = (1.0 - exponential(-z * z) * scaled_erfc(z)).with_sign_of(x)
     return small.choose(z.is_("<", 0.5), large)
 
 
@@ -221,12 +253,23 @@ def _write_power(builder: Any, x_value: Any, p: Any) -> None:
         return either(builder, builder.fcmp_ordered("<", p, double(0.0)), lambda: 1.0 / result, lambda: result)
 
     def general() -> Lanes:
-        exponent: Lanes = Number(builder, p, x.value.type)
-        wide = x
-        if x.bits == 32:
-            wide, exponent = x.wide(), exponent.wide()
-        kind = wide.value.type
-        result = Lanes(builder, emit_call(builder, f"llvm.pow.{suffix(kind)}", kind, wide.value, exponent.value))
-        return result if x.bits == 64 else result.narrow()
+        """e^(p log |x|), with the sign of x where p is odd; NaN below 0 where p is not whole."""
+        size_of_result = _positive_power(abs(x), Number(builder, p, x.value.type))
+        is_whole = builder.fcmp_ordered("==", fraction, double(0.0))
+        half = builder.fmul(whole, double(0.5))
+        is_odd = builder.fcmp_ordered("!=", half, emit_call(builder, "llvm.floor.f64", double, half))
+        signed = either(builder, is_odd, lambda: size_of_result.with_sign_of(x), lambda: size_of_result)
+        below = builder.and_(x.is_("<", 0.0), x.is_(">", -math.inf))
+        partial = number(x, math.nan).choose(below, size_of_result)
+        return either(builder, is_whole, lambda: signed, lambda: partial)
 
     builder.ret(either(builder, is_simple, simple, general).value)
+
+
+def _positive_power(x: Lanes, p: Lanes) -> Lanes:
+    """x^p for x >= 0."""
+    if x.bits == 32:
+        return exp(p.wide() * log(x.wide())).narrow()
+    logarithm, rest = _log_in_parts(x)
+    y = p * logarithm
+    return exp(y, p.fused(logarithm, -y) + p * rest)

@@ -76,6 +76,12 @@ class Lanes:
         """self * b + c."""
         return Lanes(self.builder, emit_muladd(self.builder, self.value, self.of(b), self.of(c)))
 
+    def fused(self, b: Lanes | float, c: Lanes | float) -> Lanes:
+        """self * b + c with one rounding, on every machine."""
+        kind = self.value.type
+        operands = (self.value, self.of(b), self.of(c))
+        return Lanes(self.builder, emit_call(self.builder, f"llvm.fma.{suffix(kind)}", kind, *operands))
+
     def at_most(self, bound: Lanes | float) -> Lanes:
         """The smaller of the two; NaN stays NaN."""
         above = self.builder.fcmp_ordered(">", self.value, self.of(bound))
@@ -141,6 +147,11 @@ class Lanes:
         bias, place = EXPONENT[self.bits]
         n = self.builder.add(self._integers(), self._each(bias))
         return self._floats(self.builder.shl(n, self._each(place)))
+
+    def times_power_of_two(self, shifted: Lanes) -> Lanes:
+        """self 2^n for n + SHIFT, where that is a normal number."""
+        n = self.builder.shl(shifted._integers(), self._each(EXPONENT[self.bits][1]))
+        return self._floats(self.builder.add(self._integers(), n))
 
     def has_bit(self, i: int) -> Any:
         """Where n has bit i, for n + SHIFT: a mask."""
