@@ -174,3 +174,14 @@ def test_exact_gelu_keeps_its_digits_below_zero(evaluate: Evaluate) -> None:
     value, _, _ = evaluate("gelu", (), x)
     # rounding v / sqrt(2) costs v^2 rounding errors in erfc
     assert (abs(value - wanted) <= 2.3e-16 * (8 + x**2) * abs(wanted)).all()
+
+
+@pytest.mark.parametrize("p", [1 / 3, -1.3, 11.0, 100.0, 700.0, 12345.678])
+def test_powers_keep_their_digits_where_they_are_large_or_tiny(p: float, evaluate: Evaluate) -> None:
+    """p log(x) of several hundred needs a logarithm with more digits than a number has."""
+    if np.finfo(np.longdouble).nmant <= np.finfo(np.float64).nmant:
+        pytest.skip("this machine has no extended precision to compare with")
+    x = np.exp(np.linspace(-700.0, 700.0, 4001) / max(abs(p), 1.0))
+    wanted = x.astype(np.longdouble) ** np.longdouble(p)
+    value, _, _ = evaluate("power", (p,), x)
+    assert (abs(value - wanted) / np.spacing(wanted.astype(np.float64))).max() < 2

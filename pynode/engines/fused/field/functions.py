@@ -21,6 +21,10 @@ from pynode.engines.fused.field.lanes import Lanes, Number, emit_by_code
 
 Formula: TypeAlias = Callable[[Lanes, Lanes, Number, Number], Lanes]
 TWO_BY_ROOT_PI = 2 / math.sqrt(math.pi)
+MISH_LARGE = 40.0
+"""From here on mish(x) is x, also in double precision."""
+GELU_LARGE = 50.0
+"""Beyond +-50 the derivatives of both forms of gelu are constant; powers of larger numbers might overflow."""
 
 
 def zero(x: Lanes) -> Lanes:
@@ -68,10 +72,6 @@ def silu_curvature(x: Lanes, a: Lanes, p: Number, q: Number) -> Lanes:
     return s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s))
 
 
-MISH_LARGE = 40.0
-"""From here on mish(x) is x, also in double precision."""
-
-
 def mish(x: Lanes, a: Lanes, p: Number, q: Number) -> Lanes:
     e = exp(x.at_most(MISH_LARGE))
     n = e * (e + 2.0)
@@ -115,10 +115,6 @@ def gelu_slope(x: Lanes, a: Lanes, p: Number, q: Number) -> Lanes:
 def gelu_curvature(x: Lanes, a: Lanes, p: Number, q: Number) -> Lanes:
     x = _within(x, GELU_LARGE)
     return bell(x, 0.5) * (1 / math.sqrt(2 * math.pi)) * (2.0 - x * x)
-
-
-GELU_LARGE = 50.0
-"""Beyond +-50 the derivatives of both forms of gelu are constant; powers of larger numbers might overflow."""
 
 
 def _within(x: Lanes, bound: float) -> Lanes:
