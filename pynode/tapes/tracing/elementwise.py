@@ -341,7 +341,27 @@ def _glu(x: Tensor, dim: int = -1) -> Tensor:
     return a * torch.sigmoid(b)
 
 
+def _clamp_by(x: Tensor, low: Any = None, high: Any = None, **named: Any) -> Any:
+    low, high = named.get("min", low), named.get("max", high)
+    if not isinstance(low, Tensor) and not isinstance(high, Tensor):
+        return NotImplemented
+    x = x if low is None else torch.where(x < low, low, x)
+    return x if high is None else torch.where(x > high, high, x)
+
+
+def _asin(x: Tensor) -> Tensor:
+    return torch.atan(x / torch.sqrt((1 - x) * (1 + x)))
+
+
 COMPOSED.update(
+    clamp=_clamp_by,
+    clamp_min=_clamp_by,
+    clamp_max=lambda x, high: _clamp_by(x, None, high),
+    asin=_asin,
+    acos=lambda x: 0.5 * math.pi - _asin(x),
+    atanh=lambda x: 0.5 * (torch.log1p(x) - torch.log1p(-x)),
+    acosh=lambda x: torch.log(x + torch.sqrt((x - 1) * (x + 1))),
+    native_dropout=lambda x, p, train: (x * 1.0, torch.ones_like(x, dtype=torch.bool)),  # with the probability 0
     lerp=_lerp,
     atan2=_atan2,
     arctan2=_atan2,

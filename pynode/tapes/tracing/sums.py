@@ -229,6 +229,8 @@ def _batch_norm_eval(
 
 
 def _prod(x: Tensor, dim: Any = None, keepdim: bool = False, **_: Any) -> Tensor:
+    if isinstance(dim, (tuple, list)):
+        (dim,) = dim
     parts = (x.reshape(-1) if dim is None else x.movedim(dim, 0)).unbind(0)
     total = parts[0]
     for part in parts[1:]:

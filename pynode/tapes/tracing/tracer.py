@@ -69,7 +69,7 @@ class Tracer(Writer, TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name.split("::")[-1]
-        self._refuse(func, name, args)
+        self._refuse(func, name, args, kwargs)
         tensors = tensors_in((args, tuple(kwargs.values())))
         if name in ("lift_fresh", "lift_fresh_copy"):
             self._make_literal(args[0])
@@ -145,8 +145,9 @@ class Tracer(Writer, TorchDispatchMode):
 
     # --- refusals ---
 
-    def _refuse(self, func: Any, name: str, args: Any) -> None:
-        if torch.Tag.nondeterministic_seeded in func.tags or name in ("native_dropout", "bernoulli_", "_fused_dropout"):
+    def _refuse(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
+        drops = name in ("native_dropout", "bernoulli_", "_fused_dropout")
+        if (drops or torch.Tag.nondeterministic_seeded in func.tags) and not _never_drops(name, args, kwargs):
             self.refuse("it draws random numbers (dropout in training mode?)", "call eval(), or let torch run it")
         if "batch_norm" in name and any(a is True for a in args[5:6]):
             self.refuse("it normalises over the batch (batch norm in training mode)", "call eval()")
@@ -313,6 +314,15 @@ class NoNumbers(TorchFunctionMode):
         if func in (Tensor.numpy, Tensor.tolist, Tensor.__array__):
             self.tracer.refuse_values(args[0])
         return func(*args, **(kwargs or {}))
+
+
+def _never_drops(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether an operator with dropout has the probability 0."""
+    place = 1 if "dropout" in name else 3 if "attention" in name else None
+    if place is None:
+        return False
+    p = kwargs.get("p", kwargs.get("dropout_p", args[place] if len(args) > place else 0.0))
+    return not isinstance(p, Tensor) and p == 0
 
 
 def _decomposition(func: Any) -> Callable[..., Any] | None:

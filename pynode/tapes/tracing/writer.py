@@ -37,6 +37,8 @@ class Writer:
 
     def literal_labels(self, x: Tensor) -> Tensor:
         """Labels of the numbers that `x` has now."""
+        if x.is_meta:
+            raise Unsupported("it makes tensors without values")
         values, inverse = torch.unique(x.detach().double().reshape(-1), return_inverse=True)
         places = torch.tensor([self.builder.literal(v) for v in values.tolist()], dtype=torch.int64)
         return label(LITERALS, places[inverse]).reshape(x.shape)
