@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument, NotCapturable
 from pynode.tapes.tape import Tape
-from pynode.tapes.tracing import elementwise, movements, products, small_systems, sums
+from pynode.tapes.tracing import composed, elementwise, movements, products, small_systems, sums
 from pynode.tapes.tracing import labels as lb
 from pynode.tapes.tracing.labels import Rows
 from pynode.tapes.tracing.tracer import NoNumbers, Tracer
 from pynode.types import State
 
-RULE_FILES = (elementwise, movements, products, small_systems, sums)
+RULE_FILES = (composed, elementwise, movements, products, small_systems, sums)
 """Modules with rules, which are known once they have been imported."""
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}

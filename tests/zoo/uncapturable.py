@@ -238,18 +238,18 @@ class ClippedGradient(Layer):
         return Clipped.apply(torch.tanh(self.fc(y)))
 
 
-@entry("mass matrix solved for", 4, refused="solve|operat")
+@entry("mass matrix solved for", 8, refused="solve|operat")
 class MassMatrix(nn.Module):
     """The equations of motion with a mass matrix of a net, as Lagrangian nets have it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.mass, self.force = nn.Linear(2, 4), nn.Linear(4, 2)
+        self.mass, self.force = nn.Linear(4, 16), nn.Linear(8, 4)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         q, v = y.chunk(2, dim=-1)
-        L = self.mass(q).reshape(-1, 2, 2)
-        M = L @ L.transpose(-1, -2) + torch.eye(2, dtype=y.dtype)
+        L = self.mass(q).reshape(-1, 4, 4)
+        M = L @ L.transpose(-1, -2) + torch.eye(4, dtype=y.dtype)
         return torch.cat([v, torch.linalg.solve(M, self.force(y))], dim=-1)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pynode.tapes.tracing import labels as lb
-from pynode.tapes.tracing.elementwise import root
+from pynode.tapes.tracing.composed import root
 from pynode.tapes.tracing.rules import COMPOSED, Unsupported, rule
 from pynode.tapes.tracing.tracer import Tracer
 
