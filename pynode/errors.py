@@ -218,6 +218,17 @@ class FieldChanged(RunFailure):
     """The field was changed between a solve and its backward pass, which has to evaluate the field as it was."""
 
 
+class StaleCapture(RunFailure):
+    """A module computes something else than its tape does: it depends on what nobody could see change."""
+
+    def __init__(self, kind: str, what: str) -> None:
+        self.kind, self.what = kind, what
+        super().__init__(
+            f"{kind} computes something else than when it was captured for the kernels, because of {what}; keep that "
+            'as an attribute or a buffer of the module, or use engine="eager"'
+        )
+
+
 class NotTwiceDifferentiable(RunFailure):
     """A gradient is differentiated again that has no derivative of its own, as that of a continuous adjoint."""
 

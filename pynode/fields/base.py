@@ -280,6 +280,28 @@ class System:
         return {"field": self.spec.to_json(), "flow": None if self.flow is None else dict(self.flow)}
 
 
+class Extended(nn.Module, ABC):
+    """A field of states `(..., dim)` with further columns beside them, which follow from it and its derivatives.
+
+    Subclasses hold the `field` and `dim`.
+    """
+
+    field: nn.Module
+    dim: int
+
+    @abstractmethod
+    def why_not_extended(self) -> str | None:
+        """Why other backends can't compute the further columns, as a sentence; None where they can."""
+
+    @abstractmethod
+    def extend(self, inner: System) -> System:
+        """This field for other backends, where `inner` is that of the field in it."""
+
+    @abstractmethod
+    def around(self, field: nn.Module) -> Extended:
+        """The same columns beside another field."""
+
+
 _HOOKS: Any = nn.modules.module
 
 

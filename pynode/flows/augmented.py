@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pynode.fields.base import System, system_of, why_no_system
+from pynode.fields.base import Extended, System, system_of, why_no_system
 from pynode.flows.divergence import Divergence, Exact, Hutchinson
 from pynode.types import State
 
@@ -24,7 +24,7 @@ class RunningCosts(NamedTuple):
         return int(self.kinetic) + int(self.jacobian)
 
 
-class AugmentedField(nn.Module):
+class AugmentedField(Extended):
     """d/dt (z, l, costs) = (f, -tr df/dz, running costs) on `(batch, dim + 1 + costs)`: one solve for all of them.
 
     l is the change of the log-density along the trajectory (Chen et al. 2018, eq. 8).
@@ -43,18 +43,28 @@ class AugmentedField(nn.Module):
 
     def why_unspecified(self) -> str | None:
         """Why field and divergence do not follow from a specification, as a sentence; None where they do."""
-        if type(self.divergence) not in (Exact, Hutchinson):
-            return f"its divergence {type(self.divergence).__name__} is the user's own"
+        if reason := self.why_not_extended():
+            return reason
         reason = why_no_system(self.field)
         return None if reason is None else f"of the field in it, {type(self.field).__name__}: {reason}"
 
+    def why_not_extended(self) -> str | None:
+        if type(self.divergence) not in (Exact, Hutchinson):
+            return f"its divergence {type(self.divergence).__name__} is the user's own"
+        return None
+
     def system(self) -> System:
         """The augmented field as other backends can rebuild it; raises `InvalidArgument` for a module of the user's."""
-        inner = system_of(self.field)
+        return self.extend(system_of(self.field))
+
+    def extend(self, inner: System) -> System:
         exact = type(self.divergence) is Exact
         kind, probes = ("exact", None) if exact else ("hutchinson", self.probes)
         flow = {"divergence": kind, "kinetic": self.costs.kinetic, "jacobian": self.costs.jacobian}
         return System(inner.spec, inner.theta, self.dim + 1 + self.costs.columns, flow, probes)
+
+    def around(self, field: nn.Module) -> AugmentedField:
+        return AugmentedField(field, self.dim, self.divergence, self.probes, self.costs)
 
     def forward(self, t: Tensor, state: State) -> State:
         """The derivative of the augmented state."""

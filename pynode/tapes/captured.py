@@ -1,0 +1,306 @@
+"""Captures of the user's modules: made at the first solve, kept while the module stays as it is, checked in between."""
+
+from __future__ import annotations
+
+import random
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pynode.errors import NotCapturable, StaleCapture
+from pynode.field_state import FieldState
+from pynode.fields.base import Extended, System
+from pynode.reads import Reads
+from pynode.tapes.tape import Tape
+from pynode.tapes.watch import Watch
+from pynode.transforms import is_transformed
+from pynode.types import State, Times
+
+DTYPES = (torch.float64, torch.float32)
+
+MODULES_KEPT, CAPTURES_KEPT = 64, 4
+"""Modules whose captures are kept, and captures of one module with states of one kind, such as by train and eval."""
+
+MOST_RECAPTURES, FEW_SOLVES = 8, 4
+"""Captures in a row, each of which served fewer solves than this, after which a module is left to torch."""
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+"""Difference of module and tape in a spot check, relative to the largest entry, that is more than rounding."""
+
+SIZES_CHECKED = 32
+"""Batch sizes that are checked when they are met for the first time."""
+
+OUTSIDE = "state outside the module"
+
+_GLOBAL_HOOKS: Any = nn.modules.module
+
+
+class Failure(NamedTuple):
+    """Why a module has no tape: what `NotCapturable` says."""
+
+    reason: str
+    where: str = ""
+    remedy: str = "let torch run it"
+
+
+class Captured:
+    """One capture of a module, with what tells whether it still holds.
+
+    `tape` and `tensors` are None where the module can't be captured, for the reason of `failure`.
+    """
+
+    def __init__(self, watch: Watch, capture: Any = None, failure: Failure | None = None) -> None:
+        self.watch, self.failure, self.solves = watch, failure, 0
+        self._next_check, self._sizes = 1, set[int]()
+        if capture is not None:
+            self.tape: Tape = capture.tape
+            self.tensors: list[Tensor] = list(capture.tensors())
+            self._shapes = [x.shape for x in self.tensors]
+            self._system: System | None = None
+
+    def holds(self, module: nn.Module) -> bool:
+        """Whether the module is still what it was."""
+        if not self.watch.same(module):
+            return False
+        return self.failure is not None or [x.shape for x in self.tensors] == self._shapes
+
+    def system(self) -> System:
+        """The module's tape, with its constants for the present values of its tensors."""
+        if self._system is not None:
+            return self._system
+        system = System(self.tape, tuple(self.tape.prepare(self.tensors)), self.tape.state_dim)
+        if not self.tape.preparation:  # the constants are the module's own tensors
+            self._system = system
+        return system
+
+    def count(self, module: nn.Module, y0: State, ts: Times, dim: int) -> None:
+        """Counts a solve; raises `StaleCapture` where module and tape differ, which solves 1, 2, 4, 8, ... look for."""
+        self.solves += 1
+        size = y0.shape[0] if y0.ndim > 1 else 1
+        if self.solves < self._next_check and (size in self._sizes or len(self._sizes) >= SIZES_CHECKED):
+            return
+        self._sizes.add(size)
+        if self.solves >= self._next_check:
+            self._next_check = 2 * self.solves
+        self._check(module, y0.detach()[..., :dim], ts.detach()[0].to(y0.dtype))
+
+    def _check(self, module: nn.Module, y: State, t: Tensor) -> None:
+        if not self._differs(module, t, y):
+            return
+        # near a point of rest all digits may be rounding errors
+        noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=y.dtype)
+        if not self._differs(module, t, y + 1e-3 * (y.abs() + 1) * noise):
+            return
+        names = self.watch.own_changes()
+        what = f"`{names[0]}`, which its own evaluation changes" if names else OUTSIDE
+        raise StaleCapture(type(module).__name__, what)
+
+    def _differs(self, module: nn.Module, t: Tensor, y: State) -> bool:
+        with self.watch.own_kept():
+            wanted = value_of(module, t, y)
+        with torch.no_grad():
+            got = self.tape.evaluate_prepared(self.tape.prepare(self.tensors), t, y)
+        if got.shape != wanted.shape:
+            return True
+        fine = torch.isfinite(wanted)
+        if not torch.equal(fine, torch.isfinite(got)):
+            return True
+        wanted, got = wanted[fine], got[fine]
+        if not wanted.numel():
+            return False
+        return bool((got - wanted).abs().max() > TOLERANCE[y.dtype] * wanted.abs().max())
+
+
+class _Known:
+    """What is known of one module: its captures by the kind of state."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.captures: dict[Any, list[Captured]] = {}
+        self.hasty = 0  # captures in a row that served few solves
+        self.given_up: Failure | None = None
+        identity = id(module)
+        self.module = weakref.ref(module, lambda _: _KNOWN.pop(identity, None))
+
+
+_KNOWN: dict[int, _Known] = {}
+
+
+def forget_captures() -> None:
+    """Forgets all captures."""
+    _KNOWN.clear()
+
+
+def obstacle_to_tapes(field: object, y0: State, ts: Times) -> str | None:
+    """Why no tape could serve a solve, whatever `field` computes, as a sentence; None where one could."""
+    module = field.field if isinstance(field, Extended) else field
+    if not isinstance(module, nn.Module):
+        return "the field is a function, not a torch.nn.Module, whose tensors can be told apart"
+    if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
+        return "the field is compiled by torch; pass the module that it was made of"
+    if y0.device.type != "cpu" or y0.dtype not in DTYPES or y0.ndim == 0:
+        return f"the kernels need states of {DTYPES[0]} or {DTYPES[1]} on the CPU, not {y0.dtype} on {y0.device}"
+    if ts.requires_grad:
+        return "the kernels give no gradient by the output times"
+    if torch.compiler.is_compiling() or is_transformed() or torch.is_autocast_enabled("cpu"):
+        return "the kernels don't run under torch.compile, torch.jit.trace, autocast or transforms of torch.func"
+    if _GLOBAL_HOOKS._global_forward_hooks or _GLOBAL_HOOKS._global_forward_pre_hooks:
+        return "there are hooks on all modules, which only torch can run"
+    if _GLOBAL_HOOKS._global_backward_hooks or _GLOBAL_HOOKS._global_backward_pre_hooks:
+        return "there are backward hooks on all modules, which only torch can run"
+    return field.why_not_extended() if isinstance(field, Extended) else None
+
+
+def system_by_tape(field: object, y0: State, ts: Times, named: Sequence[Tensor] | None = None) -> System:
+    """The tape of a module, or of the module in a flow's field, for a solve from `y0` `(..., columns)`.
+
+    `named` are tensors that the user wants a gradient for.  There must be no `obstacle_to_tapes`.  Raises
+    `NotCapturable` with the reason, and `StaleCapture` where the module computes something else than its tape.
+    """
+    extended = field if isinstance(field, Extended) else None
+    module: Any = field if extended is None else extended.field
+    dim = y0.shape[-1] if extended is None else extended.dim
+    captured = captured_as(module, y0, ts, dim)
+    if captured.failure is not None:
+        raise NotCapturable(*captured.failure)
+    if named is not None and (strange := _strangers(named, module, captured)):
+        problem = f"a tensor of shape {tuple(strange[0].shape)} in params is none that it was seen to read"
+        raise NotCapturable(problem, remedy="let the module hold it, or let torch run it")
+    captured.count(module, y0, ts, dim)
+    system = captured.system()
+    return system if extended is None else extended.extend(system)
+
+
+def captured_as(module: nn.Module, y0: State, ts: Times, dim: int) -> Captured:
+    """The capture of `module` as it is now, for states like `y0`, of which the first `dim` columns are the module's."""
+    known = _KNOWN.get(id(module))
+    if known is None or known.module() is not module:
+        while len(_KNOWN) >= MODULES_KEPT:
+            _KNOWN.pop(next(iter(_KNOWN)), None)
+        known = _KNOWN[id(module)] = _Known(module)
+    key = y0.dtype, y0.ndim, y0.shape[1:-1], dim
+    captures = known.captures.setdefault(key, [])
+    for i, captured in enumerate(captures):
+        if captured.holds(module):
+            if i:
+                captures.insert(0, captures.pop(i))
+            return captured
+    if known.given_up is not None:
+        return Captured(captures[0].watch, failure=known.given_up)
+    if captures:
+        known.hasty = known.hasty + 1 if captures[0].solves < FEW_SOLVES else 0
+        if known.hasty >= MOST_RECAPTURES:
+            names = captures[0].watch.changes(module)
+            what = f"`{names[0]}` changes" if names else "it changes"
+            remedy = "keep what changes as a buffer that the field reads, or let torch run it"
+            known.given_up = Failure(f"{what} from solve to solve, each time with a capture of its own", "", remedy)
+            return captured_as(module, y0, ts, dim)
+    captured = _captured(module, y0.detach()[..., :dim], ts.detach()[0].to(y0.dtype))
+    captures.insert(0, captured)
+    del captures[CAPTURES_KEPT:]
+    return captured
+
+
+def value_of(module: nn.Module, t: Tensor, y: State) -> Tensor:
+    """f(t, y) of `module`, without a graph; a field that differentiates inside itself may do so."""
+    try:
+        with torch.no_grad():
+            value: Tensor = module(t.clone(), y.clone())
+    except RuntimeError as error:
+        if "grad" not in str(error):
+            raise
+        with torch.enable_grad():
+            value = module(t.clone(), y.clone().requires_grad_())
+    return value.detach()
+
+
+def field_of_tape(field: object, system: System) -> nn.Module:
+    """The right-hand side `system`, which `field` was captured as, as a function of the tensors of its theta."""
+    prepared = _PreparedField(system)
+    return field.around(prepared) if isinstance(field, Extended) else prepared
+
+
+class _PreparedField(nn.Module):
+    """A tape with its constants, as a vector field."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        assert isinstance(system.spec, Tape)
+        self.tape, self.constants = system.spec, system.theta
+
+    def forward(self, t: Tensor, y: State) -> State:
+        """f(t, y)."""
+        return self.tape.evaluate_prepared(self.constants, t.to(y.dtype), y)
+
+
+def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
+    """A new capture of `module` at f(t, y), which leaves no traces of the evaluations."""
+    from pynode.tapes.capture import capture_module  # the tracer, which few programs need
+
+    watch = Watch(module)
+    if not watch.complete:
+        return Captured(watch, failure=Failure("it holds more objects than can be watched for changes"))
+    if (failure := _hook_failure(module)) is not None:
+        return Captured(watch, failure=failure)
+    with _without_traces(module, t, y) as reads:
+        try:
+            with reads:
+                value_of(module, t, y)
+        except Exception as error:  # whatever it is, a solve by torch operators will tell
+            return Captured(watch, failure=Failure(f"its evaluation raises {type(error).__name__}: {error}"))
+        watch.free_changed()
+        try:
+            with torch.enable_grad():
+                capture = capture_module(module, y, t)
+        except NotCapturable as error:
+            return Captured(watch, failure=Failure(error.reason, error.where, error.remedy))
+        except Exception as error:  # of a module that does what no tracer has thought of
+            return Captured(watch, failure=Failure(f"tracing it raises {type(error).__name__}: {error}"))
+        watch.free_changed()
+    if reads.drawn:
+        return Captured(watch, failure=Failure("it draws random numbers"))
+    if reads.written:
+        return Captured(watch, failure=Failure("its evaluation changes a tensor in place, which others can read"))
+    watch.bake(capture.baked)
+    return Captured(watch, capture)
+
+
+@contextmanager
+def _without_traces(module: nn.Module, t: Tensor, y: State) -> Iterator[Reads]:
+    """What the module holds, and the states of random numbers, are after the block what they were before it.
+
+    Evaluations inside of what it gives are seen: tensors that they change in place get their values back.
+    """
+    state, of_python = FieldState(module), random.getstate()
+    of_numpy = np.random.get_state()  # noqa: NPY002 (what users' code draws from)
+    reads = Reads((t, y))
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield reads
+        finally:
+            reads.undo()
+            state.go_back_to(state.note_own())
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+def _hook_failure(module: nn.Module) -> Failure | None:
+    """Why hooks on `module` or inside of it can't be captured; those of torch's own norms can."""
+    for name, inner in module.named_modules():
+        own = inner.__dict__
+        if own["_backward_hooks"] or own["_backward_pre_hooks"]:
+            return Failure("it has backward hooks, which only torch can run", name or type(module).__name__)
+        hooks = [*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values()]
+        if any(not type(hook).__module__.startswith("torch.nn.utils") for hook in hooks):
+            return Failure("it has hooks, which only torch can run", name or type(module).__name__)
+    return None
+
+
+def _strangers(named: Sequence[Tensor], module: nn.Module, captured: Captured) -> list[Tensor]:
+    """Tensors that are to get a gradient, but that neither the tape nor the module knows."""
+    known = {id(x) for x in (*captured.tensors, *module.parameters(), *module.buffers())}
+    return [x for x in named if x.requires_grad and id(x) not in known]

@@ -1,0 +1,187 @@
+"""What the evaluation of a module may read: modules, classes, functions, global and enclosed variables, objects.
+
+Found by walking through the code of `forward`, and of whatever that mentions by name.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from typing import Any
+
+from torch import nn
+
+LIBRARIES = frozenset((*sys.stdlib_module_names, "builtins", "torch", "numpy", "scipy", "torchdiffeq", "pynode"))
+"""Packages whose code does not change while a program runs; their classes are watched by `forward` alone."""
+
+DYNAMIC = frozenset(("getattr", "vars", "eval", "exec", "globals", "locals", "attrgetter", "methodcaller"))
+"""Functions that read what their caller's code does not name."""
+
+MOST = 2000
+"""Modules, functions and objects beyond which a walk ends."""
+
+LARGEST = 1000
+"""Entries of a container beyond which it counts as data, in which no functions or modules are looked for."""
+
+_INTERNAL = frozenset(nn.Module().__dict__)
+
+
+class Reached:
+    """What an evaluation of `module` may read beside its arguments.
+
+    `modules`, `objects` and `classes` each have the name that a user would give them; `variables` are names of
+    dictionaries of globals, `cells` variables of enclosing functions.  `reads(key)` says whether any of the code may
+    read an attribute of that name.  With `complete` False there was more than could be walked.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.modules: list[tuple[str, nn.Module]] = []
+        self.objects: list[tuple[str, dict[str, Any]]] = []
+        self.classes: list[type] = []
+        self.library_classes: list[type] = []
+        self.variables: list[tuple[dict[str, Any], set[str]]] = []
+        self.cells: list[tuple[str, CellType]] = []
+        self.complete = True
+        self._names: set[str] = {"forward", "__call__"}
+        self._dynamic = False
+        self._seen: set[int] = set()
+        self._held: list[Any] = []  # so that no identity is used twice
+        self._pending: list[tuple[str, Callable[[], None]]] = []
+        self._todo: list[tuple[Any, str]] = [(module, "")]
+        self._walk()
+
+    def reads(self, key: str) -> bool:
+        """Whether any code that was reached may read an attribute called `key`."""
+        return self._dynamic or not self.complete or key in self._names
+
+    def _walk(self) -> None:
+        while self._todo:
+            while self._todo:
+                value, name = self._todo.pop()
+                if id(value) in self._seen:
+                    continue
+                if len(self._seen) >= MOST:
+                    self.complete = False
+                    return
+                self._visit(value, name)
+            ready = [action for key, action in self._pending if self.reads(key)]
+            self._pending = [entry for entry in self._pending if not self.reads(entry[0])]
+            for action in ready:
+                action()
+
+    def _when_read(self, key: str, value: Any, name: str) -> None:
+        self._pending.append((key, lambda: self._todo.append((value, name))))
+
+    def _visit(self, value: Any, name: str) -> None:
+        if isinstance(value, (str, int, float, bytes, type(None))) or hasattr(value, "__array__"):
+            return  # plain values, arrays and tensors
+        self._seen.add(id(value))
+        self._held.append(value)
+        dot = f"{name}." if name else ""
+        if isinstance(value, nn.Module):
+            self._visit_module(value, name, dot)
+        elif isinstance(value, FunctionType):
+            self._visit_function(value)
+        elif isinstance(value, MethodType):
+            self._todo += [(value.__func__, name), (value.__self__, name)]
+        elif isinstance(value, functools.partial):
+            self._todo += [(value.func, name), (value.args, name), (value.keywords, name)]
+        elif isinstance(value, (list, tuple, set, frozenset)) and len(value) <= LARGEST:
+            self._todo += [(inner, f"{name}[{i}]") for i, inner in enumerate(value)]
+        elif isinstance(value, Mapping) and len(value) <= LARGEST and isinstance(value, dict):
+            self._todo += [(inner, f"{name}[{key!r}]") for key, inner in value.items()]
+        elif isinstance(value, (property, functools.cached_property, staticmethod, classmethod)):
+            inner = (getattr(value, part, None) for part in ("fget", "func", "__func__"))
+            self._todo += [(f, name) for f in inner if f is not None]
+        elif isinstance(value, ModuleType):
+            if not is_library(value.__name__):
+                for key, inner in list(vars(value).items()):
+                    self._when_variable(vars(value), key, inner)
+        elif isinstance(value, type):
+            self._visit_class(value)
+        elif isinstance(value, (SimpleNamespace, Namespace)) or not is_library(type(value).__module__):
+            own = getattr(value, "__dict__", None)
+            self._visit_class(type(value))
+            if isinstance(own, dict):
+                self.objects.append((dot, own))
+                for key, inner in list(own.items()):
+                    self._when_read(key, inner, f"{dot}{key}")
+
+    def _visit_module(self, module: nn.Module, name: str, dot: str) -> None:
+        self.modules.append((name, module))
+        self._todo.append((type(module), name))
+        for key, value in list(module.__dict__.items()):
+            if key == "_modules":
+                self._todo += [(child, f"{dot}{k}") for k, child in value.items() if child is not None]
+            elif key == "forward" or (key not in _INTERNAL and is_library(type(module).__module__)):
+                self._todo.append((value, f"{dot}{key}"))
+            elif key not in _INTERNAL:
+                self._when_read(key, value, f"{dot}{key}")
+
+    def _visit_class(self, kind: type) -> None:
+        for base in kind.__mro__:
+            if is_library(base.__module__):
+                if issubclass(base, nn.Module) and base not in self.library_classes:
+                    self.library_classes.append(base)
+                continue
+            if base in self.classes:
+                continue
+            self.classes.append(base)
+            self._dynamic = self._dynamic or any(k in base.__dict__ for k in ("__getattr__", "__getattribute__"))
+            for key, value in list(base.__dict__.items()):
+                self._when_read(key, value, f"{base.__name__}.{key}")
+
+    def _visit_function(self, function: FunctionType) -> None:
+        if is_library(function.__module__):
+            return
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            self.cells.append((name, cell))
+            try:
+                self._todo.append((cell.cell_contents, name))
+            except ValueError:  # the variable has no value yet
+                continue
+        self._todo += [(value, function.__name__) for value in function.__defaults__ or ()]
+        known = function.__globals__
+        for name in _names_in(function.__code__, self._names):
+            if name in known:
+                value = known[name]
+                if name in DYNAMIC:
+                    self._dynamic = True
+                self._add_variable(known, name, value)
+            elif name in DYNAMIC:
+                self._dynamic = True
+
+    def _when_variable(self, owner: dict[str, Any], key: str, value: Any) -> None:
+        self._pending.append((key, lambda: self._add_variable(owner, key, value)))
+
+    def _add_variable(self, owner: dict[str, Any], key: str, value: Any) -> None:
+        home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if is_library(home) and (isinstance(value, ModuleType) or callable(value)):
+            return
+        for known, names in self.variables:
+            if known is owner:
+                names.add(key)
+                break
+        else:
+            self.variables.append((owner, {key}))
+        self._todo.append((value, key))
+
+
+def is_library(module_name: str | None) -> bool:
+    """Whether the module of this name belongs to one of the libraries."""
+    return module_name is None or module_name.partition(".")[0] in LIBRARIES
+
+
+def _names_in(code: CodeType, attributes: set[str]) -> Iterator[str]:
+    """The global names that `code` and functions inside of it read; adds all other names to `attributes`."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
+            yield str(instruction.argval)
+    attributes.update(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant, attributes)
