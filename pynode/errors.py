@@ -218,6 +218,10 @@ class FieldChanged(RunFailure):
     """The field was changed between a solve and its backward pass, which has to evaluate the field as it was."""
 
 
+class CaptureWarning(UserWarning):
+    """A module has been written as a tape that does not compute what the module does, so that torch runs it."""
+
+
 class StaleCapture(RunFailure):
     """A module computes something else than its tape does: it depends on what nobody could see change."""
 

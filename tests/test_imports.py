@@ -50,11 +50,22 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "records": ("errors", "registry", "methods", "problems"),
     "fields": (*LEAVES, "activations", "layers"),
     "schemes": (*LEAVES, "grid"),
-    "tapes": (*LEAVES, "reads", "fields.base"),
+    "tapes": (*LEAVES, "reads", "field_state", "transforms", "fields.base"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
     "gradients": ("errors", "arguments", "steps"),
     # one solve, described: what methods make, and engines run
-    "solve": (*LEAVES, "steps", "grid", "solution", "evaluation", "world", "fields.base", "schemes", "gradients"),
+    "solve": (
+        *LEAVES,
+        "steps",
+        "grid",
+        "solution",
+        "evaluation",
+        "world",
+        "fields.base",
+        "schemes",
+        "gradients",
+        "tapes",
+    ),
     "engines": (
         *LEAVES,
         "arguments",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pynode.errors import NotCapturable, StaleCapture
+from pynode.errors import CaptureWarning, NotCapturable, StaleCapture
 from pynode.field_state import FieldState
 from pynode.fields.base import Extended, System
 from pynode.reads import Reads
@@ -257,6 +258,8 @@ def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
             with torch.enable_grad():
                 capture = capture_module(module, y, t)
         except NotCapturable as error:
+            if error.differs:
+                warnings.warn(f"{error}; torch operators run it", CaptureWarning, stacklevel=2)
             return Captured(watch, failure=Failure(error.reason, error.where, error.remedy))
         except Exception as error:  # of a module that does what no tracer has thought of
             return Captured(watch, failure=Failure(f"tracing it raises {type(error).__name__}: {error}"))

@@ -44,6 +44,7 @@ class Own(nn.Module):
     """Reads one of everything."""
 
     limit = 3.0
+    mean: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,6 +179,8 @@ def test_a_buffer_that_the_evaluation_replaces_is_its_own() -> None:
     """The others are still watched."""
 
     class Last(nn.Module):
+        scale: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("last", torch.zeros(2))
@@ -202,7 +205,7 @@ def test_code_that_reads_by_computed_names_reads_all() -> None:
             self.rate_a = 1.0
 
         def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
-            return y * getattr(self, "rate" + "_a")  # type: ignore[no-any-return]
+            return y * getattr(self, "rate" + "_a")
 
     module = Dynamic()
     watch = watched(module)
@@ -218,12 +221,12 @@ def test_values_that_can_not_be_compared_count_as_changed() -> None:
         __hash__ = None  # type: ignore[assignment]
 
     module = Own()
-    module.power = Odd()  # type: ignore[assignment]
+    module.plain.rate = Odd()  # type: ignore[assignment]
     watch = Watch(module)
     assert watch.same(module)
-    module.power = Odd()  # type: ignore[assignment]
+    module.plain.rate = Odd()  # type: ignore[assignment]
     assert not watch.same(module)
-    assert watch.changes(module) == ["power"]
+    assert watch.changes(module) == ["plain.rate"]
 
 
 def test_a_look_takes_some_microseconds() -> None:
