@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
@@ -99,6 +99,11 @@ class FieldSpec(ABC):
         value, products = self.tangents(p, t, y, unit_tangents(y))
         return value, trace_of(products, y)
 
+    def prepare(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What kernels compute with, differentiable functions of `tensors`, which are those of `slots()`: mostly they
+        themselves."""
+        return tensors
+
     @property
     def n_params(self) -> int:
         """Length of theta."""
@@ -169,7 +174,8 @@ class Field(nn.Module):
     def __init__(self, spec: FieldSpec, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"):
         super().__init__()
         self.spec = spec
-        self._names = tuple(s.name for s in spec.slots())
+        self._slots = tuple(s.name for s in spec.slots())
+        self._names = tuple(name.replace(".", "_") for name in self._slots)  # attributes can't have dots
         self._shapes = tuple(s.shape for s in spec.slots())
         for slot in spec.slots():
             try:
@@ -181,7 +187,7 @@ class Field(nn.Module):
                     raise
                 problem = f"no room for {slot.name} {slot.shape}"
                 raise InvalidArgument("field", f"{spec.n_params:,} parameters", problem, "make it smaller") from error
-            self.register_parameter(slot.name, nn.Parameter(zeros))
+            self.register_parameter(slot.name.replace(".", "_"), nn.Parameter(zeros))
 
     def forward(self, t: Tensor, y: State) -> State:
         """dy/dt `(..., dim)`; raises `StateMismatch` where the last axis or the dtype of `y` is not the field's."""
@@ -208,7 +214,8 @@ class Field(nn.Module):
     def _tensors(self) -> dict[str, Tensor]:
         held = self._parameters
         # attributes where torch computes them: parametrizations, pruning, replicas of nn.DataParallel
-        return {name: held[name] if name in held else getattr(self, name) for name in self._names}  # type: ignore[misc]
+        each = [held[name] if name in held else getattr(self, name) for name in self._names]
+        return dict(zip(self._slots, each, strict=True))  # type: ignore[arg-type]
 
     def _dtype(self) -> torch.dtype:
         first = next(self.parameters(), None)  # reading a parametrized attribute may change its state
@@ -231,7 +238,8 @@ class Field(nn.Module):
         if reason := self.why_unspecified():
             raise InvalidArgument("field", type(self).__name__, reason, "use a method on torch operators")
         held = self._parameters
-        return System(self.spec, tuple([held[name] for name in self._names]), self.spec.state_dim)  # type: ignore[misc]
+        theta: Any = [held[name] for name in self._names]
+        return System(self.spec, tuple(self.spec.prepare(theta)), self.spec.state_dim)
 
     def theta(self) -> Theta:
         """All parameters as one float64 vector `(n_params,)` on the CPU, detached, in the order of the specification.

@@ -36,12 +36,11 @@ class Capture:
 
     tape: Tape
     module: nn.Module
-    paths: tuple[tuple[str, ...], ...]
     baked: tuple[Tensor, ...]
 
     def tensors(self) -> list[Tensor]:
         """The tensors that the tape reads, as the module has them now."""
-        return [_at(self.module, path) for path in self.paths]
+        return self.tape.tensors_of(self.module)
 
 
 def capture_module(module: nn.Module, y0: State, t: Tensor | None = None) -> Capture:
@@ -66,11 +65,26 @@ def capture_module(module: nn.Module, y0: State, t: Tensor | None = None) -> Cap
     time = torch.zeros((), dtype=y0.dtype) if t is None else t.detach().to(y0.dtype).reshape(())
     y = torch.randn(_lead(y0, known) + y0.shape[-1:], dtype=y0.dtype, generator=random)
     tracer, tape = _trace(module, time.clone(), y, ordered, n_parameters)
-    names = [name for name, _ in tracer.slots]
-    paths = tuple(tuple(names[i].split(".")) for i in tracer.builder.used_slots)
-    result = Capture(tape, module, paths, tuple(tracer.baked))
+    result = Capture(tape, module, tuple(tracer.baked))
     _compare(result, time, y0, random)
     return result
+
+
+def capture(module: nn.Module, y0: State, t: Tensor | None = None) -> Tape:
+    """The tape of `module`, a vector field f(t, y), for states like `y0` `(..., dim)` of any batch size.
+
+    A tape is a specification, as `pynode.MLP(...)` is: `tape.slots()` are the module's tensors by their own names,
+    `tape.theta_of(module)` their present values in one vector, `tape.evaluate`, `tangents` and `divergence` what they
+    compute, and `tape.to_json()` writes it as plain values.  Gradient methods capture by themselves; this is for those
+    who want to look at a tape or keep it.
+
+    The module is evaluated once at random states under torch's dispatcher, near the time `t` (0 if not given), and a
+    few times more to compare values and cotangents.  What its `forward` does beside computing a value (counters, logs)
+    is not part of a tape.  Raises `NotCapturable`, which says what can't be captured, where, and what to do:
+    control flow that depends on values, random numbers, coupling between samples, changes of inputs in place, complex
+    numbers, unknown operators.
+    """
+    return capture_module(module, y0, t).tape
 
 
 def _trace(
@@ -149,19 +163,6 @@ def _tensors_under(name: str, value: Any, depth: int) -> Iterator[tuple[str, Ten
     elif depth and isinstance(value, nn.Module):
         for key, x in value.named_parameters():
             yield f"{name}.{key}", x
-
-
-def _at(module: Any, path: tuple[str, ...]) -> Tensor:
-    at: Any = module
-    for key in path:
-        if isinstance(at, nn.Module):
-            at = getattr(at, key)
-        elif isinstance(at, dict):
-            at = at[key]
-        else:
-            at = at[int(key)]
-    tensor: Tensor = at
-    return tensor
 
 
 def _has_backward_hooks(module: nn.Module) -> bool:

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument
 from pynode.fields.base import FieldSpec, Slot
 from pynode.tapes.operations import OTHERS, STATE, TIME, UNARY, Operation, evaluate
-from pynode.types import State
+from pynode.types import State, Theta
 
 T_REGISTER, Y_REGISTER = 0, 1
 """Registers of time `(1,)` and of the state; operation i writes register 2 + i."""
@@ -112,6 +112,28 @@ class Tape(FieldSpec):
             registers.append(evaluate(operation, inputs))
         return registers[self.output].expand(y.shape)
 
+    def theta_of(self, module: nn.Module) -> Theta:
+        """The present values of all slots in one float64 vector `(n_params,)`, detached.
+
+        Raises `InvalidArgument` for a module without them.
+        """
+        return torch.cat([x.detach().reshape(-1).double() for x in self.tensors_of(module)])
+
+    def tensors_of(self, module: nn.Module) -> list[Tensor]:
+        """The tensors of `module` that the slots name, in their order."""
+        tensors = []
+        for slot in self.slots():
+            try:
+                tensor = _at(module, slot.name.split("."))
+            except (AttributeError, LookupError, ValueError) as error:
+                problem = f"it has no {slot.name}, which the tape reads"
+                raise InvalidArgument("module", type(module).__name__, problem, "pass the captured one") from error
+            if not isinstance(tensor, Tensor) or tensor.shape != slot.shape:
+                problem = f"its {slot.name} is not a tensor of shape {slot.shape}"
+                raise InvalidArgument("module", type(module).__name__, problem, "capture it again")
+            tensors.append(tensor)
+        return tensors
+
     def to_json(self) -> dict[str, Any]:
         return {"architecture": self.architecture, **plain(asdict(self))}
 
@@ -153,6 +175,16 @@ class Tape(FieldSpec):
             known = hash((self.dim, self.constants, self.operations, self.output))
             object.__setattr__(self, "_hash", known)
         return int(known)
+
+
+def _at(holder: Any, path: Sequence[str]) -> Any:
+    """What a module, or a list or dict in it, has under a name with dots."""
+    for key in path:
+        if isinstance(holder, nn.Module):
+            holder = getattr(holder, key)
+        else:
+            holder = holder[key] if isinstance(holder, Mapping) else holder[int(key)]
+    return holder
 
 
 def plain(x: Any) -> Any:

@@ -186,7 +186,6 @@ class Builder:
         new_input |= {~old: ~new for new, old in enumerate(rows)}
         constants = [self.constants[i] for i in rows]
         operations = [self.operations[i] for i in kept]
-        self.used_slots = slots
         return Tape(
             dim=self.dim,
             parameters=tuple(self.slots[i] for i in slots if i < n_parameters),
