@@ -6,6 +6,7 @@ missing, or the kernels do not support a system, the methods run on torch operat
 
 from __future__ import annotations
 
+import math
 import platform
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,10 +18,11 @@ from pynode.fields.base import FieldSpec, System
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
+from pynode.tapes.tape import Tape
 from pynode.transforms import is_transformed
 from pynode.types import State, Times
 
-ARCHITECTURES = (MLP, ConcatSquash, Antisymmetric, Hamiltonian)
+ARCHITECTURES = (MLP, ConcatSquash, Antisymmetric, Hamiltonian, Tape)
 DTYPES = (torch.float64, torch.float32)
 
 ACTIVATIONS = ("tanh", "softplus", "sigmoid", "silu", "gelu")
@@ -76,7 +78,8 @@ def obstacle(system: System, y0: State, ts: Times) -> str | None:
     spec, flow, probes, dtype = system.spec, system.flow, system.probes, y0.dtype
     if type(spec) not in ARCHITECTURES:
         return f"the kernels know no {type(spec).__name__}"
-    if spec.activation not in ACTIVATIONS:  # type: ignore[attr-defined]
+    is_tape = isinstance(spec, Tape)
+    if not is_tape and spec.activation not in ACTIVATIONS:  # type: ignore[attr-defined]
         return f"the kernels know no activation {spec.activation}"  # type: ignore[attr-defined]
     if dtype not in DTYPES:
         return f"the kernels know no {dtype}"
@@ -85,14 +88,14 @@ def obstacle(system: System, y0: State, ts: Times) -> str | None:
     if ts.requires_grad:
         return "the kernels give no gradient by the output times"
     for p in system.theta:
-        if type(p) is not torch.nn.Parameter:
+        if type(p) is not torch.nn.Parameter and not is_tape:
             return "the parameters are functions of other tensors, which autograd has to follow"
     for tensor in (y0, *system.theta) if probes is None else (y0, *system.theta, probes):
         if type(tensor) is not torch.Tensor and type(tensor) is not torch.nn.Parameter:
             return f"the kernels can't read a {type(tensor).__name__}"
         if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.dtype is not dtype:
             return f"the kernels need dense {dtype} tensors on the CPU, not {tensor.dtype} on {tensor.device}"
-    if any(p.shape != shape for p, shape in zip(system.theta, _shapes(spec), strict=True)):
+    if not _has_shapes(spec, system.theta):
         return "the parameters have other shapes than the specification says"
     if flow is not None and flow["divergence"] not in ("exact", "hutchinson"):
         return f"the kernels know no divergence {flow['divergence']}"
@@ -102,6 +105,16 @@ def obstacle(system: System, y0: State, ts: Times) -> str | None:
     if traced or is_transformed() or torch.is_autocast_enabled("cpu"):
         return "the kernels don't run under torch.compile, torch.jit.trace, autocast or transforms of torch.func"
     return None
+
+
+def _has_shapes(spec: FieldSpec, theta: tuple[torch.Tensor, ...]) -> bool:
+    """Whether theta's tensors have the shapes of the specification; the rows of a tape may have any of their size."""
+    if not isinstance(spec, Tape):
+        return all(p.shape == shape for p, shape in zip(theta, _shapes(spec), strict=True))
+    return len(theta) == len(spec.constants) and all(
+        p.shape == (c.shape[::-1] if c.transposed else c.shape) if c.is_matrix else p.numel() == math.prod(c.shape)
+        for p, c in zip(theta, spec.constants, strict=True)
+    )
 
 
 @lru_cache(maxsize=64)
@@ -119,6 +132,8 @@ def pays(system: System, y0: State) -> bool:
     spec, flow = system.spec, system.flow
     if _largest(spec) > MOST_WEIGHTS:
         return False
+    if isinstance(spec, Tape):
+        return True
     if flow is None or flow["divergence"] != "exact" or flow["jacobian"] or isinstance(spec, Hamiltonian):
         return True
     dim = spec.state_dim
@@ -132,4 +147,6 @@ def pays(system: System, y0: State) -> bool:
 
 @lru_cache(maxsize=64)
 def _largest(spec: FieldSpec) -> int:
+    if isinstance(spec, Tape):
+        return max((math.prod(c.shape) for c in spec.constants if c.is_matrix), default=0)
     return max(slot.size for slot in spec.slots())

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pynode.adjoint import check_cotangents
 from pynode.drift import BACKSOLVE_HINT, MOST, report_drift, sample_of_row
@@ -33,7 +34,8 @@ from pynode.second_derivatives import linked
 from pynode.solution import Cost, Status
 from pynode.solve import Kept, Pullback, Run, Solve
 from pynode.steps import Adaptive
-from pynode.types import State, States
+from pynode.tapes.tape import Tape
+from pynode.types import State, States, VectorField
 
 FAILURES = {NON_FINITE: Status.NON_FINITE, UNDERFLOW: Status.STEP_UNDERFLOW, EXHAUSTED: Status.MAX_STEPS}
 
@@ -125,6 +127,17 @@ class Call(Pullback):
         """Runs its adjoint."""
 
 
+class _Prepared(nn.Module):
+    """A tape with its constants, by torch operators."""
+
+    def __init__(self, tape: Tape, constants: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.tape, self.constants = tape, constants
+
+    def forward(self, t: Tensor, y: State) -> State:
+        return self.tape.evaluate_prepared(self.constants, t, y)
+
+
 class FixedCall(Call):
     """A solve by fixed steps, and its discrete adjoint."""
 
@@ -186,13 +199,28 @@ class FixedCall(Call):
         with torch.enable_grad():
             y0 = self.y0.detach().requires_grad_()
             back = cotangents.detach().requires_grad_()
-            ys = self.formula.solve(self.field, y0, self.grid)
-        leaves = [p for p, want in zip((y0, *self.system.theta), wanted, strict=True) if want]
+            field, theta = self._by_operators()
+            ys = self.formula.solve(field, y0, self.grid)
+        leaves = [p for p, want in zip((y0, *theta), wanted, strict=True) if want]
         gradients = torch.autograd.grad(ys, leaves, back, create_graph=True, materialize_grads=True)
         self.stats.backward.n_vjp += self.planner.n_stages
         originals = [p for p, want in zip(self.inputs[1:], wanted, strict=True) if want]
         each = iter(linked(gradients, [*leaves, back], [*originals, cotangents]))
         return (None, *(next(each) if want else None for want in wanted))
+
+    def _by_operators(self) -> tuple[VectorField, tuple[Tensor, ...]]:
+        """The field for torch operators, and the tensors that it reads instead of theta's."""
+        spec, theta = self.system.spec, self.system.theta
+        if not isinstance(spec, Tape):
+            return self.field, theta
+        leaves = tuple([p.detach().requires_grad_() for p in theta])
+        field: nn.Module = _Prepared(spec, leaves)
+        if self.system.flow is not None:
+            # the flow's own formula around it
+            augmented = copy(cast(nn.Module, self.field))
+            augmented._modules = {**augmented._modules, "field": field}
+            field = augmented
+        return field, leaves
 
     def _versions(self) -> list[int]:
         return [p._version for p in self.inputs[1:]]

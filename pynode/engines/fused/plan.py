@@ -49,7 +49,7 @@ class Planner:
         self._starts = tile_starts(self.batch, self.field.capacity)
         self.n_tiles = len(self._starts) - 1
         self.threads = torch.get_num_threads()
-        self.work = self.field.n_weights * (1 + self.field.n_tangents) * self.batch  # multiply-adds of an evaluation
+        self.work = self.field.work * (1 + self.field.n_tangents) * self.batch  # multiply-adds of an evaluation
 
     def tiles(self, n_groups: int) -> Tiles:
         """The batch in so many groups of tiles."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from pynode.drift import DRIFT_BOUND, ROUNDING
 from pynode.engines.fused.controller import RUNNING, Progress
 from pynode.engines.fused.embedded import MIXED, PARTS, RMS, SEMINORM, STAGES, AdaptivePlan, AdaptiveSolve, Weights
-from pynode.engines.fused.field.layout import Places
 from pynode.engines.fused.memory import Spares, aligned_zeros
+from pynode.engines.fused.places import Places
 from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for, recalled, remember, tableau_of
 from pynode.engines.fused.records import Numbers
 from pynode.engines.fused.rows import HELD

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from pynode.engines.fused.field.layout import Places
 from pynode.engines.fused.fixed import KEEP_NOTHING, KEEP_STATES, KEEP_TAPES, FixedPlan, FixedSolve, Steps
 from pynode.engines.fused.memory import SHARED, Spares
+from pynode.engines.fused.places import Places
 from pynode.engines.fused.plan import Memory, Planner, Work, key_of, planner_for, recalled, remember, tableau_of
 from pynode.fields.base import System
 from pynode.grid import TimeGrid
@@ -97,7 +97,7 @@ class FixedPlanner(Planner):
         size = self.n_tiles * self.n_stages * self.field.tape_size * self.dtype.itemsize
         if size <= TAPE_BYTES_ALWAYS or size > TAPE_BYTES_NEVER:
             return size <= TAPE_BYTES_ALWAYS
-        return 2 * self.field.rows * self.field.n_weights > WORK_PER_NUMBER * self.field.tape_size
+        return 2 * self.field.rows * self.field.work > WORK_PER_NUMBER * self.field.tape_size
 
     def _steps_deferred(self, n_steps: int, stages: int, keep: int) -> int:
         """Steps after which a sample alone takes the products of all their stages: the tapes of all must be there."""

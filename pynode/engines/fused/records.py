@@ -87,7 +87,7 @@ class Stored:
             self._kept.append(value)
             return value.ctypes.data
         if isinstance(value, list):
-            value = Stored(value)
+            value = Stored(value) if value else 0
         elif isinstance(value, Record):
             value = value.stored
         if isinstance(value, Stored):

@@ -13,18 +13,22 @@ but the last (after the last too where `activates_end`):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 from pynode.engines.fused import ACTIVATIONS
+from pynode.engines.fused.places import Places, padded, spreads
+from pynode.engines.fused.program.instructions import Program
+from pynode.engines.fused.program.layout import program_of
 from pynode.engines.fused.records import Record
-from pynode.engines.fused.simd import VECTOR_BYTES
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import FieldSpec, System
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
+from pynode.tapes.tape import Tape
 
 PLAIN, ANTISYMMETRIC, HAMILTONIAN = range(3)
 """How the chain's matrices follow from theta (`Field.matrices`)."""
@@ -32,8 +36,8 @@ PLAIN, ANTISYMMETRIC, HAMILTONIAN = range(3)
 NO_FLOW, EXACT, HUTCHINSON, ZERO = range(4)
 """The divergence: ZERO where it vanishes identically, so that no tangents are needed."""
 
-SUM_COST = 6
-"""What adding up the lanes of a vector costs, in multiply-adds of vectors."""
+Costs: TypeAlias = tuple[str, bool, bool] | None
+"""Of a flow: the divergence, and whether there are a kinetic and a Jacobian cost."""
 
 TILE_ROWS = 48
 """Samples and tangents of a tile together: enough for the blocks of products, little enough for the cache."""
@@ -93,48 +97,36 @@ class Field(Record):
     state: int  # where the tape holds the state
     scratch_size: int
     is_single: bool  # a sample alone goes the way of `single`
+    is_program: bool  # instructions of `program` rather than a chain of layers
+    work: int  # multiply-adds of one row
 
-    # --- the chain ---
-    matrices: int
-    gamma: float  # Antisymmetric's damping
-    power: int  # exponent of the input
-    activation: int
-    activates_end: bool
-    is_gated: bool  # layers have gate and shift
     divergence: int
     has_kinetic: bool
     has_jacobian: bool
-    zeros: int  # where the packed parameters hold zeros, as many as the widest layer
-    out: int  # where a tape holds the field's value and the pushed tangents
-    # in working memory: two buffers for the cotangents of a layer, the tangents' directions, `bars_size` numbers
-    buffer: int
-    other_buffer: int
-    directions: int
-    bars: int
-    n_layers: int
-    layers: list[Layer]
+    out: int  # where a tape holds the field's value and the pushed tangents, and the distance of their rows
+    out_step: int
+    directions: int  # those of the tangents, in working memory
+    program: Program = dataclass_field(default_factory=Program)
 
-    @property
-    def n_weights(self) -> int:
-        """Entries of all matrices: multiply-adds of one row."""
-        return sum(layer.n_in * layer.n_out for layer in self.layers)
+    # --- the chain ---
+    matrices: int = PLAIN
+    gamma: float = 0.0  # Antisymmetric's damping
+    power: int = 1  # exponent of the input
+    activation: int = 0
+    activates_end: bool = False
+    is_gated: bool = False  # layers have gate and shift
+    zeros: int = 0  # where the packed parameters hold zeros, as many as the widest layer
+    # in working memory: two buffers for the cotangents of a layer, and `bars_size` numbers
+    buffer: int = 0
+    other_buffer: int = 0
+    bars: int = 0
+    n_layers: int = 0
+    layers: list[Layer] = dataclass_field(default_factory=list)
 
     @property
     def rows(self) -> int:
         """Samples and tangents of a full tile."""
         return self.capacity * (1 + self.n_tangents)
-
-
-class Places:
-    """Hands out consecutive places in memory."""
-
-    def __init__(self) -> None:
-        self.total = 0
-
-    def take(self, n: int) -> int:
-        """Where the next `n` numbers lie."""
-        start, self.total = self.total, self.total + int(n)
-        return start
 
 
 def layer_widths(spec: FieldSpec) -> tuple[int, ...]:
@@ -170,30 +162,64 @@ def describe(system: System, batch: int, itemsize: int) -> Field:
     """The record of `system` for `batch` samples of numbers of `itemsize` bytes."""
     flow, tangents = system.flow, tangents_of(system)
     costs = None if flow is None else (flow["divergence"], bool(flow["kinetic"]), bool(flow["jacobian"]))
-    return _field(system.spec, costs, system.columns, tangents, tile_capacity(batch, tangents), itemsize)
+    make = _program_field if isinstance(system.spec, Tape) else _field
+    return make(system.spec, costs, system.columns, tangents, tile_capacity(batch, tangents), itemsize)
+
+
+def _divergence_code(costs: Costs, tangents: int) -> int:
+    if costs is None:
+        return NO_FLOW
+    return HUTCHINSON if costs[0] == "hutchinson" else EXACT if tangents else ZERO
+
+
+@lru_cache(maxsize=64)
+def _program_field(spec: Tape, costs: Costs, columns: int, tangents: int, capacity: int, itemsize: int) -> Field:
+    tape, scratch, state_step = Places(), Places(), padded(columns, itemsize)
+    state = tape.take(capacity * state_step)
+    directions = scratch.take(capacity * tangents * state_step)
+    program, sizes = program_of(spec, capacity, tangents, itemsize, state, tape, scratch)
+    _, has_kinetic, has_jacobian = costs or ("", False, False)
+    return Field(
+        columns=columns,
+        state_step=state_step,
+        capacity=capacity,
+        dim=spec.dim,
+        n_tangents=tangents,
+        packed_size=sizes.packed,
+        gates_size=sizes.gates,
+        bars_size=0,
+        grads_size=sizes.grads,
+        tape_size=tape.total,
+        state=state,
+        scratch_size=scratch.total,
+        is_single=False,
+        is_program=True,
+        work=sizes.work,
+        divergence=_divergence_code(costs, tangents),
+        has_kinetic=has_kinetic,
+        has_jacobian=has_jacobian,
+        out=sizes.out,
+        out_step=sizes.out_step,
+        directions=directions,
+        program=program,
+    )
 
 
 @lru_cache(maxsize=64)
 def _field(
-    spec: FieldSpec, costs: tuple[str, bool, bool] | None, columns: int, tangents: int, capacity: int, itemsize: int
+    spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity: int, itemsize: int
 ) -> Field:
     # cached: batches of many sizes have tiles of the same size
     widths = layer_widths(spec)
-    lanes = VECTOR_BYTES // itemsize
-
-    def padded(n: int) -> int:
-        whole = -(-n // lanes) * lanes
-        # rows of a multiple of 2 KiB would compete for the same few places of the nearest cache
-        return whole + lanes if whole * itemsize % 2048 == 0 else whole
 
     def option(name: str, default: Any = None) -> Any:
         return getattr(spec, name, default)
 
-    rows, state_step, widest = capacity * (1 + tangents), padded(columns), max(padded(w) for w in widths)
+    rows, state_step = capacity * (1 + tangents), padded(columns, itemsize)
+    widest = max(padded(w, itemsize) for w in widths)
     is_gated, activates_end = isinstance(spec, ConcatSquash), isinstance(spec, Antisymmetric)
     activation, power = option("activation"), option("input_power", 1)
-    divergence, has_kinetic, has_jacobian = costs or ("", False, False)
-    code = NO_FLOW if costs is None else HUTCHINSON if divergence == "hutchinson" else EXACT if tangents else ZERO
+    _, has_kinetic, has_jacobian = costs or ("", False, False)
     # the slopes of these follow from their values, so that nobody asks for what stood there before
     in_place = not tangents and not is_gated and activation in ("tanh", "sigmoid")
 
@@ -202,7 +228,7 @@ def _field(
     state = tape.take(capacity * state_step)
     layers: list[Layer] = []
     for n_in, n_out in pairwise(widths):
-        in_step, out_step = padded(n_in), padded(n_out)
+        in_step, out_step = padded(n_in, itemsize), padded(n_out, itemsize)
         x_step = in_step if layers else state_step
         if not layers and not tangents and power == 1:
             x = state
@@ -225,8 +251,8 @@ def _field(
             gate_bias=packed.take(gate_size),
             shift_weight=packed.take(gate_size),
             gates=gates.take(2 * gate_size),
-            spreads_forward=_spreads(n_in, n_out, lanes),
-            spreads_back=_spreads(n_out, n_in, lanes),
+            spreads_forward=spreads(n_in, n_out, itemsize),
+            spreads_back=spreads(n_out, n_in, itemsize),
             by_input=by_input,
             weight_bar=grads.take(n_out * in_step if by_input else n_in * out_step),
             bias_bar=grads.take(out_step),
@@ -239,7 +265,7 @@ def _field(
         )
         layers.append(layer)
     # a last layer without gate and activation leaves its products as they are
-    out = tape.take(rows * padded(widths[-1])) if is_gated or activates_end else layers[-1].z
+    out = tape.take(rows * layers[-1].out_step) if is_gated or activates_end else layers[-1].z
     scratch = Places()
     matrices = {Antisymmetric: ANTISYMMETRIC, Hamiltonian: HAMILTONIAN}
     return Field(
@@ -255,17 +281,20 @@ def _field(
         tape_size=tape.total,
         state=state,
         is_single=not tangents and not is_gated and costs is None and activation == "tanh",
+        is_program=False,
+        work=sum(layer.n_in * layer.n_out for layer in layers),
         matrices=matrices.get(type(spec), PLAIN),
         gamma=float(option("gamma", 0.0)),
         power=power,
         activation=ACTIVATIONS.index(activation),
         activates_end=activates_end,
         is_gated=is_gated,
-        divergence=code,
+        divergence=_divergence_code(costs, tangents),
         has_kinetic=has_kinetic,
         has_jacobian=has_jacobian,
         zeros=zeros,
         out=out,
+        out_step=layers[-1].out_step,
         bars=scratch.take(bars.total),
         buffer=scratch.take(rows * widest),
         other_buffer=scratch.take(rows * widest),
@@ -274,9 +303,3 @@ def _field(
         n_layers=len(layers),
         layers=layers,
     )
-
-
-def _spreads(terms: int, columns: int, lanes: int) -> bool:
-    """Whether the first form of `products` is the cheaper one."""
-    vectors = -(-columns // lanes)
-    return terms * vectors <= columns * (-(-terms // lanes) + SUM_COST)

@@ -9,12 +9,15 @@ from typing import Any
 
 from pynode.engines.fused.compile import part
 from pynode.engines.fused.field.layout import ANTISYMMETRIC, HAMILTONIAN, Field
+from pynode.engines.fused.program.parameters import pack_constants, unpack_constants
 from pynode.engines.fused.simd import lanes, load, pointer_at, shift, store
 
 
 @part
 def pack(field: Field, addresses: Any, packed: Any) -> None:
     """Fills the packed parameters `packed`, whose padding must be zero, from the tensors at `addresses`."""
+    if field.is_program:
+        pack_constants(field.program, addresses, packed)
     kind, slot = field.matrices, 0
     for k in range(field.n_layers):
         layer = field.layers[k]
@@ -49,6 +52,8 @@ def pack(field: Field, addresses: Any, packed: Any) -> None:
 def unpack(field: Field, grads: Any, groups: int, addresses: Any) -> None:
     """Adds up the cotangents `grads` of all groups, in their order, into the tensors at `addresses` (0: not wanted)."""
     _add_groups(grads, field.grads_size, groups)
+    if field.is_program:
+        unpack_constants(field.program, grads, addresses)
     kind, slot = field.matrices, 0
     for k in range(field.n_layers):
         layer = field.layers[k]
