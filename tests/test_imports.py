@@ -83,6 +83,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "schemes",
         "gradients",
         "solve",
+        "tapes",
         "julia",
         "world",
         *REBUILDING,

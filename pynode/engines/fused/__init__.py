@@ -108,12 +108,12 @@ def obstacle(system: System, y0: State, ts: Times) -> str | None:
 
 
 def _has_shapes(spec: FieldSpec, theta: tuple[torch.Tensor, ...]) -> bool:
-    """Whether theta's tensors have the shapes of the specification; the rows of a tape may have any of their size."""
+    """Whether theta's tensors have the shapes of the specification; constants of a tape may have any of their size."""
     if not isinstance(spec, Tape):
         return all(p.shape == shape for p, shape in zip(theta, _shapes(spec), strict=True))
-    return len(theta) == len(spec.constants) and all(
-        p.shape == (c.shape[::-1] if c.transposed else c.shape) if c.is_matrix else p.numel() == math.prod(c.shape)
-        for p, c in zip(theta, spec.constants, strict=True)
+    constants = spec.constants
+    return len(theta) == len(constants) and all(
+        p.numel() == math.prod(c.shape) for p, c in zip(theta, constants, strict=True)
     )
 
 

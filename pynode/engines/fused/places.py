@@ -1,4 +1,4 @@
-"""Places in memory: consecutive pieces, rows padded to whole vectors, and the form of a product that suits its sizes."""
+"""Places in memory, rows padded to whole vectors, and the form of a product that suits its sizes."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ Steppers (`fixed`, `adaptive`, `adjoint`) know of it no more than
 - `parameters.pack` and `parameters.unpack`, between theta's tensors and what the kernels multiply by;
 - `single`, the faster way of a sample that is alone.
 
+A field is a chain of dense layers, or the program of a tape (`fused.program`).
+
 A tape is the memory of one evaluation: the state, what each layer gets and computes, the value, and the tangents of all
 of them behind.  Everything is an offset into it, written in `layout`; so is where the packed parameters and their
 cotangent hold what.  The formulas of single numbers are in `activations`, those of matrices in `products` (blocks of

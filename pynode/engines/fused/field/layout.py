@@ -206,9 +206,7 @@ def _program_field(spec: Tape, costs: Costs, columns: int, tangents: int, capaci
 
 
 @lru_cache(maxsize=64)
-def _field(
-    spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity: int, itemsize: int
-) -> Field:
+def _field(spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity: int, itemsize: int) -> Field:
     # cached: batches of many sizes have tiles of the same size
     widths = layer_widths(spec)
 

@@ -175,7 +175,9 @@ def choose_rows(
 
 
 @loop
-def reduce_rows(kind: int, source: Any, step: int, rows: int, scale: float, out: Any, out_step: int, adds: bool) -> None:
+def reduce_rows(
+    kind: int, source: Any, step: int, rows: int, scale: float, out: Any, out_step: int, adds: bool
+) -> None:
     """out = the scaled sums over rows, columns or both of a block (`kind` is not FULL), or added to it."""
     width = lanes(out)
     if not adds:
@@ -261,5 +263,3 @@ def largest_rows(source: Any, source_row: int, columns: int, out: Any, step: int
                 if x > largest or x != x:
                     largest = x
             out[r * step + group] = largest
-
-

@@ -18,7 +18,6 @@ from pynode.engines.fused.program.blocks import (
 from pynode.engines.fused.program.instructions import (
     ADD,
     CHOOSE,
-    COLUMN,
     FULL,
     LINEAR,
     MATRIX,
@@ -278,5 +277,3 @@ def _pull_matrix(it: Instruction, scratch: Any, grads: Any) -> None:
     for o in range(matrix.n_out):
         for i in range(matrix.n_in):
             row_bar[o * matrix.n_in + i] += W_bar[o * by_out + i * by_in]
-
-

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pynode.engines.fused.field.functions import UNARY_CODES
 from pynode.engines.fused.places import Places, padded, spreads
 from pynode.engines.fused.program.instructions import (
     ADD,
@@ -31,7 +32,6 @@ from pynode.engines.fused.program.instructions import (
     Program,
     Run,
 )
-from pynode.engines.fused.program.unary import UNARY_CODES
 from pynode.tapes.operations import UNARY as UNARY_NAMES
 from pynode.tapes.operations import Operation
 from pynode.tapes.tape import Tape
@@ -78,8 +78,7 @@ class _Node:
     code: int
     out: _Value
     inputs: list[_Value]
-    p: float = 0.0
-    q: float = 0.0
+    numbers: tuple[float, ...] = ()
     function: int = 0
     runs: Sequence[tuple[int, ...]] = ()
     clears: bool = False
@@ -178,13 +177,13 @@ class _Builder:
         name, numbers = operation.name, operation.numbers
         out = _Value(operation.columns, TAPE if any(v.is_state for v in inputs) else GATES)
         if name == "affine":
-            return self._add(_Node(ADD, out, [*inputs, self.number], *numbers))
+            return self._add(_Node(ADD, out, [*inputs, self.number], numbers))
         if name in UNARY_NAMES:
-            node = _Node(UNARY, out, inputs, *(*numbers, 0.0, 0.0)[:2], function=UNARY_CODES[name])
+            node = _Node(UNARY, out, inputs, numbers, function=UNARY_CODES[name])
             node.clears, node.has_slope = name not in CALM, name not in NO_SLOPE
             return self._add(node)
         if name == "add":
-            return self._add(_Node(ADD, out, inputs, *numbers))
+            return self._add(_Node(ADD, out, inputs, numbers))
         if name == "linear":
             return self._linear(out, inputs)
         if name == "matrix":
@@ -206,7 +205,7 @@ class _Builder:
         node = _Node(LINEAR, product, [x, *rows], matrix=of_matrix.matrix, matrix_value=of_matrix)
         value = self._add(node)
         for b in later:
-            value = self._add(_Node(ADD, _Value(out.columns, out.space), [value, b], 1.0, 1.0))
+            value = self._add(_Node(ADD, _Value(out.columns, out.space), [value, b], (1.0, 1.0)))
         return value
 
     def _add(self, node: _Node) -> _Value:
@@ -218,7 +217,7 @@ class _Builder:
         self._row(out)
         if node.code in (ADD, CHOOSE):
             # a single column goes into the padding as well
-            factors = (node.p, node.q) if node.code == ADD else (0.0, 1.0, 1.0)
+            factors = node.numbers if node.code == ADD else (0.0, 1.0, 1.0)
             node.clears = any(v.columns != out.columns and c for v, c in zip(inputs, factors, strict=True))
         node.clears = node.clears and out.step != out.columns
         (self.nodes if out.is_state else self.before).append(node)
@@ -349,11 +348,12 @@ class _Builder:
             node.matrix_value.is_pulled = True
         if pulls and out.is_state and keeps:
             self._free.setdefault(self.rows * out.step, []).append(out.bar)
+        p, q, *_ = (*node.numbers, 0.0, 0.0)
         return Instruction(
             code=node.code,
             function=node.function,
-            p=float(node.p),
-            q=float(node.q),
+            p=float(p),
+            q=float(q),
             at=out.at,
             columns=out.columns,
             step=out.step,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pynode.engines.fused.compile import loop, part
+from pynode.engines.fused.field.products import dot_product, spread_product
 from pynode.engines.fused.program.blocks import (
     choose_rows,
     clear_padding,
@@ -17,7 +18,6 @@ from pynode.engines.fused.program.blocks import (
 from pynode.engines.fused.program.instructions import (
     ADD,
     CHOOSE,
-    GATES,
     LINEAR,
     MATRIX,
     MOVE,
@@ -27,7 +27,6 @@ from pynode.engines.fused.program.instructions import (
     Program,
 )
 from pynode.engines.fused.program.unary import slope_block, value_block
-from pynode.engines.fused.field.products import dot_product, spread_product
 from pynode.engines.fused.rows import clear_rows
 from pynode.engines.fused.simd import shift
 
@@ -52,11 +51,10 @@ def _execute(
     program: Program, it: Instruction, own: Any, gates: Any, packed: Any, scratch: Any, n: int, tangents: int
 ) -> None:
     """One instruction, whose result lies in the memory `own`."""
-    code, step, pushed = it.code, it.step, n * tangents
+    code, pushed = it.code, n * tangents
     out = shift(own, it.at)
     first = it.operands[0]
     a = shift(one_of(first.space, own, gates, packed), first.at)
-    a_row, a_column = first.row, first.is_column
     if code == LINEAR:
         _linear(program, it, out, a, own, gates, packed, n, pushed)
     elif code == UNARY:
@@ -65,22 +63,21 @@ def _execute(
         _move(it, out, own, gates, packed, n, pushed)
     elif code == MATRIX:
         _matrix(it, own, a)
-    elif code == ADD or code == MULTIPLY:
+    elif code == ADD:
         second = it.operands[1]
         b = shift(one_of(second.space, own, gates, packed), second.at)
-        b_row, b_column = second.row, second.is_column
-        if code == ADD:
-            _add(program, it, out, a, b, packed, n, pushed)
-        else:
-            product_rows(out, step, n, a, a_row, a_column, b, b_row, b_column, False)
-            _multiply_tangents(it, out, a, b, n, tangents)
+        _add(program, it, out, a, b, packed, n, pushed)
+    elif code == MULTIPLY:
+        second = it.operands[1]
+        b = shift(one_of(second.space, own, gates, packed), second.at)
+        _multiply(it, out, a, b, n, tangents)
     elif code == CHOOSE:
         _choose(program, it, out, a, own, gates, packed, n, tangents)
     else:
-        largest_rows(a, a_row, first.columns, out, step, it.columns, n)
-        clear_rows(shift(out, n * step), pushed * step)
+        largest_rows(a, first.row, first.columns, out, it.step, it.columns, n)
+        clear_rows(shift(out, n * it.step), pushed * it.step)
     if it.clears:
-        clear_padding(out, it.columns, step, n + pushed)
+        clear_padding(out, it.columns, it.step, n + pushed)
 
 
 @part
@@ -101,10 +98,11 @@ def _add(program: Program, it: Instruction, out: Any, a: Any, b: Any, packed: An
 
 
 @part
-def _multiply_tangents(it: Instruction, out: Any, a: Any, b: Any, n: int, tangents: int) -> None:
-    """(a b)' = a' b + a b'."""
+def _multiply(it: Instruction, out: Any, a: Any, b: Any, n: int, tangents: int) -> None:
+    """a b, and a' b + a b'."""
     first, second, step = it.operands[0], it.operands[1], it.step
     a_row, a_column, b_row, b_column = first.row, first.is_column, second.row, second.is_column
+    product_rows(out, step, n, a, a_row, a_column, b, b_row, b_column, False)
     for m in range(1, tangents + 1):
         below = shift(out, m * n * step)
         if first.has_tangents:
@@ -118,14 +116,12 @@ def _multiply_tangents(it: Instruction, out: Any, a: Any, b: Any, n: int, tangen
 def _unary(program: Program, it: Instruction, out: Any, x: Any, scratch: Any, n: int, tangents: int) -> None:
     """f(x), and f'(x) x'."""
     size, step = n * it.step, it.step
-    value_block(it.function, it.p, it.q, x, out, size)
+    value_block(it.function, it.p, it.q, x, x, out, size)
     if tangents > 0:
         slope = shift(scratch, program.block)
         slope_block(it.function, it.p, it.q, x, out, slope, size)
         for m in range(1, tangents + 1):
-            product_rows(
-                shift(out, m * size), step, n, slope, step, False, shift(x, m * size), step, False, False
-            )
+            product_rows(shift(out, m * size), step, n, slope, step, False, shift(x, m * size), step, False, False)
 
 
 @part

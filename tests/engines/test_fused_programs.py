@@ -1,0 +1,401 @@
+"""The kernels run tapes: values, both cotangents, tangents and flows as torch operators have them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pynode
+from pynode.engines.fused import unavailable
+from pynode.fields.base import Slot, System
+from pynode.flows.augmented import AugmentedField, RunningCosts
+from pynode.flows.divergence import divergence
+from pynode.schemes import SCHEMES
+from pynode.schemes.heun import HEUN
+from pynode.schemes.rk4 import RK4
+from pynode.tapes.operations import UNARY, Operation
+from pynode.tapes.tape import Constant, Tape
+
+if unavailable():
+    pytest.skip(str(unavailable()), allow_module_level=True)
+
+Differs = Callable[..., float]
+Fused = Callable[..., Tensor]
+
+TS = torch.tensor([0.1, 0.4, 0.9, 1.0], dtype=torch.float64)
+BATCHES = (1, 3, 50, 130)
+
+
+class Writer:
+    """A tape that is being written: `op` gives a register, `row` and `matrix` the number of a constant."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        self.constants: list[Constant] = []
+        self.slots: list[Slot] = []
+        self.operations: list[Operation] = []
+
+    def op(self, name: str, inputs: Sequence[int], columns: int, *numbers: float, runs: Sequence[Any] = ()) -> int:
+        layer: Any = "time" if all(i <= 0 for i in inputs) else "state"
+        self.operations.append(Operation(name, tuple(inputs), columns, layer, numbers, tuple(runs)))
+        return 1 + len(self.operations)
+
+    def row(self, *shape: int) -> int:
+        return self._constant(Constant(len(self.slots), (math.prod(shape),)), shape)
+
+    def matrix(self, n_out: int, n_in: int, transposed: bool = False) -> int:
+        constant = Constant(len(self.slots), (n_out, n_in), transposed)
+        return self._constant(constant, (n_in, n_out) if transposed else (n_out, n_in))
+
+    def _constant(self, constant: Constant, shape: tuple[int, ...]) -> int:
+        self.slots.append(Slot(f"p{len(self.slots)}", shape))
+        self.constants.append(constant)
+        return ~(len(self.slots) - 1)
+
+    def sum(self, register: int, columns: int) -> int:
+        return self.op("move", (register,), 1, runs=[(0, 0, 1, 0, 0, columns)])
+
+    def linear(self, x: int, n_in: int, n_out: int, transposed: bool = False) -> int:
+        return self.op("linear", (x, self.matrix(n_out, n_in, transposed), self.row(n_out)), n_out)
+
+    def tape(self, output: int | None = None) -> Tape:
+        output = 1 + len(self.operations) if output is None else output
+        constants, operations = tuple(self.constants), tuple(self.operations)
+        return Tape(self.dim, tuple(self.slots), (), (), constants, operations, output)
+
+
+class Prepared(nn.Module):
+    """A tape with constants for parameters, as a field that torch operators can evaluate."""
+
+    has_specification: ClassVar[bool] = True
+
+    def __init__(self, tape: Tape, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+        self.tape = tape
+        self.constants = nn.ParameterList(
+            [(0.5 * torch.randn(s.shape, generator=generator, dtype=torch.float64)).to(dtype) for s in tape.slots()]
+        )
+
+    def why_unspecified(self) -> None:
+        return None
+
+    def system(self) -> System:
+        return System(self.tape, tuple(self.constants), self.tape.dim)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.tape.evaluate_prepared(list(self.constants), t, y)
+
+
+def mlp(widths: Sequence[int], activation: str = "tanh", *numbers: float) -> Tape:
+    w, x = Writer(widths[0]), 1
+    for k in range(len(widths) - 1):
+        x = w.linear(x, widths[k], widths[k + 1])
+        if k < len(widths) - 2:
+            x = w.op(activation, (x,), widths[k + 1], *numbers)
+    return w.tape()
+
+
+def layer_norm(dim: int, width: int) -> Tape:
+    w = Writer(dim)
+    x = w.linear(1, dim, width)
+    mean = w.op("affine", (w.sum(x, width),), 1, 1 / width, 0.0)
+    centred = w.op("add", (x, mean), width, 1.0, -1.0)
+    squares = w.sum(w.op("square", (centred,), width), width)
+    deviation = w.op("sqrt", (w.op("affine", (squares,), 1, 1 / width, 1e-5),), 1)
+    x = w.op("multiply", (centred, w.op("reciprocal", (deviation,), 1)), width)
+    x = w.op("add", (w.op("multiply", (x, w.row(width)), width), w.row(width)), width, 1.0, 1.0)
+    w.op("linear", (w.op("silu", (x,), width), w.matrix(dim, width)), dim)
+    return w.tape()
+
+
+def softmax_gates(dim: int, width: int) -> Tape:
+    w = Writer(dim)
+    x = w.linear(1, dim, width)
+    shifted = w.op("add", (x, w.op("largest", (x,), 1, 1)), width, 1.0, -1.0)
+    e = w.op("exp", (shifted,), width)
+    weights = w.op("multiply", (e, w.op("reciprocal", (w.sum(e, width),), 1)), width)
+    w.linear(w.op("multiply", (weights, x), width), width, dim)
+    return w.tape()
+
+
+def time_matrices(dim: int, width: int) -> Tape:
+    """A matrix and a bias that depend on time; time as a factor, beside the state, and squeezed between its columns."""
+    w = Writer(dim)
+    row = w.op("tanh", (w.linear(0, 1, width),), width)
+    flat = w.op("linear", (row, w.matrix(width * dim, width)), width * dim)
+    matrix = w.op("matrix", (flat,), width * dim, width, dim)
+    x = w.op("sigmoid", (w.op("linear", (1, matrix, row), width),), width)
+    x = w.op("multiply", (w.op("multiply", (x, row), width), 0), width)
+    x = w.op(
+        "multiply",
+        (
+            w.op(
+                "add",
+                (
+                    x,
+                    w.row(),
+                ),
+                width,
+                2.0,
+                -0.5,
+            ),
+            w.row(1),
+        ),
+        width,
+    )
+    x = w.linear(x, width, dim)
+    runs = [(0, 0, 1, 1, 1, dim), (1, 0, 0, 0, 0, 1), (2, 0, 1, 2, 1, dim), (3, 0, 1, 0, 1, 2)]
+    w.op("linear", (w.op("move", (x, 0, 1, w.row(2)), dim + 2, runs=runs), w.matrix(dim, dim + 2, True)), dim)
+    return w.tape()
+
+
+def shared(dim: int) -> Tape:
+    """Every constant several times, one matrix in both directions; biases that are no rows of constants."""
+    w = Writer(dim)
+    matrix, bias, other = w.matrix(dim, dim), w.row(dim), w.matrix(dim, dim, True)
+    a = w.op("tanh", (w.op("linear", (1, matrix, bias), dim),), dim)
+    b = w.op("softplus", (w.op("linear", (a, matrix, bias), dim),), dim, 1.0, 20.0)
+    x = w.op("add", (w.op("linear", (b, other, a), dim), 1), dim, 1.0, 0.3)
+    x = w.op("add", (w.op("multiply", (x, bias), dim), a), dim, 1.0, 1.0)
+    x = w.op("choose", (w.op("greater", (x,), dim, 0.0), a, b), dim)
+    x = w.op("choose", (w.op("greater", (w.sum(x, dim),), 1, 0.0), x, bias), dim)
+    w.op("linear", (w.op("linear", (x, other, 0), dim), matrix), dim)
+    return w.tape()
+
+
+def lotka_volterra() -> Tape:
+    w = Writer(2)
+    u, v = (w.op("move", (1,), 1, runs=[(0, k, 1, 0, 1, 1)]) for k in (0, 1))
+    both = w.op("multiply", (u, v), 1)
+    a, b = w.op("multiply", (u, w.row()), 1), w.op("multiply", (both, w.row(1)), 1)
+    c, d = w.op("multiply", (v, w.row()), 1), w.op("multiply", (both, w.row(1, 1, 1)), 1)
+    du, dv = w.op("add", (a, b), 1, 1.0, -1.0), w.op("add", (d, c), 1, 1.0, -1.0)
+    w.op("move", (du, dv), 2, runs=[(0, 0, 1, 0, 1, 1), (1, 0, 1, 1, 1, 1)])
+    return w.tape()
+
+
+def strided(dim: int) -> Tape:
+    """Flipped, interleaved and repeated columns, and a column for all columns in every place."""
+    w = Writer(dim)
+    x = w.op("tanh", (w.op("move", (1,), dim, runs=[(0, dim - 1, -1, 0, 1, dim)]),), dim)
+    both = w.op("move", (x, 1), 2 * dim, runs=[(0, 0, 1, 0, 2, dim), (1, 0, 1, 1, 2, dim)])
+    y = w.op("add", (w.linear(both, 2 * dim, dim), w.row(1)), dim, 1.0, 1.0)
+    first = w.op("move", (y,), dim, runs=[(0, 0, 0, 0, 1, dim)])
+    z = w.op("sigmoid", (w.op("multiply", (first, x), dim),), dim)
+    column = w.op("move", (z,), 1, runs=[(0, dim - 1, 1, 0, 1, 1)])
+    z = w.op("add", (column, w.op("multiply", (column, z), dim)), dim, 0.3, 1.0)
+    z = w.op("choose", (column, w.op("add", (z, w.row()), dim, -1.0, 1.0), column), dim)
+    w.op("multiply", (z, w.op("multiply", (0, w.row(1)), 1)), dim)
+    return w.tape()
+
+
+NUMBERS = {
+    "power": (2.5,),
+    "clamp": (0.0, 2.9),
+    "softplus": (1.5, 20.0),
+    "leaky_relu": (0.1,),
+    "elu": (1.3, 0.7),
+    "affine": (1.5, 0.3),
+    "greater": (2.5,),
+    "at_least": (2.4,),
+    "equal": (2.4,),
+}
+
+
+def function(name: str, dim: int) -> Tape:
+    """A function of state and of time at positive arguments; sums and products show what it does to padding."""
+    w, numbers = Writer(dim), NUMBERS.get(name, ())
+    x = w.op("affine", (w.op("tanh", (w.linear(1, dim, dim),), dim),), dim, 1.0, 2.5)
+    x = w.op(name, (x,), dim, *numbers)
+    x = w.op("linear", (w.op("add", (w.sum(x, dim), x), dim, 0.1, 0.2), w.matrix(dim, dim)), dim)
+    t = w.op(name, (w.op("affine", (0,), 1, 1.0, 2.5),), 1, *numbers)
+    w.op("add", (w.op("add", (x, w.op("multiply", (t, w.row(dim)), dim)), dim, 1.0, 1.0), 1), dim, 1.0, 0.5)
+    return w.tape()
+
+
+def unused(dim: int) -> Tape:
+    """Operations that lead nowhere, and a constant that nobody reads."""
+    w = Writer(dim)
+    w.op("log", (w.op("multiply", (1, w.row(dim)), dim),), dim)
+    x = w.op("multiply", (1, w.row(dim)), dim)
+    w.op("log", (1,), dim)
+    return w.tape(x)
+
+
+def _single(dim: int, name: str, inputs: Callable[[Writer], Sequence[int]], columns: int) -> Tape:
+    w = Writer(dim)
+    w.op(name, inputs(w), columns)
+    return w.tape()
+
+
+TAPES = {
+    **{f"mlp{n}": mlp((n, n + 14, n, n)) for n in (1, 2, 7, 8, 9, 16, 17)},
+    "deep": mlp((5, 8, 8, 8, 5), "gelu_tanh"),
+    "layer_norm": layer_norm(3, 20),
+    "layer_norm8": layer_norm(2, 8),
+    "softmax": softmax_gates(4, 11),
+    "time_matrices": time_matrices(3, 7),
+    "time_matrices8": time_matrices(8, 8),
+    "shared": shared(5),
+    "shared16": shared(16),
+    "lotka_volterra": lotka_volterra(),
+    "strided": strided(3),
+    "strided17": strided(17),
+    "one_column": _single(4, "linear", lambda w: (1, w.matrix(1, 4)), 1),
+    "time_alone": _single(3, "multiply", lambda w: (0, w.row(3)), 3),
+    "time_column": _single(3, "multiply", lambda w: (0, w.row()), 1),
+    "identity": Writer(3).tape(1),
+    "unused": unused(3),
+}
+COSTS = (RunningCosts(), RunningCosts(True, False), RunningCosts(True, True))
+FLAT = ("sign", "greater", "at_least", "equal")
+
+
+def random_state(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4)).to(dtype)
+
+
+def flow_of(field: Prepared, kind: str, costs: RunningCosts, batch: int) -> tuple[AugmentedField, Tensor]:
+    dim = field.tape.dim
+    probes = None if kind == "exact" else random_state(batch, dim, dtype=field.constants[0].dtype) + 1
+    augmented = AugmentedField(field, dim, divergence(kind), probes, costs)
+    return augmented, augmented.initial(random_state(batch, dim, dtype=field.constants[0].dtype))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", TAPES)
+def test_values_and_gradients(name: str, batch: int, differs: Differs) -> None:
+    """By y0 and every constant, both ways of keeping stages, forward and backward in time."""
+    field = Prepared(TAPES[name])
+    y0 = random_state(batch, field.tape.dim)
+    assert differs(field, RK4, TS, 2, y0) < 1e-12
+    assert differs(field, HEUN, TS.flip(0), (1, 3, 2), y0, "recompute") < 1e-12
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.names())
+def test_schemes(scheme: str, differs: Differs) -> None:
+    field = Prepared(TAPES["time_matrices"])
+    assert differs(field, SCHEMES.load(scheme), TS, 2, random_state(9, 3)) < 1e-12
+
+
+@pytest.mark.parametrize("dim", [3, 8])
+@pytest.mark.parametrize("name", UNARY)
+def test_functions(name: str, dim: int, differs: Differs) -> None:
+    """Every function, in both layers; also with tangents, where it has a slope."""
+    field = Prepared(function(name, dim))
+    assert differs(field, RK4, TS, 1, random_state(5, dim)) < 1e-12
+    if name not in FLAT:
+        augmented, state = flow_of(field, "exact", RunningCosts(True, True), 5)
+        assert differs(augmented, RK4, TS, 1, state) < 1e-11
+
+
+@pytest.mark.parametrize("batch", [1, 5, 60])
+@pytest.mark.parametrize("kind", ["exact", "gaussian"])
+@pytest.mark.parametrize("name", [name for name in TAPES if TAPES[name].dim <= 8 and TAPES[name].constants])
+def test_flows(name: str, kind: str, batch: int, differs: Differs) -> None:
+    for costs in COSTS if batch == 5 else COSTS[2:]:
+        augmented, state = flow_of(Prepared(TAPES[name]), kind, costs, batch)
+        assert differs(augmented, RK4, TS, 1, state, "recompute" if batch == 1 else "store") < 1e-11
+
+
+@pytest.mark.parametrize("norm", ["mixed", "seminorm", "rms"])
+@pytest.mark.parametrize("adjoint", ["backsolve", "interpolating"])
+@pytest.mark.parametrize("name", ["mlp8", "layer_norm", "time_matrices", "softmax", "lotka_volterra"])
+def test_continuous_adjoint(name: str, adjoint: Any, norm: Any) -> None:
+    field = Prepared(TAPES[name])
+    y0, rtol, results = 0.5 * random_state(6, field.tape.dim), 1e-9, []
+    cotangents = random_state(len(TS), *y0.shape)
+    for engine, solver in (("eager", "dopri5"), ("fused", "dopri5"), ("fused", "tsit5")):
+        method = pynode.OptDisc(
+            solver=solver, rtol=rtol, atol=rtol, adjoint=adjoint, adjoint_norm=norm, engine=engine, drift="ignore"
+        )
+        start = y0.clone().requires_grad_()
+        ys = method.solve(field, start, TS).ys
+        gradients = torch.autograd.grad((ys * cotangents).sum(), [start, *field.parameters()])
+        results.append([ys.detach(), *gradients])
+    for other in results[1:]:
+        assert max(float((a - b).norm() / b.norm()) for a, b in zip(other, results[0], strict=True)) < 100 * rtol
+
+
+@pytest.mark.parametrize("name", ["mlp9", "layer_norm", "time_matrices", "strided", "shared16"])
+def test_single_precision(name: str, differs: Differs) -> None:
+    field = Prepared(TAPES[name], torch.float32)
+    assert differs(field, RK4, TS.float(), 1, random_state(9, field.tape.dim, dtype=torch.float32)) < 2e-5
+    augmented, state = flow_of(field, "gaussian", RunningCosts(True, True), 5)
+    assert differs(augmented, RK4, TS.float(), 1, state) < 5e-5
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "time_matrices"])
+def test_threads_change_nothing(name: str, fused: Fused) -> None:
+    augmented, state = flow_of(Prepared(TAPES[name]), "exact", RunningCosts(), 203)
+    results, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            ys = fused(augmented, RK4, TS, 3, state)
+            results.append([ys.detach(), *torch.autograd.grad(ys.square().sum(), list(augmented.parameters()))])
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, *results))
+
+
+@pytest.mark.parametrize("name", ["time_matrices", "shared"])
+def test_second_derivatives(name: str, fused: Fused) -> None:
+    """A gradient of the gradient takes the way of torch operators, with the constants in the module's place."""
+    field = Prepared(TAPES[name])
+    params = list(field.parameters())
+    for module, y0 in ((field, random_state(3, field.tape.dim)), flow_of(field, "exact", RunningCosts(), 3)):
+        grid = pynode.grid.TimeGrid.between(TS)
+        results = []
+        for ys in (fused(module, RK4, TS, 1, y0), RK4.solve(module, y0, grid)):
+            first = torch.autograd.grad(ys.square().sum(), params, create_graph=True)
+            squares = torch.stack([g.square().sum() for g in first]).sum()
+            results.append(torch.autograd.grad(squares, params))
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_constants_may_be_functions_of_parameters(fused: Fused) -> None:
+    """In any shape and layout with as many entries; one that needs no gradient gets none."""
+    tape = TAPES["mlp2"]
+    field = Prepared(tape)
+    leaves = [p.detach().clone().requires_grad_() for p in field.constants]
+    leaves[1].requires_grad_(False)
+    constants = [(2 * p).t().contiguous().t() if p.ndim == 2 else (p + 1).reshape(1, -1) for p in leaves]
+
+    class Derived(Prepared):
+        has_specification = True
+
+        def system(self) -> System:
+            return System(self.tape, tuple(constants), self.tape.dim)
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return self.tape.evaluate_prepared(constants, t, y)
+
+    module, y0 = Derived(tape), random_state(5, 2)
+    wanted = [p for p in leaves if p.requires_grad]
+    solutions = fused(module, RK4, TS, 2, y0), RK4.solve(module, y0, pynode.grid.TimeGrid.between(TS, 2))
+    by = [torch.autograd.grad(ys.square().sum(), wanted, retain_graph=True) for ys in solutions]
+    for a, b in zip(*by, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+def test_a_solve_that_blew_up_leaves_nothing_behind(batch: int, fused: Fused) -> None:
+    """The next one of the same shape works in the same memory."""
+    field = Prepared(TAPES["layer_norm"])
+    y0 = random_state(batch, 3)
+
+    def both(y: Tensor) -> list[Tensor]:
+        ys = fused(field, RK4, TS, 2, y)
+        return [ys.detach(), *torch.autograd.grad(ys.sum(), list(field.parameters()))]
+
+    before = both(y0)
+    assert not torch.isfinite(both(torch.full_like(y0, math.inf))[0]).all()
+    assert all(map(torch.equal, before, both(y0)))
