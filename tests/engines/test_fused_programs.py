@@ -195,22 +195,13 @@ def strided(dim: int) -> Tape:
     return w.tape()
 
 
-NUMBERS = {
-    "power": (2.5,),
-    "clamp": (0.0, 2.9),
-    "softplus": (1.5, 20.0),
-    "leaky_relu": (0.1,),
-    "elu": (1.3, 0.7),
-    "affine": (1.5, 0.3),
-    "greater": (2.5,),
-    "at_least": (2.4,),
-    "equal": (2.4,),
-}
+BOUNDS = {"clamp": (0.0, 2.9), "greater": (2.5,), "at_least": (2.4,), "equal": (2.4,)}
+NUMBERS = {"power": (2.5,), "softplus": (1.5, 20.0), "leaky_relu": (0.1,), "elu": (1.3, 0.7), "affine": (1.5, 0.3)}
 
 
 def function(name: str, dim: int) -> Tape:
     """A function of state and of time at positive arguments; sums and products show what it does to padding."""
-    w, numbers = Writer(dim), NUMBERS.get(name, ())
+    w, numbers = Writer(dim), {**BOUNDS, **NUMBERS}.get(name, ())
     x = w.op("affine", (w.op("tanh", (w.linear(1, dim, dim),), dim),), dim, 1.0, 2.5)
     x = w.op(name, (x,), dim, *numbers)
     x = w.op("linear", (w.op("add", (w.sum(x, dim), x), dim, 0.1, 0.2), w.matrix(dim, dim)), dim)
