@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -236,16 +237,26 @@ def _operator(target: str) -> Any:
 def _call(call: TorchCall, values: Sequence[Tensor]) -> Tensor:
     if call.target == "literal":
         like = values[0] if values else torch.zeros((), dtype=torch.float64)
-        return torch.tensor(call.args[0], dtype=like.dtype, device=like.device)
+        return _literal(call.args[0], like.dtype).to(like.device)
     if call.target == "gather":
         sources, indices, shape = call.args
         flat = torch.cat([values[i].reshape(-1) for i in sources])
-        return flat[torch.tensor(indices, device=flat.device)].reshape(shape)
+        return flat[_places(indices).to(flat.device)].reshape(shape)
     operator = _operator(call.target)
     args = [_value(a, values) for a in call.args]
     result = operator(*args, **{name: _value(a, values) for name, a in call.kwargs})
     tensor: Tensor = result if call.result is None else result[call.result]
     return tensor
+
+
+@lru_cache(maxsize=256)
+def _literal(numbers: tuple[float, ...], dtype: torch.dtype) -> Tensor:
+    return torch.tensor(numbers, dtype=dtype)
+
+
+@lru_cache(maxsize=256)
+def _places(indices: tuple[int, ...]) -> Tensor:
+    return torch.tensor(indices)
 
 
 def _value(argument: Any, values: Sequence[Tensor]) -> Any:

@@ -64,6 +64,10 @@ class Builder:
             size = _size(self.shapes[value])
             if self.shapes[value] == shape and bool((columns(flat) == torch.arange(size)).all()):
                 return value
+            if len(shape) == 2 and self.shapes[value] == shape[::-1]:
+                order = torch.arange(size).reshape(shape[::-1]).t().reshape(-1)
+                if bool((columns(flat) == order).all()):
+                    return self.call(TorchCall("aten.t.default", (ValueOf(value),)), shape)
         if bool((kinds == LITERALS).all()):
             numbers = tuple(self.literals[i] for i in columns(flat).tolist())
             row = self.call(TorchCall("literal", (numbers,)), (len(numbers),))
@@ -150,6 +154,16 @@ class Builder:
         if register in (T_REGISTER, Y_REGISTER):
             return TIME if register == T_REGISTER else STATE
         return self.operations[register - FIRST_REGISTER].layer
+
+    def affine_at(self, register: int) -> tuple[int, float, float] | None:
+        """(x, scale, offset) of a register that is scale x + offset with as many columns as x; None of others."""
+        if register < FIRST_REGISTER:
+            return None
+        operation = self.operations[register - FIRST_REGISTER]
+        if operation.name != "affine" or self.width_of(operation.inputs[0]) != operation.columns:
+            return None
+        scale, offset = operation.numbers
+        return operation.inputs[0], scale, offset
 
     def width_of(self, operand: int) -> int:
         """Columns of a register or of a constant row."""

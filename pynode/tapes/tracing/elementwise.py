@@ -25,13 +25,25 @@ def affine(tracer: Tracer, x: int, width: int, scale: float, offset: float) -> i
     """scale x + offset."""
     if (scale, offset) == (1.0, 0.0):
         return x
+    if (inner := tracer.builder.affine_at(x)) is not None:
+        below, inner_scale, inner_offset = inner
+        return affine(tracer, below, width, scale * inner_scale, scale * inner_offset + offset)
     return unary(tracer, "affine", x, width, scale, offset)
 
 
 def binary(tracer: Tracer, name: str, a: int, b: int, *numbers: float) -> int:
     """The register of a function of two."""
+    if name == "add":
+        (a, alpha), (b, beta) = (_unscaled(tracer, x, factor) for x, factor in zip((a, b), numbers, strict=True))
+        numbers = alpha, beta
     width = max(tracer.builder.width_of(a), tracer.builder.width_of(b))
     return tracer.builder.operation(name, (a, b), width, numbers)
+
+
+def _unscaled(tracer: Tracer, x: int, factor: float) -> tuple[int, float]:
+    """factor x as a multiple of what `x` itself is a multiple of."""
+    inner = tracer.builder.affine_at(x)
+    return (x, factor) if inner is None or inner[2] != 0.0 else (inner[0], factor * inner[1])
 
 
 def define(names: tuple[str, ...], make: Callable[..., int]) -> None:
