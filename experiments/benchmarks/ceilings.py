@@ -106,8 +106,10 @@ class Work:
 
 
 def work_of(workload: Workload) -> Work | None:
-    """The least work of one loss and gradient; None for Opt-Disc, whose steps are found while solving."""
-    if workload.method != "disc-opt":
+    """The least work of one loss and gradient; None for Opt-Disc, whose steps are found while solving, and for modules,
+    whose work isn't known.
+    """
+    if workload.method != "disc-opt" or workload.kind == "module":
         return None
     widths, rows = workload.widths, workload.batch
     tangents = {"none": 0, "exact": widths[0], "hutchinson": 1}[workload.divergence]

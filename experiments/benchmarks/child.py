@@ -53,7 +53,7 @@ class Server:
         entrant.reset()
         gradient = entrant.gradient()
         np.save(path, gradient.theta)
-        return {"loss": gradient.loss, "counts": dict(gradient.counts)}
+        return {"loss": gradient.loss, "counts": dict(gradient.counts), "engine": gradient.engine}
 
     def train(self, key: str, path: str, iterations: int) -> dict[str, Any]:
         """Writes theta after some iterations to `path`."""

@@ -12,20 +12,24 @@ from pynode.cli import values
 from pynode.errors import InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
-    from pynode.registry import Registry
+    from experiments.benchmarks.suites import Choice
 
 
 def bench(
     context: typer.Context,
     suite: Annotated[
-        str, typer.Option(help="What to measure: cpu, gpu, scaling or memory.", rich_help_panel=o.WHAT, metavar="NAME")
+        str,
+        typer.Option(
+            help="What to measure: cpu, gpu, scaling, memory or own-modules.", rich_help_panel=o.WHAT, metavar="NAME"
+        ),
     ] = "cpu",
     peers: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...",
             help="Programs to measure, separated by commas: pynode-fused, pynode-eager, torchdiffeq, jax, diffrax, "
-            "torchode, julia. [dim]Default: all that are installed; for scaling, pynode's two engines.[/dim]",
+            "torchode, julia; for own-modules also pynode-auto and torch-compile. [dim]Default: all that are "
+            "installed; for scaling, pynode's two engines.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
@@ -33,8 +37,8 @@ def bench(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Workloads, separated by commas: spiral, spiral-opt-disc, 8gaussians, miniboone. "
-            "[dim]Default: all.[/dim]",
+            help="Workloads, separated by commas: spiral, spiral-opt-disc, 8gaussians, miniboone; for "
+            "own-modules, names of modules. [dim]Default: all.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
@@ -93,15 +97,14 @@ def bench(
         values.check_no_effect(context, "no effect with --show, which measures nothing", "drop one of them", *measured)
         report(show, console, render)
         return
-    from experiments.benchmarks.cases import CASES
     from experiments.benchmarks.entrants import ENTRANTS
     from experiments.benchmarks.records import FAILED, REFUSED
-    from experiments.benchmarks.suites import SUITES
+    from experiments.benchmarks.suites import SUITES, Choice
 
     _check_counts(threads, repeats)
     kind = SUITES.load(suite)()
-    who = _names("--peers", peers, ENTRANTS)
-    which = _names("--cases", cases, CASES)
+    who = _names("--peers", peers, Choice(ENTRANTS.kind, ENTRANTS.names()))
+    which = _names("--cases", cases, kind.cases())
 
     from experiments.benchmarks.suites import Task
     from pynode.cli.output import output_directory
@@ -131,13 +134,13 @@ def bench(
         raise typer.Exit(1)
 
 
-def _names(option: str, text: str | None, known: Registry[type]) -> tuple[str, ...] | None:
+def _names(option: str, text: str | None, known: Choice) -> tuple[str, ...] | None:
     if text is None:
         return None
     names = tuple(values.names(option, text))
     for name in names:
-        if name not in known.names():
-            raise UnknownName(known.kind, name, known.names())
+        if name not in known.names:
+            raise UnknownName(known.kind, name, known.names)
     return names
 
 

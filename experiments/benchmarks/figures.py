@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
+from experiments.benchmarks import own_modules
 from experiments.benchmarks.records import Benchmark, MemoryRecord, WorkloadRecord, power_law, ratios, read, spread
 from experiments.benchmarks.tables import base_of, families, milliseconds, points, tables
 from pynode.studies.base import number
@@ -20,7 +21,12 @@ GREY = "#777777"
 
 def draw(benchmark: Benchmark) -> dict[str, Figure | None]:
     """All figures by file name, None where there are no records."""
-    return {"seconds": seconds(benchmark), "scaling": scaling(benchmark), "memory": memory(benchmark)}
+    return {
+        "seconds": seconds(benchmark),
+        "scaling": scaling(benchmark),
+        "memory": memory(benchmark),
+        "own-modules": own_modules.figure(benchmark),
+    }
 
 
 @styled
@@ -160,7 +166,10 @@ def render(directory: Path, *, write: bool = True) -> Rendered:
     Writes nothing with `write=False`.
     """
     benchmark = read(directory)
-    rendered = Rendered(tables=tables(benchmark), findings=findings(benchmark))
+    rendered = Rendered(
+        tables=own_modules.tables(benchmark) + tables(benchmark),
+        findings=own_modules.findings(benchmark) + findings(benchmark),
+    )
     if write:
         rendered.paths += write_files(rendered.tables, draw(benchmark), directory)
     return rendered

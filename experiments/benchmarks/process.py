@@ -79,6 +79,11 @@ class Child:
             raise EntrantFailure(str(answer["error"]))
         return answer
 
+    @property
+    def closed(self) -> bool:
+        """Whether its process has ended."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """Ends the process, if it has not been ended."""
         self._selector.close()

@@ -54,6 +54,30 @@ class Settings:
     caches: bool = True
 
 
+class Pool:
+    """Processes that stay up from one workload to the next: for suites of many small workloads, all with the threads
+    and the device of the first.
+    """
+
+    def __init__(self) -> None:
+        self._children: dict[str, Child] = {}
+        self.shelf = Path(tempfile.mkdtemp(prefix="pynode-bench-"))
+
+    def child(self, name: str, make: Callable[[], Child]) -> Child:
+        """The process called `name`, started where it is not up."""
+        if name not in self._children or self._children[name].closed:
+            self._children[name] = make()
+        return self._children[name]
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            child.close()
+        shutil.rmtree(self.shelf, ignore_errors=True)
+
+
 @dataclass
 class _Ready:
     """A contestant whose process is up, with the key of what will be timed."""
@@ -71,15 +95,17 @@ def race(
     directory: Path,
     say: Say,
     reference: Reference | None = None,
+    pool: Pool | None = None,
 ) -> list[EntryRecord]:
     """Appends all records of this workload to the files in `directory`; returns what became of the entrants.
 
-    Gradients are compared with `reference`; without one, it is computed.
+    Gradients are compared with `reference`; without one, it is computed.  Without a `pool` every entrant has a process
+    for this workload alone.
     """
     append_line(path_of(directory, "workloads"), described(workload))
     entries: list[EntryRecord] = []
     with _shelf(workload) as shelf, ExitStack() as stack:
-        arena = _Arena(workload, shelf, directory, settings)
+        arena = _Arena(workload, shelf, directory, settings, pool)
         reference = reference or arena.reference(say)
         ready: list[_Ready] = []
         for kind in kinds:
@@ -114,15 +140,23 @@ def _absent(kind: type[Entrant], workload: Workload) -> EntryRecord | None:
 class _Arena:
     """What all contestants of one workload share."""
 
-    def __init__(self, workload: Workload, shelf: Path, directory: Path, settings: Settings) -> None:
+    def __init__(self, workload: Workload, shelf: Path, directory: Path, settings: Settings, pool: Pool | None) -> None:
         self.workload, self.shelf, self.directory, self.settings = workload, shelf, directory, settings
-        self.path = shelf / "workload"
-        self.caches = 0
+        self.path, self.pool = shelf / "workload", pool
 
-    def child(self, cache: Path | None = None) -> Child:
-        """A new process with threads and device of the workload."""
-        extra = {} if cache is None else {"NUMBA_CACHE_DIR": str(cache)}
-        return Child(self.workload.threads, self.workload.device, self.directory / "entrants.log", extra)
+    def child(self, name: str, stack: ExitStack, cache: Path | None = None) -> Child:
+        """A process with threads and device of the workload, which ends with `stack` or with the pool."""
+        extra = {} if cache is None else {"NUMBA_CACHE_DIR": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache)}
+        make = partial(Child, self.workload.threads, self.workload.device, self.directory / "entrants.log", extra)
+        if self.pool is not None:
+            return self.pool.child(name, make)
+        child = make()
+        stack.callback(child.close)
+        return child
+
+    def key(self, dtype: str) -> str:
+        """Under which an entrant of this workload is kept in its process."""
+        return f"{self.workload.name} {dtype}"
 
     def reference(self, say: Say) -> Reference:
         """The gradient that all must have."""
@@ -132,30 +166,31 @@ class _Arena:
         from experiments.benchmarks.entrants import ENTRANTS
 
         say(f"{self.workload.name}: reference")
-        with self.child() as child:
-            self._prepare(child, "reference", Contestant(ENTRANTS.load(REFERENCE)), "float64")
-            return self._ask_gradient(child, "reference")[0]
+        with ExitStack() as stack:
+            child = self.child("reference", stack)
+            self._prepare(child, Contestant(ENTRANTS.load(REFERENCE)), "float64")
+            return self._ask_gradient(child, "float64")[0]
 
     def admit(
         self, contestant: Contestant, reference: Reference, stack: ExitStack
     ) -> tuple[EntryRecord, _Ready | None]:
         """Starts a contestant and compares its gradient; it stays up only where it computes the same."""
         entry = EntryRecord(self.workload.name, contestant.label, records.FAILED)
-        cache = self._new_cache() if contestant.kind.caches else None
-        child = self.child(cache)
-        stack.callback(child.close)
+        cache = self._cache(contestant) if contestant.kind.caches else None
+        child = self.child(contestant.label, stack, cache)
         try:
-            first = self._prepare(child, self.workload.dtype, contestant, self.workload.dtype)
+            first = self._prepare(child, contestant, self.workload.dtype)
             if self.workload.dtype != "float64":
-                self._prepare(child, "float64", contestant, "float64")
-            mine, counts = self._ask_gradient(child, "float64")
-            entry = replace(entry, **first, **self._compared(mine, reference), counts=counts)
+                self._prepare(child, contestant, "float64")
+            mine, counts, engine = self._ask_gradient(child, "float64")
+            entry = replace(entry, **first, **self._compared(mine, reference), counts=counts, engine=engine)
             if self.workload.dtype != "float64":
-                timed, _ = self._ask_gradient(child, self.workload.dtype)
+                timed, *_ = self._ask_gradient(child, self.workload.dtype)
                 entry = replace(entry, timed_error=_finite(agreement.difference(timed.gradient, reference.gradient)))
             if cache is not None and self.settings.caches:
-                with self.child(cache) as again:
-                    cached = self._prepare(again, self.workload.dtype, contestant, self.workload.dtype)
+                with ExitStack() as passing:
+                    again = self.child(f"{contestant.label} again", passing, cache)
+                    cached = self._prepare(again, contestant, self.workload.dtype)
                     entry = replace(entry, cached_seconds=cached["first_seconds"])
         except EntrantFailure as error:
             child.close()
@@ -164,7 +199,7 @@ class _Arena:
         if reason is not None:
             child.close()
             return replace(entry, status=records.REFUSED, reason=reason), None
-        return replace(entry, status=records.TIMED), _Ready(contestant, child, self.workload.dtype)
+        return replace(entry, status=records.TIMED), _Ready(contestant, child, self.key(self.workload.dtype))
 
     def take_turns(self, ready: list[_Ready], stack: ExitStack, say: Say) -> dict[str, str]:
         """Everyone warms up, then all in turn, the first one another each round; who broke down on the way, and how."""
@@ -185,8 +220,7 @@ class _Arena:
             attempt(self._warm_up, mine)
         machine = None
         if self.settings.ceilings and ready:
-            machine = self.child()
-            stack.callback(machine.close)
+            machine = self.child("machine", stack)
         for turn in range(self.settings.repeats):
             say(f"{self.workload.name}: turn {turn + 1} of {self.settings.repeats}")
             shift = turn % max(1, len(ready))
@@ -226,10 +260,10 @@ class _Arena:
         for rate in rates:
             append_line(path_of(self.directory, "ceilings"), CeilingRecord(self.workload.name, turn, **rate))
 
-    def _prepare(self, child: Child, key: str, contestant: Contestant, dtype: str) -> dict[str, Any]:
+    def _prepare(self, child: Child, contestant: Contestant, dtype: str) -> dict[str, Any]:
         return child.ask(
             "prepare",
-            key=key,
+            key=self.key(dtype),
             module=contestant.kind.__module__,
             name=contestant.kind.__qualname__,
             variant=contestant.variant,
@@ -237,15 +271,15 @@ class _Arena:
             dtype=dtype,
         )
 
-    def _ask_gradient(self, child: Child, key: str) -> tuple[Reference, dict[str, int]]:
-        path = str(self.shelf / "answer.npy")
+    def _ask_gradient(self, child: Child, dtype: str) -> tuple[Reference, dict[str, int], str]:
+        path, key = str(self.shelf / "answer.npy"), self.key(dtype)
         answer = child.ask("gradient", key=key, path=path)
         gradient = np.load(path, allow_pickle=False)
         trained = None
         if self.workload.unit == "iteration":
             child.ask("train", key=key, path=path, iterations=agreement.ITERATIONS)
             trained = np.load(path, allow_pickle=False)
-        return Reference(float(answer["loss"]), gradient, trained), answer["counts"]
+        return Reference(float(answer["loss"]), gradient, trained), answer["counts"], answer["engine"]
 
     def _compared(self, mine: Reference, reference: Reference) -> dict[str, Any]:
         values: dict[str, Any] = {
@@ -278,10 +312,10 @@ class _Arena:
                 return f"its {what} is {shown}, allowed are {most:.1e}"
         return None
 
-    def _new_cache(self) -> Path:
-        self.caches += 1
-        path = self.shelf / f"cache{self.caches}"
-        path.mkdir()
+    def _cache(self, contestant: Contestant) -> Path:
+        shelf = self.shelf if self.pool is None else self.pool.shelf
+        path = shelf / "-".join(("cache", *contestant.label.split()))
+        path.mkdir(exist_ok=True)
         return path
 
 
@@ -312,6 +346,7 @@ def described(workload: Workload) -> WorkloadRecord:
         n_params=int(workload.arrays["theta"].size),
         axis=workload.axis,
         value=float(workload.value),
+        module=workload.module,
         operations=None if work is None else work.operations,
         product_operations=None if work is None else work.product_operations,
         bytes=None if work is None else work.bytes,

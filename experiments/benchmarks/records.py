@@ -51,6 +51,7 @@ class WorkloadRecord:
     product_operations: NonNegative | None = None
     bytes: NonNegative | None = None
     products: list[list[Any]] = field(default_factory=list)
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class EntryRecord:
     be `bound`; `timed_error` is that of the numbers' type that is timed; `trained_error` that of the way which theta
     takes in a few iterations.  `import_seconds`: its packages; `build_seconds`: model and data; `first_seconds`: the
     first unit of work, with all compilation; `cached_seconds`: the same with compiled code on disk.
+    `engine`: that of pynode which ran.
     """
 
     workload: str
@@ -78,6 +80,7 @@ class EntryRecord:
     first_seconds: Seconds | None = None
     cached_seconds: Seconds | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
+    engine: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from experiments.benchmarks import agreement
-from experiments.benchmarks.cases import CASES, flow_options, numbers
+from experiments.benchmarks.cases import CASES, flow_options, numbers, scheme_options
 from experiments.benchmarks.entrants.base import Entrant
-from experiments.benchmarks.race import Settings, described, race
+from experiments.benchmarks.modules import NAMES
+from experiments.benchmarks.race import Pool, Settings, described, race
 from experiments.benchmarks.records import FAILED, REFUSED, SKIPPED, TIMED, EntryRecord, MemoryRecord, path_of
 from experiments.benchmarks.workload import Array, Workload
 from pynode.errors import PynodeError, UsageError
@@ -29,6 +30,8 @@ MEMORY_STEPS = (1, 2, 4, 8, 16, 32, 64)
 QUICK_STEPS = (1, 2, 4, 8)
 
 BATCH = 512
+
+MODULE_BATCHES = (1, 100, 512)
 
 BUDGET = 4
 """Checkpoints that the way "checkpoint" may keep."""
@@ -58,12 +61,24 @@ class Task:
     say: Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Names among which an option chooses, and what one of them is called."""
+
+    kind: str
+    names: tuple[str, ...]
+
+
 class Suite(ABC):
     """One kind of benchmark: writes records into the task's directory."""
 
     name: ClassVar[str]
     entered: ClassVar[tuple[str, ...] | None] = None
     """Who is measured unless `--peers` says otherwise; None stands for all."""
+
+    def cases(self) -> Choice:
+        """What `--cases` can name."""
+        return Choice(CASES.kind, CASES.names())
 
     def check(self, task: Task) -> None:  # noqa: B027 (most need nothing)
         """Raises a `UsageError` where this can't run here."""
@@ -79,13 +94,15 @@ def case_names(task: Task) -> list[str]:
     return sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
 
 
-def race_all(task: Task, workloads: Iterable[Workload], settings: Settings) -> list[EntryRecord]:
+def race_all(
+    task: Task, workloads: Iterable[Workload], settings: Settings, pool: Pool | None = None
+) -> list[EntryRecord]:
     """All workloads, one after another, with the task's threads."""
     entries: list[EntryRecord] = []
     for workload in workloads:
         if task.threads is not None:
             workload = replace(workload, threads=task.threads)
-        entries += race(workload, task.entrants, settings, task.directory, task.say)
+        entries += race(workload, task.entrants, settings, task.directory, task.say, pool=pool)
     return entries
 
 
@@ -256,6 +273,60 @@ def _measure(workload: Workload, method: GradientMethod) -> tuple[int, int, Arra
     peak = peak_bytes(work)
     grads = [numbers(p.grad).reshape(-1) for p in flow.parameters() if p.grad is not None]
     return peak, steps[0], np.concatenate(grads)
+
+
+class OwnModules(Suite):
+    """Modules as users write them, at three batch sizes: mean square of the last state, gradient by theta and y0."""
+
+    name: ClassVar[str] = "own-modules"
+    entered: ClassVar[tuple[str, ...] | None] = (
+        "pynode-auto",
+        "pynode-eager",
+        "torchdiffeq",
+        "torch-compile",
+        "jax",
+        "diffrax",
+    )
+
+    def cases(self) -> Choice:
+        return Choice("module", NAMES)
+
+    def run(self, task: Task) -> list[EntryRecord]:
+        settings = Settings(
+            repeats=task.repeats or (3 if task.quick else 5), block=0.02 if task.quick else 0.05, ceilings=False
+        )
+        batches = MODULE_BATCHES[:2] if task.quick else MODULE_BATCHES
+        names = [name for name in NAMES if task.cases is None or name in task.cases]
+        with Pool() as pool:
+            return race_all(task, (own_workload(name, n) for name in names for n in batches), settings, pool)
+
+
+def own_workload(name: str, batch: int) -> Workload:
+    """One module on `batch` states: 20 steps over [0, 1] by the 3/8 rule, which torchdiffeq has as well."""
+    import numpy as np
+
+    from experiments.benchmarks.modules.in_torch import module_called, states_of
+
+    params = dict(module_called(name).named_parameters())
+    return Workload(
+        name=f"{name}-{batch}",
+        title=f"{name}, batch {batch}",
+        kind="module",
+        method="disc-opt",
+        unit="gradient",
+        spec={"module": name, "slots": [[slot, list(p.shape)] for slot, p in params.items()]},
+        ts=(0.0, 1.0),
+        dtype="float64",
+        threads=1,
+        steps=20,
+        **scheme_options("rk38"),
+        axis="batch",
+        value=batch,
+        arrays={
+            "theta": np.concatenate([numbers(p).reshape(-1) for p in params.values()]),
+            "y0": numbers(states_of(name, batch)),
+        },
+    )
 
 
 SUITES: Registry[type[Suite]] = Registry("experiments.benchmarks.suites", "suite", "Suite")

@@ -150,7 +150,7 @@ def families(benchmark: Benchmark) -> dict[str, list[WorkloadRecord]]:
     """Workloads that differ in one number, by title."""
     made: dict[str, list[WorkloadRecord]] = {}
     for workload in benchmark.workloads:
-        if workload.axis and benchmark.seconds(workload.name):
+        if workload.axis and not workload.module and benchmark.seconds(workload.name):
             made.setdefault(workload.title, []).append(workload)
     return made
 

@@ -21,7 +21,9 @@ class Workload:
 
     `kind` "series": the sum of squares of the states at `ts` minus `data`; "flow": the mean negative log-likelihood of
     the rows of `y0` under a flow from ts[0] to ts[-1], whose trace is `divergence` ("exact", or "hutchinson" with the
-    given probes).  `spec` is the JSON form of the field's specification, `tableau` that of the scheme.  Disc-Opt takes
+    given probes); "module": the mean square of the last state, whose gradient is taken by y0 as well.  `spec` is the
+    JSON form of the field's specification, `tableau` that of the scheme; of a module, `spec` has its name in
+    `modules`, and the names and shapes of its parameters as slots.  Disc-Opt takes
     `steps` steps in each interval of `ts`; Opt-Disc has the tolerances `rtol` and `atol`.
 
     `dtype` is that of the timing, gradients are compared in float64.  `axis` and `value` say what a family of workloads
@@ -30,7 +32,7 @@ class Workload:
 
     name: str
     title: str
-    kind: Literal["series", "flow"]
+    kind: Literal["series", "flow", "module"]
     method: Literal["disc-opt", "opt-disc"]
     unit: Literal["iteration", "gradient"]
     spec: Mapping[str, Any]
@@ -54,6 +56,11 @@ class Workload:
     def widths(self) -> tuple[int, ...]:
         """Widths of the field's layers, from the state's dimension back to it."""
         return tuple(int(w) for w in self.spec["widths"])
+
+    @property
+    def module(self) -> str:
+        """Name of the module, empty where the field has a specification."""
+        return str(self.spec["module"]) if self.kind == "module" else ""
 
     @property
     def batch(self) -> int:
@@ -84,6 +91,16 @@ def load(path: Path) -> Workload:
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return Workload(**{**described, "ts": tuple(described["ts"])}, arrays=arrays)
+
+
+def slots(workload: Workload, theta: Any) -> dict[str, Any]:
+    """`theta` of a module cut into its tensors, by the names of its parameters."""
+    tensors, at = {}, 0
+    for name, shape in workload.spec["slots"]:
+        size = int(np.prod(shape))
+        tensors[str(name)] = theta[at : at + size].reshape(tuple(shape))
+        at += size
+    return tensors
 
 
 def layers(workload: Workload, theta: Any) -> list[list[Any]]:

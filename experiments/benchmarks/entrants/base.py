@@ -13,11 +13,15 @@ from experiments.benchmarks.workload import Array, Workload
 
 @dataclass(frozen=True)
 class Gradient:
-    """A loss, its gradient `(params,)` by theta, and what it took as far as that is known (n_f, n_vjp, ...)."""
+    """A loss, its gradient `(params,)` by theta, and what it took as far as that is known (n_f, n_vjp, ...).
+
+    For a module the gradient by the initial states follows that by theta.  `engine` is that of pynode which ran.
+    """
 
     loss: float
     theta: Array
     counts: Mapping[str, int] = field(default_factory=dict)
+    engine: str = ""
 
 
 class Entrant(ABC):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from experiments.benchmarks.entrants.base import Gradient
-from experiments.benchmarks.entrants.on_torch import TorchEntrant, flat
+from experiments.benchmarks.entrants.on_torch import TorchEntrant, flat, module_of
 from experiments.benchmarks.workload import Workload
 
 if TYPE_CHECKING:
@@ -34,9 +34,12 @@ class PynodeEntrant(TorchEntrant):
 
         workload = self.workload
         self.solver = self.method()
+        self.ts = self.times()
+        if workload.kind == "module":
+            self.model: Any = module_of(workload).to(dtype=self.dtype, device=self.device)
+            return list(self.model.parameters())
         field = field_from_json(workload.spec).build(seed=0, dtype=self.dtype, device=self.device)
-        self.model: Any = field
-        self.y0, self.ts = self.tensor("y0"), self.times()
+        self.model = field
         if workload.kind == "series":
             self.data = self.tensor("data")
         else:
@@ -51,9 +54,16 @@ class PynodeEntrant(TorchEntrant):
             solution = self.solver.solve(self.model, self.y0, self.ts)
             self.solves: tuple[Any, ...] = (solution.stats,)
             return (solution.ys - self.data).square().sum()
+        if self.workload.kind == "module":
+            solution = self.solver.solve(self.model, self.y0, self.ts)
+            self.solves = (solution.stats,)
+            return solution.ys[-1].square().mean()
         moved = self.model(self.y0, method=self.solver, divergence=self.divergence, draw=self.draw)
         self.solves = moved.solves
         return -moved.log_prob.mean()
+
+    def engine(self) -> str:
+        return "/".join(sorted({str(s.engine) for s in self.solves}))
 
     def counts(self) -> dict[str, int]:
         forward = sum(s.forward.n_f for s in self.solves)
@@ -106,6 +116,8 @@ class PynodeFused(PynodeEntrant):
 
     @classmethod
     def unfit(cls, workload: Workload) -> str | None:
+        if workload.kind == "module":
+            return "pynode-auto is entered for modules"
         return "its kernels run on the CPU" if workload.device != "cpu" else None
 
     @classmethod
@@ -143,7 +155,8 @@ class PynodeFused(PynodeEntrant):
             return super().gradient()
         self._clear()
         fit = self._fit()
-        return Gradient(fit.loss, np.concatenate([flat(p.grad) for p in self.params]), self.counts())
+        grads = np.concatenate([flat(p.grad) for p in self.params])
+        return Gradient(fit.loss, grads, self.counts(), self.engine())
 
     def work(self) -> None:
         if not self._directly:
@@ -153,6 +166,29 @@ class PynodeFused(PynodeEntrant):
         self._fit()
         if self.optimiser is not None:
             self.optimiser.step()
+
+
+class PynodeAuto(PynodeEntrant):
+    """`DiscOpt(...)` on a module as its user wrote it, with the engine that pynode chooses."""
+
+    name: ClassVar[str] = "pynode-auto"
+    packages: ClassVar[tuple[str, ...]] = PynodeFused.packages
+    distributions: ClassVar[tuple[str, ...]] = PynodeFused.distributions
+    caches: ClassVar[bool] = True
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return PynodeFused.missing()
+
+    @classmethod
+    def unfit(cls, workload: Workload) -> str | None:
+        return None if workload.kind == "module" else "entered for modules alone"
+
+    def method(self) -> GradientMethod:
+        from pynode.methods.disc_opt import DiscOpt
+        from pynode.schemes import SCHEMES
+
+        return DiscOpt(SCHEMES.load(self.workload.scheme), self.workload.steps)
 
 
 class Julia(PynodeEntrant):

@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from experiments.benchmarks.entrants.base import Entrant, Gradient
-from experiments.benchmarks.workload import Array, Workload, layers
+from experiments.benchmarks.modules import FEW, few
+from experiments.benchmarks.modules.in_jax import fields
+from experiments.benchmarks.workload import Array, Workload, layers, slots
 
 CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
@@ -39,6 +41,7 @@ class JaxEntrant(Entrant):
         self.jax, self.workload, self.variant = jax, workload, variant
         self.dtype = jax.numpy.dtype(dtype)
         self.inputs = {name: self._array(values) for name, values in workload.arrays.items() if name != "theta"}
+        self.own = fields()[workload.module] if workload.kind == "module" else None
         rate, decay = workload.learning_rate, workload.weight_decay
         self.optimiser = optax.chain(optax.add_decayed_weights(decay), optax.adam(rate)) if decay else optax.adam(rate)
         self.value_and_grad = jax.jit(jax.value_and_grad(self.loss, has_aux=True))
@@ -60,7 +63,11 @@ class JaxEntrant(Entrant):
         return optax.apply_updates(params, updates), state, loss
 
     def reset(self) -> None:
-        tensors = layers(self.workload, self.workload.arrays["theta"])
+        theta = self.workload.arrays["theta"]
+        if self.workload.kind == "module":
+            tensors = [list(slots(self.workload, theta).values()), [self.workload.arrays["y0"]]]
+        else:
+            tensors = layers(self.workload, theta)
         self.params = [[self._array(t) for t in layer] for layer in tensors]
         self.state = self.optimiser.init(self.params)
 
@@ -76,10 +83,13 @@ class JaxEntrant(Entrant):
             self.jax.block_until_ready(self.value_and_grad(self.params, self.inputs))
 
     def theta(self) -> Array:
-        return _flat(self.params)
+        return _flat(self.params[:1] if self.workload.kind == "module" else self.params)
 
     def field(self, params: Any, t: Any, y: Any) -> Any:
         """f(t, y) for `y` `(dim,)` or `(batch, dim)`."""
+        if self.own is not None:
+            names = [name for name, _ in self.workload.spec["slots"]]
+            return self.own(dict(zip(names, params[0], strict=True)), t, y)
         jnp, described = self.jax.numpy, self.workload.spec
         between = {"tanh": jnp.tanh, "softplus": self.jax.nn.softplus}[str(described["activation"])]
         x = y ** int(described.get("input_power", 1))
@@ -151,6 +161,9 @@ class Jax(JaxEntrant):
             after = _combined(tree, state, workload.tableau["b"], slopes, h)
             return after, after if workload.kind == "series" else None
 
+        if workload.kind == "module":
+            y, _ = self.jax.lax.scan(step, params[1][0], grid)
+            return (y**2).mean(), {}
         y0 = inputs["y0"]
         if workload.kind == "series":
             _, ys = self.jax.lax.scan(step, y0, grid)
@@ -160,7 +173,7 @@ class Jax(JaxEntrant):
         return self.negative_log_likelihood(z, change), {}
 
     def _slope(self, params: Any, t: Any, state: Any, inputs: Any) -> Any:
-        if self.workload.kind == "series":
+        if self.workload.kind != "flow":
             return self.field(params, t, state)
         return self.flow_field(params, t, state, inputs.get("probes"))
 
@@ -183,6 +196,12 @@ class Diffrax(JaxEntrant):
     name: ClassVar[str] = "diffrax"
     packages: ClassVar[tuple[str, ...]] = ("jax", "optax", "diffrax")
     distributions: ClassVar[tuple[str, ...]] = ("jax", "jaxlib", "optax", "diffrax")
+
+    @classmethod
+    def unfit(cls, workload: Workload) -> str | None:
+        if workload.kind == "module" and workload.module not in FEW:
+            return few("diffrax")
+        return super().unfit(workload)
 
     @classmethod
     def variants(cls, workload: Workload) -> tuple[str, ...]:
@@ -208,7 +227,7 @@ class Diffrax(JaxEntrant):
             )
             control = diffrax.StepTo(ts=jnp.asarray([*grid, workload.ts[-1]], self.dtype))
             dt0, most = None, workload.n_steps
-        start = inputs["y0"]
+        start = params[1][0] if workload.kind == "module" else inputs["y0"]
         save = diffrax.SaveAt(ts=ts)
         if workload.kind == "flow":
             start, save = (start, jnp.zeros(len(start), self.dtype)), diffrax.SaveAt(t1=True)
@@ -229,11 +248,13 @@ class Diffrax(JaxEntrant):
         if workload.kind == "flow":
             z, change = solution.ys
             return self.negative_log_likelihood(z[-1], change[-1]), counts
+        if workload.kind == "module":
+            return (solution.ys[-1] ** 2).mean(), counts
         return ((solution.ys - inputs["data"]) ** 2).sum(), counts
 
     def _slope(self, t: Any, state: Any, args: Any) -> Any:
         params, probes = args
-        if self.workload.kind == "series":
+        if self.workload.kind != "flow":
             return self.field(params, t, state)
         return self.flow_field(params, t, state, probes)
 

@@ -26,6 +26,7 @@ class TorchEntrant(Entrant):
         torch.set_num_threads(workload.threads)
         self.torch, self.workload, self.variant = torch, workload, variant
         self.device, self.dtype = torch.device(workload.device), getattr(torch, dtype)
+        self.y0 = self.tensor("y0").requires_grad_(workload.kind == "module")
         self.params = list(self.build())
         self.reset()
 
@@ -36,6 +37,14 @@ class TorchEntrant(Entrant):
     @abstractmethod
     def loss(self) -> Any:
         """The loss as a scalar tensor."""
+
+    def inputs(self) -> Sequence[Any]:
+        """What the gradient is taken by, beside the parameters."""
+        return (self.y0,) if self.workload.kind == "module" else ()
+
+    def engine(self) -> str:
+        """The engine of pynode that ran the latest loss and gradient."""
+        return ""
 
     def counts(self) -> dict[str, int]:
         """What the latest loss and gradient took."""
@@ -65,8 +74,9 @@ class TorchEntrant(Entrant):
         self._clear()
         loss = self.loss()
         loss.backward()
-        grads = [np.zeros(p.numel()) if p.grad is None else flat(p.grad) for p in self.params]
-        return Gradient(float(loss.detach()), np.concatenate(grads), self.counts())
+        leaves = (*self.params, *self.inputs())
+        grads = [np.zeros(p.numel()) if p.grad is None else flat(p.grad) for p in leaves]
+        return Gradient(float(loss.detach()), np.concatenate(grads), self.counts(), self.engine())
 
     def work(self) -> None:
         self._clear()
@@ -83,8 +93,15 @@ class TorchEntrant(Entrant):
         if self.optimiser is not None:
             self.optimiser.zero_grad()
         else:
-            for p in self.params:
+            for p in (*self.params, *self.inputs()):
                 p.grad = None
+
+
+def module_of(workload: Workload) -> Any:
+    """The module of a workload of kind "module"."""
+    from experiments.benchmarks.modules.in_torch import module_called
+
+    return module_called(workload.module)
 
 
 def flat(tensor: Any) -> Array:
@@ -110,8 +127,9 @@ class Torchdiffeq(TorchEntrant):
 
         workload = self.workload
         self.library = torchdiffeq
-        self.y0, self.ts = self.tensor("y0"), self.times().to(self.dtype)
-        self.net = _net(workload).to(dtype=self.dtype, device=self.device)
+        self.ts = self.times().to(self.dtype)
+        net = module_of(workload) if workload.kind == "module" else _net(workload)
+        self.net = net.to(dtype=self.dtype, device=self.device)
         field = _Augmented(self.net, self.tensor("probes") if workload.divergence == "hutchinson" else None)
         self.field: Any = field if workload.kind == "flow" else self.net
         if workload.kind == "series":
@@ -135,6 +153,8 @@ class Torchdiffeq(TorchEntrant):
         workload = self.workload
         if workload.kind == "series":
             return (self._solve(self.y0) - self.data).square().sum()
+        if workload.kind == "module":
+            return self._solve(self.y0)[-1].square().mean()
         zeros = self.torch.zeros(len(self.y0), 1, dtype=self.dtype, device=self.device)
         z, change = (states[-1] for states in self._solve((self.y0, zeros)))
         log_normal = -0.5 * (z.square().sum(1, keepdim=True) + z.shape[1] * math.log(2 * math.pi))
