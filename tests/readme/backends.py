@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from experiments.benchmarks.agreement import DISCRETE
+from experiments.benchmarks.modules import FEW
+from experiments.benchmarks.modules import NAMES as MODULES
 from experiments.benchmarks.records import ratios, spread
+from experiments.benchmarks.suites import MODULE_BATCHES, own_workload
 from experiments.benchmarks.tables import tables
 from pynode.studies.base import number, percent
 from pynode.studies.reduction.study import reductions
@@ -140,9 +144,21 @@ def _reference(name: str) -> dict[str, Any]:
     return found
 
 
+def own_modules() -> list[str]:
+    """What the suite `own-modules` does."""
+    *smaller, largest = map(str, MODULE_BATCHES)
+    return [
+        f"takes {len(MODULES)} modules written",
+        f"in {own_workload(MODULES[0], 1).steps} steps, in float64",
+        f"at batch {', '.join(smaller)} and {largest}.",
+        f"to {DISCRETE:.0e}. pynode-auto",
+        f"are entered for {len(FEW)} of the modules",
+    ]
+
+
 def benchmark_claims() -> list[str]:
     """Of experiments/benchmarks/README.md."""
-    made = [race, adjoints, turns, scaling, memory, first_calls, profile]
+    made = [race, adjoints, turns, scaling, memory, first_calls, profile, own_modules]
     return [claim for make in made for claim in make()]
 
 
