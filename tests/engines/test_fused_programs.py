@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import pynode
 from pynode.engines.fused import unavailable
+from pynode.engines.fused.field.chain import chain_of
 from pynode.fields.base import Slot, System
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import divergence
@@ -98,6 +100,20 @@ def mlp(widths: Sequence[int], activation: str = "tanh", *numbers: float) -> Tap
         x = w.linear(x, widths[k], widths[k + 1])
         if k < len(widths) - 2:
             x = w.op(activation, (x,), widths[k + 1], *numbers)
+    return w.tape()
+
+
+def chain(widths: Sequence[int], power: float, biases: Sequence[bool], activates_end: bool = False) -> Tape:
+    """What a chain of dense layers can be: a power of the state, matrices kept (in, out), layers without bias."""
+    w, x = Writer(widths[0]), 1
+    if power != 1:
+        x = w.op("square", (x,), widths[0]) if power == 2 else w.op("power", (x,), widths[0], power)
+    for k, bias in enumerate(biases):
+        n_in, n_out = widths[k], widths[k + 1]
+        rows = [w.row(n_out)] if bias else []
+        x = w.op("linear", (x, w.matrix(n_out, n_in, k % 2 == 0), *rows), n_out)
+        if k < len(biases) - 1 or activates_end:
+            x = w.op("tanh", (x,), n_out)
     return w.tape()
 
 
@@ -225,9 +241,18 @@ def _single(dim: int, name: str, inputs: Callable[[Writer], Sequence[int]], colu
     return w.tape()
 
 
+CHAINS = {
+    "gelu_chain": mlp((5, 8, 9, 8, 5), "gelu_tanh"),
+    "softplus_chain": mlp((3, 20, 3), "softplus", 1.0, 20.0),
+    "cubic_chain": chain((2, 11, 7, 2), 3, (True, False, True)),
+    "square_chain": chain((9, 3, 9), 2, (False, True)),
+    "one_layer": chain((6, 6), 1, (True,), activates_end=True),
+    "linear_chain": chain((3, 3), 1, (False,)),
+}
 TAPES = {
-    **{f"mlp{n}": mlp((n, n + 14, n, n)) for n in (1, 2, 7, 8, 9, 16, 17)},
-    "deep": mlp((5, 8, 8, 8, 5), "gelu_tanh"),
+    **{f"mlp{n}": mlp((n, n + 14, n, n), "sin") for n in (1, 2, 7, 8, 9, 16, 17)},
+    **CHAINS,
+    "mixed": mlp((5, 8, 8, 8, 5), "leaky_relu", 0.2),
     "layer_norm": layer_norm(3, 20),
     "layer_norm8": layer_norm(2, 8),
     "softmax": softmax_gates(4, 11),
@@ -267,6 +292,18 @@ def test_values_and_gradients(name: str, batch: int, differs: Differs) -> None:
     y0 = random_state(batch, field.tape.dim)
     assert differs(field, RK4, TS, 2, y0) < 1e-12
     assert differs(field, HEUN, TS.flip(0), (1, 3, 2), y0, "recompute") < 1e-12
+
+
+def test_chains_are_told_from_programs() -> None:
+    """Only what is exactly a chain goes the faster way."""
+    assert {name for name, tape in TAPES.items() if chain_of(tape) is not None} == set(CHAINS)
+    for tape in (
+        mlp((2, 5, 2), "softplus", 2.0, 20.0),
+        chain((2, 5, 2), 2.5, (True, True)),
+        chain((2, 5, 2), -1, (True, True)),
+        replace(CHAINS["linear_chain"], output=1),
+    ):
+        assert chain_of(tape) is None
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.names())

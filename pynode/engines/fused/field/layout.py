@@ -1,9 +1,9 @@
 """A vector field as the kernels know it: a record of sizes and places, so that one kernel serves all widths.
 
-Every architecture is a chain of dense layers here, x -> (W x + b) * gate + shift with an activation after each layer
-but the last (after the last too where `activates_end`):
+It is a chain of dense layers, x -> (W x + b) * gate + shift with an activation after each layer but the last (after the
+last too where `activates_end`), or the program of a tape.  The four architectures are chains:
 
-- MLP and ConcatSquash are chains as they stand;
+- MLP and ConcatSquash as they stand;
 - Antisymmetric is one layer with the matrix W - W^T - gamma I, activated at the end;
 - Hamiltonian is W, b and then the rotated W^T without bias.
 
@@ -16,22 +16,17 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pynode.engines.fused import ACTIVATIONS
+from pynode.engines.fused.field.chain import PLAIN, Chain, chain_of
 from pynode.engines.fused.places import Places, padded, spreads
 from pynode.engines.fused.program.instructions import Program
 from pynode.engines.fused.program.layout import program_of
 from pynode.engines.fused.records import Record
-from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import FieldSpec, System
-from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
-from pynode.fields.mlp import MLP
 from pynode.tapes.tape import Tape
-
-PLAIN, ANTISYMMETRIC, HAMILTONIAN = range(3)
-"""How the chain's matrices follow from theta (`Field.matrices`)."""
 
 NO_FLOW, EXACT, HUTCHINSON, ZERO = range(4)
 """The divergence: ZERO where it vanishes identically, so that no tangents are needed."""
@@ -52,6 +47,10 @@ class Layer(Record):
     in_step: int
     out_step: int
     x_step: int  # of the layer's input on the tape
+    # which of theta's tensors its matrix and its bias are (-1: none); a transposed matrix is (in, out) there
+    weight_slot: int
+    bias_slot: int
+    is_transposed: bool
     # where the packed parameters hold W^T (in, out), W (out, in), b, and the layer's gate and shift
     forward: int
     backward: int
@@ -129,17 +128,6 @@ class Field(Record):
         return self.capacity * (1 + self.n_tangents)
 
 
-def layer_widths(spec: FieldSpec) -> tuple[int, ...]:
-    """Sizes of the chain's layers, input first; empty for an architecture that is none."""
-    if isinstance(spec, (MLP, ConcatSquash)):
-        return spec.widths
-    if isinstance(spec, Antisymmetric):
-        return (spec.dim, spec.dim)
-    if isinstance(spec, Hamiltonian):
-        return (spec.dim, spec.width, spec.dim)
-    return ()
-
-
 def tangents_of(system: System) -> int:
     """Tangents that an evaluation pushes forward with each sample."""
     flow = system.flow
@@ -162,8 +150,17 @@ def describe(system: System, batch: int, itemsize: int) -> Field:
     """The record of `system` for `batch` samples of numbers of `itemsize` bytes."""
     flow, tangents = system.flow, tangents_of(system)
     costs = None if flow is None else (flow["divergence"], bool(flow["kinetic"]), bool(flow["jacobian"]))
-    make = _program_field if isinstance(system.spec, Tape) else _field
-    return make(system.spec, costs, system.columns, tangents, tile_capacity(batch, tangents), itemsize)
+    return _field(system.spec, costs, system.columns, tangents, tile_capacity(batch, tangents), itemsize)
+
+
+@lru_cache(maxsize=64)
+def _field(spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity: int, itemsize: int) -> Field:
+    # cached: batches of many sizes have tiles of the same size
+    chain = chain_of(spec)
+    if chain is not None:
+        return _chain_field(chain, costs, columns, tangents, capacity, itemsize)
+    assert isinstance(spec, Tape)
+    return _program_field(spec, costs, columns, tangents, capacity, itemsize)
 
 
 def _divergence_code(costs: Costs, tangents: int) -> int:
@@ -172,7 +169,6 @@ def _divergence_code(costs: Costs, tangents: int) -> int:
     return HUTCHINSON if costs[0] == "hutchinson" else EXACT if tangents else ZERO
 
 
-@lru_cache(maxsize=64)
 def _program_field(spec: Tape, costs: Costs, columns: int, tangents: int, capacity: int, itemsize: int) -> Field:
     tape, scratch, state_step = Places(), Places(), padded(columns, itemsize)
     state = tape.take(capacity * state_step)
@@ -205,18 +201,10 @@ def _program_field(spec: Tape, costs: Costs, columns: int, tangents: int, capaci
     )
 
 
-@lru_cache(maxsize=64)
-def _field(spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity: int, itemsize: int) -> Field:
-    # cached: batches of many sizes have tiles of the same size
-    widths = layer_widths(spec)
-
-    def option(name: str, default: Any = None) -> Any:
-        return getattr(spec, name, default)
-
+def _chain_field(chain: Chain, costs: Costs, columns: int, tangents: int, capacity: int, itemsize: int) -> Field:
+    widths, power, activation, is_gated = chain.widths, chain.power, chain.activation, chain.is_gated
     rows, state_step = capacity * (1 + tangents), padded(columns, itemsize)
     widest = max(padded(w, itemsize) for w in widths)
-    is_gated, activates_end = isinstance(spec, ConcatSquash), isinstance(spec, Antisymmetric)
-    activation, power = option("activation"), option("input_power", 1)
     _, has_kinetic, has_jacobian = costs or ("", False, False)
     # the slopes of these follow from their values, so that nobody asks for what stood there before
     in_place = not tangents and not is_gated and activation in ("tanh", "sigmoid")
@@ -225,7 +213,7 @@ def _field(spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity:
     zeros = packed.take(widest)
     state = tape.take(capacity * state_step)
     layers: list[Layer] = []
-    for n_in, n_out in pairwise(widths):
+    for (n_in, n_out), slots in zip(pairwise(widths), chain.slots, strict=True):
         in_step, out_step = padded(n_in, itemsize), padded(n_out, itemsize)
         x_step = in_step if layers else state_step
         if not layers and not tangents and power == 1:
@@ -242,6 +230,9 @@ def _field(spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity:
             in_step=in_step,
             out_step=out_step,
             x_step=x_step,
+            weight_slot=slots.weight,
+            bias_slot=slots.bias,
+            is_transposed=slots.is_transposed,
             forward=packed.take(n_in * out_step),
             backward=packed.take(n_out * in_step),
             bias=packed.take(out_step),
@@ -263,9 +254,8 @@ def _field(spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity:
         )
         layers.append(layer)
     # a last layer without gate and activation leaves its products as they are
-    out = tape.take(rows * layers[-1].out_step) if is_gated or activates_end else layers[-1].z
+    out = tape.take(rows * layers[-1].out_step) if is_gated or chain.activates_end else layers[-1].z
     scratch = Places()
-    matrices = {Antisymmetric: ANTISYMMETRIC, Hamiltonian: HAMILTONIAN}
     return Field(
         columns=columns,
         state_step=state_step,
@@ -281,11 +271,11 @@ def _field(spec: FieldSpec, costs: Costs, columns: int, tangents: int, capacity:
         is_single=not tangents and not is_gated and costs is None and activation == "tanh",
         is_program=False,
         work=sum(layer.n_in * layer.n_out for layer in layers),
-        matrices=matrices.get(type(spec), PLAIN),
-        gamma=float(option("gamma", 0.0)),
+        matrices=chain.matrices,
+        gamma=float(chain.gamma),
         power=power,
         activation=ACTIVATIONS.index(activation),
-        activates_end=activates_end,
+        activates_end=chain.activates_end,
         is_gated=is_gated,
         divergence=_divergence_code(costs, tangents),
         has_kinetic=has_kinetic,

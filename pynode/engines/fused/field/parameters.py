@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from pynode.engines.fused.compile import part
-from pynode.engines.fused.field.layout import ANTISYMMETRIC, HAMILTONIAN, Field
+from pynode.engines.fused.field.chain import ANTISYMMETRIC, HAMILTONIAN
+from pynode.engines.fused.field.layout import Field
 from pynode.engines.fused.program.parameters import pack_constants, unpack_constants
 from pynode.engines.fused.simd import lanes, load, pointer_at, shift, store
 
@@ -18,12 +19,15 @@ def pack(field: Field, addresses: Any, packed: Any) -> None:
     """Fills the packed parameters `packed`, whose padding must be zero, from the tensors at `addresses`."""
     if field.is_program:
         pack_constants(field.program, addresses, packed)
-    kind, slot = field.matrices, 0
+    kind = field.matrices
     for k in range(field.n_layers):
         layer = field.layers[k]
         n_in, n_out = layer.n_in, layer.n_out
         forward, backward = shift(packed, layer.forward), shift(packed, layer.backward)
-        W = pointer_at(packed, addresses[slot])
+        W = pointer_at(packed, addresses[layer.weight_slot])
+        by_out, by_in = n_in, 1
+        if layer.is_transposed:
+            by_out, by_in = 1, n_out
         for o in range(n_out):
             for i in range(n_in):
                 if kind == ANTISYMMETRIC:
@@ -34,18 +38,16 @@ def pack(field: Field, addresses: Any, packed: Any) -> None:
                     half = n_out // 2
                     value = W[i * n_out + half + o] if o < half else -W[i * n_out + o - half]
                 else:
-                    value = W[o * n_in + i]
+                    value = W[o * by_out + i * by_in]
                 forward[i * layer.out_step + o] = value
                 backward[o * layer.in_step + i] = value
-        if kind == HAMILTONIAN and k == 1:
-            break
-        _copy(pointer_at(packed, addresses[slot + 1]), shift(packed, layer.bias), n_out)
+        slot = layer.bias_slot
+        if slot >= 0:
+            _copy(pointer_at(packed, addresses[slot]), shift(packed, layer.bias), n_out)
         if field.is_gated:
-            _copy(pointer_at(packed, addresses[slot + 2]), shift(packed, layer.gate_weight), n_out)
-            _copy(pointer_at(packed, addresses[slot + 3]), shift(packed, layer.gate_bias), n_out)
-            _copy(pointer_at(packed, addresses[slot + 4]), shift(packed, layer.shift_weight), n_out)
-        # both layers of Hamiltonian are made from the same tensors
-        slot += 5 if field.is_gated else 0 if kind == HAMILTONIAN else 2
+            _copy(pointer_at(packed, addresses[slot + 1]), shift(packed, layer.gate_weight), n_out)
+            _copy(pointer_at(packed, addresses[slot + 2]), shift(packed, layer.gate_bias), n_out)
+            _copy(pointer_at(packed, addresses[slot + 3]), shift(packed, layer.shift_weight), n_out)
 
 
 @part
@@ -54,15 +56,18 @@ def unpack(field: Field, grads: Any, groups: int, addresses: Any) -> None:
     _add_groups(grads, field.grads_size, groups)
     if field.is_program:
         unpack_constants(field.program, grads, addresses)
-    kind, slot = field.matrices, 0
+    kind = field.matrices
     for k in range(field.n_layers):
         layer = field.layers[k]
         n_in, n_out = layer.n_in, layer.n_out
         weights = shift(grads, layer.weight_bar)
         # where the cotangent of W[o, i] stands
         by_out, by_in = (layer.in_step, 1) if layer.by_input else (1, layer.out_step)
-        if addresses[slot] != 0:
-            W = pointer_at(grads, addresses[slot])
+        to_out, to_in = n_in, 1
+        if layer.is_transposed:
+            to_out, to_in = 1, n_out
+        if addresses[layer.weight_slot] != 0:
+            W = pointer_at(grads, addresses[layer.weight_slot])
             if kind == HAMILTONIAN and k == 1:
                 _add_rotated(W, weights, by_out, by_in, n_out, n_in)
             elif kind == ANTISYMMETRIC:
@@ -72,15 +77,14 @@ def unpack(field: Field, grads: Any, groups: int, addresses: Any) -> None:
             else:
                 for o in range(n_out):
                     for i in range(n_in):
-                        W[o * n_in + i] = weights[o * by_out + i * by_in]
-        if kind == HAMILTONIAN and k == 1:
-            break
-        _hand_over(shift(grads, layer.bias_bar), grads, addresses[slot + 1], n_out)
+                        W[o * to_out + i * to_in] = weights[o * by_out + i * by_in]
+        slot = layer.bias_slot
+        if slot >= 0:
+            _hand_over(shift(grads, layer.bias_bar), grads, addresses[slot], n_out)
         if field.is_gated:
-            _hand_over(shift(grads, layer.gate_weight_bar), grads, addresses[slot + 2], n_out)
-            _hand_over(shift(grads, layer.gate_bias_bar), grads, addresses[slot + 3], n_out)
-            _hand_over(shift(grads, layer.shift_weight_bar), grads, addresses[slot + 4], n_out)
-        slot += 5 if field.is_gated else 0 if kind == HAMILTONIAN else 2
+            _hand_over(shift(grads, layer.gate_weight_bar), grads, addresses[slot + 1], n_out)
+            _hand_over(shift(grads, layer.gate_bias_bar), grads, addresses[slot + 2], n_out)
+            _hand_over(shift(grads, layer.shift_weight_bar), grads, addresses[slot + 3], n_out)
 
 
 @part
