@@ -21,6 +21,22 @@ def root(x: Tensor) -> Tensor:
     return torch.where(positive, torch.sqrt(torch.where(positive, x, 1.0)), 0.0)
 
 
+def _asinh(x: Tensor) -> Tensor:
+    size = torch.where(x < 0, -x, x)
+    y = torch.log1p(size + size * size / (1 + torch.sqrt(1 + size * size)))
+    return torch.where(x < 0, -y, y)
+
+
+def _sinc(x: Tensor) -> Tensor:
+    z = torch.where(x == 0, 1.0, math.pi * x)
+    return torch.where(x == 0, 1.0, torch.sin(z) / z)
+
+
+def _hardtanh(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
+    """With the derivative 0 at the bounds, where that of `clamp` is 1."""
+    return torch.where(x >= high, high, torch.where(x <= low, low, x))
+
+
 def _atan2(y: Tensor, x: Tensor) -> Tensor:
     flat = x.abs() >= y.abs()
     angle = torch.atan(torch.where(flat, y, x) / torch.where(flat, x, y))
@@ -68,7 +84,14 @@ COMPOSED.update(
     tan=lambda x: torch.sin(x) / torch.cos(x),
     sinh=lambda x: 0.5 * (torch.exp(x) - torch.exp(-x)),
     cosh=lambda x: 0.5 * (torch.exp(x) + torch.exp(-x)),
-    asinh=lambda x: torch.sign(x) * torch.log(x.abs() + torch.sqrt(x * x + 1)),
+    asinh=_asinh,
+    sinc=_sinc,
+    hardtanh=_hardtanh,
+    relu6=lambda x: _hardtanh(x, 0.0, 6.0),
+    erfc=lambda x: 1 - torch.erf(x),
+    fmax=lambda a, b: torch.maximum(a, b),
+    fmin=lambda a, b: torch.minimum(a, b),
+    embedding=lambda weight, places, *_: weight[places],
     log_sigmoid_forward=lambda x: (-torch.nn.functional.softplus(-x), x.new_zeros(0)),
     hardsigmoid=lambda x: torch.clamp(x / 6 + 0.5, 0, 1),
     hardswish=lambda x: x * torch.clamp(x / 6 + 0.5, 0, 1),

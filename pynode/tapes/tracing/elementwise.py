@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pynode.tapes.tracing import labels as lb
 from pynode.tapes.tracing.rules import Unsupported, rule
 from pynode.tapes.tracing.tracer import Tracer
 
@@ -112,10 +113,9 @@ def _power(tracer: Tracer, x: int, width: int, exponent: float) -> int:
 
 
 define(("neg",), lambda tracer, x, width: affine(tracer, x, width, -1.0, 0.0))
-define(("hardtanh", "clamp"), _clamp)
+define(("clamp",), _clamp)
 define(("clamp_min",), lambda tracer, x, width, low: _clamp(tracer, x, width, low))
 define(("clamp_max",), lambda tracer, x, width, high: _clamp(tracer, x, width, None, high))
-define(("relu6",), lambda tracer, x, width: _clamp(tracer, x, width, 0.0, 6.0))
 define(("elu",), _elu)
 define(("celu",), lambda tracer, x, width, alpha=1.0: _elu(tracer, x, width, alpha, 1.0, 1.0 / alpha))
 define(("selu",), lambda tracer, x, width: _elu(tracer, x, width, 1.6732632423543772848170429916717,
@@ -146,9 +146,16 @@ def _not(tracer: Tracer, result: Tensor, x: Tensor) -> Tensor:
 def _pow(tracer: Tracer, result: Tensor, x: Any, exponent: Any) -> Tensor:
     if not isinstance(exponent, Tensor):
         return tracer.elementwise(result.shape, [x], lambda i, width: _power(tracer, i[0], width, exponent))
-    columns = tracer.operand(exponent, result.shape).reshape(-1)
-    if (number := tracer.number(columns)) is not None:
-        return tracer.elementwise(result.shape, [x], lambda i, width: _power(tracer, i[0], width, number))
+    own = tracer.operand(exponent, result.shape)
+    if bool((lb.sources(own) == lb.LITERALS).all()):
+        made = tracer.operand(0.0, result.shape)
+        for place in torch.unique(own).tolist():
+            number = tracer.builder.literals[place & lb.COLUMN_MASK]
+            powers = tracer.elementwise(
+                result.shape, [x], lambda i, width, number=number: _power(tracer, i[0], width, number)
+            )
+            made = torch.where(own == place, powers, made)
+        return made
 
     def make(inputs: list[int], width: int) -> int:
         log = unary(tracer, "log", inputs[0], width)
@@ -236,6 +243,14 @@ def _div(tracer: Tracer, result: Tensor, a: Any, b: Any, *, rounding_mode: str |
         return binary(tracer, "multiply", inputs[0], unary(tracer, "reciprocal", inputs[1], width))
 
     return tracer.elementwise(shape, [a, b], make)
+
+
+@rule("bitwise_xor", "logical_xor", "__xor__")
+def _xor(tracer: Tracer, result: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    def make(inputs: list[int], width: int) -> int:
+        return unary(tracer, "square", binary(tracer, "add", inputs[0], inputs[1], 1.0, -1.0), width)
+
+    return tracer.elementwise(result.shape, [a, b], make)
 
 
 @rule("bitwise_or", "logical_or", "__or__")

@@ -14,6 +14,9 @@ from pynode.tapes.tracing.composed import root
 from pynode.tapes.tracing.rules import COMPOSED, Unsupported, rule
 from pynode.tapes.tracing.tracer import Tracer
 
+MOST_ORDERED = 64
+"""Columns that the first largest is looked for in, by sums of all before."""
+
 Dims = Sequence[int] | int | None
 
 
@@ -118,7 +121,9 @@ def _norm(x: Tensor, order: Any = 2, dim: Dims = None, keepdim: bool = False, *,
         return x.abs().amax(dims, keepdim)
     if order == 2.0:
         return root(x.square().sum(dims, keepdim))
-    return (x.abs() ** order).sum(dims, keepdim) ** (1 / order)
+    total = (x.abs() ** order).sum(dims, keepdim)
+    positive = total > 0  # the derivative at 0 is 0, as torch has it
+    return torch.where(positive, torch.where(positive, total, 1.0) ** (1 / order), 0.0)
 
 
 def _extreme(sign: float) -> Any:
@@ -135,13 +140,22 @@ def _extreme(sign: float) -> Any:
 def _max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     if dim is None:
         return x.amax()
-    return x.amax(dim, keepdim), torch.argmax(x, dim, keepdim)
+    return _first_largest(x, dim, keepdim), torch.argmax(x, dim, keepdim)
 
 
 def _min(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     if dim is None:
         return x.amin()
-    return x.amin(dim, keepdim), torch.argmin(x, dim, keepdim)
+    return -_first_largest(-x, dim, keepdim), torch.argmin(x, dim, keepdim)
+
+
+def _first_largest(x: Tensor, dim: int, keepdim: bool) -> Tensor:
+    """The largest along a dimension, with its derivative for the first that is."""
+    if x.shape[dim] > MOST_ORDERED:
+        raise Unsupported(f"it asks which of more than {MOST_ORDERED} numbers is the largest")
+    hits = (x == torch.ops.pynode_tapes.largest(x, [dim % x.dim()], True)).to(x.dtype)
+    first = hits * (hits.cumsum(dim) == 1)
+    return (first * x).sum(dim, keepdim)
 
 
 @rule("argmax", "argmin", "argsort", "sort", "topk", "median", "kthvalue", "mode")

@@ -154,7 +154,10 @@ class Tracer(Writer, TorchDispatchMode):
         if any(x.is_complex() for x in tensors_in(args)):
             self.refuse("it computes with complex numbers", "write real and imaginary parts by themselves")
         if func._schema.is_mutable:
-            for argument, value in zip(func._schema.arguments, args, strict=False):
+            names = [argument.name for argument in func._schema.arguments]
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            for argument in func._schema.arguments:
+                value = given.get(argument.name)
                 if argument.alias_info is not None and argument.alias_info.is_write:
                     for x in tensors_in((value,)):
                         if (held := self._inputs.get(memory_of(x))) is not None:
@@ -173,11 +176,11 @@ class Tracer(Writer, TorchDispatchMode):
         kinds = lb.sources(own)
         if bool((own < 0).any()) or bool((kinds >= 0).any()):
             remedy = "write it with torch.where or the like, or let torch run it"
-            self.refuse("its control flow depends on values (of t or y)", remedy)
+            self.refuse("Python reads values of t or y, on which its control flow may depend", remedy)
         if bool((kinds != LITERALS).any()):
             value = -1 - int(kinds[kinds != LITERALS][0])
             named = f" ({self.slots[value][0]})" if value < len(self.slots) else ""
-            self.refuse(f"its control flow depends on values of a parameter or buffer{named}", "keep a plain number")
+            self.refuse(f"Python reads values of a parameter or buffer{named}, which may change", "keep a plain number")
 
     def refuse(self, reason: str, remedy: str = REMEDY_TORCH) -> None:
         """Raises `NotCapturable`."""
@@ -261,7 +264,8 @@ class Tracer(Writer, TorchDispatchMode):
         if x.is_floating_point() and x.dtype is not self.dtype and self.operator not in EXACT:
             own.fill_(-1 - self._reason(f"it computes in {x.dtype}, its state is {self.dtype}"))
         elif x.device.type != "cpu":
-            own.fill_(-1 - self._reason(f"it computes on {x.device}"))
+            way = "forward-mode derivatives, which can't be followed" if x.is_meta else f"a tensor on {x.device}"
+            own.fill_(-1 - self._reason(f"it computes with {way}"))
 
     # --- the preparation ---
 

@@ -38,7 +38,7 @@ class Writer:
     def literal_labels(self, x: Tensor) -> Tensor:
         """Labels of the numbers that `x` has now."""
         if x.is_meta:
-            raise Unsupported("it makes tensors without values")
+            raise Unsupported("it computes with forward-mode derivatives, which can't be followed")
         values, inverse = torch.unique(x.detach().double().reshape(-1), return_inverse=True)
         places = torch.tensor([self.builder.literal(v) for v in values.tolist()], dtype=torch.int64)
         return label(LITERALS, places[inverse]).reshape(x.shape)
