@@ -91,7 +91,7 @@ COMPOSED.update(
     erfc=lambda x: 1 - torch.erf(x),
     fmax=lambda a, b: torch.maximum(a, b),
     fmin=lambda a, b: torch.minimum(a, b),
-    embedding=lambda weight, places, *_: weight[places],
+    signbit=lambda x: x < 0,
     log_sigmoid_forward=lambda x: (-torch.nn.functional.softplus(-x), x.new_zeros(0)),
     hardsigmoid=lambda x: torch.clamp(x / 6 + 0.5, 0, 1),
     hardswish=lambda x: x * torch.clamp(x / 6 + 0.5, 0, 1),

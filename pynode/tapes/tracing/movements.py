@@ -22,7 +22,7 @@ MOVES = (
 FILLED = {"select_backward", "slice_backward", "diagonal_backward", "diag_embed"}
 """They put numbers into zeros."""
 
-DATA_MOVEMENTS.update(MOVES, ("constant_pad_nd", "tril", "triu", "copy", "fill", "zero"))
+DATA_MOVEMENTS.update(MOVES, ("constant_pad_nd", "embedding", "tril", "triu", "copy", "fill", "zero"))
 
 
 @rule(*MOVES)
@@ -30,6 +30,8 @@ def _move(tracer: Tracer, result: Any, *args: Any, **kwargs: Any) -> Any:  # noq
     name = tracer.operator
     if any(x.dtype is not torch.bool and not x.is_floating_point() and tracer.is_labelled(x) for x in tensors_in(args)):
         raise Unsupported("it computes places in a tensor from t, y or parameters")
+    if (name == "index_put" and True in (*args[3:4], kwargs.get("accumulate"))) or "reduce" in kwargs:
+        raise Unsupported(f"pynode has no rule for {name} that adds up")
     own = [_labels_in(tracer, a) for a in args]
     moved = getattr(torch.ops.aten, name)(*own, **kwargs)
     if name in FILLED:
@@ -48,6 +50,11 @@ def _labels_in(tracer: Tracer, a: Any) -> Any:
     if isinstance(a, (tuple, list)):
         return [_labels_in(tracer, b) for b in a]
     return a
+
+
+@rule("embedding")
+def _embedding(tracer: Tracer, result: Tensor, weight: Tensor, places: Tensor, *_: Any) -> Tensor:  # noqa: ARG001
+    return tracer.operand(weight, weight.shape)[places]
 
 
 @rule("constant_pad_nd")
