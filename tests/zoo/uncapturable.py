@@ -268,7 +268,7 @@ class Scripted(nn.Module):
         return torch.tanh(self.fc(y)) * t
 
 
-@entry("scripted", 3, refused="script")
+@entry("scripted", 3, refused="script|compiled")
 def scripted() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
