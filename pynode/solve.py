@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from pynode.errors import InvalidArgument, NotTwiceDifferentiable
+from pynode.errors import InvalidArgument, NotCapturable, NotTwiceDifferentiable
 from pynode.evaluation import CountedField, parameters_of
 from pynode.fields.base import System, why_no_system
 from pynode.gradients import Gradient
@@ -19,6 +19,7 @@ from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
 from pynode.solution import SolveStats
 from pynode.steps import Adaptive, Fixed, Steps
+from pynode.tapes.captured import field_of_tape, obstacle_to_tapes, system_by_tape
 from pynode.types import State, States, Times, VectorField
 from pynode.world import ALONE, World
 
@@ -111,14 +112,29 @@ class Solve:
 
     @_Once
     def no_system(self) -> str | None:
-        """Why a specification does not tell all of the field, as a sentence; None where it does."""
-        return why_no_system(self.field)
+        """Why neither a specification nor a tape tells all of the field, as a sentence; None where one of them does."""
+        if why_no_system(self.field) is None:
+            return None
+        if reason := obstacle_to_tapes(self.field, self.y0, self.ts):
+            return reason
+        try:
+            self.__dict__["system"] = system_by_tape(self.field, self.y0, self.ts, self.named)
+        except NotCapturable as error:
+            return str(error)
+        return None
 
     @_Once
     def system(self) -> System:
         """What the field is made of, where `no_system` is None."""
+        if self.no_system is None and "system" in self.__dict__:  # a tape, which has been made there
+            return self.__dict__["system"]  # type: ignore[no-any-return]
         system: System = self.field.system()  # type: ignore[attr-defined]
         return system
+
+    @property
+    def by_operators(self) -> VectorField:
+        """The right-hand side as a function of the very tensors `system.theta`, by torch operators."""
+        return self.field if why_no_system(self.field) is None else field_of_tape(self.field, self.system)
 
     @property
     def grid(self) -> TimeGrid:
