@@ -127,7 +127,7 @@ class Solve:
     def system(self) -> System:
         """What the field is made of, where `no_system` is None."""
         if self.no_system is None and "system" in self.__dict__:  # a tape, which has been made there
-            return self.__dict__["system"]  # type: ignore[no-any-return]
+            return self.__dict__["system"]
         system: System = self.field.system()  # type: ignore[attr-defined]
         return system
 
