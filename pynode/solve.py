@@ -19,7 +19,7 @@ from pynode.grid import TimeGrid
 from pynode.schemes.base import Scheme
 from pynode.solution import SolveStats
 from pynode.steps import Adaptive, Fixed, Steps
-from pynode.tapes.captured import field_of_tape, obstacle_to_tapes, system_by_tape
+from pynode.tapes.captured import obstacle_to_tapes, system_by_tape
 from pynode.types import State, States, Times, VectorField
 from pynode.world import ALONE, World
 
@@ -130,11 +130,6 @@ class Solve:
             return self.__dict__["system"]
         system: System = self.field.system()  # type: ignore[attr-defined]
         return system
-
-    @property
-    def by_operators(self) -> VectorField:
-        """The right-hand side as a function of the very tensors `system.theta`, by torch operators."""
-        return self.field if why_no_system(self.field) is None else field_of_tape(self.field, self.system)
 
     @property
     def grid(self) -> TimeGrid:

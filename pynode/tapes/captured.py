@@ -219,25 +219,6 @@ def value_of(module: nn.Module, t: Tensor, y: State) -> Tensor:
     return value.detach()
 
 
-def field_of_tape(field: object, system: System) -> nn.Module:
-    """The right-hand side `system`, which `field` was captured as, as a function of the tensors of its theta."""
-    prepared = _PreparedField(system)
-    return field.around(prepared) if isinstance(field, Extended) else prepared
-
-
-class _PreparedField(nn.Module):
-    """A tape with its constants, as a vector field."""
-
-    def __init__(self, system: System) -> None:
-        super().__init__()
-        assert isinstance(system.spec, Tape)
-        self.tape, self.constants = system.spec, system.theta
-
-    def forward(self, t: Tensor, y: State) -> State:
-        """f(t, y)."""
-        return self.tape.evaluate_prepared(self.constants, t.to(y.dtype), y)
-
-
 def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
     """A new capture of `module` at f(t, y), which leaves no traces of the evaluations."""
     from pynode.tapes.capture import capture_module  # the tracer, which few programs need
