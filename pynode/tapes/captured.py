@@ -88,7 +88,8 @@ class Captured:
         self._sizes.add(size)
         if self.solves >= self._next_check:
             self._next_check = 2 * self.solves
-        self._check(module, y0.detach()[..., :dim], ts.detach()[0].to(y0.dtype))
+        with torch.inference_mode(False):
+            self._check(module, y0.detach()[..., :dim].clone(), ts.detach()[0].to(y0.dtype).clone())
 
     def _check(self, module: nn.Module, y: State, t: Tensor) -> None:
         if not self._differs(module, t, y):
@@ -200,7 +201,8 @@ def captured_as(module: nn.Module, y0: State, ts: Times, dim: int) -> Captured:
             remedy = "keep what changes as a buffer that the field reads, or let torch run it"
             known.given_up = Failure(f"{what} from solve to solve, each time with a capture of its own", "", remedy)
             return captured_as(module, y0, ts, dim)
-    captured = _captured(module, y0.detach()[..., :dim], ts.detach()[0].to(y0.dtype))
+    with torch.inference_mode(False):
+        captured = _captured(module, y0.detach()[..., :dim].clone(), ts.detach()[0].to(y0.dtype).clone())
     captures.insert(0, captured)
     del captures[CAPTURES_KEPT:]
     return captured
@@ -231,7 +233,8 @@ def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
     with _without_traces(module, t, y) as reads:
         try:
             with reads:
-                value_of(module, t, y)
+                if value_of(module, t, y).is_inference():
+                    return Captured(watch, failure=Failure("it computes inside torch.inference_mode()"))
         except Exception as error:  # whatever it is, a solve by torch operators will tell
             return Captured(watch, failure=Failure(f"its evaluation raises {type(error).__name__}: {error}"))
         watch.free_changed()
@@ -240,7 +243,7 @@ def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
                 capture = capture_module(module, y, t)
         except NotCapturable as error:
             if error.differs:
-                warnings.warn(f"{error}; torch operators run it", CaptureWarning, stacklevel=2)
+                warnings.warn(str(error), CaptureWarning, stacklevel=2)
             return Captured(watch, failure=Failure(error.reason, error.where, error.remedy))
         except Exception as error:  # of a module that does what no tracer has thought of
             return Captured(watch, failure=Failure(f"tracing it raises {type(error).__name__}: {error}"))
