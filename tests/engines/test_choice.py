@@ -36,7 +36,7 @@ def field() -> Field:
 
 
 class Own(nn.Module):
-    """A field without a specification."""
+    """A field of the user's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,6 +44,13 @@ class Own(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
         return torch.tanh(self.layer(y))
+
+
+class Branching(Own):
+    """A field with a condition on numbers, which torch alone can follow."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return super().forward(t, y) if float(t) < 0.5 else -super().forward(t, y)
 
 
 def engine_of(method: GradientMethod, f: Any, y0: Tensor = Y0, ts: Tensor = TS) -> str:
@@ -54,7 +61,8 @@ def engine_of(method: GradientMethod, f: Any, y0: Tensor = Y0, ts: Tensor = TS) 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
 def test_auto_takes_the_kernels_where_they_apply(method: GradientMethod) -> None:
     assert engine_of(method, field()) == "fused"
-    assert engine_of(method, Own()) == "eager"
+    assert engine_of(method, Own()) == "fused"
+    assert engine_of(method, Branching()) == "eager"
     assert engine_of(method, field(), ts=TS.clone().requires_grad_()) == "eager"
     assert engine_of(method, lambda t, y: -y) == "eager"
     hooked, replaced = field(), field()
@@ -94,8 +102,10 @@ def test_who_asks_for_an_engine_gets_it(kind: Any, engine: Any) -> None:
 @pytest.mark.usefixtures("needs_fused")
 @pytest.mark.parametrize("kind", [DiscOpt, OptDisc])
 def test_kernels_that_cannot_say_why(kind: Any) -> None:
-    with pytest.raises(EngineUnavailable, match=r"no specification.*use engine eager or auto"):
-        engine_of(kind(engine="fused"), Own())
+    with pytest.raises(EngineUnavailable, match=r"control flow.*test_choice.py, line \d+\).*use engine eager or auto"):
+        engine_of(kind(engine="fused"), Branching())
+    with pytest.raises(EngineUnavailable, match=r"function, not a torch.nn.Module.*use engine eager or auto"):
+        engine_of(kind(engine="fused"), lambda t, y: -y)
     with pytest.raises(EngineUnavailable, match="output times"):
         engine_of(kind(engine="fused"), field(), ts=TS.clone().requires_grad_())
     with pytest.raises(InvalidArgument, match=r"torch\.float16"):
