@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-FILES = ("nets", "embedded_time", "normalised", "physics", "structured", "formulas", "uncapturable")
+FILES = ("nets", "embedded_time", "normalised", "physics", "structured", "formulas", "layers", "uncapturable")
 """The modules of this folder that hold entries."""
 
 Builder = TypeVar("Builder", bound=Callable[[], nn.Module])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,8 +11,11 @@ from torch import Tensor
 from pynode.tapes.operations import STATE
 from pynode.tapes.tracing import labels as lb
 from pynode.tapes.tracing.labels import LITERALS, Rows
-from pynode.tapes.tracing.rules import COMPOSED, RULES, Unsupported, rule
+from pynode.tapes.tracing.rules import COMPOSED, Unsupported, rule
 from pynode.tapes.tracing.tracer import Tracer
+
+MOST_ENTRIES = 1 << 20
+"""Entries of the matrix that a convolution is."""
 
 MOST_PRODUCTS = 256
 """Products with one matrix that a tape may have in place of one with rows that a sample has several of."""
@@ -152,17 +156,16 @@ def _bmm(tracer: Tracer, result: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return tracer.operand(total, total.shape)
 
 
-COMPOSED.update(
-    mv=lambda m, x: torch.mm(m, x[:, None])[:, 0],
-    dot=lambda a, b: (a * b).sum(),
-    vdot=lambda a, b: (a * b).sum(),
-    addmv=lambda start, m, x, beta=1, alpha=1: beta * start + alpha * torch.mm(m, x[:, None])[:, 0],
-    baddbmm=lambda start, a, b, beta=1, alpha=1: beta * start + alpha * torch.bmm(a, b),
-    linear=lambda x, W, bias=None: torch.matmul(x, W.t()) if bias is None else torch.matmul(x, W.t()) + bias,
-    linalg_cross=lambda a, b, dim=-1: _cross(a, b, dim),
-    _trilinear=lambda *args: _trilinear(*args),
-)
-assert "mm" in RULES
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Any:
+    """As a product with the matrix that the convolution is for this size, whose rows it gives for unit inputs."""
+    inside = tuple(x.shape[1:])
+    n_in = math.prod(inside)
+    basis = torch.eye(n_in, dtype=x.dtype).reshape(n_in, *inside)
+    rows = torch.ops.aten.convolution(basis, weight, None, *options)
+    if rows.numel() > MOST_ENTRIES:
+        raise Unsupported("it has a convolution that is a large matrix")
+    made = torch.mm(x.reshape(-1, n_in), rows.reshape(n_in, -1)).reshape(-1, *rows.shape[1:])
+    return made if bias is None else made + bias.reshape(-1, *(1,) * (len(inside) - 1))
 
 
 def _trilinear(
@@ -176,7 +179,20 @@ def _trilinear(
     return (factors[0] * factors[1] * factors[2]).sum(sums)
 
 
-def _cross(a: Tensor, b: Tensor, dim: int) -> Tensor:
+def _cross(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
     a0, a1, a2 = a.unbind(dim)
     b0, b1, b2 = b.unbind(dim)
     return torch.stack((a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0), dim)
+
+
+COMPOSED.update(
+    mv=lambda m, x: torch.mm(m, x[:, None])[:, 0],
+    dot=lambda a, b: (a * b).sum(),
+    vdot=lambda a, b: (a * b).sum(),
+    addmv=lambda start, m, x, beta=1, alpha=1: beta * start + alpha * torch.mm(m, x[:, None])[:, 0],
+    baddbmm=lambda start, a, b, beta=1, alpha=1: beta * start + alpha * torch.bmm(a, b),
+    linear=lambda x, W, bias=None: torch.matmul(x, W.t()) if bias is None else torch.matmul(x, W.t()) + bias,
+    convolution=_convolution,
+    linalg_cross=_cross,
+    _trilinear=_trilinear,
+)

@@ -259,6 +259,7 @@ COMPOSED.update(
     var_mean=_var_mean,
     linalg_vector_norm=_norm,
     norm=_norm,
+    _cdist_forward=lambda a, b, p, *_: _norm(a.unsqueeze(-2) - b.unsqueeze(-3), p, -1),
     amax=_extreme(1.0),
     amin=_extreme(-1.0),
     max=_max,

@@ -18,7 +18,7 @@ from pynode.reads import memory_of
 from pynode.tapes.tape import T_REGISTER, Y_REGISTER, TorchCall, ValueOf
 from pynode.tapes.tracing import labels as lb
 from pynode.tapes.tracing.builder import Builder
-from pynode.tapes.tracing.labels import LITERALS, label
+from pynode.tapes.tracing.labels import LITERALS, arrange, label
 from pynode.tapes.tracing.rules import COMPOSED, DATA_MOVEMENTS, EXACT, RULES, VIEWS_IN_PLACE, Unsupported, tensors_in
 from pynode.tapes.tracing.writer import Writer
 
@@ -47,6 +47,7 @@ class Tracer(Writer, TorchDispatchMode):
         self.module, self.t, self.y, self.dtype = module, t, y, y.dtype
         self.baked: list[Tensor] = []
         self.operator = ""  # the one that a rule is called for
+        self._problem = ""  # why an operator could not be taken apart
         self._modules = {id(m): name for name, m in module.named_modules()}
         self._inputs: dict[int, str] = {}
         self._storages: dict[int, Any] = {}  # all that have been met; kept, so that no address is used twice
@@ -79,14 +80,15 @@ class Tracer(Writer, TorchDispatchMode):
         mutates = name.endswith("_") and not name.startswith("_")
         functional = name[:-1] if mutates else name
         apart: Any = None
+        self._problem = ""
         if labelled and not func.is_view and not self._is_preparation(labelled):
             composed = COMPOSED.get(functional) or (None if functional in RULES else _decomposition(func))
             if composed is not None and (mutates or not func._schema.is_mutable):
                 try:
                     with self:
                         apart = composed(*args, **kwargs)
-                except Unsupported:
-                    apart = NotImplemented
+                except Unsupported as error:
+                    apart, self._problem = NotImplemented, str(error)
                 several = len(apart) if isinstance(apart, tuple) else 1
                 if apart is not NotImplemented and not mutates and several == len(func._schema.returns):
                     return apart
@@ -132,7 +134,7 @@ class Tracer(Writer, TorchDispatchMode):
             return self._prepared(func, args, kwargs, outputs)
         known = RULES.get(functional)
         if known is None:
-            raise Unsupported(f"pynode has no rule for the operator {functional}")
+            raise Unsupported(self._problem or f"pynode has no rule for the operator {functional}")
         made = known(self, outputs[0], *args, **kwargs)
         return list(made) if isinstance(made, (tuple, list)) else [made]
 
@@ -276,7 +278,9 @@ class Tracer(Writer, TorchDispatchMode):
             if bool((own < 0).any()) or bool((lb.sources(own) >= 0).any()):
                 return False
             if self.n_samples > 1 and any(k and k % self.n_samples == 0 for k in x.shape):
-                return False
+                rows = arrange([own], [torch.zeros_like(own, dtype=torch.bool)], self.n_samples, repeats=True)
+                if rows is not None and rows.n_samples > 1:
+                    return False
         return True
 
     def _prepared(self, func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> list[Tensor | None]:
