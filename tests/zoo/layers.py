@@ -42,7 +42,7 @@ class RNN(nn.Module):
         return self.cell(y, y) - y
 
 
-@entry("nn prelu", 4)
+@entry("one and eight learnt slopes", 4)
 class PReLU(nn.Module):
     def __init__(self) -> None:
         super().__init__()
