@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from experiments.benchmarks.agreement import DISCRETE
-from experiments.benchmarks.modules import FEW
+from experiments.benchmarks.modules import COMPILED, DIFFRAX
 from experiments.benchmarks.modules import NAMES as MODULES
 from experiments.benchmarks.records import ratios, spread
 from experiments.benchmarks.suites import MODULE_BATCHES, own_workload
@@ -152,7 +152,7 @@ def own_modules() -> list[str]:
         f"in {own_workload(MODULES[0], 1).steps} steps, in float64",
         f"at batch {', '.join(smaller)} and {largest}.",
         f"to {DISCRETE:.0e}. pynode-auto",
-        f"are entered for {len(FEW)} of the modules",
+        f"is entered for {len(COMPILED)} of the modules, diffrax for {len(DIFFRAX)}.",
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from experiments.benchmarks.entrants.on_torch import TorchEntrant, module_of
-from experiments.benchmarks.modules import FEW, few
+from experiments.benchmarks.modules import COMPILED, few
 from experiments.benchmarks.workload import Workload
 
 
@@ -25,7 +25,7 @@ class TorchCompile(TorchEntrant):
     def unfit(cls, workload: Workload) -> str | None:
         if workload.kind != "module":
             return "entered for modules alone"
-        return None if workload.module in FEW else few("torch.compile")
+        return None if workload.module in COMPILED else few("torch.compile", COMPILED)
 
     def build(self) -> Sequence[Any]:
         workload, torch = self.workload, self.torch

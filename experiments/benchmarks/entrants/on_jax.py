@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from experiments.benchmarks.entrants.base import Entrant, Gradient
-from experiments.benchmarks.modules import FEW, few
+from experiments.benchmarks.modules import DIFFRAX, few
 from experiments.benchmarks.modules.in_jax import fields
 from experiments.benchmarks.workload import Array, Workload, layers, slots
 
@@ -199,8 +199,8 @@ class Diffrax(JaxEntrant):
 
     @classmethod
     def unfit(cls, workload: Workload) -> str | None:
-        if workload.kind == "module" and workload.module not in FEW:
-            return few("diffrax")
+        if workload.kind == "module" and workload.module not in DIFFRAX:
+            return few("diffrax", DIFFRAX)
         return super().unfit(workload)
 
     @classmethod

@@ -15,16 +15,16 @@ NAMES = (
     "second-order",
     "lotka-volterra",
     "gru",
-    "mixture",
-    "periodic",
-    "deep",
 )
 """All modules, in the order of a report."""
 
-FEW = ("spiral", "concatsquash", "residual", "second-order", "lotka-volterra")
-"""The modules of programs whose compilation takes many seconds a module."""
+COMPILED = ("spiral", "concatsquash", "residual", "lotka-volterra")
+"""The modules of torch.compile, which takes tens of seconds for each of them."""
+
+DIFFRAX = ("spiral", "concatsquash", "residual")
+"""The modules of diffrax, which takes several seconds for each of them and each batch size."""
 
 
-def few(program: str) -> str:
+def few(program: str, entered: tuple[str, ...]) -> str:
     """Why a program is not entered for the other modules."""
-    return f"{program} is entered for {len(FEW)} of {len(NAMES)} modules, since it compiles for seconds"
+    return f"{program} is entered for {len(entered)} of {len(NAMES)} modules, since it compiles for seconds"

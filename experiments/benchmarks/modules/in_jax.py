@@ -97,16 +97,6 @@ def fields() -> dict[str, Callable[[Params, Any, Any], Any]]:
         r, z = sigmoid(_linear(p, "reset", y)), sigmoid(_linear(p, "update", y))
         return (1 - z) * (tanh(_linear(p, "new", r * y)) - y)
 
-    def mixture(p: Params, t: Any, y: Any) -> Any:
-        gate = sigmoid(p["sharpness"] * (t - 0.5))
-        return gate * _sequence(p, "late", 2, tanh, y) + (1 - gate) * _sequence(p, "early", 2, tanh, y)
-
-    def periodic(p: Params, t: Any, y: Any) -> Any:  # noqa: ARG001
-        return _linear(p, "last", jnp.sin(_linear(p, "second", jnp.sin(3.0 * _linear(p, "first", y)))))
-
-    def deep(p: Params, t: Any, y: Any) -> Any:  # noqa: ARG001
-        return _sequence(p, "net", 9, tanh, y)
-
     first = [spiral, concatenated_time, embedded_time, concatsquash, hyper, residual, weight_norm, antisymmetric]
-    others = [hamiltonian, second_order, lotka_volterra, gru, mixture, periodic, deep]
+    others = [hamiltonian, second_order, lotka_volterra, gru]
     return {f.__name__.replace("_", "-"): f for f in first + others}

@@ -199,45 +199,6 @@ class Gru(nn.Module):
         return (1 - z) * (torch.tanh(self.new(r * y)) - y)
 
 
-class Mixture(nn.Module):
-    """Two fields, one after the other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.early = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 2))
-        self.late = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 2))
-        self.sharpness = nn.Parameter(torch.tensor(4.0))
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        gate = torch.sigmoid(self.sharpness * (t - 0.5))
-        return gate * self.late(y) + (1 - gate) * self.early(y)
-
-
-class Periodic(nn.Module):
-    """A net of sines."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second, self.last = nn.Linear(3, 64), nn.Linear(64, 64), nn.Linear(64, 3)
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
-        return self.last(torch.sin(self.second(torch.sin(3.0 * self.first(y)))))
-
-
-class Deep(nn.Module):
-    """Eight narrow layers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for i, o in pairwise((2, *[16] * 8)):
-            layers += [nn.Linear(i, o), nn.Tanh()]
-        self.net = nn.Sequential(*layers, nn.Linear(16, 2))
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
-        return self.net(y)
-
-
 MODULES: dict[str, tuple[type[nn.Module], int]] = {
     "spiral": (Spiral, 2),
     "concatenated-time": (ConcatenatedTime, 4),
@@ -251,9 +212,6 @@ MODULES: dict[str, tuple[type[nn.Module], int]] = {
     "second-order": (SecondOrder, 4),
     "lotka-volterra": (LotkaVolterra, 2),
     "gru": (Gru, 16),
-    "mixture": (Mixture, 2),
-    "periodic": (Periodic, 3),
-    "deep": (Deep, 2),
 }
 """The module and the dimension of its state, by the names of a report."""
 
