@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pynode.engines import ENGINES
     from pynode.engines.base import Engine
     from pynode.errors import PynodeError, RunFailure, SolveError, UsageError
+    from pynode.explanation import explain
     from pynode.fields import FIELDS
     from pynode.fields.antisymmetric import Antisymmetric
     from pynode.fields.base import FieldSpec
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from pynode.steps import Adaptive, Fixed
     from pynode.studies.gradients.errors import gradient_errors, study_grid
     from pynode.studies.gradients.taylor import taylor_test
+    from pynode.tapes.capture import capture
     from pynode.torchdiffeq_interface import odeint, odeint_adjoint, odeint_dense, odeint_event
 
 _HOME = {
@@ -100,6 +102,8 @@ _HOME = {
     "ThroughSteps": "gradients",
     "TimeGrid": "grid",
     "UsageError": "errors",
+    "capture": "tapes.capture",
+    "explain": "explanation",
     "gradient_errors": "studies.gradients.errors",
     "measure_memory": "memory",
     "method": "methods.base",
@@ -161,6 +165,8 @@ __all__ = [
     "ThroughSteps",
     "TimeGrid",
     "UsageError",
+    "capture",
+    "explain",
     "gradient_errors",
     "measure_memory",
     "method",

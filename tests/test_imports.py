@@ -132,6 +132,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (*LEAVES, "solution", "transforms", "evaluation", "fields", "schemes", "methods"),
+    # which engine runs a solve, and why
+    "explanation": (*LEAVES, "engines", "fields.base", "flows", "methods", "solve", "tapes"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
     "problems": (
         *LEAVES,

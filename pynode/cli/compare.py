@@ -89,6 +89,7 @@ def compare(
         bool,
         typer.Option(help="Also run Taylor tests and measure the errors of the gradients.", rich_help_panel=o.WHAT),
     ] = True,
+    explain: o.Explain = False,
     rank_timeout: o.RankTimeout = RANK_TIMEOUT,
     config: o.Config = None,
 ) -> None:
@@ -127,6 +128,7 @@ def compare(
         out=out,
         resume=resume,
         checks=checks,
+        explain=explain,
         rank_timeout=rank_timeout,
     )
 
@@ -156,6 +158,7 @@ def run_comparison(
     out: Path | None,
     resume: bool = False,
     checks: bool = True,
+    explain: bool = False,
     threads: int = 1,
     console: PlainConsole | None = None,
     brief: bool = False,
@@ -164,10 +167,18 @@ def run_comparison(
     problem_options: dict[str, Any] | None = None,
     multilevel: Multilevel | None = None,
 ) -> None:
-    """Trains, checks gradients, renders and prints the results; on `console` if given, in one line if `brief`."""
+    """Trains, checks gradients, renders and prints the results; on `console` if given, in one line if `brief`.
+
+    With `explain` it says which engine the runs would be on, and does no more.
+    """
     chosen = on_backend(methods, backend)
     posed: dict[str, Any] = {"problem_options": problem_options, "multilevel": multilevel}
     configs = plan(problem, chosen, seeds, given.methods, **posed, **given.settings)
+    if explain:
+        from pynode.cli.explaining import explain_runs
+
+        explain_runs(configs, threads)
+        return
 
     import torch
 

@@ -134,6 +134,14 @@ Threads = Annotated[
         rich_help_panel=WHERE,
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Train nothing, but say which engine each method runs on and how it sees the field, or why it is torch.",
+        rich_help_panel=ENGINE,
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(

@@ -157,19 +157,25 @@ class GradientMethod(ABC):
         """What `solve` does once the input has been checked and the engine chosen."""
         return engine.run(solve)
 
-    def _prepared(
-        self, field: VectorField, y0: State, ts: Times, params: Sequence[Tensor] | None
-    ) -> tuple[Solve, Engine, tuple[float, ...]]:
-        """The solve, checked, who runs it, and the output times as numbers."""
+    def posed(
+        self, field: VectorField, y0: State, ts: Times, params: Sequence[Tensor] | None = None
+    ) -> tuple[Solve, tuple[float, ...]]:
+        """The solve, checked, and the output times as numbers; raises what `solve` raises for bad input."""
         times = _check_input(field, y0, ts)
         named = checked_params(params)
         if is_transformed() and (obstacle := self._transform_obstacle()):
             raise UnsupportedTransform(obstacle)
         stats, wants = begin_stats("", active_meter()), torch.is_grad_enabled()
         given = None if params is None else named
-        solve = Solve(field, y0, ts.to(y0.device), self.recipe, given, wants, sharing(), times, stats)
+        return Solve(field, y0, ts.to(y0.device), self.recipe, given, wants, sharing(), times, stats), times
+
+    def _prepared(
+        self, field: VectorField, y0: State, ts: Times, params: Sequence[Tensor] | None
+    ) -> tuple[Solve, Engine, tuple[float, ...]]:
+        """The solve, checked, who runs it, and the output times as numbers."""
+        solve, times = self.posed(field, y0, ts, params)
         engine = choose(self.engines, solve)
-        stats.engine = engine.name
+        solve.stats.engine = engine.name
         return solve, engine, times
 
     def _transform_obstacle(self) -> str | None:

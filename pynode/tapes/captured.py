@@ -208,6 +208,11 @@ def captured_as(module: nn.Module, y0: State, ts: Times, dim: int) -> Captured:
     return captured
 
 
+def watched_of(module: nn.Module, y0: State, ts: Times, dim: int) -> str:
+    """What the capture of `module`, which it must have, is compared with at every solve."""
+    return captured_as(module, y0, ts, dim).watch.summary()
+
+
 def value_of(module: nn.Module, t: Tensor, y: State) -> Tensor:
     """f(t, y) of `module`, without a graph; a field that differentiates inside itself may do so."""
     try:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
-from types import CellType
+from types import CellType, MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -174,6 +174,22 @@ class Watch:
     def bake(self, tensors: Sequence[Tensor]) -> None:
         """Lets the numbers of these tensors count as well."""
         self._baked = [(x, x._version) for x in tensors if not x.is_inference()]
+
+    def summary(self) -> str:
+        """What is watched, as a sentence."""
+        attributes = [
+            f"{place.prefix}{key}"
+            for place in self._places
+            for key in place.copy
+            if key not in place.free and key not in _INTERNAL and not key.startswith("__") and place.only is None
+            if not isinstance(place.owner, MappingProxyType)
+        ]
+        variables = [f"{p.prefix}{key}" for p in self._places for key in p.only or () if key not in p.free]
+        parts = [f"{1 + len(self._modules)} modules (mode, tensors, layers, hooks, forward)"]
+        parts += [f"attributes {', '.join(attributes)}"] if attributes else []
+        parts += variables + [name for name, *_ in self._cells]
+        own = self.own_names()
+        return "; ".join([*parts, *([f"not {', '.join(own)}, which its evaluation changes"] if own else [])])
 
     def own_names(self) -> list[str]:
         """What the module's own evaluation changes, by the names that a user would give it."""

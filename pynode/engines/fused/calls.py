@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from copy import copy
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ from pynode.engines.fused.plan import Memory
 from pynode.engines.fused.plan_adaptive import AdaptiveWork, adaptive_planner
 from pynode.engines.fused.plan_fixed import FixedWork, fixed_planner
 from pynode.errors import FieldChanged, SolveError
+from pynode.fields.base import Extended
 from pynode.finite import is_finite
 from pynode.gradients import Discrete
 from pynode.samples import Samples, fastest_samples, non_finite_samples
@@ -214,13 +214,8 @@ class FixedCall(Call):
         if not isinstance(spec, Tape):
             return self.field, theta
         leaves = tuple([p.detach().requires_grad_() for p in theta])
-        field: nn.Module = _Prepared(spec, leaves)
-        if self.system.flow is not None:
-            # the flow's own formula around it
-            augmented = copy(cast(nn.Module, self.field))
-            augmented._modules = {**augmented._modules, "field": field}
-            field = augmented
-        return field, leaves
+        field = _Prepared(spec, leaves)
+        return self.field.around(field) if isinstance(self.field, Extended) else field, leaves
 
     def _versions(self) -> list[int]:
         return [p._version for p in self.inputs[1:]]
