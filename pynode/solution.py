@@ -31,7 +31,7 @@ class Status(Enum):
     )
     DRIFT = (
         "the state solved backwards has left the trajectory",
-        "use adjoint='interpolating', which reads the state from the forward solve",
+        "use pynode.OptDisc(adjoint='interpolating'), which reads the state from the forward solve",
     )
 
     NO_EVENT = (

@@ -23,6 +23,7 @@ from pynode.torchdiffeq_interface.arguments import (
 )
 from pynode.torchdiffeq_interface.drifting import MEASURED, DriftWatch, largest
 from pynode.torchdiffeq_interface.failures import RAISED_BY_SOLVERS, check_states, failure
+from pynode.torchdiffeq_interface.kernels import adaptive_solve, adjoint_of, names_all
 from pynode.torchdiffeq_interface.rebuilt import rebuilding_for, solve
 from pynode.torchdiffeq_interface.search import EventSearch, search_options
 from pynode.torchdiffeq_interface.stepping import scheme_for, solve_fixed
@@ -61,6 +62,11 @@ def odeint(
     adaptive solver, or what `options={"max_num_steps": ...}` allows; after torchdiffeq's 20,000 steps of a fixed size;
     or, with pynode's own option `options={"event_time_limit": length}`, when no event lies within `length` of t[0].
 
+    Fixed steps of euler, midpoint, heun2 and rk4 run on the compiled kernels where `func` is a module that can be
+    captured and all tensors are on the CPU, with the same grid and numbers; so does dopri5 where no gradient is wanted,
+    to its tolerance.  `func` is not called then: counters of its evaluations stay as they are.  `pynode.explain` says
+    why a module is left to torch.
+
     As in torchdiffeq, `func` may return another dtype than that of the state (under `torch.autocast`, for instance),
     a shape that broadcasts where the solver can use it, or with fixed steps a number.  An integer `y0` is taken with
     fixed steps only, and the states are rounded towards zero.  Solves with `scipy_solver` have no gradient here; those
@@ -77,9 +83,8 @@ def odeint(
     for argument, value in (("rtol", rtol), ("atol", atol)):
         check_tolerance(argument, value, y0, method)
     chosen = checked_options("options", options, t, method)
-    scheme = scheme_for(method, func, y0, t, chosen) if event_fn is None else None
-    if scheme is not None:
-        states, func = solve_fixed(scheme, func, y0, t, (chosen or {}).get("step_size"))
+    if event_fn is None:
+        states, func = _without_torchdiffeq(func, y0, t, method, (rtol, atol), chosen)
         if states is not None:
             check_states(func, y0, t, states)
             return states
@@ -115,6 +120,9 @@ def odeint_adjoint(
     module that `adjoint_params` leaves out; what it reads later only has to be named (else `MissingParameters`).  The
     gradient is that of `func` as it was during the solve, or `FieldChanged`; a func that draws random numbers is a
     `RandomField`; second derivatives raise `NotTwiceDifferentiable`.
+
+    dopri5 and its adjoint run on the compiled kernels where `odeint` could, with or without a gradient; step sizes are
+    chosen in another way, so that states and gradients agree with torchdiffeq's to the tolerances.
 
     The other `adjoint_*` arguments default to those of the forward solve.  Where `rtol` or `atol` has one entry for
     each part (or entry) of `y0`, the adjoint solve uses the same for the state and its adjoint, and the smallest for
@@ -159,6 +167,14 @@ def odeint_adjoint(
             raise InvalidArgument("adjoint_options", None, problem, "pass them too; they may be empty: {}")
         # torchdiffeq's default; made here, since a search for an event changes the options of the forward solve
         adjoint_options = {k: v for k, v in chosen.items() if k not in ("norm", "event_time_limit")}
+    if event_fn is None and (adjoint_params is None or names_all(params, func)):
+        adjoint = adjoint_of(adjoint_method or method, (adjoint_rtol, adjoint_atol), adjoint_options)
+        states = None
+        if adjoint is not None:
+            states = adaptive_solve(func, y0, t, method, (rtol, atol), chosen, adjoint)
+        if states is not None:
+            check_states(func, y0, t, states)
+            return states
     rebuilding = rebuilding_for(func, y0, t, params) if len(t) > 1 or event_fn is not None else None
     if rebuilding is not None:
         params = rebuilding.leaves
@@ -183,7 +199,17 @@ def odeint_adjoint(
     return result
 
 
-# --- the two ways below ----------------------------------------------------------------------------------------------
+# --- the ways below ----------------------------------------------------------------------------------------------
+
+
+def _without_torchdiffeq(
+    func: Func, y0: Y, t: Tensor, method: str | None, tolerances: Sequence[Any], options: Mapping[str, Any] | None
+) -> tuple[Y | None, Func]:
+    """States by the kernels, or by pynode's steppers; None where it takes torchdiffeq.  `func` comes back too."""
+    scheme = scheme_for(method, func, y0, t, options)
+    if scheme is not None:
+        return solve_fixed(scheme, func, y0, t, (options or {}).get("step_size"))
+    return adaptive_solve(func, y0, t, method, tolerances, options), func
 
 
 def _solve_by(method: GradientMethod, func: Func, y0: Y, t: Tensor, params: Sequence[Tensor] | None) -> Any:

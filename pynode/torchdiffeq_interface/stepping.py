@@ -16,6 +16,7 @@ from pynode.schemes.euler import EULER
 from pynode.schemes.heun import HEUN
 from pynode.schemes.midpoint import MIDPOINT
 from pynode.schemes.rk38 import RK38
+from pynode.torchdiffeq_interface.kernels import fixed_solve
 from pynode.torchdiffeq_interface.values import (
     Func,
     Y,
@@ -84,6 +85,8 @@ def solve_fixed(scheme: Scheme, func: Func, y0: Y, t: Tensor, step_size: Any) ->
     grid = t if step_size is None else stepped(t, step_size)
     if grid is None:
         return None, func
+    if (states := fixed_solve(scheme, func, y0, grid)) is not None:
+        return states if grid is t else _interpolated(grid, states, t), func
     state = flat if shapes is None else unflatten(flat, shapes)
     value = called(func, t[0].to(flat.dtype.to_real()), state)
     if isinstance(state, tuple):
