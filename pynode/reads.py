@@ -51,9 +51,11 @@ class Reads(TorchDispatchMode):
                 self._note(x)
         if func._schema.is_mutable or "batch_norm" in func._schema.name:
             self._note_writes(func, args, kwargs)
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            self._note_draws(args, kwargs)
+        generator = _generator_of(args, kwargs) if torch.Tag.nondeterministic_seeded in func.tags else None
+        before = None if generator is None else generator.get_state()
         result = func(*args, **kwargs)
+        if generator is not None and before is not None and not torch.equal(generator.get_state(), before):
+            self._note_draw(generator, before)  # attention without dropout, for one, only might have drawn
         for x in _tensors_in(result if isinstance(result, (tuple, list)) else (result,)):
             if memory_of(x) not in self._outside:
                 self._keep_inside(x)
@@ -108,12 +110,16 @@ class Reads(TorchDispatchMode):
                 if target is not None and all(target is not seen for seen, _ in self.written):
                     self.written.append((target, target.detach().clone()))
 
-    def _note_draws(self, args: Any, kwargs: Any) -> None:
-        given = kwargs.get("generator")
-        device = next((x.device for x in _tensors_in((*args, *kwargs.values()))), kwargs.get("device"))
-        generator = given if isinstance(given, Generator) else default_generator(device)
+    def _note_draw(self, generator: Generator, before: Tensor) -> None:
         if all(generator is not seen for seen, _ in self.drawn):
-            self.drawn.append((generator, generator.get_state()))
+            self.drawn.append((generator, before))
+
+
+def _generator_of(args: Any, kwargs: Any) -> Generator:
+    """The generator that an operator draws from."""
+    given = kwargs.get("generator")
+    device = next((x.device for x in _tensors_in((*args, *kwargs.values()))), kwargs.get("device"))
+    return given if isinstance(given, Generator) else default_generator(device)
 
 
 def put_back(values: Sequence[tuple[Tensor, Tensor]]) -> None:

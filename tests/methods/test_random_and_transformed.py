@@ -67,6 +67,19 @@ def test_random_fields_are_refused(name: str) -> None:
             CONTINUOUS[name].solve(lambda t, y, r=random: net(t, r(y)), start(), TS)  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_operators_that_only_might_draw_are_not_random(name: str) -> None:
+    """Attention without dropout."""
+    net = Net()
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        tokens = net(t, y)[..., None]
+        return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)[..., 0]
+
+    loss_of(CONTINUOUS[name].solve(field, start(), TS).ys[-1]).backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
 @pytest.mark.parametrize("name", ["recompute", "checkpoint", "opt-disc-fixed"])
 def test_randomness_that_sets_in_later_is_told(name: str) -> None:
     net = Net()
