@@ -119,9 +119,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "torchdiffeq_interface": (
         *LEAVES,
+        "gradients",
         "grid",
         "samples",
         "solution",
+        "solve",
+        "steps",
         "evaluation",
         "drift",
         "engines",

@@ -164,7 +164,7 @@ def test_callbacks_are_called(solves: list[Solve]) -> None:
 
 def test_states_that_blow_up_are_told(solves: list[Solve]) -> None:
     field = MLP((1, 1), "tanh", input_power=3).build(theta=torch.tensor([1.0, 0.0], dtype=torch.float64))
-    with pytest.raises(SolveError, match="t = 7.5"):
+    with pytest.raises(SolveError, match=r"t = 7\.5"):
         odeint(field, torch.full((1,), 30.0, dtype=torch.float64), 30 * TS, method="rk4")
     assert len(solves) == 1
 
