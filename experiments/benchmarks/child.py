@@ -40,6 +40,8 @@ class Server:
         entrant.work()
         done = time.perf_counter()
         self.built[key] = entrant
+        gc.collect()
+        gc.freeze()  # later collections then pass over all that is loaded, which takes up to a second a turn
         return {
             "import_seconds": imported - start,
             "build_seconds": built - imported,

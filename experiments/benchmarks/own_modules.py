@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from statistics import geometric_mean, median
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from experiments.benchmarks.records import TIMED, Benchmark, WorkloadRecord, ratios, spread
 from experiments.benchmarks.tables import milliseconds
 from pynode.studies.base import Table, number
-from pynode.studies.style import legend_below, looks, new_figure, styled
+from pynode.studies.style import MARKERS, PALETTE, legend_below, new_figure, styled
 
 BASE = "pynode-auto"
 """Whom all others are compared with."""
@@ -93,23 +93,26 @@ def figure(benchmark: Benchmark) -> Figure | None:
     if not groups:
         return None
     ratios_by_batch = {batch: times_as_long(benchmark, workloads) for batch, workloads in groups.items()}
-    style = looks(dict.fromkeys(name for others in ratios_by_batch.values() for name in others))
+    names = dict.fromkeys(name for others in ratios_by_batch.values() for name in others)
+    style = {name: (PALETTE[k % 6], MARKERS[k % 6]) for k, name in enumerate(names)}
     modules = list(dict.fromkeys(w.module for workloads in groups.values() for w in workloads))
     drawn, panels = new_figure(len(groups), height=1.3 + 0.24 * len(modules))
     for axes, (batch, others) in zip(panels, ratios_by_batch.items(), strict=True):
         axes.axvline(1.0, color="#777777", linewidth=1)
-        for name, look in style.items():
+        for name, (color, marker) in style.items():
             # also where it was not timed here: the legend is made from one panel
             points = [(ratio, modules.index(module)) for module, ratio in others.get(name, {}).items()]
             x, y = zip(*points, strict=True) if points else ((), ())
-            axes.plot(x, y, color=look.color, marker=look.marker, linestyle="none", label=name)
+            axes.plot(x, y, color=color, marker=marker, linestyle="none", label=name)
         axes.set_xscale("log")
+        highest = max((ratio for times in others.values() for ratio in times.values()), default=1.0)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if highest > 30 else (1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_yticks(range(len(modules)), modules if axes is panels[0] else [""] * len(modules))
         axes.set_ylim(len(modules) - 0.4, -0.6)
         axes.set_title(f"batch {batch}")
-    drawn.supxlabel(f"times as long as {BASE}", fontsize=9)
+        axes.set_xlabel(f"times as long as {BASE}")
     legend_below(drawn, panels[0], columns=5)
     return drawn
 

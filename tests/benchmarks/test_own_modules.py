@@ -161,7 +161,10 @@ def test_tables_and_figure_come_from_records(records: Path) -> None:
         "as long."
     )
     assert {p.name for p in rendered.paths if p.suffix == ".png"} == {"own-modules.png"}
-    assert own_modules.figure(read(records)) is not None
+    drawn = own_modules.figure(read(records))
+    assert drawn is not None
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["pynode-eager", "torchdiffeq"]
+    assert [line.get_xdata().tolist() for line in drawn.axes[0].get_lines()[1:]] == [[2.0, 8.0], [3.0]]  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
