@@ -66,18 +66,17 @@ def compare(zoo_entry: Entry, module: nn.Module, t: Tensor, y: Tensor) -> None:
 def test_a_tape_is_the_same_function(zoo_entry: Entry) -> None:
     """At several batch sizes and times."""
     module = zoo_entry.module()
-    for batch in BATCHES:
-        for i, t in enumerate(zoo_entry.times()):
-            compare(zoo_entry, module, t, zoo_entry.state(batch, seed=i + 1))
+    for batch, t in zip(BATCHES, zoo_entry.times(), strict=True):
+        compare(zoo_entry, module, t, zoo_entry.state(batch, seed=batch))
 
 
 @pytest.mark.parametrize("zoo_entry", [e for e in zoo(captured=True) if not e.positive], ids=str)
 def test_a_tape_is_the_same_function_at_special_states(zoo_entry: Entry) -> None:
     """At zero, which begins many solves, and far away, where activations have other branches."""
     module, y = zoo_entry.module(), zoo_entry.state(4)
-    for t in (zoo_entry.times()[0], -2 * torch.ones_like(zoo_entry.times()[0])):
-        for state in (0 * y, 10 * y, y.round()):
-            compare(zoo_entry, module, t, state)
+    at_zero = torch.zeros_like(zoo_entry.times()[0])
+    for t, state in ((at_zero, 0 * y), (at_zero - 2, 10 * y), (at_zero + 1, y.round())):
+        compare(zoo_entry, module, t, state)
 
 
 @pytest.mark.parametrize("zoo_entry", zoo(captured=True), ids=str)
