@@ -33,13 +33,20 @@ class ValueOf:
 
 
 @dataclass(frozen=True)
+class DtypeOf:
+    """A dtype of torch among the arguments of a `TorchCall`, by its name."""
+
+    dtype: str
+
+
+@dataclass(frozen=True)
 class TorchCall:
     """One step of the preparation: an operator of torch, e.g. "aten.sub.Tensor", on values of the preparation.
 
-    `args` and `kwargs` hold plain values and tuples of them; `ValueOf(i)` stands for value i.  Of an operator with
-    several results, `result` is the one that is taken.  Two steps are no operators: "literal" (args: a list of numbers)
-    is a row of them, and "gather" (args: values, indices, shape) takes entries of all its values, each flattened, one
-    after the other.
+    `args` and `kwargs` hold plain values and tuples of them; `ValueOf(i)` stands for value i, `DtypeOf(name)` for a
+    dtype.  Of an operator with several results, `result` is the one that is taken.  Two steps are no operators:
+    "literal" (args: a list of numbers) is a row of them, and "gather" (args: values, indices, shape) takes entries of
+    all its values, each flattened, one after the other.
     """
 
     target: str
@@ -200,10 +207,16 @@ def plain(x: Any) -> Any:
 def _frozen(x: Any) -> Any:
     """What `plain` was given."""
     if isinstance(x, Mapping):
-        return ValueOf(int(x["index"]))
+        return DtypeOf(_dtype_called(x["dtype"])) if "dtype" in x else ValueOf(int(x["index"]))
     if isinstance(x, (list, tuple)):
         return tuple(_frozen(value) for value in x)
     return float(x) if x in ("inf", "-inf", "nan") else x
+
+
+def _dtype_called(name: str) -> str:
+    if not isinstance(getattr(torch, name, None), torch.dtype):
+        raise InvalidArgument("field", name, "not a dtype of torch", "use e.g. float64")
+    return name
 
 
 def _slot(data: Mapping[str, Any]) -> Slot:
@@ -262,6 +275,8 @@ def _places(indices: tuple[int, ...]) -> Tensor:
 def _value(argument: Any, values: Sequence[Tensor]) -> Any:
     if isinstance(argument, ValueOf):
         return values[argument.index]
+    if isinstance(argument, DtypeOf):
+        return getattr(torch, argument.dtype)
     if isinstance(argument, tuple):
         return [_value(a, values) for a in argument]
     return argument

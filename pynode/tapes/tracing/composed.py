@@ -21,10 +21,23 @@ def root(x: Tensor) -> Tensor:
     return torch.where(positive, torch.sqrt(torch.where(positive, x, 1.0)), 0.0)
 
 
+LARGE = 1e8
+"""A number whose square is so large that 1 beside it does not matter."""
+
+
 def _asinh(x: Tensor) -> Tensor:
     size = torch.where(x < 0, -x, x)
-    y = torch.log1p(size + size * size / (1 + torch.sqrt(1 + size * size)))
+    large = size > LARGE
+    safe = torch.where(large, 1.0, size)
+    y = torch.log1p(safe + safe * safe / (1 + torch.sqrt(1 + safe * safe)))
+    y = torch.where(large, torch.log(torch.where(large, size, 1.0)) + math.log(2), y)
     return torch.where(x < 0, -y, y)
+
+
+def _sinh(x: Tensor) -> Tensor:
+    small = x.abs() < 1
+    e = torch.expm1(torch.where(small, x, 0.0))
+    return torch.where(small, 0.5 * (e + e / (1 + e)), 0.5 * (torch.exp(x) - torch.exp(-x)))
 
 
 def _sinc(x: Tensor) -> Tensor:
@@ -38,8 +51,10 @@ def _hardtanh(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
 
 
 def _atan2(y: Tensor, x: Tensor) -> Tensor:
-    flat = x.abs() >= y.abs()
-    angle = torch.atan(torch.where(flat, y, x) / torch.where(flat, x, y))
+    flat, origin = x.abs() >= y.abs(), (x == 0) & (y == 0)  # at the origin the derivatives are 0
+    angle = torch.atan(
+        torch.where(origin, 0.0, torch.where(flat, y, x)) / torch.where(origin, 1.0, torch.where(flat, x, y))
+    )
     half = math.pi - 2 * math.pi * (y < 0).to(y.dtype)
     return torch.where(flat, torch.where(x < 0, angle + half, angle), 0.5 * half - angle)
 
@@ -73,22 +88,21 @@ COMPOSED.update(
     asin=_asin,
     acos=lambda x: 0.5 * math.pi - _asin(x),
     atanh=lambda x: 0.5 * (torch.log1p(x) - torch.log1p(-x)),
-    acosh=lambda x: torch.log(x + torch.sqrt((x - 1) * (x + 1))),
+    acosh=lambda x: torch.log1p((x - 1) + torch.sqrt((x - 1) * (x + 1))),
     native_dropout=_no_dropout,
     lerp=_lerp,
     atan2=_atan2,
     arctan2=_atan2,
     glu=_glu,
-    hypot=lambda a, b: root(a * a + b * b),
+    hypot=lambda a, b: torch.sqrt(a * a + b * b),
     addcdiv=lambda x, a, b, value=1.0: x + value * (a / b),
     tan=lambda x: torch.sin(x) / torch.cos(x),
-    sinh=lambda x: 0.5 * (torch.exp(x) - torch.exp(-x)),
+    sinh=_sinh,
     cosh=lambda x: 0.5 * (torch.exp(x) + torch.exp(-x)),
     asinh=_asinh,
     sinc=_sinc,
     hardtanh=_hardtanh,
     relu6=lambda x: _hardtanh(x, 0.0, 6.0),
-    erfc=lambda x: 1 - torch.erf(x),
     fmax=lambda a, b: torch.maximum(a, b),
     fmin=lambda a, b: torch.minimum(a, b),
     signbit=lambda x: x < 0,

@@ -148,20 +148,30 @@ def _pow(tracer: Tracer, result: Tensor, x: Any, exponent: Any) -> Tensor:
         return tracer.elementwise(result.shape, [x], lambda i, width: _power(tracer, i[0], width, exponent))
     own = tracer.operand(exponent, result.shape)
     if bool((lb.sources(own) == lb.LITERALS).all()):
-        made = tracer.operand(0.0, result.shape)
-        for place in torch.unique(own).tolist():
+        base, made = tracer.operand(x, result.shape), own.clone()
+        for place in torch.unique(own).tolist():  # each for its own columns: others may have no derivative
+            here = own == place
             number = tracer.builder.literals[place & lb.COLUMN_MASK]
-            powers = tracer.elementwise(
-                result.shape, [x], lambda i, width, number=number: _power(tracer, i[0], width, number)
-            )
-            made = torch.where(own == place, powers, made)
+            rows = tracer.arranged([base[here]])
+            columns = tracer.input(tracer.columns_of(base[here], rows))
+            power = _power(tracer, columns, rows.columns, number)
+            made[here] = tracer.result(power, rows, tuple(base[here].shape))
         return made
 
-    def make(inputs: list[int], width: int) -> int:
-        log = unary(tracer, "log", inputs[0], width)
-        return unary(tracer, "exp", binary(tracer, "multiply", log, inputs[1]), width)
+    with tracer:
+        powers = power_of(x, exponent)
+    return tracer.operand(powers, result.shape)
 
-    return tracer.elementwise(result.shape, [x, exponent], make)
+
+def power_of(x: Any, exponent: Tensor) -> Tensor:
+    """x ** exponent as exp(exponent log x), with torch's derivatives at x = 0."""
+    if not isinstance(x, Tensor):
+        return torch.exp(exponent * math.log(x)) if x > 0 else torch.as_tensor(x).to(exponent) ** exponent
+    zero = x == 0
+    powers = torch.exp(exponent * torch.log(torch.where(zero, 1.0, x)))
+    steep = zero & (exponent < 1)
+    at_zero = x * (exponent == 1) + torch.sqrt(torch.where(steep, x, 1.0)) * steep + (exponent == 0).to(x.dtype)
+    return torch.where(zero, at_zero, powers)
 
 
 # --- two operands ----------------------------------------------------------------------------------------------------
@@ -229,7 +239,7 @@ def _div(tracer: Tracer, result: Tensor, a: Any, b: Any, *, rounding_mode: str |
         _no_steps()
     shape = result.shape
     value = _number_in(tracer, b, shape)
-    if value is not None and value != 0.0:
+    if value is not None and value != 0.0 and math.isfinite(1.0 / value):
         return tracer.elementwise(shape, [a], lambda i, width: affine(tracer, i[0], width, 1.0 / value, 0.0))
     above = _number_in(tracer, a, shape)
     if above is not None:
@@ -267,10 +277,17 @@ def _compare(names: tuple[str, ...], name: str, sign: float, negated: bool) -> N
     @rule(*names)
     def act(tracer: Tracer, result: Tensor, a: Any, b: Any) -> Tensor:
         shape = result.shape
-        value = _number_in(tracer, b, shape)
 
         def finish(register: int, width: int) -> int:
             return affine(tracer, register, width, -1.0, 1.0) if negated else register
+
+        if name == "equal" and isinstance(a, Tensor) and isinstance(b, Tensor):
+            both = tracer.operand(a, shape), tracer.operand(b, shape)
+            if torch.equal(*both):  # a test for NaN
+                return tracer.elementwise(
+                    shape, [a], lambda i, width: finish(unary(tracer, "at_least", i[0], width, -math.inf), width)
+                )
+        value = _number_in(tracer, b, shape)
 
         if value is not None:
             return tracer.elementwise(

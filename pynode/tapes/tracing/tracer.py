@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pynode.errors import NotCapturable
 from pynode.fields.base import Slot
 from pynode.reads import memory_of
-from pynode.tapes.tape import T_REGISTER, Y_REGISTER, TorchCall, ValueOf
+from pynode.tapes.tape import T_REGISTER, Y_REGISTER, DtypeOf, TorchCall, ValueOf
 from pynode.tapes.tracing import labels as lb
 from pynode.tapes.tracing.builder import Builder
 from pynode.tapes.tracing.labels import LITERALS, arrange, label
@@ -308,6 +308,8 @@ class Tracer(Writer, TorchDispatchMode):
             return tuple(self._argument(b) for b in a)
         if a is None or isinstance(a, (bool, int, float, str)):
             return a
+        if isinstance(a, torch.dtype):
+            return DtypeOf(str(a).removeprefix("torch."))
         raise Unsupported(f"an operator on its parameters has an argument {a!r}")
 
 
