@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pynode.errors import CaptureWarning, NotCapturable, StaleCapture
+from pynode.errors import CaptureWarning, InvalidArgument, NotCapturable, StaleCapture
 from pynode.field_state import FieldState
 from pynode.fields.base import Extended, System
 from pynode.reads import Reads
@@ -55,12 +55,14 @@ class Captured:
     `tape` and `tensors` are None where the module can't be captured, for the reason of `failure`.
     """
 
-    def __init__(self, watch: Watch, capture: Any = None, failure: Failure | None = None) -> None:
+    def __init__(
+        self, watch: Watch, tape: Tape | None = None, tensors: Sequence[Tensor] = (), failure: Failure | None = None
+    ) -> None:
         self.watch, self.failure, self.solves = watch, failure, 0
         self._next_check, self._sizes = 1, set[int]()
-        if capture is not None:
-            self.tape: Tape = capture.tape
-            self.tensors: list[Tensor] = list(capture.tensors())
+        if tape is not None:
+            self.tape = tape
+            self.tensors = list(tensors)
             self._shapes = [x.shape for x in self.tensors]
             self._system: System | None = None
 
@@ -69,6 +71,17 @@ class Captured:
         if not self.watch.same(module):
             return False
         return self.failure is not None or [x.shape for x in self.tensors] == self._shapes
+
+    def renewed(self, module: nn.Module) -> bool:
+        """Whether nothing but tensors has been replaced, by others of the same shape, which are read from now on."""
+        if self.failure is not None or not self.watch.accept(module, self.tensors):
+            return False
+        self._system = None
+        try:
+            self.tensors = self.tape.tensors_of(module)
+        except InvalidArgument:  # another one has changed its shape in place
+            return False
+        return True
 
     def system(self) -> System:
         """The module's tape, with its constants for the present values of its tensors."""
@@ -191,6 +204,9 @@ def captured_as(module: nn.Module, y0: State, ts: Times, dim: int) -> Captured:
             if i:
                 captures.insert(0, captures.pop(i))
             return captured
+    for captured in captures:
+        if captured.renewed(module):
+            return captured
     if known.given_up is not None:
         return Captured(captures[0].watch, failure=known.given_up)
     if captures:
@@ -253,12 +269,17 @@ def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
         except Exception as error:  # of a module that does what no tracer has thought of
             return Captured(watch, failure=Failure(f"tracing it raises {type(error).__name__}: {error}"))
         watch.free_changed()
+        tensors = capture.tensors()
+        made = watch.own_tensors()
+    if kept := [name for name, x in made if any(x is y for y in tensors)]:
+        remedy = "compute it before the solve, or let torch run it"
+        return Captured(watch, failure=Failure(f"its first evaluation makes {kept[0]}, which others read", "", remedy))
     if reads.drawn:
         return Captured(watch, failure=Failure("it draws random numbers"))
     if reads.written:
         return Captured(watch, failure=Failure("its evaluation changes a tensor in place, which others can read"))
     watch.bake(capture.baked)
-    return Captured(watch, capture)
+    return Captured(watch, capture.tape, tensors)
 
 
 @contextmanager

@@ -171,6 +171,46 @@ class Watch:
         self._cells = [entry for entry, fine in zip(self._cells, same, strict=True) if fine]
         self._arrange()
 
+    def accept(self, module: nn.Module, read: Sequence[Tensor]) -> bool:
+        """Takes new tensors that stand in the places of others, where these are among `read` and have the same shape.
+
+        False, and nothing has been taken, where anything else has changed.
+        """
+        swaps: list[tuple[dict[str, Any], str, Tensor, Any]] = []
+        for place in self._places:
+            for key in place.changed():
+                then, now = place.copy.get(key), place.owner.get(key)
+                if key in _HELD and isinstance(then, dict) and isinstance(now, dict):
+                    inner = [k for k in {**then, **now} if then.get(k) is not now.get(k)]
+                    swaps += [(then, k, then.get(k), now.get(k)) for k in inner]  # type: ignore[misc]
+                else:
+                    swaps.append((place.copy, key, then, now))  # type: ignore[arg-type]
+        known = {id(x) for x in read}
+        if (
+            not swaps
+            or len(swaps) != len(self.changes(module))
+            or not all(id(x) in known and _fits(x, y) for *_, x, y in swaps)
+        ):
+            return False
+        new = {id(then): now for _, _, then, now in swaps}
+        swapped = {(id(copy), key) for copy, key, _, _ in swaps}
+        if any(new[id(then)] is not now for _, _, then, now in swaps):
+            return False  # one tensor in several places has become several tensors
+        if any(id(x) in new and (id(copy), key) not in swapped for copy, key, x in self._tensors()):
+            return False
+        for copy, key, _, now in swaps:
+            copy[key] = now
+        self._small = [(owner, key, new.get(id(x), x)) for owner, key, x in self._small]
+        self._arrange()
+        return True
+
+    def _tensors(self) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+        """Copies of dictionaries with their tensors."""
+        for place in self._places:
+            inner = [place.copy[key] for key in _HELD if isinstance(place.copy.get(key), dict)]
+            for copy in (place.copy, *inner):
+                yield from ((copy, key, x) for key, x in copy.items() if isinstance(x, Tensor))
+
     def bake(self, tensors: Sequence[Tensor]) -> None:
         """Lets the numbers of these tensors count as well."""
         self._baked = [(x, x._version) for x in tensors if not x.is_inference()]
@@ -194,6 +234,11 @@ class Watch:
     def own_names(self) -> list[str]:
         """What the module's own evaluation changes, by the names that a user would give it."""
         return [f"{place.prefix}{key}" for place, key, _ in self._own] + [name for name, *_ in self._own_cells]
+
+    def own_tensors(self) -> list[tuple[str, Tensor]]:
+        """Tensors that the module's own evaluation has made and kept, with their names."""
+        values = [(f"{place.prefix}{key}", place.owner.get(key)) for place, key, _ in self._own]
+        return [(name, value) for name, value in values if isinstance(value, Tensor)]
 
     def own_changes(self) -> list[str]:
         """Those of them that have other values now than when they were copied."""
@@ -265,6 +310,13 @@ class Watch:
             if place.only is not None and (keys := [key for key in place.only if key not in place.free]):
                 pick = itemgetter(*keys)
                 self._picked.append((pick, place.owner, pick(place.copy)))
+
+
+def _fits(then: Any, now: Any) -> bool:
+    """Whether both are tensors, and alike."""
+    if not isinstance(then, Tensor) or not isinstance(now, Tensor):
+        return False
+    return then.shape == now.shape and then.dtype is now.dtype and then.device == now.device
 
 
 def _contents(cell: CellType) -> Any:

@@ -7,7 +7,7 @@ import gc
 import pickle
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -323,6 +323,74 @@ def test_a_module_that_changes_now_and_then_is_captured_again(monkeypatch: pytes
         for _ in range(5):
             system_by_tape(module, Y0, TS)
     assert len(made) == 2 * MOST_RECAPTURES
+
+
+class WithContext(Net):
+    """Reads what an encoder has made for this solve."""
+
+    context: Tensor
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return super().forward(t, y) * self.context
+
+
+def test_a_tensor_that_is_replaced_by_another_is_read_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without another capture; its gradient goes where it was computed."""
+    made = captures_made(monkeypatch)
+    module, encoder = WithContext(), nn.Linear(3, 2).double()
+    for k in range(3 * MOST_RECAPTURES):
+        module.context = encoder(torch.full((3,), float(k), dtype=torch.float64))
+        if k % 3 == 0:
+            STALE["replaced parameter"](module)
+        ys = [DiscOpt(RK4, steps=2, engine=e).solve(module, Y0, TS).ys for e in ("auto", "eager")]
+        gradients = [torch.autograd.grad(y.sum(), list(encoder.parameters()), retain_graph=True) for y in ys]
+        torch.testing.assert_close(ys[0], ys[1])
+        torch.testing.assert_close(gradients[0], gradients[1])
+    assert len(made) == 1
+
+
+def test_a_tensor_of_another_shape_is_another_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = captures_made(monkeypatch)
+    module = WithContext()
+    for shape in ((2,), (1,), (2,)):
+        module.context = torch.full(shape, 2.0, dtype=torch.float64)
+        assert system_by_tape(module, Y0, TS).spec.slots()[-1].shape == shape
+    assert len(made) == 2  # the first one serves again
+
+
+def test_weights_that_are_no_longer_shared() -> None:
+    """One slot of a tape can't stand for both."""
+
+    class Tied(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.other = nn.Linear(2, 8).double()
+            self.other.weight = cast(nn.Linear, self.net[0]).weight
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return super().forward(t, y) + self.other(y)[:, :2]
+
+    for replaced in ("net", "other"):
+        module = Tied()
+        results(METHODS[0], module)
+        layer: Any = module.net[0] if replaced == "net" else module.other
+        layer.weight = nn.Parameter(torch.ones(8, 2, dtype=torch.float64))
+        torch.testing.assert_close(results(METHODS[0], module), results(METHODS[0].on_engine("eager"), module))
+
+
+def test_what_an_evaluation_makes_and_keeps_is_left_to_torch() -> None:
+    """Others would read what the first has made of the weights of that time."""
+
+    class Caching(Net):
+        cache: Tensor | None = None
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            if self.cache is None:
+                self.cache = 2 * cast(nn.Linear, self.net[0]).weight.detach()
+            return super().forward(t, y) + (y @ self.cache.T)[:, :2]
+
+    with pytest.raises(NotCapturable, match="first evaluation makes cache, which others read"):
+        system_by_tape(Caching(), Y0, TS)
 
 
 def test_captures_go_with_their_modules() -> None:
