@@ -108,6 +108,11 @@ class Call(Pullback):
         cotangents: States,
         wanted: Sequence[bool],
     ) -> tuple[Tensor | None, ...]:
+        if [(p.numel(), p.dtype) for p in self.inputs[1:]] != self.planner.kinds:
+            raise FieldChanged(
+                "the initial state or a parameter has another size or dtype than when it was solved, so that no "
+                "gradient fits it; call backward first"
+            )
         cotangents = cotangents.contiguous()
         y0_bar, *bars = [alike(p) if want else None for p, want in zip(self.inputs[1:], wanted[1:])]  # noqa: B905 (costs more)
         self.work.point(None, None, self.probes, cotangents, y0_bar)
