@@ -239,6 +239,44 @@ def first_lanes(typing: Any, v: Any, count: Any) -> Any:
     return v(v, types.int64), generate
 
 
+def _emit_mask(builder: Any, count: Any, lanes: int) -> Any:
+    # more lanes than there are fit into 32 bits in any case
+    return builder.icmp_signed("<", *emit_lane_numbers(builder, lanes, count))
+
+
+@intrinsic
+def load_first(typing: Any, p: Any, i: Any, count: Any) -> Any:
+    """The first `count` lanes of the vector p[i], p[i + 1], ..., zeros behind them; reads no more than these."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        p, i, count = args
+        place = emit_at(builder, p, i)
+        kind = place.type.pointee
+        size = ir.IntType(32)(8 if isinstance(kind.element, ir.DoubleType) else 4)
+        mask = _emit_mask(builder, count, kind.count)
+        name = f"llvm.masked.load.{suffix(kind)}.p0{suffix(kind)}"
+        return emit_call(builder, name, kind, place, size, mask, ir.Constant(kind, None))
+
+    return Vector(p.dtype)(p, types.int64, types.int64), generate
+
+
+@intrinsic
+def store_first(typing: Any, p: Any, i: Any, v: Any, count: Any) -> Any:
+    """Writes the first `count` lanes of `v`."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        p, i, v, count = args
+        place = emit_at(builder, p, i)
+        kind = place.type.pointee
+        size = ir.IntType(32)(8 if isinstance(kind.element, ir.DoubleType) else 4)
+        mask = _emit_mask(builder, count, kind.count)
+        name = f"llvm.masked.store.{suffix(kind)}.p0{suffix(kind)}"
+        emit_call(builder, name, ir.VoidType(), v, place, size, mask)
+        return context.get_dummy_value()
+
+    return types.void(p, types.int64, v, types.int64), generate
+
+
 @intrinsic
 def with_lane(typing: Any, v: Any, i: Any, x: Any) -> Any:
     """`v` with `x` added to lane `i`."""

@@ -22,10 +22,11 @@ from pynode.engines.fused.simd import (
     first_lanes,
     lanes,
     load,
+    load_first,
     muladd,
-    shift,
     splat,
     store,
+    store_first,
     total,
 )
 
@@ -99,6 +100,12 @@ def sum_rows(
         for at in range(0, rows * step, width):
             store(out, at, muladd(first, load(a, at), second * load(b, at)))
         return
+    if a_row == step and b_row == 0 and not a_column:
+        for j in range(0, step, width):
+            y = second * _spread(b, 0, j, b_column)
+            for r in range(rows):
+                store(out, r * step + j, muladd(first, load(a, r * step + j), y))
+        return
     for r in range(rows):
         for j in range(0, step, width):
             x, y = _spread(a, r * a_row, j, a_column), _spread(b, r * b_row, j, b_column)
@@ -132,6 +139,8 @@ def product_rows(
 ) -> None:
     """out = a b, or added to it."""
     width = lanes(out)
+    if a_row == 0:
+        a, b, a_row, b_row, a_column, b_column = b, a, b_row, a_row, b_column, a_column
     if a_row == step and b_row == step and not a_column and not b_column:
         if adds:
             for at in range(0, rows * step, width):
@@ -139,6 +148,12 @@ def product_rows(
         else:
             for at in range(0, rows * step, width):
                 store(out, at, load(a, at) * load(b, at))
+        return
+    if a_row == step and b_row == 0 and not a_column and not adds:
+        for j in range(0, step, width):
+            factor = _spread(b, 0, j, b_column)
+            for r in range(rows):
+                store(out, r * step + j, load(a, r * step + j) * factor)
         return
     for r in range(rows):
         for j in range(0, step, width):
@@ -184,11 +199,17 @@ def reduce_rows(
         for at in range(0, out_step * (rows if kind == COLUMN else 1), width):
             store(out, at, splat(out, 0.0))
     if kind == ROW:
+        fours = rows // 4 * 4
         for j in range(0, step, width):
-            sum_of_rows = splat(out, 0.0)
-            for r in range(rows):
-                sum_of_rows = sum_of_rows + load(source, r * step + j)
-            add_to(out, j, scale * sum_of_rows)
+            # several sums at a time: one would wait for each addition
+            s0, s1, s2, s3 = splat(out, 0.0), splat(out, 0.0), splat(out, 0.0), splat(out, 0.0)
+            for r in range(0, fours, 4):
+                at = r * step + j
+                s0, s1 = s0 + load(source, at), s1 + load(source, at + step)
+                s2, s3 = s2 + load(source, at + 2 * step), s3 + load(source, at + 3 * step)
+            for r in range(fours, rows):
+                s0 = s0 + load(source, r * step + j)
+            add_to(out, j, scale * ((s0 + s1) + (s2 + s3)))
         return
     everything = splat(out, 0.0)
     for r in range(rows):
@@ -213,41 +234,65 @@ def clear_padding(rows: Any, columns: int, step: int, n: int) -> None:
 
 
 @loop
+def slice_rows(source: Any, source_row: int, columns: int, out: Any, step: int, rows: int) -> None:
+    """Copies the first `columns` of each row, with zeros behind them."""
+    width = lanes(out)
+    for j in range(0, step, width):
+        for r in range(rows):
+            store(out, r * step + j, load_first(source, r * source_row + j, columns - j))
+
+
+@loop
 def move_run(
     source: Any,
     source_row: int,
-    first: int,
-    first_step: int,
+    source_step: int,
     out: Any,
     out_row: int,
-    to: int,
-    to_step: int,
+    out_step: int,
     count: int,
     rows: int,
+    adds: bool,
 ) -> None:
-    """Adds `count` columns of each row of a source to columns of the rows of `out`."""
+    """Writes `count` columns of each row of a source into columns of the rows of `out`, or adds them.
+
+    Columns that meet in one are added in any case.
+    """
     width = lanes(out)
-    for r in range(rows):
-        x, y = shift(source, r * source_row + first), shift(out, r * out_row + to)
-        k = 0
-        if first_step == 1 and to_step == 1:
-            while k + width <= count:
-                add_to(y, k, load(x, k))
-                k += width
-        elif first_step == 1 and to_step == 0:
-            columns = splat(out, 0.0)
-            while k + width <= count:
-                columns = columns + load(x, k)
-                k += width
-            if k > 0:
-                y[0] += total(columns)
-        elif first_step == 0 and to_step == 1:
-            while k + width <= count:
-                add_to(y, k, splat(out, x[0]))
-                k += width
-        while k < count:
-            y[k * to_step] += x[k * first_step]
-            k += 1
+    if source_step == 1 and out_step == 1:
+        for k in range(0, count, width):
+            for r in range(rows):
+                moved, at = load_first(source, r * source_row + k, count - k), r * out_row + k
+                if adds:
+                    moved = moved + load_first(out, at, count - k)
+                store_first(out, at, moved, count - k)
+    elif source_step == 1 and out_step == 0:
+        for r in range(rows):
+            columns = load_first(source, r * source_row, count)
+            for k in range(width, count, width):
+                columns = columns + load_first(source, r * source_row + k, count - k)
+            moved_sum = total(columns)
+            if adds:
+                moved_sum = moved_sum + out[r * out_row]
+            out[r * out_row] = moved_sum
+    elif source_step == 0 and out_step == 1:
+        for r in range(rows):
+            for k in range(0, count, width):
+                moved, at = splat(out, source[r * source_row]), r * out_row + k
+                if adds:
+                    moved = moved + load_first(out, at, count - k)
+                store_first(out, at, moved, count - k)
+    elif adds or out_step == 0:
+        if not adds:
+            for r in range(rows):
+                out[r * out_row] = 0.0
+        for k in range(count):
+            for r in range(rows):
+                out[r * out_row + k * out_step] += source[r * source_row + k * source_step]
+    else:
+        for k in range(count):
+            for r in range(rows):
+                out[r * out_row + k * out_step] = source[r * source_row + k * source_step]
 
 
 @loop

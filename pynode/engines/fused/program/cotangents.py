@@ -220,9 +220,9 @@ def _pull_move(it: Instruction, bar: Any, scratch: Any, n: int, pushed: int, gra
         run = it.runs[k]
         operand = it.operands[run.source]
         if operand.wanted:
-            target = shift(grads if operand.in_grads else scratch, operand.bar)
-            rows, row = n + pushed if operand.pulls_tangents else n, operand.row
-            move_run(bar, it.step, run.to, run.to_step, target, row, run.first, run.step, run.count, rows)
+            target = shift(grads if operand.in_grads else scratch, operand.bar + run.first)
+            source, rows = shift(bar, run.to), n + pushed if operand.pulls_tangents else n
+            move_run(source, it.step, run.to_step, target, operand.row, run.step, run.count, rows, True)
 
 
 @part

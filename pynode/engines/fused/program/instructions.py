@@ -95,6 +95,8 @@ class Instruction(Record):
     operands: list[Operand]
     n_runs: int
     runs: list[Run]
+    covers: bool  # each column of a `MOVE` is that of one run, and so are those of its tangents
+    is_slice: bool  # adjoining columns of one operand
     matrix: Matrix
 
 

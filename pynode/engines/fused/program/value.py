@@ -13,6 +13,7 @@ from pynode.engines.fused.program.blocks import (
     move_run,
     one_of,
     product_rows,
+    slice_rows,
     sum_rows,
 )
 from pynode.engines.fused.program.instructions import (
@@ -163,13 +164,19 @@ def _choose(
 @part
 def _move(it: Instruction, out: Any, own: Any, gates: Any, packed: Any, n: int, pushed: int) -> None:
     """What has no tangents has zeros there."""
-    clear_rows(out, (n + pushed) * it.step)
+    first, run = it.operands[0], it.runs[0]
+    if it.is_slice and (pushed == 0 or first.has_tangents):
+        source = shift(one_of(first.space, own, gates, packed), first.at + run.first)
+        slice_rows(source, first.row, it.columns, out, it.step, n + pushed)
+        return
+    if not it.covers:
+        clear_rows(out, (n + pushed) * it.step)
     for k in range(it.n_runs):
         run = it.runs[k]
         operand = it.operands[run.source]
-        source = shift(one_of(operand.space, own, gates, packed), operand.at)
+        source, target = shift(one_of(operand.space, own, gates, packed), operand.at + run.first), shift(out, run.to)
         rows = n + pushed if operand.has_tangents else n
-        move_run(source, operand.row, run.first, run.step, out, it.step, run.to, run.to_step, run.count, rows)
+        move_run(source, operand.row, run.step, target, it.step, run.to_step, run.count, rows, not it.covers)
 
 
 @part
