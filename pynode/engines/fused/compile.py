@@ -103,6 +103,26 @@ def entry(function: F) -> F:
     return cast(F, kernel)
 
 
+def address_of(function: Callable[..., Any], signature: Any) -> int:
+    """Compiles a function that kernels call by its address, or loads it from disk, as `entry` does."""
+    function.__qualname__ = f"{function.__name__}_{_stamp()}"
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        compiled = numba.cfunc(signature, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # no folder that can be written
+        compiled = numba.cfunc(signature, error_model="numpy")(function)
+    finally:
+        if was_enabled:
+            gc.enable()
+    _FUNCTIONS.append(compiled)
+    return int(compiled.address)
+
+
+_FUNCTIONS: list[Any] = []
+"""What has an address that somebody may call."""
+
+
 def compile_now(kernel: Any, like: Any) -> None:
     """Compiles an entry for the array `like` and integers, or loads it from disk; without garbage collection.
 

@@ -12,7 +12,7 @@ from pynode.engines.fused.field.activations import curvature_at, slope_at
 from pynode.engines.fused.field.layout import NO_FLOW, Field, Layer
 from pynode.engines.fused.field.products import dot_product, spread_product
 from pynode.engines.fused.field.single import add_products, cotangents_of_one
-from pynode.engines.fused.program.cotangents import pull_program
+from pynode.engines.fused.program.entry import PULL, call_program
 from pynode.engines.fused.rows import clear_rows
 from pynode.engines.fused.simd import add_to, first_lanes, lanes, load, muladd, shift, splat, store
 
@@ -43,7 +43,7 @@ def cotangents(
     if field.is_program:
         program = field.program
         _set_output_bar(field, tape, scratch, n, slope_bar, shift(scratch, program.value_bar))
-        pull_program(program, packed, gates, tape, scratch, n, field.n_tangents, grads)
+        call_program(program, PULL, t, packed, gates, tape, scratch, grads, packed, n, field.n_tangents)
         _set_argument_bar(field, scratch, n, y_bar)
         return
     out_bar, in_bar = shift(scratch, field.buffer), shift(scratch, field.other_buffer)

@@ -10,7 +10,7 @@ from typing import Any
 from pynode.engines.fused.compile import part
 from pynode.engines.fused.field.chain import ANTISYMMETRIC, HAMILTONIAN
 from pynode.engines.fused.field.layout import Field
-from pynode.engines.fused.program.parameters import pack_constants, unpack_constants
+from pynode.engines.fused.program.entry import PACK, UNPACK, call_program
 from pynode.engines.fused.simd import lanes, load, pointer_at, shift, store
 
 
@@ -18,7 +18,7 @@ from pynode.engines.fused.simd import lanes, load, pointer_at, shift, store
 def pack(field: Field, addresses: Any, packed: Any) -> None:
     """Fills the packed parameters `packed`, whose padding must be zero, from the tensors at `addresses`."""
     if field.is_program:
-        pack_constants(field.program, addresses, packed)
+        call_program(field.program, PACK, 0.0, packed, packed, packed, packed, packed, addresses, 0, 0)
     kind = field.matrices
     for k in range(field.n_layers):
         layer = field.layers[k]
@@ -55,7 +55,7 @@ def unpack(field: Field, grads: Any, groups: int, addresses: Any) -> None:
     """Adds up the cotangents `grads` of all groups, in their order, into the tensors at `addresses` (0: not wanted)."""
     _add_groups(grads, field.grads_size, groups)
     if field.is_program:
-        unpack_constants(field.program, grads, addresses)
+        call_program(field.program, UNPACK, 0.0, grads, grads, grads, grads, grads, addresses, 0, 0)
     kind = field.matrices
     for k in range(field.n_layers):
         layer = field.layers[k]

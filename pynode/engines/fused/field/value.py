@@ -15,7 +15,7 @@ from pynode.engines.fused.field.activations import TANH, activated, hyperbolic, 
 from pynode.engines.fused.field.layout import EXACT, NO_FLOW, Field, Layer
 from pynode.engines.fused.field.products import dot_product, spread_product
 from pynode.engines.fused.field.single import value_of_one
-from pynode.engines.fused.program.value import run_program, set_times
+from pynode.engines.fused.program.entry import TIMES, VALUE, call_program
 from pynode.engines.fused.simd import first_lanes, lanes, load, muladd, shift, splat, store, total
 
 
@@ -23,7 +23,7 @@ from pynode.engines.fused.simd import first_lanes, lanes, load, muladd, shift, s
 def set_gates(field: Field, packed: Any, t: float, gates: Any) -> None:
     """Writes gates and shifts of all layers at time `t`, `field.gates_size` numbers."""
     if field.is_program:
-        set_times(field.program, packed, t, gates)
+        call_program(field.program, TIMES, t, packed, gates, packed, packed, packed, packed, 1, 0)
     if not field.is_gated:
         return
     width = lanes(packed)
@@ -59,7 +59,7 @@ def value(field: Field, packed: Any, gates: Any, tape: Any, scratch: Any, n: int
         return
     if field.is_program:
         _set_argument(field, tape, scratch, n)
-        run_program(field.program, packed, gates, tape, scratch, n, field.n_tangents)
+        call_program(field.program, VALUE, 0.0, packed, gates, tape, scratch, packed, packed, n, field.n_tangents)
         _write_slope(field, tape, scratch, n, slope)
         return
     _set_input(field, tape, scratch, n)
