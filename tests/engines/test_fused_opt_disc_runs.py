@@ -310,7 +310,7 @@ def test_a_compiler_that_fails(needs_fused: None, monkeypatch: pytest.MonkeyPatc
     """Is told in a sentence."""
     from pynode.engines.fused import calls
 
-    def fail(dtype: torch.dtype, adaptive: bool) -> None:  # noqa: ARG001
+    def fail(dtype: torch.dtype, adaptive: bool, is_program: bool) -> None:  # noqa: ARG001
         raise RuntimeError(f"no code for {dtype}")
 
     monkeypatch.setattr(calls, "make_ready", fail)

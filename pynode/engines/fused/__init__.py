@@ -54,16 +54,18 @@ def unavailable() -> str | None:
     return None
 
 
-@lru_cache(maxsize=2 * len(DTYPES))
-def failure(dtype: torch.dtype, adaptive: bool = False) -> str | None:
+@lru_cache(maxsize=4 * len(DTYPES))
+def failure(dtype: torch.dtype, adaptive: bool = False, is_program: bool = False) -> str | None:
     """Makes the kernel for fixed or adaptive steps and numbers of that type ready; says why, if it can't be compiled.
+
+    Fields that are programs have a kernel of their own.
 
     Takes some seconds on the first use on a machine, a fraction of one where it is on disk.
     """
     from pynode.engines.fused import calls
 
     try:
-        calls.make_ready(dtype, adaptive)
+        calls.make_ready(dtype, adaptive, is_program)
     except Exception as error:  # of some release of Numba or LLVM that does things otherwise
         return f"Numba could not compile the kernels ({type(error).__name__}: {error}); use another release of it"
     return None

@@ -28,8 +28,7 @@ from pynode.engines.fused.embedded import (
     slopes_of,
     start_tile,
 )
-from pynode.engines.fused.field.parameters import pack
-from pynode.engines.fused.field.value import value
+from pynode.engines.fused.field.interface import pack, value
 from pynode.engines.fused.records import reader
 from pynode.engines.fused.rows import add_squares, combine, copy_rows, read_rows, write_rows
 from pynode.engines.fused.simd import shift

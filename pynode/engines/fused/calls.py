@@ -20,6 +20,7 @@ from pynode.engines.fused.adaptive import ATTEMPT, BEGIN, CONCLUDE, NORM, STEP_B
 from pynode.engines.fused.compile import compile_now, run_all
 from pynode.engines.fused.controller import DONE, DRIFTED, EXHAUSTED, FULL, NON_FINITE, RUNNING, UNDERFLOW, Progress
 from pynode.engines.fused.embedded import PARTS, STAGES
+from pynode.engines.fused.field.compiled import entry_address
 from pynode.engines.fused.fixed import BACKWARD, FINISH, FORWARD, PREPARE, run_fixed
 from pynode.engines.fused.memory import alike
 from pynode.engines.fused.plan import Memory
@@ -68,8 +69,9 @@ def _wants_gradient(y0: State, theta: tuple[Tensor, ...]) -> bool:
     return False
 
 
-def make_ready(dtype: torch.dtype, adaptive: bool) -> None:
-    """Compiles a kernel for numbers of this type, or loads it from disk; else the first solve would, less quickly."""
+def make_ready(dtype: torch.dtype, adaptive: bool, is_program: bool) -> None:
+    """Compiles steps and field for numbers of this type, or loads them from disk; else the first solve would."""
+    entry_address(is_program, dtype.itemsize)
     compile_now(run_adaptive if adaptive else run_fixed, torch.zeros(1, dtype=dtype, device="cpu").numpy())
 
 

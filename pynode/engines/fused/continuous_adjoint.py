@@ -42,8 +42,7 @@ from pynode.engines.fused.embedded import (
     slopes_of,
     start_tile,
 )
-from pynode.engines.fused.field.cotangents import cotangents
-from pynode.engines.fused.field.value import set_gates, value
+from pynode.engines.fused.field.interface import cotangents, set_gates, value
 from pynode.engines.fused.rows import (
     add_plain_squares,
     add_rows,

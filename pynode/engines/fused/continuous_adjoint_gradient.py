@@ -14,7 +14,7 @@ from typing import Any
 
 from pynode.engines.fused.compile import part
 from pynode.engines.fused.embedded import RMS, SEMINORM, STAGES, AdaptiveSolve
-from pynode.engines.fused.field.parameters import unpack
+from pynode.engines.fused.field.interface import unpack
 from pynode.engines.fused.rows import add_squares, clear_rows, copy_rows
 from pynode.engines.fused.simd import lanes, load, muladd, pointer_at, shift, splat, store
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from pynode.engines.fused.compile import loop, part
 from pynode.engines.fused.controller import Progress
+from pynode.engines.fused.field.interface import set_directions, set_gates, value
 from pynode.engines.fused.field.layout import Field
-from pynode.engines.fused.field.value import set_directions, set_gates, value
 from pynode.engines.fused.records import Floats, Ints, Numbers, Record, Tableau, Tensors, Tiles
 from pynode.engines.fused.rows import HELD, add_plain_squares, add_squares, copy_rows
 from pynode.engines.fused.simd import lanes, load, muladd, shift, splat, store

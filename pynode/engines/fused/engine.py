@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pynode.engines import fused
 from pynode.engines.base import Engine
+from pynode.engines.fused.field.chain import chain_of
 from pynode.errors import InvalidArgument
 from pynode.gradients import Continuous, Discrete
 from pynode.schemes.base import Scheme
@@ -14,6 +15,7 @@ from pynode.schemes.dopri5 import DOPRI5
 from pynode.schemes.tsit5 import TSIT5
 from pynode.solve import Recipe, Run, Solve
 from pynode.steps import Adaptive
+from pynode.tapes.tape import Tape
 
 PAIRS = (DOPRI5, TSIT5)
 """Pairs that the kernels take adaptive steps by: of seven stages, the last the next step's first."""
@@ -59,7 +61,9 @@ class Fused(Engine):
         reason = solve.no_system or fused.obstacle(solve.system, solve.y0, solve.ts)
         if reason is not None:
             return reason
-        return fused.failure(solve.y0.dtype, isinstance(solve.recipe.steps, Adaptive))
+        spec = solve.system.spec
+        is_program = isinstance(spec, Tape) and chain_of(spec) is None
+        return fused.failure(solve.y0.dtype, isinstance(solve.recipe.steps, Adaptive), is_program)
 
     def pays(self, solve: Solve) -> bool:
         if solve.no_system is not None:

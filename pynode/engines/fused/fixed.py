@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from pynode.engines.fused.compile import entry, part
-from pynode.engines.fused.field.cotangents import cotangents
+from pynode.engines.fused.field.interface import (
+    add_products,
+    cotangents,
+    cotangents_of_one,
+    pack,
+    set_directions,
+    set_gates,
+    unpack,
+    value,
+)
 from pynode.engines.fused.field.layout import Field
-from pynode.engines.fused.field.parameters import pack, unpack
-from pynode.engines.fused.field.single import add_products, cotangents_of_one
-from pynode.engines.fused.field.value import set_directions, set_gates, value
 from pynode.engines.fused.records import Floats, Ints, Numbers, Record, Tableau, Tensors, Tiles, reader
 from pynode.engines.fused.rows import add_rows, clear_rows, copy_rows, read_rows, write_rows
 from pynode.engines.fused.simd import exists, lanes, load, muladd, shift, splat, store

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pynode.engines.fused.field.compiled import entry_address
 from pynode.engines.fused.field.layout import describe
 from pynode.engines.fused.memory import SHARED
-from pynode.engines.fused.program.entry import entry_address
 from pynode.engines.fused.records import Numbers, Record, Tableau, Tensors, Tiles
 from pynode.fields.base import System
 from pynode.schemes.base import Scheme
@@ -45,8 +45,7 @@ class Planner:
         self.like: Memory = np.zeros(1, dtype=self.dtype)
         self.batch = y0.numel() // system.columns
         self.field = describe(system, self.batch, self.dtype.itemsize)
-        if self.field.is_program:
-            self.field.program.entry = entry_address(self.dtype.itemsize)
+        self.field.entry = entry_address(self.field.is_program, self.dtype.itemsize)
         self.n_slots = len(system.theta)
         self.kinds = [(p.numel(), p.dtype) for p in (y0, *system.theta)]
         self.states = torch.empty((n_outputs, *y0.shape), dtype=y0.dtype, device=y0.device)  # to make others alike

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from pynode.fields.antisymmetric import Antisymmetric
@@ -51,6 +52,7 @@ class Chain:
     gamma: float = 0.0
 
 
+@lru_cache(maxsize=64)
 def chain_of(spec: FieldSpec) -> Chain | None:
     """The chain that `spec` describes, None for what is none."""
     if isinstance(spec, Tape):

@@ -12,8 +12,6 @@ from pynode.engines.fused.field.activations import curvature_at, slope_at
 from pynode.engines.fused.field.layout import NO_FLOW, Field, Layer
 from pynode.engines.fused.field.products import dot_product, spread_product
 from pynode.engines.fused.field.single import add_products, cotangents_of_one
-from pynode.engines.fused.program.entry import PULL, call_program
-from pynode.engines.fused.rows import clear_rows
 from pynode.engines.fused.simd import add_to, first_lanes, lanes, load, muladd, shift, splat, store
 
 
@@ -40,14 +38,8 @@ def cotangents(
         cotangents_of_one(field, packed, tape, slope_bar, bars, y_bar)
         add_products(field, tape, bars, 1, grads)
         return
-    if field.is_program:
-        program = field.program
-        _set_output_bar(field, tape, scratch, n, slope_bar, shift(scratch, program.value_bar))
-        call_program(program, PULL, t, packed, gates, tape, scratch, grads, packed, n, field.n_tangents)
-        _set_argument_bar(field, scratch, n, y_bar)
-        return
     out_bar, in_bar = shift(scratch, field.buffer), shift(scratch, field.other_buffer)
-    _set_output_bar(field, tape, scratch, n, slope_bar, out_bar)
+    set_output_bar(field, tape, scratch, n, slope_bar, out_bar)
     tangents = field.n_tangents
     rows = n * (1 + tangents)
     for k in range(field.n_layers - 1, -1, -1):
@@ -82,7 +74,7 @@ def cotangents(
 
 
 @part
-def _set_output_bar(field: Field, tape: Any, scratch: Any, n: int, slope_bar: Any, out_bar: Any) -> None:
+def set_output_bar(field: Field, tape: Any, scratch: Any, n: int, slope_bar: Any, out_bar: Any) -> None:
     """From the cotangent of the whole slope to those of the field's value and of the pushed tangents."""
     width, dim, tangents = lanes(tape), field.dim, field.n_tangents
     step = field.out_step
@@ -177,18 +169,6 @@ def _pull_activation(
             add_to(grads, layer.gate_weight_bar + j, time * inner)
             add_to(grads, layer.gate_bias_bar + j, inner)
             add_to(grads, layer.shift_weight_bar + j, time * shift_bar)
-
-
-@part
-def _set_argument_bar(field: Field, scratch: Any, n: int, y_bar: Any) -> None:
-    """From the cotangent of a program's argument to that of the state; the running costs have none."""
-    program, step = field.program, field.state_step
-    x_bar = shift(scratch, program.state_bar)
-    clear_rows(y_bar, n * step)
-    if program.has_state_bar:
-        for s in range(n):
-            for j in range(0, program.state_step, lanes(y_bar)):
-                store(y_bar, s * step + j, load(x_bar, s * program.state_step + j))
 
 
 @part

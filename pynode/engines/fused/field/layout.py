@@ -105,6 +105,7 @@ class Field(Record):
     out: int  # where a tape holds the field's value and the pushed tangents, and the distance of their rows
     out_step: int
     directions: int  # those of the tangents, in working memory
+    entry: int = 0  # the address of the function that does all this, see `interface`
     program: Program = dataclass_field(default_factory=Program)
 
     # --- the chain ---

@@ -10,15 +10,12 @@ from typing import Any
 from pynode.engines.fused.compile import part
 from pynode.engines.fused.field.chain import ANTISYMMETRIC, HAMILTONIAN
 from pynode.engines.fused.field.layout import Field
-from pynode.engines.fused.program.entry import PACK, UNPACK, call_program
 from pynode.engines.fused.simd import lanes, load, pointer_at, shift, store
 
 
 @part
 def pack(field: Field, addresses: Any, packed: Any) -> None:
     """Fills the packed parameters `packed`, whose padding must be zero, from the tensors at `addresses`."""
-    if field.is_program:
-        call_program(field.program, PACK, 0.0, packed, packed, packed, packed, packed, addresses, 0, 0)
     kind = field.matrices
     for k in range(field.n_layers):
         layer = field.layers[k]
@@ -53,9 +50,7 @@ def pack(field: Field, addresses: Any, packed: Any) -> None:
 @part
 def unpack(field: Field, grads: Any, groups: int, addresses: Any) -> None:
     """Adds up the cotangents `grads` of all groups, in their order, into the tensors at `addresses` (0: not wanted)."""
-    _add_groups(grads, field.grads_size, groups)
-    if field.is_program:
-        call_program(field.program, UNPACK, 0.0, grads, grads, grads, grads, grads, addresses, 0, 0)
+    add_groups(grads, field.grads_size, groups)
     kind = field.matrices
     for k in range(field.n_layers):
         layer = field.layers[k]
@@ -88,7 +83,7 @@ def unpack(field: Field, grads: Any, groups: int, addresses: Any) -> None:
 
 
 @part
-def _add_groups(grads: Any, size: int, groups: int) -> None:
+def add_groups(grads: Any, size: int, groups: int) -> None:
     """Adds the cotangents of all other groups to those of the first."""
     width = lanes(grads)
     for at in range(0, size, width):

@@ -15,15 +15,12 @@ from pynode.engines.fused.field.activations import TANH, activated, hyperbolic, 
 from pynode.engines.fused.field.layout import EXACT, NO_FLOW, Field, Layer
 from pynode.engines.fused.field.products import dot_product, spread_product
 from pynode.engines.fused.field.single import value_of_one
-from pynode.engines.fused.program.entry import TIMES, VALUE, call_program
 from pynode.engines.fused.simd import first_lanes, lanes, load, muladd, shift, splat, store, total
 
 
 @part
 def set_gates(field: Field, packed: Any, t: float, gates: Any) -> None:
     """Writes gates and shifts of all layers at time `t`, `field.gates_size` numbers."""
-    if field.is_program:
-        call_program(field.program, TIMES, t, packed, gates, packed, packed, packed, packed, 1, 0)
     if not field.is_gated:
         return
     width = lanes(packed)
@@ -57,11 +54,6 @@ def value(field: Field, packed: Any, gates: Any, tape: Any, scratch: Any, n: int
     if n == 1 and field.is_single:
         value_of_one(field, packed, tape, slope)
         return
-    if field.is_program:
-        _set_argument(field, tape, scratch, n)
-        call_program(field.program, VALUE, 0.0, packed, gates, tape, scratch, packed, packed, n, field.n_tangents)
-        _write_slope(field, tape, scratch, n, slope)
-        return
     _set_input(field, tape, scratch, n)
     layers, tangents = field.n_layers, field.n_tangents
     for k in range(layers):
@@ -81,21 +73,7 @@ def value(field: Field, packed: Any, gates: Any, tape: Any, scratch: Any, n: int
             _gate_and_activate(field, layer, active, gates, z, out, n)
         if field.activates_end:
             _clear_padding(out, layer.n_out, layer.out_step, n)
-    _write_slope(field, tape, scratch, n, slope)
-
-
-@part
-def _set_argument(field: Field, tape: Any, scratch: Any, n: int) -> None:
-    """The argument of a program and its tangents, where there are any."""
-    program, state_step, width = field.program, field.state_step, lanes(tape)
-    y, x, v = shift(tape, field.state), shift(tape, program.state), shift(scratch, field.directions)
-    if field.n_tangents > 0:
-        for r in range(n * (1 + field.n_tangents)):
-            source = shift(y, r * state_step)
-            if r >= n:
-                source = shift(v, (r - n) * state_step)
-            for j in range(0, program.state_step, width):
-                store(x, r * program.state_step + j, first_lanes(load(source, j), field.dim - j))
+    write_slope(field, tape, scratch, n, slope)
 
 
 @part
@@ -199,7 +177,7 @@ def _clear_padding(rows: Any, columns: int, step: int, n: int) -> None:
 
 
 @part
-def _write_slope(field: Field, tape: Any, scratch: Any, n: int, slope: Any) -> None:
+def write_slope(field: Field, tape: Any, scratch: Any, n: int, slope: Any) -> None:
     """The slope of the whole state: the field's value, minus the divergence, the running costs."""
     width, dim, tangents = lanes(tape), field.dim, field.n_tangents
     step = field.out_step

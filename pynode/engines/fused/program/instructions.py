@@ -116,7 +116,6 @@ NO_MATRIX = Matrix(*(0,) * 13)  # type: ignore[arg-type]
 class Program(Record):
     """All instructions: those that depend on time alone, then those of every sample."""
 
-    entry: int = 0  # the address of the function that runs it, see `entry`
     n_before: int = 0
     before: list[Instruction] = field(default_factory=list)
     n_instructions: int = 0
