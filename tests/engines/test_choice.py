@@ -139,7 +139,7 @@ def test_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("needs_fused")
 def test_a_compiler_that_fails_is_nobodys_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "failure", lambda dtype, _: f"no code for {dtype}")
+    monkeypatch.setattr(fused, "failure", lambda dtype, *_: f"no code for {dtype}")
     assert engine_of(DiscOpt(), field()) == "eager"
     with pytest.raises(EngineUnavailable, match="no code for"):
         engine_of(DiscOpt(engine="fused"), field())

@@ -109,7 +109,7 @@ def address_of(function: Callable[..., Any], signature: Any) -> int:
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        compiled = numba.cfunc(signature, error_model="numpy", cache=True)(function)
+        compiled: Any = numba.cfunc(signature, error_model="numpy", cache=True)(function)
     except RuntimeError:  # no folder that can be written
         compiled = numba.cfunc(signature, error_model="numpy")(function)
     finally:
