@@ -107,6 +107,20 @@ class Extremes(Small):
         return torch.tanh(h - h.max(dim=-1, keepdim=True).values) + h.amin(dim=-1, keepdim=True)
 
 
+@entry("kinks and ties at zero", 4)
+class KinksAtZero(nn.Module):
+    """At a zero state all columns are the largest, and the functions have kinks or quotients 0 / 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor([0.5, 0.4, 0.3, 0.2]))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        largest, smallest = y.max(dim=1, keepdim=True)[0], y.min(dim=1).values[:, None]
+        a = self.weights[0] * torch.asinh(y) + self.weights[1] * F.relu6(y) - 0.1 * largest
+        return a + self.weights[2] * torch.sinc(y) + self.weights[3] * y.norm(dim=1, keepdim=True) + 0.2 * smallest
+
+
 @entry("polynomial features", 2)
 class Polynomials(nn.Module):
     """As SINDy has them."""
