@@ -45,18 +45,16 @@ def evaluate() -> Evaluate:
         pytest.skip(reason)
     import numba
 
-    from pynode.engines.fused.field.functions import UNARY_CODES, unary_curvature, unary_slope, unary_value
-    from pynode.engines.fused.simd import lanes, load, pointer, store
+    from pynode.engines.fused.field.functions import UNARY_CODES
+    from pynode.engines.fused.program.unary import curvature_block, slope_block, value_block
+    from pynode.engines.fused.simd import pointer
 
     @numba.njit
     def kernel(code: int, p0: float, p1: float, x: Any, value: Any, slope: Any, curvature: Any) -> None:
-        p, v, s, c = pointer(x), pointer(value), pointer(slope), pointer(curvature)
-        for i in range(0, len(x), lanes(p)):
-            q = load(p, i)
-            a = unary_value(code, q, p0, p1)
-            store(v, i, a)
-            store(s, i, unary_slope(code, q, a, p0, p1))
-            store(c, i, unary_curvature(code, q, a, p0, p1))
+        q, a, n = pointer(x), pointer(value), len(x)
+        value_block(code, p0, p1, q, q, a, n)
+        slope_block(code, p0, p1, q, a, pointer(slope), n)
+        curvature_block(code, p0, p1, q, a, pointer(curvature), n)
 
     def run(name: str, numbers: tuple[float, ...], x: Numbers) -> Three:
         padded = np.concatenate([x, np.zeros(-len(x) % 16, x.dtype)])

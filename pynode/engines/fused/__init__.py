@@ -1,4 +1,4 @@
-"""Compiled CPU kernels for the dense fields: a whole solve, and a whole gradient, in one call each.
+"""Compiled CPU kernels for dense fields and tapes: a whole solve, and a whole gradient, in one call each.
 
 Numba is optional, and imported only when `unavailable` or the first solve asks for it: where it is
 missing, or the kernels do not support a system, the methods run on torch operators.
@@ -74,8 +74,8 @@ def failure(dtype: torch.dtype, adaptive: bool = False, is_program: bool = False
 def obstacle(system: System, y0: State, ts: Times) -> str | None:
     """Why the kernels can't solve `system` from `y0` `(..., columns)` at the output times `ts`; None where they can.
 
-    They know the four architectures and no subclasses of them, CPU tensors of one type, and no gradient by time; nor do
-    they run inside transforms of torch.func, autocast or below torch.compile.
+    They know the four architectures and no subclasses of them, tapes, CPU tensors of one type, and no gradient by time;
+    nor do they run inside transforms of torch.func, autocast or below torch.compile.
     """
     spec, flow, probes, dtype = system.spec, system.flow, system.probes, y0.dtype
     if type(spec) not in ARCHITECTURES:

@@ -4,20 +4,17 @@ The derivatives are those that torch's autograd gives, also where there is none 
 for `clamp` at its bounds.
 """
 
-# ruff: noqa: ARG001, ARG005 (Numba's code generators and the formulas have fixed signatures)
+# ruff: noqa: ARG001, ARG005 (the formulas have fixed signatures)
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from numba.core import types
-
-from pynode.engines.fused.compile import intrinsic
 from pynode.engines.fused.field import activations, elementary
 from pynode.engines.fused.field.activations import tanh
 from pynode.engines.fused.field.elementary import bell, exp, number, sigmoid
-from pynode.engines.fused.field.lanes import Lanes, Number, emit_by_code
+from pynode.engines.fused.field.lanes import Lanes, Number
 
 Formula: TypeAlias = Callable[[Lanes, Lanes, Number, Number], Lanes]
 TWO_BY_ROOT_PI = 2 / math.sqrt(math.pi)
@@ -253,37 +250,4 @@ FORMULAS: dict[str, tuple[Formula, Formula, Formula]] = {
 """Value, first and second derivative at x with the numbers p and q, given a, which is the value."""
 
 UNARY_CODES: dict[str, int] = {name: code for code, name in enumerate(FORMULAS)}
-"""The number of each function in kernels; that of tanh is 0."""
-
-
-# --- functions for kernels -------------------------------------------------------------------------------------------
-
-
-def _by_code(which: int, name: str) -> Callable[..., Any]:
-    """What evaluates one of the three formulas of a function at the operands of a kernel, the first its code."""
-    formulas = [FORMULAS[function][which] for function in UNARY_CODES]
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        code, x, *others = args
-        a, p0, p1 = others if len(others) == 3 else (x, *others)
-        return emit_by_code(builder, f"pynode.unary_{name}", code, [x, a, p0, p1], formulas)
-
-    return generate
-
-
-@intrinsic
-def unary_value(typing: Any, code: Any, x: Any, p0: Any, p1: Any) -> Any:
-    """f(x) of the function with this code, whose numbers are p0 and p1."""
-    return x(types.int64, x, types.float64, types.float64), _by_code(0, "value")
-
-
-@intrinsic
-def unary_slope(typing: Any, code: Any, x: Any, a: Any, p0: Any, p1: Any) -> Any:
-    """f'(x), given a = f(x)."""
-    return x(types.int64, x, x, types.float64, types.float64), _by_code(1, "slope")
-
-
-@intrinsic
-def unary_curvature(typing: Any, code: Any, x: Any, a: Any, p0: Any, p1: Any) -> Any:
-    """f''(x), given a = f(x)."""
-    return x(types.int64, x, x, types.float64, types.float64), _by_code(2, "curvature")
+"""The number of each function in kernels."""
