@@ -109,7 +109,9 @@ class Tape(FieldSpec):
         values = list(tensors)
         for call in self.preparation:
             values.append(_call(call, values))
-        return [values[constant.value] for constant in self.constants]
+        constants = [values[constant.value] for constant in self.constants]
+        # comparisons of parameters give masks, which operations take as numbers
+        return [x.to(tensors[0].dtype) if x.dtype is torch.bool else x for x in constants]
 
     def evaluate_prepared(self, constants: Sequence[Tensor], t: Tensor, y: State) -> State:
         """f(t, y) `(..., dim)` with what `prepare` gave, by torch operators."""

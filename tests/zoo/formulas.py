@@ -258,7 +258,7 @@ class Formulas(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         u = torch.exp(-self.a * y) + torch.log(1 + y.square()) * self.b
-        v = torch.sqrt(1 + u.abs()) + torch.tan(0.1 * u)
+        v = torch.sqrt(1 + u.abs()) + torch.tan(0.1 * u) + torch.atan2(u, 2 + self.b)
         return torch.lerp(u, v, 0.3) - torch.hypot(u, v) + torch.addcmul(u, v, y, value=0.2)
 
 
