@@ -33,6 +33,9 @@ MOST_RECAPTURES, FEW_SOLVES = 8, 4
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 """Difference of module and tape in a spot check, relative to the largest entry, that is more than rounding."""
 
+CHECKED_EVERY = 64
+"""Solves after which one evaluation is compared in any case."""
+
 SIZES_CHECKED = 32
 """Batch sizes that are checked when they are met for the first time."""
 
@@ -100,7 +103,7 @@ class Captured:
             return
         self._sizes.add(size)
         if self.solves >= self._next_check:
-            self._next_check = 2 * self.solves
+            self._next_check = min(2 * self.solves, self.solves + CHECKED_EVERY)
         with torch.inference_mode(False):
             self._check(module, y0.detach()[..., :dim].clone(), ts.detach()[0].to(y0.dtype).clone())
 
@@ -247,6 +250,8 @@ def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
     from pynode.tapes.capture import capture_module  # the tracer, which few programs need
 
     watch = Watch(module)
+    if watch.unwatched:
+        return Captured(watch, failure=Failure(f"it reads {watch.unwatched}, whose changes can't be seen"))
     if not watch.complete:
         return Captured(watch, failure=Failure("it holds more objects than can be watched for changes"))
     if (failure := _hook_failure(module)) is not None:

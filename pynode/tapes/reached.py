@@ -5,9 +5,11 @@ Found by walking through the code of `forward`, and of whatever that mentions by
 
 from __future__ import annotations
 
+import collections
 import dis
 import functools
 import sys
+import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
@@ -17,6 +19,17 @@ from torch import nn
 
 LIBRARIES = frozenset((*sys.stdlib_module_names, "builtins", "torch", "numpy", "scipy", "torchdiffeq", "pynode"))
 """Packages whose code does not change while a program runs; their classes are watched by `forward` alone."""
+
+DYNAMIC_ATTRIBUTES = frozenset(("__dict__", "__getattribute__"))
+"""Attributes through which code reads what it does not name."""
+
+UNWATCHED = (collections.UserDict, collections.UserList, collections.ChainMap, threading.local)
+"""Containers that can't be compared with a copy."""
+
+BUILDERS = frozenset(
+    ("__init__", "__new__", "__post_init__", "__repr__", "__str__", "__setattr__", "__getstate__", "__setstate__")
+) | {"__reduce__", "__reduce_ex__", "__deepcopy__", "__copy__", "__init_subclass__", "__set_name__"}
+"""Special methods that no evaluation calls."""
 
 DYNAMIC = frozenset(("getattr", "vars", "eval", "exec", "globals", "locals", "attrgetter", "methodcaller"))
 """Functions that read what their caller's code does not name."""
@@ -34,8 +47,10 @@ class Reached:
     """What an evaluation of `module` may read beside its arguments.
 
     `modules`, `objects` and `classes` each have the name that a user would give them; `variables` are names of
-    dictionaries of globals, `cells` variables of enclosing functions.  `reads(key)` says whether any of the code may
-    read an attribute of that name.  With `complete` False there was more than could be walked.
+    dictionaries of globals, `cells` variables of enclosing functions, `functions` those with default arguments,
+    `mappings` dictionaries all of whose values count.
+    `reads(key)` says whether any of the code may read an attribute of that name.  With `complete` False there was more
+    than could be walked; `unwatched` names something that can't be compared with a copy.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -45,6 +60,9 @@ class Reached:
         self.library_classes: list[type] = []
         self.variables: list[tuple[dict[str, Any], set[str]]] = []
         self.cells: list[tuple[str, CellType]] = []
+        self.functions: list[FunctionType] = []
+        self.mappings: list[tuple[str, dict[str, Any]]] = []
+        self.unwatched = ""
         self.complete = True
         self._names: set[str] = {"forward", "__call__"}
         self._dynamic = False
@@ -90,6 +108,9 @@ class Reached:
             self._todo += [(value.__func__, name), (value.__self__, name)]
         elif isinstance(value, functools.partial):
             self._todo += [(value.func, name), (value.args, name), (value.keywords, name)]
+            self.mappings.append((dot, value.keywords))
+        elif isinstance(value, UNWATCHED):
+            self.unwatched = self.unwatched or f"{name}, a {type(value).__name__}"
         elif isinstance(value, (list, tuple, set, frozenset)) and len(value) <= LARGEST:
             self._todo += [(inner, f"{name}[{i}]") for i, inner in enumerate(value)]
         elif isinstance(value, Mapping) and len(value) <= LARGEST and isinstance(value, dict):
@@ -106,6 +127,8 @@ class Reached:
         elif isinstance(value, (SimpleNamespace, Namespace)) or not is_library(type(value).__module__):
             own = getattr(value, "__dict__", None)
             self._visit_class(type(value))
+            if any(base.__dict__.get("__slots__") for base in type(value).__mro__ if not is_library(base.__module__)):
+                self.unwatched = self.unwatched or f"{name}, an object with __slots__"
             if isinstance(own, dict):
                 self.objects.append((dot, own))
                 for key, inner in list(own.items()):
@@ -133,7 +156,10 @@ class Reached:
             self.classes.append(base)
             self._dynamic = self._dynamic or any(k in base.__dict__ for k in ("__getattr__", "__getattribute__"))
             for key, value in list(base.__dict__.items()):
-                self._when_read(key, value, f"{base.__name__}.{key}")
+                if key.startswith("__") and isinstance(value, FunctionType) and key not in BUILDERS:
+                    self._todo.append((value, f"{base.__name__}.{key}"))  # operators call it without naming it
+                else:
+                    self._when_read(key, value, f"{base.__name__}.{key}")
 
     def _visit_function(self, function: FunctionType) -> None:
         if is_library(function.__module__):
@@ -144,8 +170,21 @@ class Reached:
                 self._todo.append((cell.cell_contents, name))
             except ValueError:  # the variable has no value yet
                 continue
-        self._todo += [(value, function.__name__) for value in function.__defaults__ or ()]
+        if function.__defaults__ or function.__kwdefaults__:
+            self.functions.append(function)
+            self._todo += [(value, function.__name__) for value in function.__defaults__ or ()]
+            self._todo += [(value, function.__name__) for value in (function.__kwdefaults__ or {}).values()]
+        if function.__dict__:
+            self.objects.append((f"{function.__name__}.", function.__dict__))
+        for home in _imports_in(function.__code__):
+            if home == "os" or (not is_library(home) and home not in sys.modules):
+                self.unwatched = self.unwatched or f"what {function.__name__} imports"
+            elif not is_library(home):
+                self._todo.append((sys.modules[home], home))
         known = function.__globals__
+        self._dynamic = self._dynamic or not DYNAMIC_ATTRIBUTES.isdisjoint(function.__code__.co_names)
+        if "environ" in function.__code__.co_names or "getenv" in function.__code__.co_names:
+            self.unwatched = self.unwatched or "variables of the environment"
         for name in _names_in(function.__code__, self._names):
             if name in known:
                 value = known[name]
@@ -185,3 +224,10 @@ def _names_in(code: CodeType, attributes: set[str]) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names_in(constant, attributes)
+
+
+def _imports_in(code: CodeType) -> Iterator[str]:
+    """The modules that `code` imports while it runs."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            yield str(instruction.argval)

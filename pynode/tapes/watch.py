@@ -6,6 +6,8 @@ What the module's own evaluation changes, such as a counter of evaluations, does
 
 from __future__ import annotations
 
+from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,16 +19,22 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from pynode.tapes.reached import LARGEST, Reached
+from pynode.tapes.reached import LARGEST, Reached, is_library
 
 MISSING: Any = object()
 """Stands for the value of a key that is not there."""
+
+MOST_BAKED = 4096
+"""Entries of a tensor in the tape up to which they are compared, since `.data` changes them without a trace."""
 
 LARGEST_ARRAY = 1 << 16
 """Bytes of an array beyond which its entries count as data, which spot checks alone compare."""
 
 DEEPEST = 6
 """Containers in containers whose entries are compared."""
+
+CONTAINERS = (dict, list, tuple, set, deque, array)
+"""Containers that are copied."""
 
 _INTERNAL = frozenset(nn.Module().__dict__)
 _HELD = ("_parameters", "_buffers", "_modules")
@@ -76,8 +84,9 @@ class Watch:
 
     def __init__(self, module: nn.Module) -> None:
         reached = Reached(module)
-        self.complete = reached.complete
+        self.complete, self.unwatched = reached.complete, reached.unwatched
         self._small: list[tuple[Any, Any, Tensor]] = []
+        self._switches: list[tuple[Any, Any, type]] = []  # 0 and 1, which False and True are equal to
         self._arrays: list[tuple[str, npt.NDArray[Any], bytes]] = []
         self._kind = type(module)
         self._modules = [inner for _, inner in reached.modules if inner is not module]
@@ -91,13 +100,21 @@ class Watch:
             place.free |= {k for k in ours if k not in _INTERNAL and k != "forward" and not reached.reads(k)}
         for prefix, own in reached.objects:
             self._watch(own, prefix).free |= {key for key in own if not reached.reads(key)}
+        for prefix, own in reached.mappings:
+            self._watch(own, prefix)
+        for place in self._places:
+            self._note_large(place)
         for kind in reached.classes:
             self._watch(kind.__dict__, f"{kind.__name__}.")
         for owner, names in reached.variables:
             self._watch(owner, "global ", tuple(sorted(names)))
         self._cells = [(f"variable {name}", cell, self._copied(_contents(cell), name)) for name, cell in reached.cells]
+        self._defaults = [
+            (f, self._copied(f.__defaults__, f.__name__), self._copied(f.__kwdefaults__, f.__name__))
+            for f in reached.functions
+        ]
         self._forwards = [(kind, kind.forward) for kind in reached.library_classes if issubclass(kind, nn.Module)]
-        self._baked: list[tuple[Tensor, int]] = []
+        self._baked: list[tuple[Tensor, int, bytes | None]] = []
         self._own: list[tuple[Place, str, Any]] = []
         self._own_cells: list[tuple[str, CellType, Any]] = []
         self._arrange()
@@ -124,8 +141,14 @@ class Watch:
             for owner, key, x in self._small:
                 if owner[key] is not x:
                     return False
-            for x, version in self._baked:
-                if x._version != version:
+            for owner, key, number in self._switches:
+                if type(owner[key]) is not number:
+                    return False
+            for x, version, content in self._baked:
+                if x._version != version or (content is not None and x.detach().numpy().tobytes() != content):
+                    return False
+            for function, positional, by_name in self._defaults:
+                if function.__defaults__ != positional or function.__kwdefaults__ != by_name:
                     return False
             for _, array, content in self._arrays:
                 if array.tobytes() != content:
@@ -146,8 +169,13 @@ class Watch:
             if type(inner) is not kind:
                 names.append(f"class of {name}")
         names += [f"{kind.__name__}.forward" for kind, forward in self._forwards if kind.forward is not forward]
-        for x, version in self._baked:
-            if x._version != version:
+        names += [
+            f"default arguments of {function.__name__}"
+            for function, positional, by_name in self._defaults
+            if not _same(positional, function.__defaults__) or not _same(by_name, function.__kwdefaults__)
+        ]
+        for x, version, content in self._baked:
+            if x._version != version or (content is not None and x.detach().numpy().tobytes() != content):
                 names.append(f"entries of a tensor of shape {tuple(x.shape)}")
         names += [name for name, array, content in self._arrays if array.tobytes() != content]
         if nn.Module.__call__ is not _CALL:
@@ -213,7 +241,11 @@ class Watch:
 
     def bake(self, tensors: Sequence[Tensor]) -> None:
         """Lets the numbers of these tensors count as well."""
-        self._baked = [(x, x._version) for x in tensors if not x.is_inference()]
+        self._baked = [
+            (x, x._version, x.detach().numpy().tobytes() if x.numel() <= MOST_BAKED else None)
+            for x in tensors
+            if not x.is_inference()
+        ]
 
     def summary(self) -> str:
         """What is watched, as a sentence."""
@@ -268,11 +300,19 @@ class Watch:
             value = place.copy.get(key)
             self._arrays = [entry for entry in self._arrays if entry[1] is not value]
 
+    def _note_large(self, place: Place) -> None:
+        """Notes an array that may be read and is too large to be compared."""
+        for key, value in place.owner.items():
+            if key not in place.free and isinstance(value, np.ndarray) and value.nbytes > LARGEST_ARRAY:
+                self.unwatched = self.unwatched or f"{place.prefix}{key}, a large array of NumPy"
+
     def _watch(self, owner: Mapping[str, Any], prefix: str, only: tuple[str, ...] | None = None) -> Place:
         values = dict(owner) if only is None else {key: owner[key] for key in only}
         for key, value in values.items():
-            if isinstance(value, Tensor) and value.numel() == 1:
+            if (isinstance(value, Tensor) and value.numel() == 1) or _has_equality(value):
                 self._small.append((owner, key, value))
+            if isinstance(value, (bool, int, float)) and value in (0, 1) and only is None and key != "training":
+                self._switches.append((owner, key, type(value)))
             values[key] = self._copied(value, f"{prefix}{key}")
         place = Place(owner, values, prefix, only)
         self._places.append(place)
@@ -284,10 +324,10 @@ class Watch:
             if value.nbytes <= LARGEST_ARRAY:
                 self._arrays.append((name, value, value.tobytes()))
             return value
-        if depth > DEEPEST or not isinstance(value, (dict, list, tuple, set)) or len(value) > LARGEST:
+        if depth > DEEPEST or not isinstance(value, CONTAINERS) or len(value) > LARGEST:
             return value
-        if isinstance(value, set):
-            return set(value)
+        if isinstance(value, (set, deque, array)):
+            return value.copy() if isinstance(value, (set, deque)) else value[:]
         items = value.items() if isinstance(value, dict) else enumerate(value)
         copies = {}
         for key, inner in items:
@@ -317,6 +357,12 @@ def _fits(then: Any, now: Any) -> bool:
     if not isinstance(then, Tensor) or not isinstance(now, Tensor):
         return False
     return then.shape == now.shape and then.dtype is now.dtype and then.device == now.device
+
+
+def _has_equality(value: Any) -> bool:
+    """Whether an object's own class says what `==` means, perhaps by less than an evaluation reads."""
+    kind = type(value)
+    return not is_library(kind.__module__) and any("__eq__" in base.__dict__ for base in kind.__mro__[:-1])
 
 
 def _contents(cell: CellType) -> Any:
