@@ -140,7 +140,7 @@ class _Known:
     def __init__(self, module: nn.Module) -> None:
         self.captures: dict[Any, list[Captured]] = {}
         self.hasty = 0  # captures in a row that served few solves
-        self.given_up: Failure | None = None
+        self.given_up: Captured | None = None
         identity = id(module)
         self.module = weakref.ref(module, lambda _: _KNOWN.pop(identity, None))
 
@@ -207,19 +207,20 @@ def captured_as(module: nn.Module, y0: State, ts: Times, dim: int) -> Captured:
             if i:
                 captures.insert(0, captures.pop(i))
             return captured
+    if known.given_up is not None:
+        return known.given_up
     for captured in captures:
         if captured.renewed(module):
             return captured
-    if known.given_up is not None:
-        return Captured(captures[0].watch, failure=known.given_up)
     if captures:
         known.hasty = known.hasty + 1 if captures[0].solves < FEW_SOLVES else 0
         if known.hasty >= MOST_RECAPTURES:
             names = captures[0].watch.changes(module)
             what = f"`{names[0]}` changes" if names else "it changes"
             remedy = "keep what changes as a buffer that the field reads, or let torch run it"
-            known.given_up = Failure(f"{what} from solve to solve, each time with a capture of its own", "", remedy)
-            return captured_as(module, y0, ts, dim)
+            failure = Failure(f"{what} from solve to solve, each time with a capture of its own", "", remedy)
+            known.given_up = Captured(captures[0].watch, failure=failure)
+            return known.given_up
     with torch.inference_mode(False):
         captured = _captured(module, y0.detach()[..., :dim].clone(), ts.detach()[0].to(y0.dtype).clone())
     captures.insert(0, captured)
