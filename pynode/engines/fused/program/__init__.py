@@ -1,7 +1,8 @@
 """Tapes in the kernels: a program of instructions, which are run tile by tile.
 
 - `instructions`: what an instruction, its operands and a whole program are;
-- `layout`: from a tape to a program, with the places of all values and cotangents;
+- `nodes`: from the operations of a tape to those of a program;
+- `layout`: from these to instructions, with the places of all values and cotangents;
 - `value` and `cotangents`: one instruction after the other, and back;
 - `blocks` and `unary`: loops over blocks of rows, which instructions consist of;
 - `parameters`: between the constants of a tape and what instructions read.
