@@ -106,7 +106,7 @@ COMPOSED.update(
     fmax=lambda a, b: torch.maximum(a, b),
     fmin=lambda a, b: torch.minimum(a, b),
     signbit=lambda x: x < 0,
-    log_sigmoid_forward=lambda x: (-torch.nn.functional.softplus(-x), x.new_zeros(0)),
+    log_sigmoid_forward=lambda x: (-torch.nn.functional.softplus(-x, threshold=40), x.new_zeros(0)),
     hardsigmoid=lambda x: torch.clamp(x / 6 + 0.5, 0, 1),
     hardswish=lambda x: x * torch.clamp(x / 6 + 0.5, 0, 1),
     softsign=lambda x: x / (1 + x.abs()),
