@@ -198,7 +198,8 @@ def _compare(capture: Capture, time: Tensor, y0: State, random: torch.Generator)
         compared += 1
         for what, a, b in zip(("value", "cotangent by y", *tape_names(tape)), own, theirs, strict=True):
             if not _close(a, b, TOLERANCE[y0.dtype]):
-                raise NotCapturable(_why_different(what), type(module).__name__, differs=True)
+                cut = b is None  # no gradient where the tape has one: the module says so, by detach() or the like
+                raise NotCapturable(_why_different(what), type(module).__name__, differs=not cut)
     if refused is not None and not compared:
         shown = f"{type(refused).__name__}: {refused}"
         raise NotCapturable(f"its backward pass fails ({shown})", type(module).__name__) from refused
@@ -244,7 +245,7 @@ def _with_cotangents(field: Any, capture: Capture, t: Tensor, y: State, bar: Ten
         value = field(t.clone(), y)
     gradients: list[Tensor | None] = [None] * len(wanted)
     if value.requires_grad:
-        gradients = list(torch.autograd.grad((value * bar).sum(), wanted, allow_unused=True))
+        gradients = list(torch.autograd.grad((value * bar).sum(), wanted, retain_graph=True, allow_unused=True))
     each = iter(gradients)
     by_y = next(each)
     return [value.detach(), by_y, *(next(each) if x.requires_grad else None for x in tensors)]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from pynode.errors import CaptureWarning, InvalidArgument, NotCapturable, StaleCapture
 from pynode.field_state import FieldState
@@ -166,6 +167,8 @@ def obstacle_to_tapes(field: object, y0: State, ts: Times) -> str | None:
         return "the kernels give no gradient by the output times"
     if torch.compiler.is_compiling() or is_transformed() or torch.is_autocast_enabled("cpu"):
         return "the kernels don't run under torch.compile, torch.jit.trace, autocast or transforms of torch.func"
+    if parametrize._cache_enabled:
+        return "parametrize.cached() is active, which keeps what an evaluation computes, with its graph or without"
     if _GLOBAL_HOOKS._global_forward_hooks or _GLOBAL_HOOKS._global_forward_pre_hooks:
         return "there are hooks on all modules, which only torch can run"
     if _GLOBAL_HOOKS._global_backward_hooks or _GLOBAL_HOOKS._global_backward_pre_hooks:
