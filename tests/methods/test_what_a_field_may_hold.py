@@ -160,6 +160,7 @@ def test_changes_in_place_are_told_or_make_no_difference(change: Callable[[Net],
     unchanged.backward()
     for changed, plain in zip(field.parameters(), twin.parameters(), strict=True):
         assert changed.grad is not None
+        assert plain.grad is not None
         assert torch.equal(changed.grad, plain.grad)
 
 
