@@ -201,3 +201,24 @@ def test_what_torch_transforms_is_left_to_torch() -> None:
         pushed = by_jvp.unpack_dual(end(dual)).tangent
     h = 1e-6
     assert torch.allclose(pushed, (end(Y0 + h) - end(Y0 - h)) / (2 * h), rtol=1e-7)
+
+
+class Wide(nn.Module):
+    """More weights than the kernels are the faster for in a batch."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(2, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 2)
+        )
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002
+        return self.net(y)
+
+
+@pytest.mark.parametrize(
+    ("width", "batch", "expected"), [(400, 2, "fused"), (400, 64, "eager"), (100, 64, "fused"), (400, 16, "fused")]
+)
+def test_wide_modules_are_left_to_blas_in_a_batch(width: int, batch: int, expected: str) -> None:
+    y0 = torch.randn(batch, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert DiscOpt(steps=1).solve(Wide(width).double(), y0, TS[:2]).stats.engine == expected

@@ -31,6 +31,9 @@ ACTIVATIONS = ("tanh", "softplus", "sigmoid", "silu", "gelu")
 MOST_WEIGHTS = 1 << 20
 """Entries of one matrix beyond which BLAS, which cuts matrices into pieces for the caches, is faster."""
 
+MANY_WEIGHTS, FEW_ROWS = 150_000, 16
+"""Entries of all matrices of a tape beyond which BLAS is faster in a batch of more than so many samples."""
+
 MANY_DIMENSIONS, MANY_DIMENSIONS_ANTISYMMETRIC = 6, 16
 """Dimensions beyond which torch operators are faster by a closed form of the trace, in a large batch."""
 
@@ -135,7 +138,8 @@ def pays(system: System, y0: State) -> bool:
     if _largest(spec) > MOST_WEIGHTS:
         return False
     if isinstance(spec, Tape):
-        return True
+        rows = y0.numel() // system.columns
+        return flow is not None or rows <= FEW_ROWS or _weights(spec) <= MANY_WEIGHTS
     if flow is None or flow["divergence"] != "exact" or flow["jacobian"] or isinstance(spec, Hamiltonian):
         return True
     dim = spec.state_dim
@@ -145,6 +149,11 @@ def pays(system: System, y0: State) -> bool:
         return dim <= MANY_DIMENSIONS_ANTISYMMETRIC
     has_closed_form = isinstance(spec, (MLP, ConcatSquash)) and len(spec.widths) <= 4
     return not has_closed_form or getattr(spec, "input_power", 1) > 1 or dim <= MANY_DIMENSIONS
+
+
+@lru_cache(maxsize=64)
+def _weights(tape: Tape) -> int:
+    return sum(math.prod(c.shape) for c in tape.constants if c.is_matrix)
 
 
 @lru_cache(maxsize=64)
