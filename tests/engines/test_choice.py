@@ -219,6 +219,7 @@ class Wide(nn.Module):
 @pytest.mark.parametrize(
     ("width", "batch", "expected"), [(400, 2, "fused"), (400, 64, "eager"), (100, 64, "fused"), (400, 16, "fused")]
 )
+@pytest.mark.usefixtures("needs_fused")
 def test_wide_modules_are_left_to_blas_in_a_batch(width: int, batch: int, expected: str) -> None:
     y0 = torch.randn(batch, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert DiscOpt(steps=1).solve(Wide(width).double(), y0, TS[:2]).stats.engine == expected
