@@ -28,6 +28,7 @@ FOLDERS = (
     "bench-cpu",
     "bench-scaling",
     "bench-memory",
+    "bench-own-modules",
     "scale",
 )
 """All folders of records, in the order of the table."""

@@ -144,6 +144,12 @@ def _reference(name: str) -> dict[str, Any]:
     return found
 
 
+def own_ratios() -> list[str]:
+    """How many times as long other programs take for the user's modules, geometric means."""
+    shown = [t for t in tables(p.benchmark("bench-own-modules")) if t.title.startswith("Own modules, batch")]
+    return [row(t.title.removeprefix("Own modules, "), *t.rows[-1][3:]) for t in shown]
+
+
 def own_modules() -> list[str]:
     """What the suite `own-modules` does."""
     *smaller, largest = map(str, MODULE_BATCHES)
@@ -158,7 +164,7 @@ def own_modules() -> list[str]:
 
 def benchmark_claims() -> list[str]:
     """Of experiments/benchmarks/README.md."""
-    made = [race, adjoints, turns, scaling, memory, first_calls, profile, own_modules]
+    made = [race, adjoints, turns, scaling, memory, first_calls, profile, own_modules, own_ratios]
     return [claim for make in made for claim in make()]
 
 
