@@ -8,6 +8,7 @@ from typing import Any
 from experiments.benchmarks.agreement import DISCRETE
 from experiments.benchmarks.modules import COMPILED, DIFFRAX
 from experiments.benchmarks.modules import NAMES as MODULES
+from experiments.benchmarks.own_modules import tables as own_tables
 from experiments.benchmarks.records import ratios, spread
 from experiments.benchmarks.suites import MODULE_BATCHES, own_workload
 from experiments.benchmarks.tables import tables
@@ -146,7 +147,7 @@ def _reference(name: str) -> dict[str, Any]:
 
 def own_ratios() -> list[str]:
     """How many times as long other programs take for the user's modules, geometric means."""
-    shown = [t for t in tables(p.benchmark("bench-own-modules")) if t.title.startswith("Own modules, batch")]
+    shown = [t for t in own_tables(p.benchmark("bench-own-modules")) if t.title.startswith("Own modules, batch")]
     return [row(t.title.removeprefix("Own modules, "), *t.rows[-1][3:]) for t in shown]
 
 
