@@ -283,6 +283,8 @@ def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
     if kept := [name for name, x in made if any(x is y for y in tensors)]:
         remedy = "compute it before the solve, or let torch run it"
         return Captured(watch, failure=Failure(f"its first evaluation makes {kept[0]}, which others read", "", remedy))
+    if (name := watch.steering()) is not None:
+        return Captured(watch, failure=Failure(f"its evaluation changes `{name}`, and reads it for more than to count"))
     if reads.drawn:
         return Captured(watch, failure=Failure("it draws random numbers"))
     if reads.written:

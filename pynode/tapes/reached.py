@@ -26,6 +26,12 @@ DYNAMIC_ATTRIBUTES = frozenset(("__dict__", "__getattribute__"))
 UNWATCHED = (collections.UserDict, collections.UserList, collections.ChainMap, threading.local)
 """Containers that can't be compared with a copy."""
 
+ADDING = frozenset(("append", "extend", "add", "update", "insert"))
+"""Methods that only add to a log."""
+
+ENTRIES = "[]"
+"""Stands for the entries of containers that code writes, among the names that it reads."""
+
 BUILDERS = frozenset(
     ("__init__", "__new__", "__post_init__", "__repr__", "__str__", "__setattr__", "__getstate__", "__setstate__")
 ) | {"__reduce__", "__reduce_ex__", "__deepcopy__", "__copy__", "__init_subclass__", "__set_name__"}
@@ -63,6 +69,7 @@ class Reached:
         self.functions: list[FunctionType] = []
         self.mappings: list[tuple[str, dict[str, Any]]] = []
         self.unwatched = ""
+        self.reading: collections.Counter[str] = collections.Counter()
         self.complete = True
         self._names: set[str] = {"forward", "__call__"}
         self._dynamic = False
@@ -181,6 +188,7 @@ class Reached:
                 self.unwatched = self.unwatched or f"what {function.__name__} imports"
             elif not is_library(home):
                 self._todo.append((sys.modules[home], home))
+        self.reading.update(_readings_in(function.__code__))
         known = function.__globals__
         self._dynamic = self._dynamic or not DYNAMIC_ATTRIBUTES.isdisjoint(function.__code__.co_names)
         if "environ" in function.__code__.co_names or "getenv" in function.__code__.co_names:
@@ -224,6 +232,25 @@ def _names_in(code: CodeType, attributes: set[str]) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names_in(constant, attributes)
+
+
+def _readings_in(code: CodeType) -> collections.Counter[str]:
+    """How often `code` reads each name for more than to write it anew (`self.n += 1`) or to add to what it holds."""
+    reading: collections.Counter[str] = collections.Counter()
+    instructions = list(dis.get_instructions(code))
+    for instruction, following in zip(instructions, [*instructions[1:], None], strict=True):
+        name = instruction.argval
+        if instruction.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_DEREF")):
+            adds = following is not None and following.argval in ADDING and following.opname.startswith("LOAD_")
+            reading[str(name)] += 0 if adds else 1
+        elif instruction.opname in ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF"):
+            reading[str(name)] -= 1
+        elif instruction.opname == "STORE_SUBSCR":
+            reading[ENTRIES] -= 1
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            reading.update(_readings_in(constant))
+    return reading
 
 
 def _imports_in(code: CodeType) -> Iterator[str]:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from pynode.tapes.reached import LARGEST, Reached, is_library
+from pynode.tapes.reached import ENTRIES, LARGEST, Reached, is_library
 
 MISSING: Any = object()
 """Stands for the value of a key that is not there."""
@@ -114,6 +114,7 @@ class Watch:
             for f in reached.functions
         ]
         self._forwards = [(kind, kind.forward) for kind in reached.library_classes if issubclass(kind, nn.Module)]
+        self._reading = reached.reading
         self._baked: list[tuple[Tensor, int, bytes | None]] = []
         self._own: list[tuple[Place, str, Any]] = []
         self._own_cells: list[tuple[str, CellType, Any]] = []
@@ -271,6 +272,15 @@ class Watch:
         """Tensors that the module's own evaluation has made and kept, with their names."""
         values = [(f"{place.prefix}{key}", place.owner.get(key)) for place, key, _ in self._own]
         return [(name, value) for name, value in values if isinstance(value, Tensor)]
+
+    def steering(self) -> str | None:
+        """What the module's own evaluation changes and also reads, so that its value may depend on it; None if nothing.
+
+        A counter that is only written anew is none.
+        """
+        names = [key for _, key, _ in self._own] + [name.removeprefix("variable ") for name, *_ in self._own_cells]
+        written = -self._reading[ENTRIES]
+        return next((name for name in names if self._reading[name] > written), None)
 
     def own_changes(self) -> list[str]:
         """Those of them that have other values now than when they were copied."""

@@ -157,3 +157,30 @@ def test_the_numbers_are_those_of_torch(name: str, monkeypatch: pytest.MonkeyPat
     expected = pynode.DiscOpt(pynode.RK4, steps=2, engine="eager").solve(field, Y0, TS).ys
     assert not torch.allclose(before, expected, rtol=1e-3), "the change makes a difference"
     assert torch.allclose(after, expected, rtol=1e-12)
+
+
+class Counting(Base):
+    """Counts its evaluations."""
+
+    def __init__(self, held: Any) -> None:
+        super().__init__(held)
+        self.calls = 0
+
+    def scale(self) -> Any:
+        self.calls += 1
+        return 1.0
+
+
+class Steered(Counting):
+    def scale(self) -> Any:
+        self.calls += 1
+        return 1.0 if self.calls <= 100 else 3.0
+
+
+def test_a_counter_that_steers_is_left_to_torch() -> None:
+    method = pynode.DiscOpt(pynode.RK4, steps=2)
+    assert method.solve(Counting(None), Y0, TS).stats.engine == "fused"
+    field = Steered(None)
+    states = [method.solve(field, Y0, TS) for _ in range(40)]
+    assert states[0].stats.engine == "eager"
+    assert not torch.allclose(states[0].ys, states[-1].ys, rtol=1e-3)
