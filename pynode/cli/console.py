@@ -57,8 +57,12 @@ def visible(text: str) -> str:
 
 
 def complain(message: str) -> None:
-    """Prints `message` to stderr, in one line."""
-    print(visible(" ".join(message.split())), file=sys.stderr)
+    """Prints `message` to stderr, in one line.
+
+    In one write: several ranks share a pipe, without a buffer under torchrun, and their lines must not mix.
+    """
+    sys.stderr.write(visible(" ".join(message.split())) + "\n")
+    sys.stderr.flush()
 
 
 def tidy_environment(environment: MutableMapping[str, str]) -> None:

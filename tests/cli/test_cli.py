@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -12,11 +13,22 @@ from pathlib import Path
 import pytest
 
 from pynode.cli import main
+from pynode.cli.console import complain
 from pynode.engines.eager.revolve import fewest_advances
 from pynode.methods.opt_disc import OptDisc
 from pynode.training.config import STUDY
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
+
+
+def test_a_complaint_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks share an unbuffered pipe: a line in two writes can be broken by another rank's."""
+    writes: list[str] = []
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "write", writes.append)
+    monkeypatch.setattr(sys, "stderr", stream)
+    complain("rank 0: error: interrupted\n  before iteration 3")
+    assert writes == ["rank 0: error: interrupted before iteration 3\n"]
 
 
 @pytest.mark.parametrize(
