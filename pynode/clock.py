@@ -1,7 +1,8 @@
-"""Honest seconds: the device is synchronised before every reading."""
+"""Seconds with the device synchronised before every reading, and what else kept the machine busy."""
 
 from __future__ import annotations
 
+import os
 import time
 
 import torch
@@ -27,3 +28,14 @@ class Clock:
         if self._cuda is not None:
             torch.cuda.synchronize(self._cuda)
         return time.perf_counter()
+
+
+def load_average() -> float | None:
+    """The machine's load average over the last minute; None where the system keeps none.
+
+    One process on one thread brings it to 1; what is above that is other work.
+    """
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # not a POSIX system, or not told
+        return None

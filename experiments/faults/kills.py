@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pynode.records.iteration import is_timed
+
 RUN = Path(__file__).resolve().parents[1] / "run.py"
 PLAIN, LEVELS = "disc-opt-rk38-x10-seed0", "disc-opt-rk38-levels-2-5-10-seed0"
 SCHEDULES = ("--multilevel", "2,5,10", "--refine-patience", "2", "--patience", "8", "--on-failure", "skip")
@@ -128,7 +130,7 @@ def differences(unbroken: Path, broken: Path, label: str) -> list[str]:
 
     def plain(folder: Path, name: str) -> dict[str, Any]:
         data = json.loads((folder / name).read_text())
-        return {k: v for k, v in data.items() if "seconds" not in k and k != KEY}
+        return {k: v for k, v in data.items() if not is_timed(k) and k != KEY}
 
     if lines(a) != lines(b):
         different.append("records.jsonl")

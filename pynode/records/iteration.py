@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from pynode.records.schema import Count, NonNegative, Positive, Seconds
 
@@ -20,7 +20,8 @@ class IterationRecord:
     Where `ranks` processes share the batch, loss and gradient are those of all, counts and memory those of the first,
     and `seconds_exchange` the time it spent on sums with the others, including waiting.  `drift` is how far
     a state that was solved backwards left the stored one, in units of the tolerances.  `failure` says why an
-    iteration made no update, if the run continued after it.
+    iteration made no update, if the run continued after it.  `load_average` is the machine's, over the last minute, at
+    validations: above 1 by as much as other work shared the processor.
     """
 
     iteration: Count
@@ -46,6 +47,7 @@ class IterationRecord:
     ranks: Positive = 1
     failure: str | None = None
     drift: NonNegative | None = None
+    load_average: NonNegative | None = None
 
     @property
     def seconds(self) -> float:
@@ -63,5 +65,10 @@ class IterationRecord:
         return self.nfe + self.n_vjp_forward + self.n_vjp_backward
 
 
-TIMED_FIELDS = ("seconds_forward", "seconds_backward", "seconds_optimiser", "seconds_bridge", "seconds_exchange")
+def is_timed(name: str) -> bool:
+    """Whether two runs of one configuration need not share the entry `name` of a record or a summary."""
+    return "seconds" in name or name == "load_average"
+
+
+TIMED_FIELDS = tuple(field.name for field in fields(IterationRecord) if is_timed(field.name))
 """The fields of an `IterationRecord` that two runs of one configuration need not share."""

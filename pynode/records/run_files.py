@@ -90,6 +90,7 @@ class SummaryKeys(_SummaryKeys, total=False):
     nfe_backward: Seconds | None
     evaluations: Seconds | None
     peak_memory_bytes: Count | None
+    load_average: NonNegative | None
     stopped_early: bool
     training_seconds: Seconds | None
     warmup_seconds: Seconds

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pynode.clock import Clock
+from pynode.clock import Clock, load_average
 from pynode.errors import NonFiniteLoss, SolveError
 from pynode.julia.errors import JuliaError, WorkerError
 from pynode.memory import peak_bytes
@@ -139,7 +139,7 @@ class Loop:
         else:
             self._after_failure(failure)
         progress.iteration, progress.pace.stopped = i + 1, is_last
-        return self._record(i, work, finite(validation), memory, failure)
+        return self._record(i, work, finite(validation), memory, failure, validates=validates)
 
     def save(self) -> None:
         """Writes the checkpoint of the present iteration, once the records before it are safely on the disk."""
@@ -270,7 +270,14 @@ class Loop:
         self.optimiser.zero_grad()
 
     def _record(
-        self, i: int, work: _Work, validation: float | None, memory: int | None, failure: str | None
+        self,
+        i: int,
+        work: _Work,
+        validation: float | None,
+        memory: int | None,
+        failure: str | None,
+        *,
+        validates: bool,
     ) -> IterationRecord:
         stats = work.stats
         return IterationRecord(
@@ -297,4 +304,5 @@ class Loop:
             ranks=self.world.size,
             failure=failure,
             drift=stats.drift,
+            load_average=load_average() if validates else None,
         )

@@ -61,10 +61,12 @@ def summarise(config: RunConfig, directory: Path, progress: Progress, **more: An
     """Per-iteration figures are medians (seconds) and means (evaluations) over iterations that did not fail.
 
     `failed_iterations` are those that a policy went on after, `lost_records` those that a damaged file took.
+    `load_average` is the highest of the run.
     """
     every = lines_if_any(directory / RECORDS, IterationRecord)
     records = [r for r in every if r.failure is None]
     memory = [r.peak_memory_bytes for r in records if r.peak_memory_bytes is not None]
+    loads = [r.load_average for r in every if r.load_average is not None]
 
     def over(pick: Callable[[list[float]], float], name: str) -> float | None:
         return pick([float(getattr(r, name)) for r in records]) if records else None
@@ -91,6 +93,7 @@ def summarise(config: RunConfig, directory: Path, progress: Progress, **more: An
         "nfe_backward": over(fmean, "nfe_backward"),
         "evaluations": over(fmean, "evaluations"),
         "peak_memory_bytes": max(memory, default=None),
+        "load_average": max(loads, default=None),
         "stopped_early": progress.pace.stopped,
         # of all iterations, so not known where records of some are lost
         "training_seconds": sum(r.seconds for r in every) if len(every) == progress.iteration else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 
-from pynode.records.iteration import TIMED_FIELDS, IterationRecord
+from pynode.records.iteration import TIMED_FIELDS, IterationRecord, is_timed
 
 RECORD = IterationRecord(
     iteration=7,
@@ -47,6 +47,8 @@ def test_one_process_and_no_bridge_unless_told() -> None:
     assert (plain.failure, plain.drift) == (None, None)
 
 
-def test_all_seconds_are_timed_and_nothing_else_is() -> None:
-    assert set(TIMED_FIELDS) == {f.name for f in fields(IterationRecord) if f.name.startswith("seconds_")}
+def test_all_seconds_are_timed_and_so_is_the_load() -> None:
+    seconds = {f.name for f in fields(IterationRecord) if f.name.startswith("seconds_")}
+    assert set(TIMED_FIELDS) == {*seconds, "load_average"}
+    assert is_timed("training_seconds")
     assert IterationRecord(**{**asdict(RECORD), **dict.fromkeys(TIMED_FIELDS, 0.0)}).seconds == 0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pynode.records.files import read_lines
-from pynode.records.iteration import IterationRecord
+from pynode.records.iteration import IterationRecord, is_timed
 from pynode.sweeps.grid import make_cells
 from pynode.sweeps.specification import specify
 from pynode.training.config import RunConfig
@@ -43,7 +43,7 @@ def numbers(out: Path) -> Numbers:
     for path in sorted(out.glob("*/runs/*/records.jsonl")):
         name = f"{path.parts[-4]}/{path.parent.name}"
         rows = [asdict(record) for record in read_lines(path, IterationRecord)]
-        found[name] = [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
+        found[name] = [{k: v for k, v in row.items() if not is_timed(k)} for row in rows]
     return found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pynode.records.iteration import is_timed
 from tests.runs import untimed
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
@@ -45,6 +46,6 @@ def test_killed_and_resumed_equals_unbroken(tmp_path: Path) -> None:
     assert untimed(broken / "runs" / LABEL) == untimed(unbroken / "runs" / LABEL), f"killed after {left} records"
     summaries = [json.loads((out / "summary.json").read_text())["runs"][0] for out in (broken, unbroken)]
     for summary in summaries:
-        for key in [k for k in summary if "seconds" in k]:
+        for key in [k for k in summary if is_timed(k)]:
             del summary[key]
     assert summaries[0] == summaries[1]

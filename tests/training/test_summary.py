@@ -80,14 +80,19 @@ def test_lost_records_are_counted_and_leave_no_total(tmp_path: Path) -> None:
 
 
 def test_the_largest_memory_and_all_engines(tmp_path: Path) -> None:
-    several = [replace(record(1), peak_memory_bytes=5), replace(record(2), peak_memory_bytes=7, engine="fused")]
+    several = [
+        replace(record(1), peak_memory_bytes=5, load_average=1.5),
+        replace(record(2), peak_memory_bytes=7, load_average=1.25, engine="fused"),
+    ]
     write_lines(tmp_path / "records.jsonl", [*several, replace(record(3), seconds_bridge=0.0, seconds_exchange=0.0)])
     summary = summarise(CONFIG, tmp_path, replace(DONE, iteration=3))
     assert (summary["peak_memory_bytes"], summary["engine"]) == (7, "eager, fused")
+    assert summary["load_average"] == 1.5
     alone = [replace(r, seconds_bridge=0.0, seconds_exchange=0.0) for r in RECORDS]
     write_lines(tmp_path / "records.jsonl", alone)
     summary = summarise(CONFIG, tmp_path, DONE)
     assert (summary["seconds_bridge"], summary["seconds_exchange"]) == (None, None), "where there are none of them"
+    assert summary["load_average"] is None, "which older records lack"
 
 
 def test_a_run_without_iterations_has_no_medians(tmp_path: Path) -> None:

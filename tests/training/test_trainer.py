@@ -23,7 +23,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.problems.series.spiral import Spiral
 from pynode.records.files import read_json, read_lines
-from pynode.records.iteration import IterationRecord
+from pynode.records.iteration import IterationRecord, is_timed
 from pynode.records.runs import load_run
 from pynode.training.checkpoint import best_theta
 from pynode.training.config import RunConfig, default_method
@@ -45,7 +45,7 @@ CONFIG = RunConfig(
 
 def without_times(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary without its seconds."""
-    return {k: v for k, v in summary.items() if "seconds" not in k}
+    return {k: v for k, v in summary.items() if not is_timed(k)}
 
 
 def test_one_seed_fixes_a_run(tmp_path: Path) -> None:
@@ -64,6 +64,8 @@ def test_records_say_what_happened(tmp_path: Path) -> None:
     assert [r.iteration for r in records] == list(range(12))
     assert [r.iteration for r in records if r.validation_loss is not None] == [0, 3, 6, 9, 11]
     assert [r.iteration for r in records if r.peak_memory_bytes is not None] == [0, 4, 8]
+    assert [r.iteration for r in records if r.load_average is not None] == [0, 3, 6, 9, 11]
+    assert summary["load_average"] == max(r.load_average for r in records if r.load_average is not None)
     assert all((r.nfe_forward, r.nfe_backward, r.n_vjp_backward, r.n_accepted) == (116, 0, 116, 29) for r in records)
     assert all(min(r.seconds_forward, r.seconds_backward, r.seconds_optimiser) > 0 for r in records)
     assert all(r.gradient_norm is not None and r.gradient_norm > 0 for r in records)
