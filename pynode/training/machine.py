@@ -32,6 +32,14 @@ PACKAGES = (
     "safetensors",
 )
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+NO_CODE = (":(exclude)experiments/published", ":(exclude)results", ":(exclude,glob)**/*.md")
+"""Paths of a checkout whose changes leave every run as it is: records, which commands write there, and prose."""
+
+CODE = (".py", ".jl")
+"""Ends of files that are code before git knows them."""
+
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says how much memory a container may use."""
 
@@ -80,20 +88,26 @@ def _memory() -> int | None:
         return None
 
 
-def _git() -> dict[str, Any] | None:
-    """Commit of the checkout that pynode runs from, and whether it had changes; None outside a checkout."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
+def _git(checkout: Path = CHECKOUT) -> dict[str, Any] | None:
+    """Commit of the checkout that pynode runs from, and whether its code had changes; None outside a checkout."""
+    if not (checkout / ".git").exists():
         return None
 
     def ask(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
+        command = ["git", "-C", str(checkout), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+        status = ask("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", ".", *NO_CODE)
+        return {"commit": ask("rev-parse", "HEAD").strip(), "changed": _is_code_changed(status)}
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _is_code_changed(status: str) -> bool:
+    """Whether lines of `git status --porcelain -z` name a tracked file, or an untracked one with code."""
+    entries = [entry for entry in status.split("\0") if entry]
+    return any(not entry.startswith("??") or entry.endswith(CODE) for entry in entries)
 
 
 def machine_memory(device: torch.device) -> int:

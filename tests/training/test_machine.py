@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,3 +76,58 @@ def test_what_does_not_fit_is_told_in_round_numbers(size: int, said: str, monkey
 def test_what_just_fits_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "machine_memory", lambda _: 100)
     check_bytes("batch", 7, 100, CPU, "use fewer")
+
+
+def git(checkout: Path, *words: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "-C", str(checkout), *who, *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A repository of its own with code, prose and records, all committed."""
+    folder = tmp_path / "checkout"
+    for name in ("pynode/code.py", "pynode/README.md", "README.md", "experiments/published/spiral/summary.json"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1\n", encoding="utf-8")
+    git(tmp_path, "init", "-q", str(folder))
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "all of it")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("pynode/code.py", True),
+        ("pynode/more code.py", True),
+        ("julia/more.jl", True),
+        ("experiments/published/spiral/summary.json", False),
+        ("experiments/published/study/power/runs/a/config.json", False),
+        ("results/a/plot.py", False),
+        ("README.md", False),
+        ("pynode/README.md", False),
+        ("notes.txt", False),
+    ],
+)
+def test_changed_means_code(checkout: Path, name: str, changed: bool) -> None:
+    """A command that writes its records into the checkout, or prose written meanwhile, is no change of code."""
+    (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+    before = machine._git(checkout)
+    assert before is not None
+    assert before["changed"] is False
+    assert len(before["commit"]) == 40
+    (checkout / name).write_text("2\n", encoding="utf-8")
+    assert machine._git(checkout) == before | {"changed": changed}
+
+
+def test_code_that_is_gone_or_moved_has_changed(checkout: Path) -> None:
+    git(checkout, "mv", "pynode/code.py", "notes.md")
+    told = machine._git(checkout)
+    assert told is not None
+    assert told["changed"] is True
+
+
+def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
+    assert machine._git(tmp_path) is None
