@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
 from pynode.settings.known import multilevel, rivals
-from pynode.studies.base import Study, Table, complete_median, number, over_seeds, percent
+from pynode.studies.base import Study, Table, complete_median, number, over_seeds
+from pynode.studies.load import highest_load, load_note
 from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, upper_limit
+from pynode.studies.reduction.spread import KINDS, percent_with_range, ranges
 from pynode.studies.results import Results
 from pynode.studies.style import legend_below, looks, new_figure, styled
 
@@ -60,10 +62,10 @@ class Reduction(Study):
                 number(entry["loss"], digits),
                 number(entry["seconds"][base]),
                 number(entry["seconds"][method]),
-                percent(entry["time_reduction"]),
+                percent_with_range(entry, "time_reduction"),
                 number(entry["nfe"][base]),
                 number(entry["nfe"][method]),
-                percent(entry["nfe_reduction"]),
+                percent_with_range(entry, "nfe_reduction"),
             ]
             for entry in [*saved["targets"][:-1], saved | {"loss": saved["matched_loss"]}]
         ]
@@ -74,10 +76,14 @@ class Reduction(Study):
             f"cost until a loss ({kind}) is first reached; last row: the matched loss, the worse of the two best ones"
             f"{' (of each seed by itself, medians)' if len(saved['seeds']) > 1 else ''}. "
             "NFE is NFE-F + NFE-B; with vector-Jacobian products the last reduction is "
-            f"{percent(saved['evaluation_reduction'])}. Per iteration {method} is "
+            f"{percent_with_range(saved, 'evaluation_reduction')}. Per iteration {method} is "
             f"{number(saved['per_iteration_time_ratio'])} times faster (forward solve and loss alone: "
             f"{number(saved['forward_only_ratio'])} times)."
         ]
+        if len(saved["seeds"]) > 1:
+            notes.append(f"Medians over {len(saved['seeds'])} seeds, in brackets their range.")
+        if note := load_note(saved["load_average"]):
+            notes.append(note)
         title = f"RQ3 {method} against {base} at equal loss: {results.problem}"
         return [Table(title, columns, rows, notes), *self._decomposition(results, saved)]
 
@@ -134,7 +140,8 @@ def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc
     """What `method` saves against `baseline` at matched loss, for `summary.json`; empty where either has no run,
     and for a sweep over accuracies.
 
-    Runs are paired by seed; figures at the top are medians over the pairs.  A reduction is 1 - cost / cost of the
+    Runs are paired by seed; figures at the top are medians over the pairs, `ranges` the least and the greatest
+    reduction over them, `load_average` the highest load that their machine had.  A reduction is 1 - cost / cost of the
     baseline, negative where `method` spends more, None where a loss was not reached or cost the baseline nothing.
     """
     pairs = [
@@ -158,6 +165,7 @@ def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc
         **_median_of(per_seed, baseline, method),
         "per_iteration_time_ratio": _ratio(pairs, "seconds_per_iteration"),
         "forward_only_ratio": _ratio(pairs, "seconds_forward"),
+        "load_average": highest_load(run for pair in pairs for run in pair),
         "seeds": per_seed,
         "targets": [
             {"loss": t, **_median_of([_compare(a, b, t, baseline, method) for a, b in pairs], baseline, method)}
@@ -223,8 +231,7 @@ def _reductions_of(base: Spent | None, other: Spent | None) -> dict[str, float |
 
 def _median_of(entries: list[dict[str, Any]], baseline: str, method: str) -> dict[str, Any]:
     costs = {c: {n: complete_median(e[c][n] for e in entries) for n in (baseline, method)} for c in COSTS}
-    kinds = ("time_reduction", "nfe_reduction", "evaluation_reduction")
-    return {**costs, **{k: complete_median(e[k] for e in entries) for k in kinds}}
+    return {**costs, **{k: complete_median(e[k] for e in entries) for k in KINDS}, "ranges": ranges(entries)}
 
 
 def _targets(pairs: list[tuple[Run, Run]], matched: float) -> list[float]:

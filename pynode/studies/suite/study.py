@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from pynode.records.runs import Run
 from pynode.settings.known import rivals
 from pynode.studies.base import Study, Table, number, percent
+from pynode.studies.load import IDLE, is_idle, load_text
+from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.reduction.study import engine_of, reductions
 from pynode.studies.results import Results
 from pynode.studies.style import PALETTE, legend_below, new_figure, styled
@@ -30,9 +32,9 @@ COLUMNS = [
     "opt-disc s",
     "disc-opt s",
     "less time",
-    "by seed",
     "less NFE",
     "less evaluations",
+    "load",
     "failed runs",
 ]
 
@@ -87,7 +89,8 @@ class Suite(Study):
         rows += [[folder, "–", "0", *["–"] * 7, str(n)] for folder, n in failed.items()]
         notes = [
             "cost until the matched validation loss, the worse of the two methods' best ones, is first reached; "
-            "medians over seeds; evaluations are NFE with vector-Jacobian products."
+            "medians over seeds, in brackets the range over them; evaluations are NFE with vector-Jacobian products; "
+            f"load: the highest load average of the machine during the runs, idle up to {IDLE}."
         ]
         if repeated:
             shown = ", ".join(f"{c.folder} ({c.engine}; see {by.folder})" for c, by in repeated)
@@ -104,7 +107,7 @@ class Suite(Study):
     def figures(self, results: Results) -> dict[str, Figure | None]:
         kept, _ = distinct(comparisons(results))
         bars = [
-            Group((name, c.engine, f"{c.seeds} seed{'s' if c.seeds > 1 else ''}"), c.reduction)
+            Group((name, c.engine, f"{c.seeds} seed{'s' if c.seeds > 1 else ''}", *_unlike_idle(c)), c.reduction)
             for name, c in zip(_names(kept), kept, strict=True)
         ]
         return {"suite": draw_suite(bars)}
@@ -162,9 +165,6 @@ def distinct(pairs: list[Comparison]) -> tuple[list[Comparison], list[tuple[Comp
 
 def _row(name: str, c: Comparison) -> list[str]:
     reduction = c.reduction
-    by_seed = [entry["time_reduction"] for entry in reduction["seeds"]]
-    known = [value for value in by_seed if value is not None]
-    spread = f"{100 * min(known):.1f} to {100 * max(known):.1f} %" if len(known) > 1 else ""
     return [
         name,
         c.engine,
@@ -172,10 +172,10 @@ def _row(name: str, c: Comparison) -> list[str]:
         number(reduction["matched_loss"], 4),
         number(reduction["seconds"][reduction["baseline"]]),
         number(reduction["seconds"][reduction["method"]]),
-        percent(reduction["time_reduction"]),
-        spread,
-        percent(reduction["nfe_reduction"]),
-        percent(reduction["evaluation_reduction"]),
+        percent_with_range(reduction, "time_reduction"),
+        percent_with_range(reduction, "nfe_reduction"),
+        percent_with_range(reduction, "evaluation_reduction"),
+        load_text(reduction["load_average"]),
         str(c.failed) if c.failed else "",
     ]
 
@@ -183,6 +183,12 @@ def _row(name: str, c: Comparison) -> list[str]:
 def _settings(name: str, c: Comparison) -> list[str]:
     iterations = str(c.method.config["iterations"])
     return [name, c.engine, iterations, c.method.setting, c.baseline.setting, c.folder]
+
+
+def _unlike_idle(c: Comparison) -> tuple[str, ...]:
+    """A line for the label of bars whose seconds an idle machine did not make, or may not have made."""
+    load = c.reduction["load_average"]
+    return () if is_idle(load) else ("load unknown" if load is None else "not idle",)
 
 
 def _names(kept: list[Comparison]) -> list[str]:

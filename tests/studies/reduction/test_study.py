@@ -14,6 +14,7 @@ from pynode.studies import STUDIES
 from pynode.studies.base import Table, number, percent
 from pynode.studies.gradients.study import Gradients
 from pynode.studies.quality.study import Quality
+from pynode.studies.reduction.spread import KINDS, percent_with_range, ranges
 from pynode.studies.reduction.study import Reduction, reductions
 from pynode.studies.results import Results
 
@@ -112,6 +113,18 @@ def test_seeds_are_paired_and_medians_reported() -> None:
     assert [entry["seed"] for entry in found["seeds"]] == [0, 1, 2]
     assert found["seconds"] == {"opt-disc": 20.0, "disc-opt": 2.0}
     assert found["time_reduction"] == pytest.approx(0.9)
+    assert found["ranges"]["time_reduction"] == pytest.approx([0.8, 1 - 2 / 30])
+    assert found["ranges"]["nfe_reduction"] == [0.0, 0.0]
+    table = Reduction().tables(results(*runs))[0]
+    assert table.rows[-1][3] == "90.0 % (80.0 to 93.3)", "no median without its range"
+    assert table.rows[-1][6] == "0.0 %", "all seeds agree"
+    assert "Medians over 3 seeds, in brackets their range." in table.notes
+
+
+def test_a_seed_without_a_reduction_leaves_no_range() -> None:
+    entries = [dict.fromkeys(KINDS, value) for value in (0.5, None)]
+    assert ranges(entries) == dict.fromkeys(KINDS)
+    assert percent_with_range({"nfe_reduction": None, "ranges": ranges(entries)}, "nfe_reduction") == "–"
 
 
 def test_faithful_runs_are_compared_by_their_training_loss() -> None:

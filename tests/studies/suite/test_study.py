@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from pynode.records.runs import Run
+from pynode.studies.load import highest_load, load_note
+from pynode.studies.reduction.study import Reduction
 from pynode.studies.results import Results
 from pynode.studies.suite.study import Suite, comparisons, distinct
 from tests.studies.reduction.test_study import run
@@ -83,7 +85,7 @@ def test_repeats_are_shown_once_with_most_seeds(order: tuple[str, str]) -> None:
     assert [(a.folder, b.folder) for a, b in repeated] == [(f"spiral-{few}", f"spiral-{many}")]
     table = Suite().tables(results)[0]
     assert [row[:3] for row in table.rows] == [["spiral", "eager", "3"]]
-    assert table.rows[0][6:8] == ["80.0 %", "70.0 to 90.0 %"]
+    assert table.rows[0][6:8] == ["80.0 % (70.0 to 90.0)", "0.0 %"]
     assert f"spiral-{few} (eager; see spiral-{many})" in table.notes[1]
 
 
@@ -129,7 +131,7 @@ def test_engines_are_compared_by_themselves() -> None:
     figure = Suite().figures(results)["suite"]
     assert figure is not None
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert labels[:2] == ["spiral\neager\n1 seed", "spiral\nfused\n1 seed"]
+    assert labels[:2] == ["spiral\neager\n1 seed\nload unknown", "spiral\nfused\n1 seed\nload unknown"]
     settings = Suite().tables(results)[1]
     assert settings.rows[0] == ["spiral", "eager", "3", "disc-opt", "opt-disc", "spiral-eager"]
 
@@ -141,3 +143,36 @@ def test_a_folder_names_what_its_problem_does_not() -> None:
     rows = Suite().tables(results)[0].rows
     assert [row[0] for row in rows] == ["mine", "failed"]
     assert rows[1][2:] == ["0", *["–"] * 7, "1"]
+
+
+def loaded(results: Results, *loads: float | None) -> Results:
+    """The same runs with the load averages of their machine; None leaves one out."""
+    runs = [
+        replace(r, summary=(r.summary or {}) | ({} if load is None else {"load_average": load}))
+        for r, load in zip(results.runs, loads, strict=True)
+    ]
+    return replace(results, runs=runs)
+
+
+@pytest.mark.parametrize(
+    ("loads", "cell", "label"),
+    [
+        ((1.0, 1.25), "1.25", None),
+        ((1.0, 1.31), "1.31, not idle", "not idle"),
+        ((None, 1.0), "not recorded", "load unknown"),
+        ((None, 2.0), "2.00, not idle", "not idle"),
+        ((None, None), "not recorded", "load unknown"),
+    ],
+)
+def test_a_machine_that_was_not_idle_is_marked(loads: tuple[float | None, ...], cell: str, label: str | None) -> None:
+    results = suite(spiral=loaded(part(*BOTH), *loads))
+    table = Suite().tables(results)[0]
+    assert table.rows[0][table.columns.index("load")] == cell
+    figure = Suite().figures(results)["suite"]
+    assert figure is not None
+    (shown,) = figure.axes[0].get_xticklabels()
+    assert shown.get_text().split("\n")[3:] == ([label] if label else [])
+    notes = Reduction().tables(results.parts["spiral"])[0].notes
+    assert [note for note in notes if "load" in note] == (
+        [] if label is None else [load_note(highest_load(results.parts["spiral"].runs))]
+    )
