@@ -24,7 +24,8 @@ class TrainingSettings:
     """How the study trains this problem (Adam); validation happens every `validate_every` iterations.
 
     `rate_drops`: pairs (n, factor): after more than n validations without improvement the learning rate is `factor`
-    times the initial one.  `patience`: after more than so many, training stops early (None: never).
+    times the initial one.  `rate_half_life`: iterations in which it halves besides (None: never).  `patience`: after
+    more than so many validations without improvement, training stops early (None: never).
     """
 
     iterations: int
@@ -32,6 +33,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
     validate_every: int = 10
     rate_drops: tuple[tuple[int, float], ...] = ()
+    rate_half_life: int | None = None
     patience: int | None = None
     dtype: str = "float64"
 

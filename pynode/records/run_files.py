@@ -54,6 +54,7 @@ class ConfigKeys(_ConfigKeys, total=False):
     checkpoint_every: Positive
     memory_every: Positive
     rate_drops: list[tuple[Count, NonNegative]]
+    rate_half_life: Positive | None
     patience: Positive | None
     multilevel: dict[str, Any] | None
     options: dict[str, Any]

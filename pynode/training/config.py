@@ -67,6 +67,8 @@ class RunConfig:
     memory_every: int = 150
     """Iterations between measurements of the peak memory."""
     rate_drops: tuple[tuple[int, float], ...] = ()
+    rate_half_life: int | None = None
+    """Iterations in which the learning rate halves; without one it stays."""
     patience: int | None = None
     """Stop early after more than so many validations without improvement."""
     multilevel: Multilevel | None = None
@@ -87,8 +89,9 @@ class RunConfig:
             raise InvalidArgument("weight_decay", self.weight_decay, "not a non-negative number", "use 0 for none")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise InvalidArgument("seed", self.seed, "not an integer from 0 to 2^63 - 1", "use 0, 1, 2, ...")
-        if self.patience is not None:
-            check_count("patience", self.patience)
+        for argument in ("rate_half_life", "patience"):
+            if (count := getattr(self, argument)) is not None:
+                check_count(argument, count)
         if self.multilevel is not None and self.method.adaptive:
             raise InvalidArgument(
                 "multilevel", self.multilevel.steps, f"{self.method.name} has no number of steps", "use disc-opt"

@@ -26,7 +26,7 @@ from pynode.training.agreement import agreed_loss, first_message
 from pynode.training.config import RunConfig
 from pynode.training.optimiser import make_adam
 from pynode.training.progress import Progress
-from pynode.training.schedules import learning_rate
+from pynode.training.schedules import decay, learning_rate
 from pynode.training.signals import Stop
 from pynode.world import World, shared_among
 
@@ -155,9 +155,11 @@ class Loop:
 
     def set_rate(self) -> None:
         """Gives the optimiser the learning rate that is due."""
-        rate = learning_rate(self.config.learning_rate, self.config.rate_drops, self.progress.pace.stale)
+        config, progress = self.config, self.progress
+        rate = learning_rate(config.learning_rate, config.rate_drops, progress.pace.stale)
+        rate *= decay(progress.iteration, config.rate_half_life) * progress.rate_factor
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * self.progress.rate_factor
+            group["lr"] = rate
 
     def _objective(self, batch: Any = None) -> Objective:
         batch = self.problem.batch(self.progress.iteration) if batch is None else batch

@@ -1,6 +1,6 @@
 """What changes while a run trains: the learning rate, the fineness of the steps, and when to stop.
 
-All three are decided by the validations alone, so a resumed run decides as an unbroken one.
+Validations and the number of the iteration alone decide them, so a resumed run decides as an unbroken one.
 """
 
 from __future__ import annotations
@@ -83,6 +83,14 @@ class Pace:
             self.level += 1
             self.stale = self.stale_at_level = 0
             self.best_at_level = math.inf
+
+
+def decay(iteration: int, half_life: int | None) -> float:
+    """The factor of the learning rate at `iteration`: 1 at the first, half of it `half_life` iterations later.
+
+    It is 1 throughout where `half_life` is None.
+    """
+    return 1.0 if half_life is None else 0.5 ** (iteration / half_life)
 
 
 def learning_rate(initial: float, drops: Sequence[tuple[int, float]], stale: int) -> float:

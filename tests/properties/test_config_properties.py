@@ -41,6 +41,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "checkpoint_every": st.integers(1, 50),
     "memory_every": st.integers(1, 50),
     "rate_drops": st.lists(st.tuples(st.integers(1, 9), st.floats(0.1, 1)).map(list), max_size=2),
+    "rate_half_life": st.none() | st.integers(1, 1000),
     "patience": st.none() | st.integers(1, 9),
     "multilevel": st.none() | levels,
     "options": st.just({}),

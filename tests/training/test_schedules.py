@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pynode.errors import InvalidArgument, SolveError
+from pynode.cli import main
+from pynode.errors import ConfigurationMismatch, InvalidArgument, SolveError
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.problems.base import TrainingSettings
@@ -19,9 +21,12 @@ from pynode.records import files
 from pynode.records.files import read_json
 from pynode.records.runs import load_run
 from pynode.solution import Status
+from pynode.sweeps.grid import make_cells
+from pynode.sweeps.specification import specify
 from pynode.training import trainer
 from pynode.training.config import RunConfig
-from pynode.training.schedules import Multilevel, Pace, learning_rate
+from pynode.training.optimiser import LeanAdam
+from pynode.training.schedules import Multilevel, Pace, decay, learning_rate
 from pynode.training.trainer import train
 
 
@@ -46,6 +51,12 @@ def test_learning_rate_drops_after_more_than_so_many() -> None:
     rates = [learning_rate(1e-3, drops, stale) for stale in (0, 10, 11, 20, 21)]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
     assert learning_rate(0.5, (), 99) == 0.5
+
+
+def test_learning_rate_halves_in_its_half_life() -> None:
+    assert [decay(i, 10) for i in (0, 5, 10, 30)] == pytest.approx([1, 0.5**0.5, 0.5, 0.125])
+    assert decay(99, None) == 1
+    assert decay(10**12, 1) == 0
 
 
 def test_public_sets_follow_the_study() -> None:
@@ -257,3 +268,79 @@ def test_a_failed_evaluation_does_not_lose_the_training(tmp_path: Path, monkeypa
     assert summary["status"] == "finished"
     assert "its limit of steps" in summary["evaluation_failure"]
     assert load_run(tmp_path / "run").finished
+
+
+def steps_taken(directory: Path, iterations: int, **more: Any) -> tuple[list[float], list[float]]:
+    """The learning rate of each iteration, and the largest change of a weight in it."""
+    rates: list[float] = []
+    changes: list[float] = []
+    step = LeanAdam.step
+
+    def watched(optimiser: LeanAdam, closure: Any = None) -> Any:
+        (group,) = optimiser.param_groups
+        before = [p.detach().clone() for p in group["params"]]
+        taken = step(optimiser, closure)
+        rates.append(group["lr"])
+        changes.append(max(float((p.detach() - b).abs().max()) for p, b in zip(group["params"], before, strict=True)))
+        return taken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LeanAdam, "step", watched)
+        train(config(iterations=iterations, **more), directory)
+    return rates[1:], changes[1:]  # the first step is the warm-up's
+
+
+def test_a_decaying_rate_is_used(tmp_path: Path) -> None:
+    """Multiplied with the drops that are due; without a half-life the rate stays."""
+    rates, changes = steps_taken(tmp_path / "half", 9, rate_half_life=2)
+    assert rates == pytest.approx([0.1 * 0.5 ** (i / 2) for i in range(9)], rel=1e-12)
+    assert changes[0] == pytest.approx(0.1, rel=1e-3)  # Adam's first step has the size of the rate
+    assert max(changes[6:]) < 0.5 * changes[0]
+    assert steps_taken(tmp_path / "plain", 9)[0] == [0.1] * 9
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Spiral, "validation_loss", lambda *_: 1.0)
+        both, _ = steps_taken(tmp_path / "both", 6, rate_half_life=2, rate_drops=((2, 0.1),))
+    assert both == pytest.approx([0.1 * 0.5 ** (i / 2) * (0.1 if i > 2 else 1) for i in range(6)], rel=1e-12)
+
+
+def test_a_failed_iteration_halves_a_decaying_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = Spiral.objective
+    calls = iter(range(100))
+
+    def fails_once(*arguments: Any) -> Any:
+        if next(calls) == 4:  # in iteration 1: warm-up, memory probe and iteration 0 come first
+            raise SolveError(Status.MAX_STEPS, t=0.5, dt=0.1, norm_f=1.0)
+        return losses(*arguments)
+
+    monkeypatch.setattr(Spiral, "objective", fails_once)
+    rates, _ = steps_taken(tmp_path / "run", 6, rate_half_life=2, on_failure="restore")
+    assert rates == pytest.approx([0.1 * 0.5 ** (i / 2) * (0.5 if i else 1) for i in (0, 2, 3, 4, 5)], rel=1e-12)
+
+
+def test_a_resumed_run_decays_as_an_unbroken_one(tmp_path: Path) -> None:
+    """Also one that was started with fewer iterations; another half-life is another run."""
+    decaying = config(rate_half_life=3, iterations=14)
+    train(decaying, tmp_path / "whole")
+    train(replace(decaying, iterations=6), tmp_path / "longer")
+    train(decaying, tmp_path / "longer", resume=True)
+    assert numbers(tmp_path / "longer") == numbers(tmp_path / "whole")
+    train(config(iterations=14), tmp_path / "constant")
+    assert numbers(tmp_path / "constant")[2:] != numbers(tmp_path / "whole")[2:]
+    with pytest.raises(ConfigurationMismatch, match="rate_half_life: 3 -> 4"):
+        train(replace(decaying, rate_half_life=4), tmp_path / "whole", resume=True)
+
+
+def test_configurations_from_before_the_half_life() -> None:
+    """They load and resume: the rate stays."""
+    written = {k: v for k, v in config().to_json().items() if k != "rate_half_life"}
+    assert RunConfig.from_json(json.loads(json.dumps(written))) == config()
+    assert config().check_resumes(written) == {}
+
+
+def test_the_half_life_is_an_option_of_commands_and_an_axis_of_sweeps(tmp_path: Path) -> None:
+    command = f"compare spiral --methods disc-opt --iterations 2 --no-checks --rate-half-life 5 --out {tmp_path}/x"
+    assert main(command.split()) == 0
+    (written,) = (tmp_path / "x" / "runs").glob("*/config.json")
+    assert read_json(written)["rate_half_life"] == 5
+    swept = specify({"problem": "spiral", "method": "disc-opt", "iterations": 2, "rate_half_life": [3, 6]})
+    assert [cell.config["rate_half_life"] for cell in make_cells(swept.axes, swept.needs)] == [3, 6]

@@ -240,7 +240,7 @@ def test_settings_at_their_bounds_are_taken() -> None:
         {"seed": 0, "weight_decay": 0.0},
         {"method": DiscOpt(steps=10**5)},
         {"method": OptDisc(rtol=1.0, adjoint_rtol=1.0)},
-        {"patience": 1},
+        {"patience": 1, "rate_half_life": 1},
     ):
         replace(CONFIG, **good)
     for argument, wrong in (
@@ -254,6 +254,8 @@ def test_settings_at_their_bounds_are_taken() -> None:
         ("learning_rate", {"learning_rate": math.inf}),
         ("weight_decay", {"weight_decay": math.inf}),
         ("seed", {"seed": True}),
+        ("rate_half_life", {"rate_half_life": 0}),
+        ("rate_half_life", {"rate_half_life": 2.5}),
     ):
         with pytest.raises(InvalidArgument, match=argument):
             replace(CONFIG, **wrong)
