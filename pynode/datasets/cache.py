@@ -2,7 +2,8 @@
 
 The root is the argument `root`, else the environment variable PYNODE_DATA, else `pynode` in XDG_CACHE_HOME or
 `~/.cache`.  `ROOT/NAME/` holds a `.npy` file for each part and `manifest.json` with rows, columns, size and SHA-256 of
-each; the folder is made elsewhere and renamed when complete.  The archive stays at `ROOT/data.tar.gz`.
+each, the files that the rows were read from, and whether they are all of the published ones; the folder is made
+elsewhere and renamed when complete.  The archive stays at `ROOT/data.tar.gz`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 from pynode.datasets.download import Progress, download
 from pynode.datasets.errors import CacheError, DataError, DataMissing
 from pynode.datasets.extract import extract, whole_folder
+from pynode.datasets.provenance import Provenance, SourceFile
 from pynode.datasets.public import PREPROCESS
 from pynode.datasets.raw import load_array
 from pynode.datasets.sources import FOLDERS, MAF_ARCHIVE, Source, file_digest
@@ -65,12 +68,13 @@ def dataset(name: str, root: Path | str | None = None, *, verify: bool = False) 
             raise ValueError(f"it has the format {written['format']} instead of {FORMAT}")
         parts = [_part(folder, part, written["parts"][part], verify) for part in PARTS]
         mean, std = (None if written[k] is None else np.array(written[k], dtype=np.float64) for k in ("mean", "std"))
+        provenance = _provenance(name, written)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CacheError(
             f"{folder} is damaged: {error}; rebuild it: python experiments/run.py data fetch {name}"
         ) from error
     train, validation, test = parts
-    return Splits(name, train, validation, test, mean=mean, std=std)
+    return Splits(name, train, validation, test, mean=mean, std=std, provenance=provenance)
 
 
 def fetch(
@@ -119,10 +123,14 @@ def store(splits: Splits, root: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         with whole_folder(target) as folder:
             parts = {part: _write(folder / f"{part}.npy", getattr(splits, part)) for part in PARTS}
+            published = published_rows(splits.name)
             manifest = {
                 "format": FORMAT,
                 "name": splits.name,
                 "parts": parts,
+                "published_rows": published,
+                "whole": published == {part: parts[part]["rows"] for part in PARTS},
+                "sources": [] if splits.provenance is None else [asdict(file) for file in splits.provenance.sources],
                 "mean": None if splits.mean is None else splits.mean.tolist(),
                 "std": None if splits.std is None else splits.std.tolist(),
             }
@@ -158,6 +166,19 @@ def _part(folder: Path, part: str, written: Mapping[str, Any], verify: bool) -> 
     if rows.shape != (written["rows"], written["dim"]):
         raise ValueError(f"{path.name} has shape {rows.shape} instead of ({written['rows']}, {written['dim']})")
     return rows
+
+
+def published_rows(name: str) -> dict[str, int]:
+    """The published rows of the data set `name` by part."""
+    return dict(zip(PARTS, MAF_ARCHIVE.shapes[name][1:], strict=True))
+
+
+def _provenance(name: str, written: Mapping[str, Any]) -> Provenance:
+    """What a manifest says of where the rows come from; older ones name no sources."""
+    rows = {part: int(written["parts"][part]["rows"]) for part in PARTS}
+    digests = {part: str(written["parts"][part]["sha256"]) for part in PARTS}
+    sources = tuple(SourceFile(file["name"], file["bytes"], file["sha256"]) for file in written.get("sources", ()))
+    return Provenance(rows, published_rows(name), digests, sources)
 
 
 def _check_shape(splits: Splits, source: Source) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pynode.datasets.errors import DataError
+from pynode.datasets.provenance import Provenance
 from pynode.datasets.reading import ColumnNames
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -27,7 +28,7 @@ class Splits:
     raw row, where this is more than the constant of `log_density_offset` (digits); empty for all other sets.
     `names` of the columns, "" where there is none; empty where no column has one.  `units` and `origins` `(dim,)`: the
     columns whose unit is not 0 hold multiples of it above the origin plus uniform noise of one unit; None where no
-    column was dequantised.
+    column was dequantised.  `provenance` says where the rows come from, where that is known.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Splits:
     names: tuple[str, ...] = ()
     units: Array | None = None
     origins: Array | None = None
+    provenance: Provenance | None = None
 
     @property
     def dim(self) -> int:

@@ -184,6 +184,10 @@ class Problem(ABC):
                 "run it in one process, without torchrun",
             )
 
+    def data_record(self) -> dict[str, Any] | None:
+        """What a run records of the rows that it is trained on, as plain values; None where data are generated."""
+        return None
+
     def least_bytes(self, method: GradientMethod) -> list[Need]:  # noqa: ARG002
         """What training by `method` holds in memory at least, by the options that decide it."""
         return []

@@ -35,6 +35,20 @@ class MethodKeys(_MethodName, total=False):
     steps: Positive | list[Positive]
 
 
+class _DataRows(TypedDict):
+    rows: dict[str, Count]
+
+
+class DataKeys(_DataRows, total=False):
+    """The rows that a run was trained on: rows by part, what is published of the set, and digests."""
+
+    name: str
+    published_rows: dict[str, Count] | None
+    whole: bool | None
+    sha256: dict[str, str]
+    synthetic: str
+
+
 class _ConfigKeys(TypedDict):
     problem: str
     method: MethodKeys
@@ -60,6 +74,7 @@ class ConfigKeys(_ConfigKeys, total=False):
     options: dict[str, Any]
     on_failure: str
     decided_engine: str | None
+    data: DataKeys
     outside: dict[str, dict[str, str]]
 
 

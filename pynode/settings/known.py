@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[1]
 RUNS = PACKAGE / "training" / "config.py"
 PROBLEM = PACKAGE / "problems" / "base.py"
 
-NOT_SETTINGS = ("problem", "method", "seed", "options", "multilevel", "rate_drops", "decided_engine")
+NOT_SETTINGS = ("problem", "method", "seed", "options", "multilevel", "rate_drops", "decided_engine", "data")
 """Fields of a `RunConfig` that are no settings, or no plain values."""
 
 SHORT = {"learning_rate": ("lr",), "budget": ("memory_budget",), "seed": ("seeds",), "method": ("methods",)}

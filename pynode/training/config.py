@@ -20,6 +20,7 @@ from pynode.problems.base import Problem, options_from_json
 from pynode.records.run_files import CONFIG, RESUME, ConfigKeys, read_config
 from pynode.records.schema import convert
 from pynode.steps import Fixed
+from pynode.training.data import check_same_rows
 from pynode.training.origins import origins_of, recall_members
 from pynode.training.schedules import Multilevel
 from pynode.world import ALONE, World
@@ -77,6 +78,8 @@ class RunConfig:
     """After a failed solve or a loss that is not finite: stop the run, skip the batch, or restore the best weights."""
     decided_engine: str | None = None
     """The engine that a method's "auto" stands for in this run, decided at its start."""
+    data: Mapping[str, Any] | None = None
+    """The rows that the run is trained on, of problems on tables (`Problem.data_record`); recorded at its start."""
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, get_args(Dtype))
@@ -129,6 +132,8 @@ class RunConfig:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         levels = None if self.multilevel is None else self.multilevel.to_json()
         plain |= {"options": dict(self.options), "multilevel": levels, "method": self.method.to_json()}
+        if plain["data"] is None:
+            del plain["data"]
         outside = origins_of(plain)
         return {**plain, "outside": outside} if outside else plain
 
@@ -163,6 +168,7 @@ class RunConfig:
             )
         mine, theirs = _plain(self.to_json()), _plain({**_defaults(type(self)), **earlier})
         mine.pop("outside", None)
+        check_same_rows(self.label, theirs.pop("data", None), mine.pop("data", None))
         try:
             theirs["method"] = _plain(_stored_method(theirs["method"]).to_json())  # with options that came later
         except (KeyError, TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from pynode.records.run_files import CONFIG, RESUME, read_config
 from pynode.records.runs import RUNS, run_folders
 from pynode.training.checkpoint import best_theta
 from pynode.training.config import RunConfig, usable_here
+from pynode.training.data import check_same_rows
 from pynode.training.origins import changed_members
 
 _log = logging.getLogger("pynode")
@@ -24,11 +25,12 @@ def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
     On the CPU where the device that it was trained on is not there.
 
     Raises `RecordError` where the run is damaged, and `CheckpointMismatch` where its weights don't fit the model, as
-    when a user's table has other columns now.
+    when a user's table has other columns now; `ConfigurationMismatch` where the rows are not those of the run.
     """
     config = config_of(directory)
     problem = config.make_problem()
     problem.check()
+    check_same_rows(config.label, config.data, problem.data_record())
     model = problem.model(config.seed)
     for change in changed_members(config.to_json(), read_config(directory)):
         _log.warning("%s: %s", directory, change)

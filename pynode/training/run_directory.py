@@ -74,16 +74,18 @@ def open_run(
     ranks: int = 1,
     check: Callable[[Checkpoint], object] | None = None,
     decide: Callable[[RunConfig], RunConfig] = lambda config: config,
+    on_rows: Callable[[RunConfig], RunConfig] = lambda config: config,
 ) -> Start:
     """Makes `directory` ready for `config`: a new run, or one to go on with where `resume` says so.
 
-    Everything is checked before anything is changed; `check` raises where a checkpoint can't be loaded.
+    Everything is checked before anything is changed; `check` raises where a checkpoint can't be loaded.  `on_rows` adds
+    the rows that the run is trained on, and raises where they are other ones than before.
 
     Raises `OutputDirectoryError` (it holds a run already), `ConfigurationMismatch` (of another configuration),
     `CheckpointMismatch` (a checkpoint of another run), `RecordError` (no checkpoint of it can be read).
     """
     if not holds_run(directory):
-        config = decide(config)
+        config = decide(on_rows(config))
         _begin(config, directory, ranks)
         return Start(config)
     if not resume:
@@ -97,7 +99,10 @@ def open_run(
         if config.decided_engine is None:  # the run is older than this field, or of another engine now
             config = replace(config, decided_engine=_engine_of_records(directory, config))
     summary = None if contents.damaged else finished(directory, config)
+    if contents.config is not None:
+        config = replace(config, data=contents.config.get("data", config.data))
     if summary is None:
+        config = on_rows(config)
         for name, intact in zip(contents.names, contents.points, strict=True):
             _check_own(config, directory / name, intact, check)
     if summary is None or contents.wrong:

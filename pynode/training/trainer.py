@@ -28,6 +28,7 @@ from pynode.records.runs import RECORDS
 from pynode.training import checkpoint
 from pynode.training.agreement import agreed_signal, from_writer
 from pynode.training.config import RunConfig, check_device
+from pynode.training.data import with_rows
 from pynode.training.engine import decided
 from pynode.training.loop import Loop
 from pynode.training.optimiser import make_adam
@@ -73,7 +74,10 @@ def train(
             held.enter_context(lock(directory))
             check = partial(_load, config, problem)
             decide = partial(decided, problem=problem)
-            start = open_run(config, directory, resume=resume, ranks=world.size, check=check, decide=decide)
+            rows = partial(with_rows, problem=problem)
+            start = open_run(
+                config, directory, resume=resume, ranks=world.size, check=check, decide=decide, on_rows=rows
+            )
             return _pack(start)
 
         config, summary, content = _unpack(from_writer(world, begin))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pynode.datasets.digits import digits, to_levels
 from pynode.datasets.errors import DataError
+from pynode.datasets.provenance import Provenance
 from pynode.datasets.splits import PARTS, Array, Splits, first_damage
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
@@ -62,6 +63,9 @@ class Table(Density):
     columns: ClassVar[int | None] = None
     """Columns of a published set, so that its flow can be built without the data."""
 
+    synthetic: ClassVar[str | None] = None
+    """A sentence on the generator of the rows, where they are no measured ones: every record and table says so."""
+
     @abstractmethod
     def load(self) -> Splits:
         """The rows; raises `UsageError` where they are missing or can't be used."""
@@ -75,6 +79,17 @@ class Table(Density):
             return loaded
         offsets = {part: rows[:n] for part, rows in loaded.offsets.items()}
         return replace(loaded, offsets=offsets, **{part: getattr(loaded, part)[:n] for part in PARTS})
+
+    def data_record(self) -> dict[str, Any]:
+        """Name of the set, rows by part as they are used, the published rows by part and whether these are all of them
+        (None where nothing is published), SHA-256 digests, and the generator of synthetic rows."""
+        rows = {part: len(getattr(self.splits, part)) for part in PARTS}
+        provenance = self.splits.provenance or Provenance(rows)
+        used = replace(provenance, rows=rows)
+        published = None if used.published is None else dict(used.published)
+        record: dict[str, Any] = {"name": self.name, "rows": rows, "published_rows": published, "whole": used.whole}
+        record["sha256"] = dict(used.sha256)
+        return record if self.synthetic is None else {**record, "synthetic": self.synthetic}
 
     def check(self) -> None:
         """Raises `UsageError` where there are no data, NaN or infinite ones, fewer training rows than a batch, or fewer

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pynode.datasets.errors import DataError, TableMissing
+from pynode.datasets.provenance import Provenance, SourceFile
 from pynode.datasets.reading import Reading
 from pynode.datasets.sources import file_digest
-from pynode.datasets.splits import Splits
+from pynode.datasets.splits import PARTS, Splits
 from pynode.datasets.tables import TEXTS, read_table, split_and_standardise
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
@@ -84,19 +85,22 @@ class UserTable(Table):
         if path.suffix.lower() not in self.suffixes:
             raise InvalidArgument("--data", path, f"not a {self.suffix} file", f"use the problem for {path.suffix}")
         table = read_table(path, self.options.reading())
-        digest = self.options.sha256
-        if digest is not None and (actual := file_digest(path).hexadecimal) != digest:
+        digest, actual = self.options.sha256, file_digest(path).hexadecimal
+        if digest is not None and actual != digest:
             raise DataError(
                 f"{path} has changed since it was first used here (SHA-256 {actual[:9]}..., not {digest[:9]}...); "
                 "give the file that the run was trained on, or start another run"
             )
-        return split_and_standardise(
+        splits = split_and_standardise(
             table.rows,
             name=str(path),
             columns=table.columns,
             dequantise=self.options.dequantise,
             index=self.options.index,
         )
+        source = SourceFile(path.name, path.stat().st_size, actual)
+        rows = {part: len(getattr(splits, part)) for part in PARTS}
+        return replace(splits, provenance=Provenance(rows, sha256={"file": actual}, sources=(source,)))
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
         """Adds `test_nll_raw`, in the units of the file, and the numbers and units of dequantised columns.

@@ -38,10 +38,10 @@ class Crosscheck(Study):
         judged, missing = _split(results)
         if not results.crosscheck:
             return []
-        tables = [_summary(results.problem, judged, _left_out(missing))]
+        tables = [_summary(results.title, judged, _left_out(missing))]
         if broken := [r for r in judged if r.verdict == BROKEN]:
             tables.append(_broken(broken))
-        return [*tables, _everything(results.problem, judged)]
+        return [*tables, _everything(results.title, judged)]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
         return {"crosscheck": draw_matrix(results)}

@@ -56,7 +56,7 @@ def _taylor_table(results: Results) -> Table | None:
         for r in results.taylor
     ]
     notes = ["E1 falls with slope 2 if the gradient is that of the loss as computed; E1 / E0 bounds its error."]
-    return Table(f"RQ2 Taylor test: {results.problem}", ["method", "slope of E1", "verdict", "E1 / E0"], rows, notes)
+    return Table(f"RQ2 Taylor test: {results.title}", ["method", "slope of E1", "verdict", "E1 / E0"], rows, notes)
 
 
 def _slope(value: float | None) -> str:
@@ -80,7 +80,7 @@ def _error_table(results: Results) -> Table | None:
             "drift: the distance of the state that the adjoint solves backwards from the stored one, in tolerances; "
             "the largest over output times and samples."
         )
-    return Table(f"RQ2 Gradient error and its cost: {results.problem}", columns, rows, notes, long=True)
+    return Table(f"RQ2 Gradient error and its cost: {results.title}", columns, rows, notes, long=True)
 
 
 def _values(record: GradientErrorRecord) -> list[str]:
@@ -102,7 +102,7 @@ def _sweep_table(results: Results) -> Table | None:
         return None
     rows = [[p.label, number(p.loss), number(p.seconds), f"{p.evaluations:,}"] for p in points]
     columns = ["run", "best validation", "training s", "evaluations"]
-    return Table(f"RQ2 Training at many accuracies: {results.problem}", columns, rows)
+    return Table(f"RQ2 Training at many accuracies: {results.title}", columns, rows)
 
 
 @styled
@@ -140,7 +140,7 @@ def draw_taylor(results: Results) -> Figure | None:
         slope = "–" if test.slope_e1 is None else f"{test.slope_e1:.2f}"
         axes.set_title(f"{test.method}\nslope of $E_1$: {slope}")
     panels[0].set_ylabel("remainder of the loss")
-    figure.suptitle(f"{results.problem}: Taylor test of the gradient (slopes fitted where shaded)", fontsize=10)
+    figure.suptitle(f"{results.title}: Taylor test of the gradient (slopes fitted where shaded)", fontsize=10)
     legend_below(figure, panels[0])
     return figure
 
@@ -193,7 +193,7 @@ def draw_errors(results: Results) -> Figure | None:
     right.xaxis.set_minor_formatter(NullFormatter())
     right.set_xlabel("loss and gradient (ms)")
     right.set_title("against time")
-    figure.suptitle(f"{results.problem}: gradient error against the continuous problem's gradient", fontsize=10)
+    figure.suptitle(f"{results.title}: gradient error against the continuous problem's gradient", fontsize=10)
     legend_below(figure, left, columns=3)
     label_points(figure, left, labels)
     return figure
@@ -249,7 +249,7 @@ def draw_sweep(results: Results) -> Figure | None:
         axes.set_ylabel("best validation loss")
     left.set_xlabel("training time (s)")
     right.set_xlabel("NFE + vector-Jacobian products")
-    figure.suptitle(f"{results.problem}: training at many accuracies (label: rtol or steps)", fontsize=10)
+    figure.suptitle(f"{results.title}: training at many accuracies (label: rtol or steps)", fontsize=10)
     legend_below(figure, left)
     for axes, listed in labels.items():
         label_points(figure, axes, listed)

@@ -87,7 +87,7 @@ def _coarsest(results: Results) -> Table:
         f"coarsest setting from which on every seed's inverse error stays below {bound:g} (the worse direction, mean "
         f"2-norm per sample, {results.rediscretised[0].samples} test samples); T is a block's horizon."
     ]
-    return Table(f"RQ4 Coarsest invertible discretisation: {results.problem}", columns, rows, notes)
+    return Table(f"RQ4 Coarsest invertible discretisation: {results.title}", columns, rows, notes)
 
 
 def _all(results: Results) -> Table:
@@ -103,7 +103,7 @@ def _all(results: Results) -> Table:
     ]
     columns = ["trained by", "used with", "setting", "inverse error", "NLL", "NFE", "Frobenius / N"]
     notes = ["medians over seeds; Frobenius / N is the original study's figure, from data to base and back"]
-    return Table(f"RQ4 Re-discretisation: {results.problem}", columns, rows, notes, long=True)
+    return Table(f"RQ4 Re-discretisation: {results.title}", columns, rows, notes, long=True)
 
 
 def _medians(part: list[RediscretisationRecord]) -> list[str]:
@@ -166,7 +166,7 @@ def draw_rediscretisation(results: Results) -> Figure | None:
     panels[1].set_title("adaptive")
     for axes in (panels[1], panels[3]):
         axes.invert_xaxis()
-    figure.suptitle(f"{results.problem}: trained flows under other discretisations (colour: trained by)", fontsize=10)
+    figure.suptitle(f"{results.title}: trained flows under other discretisations (colour: trained by)", fontsize=10)
     legend_below(figure, panels[0], columns=3)
     return figure
 

@@ -82,7 +82,7 @@ def draw_extrapolation(results: Results) -> Figure | None:
     for axes in panels[:2]:
         axes.set_ylim(-reach, reach)
     seeds = ", ".join(str(s) for s in dict.fromkeys(run.seed for run in chosen.values()))
-    title = f"{results.problem}: extrapolation of the best weights (seed {seeds}; trained where shaded)"
+    title = f"{results.title}: extrapolation of the best weights (seed {seeds}; trained where shaded)"
     figure.suptitle(title, fontsize=10)
     legend_below(figure, panels[0])
     return figure
@@ -124,7 +124,7 @@ def draw_density(results: Results) -> Figure | None:
     for axes, name in zip(panels[-4:], "xxzx", strict=True):
         axes.set_xlabel(f"${name}_1$")
     figure.suptitle(
-        f"{results.problem}: densities of the best weights (seed {seeds(chosen)})\n"
+        f"{results.title}: densities of the best weights (seed {seeds(chosen)})\n"
         f"densities up to {brightest:.2g} (yellow); circles: 1, 2, 3 standard deviations of the base",
         fontsize=9.5,
     )
@@ -181,7 +181,7 @@ def draw_trajectories(results: Results) -> Figure | None:
         axes.set_title(method)
     panels[0].set_ylabel("$x_2$")
     figure.suptitle(
-        f"{results.problem}: trajectories from the base (white) to data (black)\n"
+        f"{results.title}: trajectories from the base (white) to data (black)\n"
         f"over the model's density (grey); best weights, seed {seeds(chosen)}",
         fontsize=10,
     )
@@ -215,7 +215,7 @@ def draw_marginals(results: Results) -> Figure | None:
                 axes.set_xlabel(f"column {a + 1}")
             if j == 0:
                 axes.set_ylabel(f"{name}\ncolumn {b + 1}", color=color)
-    figure.suptitle(f"{results.problem}: data and generated samples (best weights, seed {seeds(chosen)})", fontsize=10)
+    figure.suptitle(f"{results.title}: data and generated samples (best weights, seed {seeds(chosen)})", fontsize=10)
     return figure
 
 

@@ -102,7 +102,7 @@ class Quality(Study):
         length = f"{lengths.pop()} iterations" if len(lengths) == 1 else "runs of different length"
         notes = [f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {self.SOURCES}"]
         notes += [note for runs in groups.values() for run in runs for note in _losses(run)]
-        return [Table(f"RQ1 Quality and cost: {results.problem}", ["", *groups], rows, notes)]
+        return [Table(f"RQ1 Quality and cost: {results.title}", ["", *groups], rows, notes)]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
         return {
@@ -205,7 +205,7 @@ def draw_loss(results: Results) -> Figure | None:
             axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 5))
         else:
             axes.set_xscale("log")
-    figure.suptitle(f"{results.problem}: best loss so far (thin: at each iteration)", fontsize=10)
+    figure.suptitle(f"{results.title}: best loss so far (thin: at each iteration)", fontsize=10)
     legend_below(figure, panels[0], columns=3 if results.is_sweep else 4)
     return figure
 
@@ -277,6 +277,6 @@ def draw_cost(results: Results) -> Figure | None:
     seconds.set_title("time over training")
     nfe.set_ylabel("field evaluations per iteration")
     nfe.set_title("NFE-F solid, NFE-B dotted")
-    figure.suptitle(f"{results.problem}: what an iteration costs", fontsize=10)
+    figure.suptitle(f"{results.title}: what an iteration costs", fontsize=10)
     legend_below(figure, seconds)
     return figure

@@ -84,7 +84,7 @@ class Reduction(Study):
             notes.append(f"Medians over {len(saved['seeds'])} seeds, in brackets their range.")
         if note := load_note(saved["load_average"]):
             notes.append(note)
-        title = f"RQ3 {method} against {base} at equal loss: {results.problem}"
+        title = f"RQ3 {method} against {base} at equal loss: {results.title}"
         return [Table(title, columns, rows, notes), *self._decomposition(results, saved)]
 
     def _decomposition(self, results: Results, saved: dict[str, Any]) -> list[Table]:
@@ -100,7 +100,7 @@ class Reduction(Study):
         ]
         return [
             Table(
-                f"RQ3 what the time is made of: {results.problem}",
+                f"RQ3 what the time is made of: {results.title}",
                 ["until the matched loss", base, method, f"{base} / {method}"],
                 rows,
                 [
@@ -314,6 +314,6 @@ def draw_reduction(results: Results, matched: float | None) -> Figure | None:
     left.set_title("time until reached")
     right.set_ylabel("NFE + vector-Jacobian products")
     right.set_title("evaluations until reached")
-    figure.suptitle(f"{results.problem}: cost of reaching a loss", fontsize=10)
+    figure.suptitle(f"{results.title}: cost of reaching a loss", fontsize=10)
     legend_below(figure, left)
     return figure

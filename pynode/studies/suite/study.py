@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
+from pynode.records.table_data import data_mark
 from pynode.settings.known import rivals
 from pynode.studies.base import Study, Table, number, percent
 from pynode.studies.load import IDLE, is_idle, load_text
@@ -60,8 +61,16 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """The problem, or the folder where it says more: `miniboone-sample` rather than `npy`."""
-        return self.problem if self.folder.startswith(self.problem) else self.folder
+        """The problem, or the folder where it says more: `miniboone-sample` rather than `npy`.
+
+        Where the rows are a part of a published set, or synthetic, the name says so: `power (part: 2.1 % of rows)`.
+        """
+        return self.marked(self.problem if self.folder.startswith(self.problem) else self.folder)
+
+    def marked(self, name: str) -> str:
+        """`name` with the mark of the rows, where they have one."""
+        mark = data_mark(self.method.config) or data_mark(self.baseline.config)
+        return f"{name} ({mark})" if mark else name
 
     def repeats(self, other: Comparison) -> bool:
         """Whether the other has the same problem, engine and settings, and differs by its seeds at most."""
@@ -107,7 +116,9 @@ class Suite(Study):
     def figures(self, results: Results) -> dict[str, Figure | None]:
         kept, _ = distinct(comparisons(results))
         bars = [
-            Group((name, c.engine, f"{c.seeds} seed{'s' if c.seeds > 1 else ''}", *_unlike_idle(c)), c.reduction)
+            Group(
+                (*_lines(name), c.engine, f"{c.seeds} seed{'s' if c.seeds > 1 else ''}", *_unlike_idle(c)), c.reduction
+            )
             for name, c in zip(_names(kept), kept, strict=True)
         ]
         return {"suite": draw_suite(bars)}
@@ -194,7 +205,12 @@ def _unlike_idle(c: Comparison) -> tuple[str, ...]:
 def _names(kept: list[Comparison]) -> list[str]:
     """One name for each comparison: the problem, or the folder where two share problem and engine."""
     shared = Counter((c.name, c.engine) for c in kept)
-    return [c.folder if shared[c.name, c.engine] > 1 else c.name for c in kept]
+    return [c.marked(c.folder) if shared[c.name, c.engine] > 1 else c.name for c in kept]
+
+
+def _lines(name: str) -> list[str]:
+    """A name for below a bar, its mark on a line of its own."""
+    return name.replace(" (", "\n(").split("\n")
 
 
 def _failed(part: Results, *methods: str) -> int:

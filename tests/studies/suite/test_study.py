@@ -176,3 +176,34 @@ def test_a_machine_that_was_not_idle_is_marked(loads: tuple[float | None, ...], 
     assert [note for note in notes if "load" in note] == (
         [] if label is None else [load_note(highest_load(results.parts["spiral"].runs))]
     )
+
+
+def test_a_part_of_a_set_and_synthetic_rows_are_named_as_such() -> None:
+    rows = {"train": 34_360, "validation": 3_817, "test": 4_242}
+    published = {"train": 1_659_917, "validation": 184_435, "test": 204_928}
+    of_power = {"name": "power", "rows": rows, "published_rows": published, "whole": False}
+    of_gas = {"name": "gas", "rows": rows, "published_rows": None, "whole": None, "synthetic": "a generator"}
+    results = suite(
+        gas=part(*BOTH, problem="gas", data=of_gas),
+        power=part(*BOTH, problem="power", data=of_power),
+        spiral=part(*BOTH),
+    )
+    names = ["gas (synthetic)", "power (part: 2.1 % of rows)", "spiral"]
+    for table in Suite().tables(results):
+        assert [row[0] for row in table.rows] == names
+    figure = Suite().figures(results)["suite"]
+    assert figure is not None
+    below = [tick.get_text().rpartition("\neager")[0] for tick in figure.axes[0].get_xticklabels()]
+    assert below == ["gas\n(synthetic)", "power\n(part: 2.1 % of rows)", "spiral"]
+    assert results.parts["power"].title == "power (part: 2.1 % of rows)"
+    assert results.parts["power"].problem == "power"
+
+
+def test_the_same_settings_on_other_rows_are_no_repeat() -> None:
+    parts = {
+        folder: part(*BOTH, problem="power", data={"name": "power", "rows": {"train": rows}})
+        for folder, rows in (("power", 10), ("power_more", 20))
+    }
+    kept, repeated = distinct(comparisons(suite(**parts)))
+    assert [c.folder for c in kept] == ["power", "power-more"]
+    assert repeated == []
