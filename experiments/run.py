@@ -1,7 +1,7 @@
 """The command line of pynode: `python experiments/run.py --help`.  Everything behind it lives in pynode/cli.
 
-Beside that stand `bench` and `cost-model`, which belong to the experiments (experiments/benchmarks, experiments/scale)
-and not to the package.
+Beside that stand `bench`, `cost-model` and `study`, which belong to the experiments (experiments/benchmarks,
+experiments/scale, experiments/study) and not to the package.
 """
 
 import sys
@@ -25,7 +25,15 @@ def add_cost_model() -> None:
     app.command("cost-model", rich_help_panel="Plan")(cost_model)
 
 
+def add_study() -> None:
+    """Adds the commands of `study`, after `add_bench`."""
+    from experiments.study.command import study
+
+    app.add_typer(study, name="study", rich_help_panel="Train")
+
+
 if __name__ == "__main__":
     add_bench()
     add_cost_model()
+    add_study()
     command()
