@@ -14,6 +14,7 @@ from pynode.datasets.errors import DataError, DataMissing, TableMissing
 from pynode.datasets.splits import Splits
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.flows.divergence import Exact, Hutchinson
+from pynode.flows.flow import ACCURATE
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.problems import PROBLEMS
@@ -108,6 +109,22 @@ def test_rows_that_a_caller_changes_are_its_own(miniboone: type[Table]) -> None:
 def test_rows_bound_every_part(miniboone: type[Table]) -> None:
     problem = miniboone(options=options_from_json(miniboone, {"rows": 30, "batch": 10}))
     assert [len(problem.splits.train), len(problem.validation_samples()), len(problem.test_samples())] == [30, 30, 30]
+
+
+def test_rows_of_the_final_evaluation_are_bound_by_themselves(miniboone: type[Table]) -> None:
+    """Training and validation keep all their rows."""
+    small = {"hidden": (4,), "batch": 10}
+    problem = miniboone(options=options_from_json(miniboone, {**small, "test_rows": 5}))
+    whole = miniboone(options=options_from_json(miniboone, small))
+    assert torch.equal(problem.test_samples(), whole.test_samples()[:5])
+    assert torch.equal(problem.validation_samples(), whole.validation_samples())
+    assert len(problem.splits.train) == len(whole.splits.train)
+    model = whole.model()
+    seen = torch.from_numpy(np.array(whole.splits.train[:5])).double()
+    expected = float(-model.log_prob(seen, divergence=Exact(), method=ACCURATE).mean())
+    assert problem.evaluate_further(model, 0.0).metrics["train_nll"] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(InvalidArgument, match="test_rows = 1: not an integer of 2 or more"):
+        options_from_json(miniboone, {"test_rows": 1})
 
 
 def test_batches_larger_than_the_table_are_refused(miniboone: type[Table]) -> None:
