@@ -121,7 +121,7 @@ def test_rows_of_the_final_evaluation_are_bound_by_themselves(miniboone: type[Ta
     assert len(problem.splits.train) == len(whole.splits.train)
     model = whole.model()
     seen = torch.from_numpy(np.array(whole.splits.train[:5])).double()
-    expected = float(-model.log_prob(seen, divergence=Exact(), method=ACCURATE).mean())
+    expected = float(-model.log_prob(seen, divergence=Exact(), method=ACCURATE).mean().detach())
     assert problem.evaluate_further(model, 0.0).metrics["train_nll"] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(InvalidArgument, match="test_rows = 1: not an integer of 2 or more"):
         options_from_json(miniboone, {"test_rows": 1})
