@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.errors import InvalidArgument, OutputDirectoryError
+
+if TYPE_CHECKING:
+    from pynode.cli.console import PlainConsole
+    from pynode.methods.base import GradientMethod
+    from pynode.studies.invertibility.record import RediscretisationRecord
+    from pynode.training.config import RunConfig
+
+ALL = "all"
+"""What `--samples` says for every test row."""
+
+GRID_SAMPLES = 1000
+"""Test rows of the grid of discretisations where nobody says how many."""
 
 
 def evaluate(
@@ -35,84 +48,170 @@ def evaluate(
             rich_help_panel=o.SCHEME,
         ),
     ] = "1e-1,1e-2,1e-3,1e-4,1e-5,1e-6,1e-7",
+    grid: Annotated[
+        bool,
+        typer.Option(
+            help="Also measure the grid of --schemes, --steps and --tolerances, beside the training's own "
+            "discretisation and dopri5 at the problem's tolerances.",
+            rich_help_panel=o.SCHEME,
+        ),
+    ] = True,
     bound: Annotated[
         float,
         typer.Option(
-            help="A flow counts as invertible if going there and back moves no sample further than this, in units of "
-            "the standardised data.",
+            help="A flow counts as invertible if going there and back moves samples by less than this on average, in "
+            "units of the standardised data.",
             rich_help_panel=o.SCHEME,
         ),
     ] = 1e-3,
     samples: Annotated[
-        int,
-        typer.Option(min=2, max=10_000_000, metavar="N", help="Number of test samples to use.", rich_help_panel=o.WHAT),
-    ] = 1000,
+        str | None,
+        typer.Option(
+            metavar="N|all",
+            help=f"Number of test samples to use, or all. [dim]Default: all, and {GRID_SAMPLES} for the grid.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
     threads: o.Threads = 1,
 ) -> None:
-    """Measure likelihood and inverse error of trained flows under other schemes, step counts and tolerances (RQ4).
+    """Measure likelihood and inverse error of trained flows under other discretisations than in training (RQ4).
 
-    Writes DIR/rediscretisation.jsonl, a table and a figure.
+    Every flow is used with the discretisation of its training, and by dopri5 at the tolerances that the problem's
+    Opt-Disc has (1e-6 / 1e-8 for the study's tables); then with a grid of schemes, steps and tolerances. Writes
+    DIR/rediscretisation.jsonl, tables and figures. DIR is a results directory, one run in it, or a sweep.
 
     Examples:
 
       evaluate results/8gaussians
 
       evaluate results/8gaussians --schemes rk4,rk38 --steps 2,5,10,20 --bound 1e-4
+
+      evaluate results/sweep --samples all --no-grid
     """
     from pynode.cli.console import new_console
 
     names, counts = values.names("--schemes", schemes), values.counts("--steps", steps)
     tols = values.tolerances("--tolerances", tolerances)
+    rows = _rows(samples)
     if not 0 < bound < float("inf"):
         raise InvalidArgument("--bound", bound, "not a positive number", "use e.g. 1e-3")
 
     import torch
 
-    from pynode.cli.report import report
-    from pynode.problems.density.base import Density
     from pynode.records.files import lines_if_any, write_lines
-    from pynode.records.runs import RUNS, load_run
     from pynode.schemes import SCHEMES
     from pynode.studies.invertibility.record import RediscretisationRecord
-    from pynode.studies.invertibility.rediscretisation import discretisations, rediscretise
+    from pynode.studies.invertibility.rediscretisation import discretisations
     from pynode.studies.results import REDISCRETISED
-    from pynode.training.restore import restore, runs_in
 
     torch.set_num_threads(threads)
-    methods = discretisations([SCHEMES.load(name) for name in names], counts, tols)
-    directory = directory.resolve()
+    methods = discretisations([SCHEMES.load(name) for name in names], counts, tols) if grid else []
+    plans = [_plan(part) for part in _results_in(directory.resolve())]
+    earlier = [lines_if_any(plan.top / REDISCRETISED, RediscretisationRecord) for plan in plans]  # damage is told first
+    console = new_console()
+    for plan, before in zip(plans, earlier, strict=True):
+        again = {folder.name for folder in plan.folders}
+        kept = [r for r in before if r.run not in again or (r.use == "other" and not grid)]
+        records = _measured(plan, methods, bound, rows, console)
+        write_lines(plan.top / REDISCRETISED, [*kept, *records])
+
+        from pynode.cli.report import report
+
+        report(plan.top, console, whole=True)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The finished runs that are to be evaluated, and the results directory that they are in."""
+
+    top: Path
+    folders: list[Path]
+
+
+def _measured(
+    plan: _Plan, methods: list[GradientMethod], bound: float, rows: int | str | None, console: PlainConsole
+) -> list[RediscretisationRecord]:
+    """The records of every run of `plan`: as trained, by dopri5, and with each of `methods`."""
+    from itertools import chain
+
+    from pynode.problems.density.base import Density
+    from pynode.records.runs import load_run
+    from pynode.studies.invertibility.rediscretisation import TrainedFlow, evaluate_training, rediscretise
+    from pynode.training.restore import restore
+
+    records: list[RediscretisationRecord] = []
+    with console.status("evaluating") as status:
+        for folder in plan.folders:
+            config, problem, model = restore(folder)
+            assert isinstance(problem, Density)
+            test = problem.test_samples()
+            trained = TrainedFlow(
+                model, config.problem, folder.name, load_run(folder).method, _trained_with(config), config.seed
+            )
+            first = rows if isinstance(rows, int) else None
+            some = None if rows == ALL else rows if isinstance(rows, int) else GRID_SAMPLES
+            for record in chain(
+                evaluate_training(trained, test[:first], _evaluation(type(problem)), bound=bound),
+                rediscretise(trained, test[:some], methods, bound=bound),
+            ):
+                records.append(record)
+                status.update(f"evaluating {folder.name}: {record.scheme} {record.setting:g}")
+    return records
+
+
+def _rows(samples: str | None) -> int | str | None:
+    """The number of `--samples`, "all", or None where it is not given."""
+    if samples is None or samples == ALL:
+        return samples
+    rows = int(samples) if samples.isdecimal() and len(samples) < 9 else 0
+    if rows < 2:
+        raise InvalidArgument("--samples", samples, "neither a number from 2 to 99,999,999 nor all", "use e.g. 1000")
+    return rows
+
+
+def _trained_with(config: RunConfig) -> GradientMethod:
+    """The discretisation at the end of the training: with levels, that of the last one."""
+    method = config.running
+    return method if config.multilevel is None else config.multilevel.method(method, -1)
+
+
+def _evaluation(kind: type) -> GradientMethod:
+    """dopri5 at the tolerances that Opt-Disc has for this problem, as the study's evaluation command has it."""
+    from pynode.flows.flow import ACCURATE
+    from pynode.methods.opt_disc import OptDisc
+    from pynode.training.config import default_method
+
+    of_study = default_method(kind, OptDisc.name)
+    assert isinstance(of_study, OptDisc)
+    return OptDisc(rtol=of_study.rtol, atol=of_study.atol, max_steps=ACCURATE.max_steps)
+
+
+def _results_in(directory: Path) -> list[Path]:
+    """`directory`, or where it holds a sweep or a suite the results directories of flows in it."""
+    from pynode.records.runs import RUNS, run_folders
+
+    if (directory / "config.json").exists() or run_folders(directory):
+        return [directory]
+    parts = sorted(path.parent for path in directory.glob(f"*/{RUNS}"))
+    return [part for part in parts if (runs := run_folders(part)) and _is_density(runs[0])] or [directory]
+
+
+def _plan(directory: Path) -> _Plan:
+    """The finished runs in `directory`; raises an error where there is no flow, or nothing can be written."""
+    from pynode.records.runs import RUNS, load_run
+    from pynode.training.restore import runs_in
+
     folders = [folder for folder in runs_in(directory) if load_run(folder).finished]
     alone = (directory / "config.json").exists()
     if alone and directory.parent.name != RUNS:
         raise InvalidArgument("DIR", directory, f"a run outside of a folder {RUNS}", "give a results directory")
-    top = directory.parent.parent if alone else directory
     if not folders:
         raise InvalidArgument("DIR", directory, "no finished run there", "finish it with compare --resume")
     if not _is_density(folders[0]):
         raise InvalidArgument("DIR", directory, "no flow was trained there", "evaluate runs of a density problem")
-    path, again = top / REDISCRETISED, {folder.name for folder in folders}
-    earlier = lines_if_any(path, RediscretisationRecord)  # damage is told before the work
+    top = directory.parent.parent if alone else directory
     _check_writable(top)
-    console = new_console()
-    records: list[RediscretisationRecord] = []
-    with console.status("evaluating") as status:
-        for folder in folders:
-            config, problem, model = restore(folder)
-            assert isinstance(problem, Density)
-            for record in rediscretise(
-                model,
-                problem.test_samples()[:samples],
-                methods,
-                bound=bound,
-                problem=config.problem,
-                run=folder.name,
-                trained_by=load_run(folder).method,
-                seed=config.seed,
-            ):
-                records.append(record)
-                status.update(f"evaluating {folder.name}: {record.scheme} {record.setting:g}")
-    write_lines(path, [*(r for r in earlier if r.run not in again), *records])
-    report(top, console, whole=True)
+    return _Plan(top, folders)
 
 
 def _check_writable(directory: Path) -> None:

@@ -69,11 +69,50 @@ def test_evaluate_writes_the_table_of_rq4(trained: Path, capsys: pytest.CaptureF
     arguments = ("--schemes", "euler,rk38", "--steps", "2,8", "--tolerances", "1e-4", "--samples", 20)
     assert call("evaluate", trained, *arguments, "--bound", 0.01) == 0
     records = load_results(trained).rediscretised
-    assert len(records) == 3 * 5
+    grid, trained_with = [r for r in records if r.use == "other"], [r for r in records if r.use != "other"]
+    assert len(grid) == 3 * 5
+    assert [(r.trained, r.use, r.scheme) for r in trained_with] == [
+        ("disc-opt-multilevel rk38 x 4", "training", "rk38"),
+        ("disc-opt-multilevel rk38 x 4", "evaluation", "dopri5"),
+        ("disc-opt-multilevel rk38 x 4", "mixed", "rk38"),
+        ("disc-opt rk38 x 4", "training", "rk38"),
+        ("disc-opt rk38 x 4", "evaluation", "dopri5"),
+        ("disc-opt rk38 x 4", "mixed", "rk38"),
+        ("opt-disc dopri5 rtol 1e-05", "training", "dopri5"),
+        ("opt-disc dopri5 rtol 1e-05", "evaluation", "dopri5"),
+    ]
+    assert {(r.setting, r.atol) for r in trained_with if r.use == "evaluation"} == {(1e-5, 1e-5)}
     assert {r.bound for r in records} == {0.01}
     assert {r.samples for r in records} == {20}
-    assert "RQ4 Coarsest invertible discretisation" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "RQ4 Coarsest invertible discretisation" in said
+    assert "RQ4 Training steps" in said
     assert (trained / "figures/rediscretisation.png").stat().st_size > 10_000
+
+
+def test_evaluate_uses_all_test_rows_and_keeps_the_grid_that_it_is_not_to_measure(trained: Path) -> None:
+    arguments = ("--schemes", "euler", "--steps", "2", "--tolerances", "1e-2")
+    assert call("evaluate", trained, *arguments, "--samples", 7) == 0
+    assert call("evaluate", trained, "--no-grid") == 0
+    records = load_results(trained).rediscretised
+    rows = 24  # the last tenth of the table's 240
+    assert {r.samples for r in records if r.use != "other"} == {rows}
+    assert [r.samples for r in records if r.use == "other"] == [7] * 3 * 2
+
+
+@pytest.mark.usefixtures("drawn_figures")
+def test_evaluate_takes_a_sweep_of_training_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs of several step counts in one results directory, and Opt-Disc once as the reference."""
+    out, axes = tmp_path / "steps", ("--grid", "problem=moons", "--grid", "method=disc-opt,opt-disc")
+    small = ("--set", "hidden=4", "--set", "batch=20", "--iterations", 2, "--jobs", 1)
+    assert call("sweep", *axes, "--grid", "steps=1,2", *small, "--out", out) == 0
+    capsys.readouterr()
+    assert call("evaluate", out, "--no-grid", "--samples", 30) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Training steps from which on every seed's flow keeps an inverse error below 0.001 (30 test samples)" in said
+    names = dict.fromkeys(r.trained for r in load_results(out / "moons").rediscretised)
+    assert list(names) == ["disc-opt rk38 x 1", "disc-opt rk38 x 2", "opt-disc dopri5 rtol 1e-05"]
+    assert (out / "moons/figures/training_steps.png").stat().st_size > 10_000
 
 
 def test_sample_in_the_units_of_the_file(trained: Path, tmp_path: Path) -> None:
@@ -155,6 +194,8 @@ def test_data_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("compare spiral --set x=1", "spiral takes no options"),
         ("sample . --seed -1", "'--seed'"),
         ("evaluate nosuch", "nosuch holds no run"),
+        ("evaluate nosuch --samples some", "--samples = some: neither a number from 2 to 99,999,999 nor all"),
+        ("evaluate nosuch --samples 1", "--samples = 1: neither a number"),
         ("sample nosuch", "nosuch holds no run"),
         ("sample nosuch -n 0", "--number = 0"),
         ("sample nosuch --out x.txt", "neither .npy nor .csv"),
@@ -239,7 +280,7 @@ def test_evaluating_one_run_keeps_the_records_of_the_others(trained: Path, monke
     assert call("evaluate", "disc-opt-rk38-x4-seed0", *small) == 0
     after = load_results(trained).rediscretised
     assert {r.run for r in after} == before
-    assert len(after) == 3 * 2
+    assert len([r for r in after if r.use == "other"]) == 3 * 2
     assert not (trained / "runs" / "tables.md").exists()
 
 

@@ -13,6 +13,7 @@ from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import bits_per_dim, density_on_grid, inverse_errors, mass_on_grid, mmd
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.euler import EULER
 from pynode.types import State
 
@@ -81,6 +82,22 @@ def test_a_coarse_solve_s_inverse_errors_are_those_of_numpy() -> None:
         errors = off * points
         assert found[f"inverse_{name}"] == pytest.approx(np.linalg.norm(errors, axis=1).mean(), rel=1e-12)
         assert found[f"inverse_{name}_frobenius"] == pytest.approx(np.linalg.norm(errors) / 50, rel=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 20, 50])
+def test_chunks_change_no_inverse_error(rows: int) -> None:
+    """Means are weighted by rows, and the Frobenius norm is that over all of them."""
+    flow, x, method = Flow([Shrink(0.7)], 3), normal(50, 0, 3), DiscOpt(EULER, steps=2)
+    assert inverse_errors(flow, x, method, rows=rows) == pytest.approx(inverse_errors(flow, x, method), rel=1e-12)
+
+
+def test_a_round_trip_by_two_methods_is_off_by_the_distance_of_their_maps() -> None:
+    """One Euler step there multiplies by 1 - a, the exact way back by exp(a)."""
+    rate, x = 0.7, normal(50, 0, 3)
+    one, exact = DiscOpt(EULER, steps=1), OptDisc(rtol=1e-10, atol=1e-12)
+    errors = inverse_errors(Flow([Shrink(rate)], 3), x, one, back=exact)
+    off = abs((1 - rate) * math.exp(rate) - 1)
+    assert errors["inverse_data"] == pytest.approx(off * float(x.norm(dim=1).mean()), rel=1e-7)
 
 
 def test_a_solve_that_fails_has_infinite_inverse_errors() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -15,13 +16,26 @@ from pynode.flows.probes import Draw
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
+from pynode.problems.density.base import rows_at_once
 from pynode.records.files import finite
 from pynode.schemes.base import Scheme
-from pynode.studies.invertibility.record import RediscretisationRecord
+from pynode.studies.invertibility.record import RediscretisationRecord, Use
 from pynode.types import State
 
 STEPS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32)
 TOLERANCES = tuple(10.0**-k for k in range(1, 8))
+
+
+@dataclass(frozen=True)
+class TrainedFlow:
+    """A flow with its best weights: its run, and the method that it was trained by (`method`, of name `trained_by`)."""
+
+    flow: Flow
+    problem: str
+    run: str
+    trained_by: str
+    method: GradientMethod
+    seed: int = 0
 
 
 def discretisations(
@@ -32,44 +46,97 @@ def discretisations(
     return fixed + [OptDisc(rtol=tol, atol=tol) for tol in tolerances]
 
 
-@torch.no_grad()
 def rediscretise(
-    flow: Flow,
-    x: State,
-    methods: Sequence[GradientMethod],
-    *,
-    bound: float,
-    problem: str,
-    run: str,
-    trained_by: str,
-    seed: int = 0,
+    trained: TrainedFlow, x: State, methods: Sequence[GradientMethod], *, bound: float
 ) -> Iterator[RediscretisationRecord]:
-    """One record for each of `methods`: log-likelihood and inverse error of `flow` on the samples `x` `(n, dim)`."""
-    clock = Clock(x.device)
+    """One record for each of `methods`: log-likelihood and inverse error of the flow on the samples `x` `(n, dim)`."""
     for method in methods:
-        clock.start()
-        failure, nll, nfe = None, math.inf, None
-        try:
-            moved = flow(x, method=method, draw=Draw())
-            nll = -float(moved.log_prob.double().mean())
-            nfe = sum(stats.nfe_forward for stats in moved.solves)
-        except SolveError as error:
-            failure = str(error)
-        seconds = clock.lap()
-        errors = inverse_errors(flow, x, method, seed=seed)
-        yield RediscretisationRecord(
-            problem=problem,
-            run=run,
-            trained_by=trained_by,
-            seed=seed,
-            scheme=method.family.split()[-1],
-            adaptive=method.adaptive,
-            setting=method.setting,
-            samples=len(x),
-            bound=bound,
-            nll=finite(nll),
-            **{name: finite(value) for name, value in errors.items()},
-            nfe=nfe,
-            seconds=seconds,
-            failure=failure,
-        )
+        yield _measure(trained, x, method, bound=bound, use="other")
+
+
+def evaluate_training(
+    trained: TrainedFlow, x: State, evaluation: GradientMethod, *, bound: float
+) -> Iterator[RediscretisationRecord]:
+    """The flow on `x` `(n, dim)` with the discretisation it was trained with, and with `evaluation` instead.
+
+    A third record has the round trip that begins with the first and ends with the second: how far the flow as trained
+    is from the flow as evaluated.  Where both are the same discretisation, there is no third one.
+    """
+    as_trained = _measure(trained, x, trained.method, bound=bound, use="training")
+    yield as_trained
+    if _discretisation(trained.method) == _discretisation(evaluation):
+        yield replace(as_trained, use="evaluation")
+        return
+    yield _measure(trained, x, evaluation, bound=bound, use="evaluation")
+    yield RediscretisationRecord(
+        **_described(trained, trained.method),
+        samples=len(x),
+        bound=bound,
+        use="mixed",
+        **_errors(trained, x, trained.method, evaluation),
+    )
+
+
+@torch.no_grad()
+def _measure(
+    trained: TrainedFlow, x: State, method: GradientMethod, *, bound: float, use: Use
+) -> RediscretisationRecord:
+    clock = Clock(x.device)
+    clock.start()
+    nll, nfe, failure = None, None, None
+    try:
+        nll, nfe = _likelihood(trained.flow, x, method)
+    except SolveError as error:
+        failure = str(error)
+    seconds = clock.lap()
+    return RediscretisationRecord(
+        **_described(trained, method),
+        samples=len(x),
+        bound=bound,
+        nll=finite(nll),
+        **_errors(trained, x, method, method),
+        nfe=nfe,
+        seconds=seconds,
+        failure=failure,
+        use=use,
+    )
+
+
+def _errors(trained: TrainedFlow, x: State, method: GradientMethod, back: GradientMethod) -> dict[str, Any]:
+    """Inverse errors for a record: None instead of infinite."""
+    errors = inverse_errors(trained.flow, x, method, back=back, seed=trained.seed, rows=rows_at_once(trained.flow))
+    return {name: finite(value) for name, value in errors.items()}
+
+
+def _likelihood(flow: Flow, x: State, method: GradientMethod) -> tuple[float, int]:
+    """-log p in nats, the mean over all rows, and the evaluations of the chunk that needed most."""
+    total, nfe = 0.0, 0
+    for rows in x.split(rows_at_once(flow)):
+        moved = flow(rows, method=method, draw=Draw())
+        total += float(moved.log_prob.double().sum())
+        nfe = max(nfe, sum(stats.nfe_forward for stats in moved.solves))
+    return -total / len(x), nfe
+
+
+def _described(trained: TrainedFlow, method: GradientMethod) -> dict[str, Any]:
+    """What a record says of the flow, of its training and of the method it is used with."""
+    steps, of_training = method.recipe.steps, trained.method
+    return {
+        "problem": trained.problem,
+        "run": trained.run,
+        "trained_by": trained.trained_by,
+        "seed": trained.seed,
+        "scheme": method.family.split()[-1],
+        "adaptive": method.adaptive,
+        "setting": method.setting,
+        "atol": getattr(steps, "atol", None),
+        "trained_scheme": of_training.family.split()[-1],
+        "trained_steps": None if of_training.adaptive else int(of_training.setting),
+        "trained_rtol": of_training.setting if of_training.adaptive else None,
+    }
+
+
+def _discretisation(method: GradientMethod) -> tuple[str, bool, float, float | None]:
+    """What decides the numbers of a forward solve."""
+    steps = method.recipe.steps
+    return method.family.split()[-1], method.adaptive, method.setting, getattr(steps, "atol", None)

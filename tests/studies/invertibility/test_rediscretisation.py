@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.flow import Flow
+from pynode.methods.base import GradientMethod
+from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
+from pynode.studies.invertibility import rediscretisation
 from pynode.studies.invertibility.record import RediscretisationRecord
-from pynode.studies.invertibility.rediscretisation import discretisations, rediscretise
+from pynode.studies.invertibility.rediscretisation import (
+    TrainedFlow,
+    discretisations,
+    evaluate_training,
+    rediscretise,
+)
+from pynode.types import State
 
 
-def measured(**more: int) -> list[RediscretisationRecord]:
-    """A rough flow under Euler, RK4 and dopri5."""
+def rough(method: GradientMethod, seed: int = 0) -> TrainedFlow:
+    """A rough flow that `method` is said to have trained."""
     spec = ConcatSquash((2, 8, 2))
     noise = torch.randn(spec.n_params, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    flow = Flow([spec.build(theta=noise)], 2)
-    x = torch.randn((40, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return TrainedFlow(Flow([spec.build(theta=noise)], 2), "p", "r", method.name, method, seed)
+
+
+def samples(n: int = 40) -> State:
+    """`(n, 2)` samples."""
+    return torch.randn((n, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def measured() -> list[RediscretisationRecord]:
+    """A rough flow under Euler, RK4 and dopri5."""
     methods = discretisations([EULER, RK4], [4, 8, 16], [1e-2, 1e-7])
-    return list(rediscretise(flow, x, methods, bound=1e-3, problem="p", run="r", trained_by="disc-opt", **more))
+    return list(rediscretise(rough(DiscOpt(RK4, 2)), samples(), methods, bound=1e-3))
 
 
 def test_inverse_errors_fall_with_the_order_of_the_scheme() -> None:
@@ -45,7 +63,8 @@ def test_a_failed_solve_is_recorded() -> None:
     flow = Flow.build(ConcatSquash((2, 8, 2)), seed=0)
     x = torch.randn((5, 2), dtype=torch.float64)
     methods = [OptDisc(rtol=1e-12, atol=1e-14, max_steps=2), OptDisc(rtol=1e-3, atol=1e-3)]
-    failed, fine = rediscretise(flow, x, methods, bound=1.0, problem="p", run="r", trained_by="m")
+    trained = TrainedFlow(flow, "p", "r", "disc-opt", DiscOpt(RK4, 2))
+    failed, fine = rediscretise(trained, x, methods, bound=1.0)
     assert failed.failure is not None
     assert failed.nll is None
     assert failed.inverse is None
@@ -61,3 +80,57 @@ def test_discretisations_of_the_study() -> None:
     adaptive = methods[22:]
     assert [m.setting for m in adaptive] == [10.0**-k for k in range(1, 8)]
     assert all(isinstance(m, OptDisc) and m.atol == m.rtol for m in adaptive)
+
+
+FINE = OptDisc(rtol=1e-9, atol=1e-9)
+
+
+def test_a_flow_is_used_as_trained_by_dopri5_and_from_one_to_the_other() -> None:
+    """Where the dopri5 half is accurate, the mixed round trip has the error of a single coarse solve.
+
+    The coarse solve's own round trip is off by another amount, and dopri5's by none.
+    """
+    coarse, x = DiscOpt(EULER, 3), samples()
+    trained = rough(coarse)
+    own, fine, mixed = evaluate_training(trained, x, FINE, bound=1e-3)
+    assert [r.use for r in (own, fine, mixed)] == ["training", "evaluation", "mixed"]
+    assert {r.trained for r in (own, fine, mixed)} == {"disc-opt euler x 3"}
+    assert (own.scheme, own.setting, own.nfe) == ("euler", 3.0, 3)
+    assert (fine.scheme, fine.setting, fine.atol) == ("dopri5", 1e-9, 1e-9)
+    with torch.no_grad():
+        z = trained.flow.move(x, method=coarse)
+        lost = {
+            "training": trained.flow.move(z, method=coarse, backwards=True) - x,
+            "mixed": trained.flow.move(z, method=FINE, backwards=True) - x,
+        }
+        nll = {name: -float(trained.flow.log_prob(x, method=m).mean()) for name, m in (("own", coarse), ("fine", FINE))}
+    for record in (own, mixed):
+        expected = lost[record.use]
+        assert record.inverse_data == pytest.approx(float(expected.norm(dim=1).mean()), rel=1e-9)
+        assert record.inverse_data_frobenius == pytest.approx(float(expected.norm()) / 40, rel=1e-9)
+    assert fine.inverse is not None
+    assert fine.inverse < 1e-6 < own.inverse  # type: ignore[operator]
+    assert (own.nll, fine.nll) == pytest.approx((nll["own"], nll["fine"]), rel=1e-12)
+    assert abs(own.nll - fine.nll) > 1e-3  # type: ignore[operator]
+    assert mixed.nll is None
+
+
+def test_a_flow_trained_as_it_is_evaluated_has_no_third_record() -> None:
+    own, fine = evaluate_training(rough(OptDisc(rtol=1e-9, atol=1e-9, adjoint="backsolve")), samples(), FINE, bound=1.0)
+    assert own.trained == "opt-disc dopri5 rtol 1e-09"
+    assert (own.use, fine.use) == ("training", "evaluation")
+    assert own.nll == fine.nll
+    other = rough(OptDisc(rtol=1e-9, atol=1e-12))
+    assert len(list(evaluate_training(other, samples(), FINE, bound=1.0))) == 3, "another atol is another solve"
+
+
+def test_chunks_of_rows_are_weighted_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty rows in chunks of 16, 16 and 8 give what they give at once."""
+    trained, x = rough(DiscOpt(EULER, 3)), samples()
+    whole = next(evaluate_training(trained, x, FINE, bound=1.0))
+    monkeypatch.setattr(rediscretisation, "rows_at_once", lambda _: 16)
+    parts = next(evaluate_training(trained, x, FINE, bound=1.0))
+    for name in ("nll", "inverse_data", "inverse_base", "inverse_data_frobenius", "inverse_base_frobenius"):
+        assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-12)
+    assert parts.samples == 40
+    assert parts.nfe == 3

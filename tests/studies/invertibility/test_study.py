@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from pynode.studies.invertibility.grid_figure import draw_rediscretisation
 from pynode.studies.invertibility.record import RediscretisationRecord
-from pynode.studies.invertibility.study import Invertibility, draw_rediscretisation
+from pynode.studies.invertibility.study import Invertibility
 from pynode.studies.results import Results
 
 FIXED = RediscretisationRecord(
@@ -117,3 +118,19 @@ def test_curves_are_medians_over_seeds() -> None:
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["1", "2", "4", "8", "16"]
     assert figure.axes[1].get_xlim()[0] > figure.axes[1].get_xlim()[1], "tight tolerances to the right"
     assert draw_rediscretisation(results()) is None
+
+
+def test_runs_of_several_step_counts_are_kept_apart() -> None:
+    """Flows trained with 2 and with 8 steps don't share a median."""
+    grid = [made(8, error, 2.0, trained_scheme="rk4", trained_steps=steps) for steps, error in ((2, 2e-3), (8, 1e-4))]
+    coarsest, every = Invertibility().tables(results(*grid))
+    assert [row[:3] for row in coarsest.rows] == [
+        ["disc-opt rk4 x 2", "rk4", "none"],
+        ["disc-opt rk4 x 8", "rk4", "8 steps"],
+    ]
+    assert [row[3] for row in every.rows] == ["0.002", "1.00e-04"]
+    figure = draw_rediscretisation(results(*grid))
+    assert figure is not None
+    lines = figure.axes[0].get_lines()[:2]
+    assert [line.get_label() for line in lines] == ["disc-opt rk4 x 2, rk4", "disc-opt rk4 x 8, rk4"]
+    assert lines[0].get_color() != lines[1].get_color()
