@@ -103,13 +103,13 @@ def statement(each: Sequence[Training]) -> str | None:
 
 def _gap(family: Sequence[Training]) -> str:
     """What the fewest steps do to the likelihood, as a further sentence."""
-    gap = family[0].nll_gap()
-    if gap is None:
+    gaps = family[0].nll_gap()
+    if gaps is None:
         return ""
-    side = "below" if median(gap) < 0 else "above"
+    gap = median(gaps)
     return (
-        f" Trained with {family[0].steps} of {family[0].scheme}, the NLL as trained is {number(abs(median(gap)), 2)} nats "
-        f"{side} that of the same weights by dopri5."
+        f" Trained with {family[0].steps} of {family[0].scheme}, the NLL as trained is {number(abs(gap), 2)} nats "
+        f"{'below' if gap < 0 else 'above'} that of the same weights by dopri5."
     )
 
 

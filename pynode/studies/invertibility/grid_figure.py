@@ -62,7 +62,7 @@ def draw_rediscretisation(results: Results) -> Figure | None:
         axes.set_xlabel(label)
     steps = sorted({r.setting for r in records if not r.adaptive})
     for axes in (panels[0], panels[2]):
-        axes.set_xticks(steps, [f"{s:.0f}" for s in steps])
+        axes.set_xticks(steps, _tick_labels(steps))
         axes.set_xticks([], minor=True)
     panels[3].set_xlim(panels[1].get_xlim())
     panels[0].set_title("fixed steps")
@@ -72,6 +72,16 @@ def draw_rediscretisation(results: Results) -> Figure | None:
     figure.suptitle(f"{results.title}: trained flows under other discretisations (colour: trained by)", fontsize=10)
     legend_below(figure, panels[0], columns=3)
     return figure
+
+
+def _tick_labels(steps: list[float]) -> list[str]:
+    """Step counts as text, empty for those that would touch the label before them on a logarithmic axis."""
+    labels, last = [], 0.0
+    for count in steps:
+        clear = count >= 1.25 * last
+        labels.append(f"{count:.0f}" if clear else "")
+        last = count if clear else last
+    return labels
 
 
 def _curve(records: list[RediscretisationRecord], pick: Pick) -> tuple[list[float], list[float]]:
