@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -90,6 +91,18 @@ class ReferenceRecord:
     central: float
     high: float
     unit: str
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the model's own range, low to high, meets the known number or range; None where that is one of
+        another quantity, such as seconds beside evaluations."""
+        least, most = min(self.low, self.central, self.high), max(self.low, self.central, self.high)
+        if "(seconds)" in self.published:
+            return None
+        if self.published.startswith("under "):
+            return least < float(self.published.removeprefix("under "))
+        ends = [float(number) for number in re.findall(r"[\d.]+", self.published)]
+        return least <= ends[-1] and most >= ends[0]
 
 
 @dataclass(frozen=True)

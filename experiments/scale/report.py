@@ -104,15 +104,36 @@ def _plan(p: PlanRecord) -> list[str]:
 def references(model: Model) -> Table:
     """Beside what the study is known by."""
     rows = [
-        [r.what, f"{r.published} {r.unit}".strip(), number(r.low), number(r.central), number(r.high)]
+        [
+            r.what,
+            f"{r.published} {r.unit}".strip(),
+            *(number(v) for v in (r.low, r.central, r.high)),
+            inside_text(r.inside),
+        ]
         for r in model.references
     ]
     notes = [
         "Known of the study: what its abstract says, and two times read off pictures. Which problems have which "
         "reduction, its hours and its GPU are unknown here; the Titan X is that of the same group's next paper. The "
-        "model assumes equal numbers of iterations for both methods, and pynode's eager engine instead of its code."
+        "model assumes equal numbers of iterations for both methods, and pynode's eager engine instead of its code.",
+        *outside(model),
     ]
-    return Table("Beside the study", ["what", "known", *SCENARIOS], rows, notes)
+    return Table("Beside the study", ["what", "known", *SCENARIOS, "inside"], rows, notes)
+
+
+def inside_text(inside: bool | None) -> str:
+    """Whether a known number lies inside the model's range, for a table."""
+    return "–" if inside is None else "yes" if inside else "no"
+
+
+def outside(model: Model) -> list[str]:
+    """A sentence for each known number that the model's own range excludes."""
+    return [
+        f"The model's own range excludes what is known of the study: {r.what}, {r.published} {r.unit} there, "
+        f"{number(r.low)} to {number(r.high)} by the model."
+        for r in model.references
+        if r.inside is False
+    ]
 
 
 def assumptions(model: Model) -> Table:
@@ -301,6 +322,7 @@ def findings(model: Model) -> list[str]:
             f"${number(central.single_cost)} (${number(low.single_cost)} to ${number(high.single_cost)})"
             + (f"; with gangs {number(central.makespan_hours)} h, ${number(central.cost)}." if n > 1 else ".")
         )
+    sentences += outside(model)
     held_out = [t for t in model.trials if t.held_out]
     if held_out:
         middle, least, most = spread_of_ratios(held_out)

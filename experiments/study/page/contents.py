@@ -1,0 +1,67 @@
+"""The pages whose tables and sentences come from the records, and what makes each of their blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from experiments.study.page import cost_model, questions, texts
+from experiments.study.page.blocks import blocks, rewritten
+from experiments.study.page.overview import overview
+from experiments.study.page.problem_tables import blocks_of
+from experiments.study.page.published import ROOT
+from experiments.study.page.records import records
+from experiments.study.page.sections import SECTIONS
+from pynode.records.files import write_atomically
+
+PAGES = ("README.md", "experiments/README.md")
+
+TABLES: dict[str, Callable[[], str]] = {
+    "overview": overview,
+    "records": records,
+    "multilevel": questions.multilevel,
+    "gradients-spiral": questions.gradients_spiral,
+    "gradients-flows": questions.gradients_flows,
+    "accuracies": questions.accuracies,
+    "invertibility": questions.invertibility,
+    "winners": questions.winners,
+    "stability": questions.stability,
+    "plans": cost_model.plans,
+    "against-the-study": cost_model.against_the_study,
+    "calibration": cost_model.calibration,
+    **{name: make for problem in SECTIONS for name, make in blocks_of(problem).items()},
+}
+"""Tables by the name of their block."""
+
+
+@cache
+def content(name: str) -> str:
+    """What the records say for a block."""
+    return TABLES[name]() if name in TABLES else texts.text(name)
+
+
+def page(path: str) -> str:
+    """A page as it is written."""
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def as_recorded(text: str) -> str:
+    """A page with every block as the records have it; raises `UsageError` for a block that nothing makes."""
+    known = {*TABLES, *texts.names()}
+    return rewritten(text, {name: content(name) for name in blocks(text) if name in known})
+
+
+def differing(path: str, text: str | None = None) -> list[str]:
+    """The blocks of a page that are not what the records say."""
+    written = page(path) if text is None else text
+    here, there = blocks(written), blocks(as_recorded(written))
+    return [name for name in here if here[name] != there[name]]
+
+
+def write(path: str) -> bool:
+    """Puts the records' blocks into a page; whether it changed."""
+    before = page(path)
+    after = as_recorded(before)
+    if after != before:
+        write_atomically(ROOT / path, after.encode())
+    return after != before

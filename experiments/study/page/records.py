@@ -1,0 +1,22 @@
+"""The table of all published records: seeds, engines, commits, days and load."""
+
+from __future__ import annotations
+
+from experiments.study.page.markdown import table
+from experiments.study.page.problem_tables import commits_of
+from experiments.study.page.published import environments, folders, linked, runs_of
+from pynode.studies.load import highest_load, load_text
+from pynode.studies.reduction.study import engine_of
+
+
+def records() -> str:
+    """How each folder was made."""
+    return table(["folder", "seeds", "engine", "commit", "load"], [_row(folder) for folder in folders()])
+
+
+def _row(folder: str) -> list[str]:
+    found = runs_of(folder)
+    seeds = str(len({run.seed for run in found.runs})) if found else "–"
+    engines = ", ".join(sorted({engine_of(run.summary or {}) for run in found.runs})) if found else "–"
+    load = load_text(highest_load(found.runs)) if found else "–"
+    return [linked(folder), seeds, engines, commits_of(environments(folder)).removeprefix("commit "), load]

@@ -1,0 +1,62 @@
+"""The problems of the page, the folders that hold their records, and the comparisons in these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from experiments.study.page.published import PUBLISHED, runs_of
+from pynode.records.runs import Run
+from pynode.studies.results import Results
+from pynode.studies.suite.study import Comparison, comparisons
+
+
+@dataclass(frozen=True)
+class Section:
+    """One problem: its name on the page, and its folders; what is not there is left out.
+
+    `problem` is the registered problem whose net the runs have where their options name none.
+    """
+
+    title: str
+    problem: str
+    folders: tuple[str, ...]
+
+
+SECTIONS = {
+    section.problem: section
+    for section in (
+        Section("spiral", "spiral", ("spiral", "spiral-eager", "spiral-converged", "spiral-seeds", "spiral-julia")),
+        Section("8gaussians", "8gaussians", ("8gaussians", "8gaussians-eager")),
+        Section("POWER", "power", ("power", "power-eager")),
+        Section("GAS", "gas", ("gas", "gas-eager")),
+        Section("HEPMASS", "hepmass", ("hepmass", "hepmass-eager")),
+        Section("MINIBOONE", "miniboone", ("miniboone", "miniboone-eager", "miniboone-sample")),
+        Section("BSDS300", "bsds300", ("bsds300", "bsds300-eager", "bsds300-full")),
+        Section("digits", "digits", ("digits",)),
+    )
+}
+
+SEVEN = ("spiral", "8gaussians", "power", "gas", "hepmass", "miniboone", "bsds300")
+"""The problems of the study, in its order."""
+
+
+@cache
+def compared(problem: str) -> tuple[Comparison, ...]:
+    """Every comparison of Disc-Opt with Opt-Disc in the folders of a problem, in their order."""
+    return tuple(c for name in SECTIONS[problem].folders for c in comparisons_in(name))
+
+
+@cache
+def comparisons_in(folder: str) -> tuple[Comparison, ...]:
+    """Every comparison of Disc-Opt with Opt-Disc in one folder."""
+    part = runs_of(folder)
+    return () if part is None else tuple(comparisons(Results(PUBLISHED, parts={folder: part})))
+
+
+def runs_in(c: Comparison) -> tuple[list[Run], list[Run]]:
+    """The runs of Disc-Opt and of Opt-Disc behind a comparison, by seed; failed ones too."""
+    part = runs_of(c.folder)
+    runs = [] if part is None else sorted(part.runs, key=lambda run: run.seed)
+    disc, opt = ([r for r in runs if r.method == end.method] for end in (c.method, c.baseline))
+    return disc, opt

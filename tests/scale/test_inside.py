@@ -1,0 +1,58 @@
+"""Whether the cost model's own range holds what is known of the study, and that its output says so where it doesn't."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.scale.records import Model, ReferenceRecord, read
+from experiments.scale.report import findings, outside, references
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "experiments" / "published" / "scale"
+
+
+def reference(published: str, low: float, high: float) -> ReferenceRecord:
+    return ReferenceRecord("a cell", published, low, (low + high) / 2, high, "days")
+
+
+@pytest.mark.parametrize(
+    ("published", "low", "high", "inside"),
+    [
+        ("under 1", 0.9, 7.0, True),
+        ("under 1", 1.0, 7.0, False),
+        ("9 (once)", 1.0, 20.0, True),
+        ("9 (once)", 9.5, 20.0, False),
+        ("9 (once)", 1.0, 8.5, False),
+        ("39 to 97, six of seven", 23.7, 40.0, True),
+        ("39 to 97, six of seven", 98.0, 50.0, True),
+        ("39 to 97, six of seven", -25.0, 38.0, False),
+        ("36.9 (seconds)", 5.0, 5.0, None),
+    ],
+)
+def test_the_range_is_compared_with_what_is_known(published: str, low: float, high: float, inside: bool | None) -> None:
+    assert reference(published, low, high).inside is inside
+
+
+def model_with(*known: ReferenceRecord) -> Model:
+    return Model({"device": "a100", "price": 3.0}, [], [], [], list(known), [], [])
+
+
+def test_what_the_range_excludes_is_said_beside_the_table_and_in_the_findings() -> None:
+    model = model_with(reference("under 1", 1.5, 7.0), reference("9 (once)", 1.0, 20.0))
+    (sentence,) = outside(model)
+    assert sentence == (
+        "The model's own range excludes what is known of the study: a cell, under 1 days there, 1.5 to 7 by the model."
+    )
+    table = references(model)
+    assert [row[-1] for row in table.rows] == ["no", "yes"]
+    assert sentence in table.notes
+    assert sentence in findings(model)
+    assert outside(model_with(reference("9 (once)", 1.0, 20.0))) == []
+
+
+def test_the_published_model_excludes_the_study_s_day() -> None:
+    model = read(PUBLISHED)
+    assert [r.what for r in model.references if r.inside is False] == ["the same problem, titan-x, disc-opt"]
+    text = (PUBLISHED / "tables.md").read_text(encoding="utf-8")
+    assert references(model).markdown() in text
