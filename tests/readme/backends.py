@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from experiments.benchmarks.agreement import DISCRETE
 from experiments.benchmarks.modules import COMPILED, DIFFRAX
 from experiments.benchmarks.modules import NAMES as MODULES
 from experiments.benchmarks.own_modules import tables as own_tables
-from experiments.benchmarks.records import ratios, spread
+from experiments.benchmarks.records import Benchmark, ratios, read, spread
 from experiments.benchmarks.suites import MODULE_BATCHES, own_workload
 from experiments.benchmarks.tables import tables
+from experiments.study.page import quantities as q
+from experiments.study.page.markdown import row
+from experiments.study.page.published import PUBLISHED, runs_of, seeds_of
 from pynode.studies.base import number, percent
 from pynode.studies.reduction.study import reductions
-from tests.readme import published as p
-from tests.readme.pages import ROOT, row
+from tests.readme.pages import ROOT
 
 WORKLOADS = ("spiral", "8gaussians-100", "8gaussians-512", "miniboone-1000")
 FIXED = ("pynode-fused", "pynode-fused autograd", "pynode-eager", "torchdiffeq", "jax", "diffrax")
+
+
+@cache
+def benchmark(folder: str) -> Benchmark:
+    """A folder of `bench`."""
+    return read(PUBLISHED / folder)
 
 
 def race() -> list[str]:
@@ -27,7 +36,7 @@ def race() -> list[str]:
     for entrant in FIXED:
         texts = []
         for workload in WORKLOADS:
-            seconds = p.benchmark("bench-cpu").seconds(workload)
+            seconds = benchmark("bench-cpu").seconds(workload)
             ratio = ratios(seconds[entrant], seconds["pynode-fused"]) if entrant in seconds else None
             texts.append("" if ratio is None else f"{_ms(seconds[entrant])} ({number(ratio.middle)})")
         found.append(row(entrant, *texts))
@@ -36,7 +45,7 @@ def race() -> list[str]:
 
 def adjoints() -> list[str]:
     """Milliseconds of loss and gradient by an adaptive solve: ratio to the fastest kernels, error, evaluations."""
-    table = next(t for t in tables(p.benchmark("bench-cpu")) if "Opt-Disc" in t.title)
+    table = next(t for t in tables(benchmark("bench-cpu")) if "Opt-Disc" in t.title)
     kinds = {"checkpoint": "of the steps taken", "autograd": "of the steps taken"}
     return [
         row(name, next((kinds[k] for k in kinds if name.endswith(k)), "continuous adjoint"), ms, ratio, error, counts)
@@ -46,7 +55,7 @@ def adjoints() -> list[str]:
 
 def turns() -> list[str]:
     """Who was the fastest, turn by turn, at the size where products are the limit."""
-    seconds = p.benchmark("bench-cpu").seconds("miniboone-1000")
+    seconds = benchmark("bench-cpu").seconds("miniboone-1000")
     pairs = list(zip(seconds["torchdiffeq"], seconds["pynode-fused"], strict=True))
     won = sum(peer < mine for peer, mine in pairs)
     return [f"torchdiffeq was faster in {won} of {len(pairs)} turns"]
@@ -54,25 +63,25 @@ def turns() -> list[str]:
 
 def scaling() -> list[str]:
     """Exponents of the time in steps and batch."""
-    found = [t for t in tables(p.benchmark("bench-scaling")) if t.title.startswith("Scaling")]
+    found = [t for t in tables(benchmark("bench-scaling")) if t.title.startswith("Scaling")]
     return [row(t.title.removeprefix("Scaling: "), *cells) for t in found for cells in t.rows]
 
 
 def memory() -> list[str]:
     """Peak memory of one gradient."""
-    table = next(t for t in tables(p.benchmark("bench-memory")) if "memory" in t.title)
+    table = next(t for t in tables(benchmark("bench-memory")) if "memory" in t.title)
     return [row(*cells[:4]) for cells in table.rows]
 
 
 def first_calls() -> list[str]:
     """What compiling costs."""
-    table = next(t for t in tables(p.benchmark("bench-cpu")) if t.title == "First calls")
+    table = next(t for t in tables(benchmark("bench-cpu")) if t.title == "First calls")
     return [row(*(cells[k] for k in (1, 0, 4, 5))) for cells in table.rows if cells[0] in ("pynode-fused", "jax")]
 
 
 def profile() -> list[str]:
     """How near the kernels come to what the machine can do."""
-    table = next(t for t in tables(p.benchmark("bench-cpu")) if t.title == "Profile")
+    table = next(t for t in tables(benchmark("bench-cpu")) if t.title == "Profile")
     rows = ("ms if products were all", "ms if bytes were all", "ms measured", "of the square product")
     return [row(*cells) for cells in table.rows if cells[0] in rows]
 
@@ -86,12 +95,14 @@ def footings() -> list[str]:
     folder, found = "spiral-julia", []
     for name, suffix in (("torch operators", ""), ("Julia, loss and Adam in torch", "-julia")):
         disc, opt = f"disc-opt{suffix}", f"opt-disc{suffix}"
-        saved = reductions(p.part(folder), opt, disc)
-        bridge = [number(p.value(folder, m, "seconds_bridge", 1e3)) for m in (disc, opt)]
+        part = runs_of(folder)
+        assert part is not None
+        saved = reductions(part, opt, disc)
+        bridge = [q.over_seeds(seeds_of(folder, m), q.summary("seconds_bridge", 1e3)) for m in (disc, opt)]
         found.append(
             row(
                 name,
-                *(number(p.value(folder, m, "seconds_per_iteration", 1e3)) for m in (disc, opt)),
+                *(q.over_seeds(seeds_of(folder, m), q.summary("seconds_per_iteration", 1e3)) for m in (disc, opt)),
                 " / ".join(bridge),
                 *(number(saved["seconds"][m]) for m in (disc, opt)),
                 percent(saved["time_reduction"]),
@@ -105,16 +116,16 @@ def footings() -> list[str]:
 def iterations() -> list[str]:
     """How long those runs were."""
     return [
-        f"Spiral, {p.runs('spiral-julia', 'disc-opt')[0].config['iterations']} iterations, the same weights, one seed"
+        f"Spiral, {seeds_of('spiral-julia', 'disc-opt')[0].config['iterations']} iterations, the same weights, one seed"
     ]
 
 
 def last_losses() -> list[str]:
     """Where the runs of that record ended."""
     return [
-        row(r.setting, number(p.best(r)), number(p.last(r)))
+        row(r.setting, number(q.best(r)), number(q.last(r)))
         for m in ("disc-opt", "opt-disc", "disc-opt-julia", "opt-disc-julia")
-        for r in p.runs("spiral-julia", m)
+        for r in seeds_of("spiral-julia", m)
     ]
 
 
@@ -147,7 +158,7 @@ def _reference(name: str) -> dict[str, Any]:
 
 def own_ratios() -> list[str]:
     """How many times as long other programs take for the user's modules, geometric means."""
-    shown = [t for t in own_tables(p.benchmark("bench-own-modules")) if t.title.startswith("Own modules, batch")]
+    shown = [t for t in own_tables(benchmark("bench-own-modules")) if t.title.startswith("Own modules, batch")]
     return [row(t.title.removeprefix("Own modules, "), *t.rows[-1][3:]) for t in shown]
 
 

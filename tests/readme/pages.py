@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.study.page.blocks import without_blocks
+
 ROOT = Path(__file__).resolve().parents[2]
 
 NAMES = (
@@ -49,8 +51,8 @@ class Page:
         return [claim for claim in claims if flat(claim) not in text]
 
     def unproven(self, claims: Iterable[str]) -> list[str]:
-        """Numbers in prose and tables that no claim covers, each with its surroundings."""
-        text = re.sub(r"^```.*?^```", "", self.text, flags=re.DOTALL | re.MULTILINE)
+        """Numbers outside the blocks made from records that no claim covers, each with its surroundings."""
+        text = re.sub(r"^```.*?^```", "", without_blocks(self.text), flags=re.DOTALL | re.MULTILINE)
         text = flat(re.sub(r"^\d+\. ", "", text, flags=re.MULTILINE))
         for claim in sorted(map(flat, claims), key=len, reverse=True):
             text = text.replace(claim, "§")
@@ -64,8 +66,3 @@ class Page:
 def flat(text: str) -> str:
     """Text with every run of white space as one space."""
     return " ".join(text.split())
-
-
-def row(*cells: str) -> str:
-    """A row of a table."""
-    return f"| {' | '.join(cells)} |"

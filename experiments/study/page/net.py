@@ -12,13 +12,16 @@ from pynode.problems.base import Problem, options_from_json
 from pynode.problems.density.base import Density
 from pynode.problems.density.toys import Toy
 from pynode.records.runs import Run
+from pynode.records.table_data import data_mark
 
 
 def rows_of(run: Run) -> str:
     """Training, validation and test rows where they are recorded, else training rows; what takes their place else."""
     recorded = (run.config.get("data") or {}).get("rows")
     if recorded:
-        return " / ".join(f"{recorded[part]:,}" for part in ("train", "validation", "test"))
+        mark = data_mark(run.config)
+        counts = " / ".join(f"{recorded[part]:,}" for part in ("train", "validation", "test"))
+        return f"{counts} ({mark})" if mark else counts
     rows = metric(run, "rows")
     if rows is not None:
         return f"{rows:,.0f} in training"

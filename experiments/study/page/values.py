@@ -18,6 +18,7 @@ from pynode.records.runs import Run
 from pynode.studies.base import number, percent
 from pynode.studies.base import over_seeds as over_runs
 from pynode.studies.invertibility.study import Invertibility
+from pynode.studies.losses import Spent
 from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.suite.study import Comparison, distinct
 from pynode.studies.winners.record import cells
@@ -82,6 +83,18 @@ def middle_of(folder: str, key: str) -> str:
     if len(values) > 1:
         raise UsageError(f"{key} in {folder} differs between the methods: {', '.join(sorted(values))}; name both")
     return values.pop()
+
+
+def last(folder: str, method: str) -> str:
+    """The median over seeds, with its range, of the last validation loss."""
+    runs = seeds_of(folder, method)
+    return q.over_seeds(runs, q.last, q.digits_of(runs))
+
+
+def exploded(folder: str, method: str) -> str:
+    """In how many seeds the last validation loss is more than ten times the best one, which is positive."""
+    pairs = [(q.best(run), q.last(run)) for run in seeds_of(folder, method)]
+    return word(sum(best is not None and end is not None and end > 10 * best > 0 for best, end in pairs))
 
 
 def worse_best(folder: str) -> str:
@@ -191,7 +204,7 @@ def _seeds(c: Comparison) -> list[dict[str, float]]:
     return seeds
 
 
-def _spent(run: Run, target: dict[float, float]) -> q.Spent | None:
+def _spent(run: Run, target: dict[float, float]) -> Spent | None:
     return q.spent(run, target[run.seed]) if run.seed in target else None
 
 
@@ -208,7 +221,9 @@ VALUES: dict[str, Callable[..., str]] = {
     "coarsest": coarsest,
     "comparisons": count_comparisons,
     "configured": configured,
+    "exploded": exploded,
     "fewest": fewest,
+    "last": last,
     "less": less,
     "levels": levels,
     "middle_of": middle_of,

@@ -1,0 +1,118 @@
+"""The page's blocks and texts: what is replaced, what is refused, and numbers that are known beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.study.page import contents, facts, published, quantities, texts
+from experiments.study.page.__main__ import main
+from experiments.study.page.blocks import blocks, rewritten, without_blocks
+from experiments.study.page.markdown import WIDTH, table, wrapped
+from experiments.study.page.problem_tables import command_of, commits_of
+from pynode.errors import UnknownName, UsageError
+from tests.studies.reduction.test_study import run
+
+PAGE = """# A page
+
+<!-- table plans -->
+| old |
+<!-- end -->
+Between 7.
+<!-- text abstract -->
+<!-- end -->
+"""
+
+
+def test_blocks_are_replaced_and_the_rest_stays() -> None:
+    made = rewritten(PAGE, {"plans": "| new |", "abstract": "A sentence."})
+    assert blocks(made) == {"plans": "| new |", "abstract": "A sentence."}
+    assert without_blocks(made) == without_blocks(PAGE) == "# A page\n\n\nBetween 7.\n\n"
+    assert "<!-- table plans -->\n\n| new |\n\n<!-- end -->" in made, "empty lines around a table"
+    assert rewritten(made, {"plans": "| new |", "abstract": "A sentence."}) == made
+
+
+def test_a_block_that_nothing_makes_is_refused() -> None:
+    with pytest.raises(UsageError, match="block abstract: nothing makes it"):
+        rewritten(PAGE, {"plans": ""})
+    with pytest.raises(UsageError, match="block no-such-block"):
+        contents.as_recorded(PAGE.replace("plans", "no-such-block"))
+    with pytest.raises(UsageError, match="stands twice"):
+        blocks(PAGE.replace("abstract", "plans"))
+
+
+def test_the_records_fill_a_page() -> None:
+    made = contents.as_recorded(PAGE)
+    assert contents.differing("", PAGE) == ["plans", "abstract"]
+    assert contents.differing("", made) == []
+    assert "| GPUs |" in made
+    assert "39 to 97 %" in made
+
+
+@pytest.mark.parametrize(("stale", "write", "status"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+def test_the_command_writes_what_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stale: bool, write: bool, status: int
+) -> None:
+    monkeypatch.setattr(contents, "ROOT", tmp_path)
+    monkeypatch.setattr("experiments.study.page.__main__.PAGES", ("page.md",))
+    page, recorded = tmp_path / "page.md", contents.as_recorded(PAGE)
+    before = PAGE if stale else recorded
+    page.write_text(before, encoding="utf-8")
+    assert main(["--write"] if write else []) == status
+    assert page.read_text(encoding="utf-8") == (recorded if write else before)
+
+
+def test_a_text_takes_numbers_from_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(facts.FACTS, "holds", lambda _: True)
+    monkeypatch.setitem(facts.FACTS, "fails", lambda _: False)
+    assert texts.filled("Up to {abstract} %,\n{check holds a}\nthey say.", "t") == "Up to 39 to 97 %, they say."
+    with pytest.raises(texts.UntrueText, match=r"t: \{check fails a\} does not hold"):
+        texts.filled("One. {check fails a}", "t")
+    with pytest.raises(UnknownName, match="abstract"):
+        texts.filled("{abstrac}", "t")
+    with pytest.raises(UsageError, match="no published run of disc-opt in nowhere"):
+        texts.filled("{seeds nowhere}", "t")
+
+
+def test_records_of_the_study_come_before_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("spiral", "map", "figures", "study/spiral", "study/power"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(published, "PUBLISHED", tmp_path)
+    assert published.folders() == ["power", "spiral", "map"]
+    assert published.place_of("spiral") == tmp_path / "study" / "spiral"
+    assert published.place_of("map") == tmp_path / "map"
+    assert published.place_of("study") is None
+    assert published.linked("power") == f"[power]({tmp_path.name}/study/power)"
+    assert published.linked("gas") == "gas"
+
+
+def test_wrapped_lists_keep_their_items() -> None:
+    made = wrapped(f"1. {'word ' * 40}\nmore\n2. two\n\nA paragraph.")
+    lines = made.splitlines()
+    assert lines[1].startswith("   word")
+    assert lines[-3:] == ["2. two", "", "A paragraph."]
+    assert max(map(len, lines)) <= WIDTH
+    assert table(["a"], []) == "No record yet."
+
+
+def test_medians_come_with_their_range_and_ends_with_their_reason() -> None:
+    runs = [run("disc-opt", [8.0, 2.0 + seed, 4.0 + seed], seconds=1.0, nfe=1, seed=seed) for seed in range(3)]
+    assert quantities.over_seeds(runs, quantities.best) == "3 (2 to 4)"
+    assert quantities.over_seeds(runs, quantities.last) == "5 (4 to 6)"
+    assert quantities.over_seeds(runs[:1], quantities.last) == "4"
+    assert quantities.over_seeds(runs, quantities.summary("test_nll")) == "–"
+    assert quantities.ended(runs) == "all 3 iterations"
+    (runs[0].summary or {}).update(stopped_early=True, iterations=2)
+    assert quantities.ended(runs) == "2 x all 3 iterations, 1 x stopped by the rule after 2"
+    (runs[1].summary or {}).update(status="failed")
+    assert quantities.ended(runs[1:2]) == "1 failed"
+
+
+def test_a_command_does_not_tell_the_folders_of_a_machine() -> None:
+    made = {"command": ["experiments/run.py", "compare", "npy", "--data", "/home/me/rows.npy"], "time": "2026-11-29T"}
+    assert command_of(made) == "`compare npy --data rows.npy`"
+    assert command_of(made | {"command": ["experiments/run.py"]}) == "`run.py` without arguments"
+    git = {"commit": "0123456789", "changed": True}
+    assert commits_of([made | {"git": git}] * 2) == "commit `0123456` with uncommitted changes (2026-11-29)"
+    assert commits_of([]) == "commit not recorded"
