@@ -23,7 +23,7 @@ from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.suite.study import Comparison, distinct
 from pynode.studies.winners.record import cells
 
-WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 @cache
