@@ -1,7 +1,7 @@
 """The command line of pynode: `python experiments/run.py --help`.  Everything behind it lives in pynode/cli.
 
-Beside that stand `bench`, `cost-model` and `study`, which belong to the experiments (experiments/benchmarks,
-experiments/scale, experiments/study) and not to the package.
+Beside that stand `bench`, `cost-model`, `study` and `spiral-differences`, which belong to the experiments
+(experiments/benchmarks, experiments/scale, experiments/study) and not to the package.
 """
 
 import sys
@@ -32,8 +32,16 @@ def add_study() -> None:
     app.add_typer(study, name="study", rich_help_panel="Train")
 
 
+def add_spiral_differences() -> None:
+    """Adds the command `spiral-differences`, after `add_bench`."""
+    from experiments.study.spiral_differences.command import spiral_differences
+
+    app.command("spiral-differences", rich_help_panel="Train")(spiral_differences)
+
+
 if __name__ == "__main__":
     add_bench()
     add_cost_model()
     add_study()
+    add_spiral_differences()
     command()
