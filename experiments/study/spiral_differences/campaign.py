@@ -12,7 +12,7 @@ from experiments.study.spiral_differences.variants import METHODS, VARIANTS
 from pynode.cli.output import output_directory
 from pynode.errors import ConfigurationMismatch
 from pynode.records.content import is_there
-from pynode.records.files import append_line, end_line, lines_if_any, read_object, write_json
+from pynode.records.files import append_line, lines_if_any, read_object, write_json, write_lines
 from pynode.training.machine import environment
 
 
@@ -41,8 +41,10 @@ def begin(config: dict[str, Any], out: Path | None, *, resume: bool) -> Path:
 def run_missing(directory: Path, update: Callable[[str], None]) -> None:
     """Runs what has no record yet, seed by seed, and appends a line for each; `update` is told what runs."""
     config = read_object(directory / CONFIG, ConfigKeys)
-    end_line(directory / RUNS)  # a torn one stays by itself
-    done = {(r.variant, r.method, r.seed) for r in lines_if_any(directory / RUNS, DifferenceRecord)}
+    records = lines_if_any(directory / RUNS, DifferenceRecord)
+    if records:
+        write_lines(directory / RUNS, records)  # without a last line that was torn
+    done = {(r.variant, r.method, r.seed) for r in records}
     cells = [(v, m, s) for s in config["seeds"] for v in config["variants"] for m in METHODS]
     for count, (variant, method, seed) in enumerate(cells, start=1):
         if (variant, method, seed) not in done:

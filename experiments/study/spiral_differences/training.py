@@ -83,7 +83,7 @@ def run(variant: Variant, method_name: str, seed: int, iterations: int) -> Diffe
         drift=drift if method.adaptive else None,
         load_average=load_average(),
         failure=failure,
-        **losses.recorded(iterations),  # type: ignore[arg-type]
+        **losses.recorded(iterations),
     )
 
 

@@ -131,6 +131,8 @@ VARIANTS = {
 class _TrueField(nn.Module):
     """du/dt = A^T u^3."""
 
+    matrix: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("matrix", torch.from_numpy(A))
