@@ -98,5 +98,7 @@ def _draw_ratios(axes: Axes, differences: Differences, variant: str, iteration: 
     if not ratios:
         return
     color = looks(METHODS)["disc-opt"].color
-    axes.plot(ratios, [row] * len(ratios), ".", color=color, alpha=0.5, markersize=6.5, label="a seed", markeredgewidth=0)
+    axes.plot(
+        ratios, [row] * len(ratios), ".", color=color, alpha=0.5, markersize=6.5, label="a seed", markeredgewidth=0
+    )
     axes.plot(np.median(ratios), row, "|", color="black", markersize=11, markeredgewidth=1.8, label="median")
