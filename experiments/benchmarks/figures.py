@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from experiments.benchmarks import own_modules
+from experiments.benchmarks.kinds import parts
 from experiments.benchmarks.records import Benchmark, MemoryRecord, WorkloadRecord, power_law, ratios, read, spread
 from experiments.benchmarks.tables import base_of, families, milliseconds, points, tables
 from pynode.studies.base import number
@@ -31,20 +32,19 @@ def draw(benchmark: Benchmark) -> dict[str, Figure | None]:
 
 @styled
 def seconds(benchmark: Benchmark) -> Figure | None:
-    """A panel for each workload: the median time of every entrant with its quartiles, the fastest at the top."""
-    raced = [w for w in benchmark.workloads if not w.axis and benchmark.seconds(w.name)]
+    """A panel for each workload and kind of gradient: medians with quartiles, the fastest entrant at the top."""
+    raced = [(w, *part) for w in benchmark.workloads if not w.axis for part in parts(benchmark, w)]
     if not raced:
         return None
-    rows = [len(benchmark.seconds(w.name)) for w in raced]
+    rows = [len(turns) for _, _, turns in raced]
     figure = Figure(figsize=(7.2, 0.27 * sum(rows) + 0.85 * len(raced)), layout="constrained")
     panels = figure.subplots(len(raced), 1, squeeze=False, height_ratios=[n + 0.6 for n in rows])[:, 0]
-    for axes, workload in zip(panels, raced, strict=True):
-        _points(axes, benchmark, workload)
+    for axes, (workload, title, turns) in zip(panels, raced, strict=True):
+        _points(axes, workload, title, turns)
     return figure
 
 
-def _points(axes: Axes, benchmark: Benchmark, workload: WorkloadRecord) -> None:
-    turns = benchmark.seconds(workload.name)
+def _points(axes: Axes, workload: WorkloadRecord, title: str, turns: dict[str, list[float]]) -> None:
     times = {name: spread(values) for name, values in turns.items()}
     order = sorted(times, key=lambda name: times[name].middle)
     base = base_of(turns)
@@ -70,7 +70,7 @@ def _points(axes: Axes, benchmark: Benchmark, workload: WorkloadRecord) -> None:
     axes.set_xlim(lowest / 1.4, highest * (4 * highest / lowest) ** 0.32)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_title(workload.title, loc="left")
+    axes.set_title(title, loc="left")
     threads = f"{workload.threads} thread{'s' * (workload.threads > 1)}"
     axes.set_xlabel(f"ms per {workload.unit}, {workload.dtype}, {threads}")
 
@@ -176,18 +176,17 @@ def render(directory: Path, *, write: bool = True) -> Rendered:
 
 
 def findings(benchmark: Benchmark) -> list[str]:
-    """How much longer others take than the fused engine, a sentence a workload."""
+    """How much longer others take than the fused engine or the fastest, a sentence a workload and kind of gradient."""
     sentences = []
     for workload in (w for w in benchmark.workloads if not w.axis):
-        seconds = benchmark.seconds(workload.name)
-        base = base_of(seconds)
-        if base is None:
-            continue
-        others = [
-            f"{name} {number(ratio.middle)} times"
-            for name in seconds
-            if name.split()[0] != base.split()[0] and (ratio := ratios(seconds[name], seconds[base])) is not None
-        ]
-        if others:
-            sentences.append(f"{workload.name}: against {base}, {', '.join(others)} as long.")
+        for title, seconds in parts(benchmark, workload):
+            base = base_of(seconds)
+            others = [
+                f"{name} {number(ratio.middle)} times ({number(ratio.low)} to {number(ratio.high)})"
+                for name in seconds
+                if base and name.split()[0] != base.split()[0]
+                if (ratio := ratios(seconds[name], seconds[base])) is not None
+            ]
+            if others:
+                sentences.append(f"{title}: against {base}, {', '.join(others)} as long (median and quartiles).")
     return sentences

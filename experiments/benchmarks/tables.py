@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from experiments.benchmarks.kinds import parts, turns_won
 from experiments.benchmarks.records import (
     TIMED,
     Benchmark,
@@ -20,7 +21,8 @@ BASE = "pynode-fused"
 
 def tables(benchmark: Benchmark) -> list[Table]:
     """All tables for which there are records."""
-    made = [_race(benchmark, w) for w in benchmark.workloads if not w.axis and benchmark.seconds(w.name)]
+    raced = [w for w in benchmark.workloads if not w.axis]
+    made = [_race(benchmark, w, title, seconds) for w in raced for title, seconds in parts(benchmark, w)]
     made += [table for table in (_profile(benchmark), _first_calls(benchmark)) if table.rows]
     made += _scaling(benchmark)
     made += _memory(benchmark)
@@ -34,8 +36,7 @@ def base_of(seconds: dict[str, list[float]]) -> str | None:
     return min(names, key=lambda name: spread(seconds[name]).middle, default=None)
 
 
-def _race(benchmark: Benchmark, workload: WorkloadRecord) -> Table:
-    seconds = benchmark.seconds(workload.name)
+def _race(benchmark: Benchmark, workload: WorkloadRecord, title: str, seconds: dict[str, list[float]]) -> Table:
     base = base_of(seconds)
     entries = {e.entrant: e for e in benchmark.entries if e.workload == workload.name}
     adaptive = workload.method == "opt-disc"
@@ -45,20 +46,21 @@ def _race(benchmark: Benchmark, workload: WorkloadRecord) -> Table:
         row = [name, milliseconds(times.middle), f"{milliseconds(times.low)}–{milliseconds(times.high)}"]
         ratio = ratios(seconds[name], seconds[base]) if base else None
         row.append("–" if ratio is None else number(ratio.middle))
-        if not adaptive:
-            row.append("–" if ratio is None else f"{number(ratio.low)}–{number(ratio.high)}")
+        row.append("–" if ratio is None else f"{number(ratio.low)}–{number(ratio.high)}")
+        row.append("–" if base in (None, name) else turns_won(seconds[name], seconds[str(base)]))
         row.append("0" if entry.gradient_error == 0 else number(entry.gradient_error, 2))
         rows.append(row + ([_evaluations(entry)] if adaptive else []))
-    columns = ["", "ms", "quartiles", "ratio", *(["off by", "f/back/vjp"] if adaptive else ["quartiles", "off by"])]
+    columns = ["", "ms", "quartiles", "ratio", "quartiles", "turns won", "off by", *(["f/back/vjp"] * adaptive)]
     turns = len(next(iter(seconds.values())))
     notes = [
         f"ms per {workload.unit}, {workload.dtype}, {_threads(workload.threads)}; a process each, {turns} turns in "
-        f"rotation. Ratio: over {base}, turn by turn. Off by: relative error of the gradient in float64, against "
+        f"rotation. Ratio: over {base}, turn by turn; turns won: in how many it was faster than that. "
+        "Off by: relative error of the gradient in float64, against "
         + ("the continuous problem's." if adaptive else "pynode's by torch operators.")
     ]
     if adaptive:
         notes.append("f: field evaluations forwards; back: in the backward pass; vjp: products. –: not told.")
-    return Table(workload.title, columns, rows, notes)
+    return Table(title, columns, rows, notes)
 
 
 def _evaluations(entry: EntryRecord) -> str:

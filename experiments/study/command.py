@@ -112,3 +112,32 @@ def publish(
     console = new_console()
     for folder, size in publish_parts(out, to, names):
         console.say(f"{folder}: {size / 1e6:.1f} MB")
+
+
+@study.command("page")
+def page(
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the records' tables and sentences into the pages.")
+    ] = False,
+) -> None:
+    """Compare the tables and sentences of both READMEs with the published records.
+
+    The exit status is 1 if a page differs and is not written.
+
+    Example:
+
+      study page --write
+    """
+    from experiments.study.page.contents import PAGES, differing
+    from experiments.study.page.contents import write as write_page
+    from pynode.cli.console import new_console
+
+    console, stale = new_console(), {path: names for path in PAGES if (names := differing(path))}
+    for path, names in stale.items():
+        console.say(f"{path}: {'rewritten' if write else 'differs from the records'}: {', '.join(names)}")
+        if write:
+            write_page(path)
+    if stale and not write:
+        raise RunFailure("the pages differ from the records; mend them by study page --write")
+    if not stale:
+        console.say("the pages say what the records say")

@@ -1,7 +1,7 @@
 """Reference trajectories: any Python right-hand side solved accurately by Julia, through diffeqpy in the worker.
 
 The right-hand side is evaluated in this process, so closures and torch modules work; each evaluation crosses the pipe
-twice (about 0.1 ms), which is fine for a reference and too slow for training.
+twice, which is fine for a reference and too slow for training.
 """
 
 from __future__ import annotations

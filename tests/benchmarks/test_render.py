@@ -92,7 +92,7 @@ def test_tables_say_what_records_say(directory: Path) -> None:
     assert made["Scaling: family"]["pynode-eager"][2] == "1.00 ± 0.00"
     assert made["memory of a"]["store"][-1] == "yes"
     assert made["memory of a"]["adjoint"][-1] == "no"
-    assert rendered.findings == ["a: against pynode-fused, jax 2 times as long."]
+    assert rendered.findings == ["case a: against pynode-fused, jax 2 times (2 to 2) as long (median and quartiles)."]
     assert {p.name for p in rendered.paths if p.suffix == ".png"} == {"seconds.png", "scaling.png", "memory.png"}
     assert all(p.stat().st_size > 1000 for p in rendered.paths)
     before = (directory / "tables.md").read_text()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from experiments.study.command import study
 from experiments.study.page import contents, facts, published, quantities, texts
-from experiments.study.page.__main__ import main
 from experiments.study.page.blocks import blocks, rewritten, without_blocks
 from experiments.study.page.markdown import WIDTH, table, wrapped
 from experiments.study.page.problem_tables import command_of, commits_of
-from pynode.errors import UnknownName, UsageError
+from pynode.errors import RunFailure, UnknownName, UsageError
 from tests.studies.reduction.test_study import run
 
 PAGE = """# A page
@@ -55,11 +56,13 @@ def test_the_command_writes_what_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stale: bool, write: bool, status: int
 ) -> None:
     monkeypatch.setattr(contents, "ROOT", tmp_path)
-    monkeypatch.setattr("experiments.study.page.__main__.PAGES", ("page.md",))
+    monkeypatch.setattr(contents, "PAGES", ("page.md",))
     page, recorded = tmp_path / "page.md", contents.as_recorded(PAGE)
     before = PAGE if stale else recorded
     page.write_text(before, encoding="utf-8")
-    assert main(["--write"] if write else []) == status
+    done = CliRunner().invoke(study, ["page", *(["--write"] if write else [])])
+    assert done.exit_code == status
+    assert isinstance(done.exception, RunFailure) is (status == 1)
     assert page.read_text(encoding="utf-8") == (recorded if write else before)
 
 

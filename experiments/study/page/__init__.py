@@ -1,4 +1,4 @@
 """Tables and sentences with numbers of README.md and experiments/README.md, made from the published records.
 
-`python -m experiments.study.page` says which of them differ from the records, `--write` mends them.
+`python experiments/run.py study page` says which of them differ from the records, `--write` mends them.
 """
