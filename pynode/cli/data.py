@@ -1,15 +1,18 @@
-"""`data`: downloads the public data sets and lists which are on this machine."""
+"""`data`: downloads the public data sets, builds them from files at hand, lists which are on this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pynode.cli import values
 
-data = typer.Typer(help="Download the public data sets, and list which are here.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from pynode.datasets.splits import Splits
+
+data = typer.Typer(help="Download or import the public data sets, and list which are here.", no_args_is_help=True)
 
 Root = Annotated[
     Path | None,
@@ -31,6 +34,9 @@ def fetch(
     sha256: Annotated[
         str | None, typer.Option(metavar="HEX", help="Accept only an archive with this SHA-256 checksum.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Fetch the whole set in place of an imported part.")
+    ] = False,
 ) -> None:
     """Download the public archive, verify it, and preprocess the data sets NAME.
 
@@ -59,9 +65,45 @@ def fetch(
             def show(done: int, total: int | None, bars: Progress = bars, task: TaskID = task) -> None:
                 bars.update(task, completed=done, total=total)
 
-            splits = cache.fetch(name, root, show, sha256=sha256)
-        rows = " / ".join(f"{len(part):,}" for part in (splits.train, splits.validation, splits.test))
-        console.say(f"{name}: {splits.dim} columns, {rows} rows in {cache.data_root(root) / name}")
+            splits = cache.fetch(name, root, show, sha256=sha256, replace=replace)
+        console.say(_told(splits, cache.data_root(root)))
+
+
+@data.command("import")
+def import_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set: power, gas, hepmass, miniboone or bsds300.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            parser=values.path,
+            metavar="PATH",
+            help="File of any name, or directory with the usual file: household_power_consumption.txt (or .zip) or "
+            "data.npy for power; ethylene_CO.pickle for gas; 1000_train.csv and 1000_test.csv (or .gz) for hepmass; "
+            "data.npy for miniboone; BSDS300.hdf5 for bsds300.",
+        ),
+    ],
+    root: Root = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the data set if it is there.")] = False,
+) -> None:
+    """Build the data set NAME from its own files, whole or a part of the rows, without a download.
+
+    A part is recorded as such, and every table and figure that uses it says so.
+
+    Example:
+
+      data import power --from household_power_consumption.txt
+    """
+    from pynode.cli.console import new_console
+    from pynode.datasets import cache
+
+    console = new_console()
+    prepared = cache.import_set(name, source, root, replace=replace)
+    console.say(_told(prepared.splits, cache.data_root(root)))
+    if prepared.left_out:
+        console.say(f"{prepared.left_out:,} rows with missing values are left out")
+    if prepared.splits.provenance is not None:
+        console.say(prepared.splits.provenance.extent)
 
 
 @data.command("list")
@@ -72,6 +114,25 @@ def list_data(root: Root = None) -> None:
 
     console = new_console()
     for name in cache.NAMES:
-        state = "there" if cache.available(name, root) else f"missing; data fetch {name}"
-        console.say(f"{name:10} {state}")
+        console.say(f"{name:10} {_state(name, root)}")
     console.say(f"in {cache.data_root(root)}; digits comes with scikit-learn")
+
+
+def _state(name: str, root: Path | None) -> str:
+    """Whether the data set is there: whole, or which part of it."""
+    from pynode.datasets import cache
+    from pynode.datasets.errors import CacheError, DataMissing
+
+    try:
+        provenance = cache.dataset(name, root).provenance
+    except DataMissing:
+        return f"missing; data fetch {name}, or data import {name} --from PATH"
+    except CacheError:
+        return f"damaged; data fetch {name}, or data import {name} --from PATH --replace"
+    return "there" if provenance is None else f"there, {provenance.extent}"
+
+
+def _told(splits: Splits, root: Path) -> str:
+    """Columns and rows of a data set, and where it is."""
+    rows = " / ".join(f"{len(part):,}" for part in (splits.train, splits.validation, splits.test))
+    return f"{splits.name}: {splits.dim} columns, {rows} rows in {root / splits.name}"

@@ -1,4 +1,4 @@
-"""The data sets by name: fetched and preprocessed once, then memory-mapped from a cache folder.
+"""The data sets by name: fetched or imported, preprocessed once, then memory-mapped from a cache folder.
 
 The root is the argument `root`, else the environment variable PYNODE_DATA, else `pynode` in XDG_CACHE_HOME or
 `~/.cache`.  `ROOT/NAME/` holds a `.npy` file for each part and `manifest.json` with rows, columns, size and SHA-256 of
@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 
 from pynode.datasets.download import Progress, download
-from pynode.datasets.errors import CacheError, DataError, DataMissing
+from pynode.datasets.errors import CacheError, DataError, DataExists, DataMissing
 from pynode.datasets.extract import extract, whole_folder
 from pynode.datasets.provenance import Provenance, SourceFile
-from pynode.datasets.public import PREPROCESS
 from pynode.datasets.raw import load_array
+from pynode.datasets.raw_files import RAW_SETS, Prepared, prepare
 from pynode.datasets.sources import FOLDERS, MAF_ARCHIVE, Source, file_digest
 from pynode.datasets.splits import PARTS, Array, Splits
 from pynode.errors import UnknownName
 
-NAMES = tuple(PREPROCESS)
+NAMES = tuple(RAW_SETS)
 MANIFEST = "manifest.json"
 FORMAT = 1
 
@@ -71,7 +71,8 @@ def dataset(name: str, root: Path | str | None = None, *, verify: bool = False) 
         provenance = _provenance(name, written)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CacheError(
-            f"{folder} is damaged: {error}; rebuild it: python experiments/run.py data fetch {name}"
+            f"{folder} is damaged: {error}; rebuild it: python experiments/run.py data fetch {name}, "
+            f"or data import {name} --from PATH --replace"
         ) from error
     train, validation, test = parts
     return Splits(name, train, validation, test, mean=mean, std=std, provenance=provenance)
@@ -84,17 +85,27 @@ def fetch(
     *,
     sha256: str | None = None,
     source: Source = MAF_ARCHIVE,
+    replace: bool = False,
 ) -> Splits:
     """`dataset(name, root)`, after downloading, unpacking and preprocessing what of it is not there or is damaged.
 
     `progress(done_bytes, total_bytes)` follows the download; `sha256` is demanded of the archive beside its published
-    digest.  An archive put at `ROOT/data.tar.gz` by hand is checked and used.  Raises `UnknownName`, `DownloadError`,
-    `ArchiveError`, `DataError`, `PackageMissing`, and `CacheError` where nothing can be written.
+    digest.  An archive put at `ROOT/data.tar.gz` by hand is checked and used.  Raises `DataExists` where a part of the
+    set is there, unless `replace`; `UnknownName`, `DownloadError`, `ArchiveError`, `DataError`, `PackageMissing`, and
+    `CacheError` where nothing can be written.
     """
     try:
-        return dataset(name, root, verify=True)
+        there = dataset(name, root, verify=True)
     except (DataMissing, CacheError):
         pass
+    else:
+        if _shape(there) == source.shapes.get(name, _shape(there)):
+            return there
+        if not replace:
+            raise DataExists(
+                f"{data_root(root) / name} holds other rows than the published ones ({_extent(there)}); to fetch the "
+                f"whole set in their place: python experiments/run.py data fetch {name} --replace"
+            )
     top = data_root(root)
     archive = download(
         source.url,
@@ -108,12 +119,32 @@ def fetch(
     raw = top / f".{name}.raw-{os.getpid()}"
     shutil.rmtree(raw, ignore_errors=True)
     try:
-        splits = PREPROCESS[name](extract(archive, raw, prefix=FOLDERS[name]))
+        splits = prepare(name, extract(archive, raw, prefix=FOLDERS[name])).splits
         _check_shape(splits, source)
         store(splits, top)
     finally:
         shutil.rmtree(raw, ignore_errors=True)
     return dataset(name, root)
+
+
+def import_set(name: str, path: Path, root: Path | str | None = None, *, replace: bool = False) -> Prepared:
+    """The set `name`, whole or a part, made from the file or folder `path` of its user and put into the cache.
+
+    Raises `UnknownName`, `DataExists` where a set of this name is there, unless `replace`; `DataMissing`, `DataError`
+    and `PackageMissing` for the files; `CacheError` where nothing can be written.  What is there stays until the new
+    rows have been read.
+    """
+    if name not in NAMES:
+        raise UnknownName("data set", name, NAMES)
+    top = data_root(root)
+    if (top / name / MANIFEST).is_file() and not replace:
+        raise DataExists(
+            f"{top / name} holds the data set '{name}' already; add --replace to put the rows of {path} in its place, "
+            "or choose another --root"
+        )
+    prepared = prepare(name, path)
+    store(prepared.splits, top)
+    return Prepared(dataset(name, top), prepared.left_out)
 
 
 def store(splits: Splits, root: Path) -> None:
@@ -182,7 +213,7 @@ def _provenance(name: str, written: Mapping[str, Any]) -> Provenance:
 
 
 def _check_shape(splits: Splits, source: Source) -> None:
-    shape = (splits.dim, *(len(getattr(splits, part)) for part in PARTS))
+    shape = _shape(splits)
     expected = source.shapes.get(splits.name, shape)
     if shape != expected:
         raise DataError(
@@ -191,9 +222,18 @@ def _check_shape(splits: Splits, source: Source) -> None:
         )
 
 
+def _shape(splits: Splits) -> tuple[int, ...]:
+    return (splits.dim, *(len(getattr(splits, part)) for part in PARTS))
+
+
+def _extent(splits: Splits) -> str:
+    return "" if splits.provenance is None else splits.provenance.extent
+
+
 def _how_to_get(name: str, root: Path) -> str:
     return (
         f"the data set '{name}' is not in {root}; run: python experiments/run.py data fetch {name} "
         f"(or first download {MAF_ARCHIVE.url}, {MAF_ARCHIVE.about}, by hand and put it at "
-        f"{root / MAF_ARCHIVE.file_name})"
+        f"{root / MAF_ARCHIVE.file_name}); or, with its files at hand: python experiments/run.py data import {name} "
+        "--from PATH"
     )

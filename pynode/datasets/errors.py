@@ -16,6 +16,10 @@ class DataMissing(UsageError):
     """A data set is not on this machine; the message says how to fetch it and where to put it by hand."""
 
 
+class DataExists(UsageError):
+    """A data set is there already, and would be replaced."""
+
+
 class TableMissing(UsageError):
     """A problem that reads a user's table was not given one."""
 

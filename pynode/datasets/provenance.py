@@ -31,3 +31,13 @@ class Provenance:
     def whole(self) -> bool | None:
         """Whether there are as many rows as were published, in every part; None where none were published."""
         return None if self.published is None else dict(self.rows) == dict(self.published)
+
+    @property
+    def extent(self) -> str:
+        """In words: "whole", "part: 34,360 of 1,659,917 training rows", or the rows alone."""
+        if self.whole:
+            return "whole"
+        if self.published is None:
+            return f"{self.rows['train']:,} training rows"
+        of = f"{self.rows['train']:,} of {self.published['train']:,} training rows"
+        return f"part: {of}" if sum(self.rows.values()) < sum(self.published.values()) else f"other rows: {of}"

@@ -7,7 +7,7 @@ from tokenize import TokenError
 
 import numpy as np
 
-from pynode.datasets.errors import DataError, DataMissing
+from pynode.datasets.errors import DataError
 from pynode.datasets.splits import Array
 
 NUMERIC = "fiu"
@@ -23,14 +23,6 @@ MISREAD = (
     RecursionError,
 )
 """What NumPy raises for damaged files: their header is parsed as Python literals."""
-
-
-def raw_file(folder: Path, name: str) -> Path:
-    """The path of the raw file `name`; raises `DataMissing` where it is not in `folder`."""
-    path = folder / name
-    if not path.is_file():
-        raise DataMissing(f"{path} is missing: unpack it from the archive into this folder")
-    return path
 
 
 def load_array(path: Path, *, mapped: bool = False) -> Array:

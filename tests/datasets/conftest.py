@@ -40,9 +40,9 @@ def make_archive(tmp_path: Path) -> Callable[[Mapping[str, Member]], Path]:
 
 @pytest.fixture
 def miniboone_npy() -> bytes:
-    """A `data.npy` of 20 rows and 3 columns, as bytes."""
+    """A `data.npy` of 20 rows and 43 columns, as bytes."""
     content = io.BytesIO()
-    np.save(content, np.random.default_rng(5).normal(size=(20, 3)))
+    np.save(content, np.random.default_rng(5).normal(size=(20, 43)))
     return content.getvalue()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pynode.datasets import cache, public
+from pynode.datasets import cache
 from pynode.datasets.cache import MANIFEST, NAMES, available, data_root, dataset, fetch, store
 from pynode.datasets.errors import CacheError, DataError, DataMissing, DownloadError
 from pynode.datasets.sources import FOLDERS, MAF_ARCHIVE, Digest, Source
@@ -19,7 +19,7 @@ from pynode.datasets.splits import Splits
 from pynode.errors import UnknownName, UsageError
 
 Make = Callable[[Mapping[str, bytes]], Path]
-SHAPE = (3, 17, 1, 2)
+SHAPE = (43, 17, 1, 2)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_fetch_then_read(source: Source, server: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(rows, getattr(fetched, part))
     assert read.mean is not None
     assert read.std is not None
-    raw = np.random.default_rng(5).normal(size=(20, 3))
+    raw = np.random.default_rng(5).normal(size=(20, 43))
     np.testing.assert_array_equal(read.mean, raw[:18].mean(axis=0))  # exact: JSON keeps each bit of a float64
     np.testing.assert_allclose(read.unstandardised(read.test), raw[18:], atol=1e-6)
     fetch("miniboone", root, source=source)
@@ -63,7 +63,7 @@ def test_fetch_then_read(source: Source, server: Any, tmp_path: Path) -> None:
 def test_archive_put_by_hand(source: Source, server: Any, tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "data.tar.gz").write_bytes(server.content)
-    assert fetch("miniboone", tmp_path / "root", source=source).dim == 3
+    assert fetch("miniboone", tmp_path / "root", source=source).dim == 43
     assert server.asked == []
     with pytest.raises(DownloadError):
         fetch("gas", tmp_path / "root", source=source, sha256="0" * 64)
@@ -124,17 +124,18 @@ def test_fetch_rebuilds_what_is_damaged(source: Source, tmp_path: Path) -> None:
     before = np.array(fetch("miniboone", tmp_path, source=source).train)
     damage(tmp_path / "miniboone" / "train.npy", "other")
     np.testing.assert_array_equal(fetch("miniboone", tmp_path, source=source).train, before)
-    assert dataset("miniboone", tmp_path, verify=True).dim == 3
+    assert dataset("miniboone", tmp_path, verify=True).dim == 43
 
 
 def test_interrupted_preprocessing_leaves_nothing(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(raw: Path) -> Splits:
+    def interrupted(name: str, raw: Path) -> Splits:
+        assert name == "miniboone"
         assert (raw / "data.npy").is_file()
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(public.PREPROCESS, "miniboone", interrupted)
+    monkeypatch.setattr(cache, "prepare", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch("miniboone", tmp_path / "root", source=source)
     assert files(tmp_path / "root") == ["data.tar.gz", "data.tar.gz.sha256"]
@@ -166,8 +167,8 @@ def test_an_older_cache_is_replaced(tmp_path: Path) -> None:
 
 
 def test_unexpected_shape_is_refused(source: Source, tmp_path: Path) -> None:
-    other = Source(source.url, source.file_name, source.digest, None, "", {"miniboone": (43, 17, 1, 2)})
-    with pytest.raises(DataError, match=r"\(3, 17, 1, 2\) instead of \(43, 17, 1, 2\)"):
+    other = Source(source.url, source.file_name, source.digest, None, "", {"miniboone": (44, 17, 1, 2)})
+    with pytest.raises(DataError, match=r"\(43, 17, 1, 2\) instead of \(44, 17, 1, 2\)"):
         fetch("miniboone", tmp_path, source=other)
     assert not available("miniboone", tmp_path)
 

@@ -1,9 +1,9 @@
-"""The five benchmarks, from tiny files in the formats of the archive, against values worked out here."""
+"""The five benchmarks from tiny tables, against values worked out here; `test_import.py` reads them from files."""
 
 from __future__ import annotations
 
-import pickle
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from pynode.datasets import public
 from pynode.datasets.errors import DataError, DataMissing, PackageMissing
+from pynode.datasets.raw_files import prepare
 from pynode.datasets.splits import Splits
 
 SHUFFLED = [0, 17, 15, 1, 8, 5, 11, 3, 18, 16, 13, 2, 9, 19, 4, 12, 7, 10, 14, 6]
@@ -27,12 +28,11 @@ def sizes(splits: Splits) -> tuple[int, int, int]:
     return len(splits.train), len(splits.validation), len(splits.test)
 
 
-def test_power(tmp_path: Path) -> None:
+def test_power() -> None:
     raw = np.zeros((20, 8))
     raw[:, 1] = raw[:, 3] = 1e9  # to be dropped
     raw[:, 7] = np.arange(20)
-    np.save(tmp_path / "data.npy", raw)
-    splits = public.power(tmp_path)
+    splits = public.power(raw)
     assert splits.name == "power"
     assert sizes(splits) == (17, 1, 2)
     assert splits.train.dtype == np.float32
@@ -52,10 +52,9 @@ def test_power(tmp_path: Path) -> None:
     assert splits.log_density_offset == pytest.approx(-np.log(splits.std).sum(), rel=1e-14)
 
 
-def test_miniboone(tmp_path: Path) -> None:
+def test_miniboone() -> None:
     raw = np.column_stack([np.arange(30.0), np.arange(30.0) ** 2])
-    np.save(tmp_path / "data.npy", raw)
-    splits = public.miniboone(tmp_path)
+    splits = public.miniboone(raw)
     assert sizes(splits) == (25, 2, 3)
     np.testing.assert_allclose(rows_of(splits), raw, atol=1e-4)
     assert splits.mean is not None
@@ -64,9 +63,9 @@ def test_miniboone(tmp_path: Path) -> None:
     assert splits.std[0] == pytest.approx(np.sqrt((27**2 - 1) / 12), rel=1e-14)  # by n
 
 
-@pytest.mark.parametrize("name", ["power", "miniboone"])
-def test_damaged_arrays(tmp_path: Path, name: str) -> None:
-    preprocess, path = public.PREPROCESS[name], tmp_path / "data.npy"
+@pytest.mark.parametrize(("name", "columns"), [("power", 8), ("miniboone", 43)])
+def test_damaged_arrays(tmp_path: Path, name: str, columns: int) -> None:
+    preprocess, path = partial(prepare, name), tmp_path / "data.npy"
     with pytest.raises(DataMissing, match=r"data\.npy is missing"):
         preprocess(tmp_path)
     path.write_bytes(b"\x93NUMPY")
@@ -82,10 +81,10 @@ def test_damaged_arrays(tmp_path: Path, name: str) -> None:
         np.savez(file, a=np.zeros(5))
     with pytest.raises(DataError, match="several arrays"):
         preprocess(tmp_path)
-    np.save(path, np.random.default_rng(0).normal(size=(9, 8)))
+    np.save(path, np.random.default_rng(0).normal(size=(9, columns)))
     with pytest.raises(DataError, match="rows = 9: too few"):
         preprocess(tmp_path)
-    constant = np.random.default_rng(0).normal(size=(20, 8))
+    constant = np.random.default_rng(0).normal(size=(20, columns))
     constant[:, 7] = 0.1
     np.save(path, constant)
     with pytest.raises(DataError, match=rf"column {6 if name == 'power' else 8} of {name} = 0\.1 in every row"):
@@ -94,8 +93,10 @@ def test_damaged_arrays(tmp_path: Path, name: str) -> None:
 
 def test_power_has_eight_columns(tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", np.zeros((20, 6)))
-    with pytest.raises(DataError, match="6 columns instead of 8"):
-        public.power(tmp_path)
+    with pytest.raises(DataError, match=r"6 columns instead of 8, so it is not of power: give UCI's"):
+        prepare("power", tmp_path)
+    with pytest.raises(DataError, match="made of 8 columns, these rows have 6"):
+        public.power(np.zeros((20, 6)))
 
 
 def gas_columns() -> dict[str, Any]:
@@ -112,16 +113,9 @@ def gas_columns() -> dict[str, Any]:
     }
 
 
-def write_frame(path: Path, columns: dict[str, Any]) -> None:
-    pandas = pytest.importorskip("pandas")
-    with path.open("wb") as file:
-        pickle.dump(pandas.DataFrame(columns), file, protocol=2)
-
-
-def test_gas(tmp_path: Path) -> None:
+def test_gas() -> None:
     columns = gas_columns()
-    write_frame(tmp_path / "ethylene_CO.pickle", columns)
-    splits = public.gas(tmp_path)
+    splits = public.gas(list(columns), np.column_stack(list(columns.values())))
     assert sizes(splits) == (33, 3, 4)
     left = np.column_stack([columns[name] for name in "CDE"])
     np.testing.assert_allclose(rows_of(splits), left, atol=1e-6)  # in the order of time
@@ -143,40 +137,34 @@ def test_distinct_columns_drops_the_first_of_each_pair() -> None:
     assert public.distinct_columns(centred[:, :1]) == [0]
 
 
-def test_gas_without_its_columns(tmp_path: Path) -> None:
+def test_gas_without_its_columns() -> None:
     columns = gas_columns()
     del columns["Eth"]
-    write_frame(tmp_path / "ethylene_CO.pickle", columns)
     with pytest.raises(DataError, match=r"no column 'Eth' \(columns: Time, Meth, A"):
-        public.gas(tmp_path)
+        public.gas(list(columns), np.column_stack(list(columns.values())))
 
 
-TRAIN_HEADER = "# label,f0,f1,f2,f3\n"
-
-
-def write_hepmass(folder: Path, test_header: str = "# label,f0,f1,f2,f3,mass\n") -> tuple[Any, Any]:
+def hepmass_tables() -> tuple[Any, Any]:
     """Signal rows, of which f1 repeats its smallest value 6 times, f2 its largest 15 times, f3 its smallest 5 times."""
     rng = np.random.default_rng(3)
     train, test = rng.normal(size=(20, 4)), rng.normal(size=(7, 4))
     train[:6, 1] = -9
     train[:15, 2] = 9
     train[10:15, 3] = -9
-    with (folder / "1000_train.csv").open("w") as file:
-        file.write(TRAIN_HEADER)
-        for row in train:
-            file.write("0.000000000000000000e+00,7,7,7,7\n")
-            file.write(",".join(f"{x:.18e}" for x in (1.0, *row)) + "\n")
-    with (folder / "1000_test.csv").open("w") as file:
-        file.write(test_header)
-        for row in test:
-            file.write(",".join(f"{x:.18e}" for x in (1.0, *row, 1000.0)) + "\n")
-            file.write("0.0,7,7,7,7,1000\n")
     return train, test
 
 
-def test_hepmass(tmp_path: Path) -> None:
-    train, test = write_hepmass(tmp_path)
-    splits = public.hepmass(tmp_path)
+def labelled(signal: Any, *more: float) -> Any:
+    """The rows with label 1 in front, `more` columns behind, and as many rows of background among them."""
+    table = np.column_stack([np.ones(len(signal)), signal, *(np.full(len(signal), value) for value in more)])
+    background = np.full_like(table, 7)
+    background[:, 0] = 0
+    return np.stack([background, table], axis=1).reshape(-1, table.shape[1])
+
+
+def test_hepmass() -> None:
+    train, test = hepmass_tables()
+    splits = public.hepmass(labelled(train), labelled(test, 1000.0))
     assert sizes(splits) == (18, 2, 7)
     kept = [0, 2, 3]
     np.testing.assert_allclose(rows_of(splits), np.vstack([train, test])[:, kept], atol=1e-5)
@@ -186,30 +174,12 @@ def test_hepmass(tmp_path: Path) -> None:
     np.testing.assert_allclose(splits.std, np.sqrt(train[:, kept].var(axis=0) * 20 / 19), rtol=1e-12)
 
 
-def test_hepmass_rows_may_be_longer_than_the_header(tmp_path: Path) -> None:
-    write_hepmass(tmp_path)
-    short = public.hepmass(tmp_path)
-    path = tmp_path / "1000_train.csv"
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0], *(f"{line},12345" for line in lines[1:])]) + "\n")
-    np.testing.assert_array_equal(public.hepmass(tmp_path).train, short.train)
-
-
-def test_hepmass_with_other_files(tmp_path: Path) -> None:
-    write_hepmass(tmp_path, test_header="# label,f0,f1,f3,f2,mass\n")
-    with pytest.raises(DataError, match=r"but for the last are not those of 1000_train\.csv"):
-        public.hepmass(tmp_path)
-    write_hepmass(tmp_path)
-    (tmp_path / "1000_test.csv").unlink()
-    with pytest.raises(DataMissing, match=r"1000_test\.csv is missing"):
-        public.hepmass(tmp_path)
-    (tmp_path / "1000_train.csv").write_text(TRAIN_HEADER + "1,2,3,x,5\n")
-    with pytest.raises(DataError, match="'x'"):
-        public.hepmass(tmp_path)
-    for rows in ("", "0,2,3,4,5\n"):
-        (tmp_path / "1000_train.csv").write_text(TRAIN_HEADER + rows)
-        with pytest.raises(DataError, match="no rows with label 1"):
-            public.hepmass(tmp_path)
+def test_hepmass_without_a_signal() -> None:
+    train, test = map(labelled, hepmass_tables())
+    with pytest.raises(DataError, match="no training rows with label 1"):
+        public.hepmass(train[train[:, 0] == 0], test)
+    with pytest.raises(DataError, match="no test rows with label 1"):
+        public.hepmass(train, test[test[:, 0] == 0])
 
 
 def write_bsds(path: Path, **parts: Any) -> None:
@@ -222,7 +192,7 @@ def write_bsds(path: Path, **parts: Any) -> None:
 def test_bsds300(tmp_path: Path) -> None:
     rows = np.random.default_rng(4).normal(size=(9, 63)).astype(np.float32)
     write_bsds(tmp_path / "BSDS300.hdf5", train=rows[:4], validation=rows[4:6], test=rows[6:])
-    splits = public.bsds300(tmp_path)
+    splits = prepare("bsds300", tmp_path).splits
     assert sizes(splits) == (4, 2, 3)
     assert splits.mean is None
     assert splits.log_density_offset == 0
@@ -233,13 +203,16 @@ def test_bsds300_with_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "BSDS300.hdf5"
     write_bsds(path, train=np.zeros((4, 63)), test=np.zeros((4, 63)))
     with pytest.raises(DataError, match="validation"):
-        public.bsds300(tmp_path)
+        prepare("bsds300", tmp_path)
     write_bsds(path, train=np.zeros((4, 63)), validation=np.zeros((4, 62)), test=np.zeros((4, 63)))
     with pytest.raises(DataError, match=r"\(4, 62\)"):
-        public.bsds300(tmp_path)
+        prepare("bsds300", tmp_path)
     path.write_bytes(b"not HDF5")
+    with pytest.raises(DataError, match=r"is a text file, not the file of bsds300: give BSDS300\.hdf5"):
+        prepare("bsds300", tmp_path)
+    path.write_bytes(b"\x89HDF\r\n\x1a\n and no more")
     with pytest.raises(DataError, match="can't be read as HDF5"):
-        public.bsds300(tmp_path)
+        prepare("bsds300", tmp_path)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(PackageMissing, match="pip install h5py"):
-        public.bsds300(tmp_path)
+        prepare("bsds300", tmp_path)

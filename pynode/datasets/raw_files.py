@@ -1,0 +1,227 @@
+"""The five public sets from the files that their users have: found, read, and handed to the preprocessing.
+
+Files are known by their content, so they may have any name.  A folder is looked through for the usual names.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pynode.datasets import public
+from pynode.datasets.errors import DataError, DataMissing, optional
+from pynode.datasets.file_kinds import CALLED, file_kind, opened
+from pynode.datasets.frame_pickle import read_frame
+from pynode.datasets.power_text import USUAL, read_power_text
+from pynode.datasets.provenance import Provenance, SourceFile
+from pynode.datasets.raw import load_array
+from pynode.datasets.sources import MAF_ARCHIVE, file_digest
+from pynode.datasets.splits import PARTS, Array, Splits, first_damage
+
+TRAIN_CSV, TEST_CSV = "1000_train.csv", "1000_test.csv"
+
+Made = tuple[Splits, tuple[Path, ...], int]
+"""A set, the files that it was read from, and how many incomplete rows were left out."""
+
+
+@dataclass(frozen=True)
+class RawSet:
+    """How one set is read from a file, the usual names of that file, and what it is, in words."""
+
+    make: Callable[[Path], Made]
+    usual: tuple[str, ...]
+    about: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A set with its provenance, and how many incomplete rows were left out."""
+
+    splits: Splits
+    left_out: int
+
+
+def prepare(name: str, path: Path) -> Prepared:
+    """The set `name` from the file or folder `path`.
+
+    Raises `DataMissing` where there is no such file, `DataError` where it is damaged, of another set, or has too few
+    rows, `PackageMissing` where h5py is needed.
+    """
+    splits, files, left_out = RAW_SETS[name].make(find(name, path))
+    published = MAF_ARCHIVE.shapes[name]
+    sources = tuple(SourceFile(file.name, file.stat().st_size, file_digest(file).hexadecimal) for file in files)
+    rows = {part: len(getattr(splits, part)) for part in PARTS}
+    for part in PARTS:
+        if not rows[part]:
+            raise DataError(f"{path} gives {name} no {part} rows: give a file with more rows")
+        if (damage := first_damage(getattr(splits, part))) is not None:
+            raise DataError(f"{path}: the {part} rows of {name}, {damage}; remove or replace these rows")
+    provenance = Provenance(rows, dict(zip(PARTS, published[1:], strict=True)), sources=sources)
+    return Prepared(replace(splits, provenance=provenance), left_out)
+
+
+def find(name: str, path: Path) -> Path:
+    """The file to read: `path`, or the first of the usual names in the folder `path`; raises `DataMissing`."""
+    if path.is_file():
+        return path
+    usual = RAW_SETS[name].usual
+    if not path.is_dir():
+        raise DataMissing(f"{path} is missing: give {RAW_SETS[name].about}")
+    for candidate in usual:
+        if (path / candidate).is_file():
+            return path / candidate
+    raise DataMissing(f"{path / usual[0]} is missing: give {RAW_SETS[name].about}, or a folder that holds it")
+
+
+def _refused(name: str, path: Path) -> DataError:
+    return DataError(f"{path} is {CALLED[file_kind(path)]}, not the file of {name}: give {RAW_SETS[name].about}")
+
+
+def _array(name: str, path: Path, columns: int) -> Array:
+    """The numbers of a `.npy` file with so many columns."""
+    rows = load_array(path)
+    if rows.shape[1] != columns:
+        raise DataError(
+            f"{path} has {rows.shape[1]} columns instead of {columns}, so it is not of {name}: "
+            f"give {RAW_SETS[name].about}"
+        )
+    return rows
+
+
+def _power(path: Path) -> Made:
+    kind = file_kind(path)
+    if kind in ("npy", "npz"):
+        return public.power(_array("power", path, public.POWER_COLUMNS)), (path,), 0
+    if kind not in ("text", "zip", "gzip"):
+        raise _refused("power", path)
+    rows, left_out = read_power_text(path)
+    return public.power(rows), (path,), left_out
+
+
+def _gas(path: Path) -> Made:
+    kind = file_kind(path)
+    if kind == "text":
+        raise DataError(
+            f"{path} is a text file; of UCI's ethylene_CO.txt the published set has a quarter of the rows, drawn in a "
+            f"way that was not published, so it can't be made from that: give {RAW_SETS['gas'].about}"
+        )
+    if kind not in ("pickle", "binary"):
+        raise _refused("gas", path)
+    splits = public.gas(*read_frame(path))
+    _check_dim(
+        splits,
+        path,
+        "sensors that repeat another one are told by their correlation over all rows: give the whole file",
+    )
+    return splits, (path,), 0
+
+
+def _hepmass(path: Path) -> Made:
+    tables = {path: _labelled(path)}
+    train_path, test_path = _pair(path)
+    tables = {p: tables[p] if p in tables else _labelled(p) for p in (train_path, test_path)}
+    (names, train), (test_names, test) = tables[train_path], tables[test_path]
+    if test_names[: len(names)] != names or len(test_names) > len(names) + 1:
+        raise DataError(
+            f"the columns of {test_path} but for the last are not those of {train_path.name}: "
+            "restore both files from the archive"
+        )
+    splits = public.hepmass(train, test)
+    _check_dim(
+        splits, train_path, "discrete features are found by how often their smallest value occurs: give more rows"
+    )
+    return splits, (train_path, test_path), 0
+
+
+def _pair(path: Path) -> tuple[Path, Path]:
+    """The training and the test file of HEPMASS, of which `path` is one, or the training file by any name."""
+    is_test = "test" in path.name.lower() and "train" not in path.name.lower()
+    here, there = ("test", "train") if is_test else ("train", "test")
+    other = path.name.replace(here, there)
+    usual = TRAIN_CSV if is_test else TEST_CSV
+    names = (other, f"{other}.gz", other.removesuffix(".gz"), usual, f"{usual}.gz")
+    beside = next((p for n in names if (p := path.with_name(n)) != path and p.is_file()), None)
+    if beside is None:
+        raise DataMissing(
+            f"{path.with_name(usual)} is missing: hepmass is made of a training and a "
+            "test file; put both into one folder"
+        )
+    return (beside, path) if is_test else (path, beside)
+
+
+def _labelled(path: Path) -> tuple[list[str], Array]:
+    """Names and values `(rows, columns)` of one of HEPMASS's tables, the label first.
+
+    A row may have more fields than the header has names; these are left out.
+    """
+    if file_kind(path) not in ("text", "gzip", "zip"):
+        raise _refused("hepmass", path)
+    try:
+        with opened(path, path.name.removesuffix(".zip")) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # no rows: said below
+            names = [name.strip().strip('"') for name in file.readline().decode("utf-8-sig").split(",")]
+            text = (line.decode("utf-8") for line in file)
+            table = np.loadtxt(text, delimiter=",", usecols=range(len(names)), ndmin=2, comments=None)
+    except ValueError as error:
+        raise DataError(f"{path} can't be read as a table of numbers: {error}; restore it from the archive") from error
+    if len(names) < 3 or not (table.shape[1:] == (len(names),) and (table[:, 0] == 1).any()):
+        raise DataError(f"{path} has no rows with label 1 and features: give {RAW_SETS['hepmass'].about}")
+    return names[1:], table
+
+
+def _miniboone(path: Path) -> Made:
+    kind = file_kind(path)
+    if kind in ("text", "zip", "gzip"):
+        raise DataError(
+            f"{path} is {CALLED[kind]}; how UCI's MiniBooNE_PID.txt became the published rows (events, outliers and "
+            f"features left out) is not published, so it can't be made from that: give {RAW_SETS['miniboone'].about}"
+        )
+    if kind not in ("npy", "npz"):
+        raise _refused("miniboone", path)
+    return public.miniboone(_array("miniboone", path, MAF_ARCHIVE.shapes["miniboone"][0])), (path,), 0
+
+
+def _bsds300(path: Path) -> Made:
+    if file_kind(path) != "hdf5":
+        raise _refused("bsds300", path)
+    h5py = optional("h5py", "h5py", "the data set bsds300")
+    parts: list[Array] = []
+    try:
+        with h5py.File(path, "r") as file:
+            parts.extend(np.asarray(file[part], dtype=np.float32) for part in PARTS)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(
+            f"{path} can't be read as HDF5 with {', '.join(PARTS)}: {error}; give {RAW_SETS['bsds300'].about}"
+        ) from error
+    columns = MAF_ARCHIVE.shapes["bsds300"][0]
+    if any(part.ndim != 2 or part.shape[1] != columns for part in parts):
+        raise DataError(
+            f"{path} has parts of shapes {[p.shape for p in parts]} instead of (rows, {columns}): "
+            f"give {RAW_SETS['bsds300'].about}"
+        )
+    return public.bsds300(*parts), (path,), 0
+
+
+def _check_dim(splits: Splits, path: Path, why: str) -> None:
+    expected = MAF_ARCHIVE.shapes[splits.name][0]
+    if splits.dim != expected:
+        raise DataError(f"{path} gives {splits.name} {splits.dim} columns instead of {expected}; {why}")
+
+
+RAW_SETS: Mapping[str, RawSet] = {
+    "power": RawSet(
+        _power,
+        ("data.npy", USUAL, "household_power_consumption.zip"),
+        f"UCI's {USUAL} or its .zip, or data.npy of the archive (8 columns)",
+    ),
+    "gas": RawSet(_gas, ("ethylene_CO.pickle",), "ethylene_CO.pickle of the archive"),
+    "hepmass": RawSet(
+        _hepmass, (TRAIN_CSV, f"{TRAIN_CSV}.gz"), f"{TRAIN_CSV} with {TEST_CSV} beside it, or both as .csv.gz"
+    ),
+    "miniboone": RawSet(_miniboone, ("data.npy",), "data.npy of the archive (43 columns)"),
+    "bsds300": RawSet(_bsds300, ("BSDS300.hdf5",), "BSDS300.hdf5 of the archive"),
+}

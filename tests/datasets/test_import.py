@@ -1,0 +1,422 @@
+"""Sets built from the files that their users have: each format, whole and in part, damaged, and of another set."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pynode.datasets import cache, power_text
+from pynode.datasets.cache import MANIFEST, NAMES, dataset, import_set, store
+from pynode.datasets.errors import CacheError, DataError, DataExists, DataMissing
+from pynode.datasets.power_text import HEADER, read_power_text
+from pynode.datasets.raw_files import RAW_SETS, find, prepare
+from pynode.datasets.sources import MAF_ARCHIVE, file_digest
+from pynode.datasets.splits import PARTS, Splits
+from pynode.errors import UnknownName
+
+Array = Any
+PARTS_OF_POWER = (162, 18, 20)
+
+
+def same(a: Splits, b: Splits) -> bool:
+    """Whether two sets have the same rows and the same scale, to the bit."""
+    arrays = [(getattr(a, part), getattr(b, part)) for part in PARTS]
+    return all(np.array_equal(x, y) for x, y in [*arrays, (a.mean, b.mean), (a.std, b.std)])
+
+
+def sizes(splits: Splits) -> tuple[int, ...]:
+    return tuple(len(getattr(splits, part)) for part in PARTS)
+
+
+# --- POWER -----------------------------------------------------------------------------------------------------------
+
+
+def readings(n: int = 200) -> Array:
+    """Rows in the order of the archive's columns, with as many digits as UCI's file has."""
+    rng = np.random.default_rng(0)
+    meters = [rng.random(n) * 5, rng.random(n), 220 + 20 * rng.random(n), rng.random(n) * 20]
+    subs = [rng.integers(0, 40, n).astype(float) for _ in range(3)]
+    return np.round(np.column_stack([*meters, *subs, (1044 + np.arange(n)) % 1440]), 3)
+
+
+def lines_of(rows: Array, delimiter: str = ";") -> list[str]:
+    """The same rows as lines of UCI's file."""
+    return [
+        delimiter.join(
+            ["16/12/2006", f"{int(row[7]) // 60:02}:{int(row[7]) % 60:02}:00", *(f"{x:.3f}" for x in row[:7])]
+        )
+        for row in rows
+    ]
+
+
+def text_of(lines: list[str], delimiter: str = ";", end: str = "\n") -> str:
+    return end.join([delimiter.join(HEADER), *lines]) + end
+
+
+def as_zip(path: Path, text: str) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("household_power_consumption.txt", text)
+
+
+@pytest.fixture
+def of_archive(tmp_path: Path) -> Splits:
+    """POWER from the archive's own format."""
+    (tmp_path / "archive").mkdir()
+    np.save(tmp_path / "archive" / "data.npy", readings())
+    return prepare("power", tmp_path / "archive").splits
+
+
+WAYS: dict[str, Callable[[Path], object]] = {
+    "text": lambda p: p.write_text(text_of(lines_of(readings()))),
+    "crlf": lambda p: p.write_bytes(text_of(lines_of(readings()), end="\r\n").encode()),
+    "no last newline": lambda p: p.write_text(text_of(lines_of(readings())).rstrip()),
+    "commas": lambda p: p.write_text(text_of(lines_of(readings(), ","), ",")),
+    "gzip": lambda p: p.write_bytes(gzip.compress(text_of(lines_of(readings())).encode())),
+    "zip": lambda p: as_zip(p, text_of(lines_of(readings()))),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_power_from_ucis_text_is_that_of_the_archive(tmp_path: Path, of_archive: Splits, way: str) -> None:
+    path = tmp_path / "my rows"
+    WAYS[way](path)
+    prepared = prepare("power", path)
+    assert prepared.left_out == 0
+    assert sizes(prepared.splits) == PARTS_OF_POWER
+    assert same(prepared.splits, of_archive)
+    assert prepared.splits.provenance is not None
+    (source,) = prepared.splits.provenance.sources
+    assert (source.name, source.bytes, source.sha256) == (path.name, path.stat().st_size, file_digest(path).hexadecimal)
+
+
+def test_rows_with_missing_values_are_left_out_and_counted(
+    tmp_path: Path, of_archive: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = lines_of(readings())
+    lines.insert(0, "28/4/2007;00:21:00;?;?;?;?;?;?;")
+    lines.insert(50, "28/4/2007;00:21:00;;0.1;230.0;1.0;0.0;0.0;0.0")
+    lines.insert(100, "28/4/2007;00:21:00;1.0;0.1;230.0;1.0;0.0;0.0;")
+    lines.insert(150, "28/4/2007;00:21:00;1.0;0.1;nan;1.0;0.0;0.0;1.0")
+    lines.insert(160, "")
+    path = tmp_path / "gaps.txt"
+    path.write_text(text_of(lines))
+    for piece in (power_text.PIECE, 1000):  # in one piece and in many
+        monkeypatch.setattr(power_text, "PIECE", piece)
+        prepared = prepare("power", path)
+        assert prepared.left_out == 4
+        assert same(prepared.splits, of_archive)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda lines: [*lines[:2], "16/12/2006;17:2", *lines[2:]],
+            r"line 4 has 2 cells instead of 9: the file is cut",
+        ),
+        (lambda lines: [*lines[:-1], lines[-1][:30]], r"line 201 has 4 cells instead of 9"),
+        (lambda lines: [lines[0], lines[1].replace(";0.", ";x.", 1)], r"line 3: Global_\w+ is 'x\.\d+', not a number"),
+        (lambda lines: [lines[0], lines[1].replace(":00;", ";", 1)], "line 3: Time is '17:25' instead of hours"),
+        (lambda lines: [lines[0].replace("17:24", "37:24")], "time of day 37:24:00"),
+        (lambda _: [], "no complete row below its header"),
+        (lambda _: ["28/4/2007;00:21:00;?;?;?;?;?;?;"], "no complete row below its header"),
+        (lambda lines: lines[:9], r"rows = 9: too few"),
+    ],
+)
+def test_damaged_lines_are_named(tmp_path: Path, change: Any, message: str) -> None:
+    path = tmp_path / "power.txt"
+    path.write_text(text_of(change(lines_of(readings()))))
+    with pytest.raises(DataError, match=message):
+        prepare("power", path)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zip"])
+def test_archives_that_are_cut_short(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "power"
+    WAYS[kind](path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"power is cut short or damaged: .*; get the file again"):
+        prepare("power", path)
+
+
+def test_an_archive_of_several_files(tmp_path: Path, of_archive: Splits) -> None:
+    path = tmp_path / "power.zip"
+    as_zip(path, text_of(lines_of(readings())))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("readme.txt", "nothing")
+    assert same(prepare("power", path).splits, of_archive)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "a")
+        archive.writestr("b.txt", "b")
+    with pytest.raises(DataError, match=r"holds 2 files, none of them household_power_consumption\.txt"):
+        prepare("power", path)
+
+
+def test_columns_of_ucis_text_in_the_order_of_the_archive(tmp_path: Path) -> None:
+    path = tmp_path / "power.txt"
+    path.write_text(text_of(["16/12/2006;17:24:30;4.216;0.418;234.840;18.400;0.000;1.000;17.000"]))
+    rows, left_out = read_power_text(path)
+    assert rows.tolist() == [[4.216, 0.418, 234.84, 18.4, 0.0, 1.0, 17.0, 1044.5]]
+    assert left_out == 0
+
+
+# --- GAS, HEPMASS, MINIBOONE, BSDS300 --------------------------------------------------------------------------------
+
+
+def write_gas(path: Path, columns: int = 8) -> dict[str, Array]:
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(1)
+    frame = {"Time": np.arange(60.0), "Meth": rng.random(60), "Eth": rng.random(60)}
+    frame |= {f"S{k}": rng.normal(size=60) for k in range(columns)}
+    with path.open("wb") as file:
+        pickle.dump(pandas.DataFrame(frame), file, protocol=2)
+    return frame
+
+
+def write_hepmass(train_path: Path, test_path: Path, features: int = 21, more: str = "") -> None:
+    rng = np.random.default_rng(2)
+    names = ",".join(["# label", *(f"f{k}" for k in range(features))])
+    for path, n, name, cell in ((train_path, 40, "", more), (test_path, 10, ",mass", ",1000")):
+        lines = [names + name]
+        for row in rng.normal(size=(n, features)):
+            lines += [",".join(f"{x:.18e}" for x in (1.0, *row)) + cell, ",".join(["0.0"] + ["7"] * features) + cell]
+        content = ("\n".join(lines) + "\n").encode()
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def write_miniboone(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.random.default_rng(3).normal(size=(100, 43)))
+
+
+def write_bsds(path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(4)
+    with h5py.File(path, "w") as file:
+        for part, n in zip(PARTS, (30, 10, 20), strict=True):
+            file[part] = rng.normal(size=(n, 63)).astype(np.float32)
+
+
+def write_any(name: str, folder: Path) -> Path:
+    """A file of the set `name`, by another name than the usual one."""
+    path = folder / f"some {name} file"
+    if name == "power":
+        path.write_text(text_of(lines_of(readings())))
+    elif name == "hepmass":
+        write_hepmass(path, folder / "1000_test.csv")
+    else:
+        writers: dict[str, Callable[[Path], object]] = {
+            "gas": write_gas,
+            "miniboone": write_miniboone,
+            "bsds300": write_bsds,
+        }
+        writers[name](path)
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_set_from_a_file_of_any_name_into_the_cache(tmp_path: Path, name: str) -> None:
+    path = write_any(name, tmp_path)
+    prepared = import_set(name, path, tmp_path / "root")
+    stored = dataset(name, tmp_path / "root", verify=True)
+    assert same(stored, prepare(name, path).splits)
+    assert same(stored, prepared.splits)
+    dim, *published = MAF_ARCHIVE.shapes[name]
+    assert stored.dim == dim
+    manifest = json.loads((tmp_path / "root" / name / MANIFEST).read_text())
+    assert manifest["whole"] is False
+    assert list(manifest["published_rows"].values()) == published
+    assert manifest["sources"][0]["name"] == path.name
+    assert stored.provenance is not None
+    assert stored.provenance.sha256 == {part: manifest["parts"][part]["sha256"] for part in PARTS}
+    assert stored.provenance.extent == f"part: {len(stored.train):,} of {published[0]:,} training rows"
+
+
+def test_gas_keeps_its_rows_in_order(tmp_path: Path) -> None:
+    frame = write_gas(tmp_path / "ethylene_CO.pickle")
+    splits = prepare("gas", tmp_path).splits
+    sensors = np.column_stack([frame[f"S{k}"] for k in range(8)])
+    rows = np.vstack([splits.unstandardised(getattr(splits, part)) for part in PARTS])
+    np.testing.assert_allclose(rows, sensors, atol=1e-6)
+
+
+def test_gas_of_too_few_sensors(tmp_path: Path) -> None:
+    write_gas(tmp_path / "gas", columns=7)
+    with pytest.raises(DataError, match=r"gives gas 7 columns instead of 8; sensors that repeat another one"):
+        prepare("gas", tmp_path / "gas")
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("given", ["folder", "train", "test"])
+def test_hepmass_from_a_folder_or_either_file(tmp_path: Path, ending: str, given: str) -> None:
+    paths = {part: tmp_path / f"1000_{part}.csv{ending}" for part in ("train", "test")}
+    write_hepmass(paths["train"], paths["test"])
+    splits = prepare("hepmass", {**paths, "folder": tmp_path}[given]).splits
+    assert sizes(splits) == (36, 4, 10)
+    assert splits.provenance is not None
+    assert [file.name for file in splits.provenance.sources] == [paths["train"].name, paths["test"].name]
+
+
+def test_hepmass_rows_may_be_longer_than_the_header(tmp_path: Path) -> None:
+    for folder, more in (("a", ""), ("b", ",12345")):
+        (tmp_path / folder).mkdir()
+        write_hepmass(tmp_path / folder / "1000_train.csv", tmp_path / folder / "1000_test.csv", more=more)
+    assert same(prepare("hepmass", tmp_path / "a").splits, prepare("hepmass", tmp_path / "b").splits)
+
+
+def test_hepmass_with_other_files(tmp_path: Path) -> None:
+    train, test = tmp_path / "1000_train.csv", tmp_path / "1000_test.csv"
+    write_hepmass(train, test)
+    header, *rest = test.read_text().splitlines()
+    test.write_text("\n".join([header.replace("f3,f4", "f4,f3"), *rest]))
+    with pytest.raises(DataError, match=r"but for the last are not those of 1000_train\.csv"):
+        prepare("hepmass", tmp_path)
+    test.unlink()
+    with pytest.raises(DataMissing, match=r"1000_test\.csv is missing: hepmass is made of a training and a test file"):
+        prepare("hepmass", tmp_path)
+    test.write_text("# label,f0,f1\n1,2,x\n")
+    with pytest.raises(DataError, match="'x'"):
+        prepare("hepmass", tmp_path)
+    for rows in ("", "0,2,3\n"):
+        test.write_text(f"# label,f0,f1\n{rows}")
+        with pytest.raises(DataError, match="no rows with label 1"):
+            prepare("hepmass", tmp_path)
+    write_hepmass(train, test, features=22)
+    with pytest.raises(DataError, match=r"gives hepmass 22 columns instead of 21; discrete features"):
+        prepare("hepmass", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "message"),
+    [
+        ("power", "bsds300", r"is an HDF5 file, not the file of power: give UCI's household_power_consumption\.txt"),
+        ("power", "gas", "is a pickle, not the file of power"),
+        ("power", "miniboone", "has 43 columns instead of 8, so it is not of power"),
+        ("power", "hepmass", "does not begin with the line Date;Time;"),
+        ("gas", "bsds300", "is an HDF5 file, not the file of gas"),
+        ("gas", "miniboone", r"is a NumPy array \(\.npy\), not the file of gas"),
+        ("hepmass", "miniboone", r"is a NumPy array \(\.npy\), not the file of hepmass"),
+        ("hepmass", "power", "can't be read as a table of numbers|no rows with label 1"),
+        ("miniboone", "gas", "is a pickle, not the file of miniboone"),
+        ("bsds300", "miniboone", r"is a NumPy array \(\.npy\), not the file of bsds300: give BSDS300\.hdf5"),
+        ("bsds300", "power", "is a text file, not the file of bsds300"),
+    ],
+)
+def test_a_file_of_another_set(tmp_path: Path, name: str, of: str, message: str) -> None:
+    path = write_any(of, tmp_path)
+    with pytest.raises(DataError, match=message):
+        import_set(name, path, tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_sources_that_do_not_determine_the_published_rows(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("Time (seconds), CO conc (ppm), Ethylene conc (ppm), sensor readings (16 channels)\n0 0 0 1 2\n")
+    with pytest.raises(DataError, match=r"a quarter of the rows, .*: give ethylene_CO\.pickle of the archive"):
+        prepare("gas", path)
+    with pytest.raises(DataError, match=r"MiniBooNE_PID\.txt .*: give data\.npy of the archive \(43 columns\)"):
+        prepare("miniboone", path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_such_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataMissing, match="nothing is missing: give"):
+        prepare(name, tmp_path / "nothing")
+    with pytest.raises(DataMissing, match=f"{RAW_SETS[name].usual[0]} is missing"):
+        prepare(name, tmp_path)
+    (tmp_path / "empty").touch()
+    with pytest.raises(DataError, match="empty"):
+        prepare(name, tmp_path / "empty")
+
+
+def test_usual_names_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "household_power_consumption.zip").touch()
+    assert find("power", tmp_path).name == "household_power_consumption.zip"
+    (tmp_path / "data.npy").touch()
+    assert find("power", tmp_path).name == find("miniboone", tmp_path).name == "data.npy"
+
+
+def test_bsds300_with_nan_or_an_empty_part(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    rows = {part: np.zeros((5, 63)) for part in PARTS}
+    damaged = np.zeros((5, 63))
+    damaged[2, 4] = np.nan
+    for change, message in (
+        ({"validation": damaged}, "validation rows of bsds300, row 3, column 5"),
+        ({"test": np.zeros((0, 63))}, "no test"),
+    ):
+        parts = {**rows, **change}
+        with h5py.File(tmp_path / "BSDS300.hdf5", "w") as file:
+            for part, values in parts.items():
+                file[part] = values
+        with pytest.raises(DataError, match=message):
+            prepare("bsds300", tmp_path)
+
+
+def test_a_truncated_hdf5_file(tmp_path: Path) -> None:
+    path = write_any("bsds300", tmp_path)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(DataError, match="can't be read as HDF5 with train, validation, test"):
+        prepare("bsds300", path)
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def test_a_set_is_replaced_only_on_request(tmp_path: Path) -> None:
+    first, second, root = tmp_path / "a.npy", tmp_path / "b.npy", tmp_path / "root"
+    np.save(first, readings())
+    np.save(second, readings(300))
+    import_set("power", first, root)
+    with pytest.raises(DataExists, match="holds the data set 'power' already; add --replace"):
+        import_set("power", second, root)
+    np.save(tmp_path / "wrong.npy", np.zeros((9, 9)))
+    with pytest.raises(DataError, match="9 columns instead of 8"):
+        import_set("power", tmp_path / "wrong.npy", root, replace=True)
+    assert len(dataset("power", root, verify=True).train) == 162  # what was there stays
+    import_set("power", second, root, replace=True)
+    assert len(dataset("power", root, verify=True).train) == 243
+    with pytest.raises(UnknownName, match="did you mean 'power'"):
+        import_set("powr", first, root)
+
+
+def test_a_part_is_not_taken_for_what_is_fetched(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", readings())
+    import_set("power", tmp_path / "a.npy", tmp_path / "root")
+    with pytest.raises(DataExists, match=r"\(part: 162 of 1,659,917 training rows\).*data fetch power --replace"):
+        cache.fetch("power", tmp_path / "root")
+
+
+def test_the_published_number_of_rows_is_the_whole_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "a.npy", readings())
+    monkeypatch.setitem(MAF_ARCHIVE.shapes, "power", (6, *PARTS_OF_POWER))
+    splits = import_set("power", tmp_path / "a.npy", tmp_path / "root").splits
+    assert splits.provenance is not None
+    assert splits.provenance.whole is True
+    assert splits.provenance.extent == "whole"
+    assert json.loads((tmp_path / "root" / "power" / MANIFEST).read_text())["whole"] is True
+    assert same(cache.fetch("power", tmp_path / "root"), splits)  # nothing to fetch
+
+
+def test_manifests_from_before_there_was_a_provenance(tmp_path: Path) -> None:
+    rows = np.zeros((5, 6), dtype=np.float32)
+    store(Splits("power", rows, rows, rows), tmp_path)
+    path = tmp_path / "power" / MANIFEST
+    written = json.loads(path.read_text())
+    older = {key: value for key, value in written.items() if key not in ("published_rows", "whole", "sources")}
+    path.write_text(json.dumps(older))
+    read = dataset("power", tmp_path, verify=True)
+    assert read.provenance is not None
+    assert read.provenance.sources == ()
+    assert read.provenance.whole is False
+    path.write_text(json.dumps({**written, "sources": [{"name": "a"}]}))
+    with pytest.raises(CacheError, match="data import power --from PATH --replace"):
+        dataset("power", tmp_path)
