@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,10 +45,25 @@ def list_members(
         return
     for registry in (PROBLEMS, METHODS, ENGINES, FIELDS, SCHEMES, STUDIES):
         plural = {"study": "studies"}.get(registry.kind, f"{registry.kind}s")
-        _print(console, plural, {name: registry.summary(name) for name in registry.names()})
+        rows = {name: registry.summary(name) for name in registry.names()}
+        _print(console, plural, _with_parts(rows) if registry is PROBLEMS else rows)
         if outside := registry.outside():
             rows = {name: f"{origin.summary} From {origin}.".strip() for name, origin in outside.items()}
             _print(console, f"{plural} from outside", rows)
+
+
+def _with_parts(rows: Mapping[str, str]) -> dict[str, str]:
+    """The lines of problems; of a public set whose rows here are a part, the line says so."""
+    from pynode.datasets.cache import NAMES, dataset
+    from pynode.datasets.errors import CacheError, DataMissing
+
+    lines = dict(rows)
+    for name in NAMES:
+        with suppress(DataMissing, CacheError):
+            provenance = dataset(name).provenance
+            if provenance is not None and not provenance.whole:
+                lines[name] = f"{lines[name]} Here a {provenance.extent}."
+    return lines
 
 
 def _explain(
