@@ -17,6 +17,7 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsol
     from pynode.errors import NonFiniteLoss, SolveError
     from pynode.methods import METHODS
     from pynode.records.files import finite, write_lines
+    from pynode.records.table_data import mark_of
     from pynode.studies.gradients.record import TaylorRecord
     from pynode.studies.gradients.taylor import taylor_test
     from pynode.studies.results import TAYLOR
@@ -51,6 +52,7 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsol
                     bound=finite(result.bound),
                     verdict=result.verdict,
                     outside=METHODS.origin(run.method.name) is not None,
+                    rows=mark_of(problem.data_record()),
                 )
             )
     write_lines(directory / TAYLOR, found)
@@ -69,6 +71,7 @@ def check_errors(
     from torch import Tensor
 
     from pynode.records.files import append_line
+    from pynode.records.table_data import mark_of
     from pynode.studies.gradients.errors import gradient_errors, study_grid
     from pynode.studies.results import ERRORS
 
@@ -76,6 +79,7 @@ def check_errors(
     model, batch = problem.model(run.seed), problem.check_batch()
     if isinstance(theta, Tensor):
         model.set_theta(theta)
+    rows = mark_of(problem.data_record())
     beside = directory / f".{ERRORS}.tmp"  # earlier records stay until there are new ones
     beside.unlink(missing_ok=True)
     with console.status("gradient errors") as status:
@@ -85,6 +89,6 @@ def check_errors(
             study_grid(backend=backend) if grid is None else grid,
             problem=run.problem,
         ):
-            append_line(beside, record)
+            append_line(beside, replace(record, rows=rows))
             status.update(f"gradient errors: {record.label}")
     beside.replace(directory / ERRORS)

@@ -7,8 +7,12 @@ from typing import Any
 
 
 def data_mark(config: Mapping[str, Any]) -> str:
-    """What has to be said of the rows of a run's configuration: "part: 2.1 % of rows", "synthetic", or ""."""
-    data = config.get("data")
+    """What has to be said of the rows of a run's configuration; see `mark_of`."""
+    return mark_of(config.get("data"))
+
+
+def mark_of(data: Mapping[str, Any] | None) -> str:
+    """What has to be said of recorded rows: "part: 2.1 % of rows", "synthetic", or ""."""
     if not data:
         return ""
     if data.get("synthetic"):
@@ -22,7 +26,11 @@ def data_mark(config: Mapping[str, Any]) -> str:
 
 def problem_title(config: Mapping[str, Any]) -> str:
     """The problem of a run's configuration with that mark: "power (part: 2.1 % of rows)", "spiral"."""
-    name, mark = str(config["problem"]), data_mark(config)
+    return marked(str(config["problem"]), data_mark(config))
+
+
+def marked(name: str, mark: str) -> str:
+    """`name` with the mark, where there is one."""
     return f"{name} ({mark})" if mark else name
 
 

@@ -12,7 +12,7 @@ from pynode.errors import RecordError, UnknownName
 from pynode.methods import METHODS
 from pynode.records.files import RESTORE, lines_if_any
 from pynode.records.runs import RUNS, Run, load_run, run_folders
-from pynode.records.table_data import problem_title
+from pynode.records.table_data import marked, problem_title
 from pynode.studies.crosscheck.record import CrosscheckRecord
 from pynode.studies.gradients.record import GradientErrorRecord, TaylorRecord
 from pynode.studies.invertibility.record import RediscretisationRecord
@@ -69,7 +69,12 @@ class Results:
     @property
     def title(self) -> str:
         """The problem as tables and figures call it: with a mark where its rows are a part, or synthetic."""
-        return problem_title(self.runs[0].config) if self.runs and not self.winners else self.problem
+        if self.winners:
+            return self.problem
+        if self.runs:
+            return problem_title(self.runs[0].config)
+        said = [*(r.rows for r in self.errors), *(r.rows for r in self.taylor)]
+        return marked(self.problem, next(iter(said), ""))
 
     @property
     def is_empty(self) -> bool:

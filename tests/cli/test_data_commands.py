@@ -107,6 +107,15 @@ def test_a_part_is_marked_in_records_and_tables(root: Path, tmp_path: Path, caps
 
 
 @pytest.mark.usefixtures("root")
+def test_a_part_is_marked_where_gradients_alone_are_checked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert call("data", "import", "power", "--from", write(tmp_path / "rows")) == 0
+    assert call("taylor", "power", *SMALL[2:-1], "--methods", "disc-opt", "--out", out) == 0
+    assert json.loads((out / "taylor.jsonl").read_text())["rows"] == "part: 0.0098 % of rows"
+    assert f"RQ2 Taylor test: {MARK}" in (out / "tables.md").read_text()
+
+
+@pytest.mark.usefixtures("root")
 def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert call("data", "import", "power", "--from", write(tmp_path / "rows")) == 0

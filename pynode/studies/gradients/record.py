@@ -16,7 +16,8 @@ Range = Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]
 class TaylorRecord:
     """One Taylor test: remainders E0, E1 at sizes h, slopes fitted to indices `fitted[0]:fitted[1]`, the verdict.
 
-    `outside` says that the method is not pynode's own, so that its name need not be known here.
+    `outside` says that the method is not pynode's own, so that its name need not be known here.  `rows` is what has to
+    be said of the problem's rows, such as "part: 2.1 % of rows".
     """
 
     problem: str
@@ -32,6 +33,7 @@ class TaylorRecord:
     bound: NonNegative | None
     verdict: str
     outside: bool = False
+    rows: str = ""
 
     def __post_init__(self) -> None:
         if not len(self.h) == len(self.e0) == len(self.e1):
@@ -50,7 +52,8 @@ class GradientErrorRecord:
     loss jumps.  `setting` is rtol (adaptive) or steps per output interval.  Costs are of one loss and gradient; seconds
     are medians, `engine` what ran the solves.  `drift` is how far a state that was solved backwards left the stored one
     at an output time, in units of the tolerances; null where none is.  `outside` says that the method is not pynode's
-    own, so that its name need not be known here.
+    own, so that its name need not be known here.  `rows` is what has to be said of the problem's rows, such as "part:
+    2.1 % of rows".
     """
 
     problem: str
@@ -71,6 +74,7 @@ class GradientErrorRecord:
     engine: str = ""
     drift: NonNegative | None = None
     outside: bool = False
+    rows: str = ""
 
     @property
     def evaluations(self) -> int:

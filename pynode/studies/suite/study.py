@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
-from pynode.records.table_data import data_mark
+from pynode.records.table_data import data_mark, marked
 from pynode.settings.known import rivals
 from pynode.studies.base import Study, Table, number, percent
 from pynode.studies.load import IDLE, is_idle, load_text
@@ -69,8 +69,7 @@ class Comparison:
 
     def marked(self, name: str) -> str:
         """`name` with the mark of the rows, where they have one."""
-        mark = data_mark(self.method.config) or data_mark(self.baseline.config)
-        return f"{name} ({mark})" if mark else name
+        return marked(name, data_mark(self.method.config) or data_mark(self.baseline.config))
 
     def repeats(self, other: Comparison) -> bool:
         """Whether the other has the same problem, engine and settings, and differs by its seeds at most."""
