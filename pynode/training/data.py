@@ -37,7 +37,7 @@ def check_same_rows(label: str, earlier: Mapping[str, Any] | None, now: Mapping[
         different.append(" -> ".join(kinds))
     if different:
         raise ConfigurationMismatch(
-            f"{label} was trained on other data ({'; '.join(different)}); give the data that the run was started with, "
+            f"{label} was trained on other data ({'; '.join(different)}); give the data that the run was trained on, "
             "or choose another --out"
         )
 
