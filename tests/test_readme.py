@@ -99,7 +99,7 @@ def test_every_number_has_its_record(path: str) -> None:
 
 @pytest.mark.parametrize("path", contents.PAGES)
 def test_blocks_are_what_the_records_say(path: str) -> None:
-    """`python -m experiments.study.page --write` mends a difference."""
+    """`python experiments/run.py study page --write` mends a difference."""
     assert contents.differing(path) == []
     assert blocks(contents.page(path)), "there are some"
 

@@ -128,16 +128,21 @@ def page(
 
       study page --write
     """
-    from experiments.study.page.contents import PAGES, differing
-    from experiments.study.page.contents import write as write_page
+    from experiments.study.page import contents
     from pynode.cli.console import new_console
 
-    console, stale = new_console(), {path: names for path in PAGES if (names := differing(path))}
+    console = new_console()
+    untrue = {f"{p}, {name}": why for p in contents.PAGES for name, why in contents.untrue(contents.page(p)).items()}
+    for place, why in untrue.items():
+        console.say(f"{place}: {why}")
+    if write:
+        for path in contents.PAGES:
+            contents.write(path)
+    if untrue:
+        raise RunFailure(f"{len(untrue)} texts claim what the records don't say; rewrite them in study/page/texts")
+    stale = {path: names for path in contents.PAGES if (names := contents.differing(path))}
     for path, names in stale.items():
-        console.say(f"{path}: {'rewritten' if write else 'differs from the records'}: {', '.join(names)}")
-        if write:
-            write_page(path)
-    if stale and not write:
+        console.say(f"{path} differs from the records: {', '.join(names)}")
+    if stale:
         raise RunFailure("the pages differ from the records; mend them by study page --write")
-    if not stale:
-        console.say("the pages say what the records say")
+    console.say("the pages say what the records say")

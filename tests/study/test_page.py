@@ -66,6 +66,20 @@ def test_the_command_writes_what_differs(
     assert page.read_text(encoding="utf-8") == (recorded if write else before)
 
 
+def test_texts_that_records_contradict_stay_and_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other blocks are written all the same, and the command fails."""
+    monkeypatch.setattr(contents, "ROOT", tmp_path)
+    monkeypatch.setattr(contents, "PAGES", ("page.md",))
+    page = tmp_path / "page.md"
+    page.write_text(f"{PAGE}<!-- text gone -->\nOld.\n<!-- end -->\n", encoding="utf-8")
+    done = CliRunner().invoke(study, ["page", "--write"])
+    assert isinstance(done.exception, RunFailure)
+    written = blocks(page.read_text(encoding="utf-8"))
+    assert written["gone"] == "Old."
+    assert written["abstract"] == contents.content("abstract")
+    assert list(contents.untrue(contents.page("page.md"))) == ["gone"]
+
+
 def test_a_text_takes_numbers_from_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(facts.FACTS, "holds", lambda _: True)
     monkeypatch.setitem(facts.FACTS, "fails", lambda _: False)

@@ -12,6 +12,7 @@ from experiments.study.page.problem_tables import blocks_of
 from experiments.study.page.published import ROOT
 from experiments.study.page.records import records
 from experiments.study.page.sections import SECTIONS
+from pynode.errors import UsageError
 from pynode.records.files import write_atomically
 
 PAGES = ("README.md", "experiments/README.md")
@@ -58,10 +59,22 @@ def differing(path: str, text: str | None = None) -> list[str]:
     return [name for name in here if here[name] != there[name]]
 
 
-def write(path: str) -> bool:
-    """Puts the records' blocks into a page; whether it changed."""
+def untrue(text: str) -> dict[str, str]:
+    """The blocks of a page that the records can't fill any more, by name, each with what has to be rewritten."""
+    reasons = {}
+    for name in blocks(text):
+        try:
+            as_recorded(f"<!-- text {name} -->\n<!-- end -->\n")
+        except UsageError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
+def write(path: str) -> dict[str, str]:
+    """Puts the records' blocks into a page; those that they can't fill stay as they are, and are given back."""
     before = page(path)
-    after = as_recorded(before)
+    written, left = blocks(before), untrue(before)
+    after = rewritten(before, {name: written[name] if name in left else content(name) for name in written})
     if after != before:
         write_atomically(ROOT / path, after.encode())
-    return after != before
+    return left
