@@ -27,11 +27,13 @@ Between 7.
 
 
 def test_blocks_are_replaced_and_the_rest_stays() -> None:
-    made = rewritten(PAGE, {"plans": "| new |", "abstract": "A sentence."})
-    assert blocks(made) == {"plans": "| new |", "abstract": "A sentence."}
+    contents = {"plans": "| new |\n|---|", "abstract": "A sentence."}
+    made = rewritten(PAGE, contents)
+    assert blocks(made) == contents
     assert without_blocks(made) == without_blocks(PAGE) == "# A page\n\n\nBetween 7.\n\n"
-    assert "<!-- table plans -->\n\n| new |\n\n<!-- end -->" in made, "empty lines around a table"
-    assert rewritten(made, {"plans": "| new |", "abstract": "A sentence."}) == made
+    assert "<!-- table plans -->\n\n| new |\n|---|\n\n<!-- end -->" in made, "empty lines around a table"
+    assert rewritten(made, contents) == made
+    assert "<!-- table plans -->\n<!-- end -->" in rewritten(made, contents | {"plans": ""})
 
 
 def test_a_block_that_nothing_makes_is_refused() -> None:

@@ -28,7 +28,7 @@ def rewritten(text: str, contents: Mapping[str, str]) -> str:
     unknown = sorted(set(blocks(text)) - set(contents))
     if unknown:
         raise UsageError(f"block {unknown[0]}: nothing makes it; write texts/{unknown[0]}.md, or rename the block")
-    return BLOCK.sub(lambda m: f"{m['start']}\n{_spaced(contents[m['name']])}\n{m['end']}", text)
+    return BLOCK.sub(lambda m: f"{m['start']}\n{_spaced(contents[m['name']])}{m['end']}", text)
 
 
 def without_blocks(text: str) -> str:
@@ -38,4 +38,6 @@ def without_blocks(text: str) -> str:
 
 def _spaced(content: str) -> str:
     """Tables need an empty line before them and after."""
-    return f"\n{content}\n" if content.startswith("|") else content
+    if not content:
+        return ""
+    return f"\n{content}\n\n" if "|---" in content else f"{content}\n"

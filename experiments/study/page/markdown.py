@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 
 WIDTH = 128
 
+EMPTY = "No record yet."
+"""Stands for a table without rows."""
+
 
 def row(*cells: str) -> str:
     """A row of a table."""
@@ -18,7 +21,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table, its first column to the left and the others to the right; a sentence where it has no row."""
     body = [row(*cells) for cells in rows]
     if not body:
-        return "No record yet."
+        return EMPTY
     return "\n".join([row(*columns), "|---" + "|--:" * (len(columns) - 1) + "|", *body])
 
 

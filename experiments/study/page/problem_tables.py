@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from experiments.study.page import quantities as q
-from experiments.study.page.markdown import table, wrapped
+from experiments.study.page.markdown import EMPTY, table, wrapped
 from experiments.study.page.net import net_of, rows_of, weights_of
 from experiments.study.page.published import DISC, OPT, environments, linked
 from experiments.study.page.sections import SECTIONS, compared, runs_in
@@ -137,7 +137,7 @@ def commands(problem: str) -> str:
     for folder in dict.fromkeys(c.folder for c in compared(problem)):
         made = environments(folder)
         lines.append(f"- {linked(folder)}: {', then '.join(dict.fromkeys(map(command_of, made)))}; {commits_of(made)}.")
-    return wrapped("\n".join(lines)) if lines else "No record yet."
+    return wrapped("\n".join(lines)) if lines else EMPTY
 
 
 def command_of(environment: dict[str, Any]) -> str:
@@ -172,6 +172,21 @@ TABLES = {
 }
 
 
+LEADS = {
+    "seeds": "By seed (losses Disc-Opt / Opt-Disc):",
+    "factors": "What the seconds until the matched loss are made of (Opt-Disc / Disc-Opt):",
+}
+"""What stands above some tables."""
+
+
 def blocks_of(problem: str) -> dict[str, Any]:
     """What makes each block of a problem, by the block's name: `spiral-runs` and so on."""
-    return {f"{problem}-{name}": partial(make, problem) for name, make in TABLES.items()}
+    return {f"{problem}-{name}": partial(block, problem, name) for name in TABLES}
+
+
+def block(problem: str, name: str) -> str:
+    """A table of a problem with what stands above it; where there is no row, only the table of runs says so."""
+    made = TABLES[name](problem)
+    if made == EMPTY:
+        return made if name == "runs" else ""
+    return f"{LEADS[name]}\n\n{made}" if name in LEADS else made

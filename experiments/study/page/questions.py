@@ -55,7 +55,7 @@ def gradients_flows() -> str:
         found = checks_of(name) if not name.startswith(("bench", "scale")) else None
         if found is not None and found.errors and not name.startswith("spiral"):
             rows += [(f"{name}, ", r) for r in found.errors]
-    return _errors([r for _, r in rows], [prefix for prefix, _ in rows])
+    return _errors([r for _, r in rows], [prefix for prefix, _ in rows]) if rows else ""
 
 
 def _errors(records: list[GradientErrorRecord], prefixes: list[str] | None = None) -> str:
