@@ -19,7 +19,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_the_plan_of_the_study_covers_its_seven_problems() -> None:
-    """Each of them, or the problem that stands in for it, is compared by both methods on the kernels."""
+    """Each of them, or the problem that stands in for it, is compared by both methods."""
     compared = {
         command[1].rpartition(":")[2] for part in read_plan() for command in part.commands if command[0] == "compare"
     }
