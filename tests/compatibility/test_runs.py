@@ -41,6 +41,8 @@ def contains(now: Any, then: Any) -> bool:
     """Whether every value of `then` is the same in `now`, which may have more keys."""
     if isinstance(then, dict):
         return isinstance(now, dict) and all(key in now and contains(now[key], value) for key, value in then.items())
+    if isinstance(then, list):
+        return isinstance(now, list) and len(now) == len(then) and all(map(contains, now, then))
     return bool(now == then)
 
 
