@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pynode.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pynode.cli.console import PlainConsole
     from pynode.methods.base import GradientMethod
+    from pynode.problems.base import Problem
+    from pynode.studies.gradients.timing import Repeats
     from pynode.training.config import RunConfig
 
 
@@ -64,31 +71,61 @@ def check_errors(
     console: PlainConsole,
     *,
     grid: list[GradientMethod] | None = None,
-    theta: object = None,
+    weights: Mapping[str, Tensor | None] | None = None,
+    samples: int | None = None,
+    repeats: Repeats | None = None,
     backend: str = "torch",
 ) -> None:
-    """The gradient-error study on the problem of `run`, at untrained weights or at `theta`, recorded when complete."""
-    from torch import Tensor
+    """The gradient-error study on the problem of `run`, recorded when complete.
 
+    At the untrained weights, or at each of `weights`: a name, and theta `(n_params,)` or None for the untrained ones.
+    On the batch that checks use, or `samples` rows of a density's first batch.  In float64, whatever the run's dtype.
+    """
     from pynode.records.files import append_line
     from pynode.records.table_data import mark_of
     from pynode.studies.gradients.errors import gradient_errors, study_grid
+    from pynode.studies.gradients.record import UNTRAINED
     from pynode.studies.results import ERRORS
 
     problem = replace(run, dtype="float64").make_problem()
-    model, batch = problem.model(run.seed), problem.check_batch()
-    if isinstance(theta, Tensor):
-        model.set_theta(theta)
-    rows = mark_of(problem.data_record())
+    batch, rows = _check_batch(problem, samples), mark_of(problem.data_record())
     beside = directory / f".{ERRORS}.tmp"  # earlier records stay until there are new ones
     beside.unlink(missing_ok=True)
     with console.status("gradient errors") as status:
-        for record in gradient_errors(
-            lambda method: problem.objective(method, model, batch),
-            list(model.parameters()),
-            study_grid(backend=backend) if grid is None else grid,
-            problem=run.problem,
-        ):
-            append_line(beside, replace(record, rows=rows))
-            status.update(f"gradient errors: {record.label}")
+        for name, theta in (weights or {UNTRAINED: None}).items():
+            model = problem.model(run.seed)
+            if theta is not None:
+                model.set_theta(theta)
+            for record in gradient_errors(
+                lambda method, model=model: problem.objective(method, model, batch),  # type: ignore[misc]
+                list(model.parameters()),
+                study_grid(backend=backend) if grid is None else grid,
+                problem=run.problem,
+                repeats=5 if repeats is None else repeats,
+            ):
+                append_line(beside, replace(record, weights=name, samples=_samples(batch), rows=rows))
+                status.update(f"gradient errors: {record.label}, {name}")
     beside.replace(directory / ERRORS)
+
+
+def _check_batch(problem: Problem, samples: int | None) -> Any:
+    """What gradients are checked on; raises `InvalidArgument` where `samples` can't be had."""
+    from pynode.flows.probes import Draw
+    from pynode.problems.density.base import Density, FlowBatch
+
+    if samples is None:
+        return problem.check_batch()
+    if not isinstance(problem, Density):
+        raise InvalidArgument("--samples", samples, f"{problem.name} is fitted to one trajectory", "drop it")
+    if samples > problem.batch_rows:
+        more = f"more than the {problem.batch_rows:,} of a batch"
+        raise InvalidArgument("--samples", samples, more, "use fewer, or a larger batch by --set batch=N")
+    rows = problem.training_samples(0, slice(0, samples))
+    return FlowBatch(rows, Draw(problem.seed, 0), len(rows))
+
+
+def _samples(batch: Any) -> int:
+    """Samples of a batch: 1 where it is a trajectory."""
+    from pynode.problems.density.base import FlowBatch
+
+    return len(batch.x) if isinstance(batch, FlowBatch) else 1

@@ -19,6 +19,8 @@ from pynode.settings.known import compared, method_options, on_backend, on_engin
 from pynode.training.plan import plan
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pynode.methods.base import GradientMethod
     from pynode.training.config import RunConfig
 
@@ -36,7 +38,34 @@ def gradients(
     tolerances: o.Tolerances = TOLERANCES,
     steps: o.StepCounts = "1,2,4,8",
     schemes: o.Schemes = "euler,rk4",
-    at: o.At = None,
+    at: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=values.path,
+            metavar="DIR",
+            help="Use the best weights of the run in this directory, with its problem's options and seed; can be "
+            "repeated. [dim]Default: untrained weights.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
+    untrained: Annotated[
+        bool,
+        typer.Option(
+            "--untrained",
+            help="With --at: measure at the untrained weights as well.",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = False,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000_000,
+            metavar="N",
+            help="Rows of the batch that a flow's gradients are taken on. [dim]Default: 32.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
     train: Annotated[
         bool,
         typer.Option(
@@ -56,11 +85,20 @@ def gradients(
 ) -> None:
     """Measure the relative error of each gradient over tolerances and step counts, with its cost (RQ2).
 
+    Errors are relative to the gradient of the continuous problem and, for fixed steps, to that of the loss as it is
+    computed. Opt-Disc is measured with both adjoints unless --adjoint names one. All is computed in float64, also at
+    weights that were trained in float32.
+
+    A gradient is timed five times or more, after a first one that is not counted; where the times scatter by more than
+    20 % they are taken again. Records hold engine, scatter and the load average of the machine.
+
     Examples:
 
       gradients spiral
 
       gradients spiral --at results/spiral/runs/disc-opt-rk4-x1-seed0 --tolerances 1e-2,1e-4,1e-6
+
+      gradients power --at results/power/runs/disc-opt-rk4-x10-seed0 --untrained --samples 32
 
       gradients spiral --train --iterations 300
 
@@ -68,7 +106,11 @@ def gradients(
     """
     if not train:
         given.check_posed("no effect without --train", "add --train, or drop it")
+    if untrained and not at:
+        raise InvalidArgument("--untrained", True, "no effect without --at", "drop it: the weights are untrained")
     posed = problem_options(problem, settings, data)
+    if at:
+        posed, seed = _as_trained(context, at, problem, posed, seed)
     chosen = on_backend(values.names("--methods", methods), backend)
     tols, counts = values.tolerances("--tolerances", tolerances), values.counts("--steps", steps)
     listed = values.names("--schemes", schemes)
@@ -83,17 +125,24 @@ def gradients(
     from pynode.cli.planning import train_all
     from pynode.cli.report import report
     from pynode.studies.gradients.errors import study_grid
+    from pynode.studies.gradients.timing import CAREFUL
 
-    every = study_grid(tols, counts, [SCHEMES.load(name) for name in listed], backend=backend)
+    every = study_grid(
+        tols,
+        counts,
+        [SCHEMES.load(name) for name in listed],
+        backend=backend,
+        adjoints=("backsolve", "interpolating"),
+    )
     grid = list(dict.fromkeys(replace(m, **on_engine(m.name, given.methods)) for m in every if m.name in chosen))
     if not grid:
         raise InvalidArgument("--methods", methods, "none of them is in the study", f"use --methods {o.COMPARED}")
     _check_used(context, grid)
-    theta = _theta(at, problem) if at else None
+    weights = _weights(at or [], problem, untrained=untrained)
     directory = output_directory(out, f"{problem}-gradients", resume=resume, problem=problem)
     torch.set_num_threads(threads)
     console = new_console()
-    check_errors(first, directory, console, grid=grid, theta=theta)
+    check_errors(first, directory, console, grid=grid, weights=weights, samples=samples, repeats=CAREFUL)
     failures: list[str] = []
     if train:
         failures = train_all(_training_grid(first, chosen, given), directory, resume=resume, console=console)
@@ -133,7 +182,37 @@ def _training_grid(first: RunConfig, methods: list[str], given: Given) -> list[R
     return grid
 
 
-def _theta(directory: Path, problem: str) -> object:
+def _as_trained(
+    context: typer.Context, at: list[Path], problem: str, posed: dict[str, Any], seed: int
+) -> tuple[dict[str, Any], int]:
+    """Options of the problem and the seed: those of the runs in `at` but for what was given.
+
+    Raises `InvalidArgument` where the runs had different options: their weights do not belong to one problem.
+    """
+    from pynode.training.restore import config_of
+
+    configs = [config_of(folder) for folder in at]
+    first = {name: value for name, value in configs[0].options.items() if name != "batch"}
+    for folder, config in zip(at[1:], configs[1:], strict=True):
+        theirs = {name: value for name, value in config.options.items() if name != "batch"}
+        if config.problem == problem and theirs != first:
+            raise InvalidArgument("--at", folder, f"trained with other options than {at[0]}", "measure it by itself")
+    if configs[0].problem == problem:  # another one is refused where the weights are read
+        posed = {**configs[0].options, **posed}
+    source = context.get_parameter_source("seed")
+    given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+    return posed, seed if given else configs[0].seed
+
+
+def _weights(at: list[Path], problem: str, *, untrained: bool) -> dict[str, Tensor | None]:
+    """The weights to measure at by name: of the runs in `at`, and the untrained ones (None) if asked for."""
+    from pynode.studies.gradients.record import UNTRAINED
     from pynode.training.checkpoint import best_theta
 
-    return best_theta(directory, problem)
+    weights: dict[str, Tensor | None] = {UNTRAINED: None} if untrained or not at else {}
+    for folder in at:
+        name = folder.resolve().name
+        if name in weights:  # of another results directory
+            name = str(folder)
+        weights[name] = best_theta(folder, problem)
+    return weights

@@ -11,13 +11,16 @@ from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import Given, with_options
 from pynode.cli.output import output_directory
-from pynode.errors import ConfigurationMismatch, UnknownName
+from pynode.errors import ConfigurationMismatch, InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
 
 BACKWARD = "backward"
 """The axis that stands for the stability of the backward solve."""
+
+SEEDS = "0,1,2"
+"""Seeds of a map where none are given; a quick one takes the first."""
 
 
 @with_options(only=("engine",))
@@ -37,34 +40,52 @@ def map_winners(
         bool,
         typer.Option("--quick", help="Two values of each axis only: takes a minute or two.", rich_help_panel=o.WHAT),
     ] = False,
-    seed: o.Seed = 0,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seed",
+            "--seeds",
+            metavar="N,...",
+            help="Seeds of the weights, separated by commas: every cell is measured for each. "
+            f"[dim]Default: {SEEDS}; with --quick 0.[/dim]",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
     threads: o.Threads = 1,
     out: o.Out = None,
     resume: o.Resume = False,
 ) -> None:
     """Measure what a gradient of equal accuracy costs by either method on problems that are hard in different ways.
 
-    For each value of an axis, a field is fitted to the dynamics of a problem; then Disc-Opt is measured over step
-    counts and Opt-Disc over tolerances. The axis backward measures how stable the backward solve is.
+    For each value of an axis and each seed, a field is fitted to the dynamics of a problem; then Disc-Opt is measured
+    over step counts and Opt-Disc over tolerances, both by one engine (compiled kernels where they are installed). The
+    axis backward measures how stable the backward solve is. Tables show medians over seeds.
+
+    Gradients are timed repeatedly, after a first one that is not counted. Where the times scatter by more than 20 %
+    (interquartile range over median) they are taken again up to three times; what still scatters is left out of the
+    ratios of times. Records hold the scatter and the load average of the machine: run it on an idle one.
+
+    --resume measures what is missing, also of seeds and axes that were not asked for before.
 
     Examples:
 
       map
 
+      map --seeds 0,1,2,3,4 --engine eager
+
       map --axes stiffness,backward --quick
     """
     from pynode.cli.console import new_console
     from pynode.engines.choice import AUTO
-    from pynode.studies.winners.map import AXES
+    from pynode.studies.winners.map import AXES, one_engine
 
     known = (*AXES, BACKWARD)
     chosen = values.names("--axes", axes) if axes is not None else list(known)
     for name in chosen:
         if name not in known:
             raise UnknownName("axis", name, known)
-    if chosen == [BACKWARD]:
-        values.check_no_effect(context, "no effect on the axis backward", "drop it, or add an axis", "seed", "engine")
-    chosen_engine = given.methods.get("engine", AUTO)
+    listed = _seeds(seeds if seeds is not None else SEEDS[:1] if quick else SEEDS)
+    engine = one_engine(given.methods.get("engine", AUTO))
     directory = output_directory(out, "map-quick" if quick else "map", resume=resume)
 
     import torch
@@ -73,11 +94,21 @@ def map_winners(
 
     torch.set_num_threads(threads)
     console = new_console()
-    _check_settings(directory / "map.json", {"quick": quick, "seed": seed, **given.methods})
-    _measure_axes(directory, [name for name in chosen if name in AXES], seed, quick, chosen_engine, console)
+    _check_settings(directory / "map.json", {"quick": quick, "engine": engine, "threads": threads})
+    _note_environment(directory / "environment.json")
+    _measure_axes(directory, [name for name in chosen if name in AXES], listed, quick, engine, console)
     if BACKWARD in chosen:
-        _measure_backward(directory, quick, console)
+        _measure_backward(directory, listed, quick, engine, console)
     report(directory, console, whole=True)
+
+
+def _seeds(text: str) -> list[int]:
+    """The seeds of `text`; raises `InvalidArgument`."""
+    listed = values.numbers("--seeds", text, int)
+    for seed in listed:
+        if not 0 <= seed <= values.LARGEST_SEED:
+            raise InvalidArgument("--seeds", seed, "not an integer from 0 to 2^63 - 1", "use 0, 1, 2, ...")
+    return listed
 
 
 def _check_settings(path: Path, settings: dict[str, object]) -> None:
@@ -89,51 +120,61 @@ def _check_settings(path: Path, settings: dict[str, object]) -> None:
     write_json(path, settings)
 
 
+def _note_environment(path: Path) -> None:
+    """Adds the versions, the commit and the command of this session to those of earlier ones."""
+    from pynode.records.files import read_json, write_json
+    from pynode.training.machine import environment
+
+    sessions = read_json(path) if path.exists() else []
+    write_json(path, [*sessions, environment()])
+
+
 def _measure_axes(
-    directory: Path, names: list[str], seed: int, quick: bool, engine: str, console: PlainConsole
+    directory: Path, names: list[str], seeds: list[int], quick: bool, engine: str, console: PlainConsole
 ) -> None:
-    from pynode.records.files import read_lines, write_lines
+    from pynode.records.files import lines_if_any, write_lines
     from pynode.studies.results import WINNERS
     from pynode.studies.winners.map import AXES, STEPS, TOLERANCES, measure_cell
     from pynode.studies.winners.record import WinnerRecord
 
     path = directory / WINNERS
-    done = read_lines(path, WinnerRecord) if path.exists() else []
-    for name in names:
-        axis = AXES[name]
-        for value in axis.quick_values if quick else axis.values:
-            if any((r.axis, r.value, r.seed) == (name, float(value), seed) for r in done):
+    done = lines_if_any(path, WinnerRecord)
+    wanted = [(AXES[name], value) for name in names for value in AXES[name].values_of(quick=quick)]
+    for axis, value in wanted:
+        for seed in seeds:
+            if any((r.axis, r.value, r.seed) == (axis.name, float(value), seed) for r in done):
                 continue
-            with console.status(f"{axis.problem}, {name} {value:g}"):
-                found = measure_cell(
+            cell = f"{axis.problem}, {axis.name} {value:g}, seed {seed}"
+            with console.status(cell):
+                measured = measure_cell(
                     axis,
                     value,
                     seed=seed,
-                    collocation=300 if quick else 2000,
+                    collocation=300 if quick else None,
                     steps=STEPS[:5] if quick else STEPS,
                     tolerances=TOLERANCES[:6] if quick else TOLERANCES,
-                    repeats=1 if quick else 3,
                     engine=engine,
                 )
-            done += found
+            done += measured
             write_lines(path, done)  # whole cells only, so that --resume knows what is done
-            console.say(f"{axis.problem}, {name} {value:g}: {len(found)} gradients")
+            unsteady = sum(not record.is_steady for record in measured)
+            console.say(f"{cell}: {len(measured)} gradients{f', the times of {unsteady} scatter' if unsteady else ''}")
 
 
-def _measure_backward(directory: Path, quick: bool, console: PlainConsole) -> None:
-    from pynode.records.files import read_lines, write_lines
+def _measure_backward(directory: Path, seeds: list[int], quick: bool, engine: str, console: PlainConsole) -> None:
+    from pynode.records.files import lines_if_any, write_lines
     from pynode.studies.results import STABILITY
     from pynode.studies.winners.record import StabilityRecord
     from pynode.studies.winners.stability import FIELDS, HORIZONS, measure_stability
 
     path = directory / STABILITY
-    done = read_lines(path, StabilityRecord) if path.exists() else []
+    done = lines_if_any(path, StabilityRecord)
     for name in FIELDS:
         for horizon in HORIZONS[:3] if quick else HORIZONS:
-            for seed in (0,) if quick else (0, 1, 2):
+            for seed in seeds:
                 if any((r.architecture, r.horizon, r.seed) == (name, horizon, seed) for r in done):
                     continue
                 with console.status(f"backward solve: {name}, T = {horizon:g}, seed {seed}"):
-                    done.append(measure_stability(name, horizon, seed))
+                    done.append(measure_stability(name, horizon, seed, engine=engine))
                 write_lines(path, done)
         console.say(f"backward solve: {name}")

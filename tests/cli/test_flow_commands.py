@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pynode.cli import main
+from pynode.fields.concatsquash import ConcatSquash
 from pynode.records.files import read_json, write_json
 from pynode.studies.results import load_results
 
@@ -291,6 +292,48 @@ def test_options_of_a_problem_from_a_file(table: Path, tmp_path: Path) -> None:
     (run,) = load_results(tmp_path / "out").runs
     assert run.config["options"]["hidden"] == [5, 5]
     assert run.config["options"]["batch"] == 30
+
+
+@pytest.mark.usefixtures("drawn_figures")
+def test_gradients_at_trained_and_untrained_weights(table: Path, tmp_path: Path) -> None:
+    """With the options of the run, in float64 although it was trained in float32; both adjoints, as many rows as asked
+    for, and a figure for both weights.
+    """
+    short = ("--iterations", 3, "--no-checks", "--methods", "disc-opt", "--dtype", "float32")
+    sizes = ("--set", "hidden=6,6", "--set", "batch=60")
+    assert call("compare", "csv", "--data", table, *short, *sizes, "--seed", 3, "--out", tmp_path / "runs") == 0
+    run = tmp_path / "runs/runs/disc-opt-rk38-x4-seed3"
+    few = ("--steps", "1,2", "--tolerances", "1e-3,1e-7", "--methods", "disc-opt,opt-disc", "--samples", 7)
+    assert call("gradients", "csv", "--at", run, "--untrained", *few, "--out", tmp_path / "g") == 0
+    errors = load_results(tmp_path / "g").errors
+    assert {r.weights for r in errors} == {"untrained", run.name}
+    assert {r.samples for r in errors} == {7}
+    assert {r.n_params for r in errors} == {ConcatSquash((3, 6, 6, 3)).n_params}
+    assert all(r.reference_uncertainty < 1e-10 for r in errors), "float32 could not know it that well"
+    assert {r.family for r in errors if r.adaptive} == {"opt-disc dopri5 backsolve", "opt-disc dopri5 interpolating"}
+    assert len({(r.weights, r.label) for r in errors}) == len(errors) == 2 * (2 * 2 + 2 * 2)
+    for weights in ("untrained", run.name):
+        mine = [r for r in errors if r.weights == weights]
+        assert all(r.error_discrete is not None and r.error_discrete < 1e-7 for r in mine if not r.adaptive)
+        assert all(r.error is not None and r.error < 1e-5 for r in mine if r.setting == 1e-7)
+        assert all(r.engine and r.scatter is not None for r in mine)
+    losses = {r.weights: r.loss for r in errors if r.label == "disc-opt-rk4-x2"}
+    assert losses["untrained"] != losses[run.name]
+    for figure in ("gradient_error", "gradient_accuracy"):
+        assert (tmp_path / "g" / "figures" / f"{figure}.png").stat().st_size > 10_000
+
+
+def test_weights_that_can_not_be_measured(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = trained / "runs/disc-opt-rk38-x4-seed0", ("--out", tmp_path / "g")
+    for status, arguments, said in (
+        (2, ("csv", "--at", run, "--samples", 100_000), "--samples = 100000: more than the"),
+        (1, ("spiral", "--at", run), "holds a run of csv, not of spiral"),
+        (2, ("spiral", "--untrained"), "--untrained = True: no effect without --at"),
+        (2, ("spiral", "--samples", 3), "--samples = 3: spiral is fitted to one trajectory"),
+    ):
+        assert call("gradients", *arguments, *out) == status
+        assert said in capsys.readouterr().err
+        assert not list(tmp_path.glob("g/*"))
 
 
 def test_a_map_is_measured_alike_throughout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

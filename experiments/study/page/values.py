@@ -133,9 +133,8 @@ def cells_won(target: str, quantity: str) -> str:
 def ratios_of_map(target: str, quantity: str) -> list[float]:
     """Opt-Disc over Disc-Opt in a quantity, for the cells of the map that both methods reach."""
     found = checks_of("map")
-    targets = (float(target),)
-    all_cells = cells(found.winners, targets) if found else []
-    return [r for c in all_cells if (r := c.ratio(targets[0], quantity)) is not None]
+    all_cells = cells(found.winners) if found else []
+    return [r for c in all_cells if (r := c.ratio(float(target), quantity)) is not None]
 
 
 def coarsest(folder: str, scheme: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from statistics import median
 from typing import Any, get_args, get_type_hints
 
 from torch import Tensor
@@ -23,12 +22,14 @@ from pynode.methods.opt_disc_julia import OptDiscJulia
 from pynode.problems.base import Objective
 from pynode.records.files import finite
 from pynode.schemes.base import Scheme
+from pynode.schemes.dopri8 import DOPRI8
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
 from pynode.solution import collected_stats
 from pynode.studies.gradients.oracle import continuous_gradient, discrete_error, flat_gradient
 from pynode.studies.gradients.record import GradientErrorRecord
 from pynode.studies.gradients.taylor import differentiable
+from pynode.studies.gradients.timing import Repeats, timed
 
 ObjectiveOf = Callable[[GradientMethod], "Objective | Tensor"]
 """A loss, one number with a graph, as a function of the method that solves for it."""
@@ -44,23 +45,25 @@ def study_grid(
     *,
     backend: str = "torch",
     engine: str = "auto",
+    adjoints: Sequence[str] = ("backsolve",),
 ) -> list[GradientMethod]:
     """Every method over its accuracies: adaptive ones over rtol (atol a hundredth of it), the others over steps.
 
-    On the backend "julia", every adjoint in place of the adaptive methods of torch; `engine` is for those that have it.
+    Opt-Disc with each of `adjoints`.  On the backend "julia", all of its adjoints in place of the adaptive methods of
+    torch; `engine` is for those that have it.
     """
     grid: list[GradientMethod] = []
     if backend == "julia":
         grid += [DiscOptJulia(scheme, n) for scheme in schemes for n in steps]
-        adjoints = get_args(get_type_hints(OptDiscJulia)["adjoint"])
-        grid += [OptDiscJulia(adjoint=a, rtol=tol, atol=tol / 100) for a in adjoints for tol in tolerances]
+        theirs = get_args(get_type_hints(OptDiscJulia)["adjoint"])
+        grid += [OptDiscJulia(adjoint=a, rtol=tol, atol=tol / 100) for a in theirs for tol in tolerances]
         return grid
     grid += [DiscOpt(scheme, n, engine=engine) for scheme in schemes for n in steps]
     grid += [OptDiscFixed(EULER, n) for n in steps]
     grid += [OptDiscFixed(EULER, n, "backward-euler") for n in steps]
     # the study's adjoint, shown with its drift however large that is
-    adjoint: dict[str, Any] = {"adjoint": "backsolve", "drift": "ignore"}
-    grid += [OptDisc(rtol=tol, atol=tol / 100, engine=engine, **adjoint) for tol in tolerances]
+    shown: dict[str, Any] = {"engine": engine, "drift": "ignore"}
+    grid += [OptDisc(rtol=tol, atol=tol / 100, adjoint=a, **shown) for a in adjoints for tol in tolerances]  # type: ignore[arg-type]
     grid += [AdaptiveAD(rtol=tol, atol=tol / 100) for tol in tolerances]
     return grid
 
@@ -71,16 +74,17 @@ def gradient_errors(
     methods: Iterable[GradientMethod],
     *,
     problem: str = "user",
-    repeats: int = 3,
+    repeats: int | Repeats = 5,
     reference: tuple[Tensor, float] | None = None,
     own_loss: bool = True,
 ) -> Iterator[GradientErrorRecord]:
     """Error and cost of the gradient of `objective(method)` by `params`, for each of `methods`, one after another.
 
-    The reference is the gradient of the continuous problem, from refined RK4; see `continuous_gradient`.  A method
-    whose solve fails gets a record with the failure in words.  Use float64: else the reference is no better than the
-    rest.  A `reference` (flat gradient and its uncertainty) that is known already saves its making; `own_loss=False`
-    leaves out the comparison with finite differences of the computed loss.
+    The reference is the gradient of the continuous problem, by the eighth-order formula with refined steps; see
+    `continuous_gradient`.  A method whose solve fails gets a record with the failure in words.  Use float64: else the
+    reference is no better than the rest.  A `reference` (flat gradient and its uncertainty) that is known already saves
+    its making; `own_loss=False` leaves out the comparison with finite differences of the computed loss.  Each gradient
+    is taken once before it is timed, so that no time includes compiling; `repeats` says how often it is timed.
 
         field = pynode.MLP((2, 16, 2)).build()
         loss = lambda method: method.solve(field, y0, ts).ys[-1].square().mean()
@@ -94,27 +98,25 @@ def gradient_errors(
     def loss_of(method: GradientMethod) -> Tensor:
         return _objective(objective, method).loss
 
-    truth, uncertainty = continuous_gradient(loss_of, params) if reference is None else reference
+    truth, uncertainty = reference or continuous_gradient(loss_of, params, scheme=DOPRI8, first=2)
+    repeats = Repeats(repeats) if isinstance(repeats, int) else repeats
     clock = Clock(params[0].device)
     for method in methods:
         empty = GradientErrorRecord(
             problem=problem,
             method=method.name,
-            label=method.label,
-            family=method.family,
+            label=_with_adjoint(method.label, method, "-") if _reads_forward(method) else method.label,
+            family=_with_adjoint(method.family, method, " "),
             adaptive=method.adaptive,
             setting=method.setting,
             reference_uncertainty=uncertainty,
             outside=METHODS.origin(method.name) is not None,
+            n_params=sum(p.numel() for p in params),
         )
         try:
             computed = _objective(objective, method)
             gradient = flat_gradient(computed.loss, params)
-            seconds = []
-            for _ in range(repeats):
-                clock.start()
-                flat_gradient(loss_of(method), params)
-                seconds.append(clock.lap())
+            timing = timed(lambda method=method: flat_gradient(loss_of(method), params), clock, repeats)  # type: ignore[misc]
             exact = None
             if own_loss and not method.adaptive:
                 exact = finite(discrete_error(partial(loss_of, method), params, gradient))
@@ -129,10 +131,22 @@ def gradient_errors(
             nfe_forward=computed.stats.nfe_forward,
             nfe_backward=computed.stats.nfe_backward,
             n_vjp=computed.stats.forward.n_vjp + computed.stats.backward.n_vjp,
-            seconds=median(seconds),
+            seconds=timing.seconds,
             engine=computed.stats.engine,
             drift=computed.stats.drift,
+            scatter=timing.scatter,
+            load=timing.load,
         )
+
+
+def _with_adjoint(text: str, method: GradientMethod, joint: str) -> str:
+    """`text` with the adjoint of an `OptDisc`, of which the study has two."""
+    return f"{text}{joint}{method.adjoint}" if isinstance(method, OptDisc) else text
+
+
+def _reads_forward(method: GradientMethod) -> bool:
+    """Whether it is Opt-Disc by another adjoint than the study's own, whose label says no more than its tolerance."""
+    return isinstance(method, OptDisc) and method.adjoint != "backsolve"
 
 
 def _objective(objective: ObjectiveOf, method: GradientMethod) -> Objective:

@@ -9,6 +9,12 @@ import msgspec
 
 from pynode.records.schema import Count, NonNegative, PositiveNumber, Seconds
 
+STEADY = 0.2
+"""Repeated times whose interquartile range is at most this share of their median agree."""
+
+UNTRAINED = "untrained"
+"""The weights that training begins with."""
+
 Range = Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]
 
 
@@ -54,6 +60,11 @@ class GradientErrorRecord:
     at an output time, in units of the tolerances; null where none is.  `outside` says that the method is not pynode's
     own, so that its name need not be known here.  `rows` is what has to be said of the problem's rows, such as "part:
     2.1 % of rows".
+
+    `scatter` is the interquartile range of the repeated times over their median, null where it is not known, and `load`
+    the machine's load average over the minute before.  `weights` names the weights: "untrained", or the run
+    whose best ones they are; empty in records of earlier versions.  `samples` is the size of the batch (0: not
+    known), `n_params` the number of weights.
     """
 
     problem: str
@@ -75,6 +86,16 @@ class GradientErrorRecord:
     drift: NonNegative | None = None
     outside: bool = False
     rows: str = ""
+    scatter: NonNegative | None = None
+    load: NonNegative | None = None
+    weights: str = ""
+    samples: Count = 0
+    n_params: Count = 0
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the repeated times agree, as far as is known."""
+        return self.scatter is None or self.scatter <= STEADY
 
     @property
     def evaluations(self) -> int:

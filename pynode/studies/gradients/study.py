@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from pynode.studies.base import Study, Table, accuracy, number
-from pynode.studies.gradients.record import GradientErrorRecord
+from pynode.studies.gradients.accuracy import ROW, at_weights, by_weights, draw_accuracy, family_looks
+from pynode.studies.gradients.record import STEADY, GradientErrorRecord
 from pynode.studies.losses import is_likelihood
 from pynode.studies.results import Results
-from pynode.studies.style import Label, family_look, label_points, legend_below, looks, new_figure, styled
+from pynode.studies.style import Label, Look, family_look, label_points, legend_below, looks, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +35,7 @@ class Gradients(Study):
         return {
             "taylor": draw_taylor(results),
             "gradient_error": draw_errors(results),
+            "gradient_accuracy": draw_accuracy(results),
             "sweep": draw_sweep(results),
         }
 
@@ -73,6 +75,21 @@ def _error_table(results: Results) -> Table | None:
         f"{number(max(r.reference_uncertainty for r in results.errors), 2)}.",
         "error (own loss): relative to finite differences of the loss as this method computes it.",
     ]
+    timed = [r for r in results.errors if r.scatter is not None]
+    if timed:
+        engines = ", ".join(sorted({r.engine for r in timed if r.engine}))
+        loads = [r.load for r in timed if r.load is not None]
+        load = f"; load average of the machine {number(min(loads), 2)} to {number(max(loads), 2)}" if loads else ""
+        notes.append(
+            f"ms: median of repeats, by {engines}{load}; marked * where they scatter by more than "
+            f"{100 * STEADY:.0f} % (interquartile range over median)."
+        )
+    if samples := sorted({r.samples for r in results.errors if r.samples > 1}):
+        weights = ", ".join(f"{n:,}" for n in sorted({r.n_params for r in results.errors}))
+        notes.append(f"A batch of {', '.join(map(str, samples))} samples; {weights} weights.")
+    if len(by_weights(results.errors)) > 1:
+        columns.insert(0, "weights")
+        rows = [[r.weights, *row] for row, r in zip(rows, results.errors, strict=True)]
     if any(r.drift is not None for r in results.errors):  # records of earlier versions know none
         columns.append("drift")
         rows = [[*row, _drift(r)] for row, r in zip(rows, results.errors, strict=True)]
@@ -89,7 +106,8 @@ def _values(record: GradientErrorRecord) -> list[str]:
     counts = [f"{n:,}" for n in (record.nfe_forward, record.nfe_backward, record.n_vjp)]
     own = "–" if record.error_discrete is None else f"{record.error_discrete:.1e}"
     error = "–" if record.error is None else f"{record.error:.1e}"
-    return [error, own, *counts, number(None if record.seconds is None else 1000 * record.seconds)]
+    time = number(None if record.seconds is None else 1000 * record.seconds)
+    return [error, own, *counts, time if record.is_steady else f"{time} *"]
 
 
 def _drift(record: GradientErrorRecord) -> str:
@@ -156,47 +174,67 @@ def _references(axes: Axes, h: list[float], e0: list[float | None], e1: list[flo
 
 @styled
 def draw_errors(results: Results) -> Figure | None:
-    """Two panels: relative error against evaluations and against seconds, one curve a family of methods."""
+    """Relative error against evaluations and against seconds, one curve a family; a row for each set of weights."""
     records = [r for r in results.errors if r.error]
     if not records:
         return None
-    figure, (left, right) = new_figure(2, height=3.9)
-    methods = list(dict.fromkeys(r.method for r in records))
+    parts = by_weights(records)
+    figure, panels = new_figure(2, rows=len(parts), height=1.2 + ROW * len(parts))
+    looks_of = family_looks(results, records)
+    labels = {
+        left: _draw_costs(results, (left, right), part, looks_of)
+        for left, right, part in zip(panels[::2], panels[1::2], parts.values(), strict=True)
+    }
+    for left, right, weights in zip(panels[::2], panels[1::2], parts, strict=True):
+        where = at_weights(weights)
+        left.set_title(where or "ends labelled by rtol or by steps per interval", fontsize=8.5)
+        right.set_title(f"{where}\nagainst time" if where else "against time", fontsize=8.5)
+    note = "" if "" in parts else "\nends labelled by rtol or by steps per interval"
+    figure.suptitle(f"{results.title}: gradient error against the continuous problem's gradient{note}", fontsize=10)
+    legend_below(figure, panels[0], columns=3)
+    for left, listed in labels.items():
+        label_points(figure, left, listed)
+    return figure
+
+
+def _draw_costs(
+    results: Results, panels: tuple[Axes, Axes], records: list[GradientErrorRecord], looks_of: dict[str, Look]
+) -> list[Label]:
+    """Error against evaluations and against milliseconds; labels of the ends of the curves in the first panel.
+
+    Times that scatter too much are not drawn.
+    """
+    left, right = panels
     families: dict[str, list[GradientErrorRecord]] = {}
     labels: list[Label] = []
     for record in records:
         families.setdefault(results.family_of(record), []).append(record)
     for name, curve in families.items():
-        rank = [f for f, c in families.items() if c[0].method == curve[0].method].index(name)
-        look = family_look(curve[0].method, rank, methods)
-        errors = [r.error or 0.0 for r in curve]
-        for axes, x in (
-            (left, [float(r.evaluations) for r in curve]),
-            (right, [1000 * (r.seconds or 0.0) for r in curve]),
-        ):
-            axes.plot(x, errors, label=name, **look.points())
+        steady = [r for r in curve if r.is_steady]
+        look = looks_of[name]
+        left.plot([r.evaluations for r in curve], [r.error or 0.0 for r in curve], label=name, **look.points())
+        times = [1000 * (r.seconds or 0.0) for r in steady]
+        right.plot(times, [r.error or 0.0 for r in steady], label=name, **look.points())
         for record in (curve[0], curve[-1]):
             text = f"{record.setting:.0e}" if record.adaptive else f"{record.setting:.0f}"
             labels.append(Label(text, (record.evaluations, record.error or 0.0), look.color))
     uncertainty = max(r.reference_uncertainty for r in records)
-    for axes in (left, right):
+    for axes in panels:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.axhline(uncertainty, color="black", linewidth=0.8, linestyle=":", label="reference uncertainty")
         axes.set_ylabel("relative error of the gradient")
     left.set_xlabel("evaluations (NFE + vector-Jacobian products)")
-    left.set_title("ends labelled by rtol or by steps per interval")
-    times = [r.seconds for r in records if r.seconds]
-    if times and max(times) < 100 * min(times):  # then powers of ten would be too few
-        right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    right.xaxis.set_major_formatter("{x:g}")
-    right.xaxis.set_minor_formatter(NullFormatter())
+    for axes, costs in (
+        (left, [float(r.evaluations) for r in records if r.evaluations]),
+        (right, [r.seconds for r in records if r.seconds]),
+    ):
+        if costs and max(costs) < 100 * min(costs):  # then powers of ten would be too few
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter("{x:g}")
     right.set_xlabel("loss and gradient (ms)")
-    right.set_title("against time")
-    figure.suptitle(f"{results.title}: gradient error against the continuous problem's gradient", fontsize=10)
-    legend_below(figure, left, columns=3)
-    label_points(figure, left, labels)
-    return figure
+    return labels
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,18 @@
-"""Records of the map of who wins and of the backward solve's stability; the cheapest gradient of each accuracy."""
+"""Records of the map of who wins and of the backward solve's stability, and the cells of the map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import TypeAlias
 
 from pynode.records.schema import Count, NonNegative, PositiveNumber, Seconds
 from pynode.settings.known import rivals
+from pynode.studies.gradients.record import STEADY
+
+Quantity: TypeAlias = str
+"""What a gradient costs: "evaluations" or "seconds", entries of a record."""
 
 METHODS = rivals()[0][::-1]
 """The methods that the map compares."""
@@ -24,7 +30,9 @@ class WinnerRecord:
 
     `setting` is rtol (adaptive) or steps per output interval; `error` is relative to the gradient of the continuous
     problem, which is known to `reference_uncertainty`; `evaluations` are field evaluations and vector-Jacobian
-    products of one loss and gradient, `seconds` a median, `engine` what ran the solves.
+    products of one loss and gradient, `seconds` a median, `engine` what ran the solves.  `scatter` is the interquartile
+    range of the repeated times over their median, `load` the machine's load average over the minute before; null where
+    they are not known.
     """
 
     axis: str
@@ -43,6 +51,13 @@ class WinnerRecord:
     seconds: Seconds | None
     failure: str | None
     engine: str = ""
+    scatter: NonNegative | None = None
+    load: NonNegative | None = None
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the repeated times agree, as far as is known."""
+        return self.scatter is None or self.scatter <= STEADY
 
     def __post_init__(self) -> None:
         known = (*METHODS, NO_METHOD)
@@ -55,7 +70,8 @@ class StabilityRecord:
     """One pure backward solve: Opt-Disc over one interval [0, horizon], nothing stored in between.
 
     `gradient_error` is relative to the gradient of the continuous problem; `reconstruction_error` is
-    |y(0) re-solved from y(T) - y(0)| / |y(0)|.  Values are null where a solve failed, and `failure` says how.
+    |y(0) re-solved from y(T) - y(0)| / |y(0)|.  Values are null where a solve failed, and `failure` says how.  `engine`
+    is what ran the solves.
     """
 
     problem: str
@@ -68,6 +84,7 @@ class StabilityRecord:
     nfe_forward: Count
     nfe_backward: Count
     failure: str | None
+    engine: str = ""
 
     @property
     def backward_ratio(self) -> float | None:
@@ -76,48 +93,98 @@ class StabilityRecord:
 
 
 @dataclass(frozen=True)
+class SeedCell:
+    """What was measured in a cell at the weights of one seed."""
+
+    seed: int
+    records: tuple[WinnerRecord, ...]
+
+    def reaching(self, method: str, target: float) -> list[WinnerRecord]:
+        """The records of `method` whose gradient's error is at most `target`.
+
+        None where the reference is not ten times better than that: it can't tell.
+        """
+        known = [r for r in self.records if r.method == method and r.reference_uncertainty <= target / 10]
+        return [r for r in known if r.error is not None and r.error <= target]
+
+    def cheapest(self, method: str, target: float, quantity: Quantity = "evaluations") -> WinnerRecord | None:
+        """The record of `method` that reaches `target` with least of `quantity`; None where none does."""
+        reaching = [r for r in self.reaching(method, target) if getattr(r, quantity) is not None]
+        return min(reaching, key=lambda r: float(getattr(r, quantity)), default=None)
+
+    def ratio(self, target: float, quantity: Quantity) -> float | None:
+        """Least `quantity` of Opt-Disc over that of Disc-Opt, each at its own best setting: above 1 Disc-Opt wins.
+
+        None where one of them never reaches `target`, or where times are compared that scatter too much.
+        """
+        pair = [self.cheapest(m, target, quantity) for m in METHODS]
+        if quantity == "seconds" and not all(r is None or r.is_steady for r in pair):
+            return None
+        disc, opt = (float(getattr(r, quantity)) if r is not None else 0.0 for r in pair)
+        return opt / disc if disc and opt else None
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One axis at one value: by target accuracy and method the cheapest record that is accurate enough, or None."""
+    """One axis at one value, over all seeds."""
 
     axis: str
     value: float
     problem: str
-    cheapest: dict[float, dict[str, WinnerRecord | None]]
-    failure: str | None
+    seeds: tuple[SeedCell, ...]
 
-    def ratio(self, target: float, quantity: str) -> float | None:
-        """Opt-Disc's cost over Disc-Opt's: above 1 Disc-Opt wins.  None where either never is accurate enough."""
-        disc, opt = (self.cheapest[target][m] for m in METHODS)
-        if disc is None or opt is None:
+    @property
+    def failure(self) -> str | None:
+        """Why a seed has no reference gradient; None where all have one."""
+        every = (r.failure for seed in self.seeds for r in seed.records if r.method == NO_METHOD)
+        return next(every, None)
+
+    def lacking(self, method: str, target: float) -> int:
+        """The number of seeds in which no setting of `method` reaches `target`."""
+        return sum(not seed.reaching(method, target) for seed in self.seeds)
+
+    def ratios(self, target: float, quantity: Quantity) -> list[float]:
+        """The ratio of every seed that has one: Opt-Disc's cost over Disc-Opt's."""
+        return [r for seed in self.seeds if (r := seed.ratio(target, quantity)) is not None]
+
+    def ratio(self, target: float, quantity: Quantity) -> float | None:
+        """The median of the seeds' ratios: above 1 Disc-Opt wins.
+
+        None where a method does not reach `target` in every seed: the median of the others would flatter it.  Seeds
+        whose times scatter are left out.
+        """
+        if any(self.lacking(m, target) for m in METHODS):
             return None
-        a, b = getattr(disc, quantity), getattr(opt, quantity)
-        return float(b) / float(a) if a and b else None
+        ratios = self.ratios(target, quantity)
+        return median(ratios) if ratios else None
+
+    def agreeing(self, target: float, quantity: Quantity) -> int:
+        """The number of seeds whose ratio is on the same side of 1 as the median."""
+        middle = self.ratio(target, quantity)
+        if middle is None:
+            return 0
+        return sum((r > 1) is (middle > 1) and (r < 1) is (middle < 1) for r in self.ratios(target, quantity))
 
     def only(self, target: float) -> str | None:
-        """The method that alone is accurate enough, if it is one."""
-        able = [m for m, record in self.cheapest[target].items() if record is not None]
-        return able[0] if len(able) == 1 else None
+        """The method that reaches `target` in every seed where the other does in none, if there is one."""
+        every = len(self.seeds)
+        first, second = ((m, self.lacking(m, target)) for m in METHODS)
+        for (able, missing), (_, other) in ((first, second), (second, first)):
+            if missing == 0 and other == every:
+                return able
+        return None
 
 
-def cells(records: Sequence[WinnerRecord], targets: Sequence[float] = TARGETS) -> list[Cell]:
-    """All cells in the order of the records."""
-    by_cell: dict[tuple[str, float], list[WinnerRecord]] = {}
+def cells(records: Sequence[WinnerRecord]) -> list[Cell]:
+    """All cells in the order of the records, each with its seeds in ascending order."""
+    by_cell: dict[tuple[str, float], dict[int, list[WinnerRecord]]] = {}
     for record in records:
-        by_cell.setdefault((record.axis, record.value), []).append(record)
+        by_cell.setdefault((record.axis, record.value), {}).setdefault(record.seed, []).append(record)
     return [
-        Cell(
-            axis,
-            value,
-            part[0].problem,
-            {t: {m: _cheapest(part, m, t) for m in METHODS} for t in targets},
-            next((r.failure for r in part if r.method == NO_METHOD), None),
-        )
-        for (axis, value), part in by_cell.items()
+        Cell(axis, value, next(iter(parts.values()))[0].problem, _by_seed(parts))
+        for (axis, value), parts in by_cell.items()
     ]
 
 
-def _cheapest(records: Sequence[WinnerRecord], method: str, target: float) -> WinnerRecord | None:
-    # a reference that is not ten times better than what is asked for can't tell who meets it
-    known = [r for r in records if r.method == method and r.reference_uncertainty <= target / 10]
-    enough = [r for r in known if r.error is not None and r.error <= target]
-    return min(enough, key=lambda r: r.evaluations, default=None)
+def _by_seed(parts: dict[int, list[WinnerRecord]]) -> tuple[SeedCell, ...]:
+    return tuple(SeedCell(seed, tuple(records)) for seed, records in sorted(parts.items()))

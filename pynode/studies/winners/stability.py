@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pynode.engines.choice import AUTO
 from pynode.errors import SolveError
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import Field, FieldSpec
@@ -22,8 +24,10 @@ from pynode.methods.base import GradientMethod
 from pynode.methods.opt_disc import OptDisc
 from pynode.problems.series.stress import VanDerPol, VanDerPolOptions
 from pynode.records.files import finite
+from pynode.schemes.dopri8 import DOPRI8
 from pynode.solution import Status
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
+from pynode.studies.winners.map import one_engine
 from pynode.studies.winners.record import StabilityRecord
 
 DIM, WIDTH, BATCH = 4, 16, 8
@@ -42,6 +46,7 @@ def rough_field(spec: FieldSpec, seed: int) -> Field:
     return spec.build(theta=GAIN * spec.initial_theta(seed) + noise)
 
 
+@cache
 def van_der_pol_field(seed: int) -> Field:
     """An MLP with the dynamics of Van der Pol's oscillator (mu = 2): it contracts strongly off its cycle."""
     return VanDerPol(options=VanDerPolOptions(stiffness=2.0)).collocated(seed)
@@ -68,16 +73,21 @@ FIELDS: dict[str, Callable[[int], Field]] = {
 """What the backward solve is tried on."""
 
 
-def measure_stability(architecture: str, horizon: float, seed: int, *, rtol: float = 1e-5) -> StabilityRecord:
+def measure_stability(
+    architecture: str, horizon: float, seed: int, *, rtol: float = 1e-5, engine: str = AUTO
+) -> StabilityRecord:
     """Opt-Disc's gradient of the mean of |y(T)|^2 over 8 states, and its reconstruction of y(0), at `rtol`.
 
-    A solve that fails is recorded, with what could be measured all the same.
+    By `engine`, or the one that "auto" stands for.  A solve that fails is recorded, with what could be measured all the
+    same.
     """
+    engine = one_engine(engine)
     field = FIELDS[architecture](seed)
     y0 = torch.randn((BATCH, field.spec.state_dim), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     ts = torch.tensor([0.0, horizon], dtype=torch.float64)
     params = list(field.parameters())
-    method = OptDisc(rtol=rtol, atol=rtol / 100, max_steps=MAX_STEPS, adjoint="backsolve", drift="ignore")
+    how: dict[str, Any] = {"max_steps": MAX_STEPS, "adjoint": "backsolve", "drift": "ignore", "engine": engine}
+    method = OptDisc(rtol=rtol, atol=rtol / 100, **how)
     record = StabilityRecord(
         problem="stability",
         architecture=architecture,
@@ -89,13 +99,14 @@ def measure_stability(architecture: str, horizon: float, seed: int, *, rtol: flo
         nfe_forward=0,
         nfe_backward=0,
         failure=None,
+        engine=engine,
     )
 
-    def loss_of(how: GradientMethod) -> Tensor:
-        return how.solve(field, y0, ts).ys[-1].square().sum(-1).mean()
+    def loss_of(by: GradientMethod) -> Tensor:
+        return by.solve(field, y0, ts).ys[-1].square().sum(-1).mean()
 
     try:
-        reference, _ = continuous_gradient(loss_of, params, target=1e-9, max_steps=4096)
+        reference, _ = continuous_gradient(loss_of, params, target=1e-8, max_steps=4096, scheme=DOPRI8, first=8)
     except SolveError as error:  # of the reference: it says nothing about Opt-Disc
         return replace(record, failure=f"no reference gradient: {error}")
     solution = method.solve(field, y0, ts, throw=False)

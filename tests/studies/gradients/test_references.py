@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pynode.clock import Clock
+from pynode.fields.mlp import MLP
 from pynode.methods.ad_adaptive import AdaptiveAD
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
@@ -18,6 +19,7 @@ from pynode.methods.opt_disc import OptDisc
 from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.methods.opt_disc_julia import OptDiscJulia
 from pynode.problems.base import Objective
+from pynode.schemes.dopri8 import DOPRI8
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
@@ -153,10 +155,33 @@ def test_a_record_holds_relative_error_median_seconds_and_all_products(monkeypat
     def objective(_: GradientMethod) -> Objective:
         return Objective.of((torch.tensor([3.0, 4.5], dtype=torch.float64) * W).sum() + 7.0, (stats,))
 
-    (record,) = gradient_errors(objective, [W], [OptDisc(rtol=1e-3)], reference=(truth, 1e-6))
+    (record,) = gradient_errors(objective, [W], [OptDisc(rtol=1e-3)], reference=(truth, 1e-6), repeats=3)
     assert record.error == pytest.approx(0.5 / 5)
     assert record.reference_uncertainty == 1e-6
     assert (record.nfe_forward, record.nfe_backward, record.n_vjp) == (1, 4, 10)
     assert record.seconds == 3.0
+    assert record.scatter == pytest.approx((4.0 - 2.0) / 3.0)
+    assert record.n_params == 2
     assert record.loss == 7.0
     assert record.setting == 1e-3
+
+
+def test_the_formula_of_order_eight_gives_the_same_reference() -> None:
+    """As the one of order 4, within what both say of themselves, from a tenth of the evaluations or less."""
+    field = MLP((2, 8, 2)).build(seed=0)
+    y0, ts = torch.ones(2, dtype=torch.float64), torch.linspace(0.0, 3.0, 4, dtype=torch.float64)
+    counts = []
+
+    def loss(method: GradientMethod) -> Tensor:
+        solution = method.solve(field, y0, ts)
+        counts.append(solution.stats.nfe_forward)
+        return solution.ys.square().sum()
+
+    params = list(field.parameters())
+    fourth, left_4 = continuous_gradient(loss, params)
+    many = sum(counts)
+    counts.clear()
+    eighth, left_8 = continuous_gradient(loss, params, scheme=DOPRI8, first=2)
+    assert max(left_4, left_8) < 1e-10
+    assert float((fourth - eighth).norm() / fourth.norm()) < 1e-10
+    assert sum(counts) < many / 10

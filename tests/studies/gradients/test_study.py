@@ -12,6 +12,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from pynode.records.runs import Run
+from pynode.studies.gradients.accuracy import draw_accuracy
 from pynode.studies.gradients.record import GradientErrorRecord, TaylorRecord
 from pynode.studies.gradients.study import Gradients, draw_errors, draw_sweep, draw_taylor, sweep_points
 from pynode.studies.results import Results
@@ -142,6 +143,38 @@ def test_errors_are_drawn_against_evaluations_and_milliseconds() -> None:
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "8", "1e-04", "1e-04"]
     assert draw_errors(results(errors=[replace(FAILED, error=None)])) is None
     assert draw_errors(results(errors=[replace(ERROR, error=0.0)])) is None
+
+
+def test_each_set_of_weights_has_its_row() -> None:
+    """In both figures and in the table; fixed steps left, tolerances right, the own loss in open marks."""
+    at = replace(ERROR, weights="opt-disc-seed0", error=1e-3, samples=32, n_params=1234, scatter=0.3, load=0.5)
+    records = [replace(ERROR, weights="untrained"), replace(OTHER, weights="untrained", seconds=0.5)]
+    records += [at, replace(at, method="opt-disc", family="opt-disc dopri5", adaptive=True, setting=1e-4)]
+    shown = results(errors=records)
+    for draw in (draw_errors, draw_accuracy):
+        figure = draw(shown)
+        assert figure is not None
+        assert len(figure.axes) == 4
+        assert "untrained weights" in figure.axes[0].get_title()
+        assert "trained by opt-disc-seed0" in figure.axes[2].get_title()
+    accuracy = draw_accuracy(shown)
+    assert accuracy is not None
+    left, right = accuracy.axes[:2]
+    own = left.get_lines()[1]
+    assert lines(left)["disc-opt rk4"] == ([4.0], [2.5e-3])
+    assert (np.asarray(own.get_ydata()).tolist(), own.get_markerfacecolor()) == ([1e-10], "white")
+    assert lines(right)["opt-disc dopri5"] == ([1e-4], [5e-5])
+    assert right.xaxis_inverted()
+    costs = draw_errors(shown)
+    assert costs is not None
+    assert lines(costs.axes[3])["disc-opt rk4"] == ([], []), "times that scatter are not drawn"
+    table = Gradients().tables(shown)[1]
+    assert table.columns[0] == "weights"
+    assert [row[0] for row in table.rows] == ["untrained", "untrained", "opt-disc-seed0", "opt-disc-seed0"]
+    assert [row[8] for row in table.rows] == ["12.5", "500", "12.5 *", "12.5 *"]
+    assert "load average of the machine 0.5 to 0.5" in table.notes[2]
+    assert "A batch of 32 samples" in table.notes[3]
+    assert draw_accuracy(results(errors=[ERROR])) is None
 
 
 def trained(setting: dict[str, Any], seed: int, losses: list[float], label: str) -> Run:

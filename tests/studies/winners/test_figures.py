@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,21 @@ def test_blue_is_disc_opt_and_red_is_opt_disc(tmp_path: Path) -> None:
     assert figure is not None
     hatches = [p.get_hatch() for p in figure.axes[0].patches if isinstance(p, Rectangle)]
     assert hatches == [None, *["//"] * 7]
+
+
+def test_seeds_show_their_range_and_their_dissent(tmp_path: Path) -> None:
+    """The median over its range; a dotted frame where seeds disagree, words where one of them has no ratio."""
+    several = [replace(r, seed=seed) for seed in range(3) for r in MAP[:2]]
+    several[1] = replace(several[1], evaluations=50)
+    figure = draw_map(Results(tmp_path, winners=several))
+    assert figure is not None
+    evaluations, seconds = figure.axes[:2]
+    assert [t.get_text() for t in evaluations.texts][:3] == ["4", "0.5 – 4", "no opt-disc"]
+    framed = [[p for p in a.patches if p.get_linestyle() == ":"] for a in (evaluations, seconds)]
+    assert [len(frames) for frames in framed] == [1, 0]
+    partly = draw_map(Results(tmp_path, winners=several[:-1]))
+    assert partly is not None
+    assert partly.axes[0].texts[0].get_text() == "no opt-disc\n(1 of 3)"
 
 
 def solve(name: str, horizon: float, seed: int, error: float | None, failure: str | None = None) -> StabilityRecord:

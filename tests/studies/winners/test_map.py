@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from pynode.cli import main
-from pynode.errors import SolveError
+from pynode.engines.fused.engine import Fused
+from pynode.errors import EngineUnavailable, SolveError
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
-from pynode.records.files import write_lines
+from pynode.records.files import read_json, write_lines
 from pynode.solution import Status
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
+from pynode.studies.gradients.timing import Repeats
 from pynode.studies.results import WINNERS, Results, load_results
 from pynode.studies.winners import map as winners_map
-from pynode.studies.winners.map import AXES, measure_cell
+from pynode.studies.winners.map import AXES, measure_cell, one_engine
 from pynode.studies.winners.record import WinnerRecord, cells
 from pynode.studies.winners.study import Winners, draw_map
 
@@ -59,7 +61,7 @@ def test_ratios_of_the_cheapest_that_are_accurate_enough() -> None:
     assert cell.ratio(1e-4, "evaluations") == 1.5
     assert cell.ratio(1e-4, "seconds") == pytest.approx(6.0)
     assert cell.ratio(1e-6, "evaluations") is None
-    assert cell.cheapest[1e-6]["disc-opt"] is None
+    assert cell.seeds[0].cheapest("disc-opt", 1e-6) is None
 
 
 def test_study_and_figure(tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_study_and_figure(tmp_path: Path) -> None:
 
 
 def small_cell(**more: Any) -> list[WinnerRecord]:
-    return measure_cell(AXES["width"], 16, collocation=50, **more)
+    return measure_cell(AXES["width"], 16, collocation=50, repeats=Repeats(1), **more)
 
 
 def test_a_cell_stops_when_it_is_accurate_enough() -> None:
@@ -104,24 +106,71 @@ def test_a_cell_without_reference_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     assert cells([only])[0].ratio(1e-1, "seconds") is None
 
 
+def test_both_methods_of_a_cell_run_on_one_engine() -> None:
+    """Even where "auto" would take the other one for a method; the records say which."""
+    measured = small_cell(steps=(1,), tolerances=(1e-2,), engine="eager")
+    assert {r.engine for r in measured} == {"eager"}
+    assert {r.engine for r in small_cell(steps=(1,), tolerances=(1e-2,))} == {one_engine("auto")}
+    assert all(r.scatter is None for r in measured), "a single time has no scatter"
+
+
+def test_what_auto_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one_engine("auto") == ("fused" if Fused().unavailable() is None else "eager")
+    monkeypatch.setattr(Fused, "unavailable", lambda _: "no Numba here")
+    assert one_engine("auto") == "eager"
+    with pytest.raises(EngineUnavailable, match="no Numba here"):
+        one_engine("fused")
+
+
+def recorded_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int, str]]:
+    """Puts a record in place of every measurement; value, seed and engine of each that is asked for."""
+    asked: list[tuple[float, int, str]] = []
+
+    def measured(axis: winners_map.Axis, value: float, *, seed: int, engine: str, **_: object) -> list[WinnerRecord]:
+        asked.append((value, seed, engine))
+        return [record("disc-opt", 1, 1e-3, 10, axis=axis.name, value=float(value), problem=axis.problem, seed=seed)]
+
+    monkeypatch.setattr(winners_map, "measure_cell", measured)
+    return asked
+
+
 def test_map_resumes_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A cell that is there is not measured again."""
-    asked: list[float] = []
-
-    def measured(axis: winners_map.Axis, value: float, **_: object) -> list[WinnerRecord]:
-        asked.append(value)
-        return [record("disc-opt", 1, 1e-3, 10, axis=axis.name, value=float(value), problem=axis.problem)]
-
-    monkeypatch.setattr(winners_map, "measure_cell", measured)
+    asked = recorded_calls(monkeypatch)
     done = [record("disc-opt", 1, 1e-3, 10, axis="width", value=16.0)]
     (tmp_path / "map").mkdir()
     write_lines(tmp_path / "map" / WINNERS, done)
     assert main(["map", "--axes", "width", "--quick", "--resume", "--out", str(tmp_path / "map")]) == 0
-    assert asked == [64]
+    assert [(value, seed) for value, seed, _ in asked] == [(64, 0)]
     assert [r.value for r in load_results(tmp_path / "map").winners] == [16.0, 64.0]
     assert "RQ5 Who wins" in capsys.readouterr().out
+
+
+def test_a_map_over_seeds_can_be_continued_with_more_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the engine that it was begun on; every session leaves its command and commit."""
+    asked = recorded_calls(monkeypatch)
+    command = ["map", "--axes", "width", "--quick", "--engine", "eager", "--out", str(tmp_path / "map")]
+    assert main([*command, "--seeds", "0,2"]) == 0
+    assert asked == [(value, seed, "eager") for value in (16, 64) for seed in (0, 2)]
+    asked.clear()
+    assert main([*command, "--seeds", "0,1,2", "--resume"]) == 0
+    assert asked == [(value, 1, "eager") for value in (16, 64)]
+    assert read_json(tmp_path / "map" / "map.json") == {"quick": True, "engine": "eager", "threads": 1}
+    sessions = read_json(tmp_path / "map" / "environment.json")
+    assert len(sessions) == 2
+    assert all({"git", "packages", "command", "time"} <= set(session) for session in sessions)
+    assert (
+        main(["map", "--axes", "width", "--quick", "--threads", "2", "--resume", "--out", str(tmp_path / "map")]) == 2
+    )
+
+
+@pytest.mark.parametrize("seeds", ["-1", "9223372036854775808", "0,x", ","])
+def test_seeds_that_can_not_be(seeds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["map", "--seeds", seeds, "--out", str(tmp_path / "map")]) == 2
+    assert "--seeds" in capsys.readouterr().err
+    assert not (tmp_path / "map").exists()
 
 
 def test_the_reference_is_not_fooled_by_coarse_beginnings() -> None:

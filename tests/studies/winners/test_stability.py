@@ -12,6 +12,7 @@ from pynode.records.files import write_lines
 from pynode.solution import Status
 from pynode.studies.results import STABILITY, load_results
 from pynode.studies.winners import stability
+from pynode.studies.winners.map import one_engine
 from pynode.studies.winners.record import StabilityRecord
 from pynode.studies.winners.stability import FIELDS, measure_stability
 
@@ -21,6 +22,7 @@ def test_short_backward_solves_are_harmless(name: str) -> None:
     """Whatever the field: over a short horizon gradient and reconstruction are as good as the tolerance."""
     found = measure_stability(name, 0.5, 0, rtol=1e-6)
     assert found.failure is None
+    assert found.engine == one_engine("auto")
     assert found.gradient_error is not None
     assert found.reconstruction_error is not None
     assert found.gradient_error < 1e-4
@@ -87,7 +89,8 @@ def test_the_backward_solves_resume_where_they_stopped(
 
     asked: list[tuple[str, float]] = []
 
-    def measured(architecture: str, horizon: float, seed: int) -> StabilityRecord:
+    def measured(architecture: str, horizon: float, seed: int, *, engine: str) -> StabilityRecord:
+        assert engine == one_engine("auto")
         asked.append((architecture, horizon))
         return record(architecture, horizon, seed, "forward: it blew up" if horizon == 2.0 else None)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pynode.studies.results import Results
 from pynode.studies.winners.record import StabilityRecord, WinnerRecord
@@ -62,7 +64,42 @@ def test_tables_give_ratios_and_settings(tmp_path: Path) -> None:
     ]
     assert [row[1] for row in time.rows] == ["6", "1"]
     assert settings.long
-    assert settings.rows[0][1:] == ["1e-01", "4 steps", "100", "100", "rtol 1e-03", "300", "600"]
+    disc = ["4 steps", "100", "4 steps", "100"]
+    assert settings.rows[0][1:] == ["1e-01", "0", *disc, "rtol 1e-03", "300", "rtol 1e-03", "600"]
+
+
+def over_seeds(value: float, ratios: list[float], **more: Any) -> list[WinnerRecord]:
+    """A cell of as many seeds; `more` are other fields of Opt-Disc's records."""
+    return [
+        replace(r, seed=seed, **(more if r.method == "opt-disc" else {}))
+        for seed, ratio in enumerate(ratios)
+        for r in (record(value, "disc-opt", 5e-3, 100), record(value, "opt-disc", 5e-3, round(100 * ratio)))
+    ]
+
+
+def test_tables_show_range_and_agreement_of_seeds(tmp_path: Path) -> None:
+    several = [
+        *over_seeds(2.0, [3.0, 2.0, 0.5]),
+        *over_seeds(5.0, [2.0, 2.0, 4.0])[:-1],  # Opt-Disc has no record in the last seed
+    ]
+    evaluations, time, settings = Winners().tables(Results(tmp_path, winners=several))
+    assert [row[1] for row in evaluations.rows] == ["2 (0.5 to 3; 2 of 3)", "no opt-disc (1 of 3)"]
+    assert time.rows[0][2] == "4 (1 to 6; 2 of 3)"
+    assert evaluations.rows[0][3] == "neither"
+    assert len(settings.rows) == 2 * 4 * 3
+    finding = Winners().finding(Results(tmp_path, winners=several))
+    assert finding is not None
+    assert "1 of 1 cells at 1e-02 (median ratio 2, less time in 1 of 1, all seeds agree in 0)" in finding
+
+
+def test_times_that_scatter_are_marked_and_left_out(tmp_path: Path) -> None:
+    several = over_seeds(2.0, [3.0, 3.0], scatter=0.5, load=1.25, engine="fused")
+    evaluations, time, settings = Winners().tables(Results(tmp_path, winners=several))
+    assert evaluations.rows[0][1] == "3 (3 to 3; 2 of 2)"
+    assert time.rows[0][1] == "times scatter"
+    assert "2 of 2 gradients have times that scatter by more than 20 %" in time.notes[-1]
+    assert "Engine: fused. Load average of the machine: 1.2 to 1.2." in time.notes[-1]
+    assert settings.rows[0][-1] == "600 *"
 
 
 def test_an_uncertain_reference_decides_nothing(tmp_path: Path) -> None:
