@@ -229,8 +229,10 @@ def test_taylor_and_gradients_commands(tmp_path: Path) -> None:
     options = ["--methods", "disc-opt,opt-disc", "--tolerances", "1e-2,1e-5", "--steps", "1", "--schemes", "rk4"]
     assert main(["gradients", "spiral", *options, "--out", str(tmp_path / "g")]) == 0
     rows = [json.loads(row) for row in (tmp_path / "g" / "gradient_errors.jsonl").read_text().splitlines()]
-    assert [row["method"] for row in rows] == ["disc-opt", "opt-disc", "opt-disc"]
+    assert [row["method"] for row in rows] == ["disc-opt", *["opt-disc"] * 4]
+    assert [row["family"].split()[-1] for row in rows[1:]] == [*["backsolve"] * 2, *["interpolating"] * 2]
     assert rows[1]["error"] > rows[2]["error"]
+    assert rows[3]["error"] > rows[4]["error"]
     assert (tmp_path / "g" / "figures" / "gradient_error.png").stat().st_size > 10_000
 
 

@@ -113,13 +113,13 @@ def test_mistakes_get_one_line(
 
 
 def test_gradients_apply_options_to_all_of_the_grid(tmp_path: Path) -> None:
-    """Each method that has the option; what becomes the same stands there once."""
+    """Each method that has the option; what becomes the same stands there once.  Opt-Disc by both adjoints."""
     options = "--methods opt-disc-fixed,opt-disc --tolerances 1e-3 --steps 1,2 --adjoint-norm rms --engine eager"
     assert main(f"gradients spiral {options} --out {tmp_path}/g".split()) == 0
     rows = [json.loads(line) for line in (tmp_path / "g" / "gradient_errors.jsonl").read_text().splitlines()]
     assert [(row["method"], row["engine"]) for row in rows] == [("opt-disc-fixed", "eager")] * 4 + [
         ("opt-disc", "eager")
-    ]
+    ] * 2
 
 
 def test_a_sweep_takes_one_value_for_all_cells(capsys: pytest.CaptureFixture[str]) -> None:
