@@ -40,18 +40,19 @@ def continuous_gradient(
     max_steps: int = 1024,
     scheme: Scheme = RK4,
     first: int = 8,
+    engine: str = "eager",
 ) -> tuple[Tensor, float]:
     """Gradient of the continuous problem, flat, and its estimated relative error.
 
     `scheme` with `first` steps per output interval, doubled until the gradient changes by less than `target` times 15
     (what order 4 leaves of an error when steps are halved; a scheme of higher order leaves less), or until `max_steps`,
     or until rounding makes the change grow again (growth of a large change only says that the steps are still too
-    coarse).  By torch operators, whatever engine is judged.  `scheme=DOPRI8, first=2` gives the same gradient for a
-    fraction of the evaluations where the field is smooth.
+    coarse).  By torch operators, whatever engine is judged, unless `engine` names another.  `scheme=DOPRI8, first=2`
+    gives the same gradient for a fraction of the evaluations where the field is smooth.
     """
 
     def gradient_with(steps: int) -> Tensor:
-        return flat_gradient(loss(DiscOpt(scheme, steps, memory="recompute", engine="eager")), params)
+        return flat_gradient(loss(DiscOpt(scheme, steps, memory="recompute", engine=engine)), params)
 
     steps, change = first, float("inf")
     gradient = gradient_with(steps)

@@ -68,6 +68,11 @@ def one_engine(name: str) -> str:
     return name
 
 
+def engine_of_reference(engine: str) -> str:
+    """What computes reference gradients in a map by `engine`: kernels, which agree with torch to rounding, or torch."""
+    return engine if engine == "fused" else "eager"
+
+
 def measure_cell(
     axis: Axis,
     value: float,
@@ -97,7 +102,9 @@ def measure_cell(
         return problem.objective(method, model, problem.batch(0)).loss
 
     try:
-        reference = continuous_gradient(loss_of, params, target=1e-8, scheme=DOPRI8, first=2)
+        reference = continuous_gradient(
+            loss_of, params, target=1e-8, scheme=DOPRI8, first=2, engine=engine_of_reference(engine)
+        )
     except SolveError as error:
         failed = GradientErrorRecord(axis.problem, NO_METHOD, NO_METHOD, NO_METHOD, False, 0.0, 0.0)
         return [_as_winner(replace(failed, failure=f"no reference gradient: {error}"), axis, value, seed)]

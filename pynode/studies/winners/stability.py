@@ -27,7 +27,7 @@ from pynode.records.files import finite
 from pynode.schemes.dopri8 import DOPRI8
 from pynode.solution import Status
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
-from pynode.studies.winners.map import one_engine
+from pynode.studies.winners.map import engine_of_reference, one_engine
 from pynode.studies.winners.record import StabilityRecord
 
 DIM, WIDTH, BATCH = 4, 16, 8
@@ -105,8 +105,11 @@ def measure_stability(
     def loss_of(by: GradientMethod) -> Tensor:
         return by.solve(field, y0, ts).ys[-1].square().sum(-1).mean()
 
+    by = engine_of_reference(engine)
     try:
-        reference, _ = continuous_gradient(loss_of, params, target=1e-8, max_steps=4096, scheme=DOPRI8, first=8)
+        reference, _ = continuous_gradient(
+            loss_of, params, target=1e-8, max_steps=4096, scheme=DOPRI8, first=8, engine=by
+        )
     except SolveError as error:  # of the reference: it says nothing about Opt-Disc
         return replace(record, failure=f"no reference gradient: {error}")
     solution = method.solve(field, y0, ts, throw=False)

@@ -13,13 +13,17 @@ from pynode.engines.fused.engine import Fused
 from pynode.errors import EngineUnavailable, SolveError
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
+from pynode.problems import PROBLEMS
+from pynode.problems.base import options_from_json
+from pynode.problems.series.base import TimeSeries
 from pynode.records.files import read_json, write_lines
+from pynode.schemes.dopri8 import DOPRI8
 from pynode.solution import Status
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
 from pynode.studies.gradients.timing import Repeats
 from pynode.studies.results import WINNERS, Results, load_results
 from pynode.studies.winners import map as winners_map
-from pynode.studies.winners.map import AXES, measure_cell, one_engine
+from pynode.studies.winners.map import AXES, engine_of_reference, measure_cell, one_engine
 from pynode.studies.winners.record import WinnerRecord, cells
 from pynode.studies.winners.study import Winners, draw_map
 
@@ -112,6 +116,31 @@ def test_both_methods_of_a_cell_run_on_one_engine() -> None:
     assert {r.engine for r in measured} == {"eager"}
     assert {r.engine for r in small_cell(steps=(1,), tolerances=(1e-2,))} == {one_engine("auto")}
     assert all(r.scatter is None for r in measured), "a single time has no scatter"
+
+
+@pytest.mark.skipif(Fused().unavailable() is not None, reason="needs the kernels")
+def test_the_reference_of_the_kernels_is_that_of_torch() -> None:
+    """On a stiff cell, to what both say of themselves."""
+    axis = AXES["stiffness"]
+    kind = PROBLEMS.load(axis.problem)
+    problem = kind(options=options_from_json(kind, {axis.option: 5.0}))
+    assert isinstance(problem, TimeSeries)
+    model = problem.collocated(0, iterations=300, points=50)
+
+    def reference(engine: str) -> tuple[torch.Tensor, float]:
+        return continuous_gradient(
+            lambda method: problem.objective(method, model, problem.batch(0)).loss,
+            list(model.parameters()),
+            target=1e-8,
+            scheme=DOPRI8,
+            first=2,
+            engine=engine_of_reference(engine),
+        )
+
+    (fused, left), (torch_operators, _) = reference("fused"), reference("eager")
+    assert left < 1e-7
+    assert float((fused - torch_operators).norm() / torch_operators.norm()) < 1e-9
+    assert engine_of_reference("julia") == "eager"
 
 
 def test_what_auto_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
