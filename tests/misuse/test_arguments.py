@@ -30,7 +30,7 @@ BAD = {
 
 GROUP: Any = typer.main.get_command(app)
 
-NEEDED = {"problem": ["spiral"], "directory": ["results"], "names": ["miniboone"]}
+NEEDED = {"problem": ["spiral"], "directory": ["results"], "names": ["miniboone"], "name": ["miniboone"]}
 """Arguments that a command needs before its options are looked at."""
 
 FINE = {
@@ -113,6 +113,8 @@ def test_a_value_that_can_not_be(command: str, place: Path, capsys: pytest.Captu
         words = [*command.split(), *needed, option, value, *stop]
         if command == "sweep":
             words += ["--grid", "problem=spiral"] if option != "--grid" else []
+        if command == "data import":
+            words += ["--from", "used"] if option != "--from" else []
         status = main(words)
         out, error = capsys.readouterr()
         names = {option, option.strip("-").replace("-", "_"), *next(p.opts for p in params if option in p.opts)}
