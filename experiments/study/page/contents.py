@@ -25,6 +25,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "gradients-flows": questions.gradients_flows,
     "accuracies": questions.accuracies,
     "invertibility": questions.invertibility,
+    "training-steps": questions.training_steps,
+    "spiral-differences": questions.spiral_differences,
     "winners": questions.winners,
     "stability": questions.stability,
     "plans": cost_model.plans,

@@ -6,9 +6,12 @@ from statistics import median
 
 from experiments.study.page import quantities as q
 from experiments.study.page.markdown import table
-from experiments.study.page.published import DISC, checks_of, folders, runs_of
+from experiments.study.page.published import DISC, checks_of, folders, place_of, runs_of
+from experiments.study.spiral_differences.records import read
+from experiments.study.spiral_differences.report import order
 from pynode.studies.base import number
 from pynode.studies.gradients.record import GradientErrorRecord
+from pynode.studies.invertibility.by_training import training_tables
 from pynode.studies.invertibility.study import Invertibility
 from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.reduction.study import reductions
@@ -54,7 +57,7 @@ def gradients_flows() -> str:
     for name in folders():
         found = checks_of(name) if not name.startswith(("bench", "scale")) else None
         if found is not None and found.errors and not name.startswith("spiral"):
-            rows += [(f"{name}, ", r) for r in found.errors]
+            rows += [(f"{name}, {'untrained' if r.weights == 'untrained' else 'trained'}: ", r) for r in found.errors]
     return _errors([r for _, r in rows], [prefix for prefix, _ in rows]) if rows else ""
 
 
@@ -107,6 +110,26 @@ def invertibility() -> str:
             rows += [[name, *row] for row in Invertibility().tables(part)[0].rows]
     columns = ["records", "trained by", "used with", "coarsest", "largest step", "inverse error", "NLL", "NFE"]
     return table(columns, rows)
+
+
+def training_steps() -> str:
+    """What the number of steps in training does to likelihood and inverse, in every folder that was measured so."""
+    rows, columns = [], ["trained by"]
+    for name in folders():
+        part = runs_of(name)
+        for made in training_tables(part.rediscretised, name)[:1] if part is not None else []:
+            columns = made.columns
+            rows += [[name, *row] for row in made.rows]
+    return table(["records", *columns], rows)
+
+
+def spiral_differences() -> str:
+    """The spiral with one thing changed at a time, beside the authors' pictures."""
+    place = place_of("spiral-differences")
+    if place is None:
+        return ""
+    made = order(read(place))
+    return table(made.columns, made.rows)
 
 
 def winners() -> str:
