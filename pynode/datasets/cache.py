@@ -54,13 +54,13 @@ def dataset(name: str, root: Path | str | None = None, *, verify: bool = False) 
     """The splits of the data set `name` as memory-mapped, read-only float32 arrays `(rows, dim)`.
 
     `verify` reads all bytes and compares their SHA-256; sizes are always compared.  Raises `UnknownName`, `DataMissing`
-    where it was not fetched yet, `CacheError` where its files are damaged.
+    where it was not fetched yet, `CacheError` where its files are damaged or can't be read.
     """
     if name not in NAMES:
         raise UnknownName("data set", name, NAMES)
     folder = data_root(root) / name
     manifest = folder / MANIFEST
-    if not manifest.is_file():
+    if not _is_there(folder):
         raise DataMissing(_how_to_get(name, data_root(root)))
     try:
         written = json.loads(manifest.read_text(encoding="utf-8"))
@@ -137,7 +137,7 @@ def import_set(name: str, path: Path, root: Path | str | None = None, *, replace
     if name not in NAMES:
         raise UnknownName("data set", name, NAMES)
     top = data_root(root)
-    if (top / name / MANIFEST).is_file() and not replace:
+    if _is_there(top / name) and not replace:
         raise DataExists(
             f"{top / name} holds the data set '{name}' already; add --replace to put the rows of {path} in its place, "
             "or choose another --root"
@@ -145,6 +145,14 @@ def import_set(name: str, path: Path, root: Path | str | None = None, *, replace
     prepared = prepare(name, path)
     store(prepared.splits, top)
     return Prepared(dataset(name, top), prepared.left_out)
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a data set is in `folder`; raises `CacheError` where this user may not look into it."""
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError as error:
+        raise CacheError(f"{folder} can't be read ({error.strerror}); set PYNODE_DATA to another folder") from error
 
 
 def store(splits: Splits, root: Path) -> None:
