@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pynode.records.files import read_object, write_json
+from pynode.records.files import make_directory, read_object, write_json
 from pynode.records.schema import NonNegative, Seconds, convert
 
 DONE = "study.json"
@@ -42,4 +42,4 @@ def done_in(directory: Path) -> list[Done]:
 
 def note_done(directory: Path, done: list[Done]) -> None:
     """Writes which commands are done."""
-    write_json(directory / DONE, asdict(PartRecord(done)))
+    write_json(make_directory(directory) / DONE, asdict(PartRecord(done)))

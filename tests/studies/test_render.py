@@ -16,7 +16,7 @@ from pynode.studies.render import Rendered, render_all
 from pynode.studies.results import Results, load_results
 from pynode.studies.style import looks
 
-ALL = {"loss", "cost", "taylor", "gradient_error", "extrapolation", "reduction"}
+ALL = {"loss", "cost", "taylor", "gradient_error", "gradient_accuracy", "extrapolation", "reduction"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_partial_results_give_what_they_can(recorded: Path, tmp_path: Path) -> N
     cases: list[tuple[Results, set[str]]] = [
         (one_method, {"loss", "cost", "extrapolation"}),
         (replace(whole, runs=[], errors=[]), {"taylor"}),
-        (replace(whole, runs=[], taylor=[]), {"gradient_error"}),
+        (replace(whole, runs=[], taylor=[]), {"gradient_error", "gradient_accuracy"}),
         (replace(whole, runs=[], taylor=[], errors=[]), set()),
     ]
     for k, (results, expected) in enumerate(cases):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,28 @@ from pynode.records.runs import load_run
 COMMAND = "compare spiral --methods disc-opt --iterations 3 --engine eager --no-checks --out {out}"
 SMALL = Part("spiral", (tuple(COMMAND.split()),))
 RUN = "disc-opt-rk4-x1-seed0"
+
+
+QUICK = Part("listed", (("list",),))
+"""A part that trains nothing."""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study after its one part: made once, copied by the tests."""
+    out = tmp_path_factory.mktemp("study") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "environment", lambda: {"git": {"commit": "a" * 40, "changed": False}})
+        patch.setattr(runner, "load_average", lambda: 0.5)
+        patch.setattr(runner, "disturbed_runs", lambda _: [])
+        study(out).run([SMALL])
+    return out
+
+
+@pytest.fixture
+def done(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(trained, tmp_path / "out"))
 
 
 @pytest.fixture(autouse=True)
@@ -47,21 +70,20 @@ def set_summary(run: Path, **changes: Any) -> None:
     write_json(path, {**read_json(path), **changes})
 
 
-def test_a_part_is_run_once(tmp_path: Path, at_one_commit: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    study(tmp_path).run([SMALL])
-    (done,) = done_in(tmp_path / "spiral")
-    assert done.command == COMMAND.split()
-    assert (done.commit, done.load_average) == ("a" * 40, 0.5)
-    assert len(load_run(tmp_path / "spiral" / "runs" / RUN).records) == 3
+def test_a_part_is_run_once(done: Path, at_one_commit: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = done_in(done / "spiral")
+    assert command.command == COMMAND.split()
+    assert (command.commit, command.load_average) == ("a" * 40, 0.5)
+    assert len(load_run(done / "spiral" / "runs" / RUN).records) == 3
 
     def refuse(*_: object, **__: object) -> int:
         raise AssertionError("it is done")
 
     monkeypatch.setattr(Runner, "_start", refuse)
-    study(tmp_path).run([SMALL])
+    study(done).run([SMALL])
     at_one_commit["commit"] = "b" * 40
     with pytest.raises(UsageError, match="spiral was made by commit aaaaaaaaa, this is bbbbbbbbb"):
-        study(tmp_path).run([SMALL])
+        study(done).run([SMALL])
 
 
 def test_changed_code_runs_no_study(tmp_path: Path, at_one_commit: dict[str, Any]) -> None:
@@ -73,26 +95,30 @@ def test_changed_code_runs_no_study(tmp_path: Path, at_one_commit: dict[str, Any
 def test_a_failed_part_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     wrong = Part("wrong", (("compare", "spirl"), ("list",)))
     with pytest.raises(RunFailure, match=r"1 of 2 parts failed: wrong ended with status 2 \(see .*logs/wrong.txt\)"):
-        study(tmp_path).run([wrong, SMALL])
+        study(tmp_path).run([wrong, QUICK])
     assert "did you mean 'spiral'" in (tmp_path / "logs" / "wrong.txt").read_text(encoding="utf-8")
     assert done_in(tmp_path / "wrong") == []
-    assert len(done_in(tmp_path / "spiral")) == 1
+    assert [d.command for d in done_in(tmp_path / "listed")] == [["list"]]
 
 
-def test_disturbed_runs_are_trained_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first time the machine is busy, the second time it is not."""
-    start, times = Runner._start, []
+def test_disturbed_runs_are_trained_once_more(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first time the machine is busy, the second time it is not; the run is gone in between."""
+    part, resumed = tmp_path / "spiral", []
 
-    def disturb(self: Runner, name: str, words: list[str], *, resume: bool) -> int:
-        status = start(self, name, words, resume=resume)
-        times.append(read_json(tmp_path / "spiral" / "runs" / RUN / "environment.json"))
-        set_summary(tmp_path / "spiral" / "runs" / RUN, load_average=2.0 if len(times) == 1 else 1.0)
-        return status
+    def disturb(_: Runner, name: str, words: list[str], *, resume: bool) -> int:
+        assert words == [word.replace("{out}", str(part)) for word in COMMAND.split()]
+        assert not (part / "runs" / RUN).exists()
+        shutil.copytree(trained / name, part, dirs_exist_ok=True)
+        (part / "study.json").unlink()
+        resumed.append(resume)
+        set_summary(part / "runs" / RUN, load_average=2.0 if len(resumed) == 1 else 1.0)
+        return 0
 
     monkeypatch.setattr(Runner, "_start", disturb)
     study(tmp_path).run([SMALL])
-    assert len(times) == 2
-    assert load_run(tmp_path / "spiral" / "runs" / RUN).finished
+    assert resumed == [False, True]
+    assert load_run(part / "runs" / RUN).finished
+    assert len(done_in(part)) == 1
 
 
 def test_a_busy_machine_is_waited_for_and_then_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,14 +135,13 @@ def test_a_busy_machine_is_waited_for_and_then_given_up(tmp_path: Path, monkeypa
         study(tmp_path / "other").run([SMALL])
 
 
-def test_records_are_published_and_checked(tmp_path: Path) -> None:
-    study(tmp_path / "out").run([SMALL])
-    run = tmp_path / "out" / "spiral" / "runs" / RUN
+def test_records_are_published_and_checked(done: Path, tmp_path: Path) -> None:
+    run = done / "spiral" / "runs" / RUN
     set_summary(run, load_average=1.0)
     git = {"commit": "a" * 40, "changed": False}
     write_json(run / "environment.json", [{"git": git}])
-    assert faults_of(tmp_path / "out") == []
-    ((name, size),) = publish_parts(tmp_path / "out", tmp_path / "published")
+    assert faults_of(done) == []
+    ((name, size),) = publish_parts(done, tmp_path / "published")
     public = tmp_path / "published" / "spiral"
     assert (name, size) == ("spiral", sum(p.stat().st_size for p in public.rglob("*") if p.is_file()))
     assert load_run(public / "runs" / RUN) == load_run(run)
@@ -124,33 +149,32 @@ def test_records_are_published_and_checked(tmp_path: Path) -> None:
     assert gzip.decompress(packed) == (run / "records.jsonl").read_bytes()
     assert not list(public.rglob("*.safetensors"))
     assert (public / "tables.md").exists()
-    assert list(publish_parts(tmp_path / "out", tmp_path / "published")) == [(name, size)]
+    assert list(publish_parts(done, tmp_path / "published")) == [(name, size)]
     assert (public / "runs" / RUN / "records.jsonl.gz").read_bytes() == packed, "the same records, the same bytes"
     assert faults_of(tmp_path / "published") == []
     with pytest.raises(UsageError, match="holds no part of the study"):
         faults_of(tmp_path)
 
 
-def test_each_fault_of_a_record_is_told(tmp_path: Path) -> None:
-    study(tmp_path).run([SMALL])
-    run = tmp_path / "spiral" / "runs" / RUN
+def test_each_fault_of_a_record_is_told(done: Path) -> None:
+    run = done / "spiral" / "runs" / RUN
     write_json(run / "environment.json", [{"git": {"commit": "a" * 40, "changed": True}}, {"git": None}])
     set_summary(run, load_average=1.4, engine="eager, fused")
-    assert faults_of(tmp_path) == [
+    assert faults_of(done) == [
         "spiral: made outside of a git checkout",
         "spiral: made by code that was not committed",
         f"spiral/{RUN}: engines eager, fused instead of one",
         f"spiral/{RUN}: load average 1.40, above 1.3",
     ]
-    assert disturbed_runs(tmp_path / "spiral") == [run]
+    assert disturbed_runs(done / "spiral") == [run]
     set_summary(run, load_average=None, engine="fused", status="failed", error="no")
     write_json(run / "environment.json", [{"git": {"commit": c * 40, "changed": False}} for c in "ab"])
-    assert faults_of(tmp_path) == [
+    assert faults_of(done) == [
         f"spiral/{RUN}: failed (no)",
         f"spiral/{RUN}: load average not recorded, above 1.3",
         "the records are of 2 commits: aaaaaaaaa, bbbbbbbbb",
     ]
     (run / "summary.json").unlink()
     (run / "environment.json").unlink()
-    assert environments(tmp_path / "spiral") == []
-    assert faults_of(tmp_path) == ["spiral: no record of how it was made", f"spiral/{RUN}: not finished"]
+    assert environments(done / "spiral") == []
+    assert faults_of(done) == ["spiral: no record of how it was made", f"spiral/{RUN}: not finished"]
