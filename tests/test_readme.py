@@ -15,6 +15,7 @@ import pytest
 from experiments.study.page import contents
 from experiments.study.page.blocks import BLOCK, blocks
 from experiments.study.page.published import PUBLISHED
+from experiments.study.spiral_differences.report import render
 from pynode.studies import STUDIES
 from pynode.studies.base import Table
 from pynode.studies.results import load_results
@@ -147,7 +148,15 @@ def test_one_number_a_sentence() -> None:
 def rendered() -> list[Path]:
     """The folders of published records whose tables the studies make."""
     made = sorted(path.parent for path in PUBLISHED.rglob("tables.md"))
-    return [path for path in made if not path.name.startswith(("bench", "scale"))]
+    return [path for path in made if not path.name.startswith(("bench", "scale", "spiral-differences"))]
+
+
+def test_the_table_of_the_spirals_differences_is_that_of_its_records() -> None:
+    folder = PUBLISHED / "study" / "spiral-differences"
+    made = render(folder, write=False).tables
+    text = (folder / "tables.md").read_text(encoding="utf-8")
+    assert len(made) >= 2
+    assert [table.title for table in made if table.markdown() not in text] == []
 
 
 @pytest.mark.parametrize("folder", [pytest.param(p, id=p.name) for p in rendered()])

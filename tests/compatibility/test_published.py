@@ -20,7 +20,8 @@ ROUNDING = 1e-11
 
 FIXED = {
     # run: how many of its iterations are made again
-    "spiral/disc-opt-rk4-x1-seed0": 10,
+    "study/spiral/disc-opt-rk4-x1-seed0": 10,
+    "study/spiral-converged/disc-opt-rk4-x1-seed3": 10,
     "spiral-eager/disc-opt-rk4-x1-seed0": 10,
     "spiral-seeds/disc-opt-rk4-x1-seed1": 10,
     "spiral-seeds/disc-opt-rk4-x1-seed2": 10,
@@ -31,7 +32,8 @@ FIXED = {
     "digits/disc-opt-rk38-x4-seed0": 2,
 }
 ADAPTIVE = {
-    "spiral/opt-disc-dopri5-rtol1e-07-seed0": 10,
+    "study/spiral/opt-disc-dopri5-rtol1e-07-seed0": 10,
+    "study/spiral-converged/opt-disc-dopri5-rtol1e-07-seed4": 10,
     "spiral-eager/opt-disc-dopri5-rtol1e-07-seed0": 3,
     "spiral-seeds/opt-disc-dopri5-rtol1e-07-seed2": 10,
     "spiral-tolerances/opt-disc-dopri5-rtol1e-05-seed0": 10,
@@ -45,12 +47,18 @@ class Enough(Exception):
     """As many iterations as the test wants were made."""
 
 
+def folder_of(run: str) -> Path:
+    """The directory of a run of these tables."""
+    part, _, label = run.rpartition("/")
+    return PUBLISHED / part / "runs" / label
+
+
 def again(run: str, count: int, directory: Path) -> tuple[list[IterationRecord], list[IterationRecord]]:
     """The first `count` records of a published run, and those that today's pynode makes of its configuration.
 
     The run is broken off there; it validates its first iteration only.
     """
-    folder = PUBLISHED / run.replace("/", "/runs/")
+    folder = folder_of(run)
     then, now = load_run(folder).records[:count], list[IterationRecord]()
     if then[0].engine == "fused" and (reason := unavailable()):
         pytest.skip(reason)
@@ -77,7 +85,7 @@ def test_disc_opt_to_rounding(run: str, count: int, tmp_path: Path) -> None:
 def test_opt_disc_to_its_tolerances(run: str, count: int, tmp_path: Path) -> None:
     """The first loss and gradient to the tolerance itself; later ones follow weights that differ by as much."""
     then, now = again(run, count, tmp_path / "run")
-    rtol = float(config_of(PUBLISHED / run.replace("/", "/runs/")).method.setting)
+    rtol = float(config_of(folder_of(run)).method.setting)
     assert now[0].loss == pytest.approx(then[0].loss, rel=rtol)
     assert now[0].gradient_norm == pytest.approx(then[0].gradient_norm, rel=rtol)
     assert [r.loss for r in now] == pytest.approx([r.loss for r in then], rel=100 * rtol)

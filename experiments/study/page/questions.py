@@ -55,8 +55,8 @@ def gradients_flows() -> str:
     """Gradient errors of flows: every folder of a density that has them."""
     rows = []
     for name in folders():
-        found = checks_of(name) if not name.startswith(("bench", "scale")) else None
-        if found is not None and found.errors and not name.startswith("spiral"):
+        found = checks_of(name) if not name.startswith(("bench", "scale", "spiral")) else None
+        if found is not None and found.errors:
             rows += [(f"{name}, {'untrained' if r.weights == 'untrained' else 'trained'}: ", r) for r in found.errors]
     return _errors([r for _, r in rows], [prefix for prefix, _ in rows]) if rows else ""
 

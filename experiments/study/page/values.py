@@ -8,9 +8,11 @@ from statistics import median
 
 from experiments.study.page import quantities as q
 from experiments.study.page.cost_model import model
-from experiments.study.page.published import DISC, OPT, checks_of, folders, runs_of, seeds_of
+from experiments.study.page.published import DISC, OPT, checks_of, folders, place_of, runs_of, seeds_of
 from experiments.study.page.questions import own_loss
 from experiments.study.page.sections import comparisons_in
+from experiments.study.spiral_differences.records import read
+from experiments.study.spiral_differences.report import TRAINED, ahead
 from pynode.errors import UsageError
 from pynode.problems import PROBLEMS
 from pynode.problems.density.toys import Toy
@@ -107,6 +109,11 @@ def worse_last(folder: str) -> str:
     return word(sum(a > b for a, b in _pairs(folder, q.last)))
 
 
+def slower(folder: str, engine: str) -> str:
+    """In how many seeds Disc-Opt takes longer until the matched loss."""
+    return word(sum(entry["time_reduction"] < 0 for entry in _seeds(comparison(folder, engine))))
+
+
 def _pairs(folder: str, pick: q.Pick) -> list[tuple[float, float]]:
     disc, opt = ([pick(run) for run in seeds_of(folder, m)] for m in (DISC, OPT))
     return [(a, b) for a, b in zip(disc, opt, strict=True) if a is not None and b is not None]
@@ -135,6 +142,12 @@ def ratios_of_map(target: str, quantity: str) -> list[float]:
     found = checks_of("map")
     all_cells = cells(found.winners) if found else []
     return [r for c in all_cells if (r := c.ratio(float(target), quantity)) is not None]
+
+
+def seeds_of_map() -> str:
+    """How many seeds of weights the map has."""
+    found = checks_of("map")
+    return word(len({record.seed for record in found.winners}) if found else 0)
 
 
 def coarsest(folder: str, scheme: str) -> str:
@@ -175,6 +188,15 @@ def batch(folder: str) -> str:
     return str(chosen or (kind.batch_size if issubclass(kind, Toy) else "?"))
 
 
+def ahead_of_authors(variant: str, iteration: str) -> str:
+    """For how many seeds of a variant of the spiral Disc-Opt's training loss is the smaller one."""
+    place = place_of("spiral-differences")
+    if place is None:
+        raise UsageError("no variants of the spiral are published; take them out of the page")
+    count, total = ahead(read(place), variant, int(iteration), TRAINED)
+    return f"{count} of {total}"
+
+
 def levels(folder: str) -> str:
     """The step counts of multilevel training."""
     *first, finest = seeds_of(folder, f"{DISC}-multilevel")[0].config["multilevel"]["steps"]
@@ -213,6 +235,7 @@ def _short(value: float) -> str:
 
 VALUES: dict[str, Callable[..., str]] = {
     "abstract": abstract,
+    "ahead": ahead_of_authors,
     "batch": batch,
     "bound": bound,
     "cells": cells_of_map,
@@ -230,6 +253,8 @@ VALUES: dict[str, Callable[..., str]] = {
     "own_loss": error_of_own_loss,
     "problems": count_problems,
     "seeds": count_seeds,
+    "seeds_of_map": seeds_of_map,
+    "slower": slower,
     "slowest_seed": slowest_seed,
     "tolerance_of_stability": tolerance_of_stability,
     "worse_best": worse_best,
