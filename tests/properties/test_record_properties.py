@@ -20,6 +20,7 @@ from pynode.records.files import append_line, read_intact_lines, read_json, read
 from pynode.records.iteration import IterationRecord
 from pynode.studies.crosscheck.record import Verdict
 from pynode.studies.gradients.record import TaylorRecord
+from pynode.studies.invertibility.record import Use
 from pynode.studies.results import LINES
 from pynode.studies.winners.record import METHODS, WinnerRecord
 from tests.properties.profiles import tried
@@ -37,6 +38,7 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "None": st.none(),
     "Verdict": st.sampled_from(get_args(Verdict)),
+    "Use": st.sampled_from(get_args(Use)),
 }
 
 

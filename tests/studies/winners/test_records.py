@@ -130,7 +130,7 @@ def test_a_quick_map_has_the_two_smallest_values() -> None:
 
 def test_the_published_map_has_the_cells_of_the_axes() -> None:
     """And the published backward solves the horizons: who makes the map again gets the same cells."""
-    published = load_results(Path(__file__).parents[3] / "experiments" / "published" / "map")
+    published = load_results(Path(__file__).parents[3] / "experiments" / "published" / "study" / "map")
     made = {(r.axis, r.problem, r.value) for r in published.winners}
     assert made == {(axis.name, axis.problem, float(value)) for axis in AXES.values() for value in axis.values}
     assert {r.horizon for r in published.stability} == set(HORIZONS)
