@@ -47,8 +47,9 @@ def run(
 ) -> None:
     """Run what is not done yet, one command at a time on a machine that does nothing else.
 
-    Every command resumes where it was cut. A run during which the load average was above 1.3 is trained once more.
-    All parts come from one commit without changes.
+    Every command resumes where it was cut; SIGINT, SIGTERM and SIGHUP are passed on to it, and it saves before the study
+    ends. A run during which the load average was above 1.3 is trained once more. All parts come from one commit without
+    changes.
 
     Examples:
 
@@ -71,21 +72,23 @@ def run(
 
 @study.command("check")
 def check(out: Out = PUBLISHED, parts: Parts = None) -> None:
-    """Check that every record is of a clean commit, on one engine, and of an idle machine.
+    """Check that every part is whole, and every record of a clean commit, on one engine, and of an idle machine.
 
-    The exit status is 1 if one is not.
+    The exit status is 1 if one is not; parts that are not there at all are only named.
 
     Example:
 
       study check --out results/study
     """
-    from experiments.study.check import faults_of
+    from experiments.study.check import faults_of, missing_parts
     from pynode.cli.console import new_console
 
     names = None if parts is None else values.names("--parts", parts)
     console, faults = new_console(), faults_of(out, names)
     for fault in faults:
         console.say(fault)
+    if missing := missing_parts(out, names):
+        console.say(f"not there: {', '.join(missing)}")
     if faults:
         raise RunFailure(f"{len(faults)} faults in the records of {out}")
     console.say(f"all records in {out} are of one clean commit, one engine each, and an idle machine")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.study.check import IDLE, disturbed_runs
+from experiments.study.check import disturbed_runs
 from experiments.study.plan import Part
-from experiments.study.progress import Done, done_in, note_done
+from experiments.study.progress import Done, done_in, forget_begun, note_begun, note_done, seconds_begun
+from experiments.study.signals import INTERRUPTED, Signals, name_of
 from pynode.cli.console import PlainConsole
 from pynode.clock import load_average
-from pynode.errors import RunFailure, Stopped, UsageError
+from pynode.errors import InvalidArgument, RunFailure, Stopped, UsageError
 from pynode.records.files import make_directory
+from pynode.studies.load import IDLE
 from pynode.training.machine import environment
 
 RUN = Path(__file__).resolve().parents[1] / "run.py"
@@ -34,13 +35,19 @@ LOGS = "logs"
 
 
 class Runner:
-    """Runs parts in `out`; `hours` after its start it begins no other command."""
+    """Runs parts in `out`; `hours` after its start it begins no other command.
+
+    Raises `InvalidArgument` for `hours` that are not positive.
+    """
 
     def __init__(self, out: Path, data: Path | None, console: PlainConsole, *, hours: float | None = None) -> None:
+        if hours is not None and not hours > 0:
+            raise InvalidArgument("--hours", hours, "not a positive number", "use e.g. 2, or leave it out")
         self._out = out.absolute()
         self._data = None if data is None else data.absolute()
         self._console = console
         self._end = None if hours is None else time.monotonic() + 3600 * hours
+        self._signals = Signals()
 
     def tell(self, parts: Sequence[Part]) -> None:
         """Says which commands are done and which would run."""
@@ -55,12 +62,17 @@ class Runner:
 
         Raises `UsageError` before anything runs for code that is not committed, for another commit than that of the
         parts that are there, and for missing data; `RunFailure` at the end if a part failed, and where the machine does
-        not become idle.
+        not become idle; `Stopped` after SIGINT, SIGTERM or SIGHUP, when the command that ran has saved and ended.
         """
         commit = self._commit()
         for part in parts:
             part.words(self._out / part.name, self._data)
-        failures = [failure for part in parts if (failure := self._run_part(part, commit)) is not None]
+        with self._signals:
+            try:
+                failures = [failure for part in parts if (failure := self._run_part(part, commit)) is not None]
+            except Stopped as stopped:
+                message = f"{stopped}; {self._standing(parts)}; the same command goes on there"
+                raise Stopped(message, stopped.exit_status) from None
         if failures:
             raise RunFailure(f"{len(failures)} of {len(parts)} parts failed: {'; '.join(failures)}")
 
@@ -81,8 +93,17 @@ class Runner:
                     )
         return str(git["commit"])
 
+    def _standing(self, parts: Sequence[Part]) -> str:
+        """How much of `parts` is done."""
+        done = {part.name: [d.command for d in done_in(self._out / part.name)] for part in parts}
+        states = [list(command) in done[part.name] for part in parts for command in part.commands]
+        return f"{sum(states)} of {len(states)} commands are done"
+
     def _run_part(self, part: Part, commit: str) -> str | None:
-        """Runs the commands of one part; gives a sentence if one of them failed, and then leaves out the rest."""
+        """Runs the commands of one part; gives a sentence if one of them failed, and then leaves out the rest.
+
+        Raises `Stopped` after a signal.
+        """
         directory = self._out / part.name
         done = done_in(directory)
         for command, words in zip(part.commands, part.words(directory, self._data), strict=True):
@@ -92,58 +113,65 @@ class Runner:
                 self._console.say(f"{part.name}: left for later, the time is up")
                 return None
             before = self._wait_until_idle()
+            if self._signals.requested is not None:
+                raise _stopped(f"before {part.name}", 128 + self._signals.requested)
             self._console.say(f"{part.name}: {' '.join(command)}")
-            start = time.monotonic()
-            if (status := self._run_command(part.name, directory, words)) != 0:
-                log = self._out / LOGS / f"{part.name}.txt"
-                return f"{part.name} ended with status {status} (see {log})"
-            seconds = time.monotonic() - start
+            start, earlier = time.monotonic(), seconds_begun(self._out, part.name, command)
+            status = self._run_command(part.name, directory, words)
+            seconds = earlier + time.monotonic() - start
+            if status != 0:
+                note_begun(self._out, part.name, command, seconds)
+                if status in INTERRUPTED:
+                    raise _stopped(f"in {part.name}", status)
+                return f"{part.name} ended with status {status} (see {self._log(part.name)})"
             done.append(Done(list(command), seconds, before, commit))
             note_done(directory, done)
+            forget_begun(self._out, part.name, command)
             self._console.say(f"{part.name}: {seconds / 60:.1f} minutes")
         return None
 
     def _run_command(self, name: str, directory: Path, words: Sequence[str]) -> int:
-        """Runs one command until no run of it was disturbed; its exit status."""
+        """Runs one command until no run of its own was disturbed, or `TRIES` times; its exit status."""
         status = 0
-        for _ in range(TRIES):
+        for attempt in range(1, TRIES + 1):
             status = self._start(name, words, resume=directory.exists())
-            disturbed = disturbed_runs(directory)
-            if status != 0 or not disturbed:
+            disturbed = disturbed_runs(directory, words) if status == 0 else []
+            if not disturbed:
                 return status
+            last = attempt == TRIES
             for folder in disturbed:
-                self._console.say(f"{name}: {folder.name} ran at a load average above {IDLE}; once more")
-                shutil.rmtree(folder)
-            self._wait_until_idle()
-        return self._start(name, words, resume=True)  # `check` tells what is disturbed still
-
-    def _start(self, name: str, words: Sequence[str], *, resume: bool) -> int:
-        """Runs one command in a process with one thread, its output in a log; raises `Stopped` after Ctrl-C."""
-        resumed = ["--resume"] if resume and "--out" in words and "--resume" not in words else []
-        log = make_directory(self._out / LOGS) / f"{name}.txt"
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"$ {' '.join([*words, *resumed])}\n")
-            file.flush()
-            try:
-                status = subprocess.run(
-                    [sys.executable, str(RUN), *words, *resumed],
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    cwd=RUN.parents[1],
-                    env={**os.environ, "OMP_NUM_THREADS": "1"},
-                    check=False,
-                ).returncode
-            except KeyboardInterrupt:  # the command heard it as well, and has saved
-                raise Stopped(f"interrupted in {name}; the same command goes on there", 130) from None
-        if status in (130, 143, 129):
-            raise Stopped(f"interrupted in {name}; the same command goes on there", status)
+                next_step = f"kept after {TRIES} times, `study check` tells it" if last else "once more"
+                self._console.say(f"{name}: {folder.name} ran at a load average above {IDLE}; {next_step}")
+                if not last:
+                    shutil.rmtree(folder)
+            if not last:
+                self._wait_until_idle()
         return status
 
+    def _start(self, name: str, words: Sequence[str], *, resume: bool) -> int:
+        """Runs one command in a process with one thread, its output in a log; its exit status."""
+        resumed = ["--resume"] if resume and "--out" in words and "--resume" not in words else []
+        make_directory(self._out / LOGS)
+        with self._log(name).open("a", encoding="utf-8") as file:
+            file.write(f"$ {' '.join([*words, *resumed])}\n")
+            file.flush()
+            return self._signals.run(
+                [sys.executable, str(RUN), *words, *resumed],
+                file,
+                cwd=RUN.parents[1],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+
+    def _log(self, name: str) -> Path:
+        return self._out / LOGS / f"{name}.txt"
+
     def _wait_until_idle(self) -> float | None:
-        """Waits for other work to end; the load average then.  Raises `RunFailure` where it does not end."""
+        """Waits for other work to end, or for a signal; the load average then.
+
+        Raises `RunFailure` where it does not end.
+        """
         start = time.monotonic()
-        while (load := load_average()) is not None and load > READY:
+        while (load := load_average()) is not None and load > READY and self._signals.requested is None:
             if time.monotonic() - start > PATIENCE:
                 raise RunFailure(
                     f"the load average has been above {READY} for {PATIENCE / 60:.0f} minutes (now {load:.2f}); "
@@ -151,3 +179,8 @@ class Runner:
                 )
             time.sleep(5)
         return load
+
+
+def _stopped(where: str, status: int) -> Stopped:
+    """The error after a signal, with the exit status that shells give it."""
+    return Stopped(f"stopped by {name_of(status)} {where}", status if status > 0 else 128 - status)

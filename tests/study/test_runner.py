@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,14 +14,14 @@ from typing import Any
 import pytest
 
 from experiments.study import check, publish, runner
-from experiments.study.check import disturbed_runs, environments, faults_of
+from experiments.study.check import disturbed_runs, environments, faults_of, missing_parts
 from experiments.study.plan import Part
-from experiments.study.progress import done_in
+from experiments.study.progress import done_in, forget_begun, note_begun, seconds_begun
 from experiments.study.publish import publish_parts
 from experiments.study.runner import Runner
 from pynode.cli.console import new_console
-from pynode.errors import RunFailure, UsageError
-from pynode.records.files import read_json, write_json
+from pynode.errors import RunFailure, Stopped, UsageError
+from pynode.records.files import read_json, write_json, write_lines
 from pynode.records.runs import load_run
 
 COMMAND = "compare spiral --methods disc-opt --iterations 3 --engine eager --no-checks --out {out}"
@@ -37,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "environment", lambda: {"git": {"commit": "a" * 40, "changed": False}})
         patch.setattr(runner, "load_average", lambda: 0.5)
-        patch.setattr(runner, "disturbed_runs", lambda _: [])
+        patch.setattr(runner, "disturbed_runs", lambda *_: [])
         study(out).run([SMALL])
     return out
 
@@ -60,7 +63,7 @@ def at_one_commit(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def study(out: Path) -> Runner:
-    """A runner that says nothing."""
+    """A runner that prints nothing."""
     return Runner(out, None, new_console(quiet=True))
 
 
@@ -101,24 +104,43 @@ def test_a_failed_part_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     assert [d.command for d in done_in(tmp_path / "listed")] == [["list"]]
 
 
-def test_disturbed_runs_are_trained_once_more(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first time the machine is busy, the second time it is not; the run is gone in between."""
-    part, resumed = tmp_path / "spiral", []
+def copies(trained: Path, part: Path, loads: list[float], started: list[bool]) -> Any:
+    """What stands for `Runner._start`: copies the trained run, each time with the next of `loads`."""
 
-    def disturb(_: Runner, name: str, words: list[str], *, resume: bool) -> int:
+    def start(_: Runner, name: str, words: list[str], *, resume: bool) -> int:
         assert words == [word.replace("{out}", str(part)) for word in COMMAND.split()]
         assert not (part / "runs" / RUN).exists()
         shutil.copytree(trained / name, part, dirs_exist_ok=True)
         (part / "study.json").unlink()
-        resumed.append(resume)
-        set_summary(part / "runs" / RUN, load_average=2.0 if len(resumed) == 1 else 1.0)
+        write_json(part / "runs" / RUN / "environment.json", [{"command": ["run.py", *words, "--resume"]}])
+        set_summary(part / "runs" / RUN, load_average=loads[len(started)])
+        started.append(resume)
         return 0
 
-    monkeypatch.setattr(Runner, "_start", disturb)
+    return start
+
+
+def test_disturbed_runs_are_trained_once_more(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first time the machine is busy, the second time it is not; the run is gone in between."""
+    part, resumed = tmp_path / "spiral", list[bool]()
+    monkeypatch.setattr(Runner, "_start", copies(trained, part, [2.0, 1.0], resumed))
     study(tmp_path).run([SMALL])
     assert resumed == [False, True]
     assert load_run(part / "runs" / RUN).finished
     assert len(done_in(part)) == 1
+
+
+def test_a_run_is_trained_three_times_at_most(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one stays, also when another command of the part has runs of its own to judge."""
+    part, resumed = tmp_path / "spiral", list[bool]()
+    monkeypatch.setattr(Runner, "_start", copies(trained, part, [2.0, 1.5, 1.4], resumed))
+    study(tmp_path).run([SMALL])
+    assert resumed == [False, True, True]
+    assert disturbed_runs(part, COMMAND.replace("{out}", str(part)).split()) == [part / "runs" / RUN]
+    monkeypatch.setattr(Runner, "_start", lambda *_, **__: 0)
+    study(tmp_path).run([Part("spiral", (*SMALL.commands, ("evaluate", "{out}")))])
+    assert load_run(part / "runs" / RUN).finished
+    assert [d.command for d in done_in(part)] == [COMMAND.split(), ["evaluate", "{out}"]]
 
 
 def test_a_busy_machine_is_waited_for_and_then_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +155,81 @@ def test_a_busy_machine_is_waited_for_and_then_given_up(tmp_path: Path, monkeypa
     monkeypatch.setattr(runner, "PATIENCE", -1.0)
     with pytest.raises(RunFailure, match=r"the load average has been above 1.15 .* \(now 3.00\)"):
         study(tmp_path / "other").run([SMALL])
+
+
+def test_a_signal_stops_the_command_and_then_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM to this process alone: the command hears it, says so in the log, and the time it took is kept."""
+    script = tmp_path / "command.py"
+    script.write_text(
+        "import signal, sys, time\n"
+        "def stop(*_):\n"
+        "    print('saved', flush=True)\n"
+        "    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "print('begun', flush=True)\n"
+        "time.sleep(60)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(runner, "RUN", script)
+    out, log = tmp_path / "out", tmp_path / "out" / "logs" / "listed.txt"
+
+    def terminate() -> None:
+        while not (log.exists() and "begun" in log.read_text(encoding="utf-8")):
+            time.sleep(0.01)
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    killer = threading.Thread(target=terminate)
+    killer.start()
+    said = "stopped by SIGTERM in listed; 0 of 2 commands are done; the same command goes on there"
+    with pytest.raises(Stopped, match=said) as stopped:
+        study(out).run([QUICK, SMALL])
+    killer.join()
+    assert stopped.value.exit_status == 143
+    assert log.read_text(encoding="utf-8").splitlines()[-1] == "saved"
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert 0 < seconds_begun(out, "listed", ["list"]) < 60
+
+
+def test_nothing_starts_after_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes while the machine is not idle yet; a command that a signal has ended counts as interrupted too."""
+
+    def busy() -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 3.0
+
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(runner, "load_average", busy)
+    with pytest.raises(Stopped, match="stopped by SIGTERM before listed; 0 of 1") as stopped:
+        study(tmp_path).run([QUICK])
+    assert stopped.value.exit_status == 143
+    assert not (tmp_path / "logs").exists()
+    monkeypatch.setattr(runner, "load_average", lambda: 0.5)
+    monkeypatch.setattr(Runner, "_start", lambda *_, **__: -signal.SIGTERM)
+    with pytest.raises(Stopped, match="stopped by SIGTERM in listed") as stopped:
+        study(tmp_path).run([QUICK])
+    assert stopped.value.exit_status == 143
+
+
+def test_time_before_an_interruption_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note_begun(tmp_path, "listed", ["list"], 100.0)
+    note_begun(tmp_path, "other", ["list"], 7.0)
+    monkeypatch.setattr(Runner, "_start", lambda *_, **__: 0)
+    study(tmp_path).run([QUICK])
+    (command,) = done_in(tmp_path / "listed")
+    assert 100 <= command.seconds < 110
+    assert seconds_begun(tmp_path, "listed", ["list"]) == 0
+    assert seconds_begun(tmp_path, "other", ["list"]) == 7
+    forget_begun(tmp_path, "other", ["list"])
+    assert not (tmp_path / "begun.json").exists()
+
+
+@pytest.mark.parametrize("hours", [0.0, -1.0, float("nan")])
+def test_hours_are_positive(tmp_path: Path, hours: float) -> None:
+    with pytest.raises(UsageError, match=r"--hours = .*: not a positive number; use e\.g\. 2"):
+        Runner(tmp_path, None, new_console(quiet=True), hours=hours)
 
 
 def test_records_are_published_and_checked(done: Path, tmp_path: Path) -> None:
@@ -166,15 +263,40 @@ def test_each_fault_of_a_record_is_told(done: Path) -> None:
         f"spiral/{RUN}: engines eager, fused instead of one",
         f"spiral/{RUN}: load average 1.40, above 1.3",
     ]
-    assert disturbed_runs(done / "spiral") == [run]
     set_summary(run, load_average=None, engine="fused", status="failed", error="no")
     write_json(run / "environment.json", [{"git": {"commit": c * 40, "changed": False}} for c in "ab"])
     assert faults_of(done) == [
         f"spiral/{RUN}: failed (no)",
-        f"spiral/{RUN}: load average not recorded, above 1.3",
+        f"spiral/{RUN}: load average not recorded",
         "the records are of 2 commits: aaaaaaaaa, bbbbbbbbb",
     ]
+    write_json(run / "environment.json", [{"git": {"commit": "a" * 40, "changed": False}}])
+    set_summary(run, load_average=1.0, status="finished", evaluation_failure="solve failed")
+    assert faults_of(done) == [f"spiral/{RUN}: its evaluation failed (solve failed)"]
     (run / "summary.json").unlink()
     (run / "environment.json").unlink()
     assert environments(done / "spiral") == []
     assert faults_of(done) == ["spiral: no record of how it was made", f"spiral/{RUN}: not finished"]
+
+
+def test_records_beside_the_runs_are_checked(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What commands other than `compare` leave: load and engine of each record, and commits of the commands."""
+    part = done / "spiral"
+    set_summary(part / "runs" / RUN, load_average=1.0)
+    write_json(part / "runs" / RUN / "environment.json", [{"git": {"commit": "b" * 40, "changed": False}}])
+    lines = [{"load": 1.0, "engine": "fused"}, {"load_average": 1.42, "engine": "mixed"}, {"load": None, "engine": ""}]
+    write_lines(part / "winners.jsonl", lines)
+    assert faults_of(done) == [
+        "spiral/winners.jsonl: load average up to 1.42, above 1.3, in 1 of 3 records",
+        "spiral/winners.jsonl: engines mixed instead of one",
+        "the records are of 2 commits: aaaaaaaaa, bbbbbbbbb",
+    ]
+    (part / "winners.jsonl").write_text('{"load": 1.0\n', encoding="utf-8")
+    assert faults_of(done)[0].startswith("spiral/winners.jsonl: damaged (")
+    (part / "winners.jsonl").unlink()
+    (part / "study.json").unlink()
+    other = Part("other", (("list",),))
+    monkeypatch.setattr(check, "read_plan", lambda: [SMALL, other])
+    assert faults_of(done) == [f"spiral: not done: {COMMAND}"]
+    assert missing_parts(done) == ["other"]
+    assert missing_parts(done, ["spiral"]) == []
