@@ -47,7 +47,7 @@ def run(
 ) -> None:
     """Run what is not done yet, one command at a time on a machine that does nothing else.
 
-    Every command resumes where it was cut; SIGINT, SIGTERM and SIGHUP are passed on to it, and it saves before the study
+    Every command resumes where it was cut; SIGINT, SIGTERM and SIGHUP are passed on to it, and it saves before all
     ends. A run during which the load average was above 1.3 is trained once more. All parts come from one commit without
     changes.
 

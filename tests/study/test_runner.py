@@ -236,10 +236,14 @@ def test_records_are_published_and_checked(done: Path, tmp_path: Path) -> None:
     run = done / "spiral" / "runs" / RUN
     set_summary(run, load_average=1.0)
     git = {"commit": "a" * 40, "changed": False}
-    write_json(run / "environment.json", [{"git": git}])
+    command = [str(runner.RUN), "compare", "--out", str(done / "spiral")]
+    write_json(run / "environment.json", [{"git": git, "command": command}])
     assert faults_of(done) == []
     ((name, size),) = publish_parts(done, tmp_path / "published")
     public = tmp_path / "published" / "spiral"
+    (made,) = read_json(public / "runs" / RUN / "environment.json")
+    assert made == {"git": git, "command": ["experiments/run.py", "compare", "--out", "out/spiral"]}
+    assert not [path for path in public.rglob("*.json*") if str(tmp_path).encode() in path.read_bytes()]
     assert (name, size) == ("spiral", sum(p.stat().st_size for p in public.rglob("*") if p.is_file()))
     assert load_run(public / "runs" / RUN) == load_run(run)
     packed = (public / "runs" / RUN / "records.jsonl.gz").read_bytes()
