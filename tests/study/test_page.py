@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from experiments.study.page.blocks import blocks, rewritten, without_blocks
 from experiments.study.page.markdown import WIDTH, table, wrapped
 from experiments.study.page.problem_tables import command_of, commits_of
 from pynode.errors import RunFailure, UnknownName, UsageError
+from pynode.problems.density.public_tables import BSDS300, Hepmass
+from pynode.studies.gradients.record import STEADY
+from tests.readme.pages import NAMES
 from tests.studies.reduction.test_study import run
 
 PAGE = """# A page
@@ -92,6 +96,39 @@ def test_a_text_takes_numbers_from_the_records(monkeypatch: pytest.MonkeyPatch) 
         texts.filled("{abstrac}", "t")
     with pytest.raises(UsageError, match="no published run of disc-opt in nowhere"):
         texts.filled("{seeds nowhere}", "t")
+
+
+def test_arguments_and_braces_of_a_text_are_checked() -> None:
+    with pytest.raises(UsageError, match=r"t: \{seeds\}: missing a required argument: 'folder'; .* are: folder"):
+        texts.filled("{seeds}", "t")
+    with pytest.raises(UsageError, match=r"t: \{abstract now\}: too many positional arguments; .* are: none"):
+        texts.filled("{abstract now}", "t")
+    for alone in ("One {abstract", "One abstract}"):
+        with pytest.raises(UsageError, match="has a brace alone"):
+            texts.filled(alone, "t")
+
+
+PROVEN = {f"{BSDS300.hidden[0]:,}", str(Hepmass.columns), f"{100 * STEADY:.0f}"}
+"""Numbers of the study's problems and of pynode that texts write out."""
+
+
+def written_out(template: str) -> set[str]:
+    """Numbers of a template that are neither in braces nor arguments of them: names and code have none."""
+    known = {word for braces in re.findall(r"\{([^{}]+)\}", template) for word in braces.split()}
+    prose = re.sub(r"\{[^{}]+\}|`[^`]*`|\]\([^)]*\)|^\d+\. ", "", template, flags=re.MULTILINE)
+    for name in NAMES:
+        prose = re.sub(name, "", prose, flags=re.IGNORECASE)
+    return set(re.findall(r"\d+(?:[.,]\d+)*", prose)) - known - PROVEN
+
+
+def test_texts_write_out_no_number() -> None:
+    """What stands in a template is in no record; `{name argument ...}` is, or it belongs into words."""
+    assert {
+        name: there
+        for name in texts.names()
+        if (there := written_out((texts.TEXTS / f"{name}.md").read_text(encoding="utf-8")))
+    } == {}
+    assert written_out("In {seeds x} of 7 seeds, after 1,200 of {ahead y 300} and 300.") == {"7", "1,200"}
 
 
 def test_records_of_the_study_come_before_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,9 +288,11 @@ def test_records_beside_the_runs_are_checked(done: Path, monkeypatch: pytest.Mon
     part = done / "spiral"
     set_summary(part / "runs" / RUN, load_average=1.0)
     write_json(part / "runs" / RUN / "environment.json", [{"git": {"commit": "b" * 40, "changed": False}}])
-    lines = [{"load": 1.0, "engine": "fused"}, {"load_average": 1.42, "engine": "mixed"}, {"load": None, "engine": ""}]
+    lines: list[dict[str, Any]] = [{"load": 1.0, "engine": "fused"}, {"load": None, "engine": ""}]
+    lines.append({"load_average": 1.42, "engine": "mixed", "changed": True})
     write_lines(part / "winners.jsonl", lines)
     assert faults_of(done) == [
+        "spiral/winners.jsonl: made by code that was not committed",
         "spiral/winners.jsonl: load average up to 1.42, above 1.3, in 1 of 3 records",
         "spiral/winners.jsonl: engines mixed instead of one",
         "the records are of 2 commits: aaaaaaaaa, bbbbbbbbb",

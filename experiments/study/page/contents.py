@@ -7,6 +7,7 @@ from functools import cache
 
 from experiments.study.page import cost_model, questions, texts
 from experiments.study.page.blocks import blocks, rewritten
+from experiments.study.page.cuts import cuts
 from experiments.study.page.overview import overview
 from experiments.study.page.problem_tables import blocks_of
 from experiments.study.page.published import ROOT
@@ -20,6 +21,7 @@ PAGES = ("README.md", "experiments/README.md")
 TABLES: dict[str, Callable[[], str]] = {
     "overview": overview,
     "records": records,
+    "cuts": cuts,
     "multilevel": questions.multilevel,
     "gradients-spiral": questions.gradients_spiral,
     "gradients-flows": questions.gradients_flows,

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from experiments.study.page.sections import SEVEN, compared, comparisons_in, runs_in
-from experiments.study.page.values import comparison, every_comparison, ratios_of_map
+from experiments.study.page.differences import differences
+from experiments.study.page.published import checks_of
+from experiments.study.page.questions import ratios_of_map
+from experiments.study.page.sections import SEVEN, compared, comparison, comparisons_in, every_comparison, runs_in
+from experiments.study.spiral_differences.report import always_ahead
+from experiments.study.spiral_differences.variants import single_changes
+from pynode.errors import UsageError
 from pynode.records.runs import Run
+from pynode.studies.winners.record import TARGETS, cells
 
 
 def fewer_evaluations_everywhere() -> bool:
@@ -51,14 +57,34 @@ def _is_past_its_best(run: Run) -> bool:
 
 
 def wins_every_cell(target: str, quantity: str) -> bool:
-    """Disc-Opt needs less of a quantity in every cell of the map that both methods reach."""
-    return all(ratio > 1 for ratio in ratios_of_map(target, quantity))
+    """Disc-Opt needs less of a quantity in every cell of the map that both methods reach, and there are some."""
+    ratios = ratios_of_map(target, quantity)
+    return bool(ratios) and all(ratio > 1 for ratio in ratios)
 
 
 def wins_few_cells(target: str, quantity: str) -> bool:
     """Disc-Opt needs less of a quantity in less than half of these cells."""
     ratios = ratios_of_map(target, quantity)
     return sum(ratio > 1 for ratio in ratios) < len(ratios) / 2
+
+
+def reaches_no_target(method: str, axis: str) -> bool:
+    """At the largest value of an axis of the map a method reaches no target in any seed."""
+    found = checks_of("map")
+    last = [c for c in cells(found.winners if found else []) if c.axis == axis]
+    if not last:
+        raise UsageError(f"the published map has no axis {axis}; take it out of the text")
+    cell = max(last, key=lambda c: c.value)
+    return all(cell.lacking(method, target) == len(cell.seeds) for target in TARGETS)
+
+
+def no_single_change_gives_the_authors_order(share: str = "0.75") -> bool:
+    """No variant of the spiral that differs from `faithful` in one thing has the authors' order for most seeds.
+
+    That order is Disc-Opt ahead at all of the iterations of their pictures, "most" the `share` of the seeds.
+    """
+    found = [always_ahead(differences(), name) for name in single_changes()]
+    return all(count < float(share) * total for count, total in found)
 
 
 def without_records(*problems: str) -> bool:
@@ -68,7 +94,9 @@ def without_records(*problems: str) -> bool:
 
 FACTS: dict[str, Callable[..., bool]] = {
     "fewer_evaluations_everywhere": fewer_evaluations_everywhere,
+    "no_single_change_gives_the_authors_order": no_single_change_gives_the_authors_order,
     "only_converged": only_converged,
+    "reaches_no_target": reaches_no_target,
     "saves_half": saves_half,
     "saves_no_time": saves_no_time,
     "saves_time": saves_time,

@@ -16,10 +16,13 @@ from pynode.records.table_data import data_mark
 
 
 def rows_of(run: Run) -> str:
-    """Training, validation and test rows where they are recorded, else training rows; what takes their place else."""
+    """Training, validation and test rows where they are recorded, else training rows; what takes their place else.
+
+    Rows of a set that stands in for the study's are named.
+    """
     recorded = (run.config.get("data") or {}).get("rows")
     if recorded:
-        mark = data_mark(run.config)
+        mark = data_mark(run.config) or _stand_in(run)
         counts = " / ".join(f"{recorded[part]:,}" for part in ("train", "validation", "test"))
         return f"{counts} ({mark})" if mark else counts
     rows = metric(run, "rows")
@@ -29,6 +32,12 @@ def rows_of(run: Run) -> str:
     if issubclass(kind, Toy):
         return f"{_options(run).get('batch') or kind.batch_size} fresh samples an iteration"
     return "one trajectory"
+
+
+def _stand_in(run: Run) -> str:
+    """The name of a problem from outside of pynode, such as "higgs rows"; else ""."""
+    origin = (run.config.get("outside") or {}).get("problem")
+    return f"{origin['name']} rows" if origin else ""
 
 
 def net_of(run: Run, problem: str) -> str:

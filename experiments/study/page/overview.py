@@ -6,23 +6,22 @@ from experiments.study.page import quantities as q
 from experiments.study.page.markdown import table
 from experiments.study.page.net import rows_of, weights_of
 from experiments.study.page.published import linked
-from experiments.study.page.sections import SECTIONS, SEVEN, compared, runs_in
+from experiments.study.page.sections import SECTIONS, SEVEN, runs_in, without_repeats
 from pynode.records.runs import Run
 from pynode.studies.load import load_text
 from pynode.studies.reduction.spread import percent_with_range
-from pynode.studies.suite.study import Comparison, distinct
+from pynode.studies.suite.study import Comparison
 
-COLUMNS = ["problem", "records", "engine", "rows", "weights", "seeds", "last validation loss", "test NLL"]
-COLUMNS += ["less time", "less NFE", "fewer evaluations", "load"]
+COLUMNS = ["problem", "records", "engine", "rows", "weights", "seeds", "last validation loss"]
+COLUMNS += ["test NLL, best weights", "less time", "less NFE", "fewer evaluations", "load"]
 
 
 def overview() -> str:
     """A row for each problem and engine, without repeats; a row that says so for a problem without records."""
     rows = []
     for problem in SEVEN:
-        kept = distinct(list(compared(problem)))[0]
         title = SECTIONS[problem].title
-        rows += [_row(title, c) for c in kept] or [[title, "no record", *[""] * (len(COLUMNS) - 2)]]
+        rows += [_row(title, c) for c in without_repeats(problem)] or [[title, "no record", *[""] * (len(COLUMNS) - 2)]]
     return table(COLUMNS, rows)
 
 

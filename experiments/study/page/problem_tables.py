@@ -7,16 +7,17 @@ from pathlib import PurePath
 from typing import Any
 
 from experiments.study.page import quantities as q
+from experiments.study.page.cuts import is_of
 from experiments.study.page.markdown import EMPTY, table, wrapped
 from experiments.study.page.net import net_of, rows_of, weights_of
-from experiments.study.page.published import DISC, OPT, environments, linked
+from experiments.study.page.overfit import overfit
+from experiments.study.page.published import environments, linked, place_of
 from experiments.study.page.sections import SECTIONS, compared, runs_in
+from experiments.study.progress import done_in
 from pynode.studies.base import number, percent
 from pynode.studies.load import highest_load, load_text
 from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.suite.study import Comparison
-
-NAMES = {DISC: "Disc-Opt", OPT: "Opt-Disc"}
 
 
 def runs(problem: str) -> str:
@@ -42,7 +43,7 @@ def runs(problem: str) -> str:
 
 
 def quality(problem: str) -> str:
-    """Losses at the best iteration and at the last one, quality on test data, and cost of an iteration."""
+    """Losses at the best iteration and at the last one, quality of the best weights, and cost of an iteration."""
     rows = []
     is_flow = any("test_nll" in (c.method.summary or {}) for c in compared(problem))
     for c in compared(problem):
@@ -64,7 +65,8 @@ def quality(problem: str) -> str:
                 ]
             )
     loss, tested = ("NLL", "test NLL") if is_flow else ("loss", "extrapolation MSE")
-    columns = ["records", "engine", "method", f"best validation {loss}", f"last validation {loss}", tested]
+    columns = ["records", "engine", "method", f"best validation {loss}", f"last validation {loss}"]
+    columns.append(f"{tested}, best weights")
     return table([*columns, "ms / iteration", "NFE-F", "NFE-B"], rows)
 
 
@@ -136,8 +138,18 @@ def commands(problem: str) -> str:
     lines = []
     for folder in dict.fromkeys(c.folder for c in compared(problem)):
         made = environments(folder)
-        lines.append(f"- {linked(folder)}: {', then '.join(dict.fromkeys(map(command_of, made)))}; {commits_of(made)}.")
+        told = dict.fromkeys([*map(command_of, made), *_others(folder, made)])
+        lines.append(f"- {linked(folder)}: {', then '.join(told)}; {commits_of(made)}.")
     return wrapped("\n".join(lines)) if lines else EMPTY
+
+
+def _others(folder: str, made: list[dict[str, Any]]) -> list[str]:
+    """The commands of a part of the study that leave no record of their own on how they were made, as planned."""
+    place = place_of(folder)
+    done = [] if place is None else [d.command for d in done_in(place)]
+    unsaid = [command for command in done if not any(is_of(environment, command) for environment in made)]
+    planned = [" ".join(command).replace("{out}", f"results/study/{folder}") for command in unsaid]
+    return [f"`{command}`" for command in planned]
 
 
 def command_of(environment: dict[str, Any]) -> str:
@@ -168,6 +180,7 @@ TABLES = {
     "reduction": reduction,
     "seeds": seeds,
     "factors": factors,
+    "overfit": overfit,
     "commands": commands,
 }
 
@@ -175,6 +188,7 @@ TABLES = {
 LEADS = {
     "seeds": "By seed (losses Disc-Opt / Opt-Disc):",
     "factors": "What the seconds until the matched loss are made of (Opt-Disc / Disc-Opt):",
+    "overfit": "Training loss (mean of the batches since the validation before) and validation loss:",
 }
 """What stands above some tables."""
 

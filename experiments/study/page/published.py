@@ -5,13 +5,12 @@ A folder of the study lies in experiments/published/study; older ones beside tha
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from experiments.study.check import environments as environments_in
 from pynode.errors import UsageError
-from pynode.records.files import read_json
 from pynode.records.runs import RUNS, Run
 from pynode.studies.results import Results, load_results
 
@@ -55,22 +54,6 @@ def checks_of(folder: str) -> Results | None:
     return None if place is None else load_results(place)
 
 
-@cache
-def all_runs() -> Results:
-    """All folders with runs as the parts of one suite."""
-    found = {name: part for name in folders() if (part := runs_of(name)) is not None}
-    return Results(PUBLISHED, parts=found)
-
-
-@cache
-def lines(folder: str, file: str) -> list[dict[str, Any]]:
-    """The lines of a file of records as plain values."""
-    place = place_of(folder)
-    if place is None:
-        raise UsageError(f"there are no published records {folder}; take its numbers out of the page")
-    return [json.loads(line) for line in (place / file).read_text(encoding="utf-8").splitlines()]
-
-
 def seeds_of(folder: str, method: str) -> list[Run]:
     """The finished runs of one method, by seed; raises `UsageError` where there is none."""
     part = runs_of(folder)
@@ -83,8 +66,4 @@ def seeds_of(folder: str, method: str) -> list[Run]:
 def environments(folder: str) -> list[dict[str, Any]]:
     """All that is recorded on how a folder was made."""
     place = place_of(folder)
-    found: list[dict[str, Any]] = []
-    for path in [] if place is None else sorted(place.rglob("environment.json")):
-        entry = read_json(path)
-        found += entry if isinstance(entry, list) else [entry]
-    return found
+    return [] if place is None else environments_in(place)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from statistics import median
 
 from experiments.study.page import quantities as q
+from experiments.study.page.differences import differences
+from experiments.study.page.invertible import coarsest_rows
 from experiments.study.page.markdown import table
 from experiments.study.page.published import DISC, checks_of, folders, place_of, runs_of
-from experiments.study.spiral_differences.records import read
 from experiments.study.spiral_differences.report import order
 from pynode.studies.base import number
 from pynode.studies.gradients.record import GradientErrorRecord
 from pynode.studies.invertibility.by_training import training_tables
-from pynode.studies.invertibility.study import Invertibility
 from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.reduction.study import reductions
 from pynode.studies.winners.record import TARGETS, cells
@@ -68,7 +68,7 @@ def _errors(records: list[GradientErrorRecord], prefixes: list[str] | None = Non
             number(r.error, 2),
             "–" if r.error_discrete is None else number(r.error_discrete, 1),
             f"{r.nfe_forward} / {r.nfe_backward} / {r.n_vjp}",
-            number(1e3 * (r.seconds or 0.0)),
+            number(None if r.seconds is None else 1e3 * r.seconds),
         ]
         for prefix, r in zip(prefixes or [""] * len(records), records, strict=True)
     ]
@@ -102,12 +102,11 @@ def accuracies() -> str:
 
 
 def invertibility() -> str:
-    """The coarsest discretisations that leave an inverse, in every folder that was re-discretised."""
+    """The coarsest discretisations that leave an inverse, in every folder whose flows were used with a grid of them."""
     rows = []
     for name in folders():
         part = runs_of(name)
-        if part is not None and part.rediscretised:
-            rows += [[name, *row] for row in Invertibility().tables(part)[0].rows]
+        rows += [[name, *row] for row in coarsest_rows(part)] if part is not None else []
     columns = ["records", "trained by", "used with", "coarsest", "largest step", "inverse error", "NLL", "NFE"]
     return table(columns, rows)
 
@@ -125,34 +124,43 @@ def training_steps() -> str:
 
 def spiral_differences() -> str:
     """The spiral with one thing changed at a time, beside the authors' pictures."""
-    place = place_of("spiral-differences")
-    if place is None:
+    if place_of("spiral-differences") is None:
         return ""
-    made = order(read(place))
+    made = order(differences())
     return table(made.columns, made.rows)
+
+
+def ratios_of_map(target: str, quantity: str) -> list[float]:
+    """Opt-Disc over Disc-Opt in a quantity, for the cells of the map that both methods reach."""
+    found = checks_of("map")
+    all_cells = cells(found.winners) if found else []
+    return [r for c in all_cells if (r := c.ratio(float(target), quantity)) is not None]
 
 
 def winners() -> str:
     """In how many cells of the map Disc-Opt is cheaper, by evaluations and by time."""
-    found = checks_of("map")
     rows = []
-    for target in TARGETS if found else ():
-        evaluations, seconds = (
-            [r for c in cells(found.winners if found else []) if (r := c.ratio(target, what)) is not None]
-            for what in ("evaluations", "seconds")
-        )
+    for target in (f"{t:.0e}" for t in TARGETS):
+        evaluations, seconds = (ratios_of_map(target, what) for what in ("evaluations", "seconds"))
+        reached = len(evaluations)
         rows.append(
             [
-                f"{target:.0e}",
-                str(len(evaluations)),
-                str(sum(r > 1 for r in evaluations)),
+                target,
+                str(reached),
+                _won(evaluations, reached),
                 _middle_and_range(evaluations),
-                str(sum(r > 1 for r in seconds)),
+                _won(seconds, reached),
                 _middle_and_range(seconds),
             ]
         )
     columns = ["gradient error", "cells", "Disc-Opt needs fewer evaluations", "ratio of evaluations"]
-    return table([*columns, "Disc-Opt is faster", "ratio of times"], rows)
+    return table([*columns, "Disc-Opt is faster", "ratio of times"], rows if checks_of("map") else [])
+
+
+def _won(ratios: list[float], reached: int) -> str:
+    """In how many cells Disc-Opt is cheaper; of how many, where some of those `reached` have no ratio."""
+    count = sum(r > 1 for r in ratios)
+    return str(count) if len(ratios) == reached else f"{count} of {len(ratios)}"
 
 
 def _middle_and_range(ratios: list[float]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from experiments.study.page.published import PUBLISHED, runs_of
+from experiments.study.page.published import PUBLISHED, folders, runs_of
+from pynode.errors import UsageError
 from pynode.records.runs import Run
 from pynode.studies.results import Results
-from pynode.studies.suite.study import Comparison, comparisons
+from pynode.studies.suite.study import Comparison, comparisons, distinct
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,31 @@ def comparisons_in(folder: str) -> tuple[Comparison, ...]:
     """Every comparison of Disc-Opt with Opt-Disc in one folder."""
     part = runs_of(folder)
     return () if part is None else tuple(comparisons(Results(PUBLISHED, parts={folder: part})))
+
+
+def without_repeats(problem: str) -> tuple[Comparison, ...]:
+    """The comparisons of a problem, of those with the same engine and settings the one with most seeds."""
+    return tuple(distinct(list(compared(problem)))[0])
+
+
+@cache
+def every_comparison() -> tuple[Comparison, ...]:
+    """All comparisons of Disc-Opt with Opt-Disc that have records, without repeats.
+
+    Those in which a method was at its best before its first iteration are left out: they have no reduction.
+    """
+    kept, _ = distinct([c for folder in folders() for c in comparisons_in(folder)])
+    return tuple(c for c in kept if c.reduction["time_reduction"] is not None)
+
+
+def comparison(folder: str, engine: str) -> Comparison:
+    """The comparison in a folder on an engine; raises `UsageError` where there is none, or no reduction in it."""
+    found = [c for c in comparisons_in(folder) if c.engine == engine]
+    if not found:
+        raise UsageError(f"there is no published comparison in {folder} on {engine}; take its numbers out of the page")
+    if found[0].reduction["time_reduction"] is None:
+        raise UsageError(f"in {folder} on {engine} a seed has no reduction; take its numbers out of the page")
+    return found[0]
 
 
 def runs_in(c: Comparison) -> tuple[list[Run], list[Run]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,22 +37,34 @@ def text(name: str) -> str:
 
 
 def filled(template: str, where: str) -> str:
-    """A template with its numbers, wrapped; `where` stands in errors."""
+    """A template with its numbers, wrapped; `where` stands in errors.
+
+    Raises `UntrueText` for a fact that does not hold, `UnknownName`, and `UsageError` for other arguments than a value
+    has, for what the records don't hold, and for a brace that is left alone.
+    """
 
     def checked(match: re.Match[str]) -> str:
-        name, *arguments = match[1].split()
-        if not _known(FACTS, "fact of a text", name)(*arguments):
+        if not _called(FACTS, "fact of a text", match, where):
             raise UntrueText(f"{where}: {match[0].strip()} does not hold in the records; write what they say")
         return ""
 
     def value(match: re.Match[str]) -> str:
-        name, *arguments = match[1].split()
-        return _known(VALUES, "value of a text", name)(*arguments)
+        return _called(VALUES, "value of a text", match, where)
 
-    return wrapped(re.sub(r"\{([^{}]+)\}", value, re.sub(r"\{check ([^{}]+)\}\n?", checked, template)))
+    made = re.sub(r"\{([^{}]+)\}", value, re.sub(r"\{check ([^{}]+)\}\n?", checked, template))
+    if alone := re.search(r"[{}][^{}\n]*", made):
+        raise UsageError(f"{where}: '{alone[0]}' has a brace alone; write {{name argument ...}} on one line or several")
+    return wrapped(made)
 
 
-def _known(members: Mapping[str, Callable[..., T]], kind: str, name: str) -> Callable[..., T]:
+def _called(members: Mapping[str, Callable[..., T]], kind: str, match: re.Match[str], where: str) -> T:
+    """What the member that a pair of braces names gives for its arguments."""
+    name, *arguments = match[1].split()
     if name not in members:
         raise UnknownName(kind, name, tuple(members))
-    return members[name]
+    try:
+        signature(members[name]).bind(*arguments)
+    except TypeError as error:
+        wanted = " ".join(signature(members[name]).parameters)
+        raise UsageError(f"{where}: {match[0].strip()}: {error}; its arguments are: {wanted or 'none'}") from error
+    return members[name](*arguments)

@@ -1,70 +1,28 @@
-"""Numbers and facts that sentences take from the records, by name: what stands in braces in texts/*.md."""
+"""Numbers that sentences take from the records, by name: what stands in braces in texts/*.md."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from statistics import median
 
+from experiments.study.page import invertible, overfit, reductions
 from experiments.study.page import quantities as q
 from experiments.study.page.cost_model import model
-from experiments.study.page.published import DISC, OPT, checks_of, folders, place_of, runs_of, seeds_of
-from experiments.study.page.questions import own_loss
+from experiments.study.page.differences import differences
+from experiments.study.page.published import DISC, OPT, checks_of, runs_of, seeds_of
+from experiments.study.page.questions import own_loss, ratios_of_map
 from experiments.study.page.sections import comparisons_in
-from experiments.study.spiral_differences.records import read
-from experiments.study.spiral_differences.report import TRAINED, ahead
-from pynode.errors import UsageError
+from experiments.study.page.words import word
+from experiments.study.spiral_differences.report import TRAINED, ahead, always_ahead
+from experiments.study.spiral_differences.variants import single_changes
+from pynode.errors import UnknownName, UsageError
 from pynode.problems import PROBLEMS
-from pynode.problems.density.toys import Toy
+from pynode.problems.density.base import Density
 from pynode.records.runs import Run
-from pynode.studies.base import number, percent
+from pynode.studies.base import number
 from pynode.studies.base import over_seeds as over_runs
-from pynode.studies.invertibility.study import Invertibility
+from pynode.studies.gradients.record import STEADY
 from pynode.studies.losses import Spent
-from pynode.studies.reduction.spread import percent_with_range
-from pynode.studies.suite.study import Comparison, distinct
-from pynode.studies.winners.record import cells
-
-WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-
-
-@cache
-def every_comparison() -> tuple[Comparison, ...]:
-    """All comparisons of Disc-Opt with Opt-Disc that have records, without repeats."""
-    return tuple(distinct([c for folder in folders() for c in comparisons_in(folder)])[0])
-
-
-def comparison(folder: str, engine: str) -> Comparison:
-    """The comparison in a folder on an engine; raises `UsageError` where there is none."""
-    found = [c for c in comparisons_in(folder) if c.engine == engine]
-    if not found:
-        raise UsageError(f"there is no published comparison in {folder} on {engine}; take its numbers out of the page")
-    return found[0]
-
-
-def word(count: int) -> str:
-    """A small number as a word."""
-    return WORDS[count] if count < len(WORDS) else f"{count:,}"
-
-
-def less(folder: str, engine: str, kind: str) -> str:
-    """A reduction, in brackets its range over seeds; `kind` is time, nfe or evaluation."""
-    return percent_with_range(comparison(folder, engine).reduction, f"{kind}_reduction")
-
-
-def fewest(kind: str) -> str:
-    """The smallest reduction of a kind over all comparisons and seeds."""
-    return percent(min(entry[f"{kind}_reduction"] for c in every_comparison() for entry in c.reduction["seeds"]))
-
-
-def count_comparisons() -> str:
-    """How many comparisons there are."""
-    return word(len(every_comparison()))
-
-
-def count_problems() -> str:
-    """How many problems these are of."""
-    return word(len({c.problem for c in every_comparison()}))
 
 
 def count_seeds(folder: str) -> str:
@@ -109,14 +67,11 @@ def worse_last(folder: str) -> str:
     return word(sum(a > b for a, b in _pairs(folder, q.last)))
 
 
-def slower(folder: str, engine: str) -> str:
-    """In how many seeds Disc-Opt takes longer until the matched loss."""
-    return word(sum(entry["time_reduction"] < 0 for entry in _seeds(comparison(folder, engine))))
-
-
 def _pairs(folder: str, pick: q.Pick) -> list[tuple[float, float]]:
-    disc, opt = ([pick(run) for run in seeds_of(folder, m)] for m in (DISC, OPT))
-    return [(a, b) for a, b in zip(disc, opt, strict=True) if a is not None and b is not None]
+    """Disc-Opt's value and Opt-Disc's for each seed that has both."""
+    disc, opt = ({run.seed: pick(run) for run in seeds_of(folder, m)} for m in (DISC, OPT))
+    both = [(value, opt.get(seed)) for seed, value in disc.items()]
+    return [(a, b) for a, b in both if a is not None and b is not None]
 
 
 def error_of_own_loss() -> str:
@@ -137,63 +92,66 @@ def cells_won(target: str, quantity: str) -> str:
     return str(sum(ratio > 1 for ratio in ratios_of_map(target, quantity)))
 
 
-def ratios_of_map(target: str, quantity: str) -> list[float]:
-    """Opt-Disc over Disc-Opt in a quantity, for the cells of the map that both methods reach."""
-    found = checks_of("map")
-    all_cells = cells(found.winners) if found else []
-    return [r for c in all_cells if (r := c.ratio(float(target), quantity)) is not None]
-
-
 def seeds_of_map() -> str:
     """How many seeds of weights the map has."""
     found = checks_of("map")
     return word(len({record.seed for record in found.winners}) if found else 0)
 
 
-def coarsest(folder: str, scheme: str) -> str:
-    """The fewest steps of a scheme that leave an inverse for every seed, for flows trained by either method."""
-    part = runs_of(folder)
-    rows = Invertibility().tables(part)[0].rows if part is not None and part.rediscretised else []
-    settings = {row[2] for row in rows if row[1] == scheme and row[2] != "none"}
-    if len(settings) != 1:
-        raise UsageError(f"{folder} has {len(settings)} answers for {scheme}, not one; name the method in the text")
-    return settings.pop()
+def seeds_of_stability() -> str:
+    """How many seeds the map's backward solves have."""
+    found = checks_of("map")
+    return word(len({record.seed for record in found.stability}) if found else 0)
 
 
-def bound(folder: str) -> str:
-    """The inverse error that counts as invertible."""
-    part = runs_of(folder)
-    if part is None or not part.rediscretised:
-        raise UsageError(f"{folder} was not re-discretised; take its numbers out of the page")
-    return _short(part.rediscretised[0].bound)
+def steady() -> str:
+    """The scatter of repeated times above which they are taken again, in percent."""
+    return f"{100 * STEADY:.0f}"
 
 
 def abstract() -> str:
     """The reductions in the study's abstract, as the cost model records them."""
-    return model().references[0].published.partition(",")[0]
+    found = {r.published.partition(",")[0] for r in model().references if r.unit == "%"}
+    if len(found) != 1:
+        raise UsageError(f"the cost model has {len(found)} ranges of reductions, not one; name the problem in the text")
+    return found.pop()
 
 
 def configured(folder: str, method: str, key: str) -> str:
-    """An entry of the runs' configuration, or of their method's."""
+    """A number in the runs' configuration, their method's or their problem's options; of equal widths the one width."""
     config = seeds_of(folder, method)[0].config
-    value = config[key] if key in config else config["method"][key]
+    entries = {**(config.get("options") or {}), **config["method"], **config}
+    if key not in entries:
+        raise UnknownName("entry of a configuration", key, tuple(entries))
+    value = entries[key]
+    if isinstance(value, list) and len(set(value)) == 1:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{key} of {method} in {folder} is {value}, not a number; write it out")
     return _short(value) if isinstance(value, float) and value < 1e-2 else f"{value:,}"
 
 
 def batch(folder: str) -> str:
     """Samples of an iteration."""
     config = seeds_of(folder, DISC)[0].config
+    if chosen := (config.get("options") or {}).get("batch"):
+        return f"{chosen:,}"
     kind = PROBLEMS.load(config["problem"])
-    chosen = (config.get("options") or {}).get("batch")
-    return str(chosen or (kind.batch_size if issubclass(kind, Toy) else "?"))
+    if not issubclass(kind, Density):
+        raise UsageError(f"{config['problem']} in {folder} has no batches; take them out of the text")
+    return f"{kind.batch_size:,}"
 
 
 def ahead_of_authors(variant: str, iteration: str) -> str:
     """For how many seeds of a variant of the spiral Disc-Opt's training loss is the smaller one."""
-    place = place_of("spiral-differences")
-    if place is None:
-        raise UsageError("no variants of the spiral are published; take them out of the page")
-    count, total = ahead(read(place), variant, int(iteration), TRAINED)
+    count, total = ahead(differences(), variant, int(iteration), TRAINED)
+    return f"{count} of {total}"
+
+
+def most_ahead() -> str:
+    """Of single changes, the most seeds for which Disc-Opt is ahead at all of the authors' iterations; of how many."""
+    found = [always_ahead(differences(), name) for name in single_changes()]
+    count, total = max(found, key=lambda pair: pair[0] / pair[1] if pair[1] else 0.0)
     return f"{count} of {total}"
 
 
@@ -214,15 +172,12 @@ def tolerance_of_stability() -> str:
 def slowest_seed(folder: str, method: str) -> str:
     """How many times as long as the median seed the slowest one took per iteration."""
     part = runs_of(folder)
-    target = {e["seed"]: e["matched_loss"] for c in comparisons_in(folder) for e in _seeds(c)}
+    target = {e["seed"]: e["matched_loss"] for c in comparisons_in(folder) for e in c.reduction["seeds"]}
     runs = [run for run in (part.runs if part else []) if run.method == method]
-    each = [s.seconds / s.iterations for run in runs if (s := _spent(run, target))]
+    each = [s.seconds / s.iterations for run in runs if (s := _spent(run, target)) and s.iterations]
+    if not each:
+        raise UsageError(f"no run of {method} in {folder} reaches its matched loss; take its times out of the page")
     return number(max(each) / median(each), 2)
-
-
-def _seeds(c: Comparison) -> list[dict[str, float]]:
-    seeds: list[dict[str, float]] = c.reduction["seeds"]
-    return seeds
 
 
 def _spent(run: Run, target: dict[float, float]) -> Spent | None:
@@ -230,34 +185,35 @@ def _spent(run: Run, target: dict[float, float]) -> Spent | None:
 
 
 def _short(value: float) -> str:
-    return f"{value:.0e}".replace("e-0", "e-")
+    """A small number in as few digits as tell it: `1e-7`, `2.5e-3`."""
+    digits = next((n for n in range(6) if float(f"{value:.{n}e}") == value), 6)
+    return f"{value:.{digits}e}".replace("e-0", "e-")
 
 
 VALUES: dict[str, Callable[..., str]] = {
     "abstract": abstract,
     "ahead": ahead_of_authors,
     "batch": batch,
-    "bound": bound,
     "cells": cells_of_map,
     "cells_won": cells_won,
-    "coarsest": coarsest,
-    "comparisons": count_comparisons,
     "configured": configured,
     "exploded": exploded,
-    "fewest": fewest,
     "last": last,
-    "less": less,
     "levels": levels,
     "middle_of": middle_of,
+    "most_ahead": most_ahead,
     "of_run": of_run,
     "own_loss": error_of_own_loss,
-    "problems": count_problems,
     "seeds": count_seeds,
     "seeds_of_map": seeds_of_map,
-    "slower": slower,
+    "seeds_of_stability": seeds_of_stability,
     "slowest_seed": slowest_seed,
+    "steady": steady,
     "tolerance_of_stability": tolerance_of_stability,
     "worse_best": worse_best,
     "worse_last": worse_last,
+    **invertible.VALUES,
+    **overfit.VALUES,
+    **reductions.VALUES,
 }
 """What `{name argument ...}` in a text stands for."""

@@ -53,6 +53,21 @@ def ahead(differences: Differences, variant: str, iteration: int, quantity: str)
     return sum(d < o for d, o in known), len(known)
 
 
+def always_ahead(differences: Differences, variant: str) -> tuple[int, int]:
+    """For how many seeds Disc-Opt has the smaller training loss at every one of the authors' iterations; of how many.
+
+    Seeds are counted for which both methods have a loss at all of them.
+    """
+    disc_opt, opt_disc = ({r.seed: r for r in differences.of(variant, m)} for m in METHODS)
+    count = total = 0
+    for seed in disc_opt.keys() & opt_disc.keys():
+        pairs = [(disc_opt[seed].at(i, TRAINED), opt_disc[seed].at(i, TRAINED)) for i in recorded_of(differences)]
+        known = [(d, o) for d, o in pairs if d is not None and o is not None]
+        if pairs and len(known) == len(pairs):
+            count, total = count + all(d < o for d, o in known), total + 1
+    return count, total
+
+
 def recorded_of(differences: Differences) -> list[int]:
     """The authors' iterations that are recorded."""
     return [i for i in ITERATIONS if i <= differences.config["iterations"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 
 import torch
@@ -126,6 +126,22 @@ VARIANTS = {
         ),
     )
 }
+
+
+ONE_THING = dict.fromkeys(("adjoint_rtol", "adjoint_atol"), "adjoint tolerances")
+"""Entries of a variant that are one thing together, by its name."""
+
+
+def changes(variant: Variant) -> set[str]:
+    """What a variant has otherwise than the one that it is `of`."""
+    names = [f.name for f in fields(Variant) if f.name not in ("name", "change", "of")]
+    before = VARIANTS[variant.of]
+    return {ONE_THING.get(name, name) for name in names if getattr(variant, name) != getattr(before, name)}
+
+
+def single_changes() -> list[str]:
+    """The variants that differ from `faithful` in one thing."""
+    return [v.name for v in VARIANTS.values() if v.of == FAITHFUL.name and len(changes(v)) == 1]
 
 
 class _TrueField(nn.Module):

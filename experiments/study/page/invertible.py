@@ -1,0 +1,89 @@
+"""Invertibility in sentences: the coarsest use of a trained flow, and the coarsest training, that leave an inverse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from experiments.study.page.published import runs_of
+from pynode.errors import InvalidArgument, UnknownName, UsageError
+from pynode.studies.invertibility.by_training import USES, Training, by_steps, fewest_steps, spread, trainings
+from pynode.studies.invertibility.record import RediscretisationRecord, Use
+from pynode.studies.invertibility.study import Invertibility
+from pynode.studies.results import Results
+
+COARSEST = "coarsest"
+
+
+def coarsest_rows(part: Results) -> list[list[str]]:
+    """The rows of the table of the coarsest discretisations that leave an inverse; none without a grid of them."""
+    found = [t for t in Invertibility().tables(part) if t.title.startswith("RQ4 Coarsest")]
+    return [row for t in found for row in t.rows]
+
+
+def coarsest(folder: str, scheme: str) -> str:
+    """The fewest steps of a scheme that leave an inverse for every seed, for flows trained by either method."""
+    part = runs_of(folder)
+    rows = [] if part is None else coarsest_rows(part)
+    settings = {row[2] for row in rows if row[1] == scheme and row[2] != "none"}
+    if len(settings) != 1:
+        raise UsageError(f"{folder} has {len(settings)} answers for {scheme}, not one; name the method in the text")
+    return settings.pop()
+
+
+def bound(folder: str) -> str:
+    """The inverse error that counts as invertible."""
+    return f"{_records(folder)[0].bound:.0e}".replace("e-0", "e-")
+
+
+def coarsest_training(folder: str, use: str = "evaluation") -> str:
+    """The fewest training steps from which on every seed's inverse error stays below the bound; "none" without any.
+
+    `use` says how the flow is used: as in training ("training"), or by dopri5 ("evaluation").
+    """
+    fewest = fewest_steps(_family(folder), _use(use))
+    return "none" if fewest is None else str(fewest)
+
+
+def inverse_error(folder: str, steps: str = COARSEST, use: str = "evaluation") -> str:
+    """The inverse error of flows trained with so many steps, or the coarsest that keep an inverse: median and range."""
+    family, how = _family(folder), _use(use)
+    wanted = coarsest_training(folder, use) if steps == COARSEST else steps
+    found = [training for training in family if str(training.steps) == wanted]
+    if not found:
+        known = ", ".join(str(training.steps) for training in family)
+        raise InvalidArgument("steps", wanted, f"no such training in {folder}", f"take one of {known}")
+    errors = found[0].values(how, lambda record: record.inverse)
+    if errors is None:
+        raise UsageError(f"a flow of {folder} trained with {wanted} steps has no inverse error; write that it has none")
+    return spread(errors, 2)
+
+
+def _records(folder: str) -> list[RediscretisationRecord]:
+    part = runs_of(folder)
+    if part is None or not part.rediscretised:
+        raise UsageError(f"{folder} was not re-discretised; take its numbers out of the page")
+    return part.rediscretised
+
+
+def _family(folder: str) -> list[Training]:
+    """The flows of a folder that were trained with fixed steps, fewest first."""
+    families = by_steps(trainings(_records(folder)))
+    if len(families) != 1:
+        raise UsageError(f"{folder} has {len(families)} families of flows trained with steps, not one; use its table")
+    return next(iter(families.values()))
+
+
+def _use(name: str) -> Use:
+    if name not in USES:
+        raise UnknownName("use of a flow", name, tuple(USES))
+    return cast("Use", name)
+
+
+VALUES: dict[str, Callable[..., str]] = {
+    "bound": bound,
+    "coarsest": coarsest,
+    "coarsest_training": coarsest_training,
+    "inverse_error": inverse_error,
+}
+"""Values of texts on invertibility."""

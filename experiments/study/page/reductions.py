@@ -1,0 +1,104 @@
+"""Reductions in sentences: of one comparison, over all of them, and over the study's problems on one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from experiments.study.page.sections import SECTIONS, SEVEN, compared, comparison, every_comparison, without_repeats
+from experiments.study.page.words import word
+from pynode.errors import UnknownName, UsageError
+from pynode.studies.base import number, percent
+from pynode.studies.reduction.spread import percent_with_range
+from pynode.studies.suite.study import Comparison
+
+KINDS = {"time": "time_reduction", "nfe": "nfe_reduction", "evaluation": "evaluation_reduction"}
+"""Kinds of reductions in texts, and their entries in a comparison."""
+
+
+def less(folder: str, engine: str, kind: str) -> str:
+    """A reduction, in brackets its range over seeds; `kind` is time, nfe or evaluation."""
+    return percent_with_range(comparison(folder, engine).reduction, _entry(kind))
+
+
+def fewest(kind: str) -> str:
+    """The smallest reduction of a kind over all comparisons and seeds."""
+    return percent(min(seed[_entry(kind)] for c in every_comparison() for seed in c.reduction["seeds"]))
+
+
+def slower(folder: str, engine: str) -> str:
+    """In how many seeds Disc-Opt takes longer until the matched loss."""
+    return word(sum(seed["time_reduction"] < 0 for seed in comparison(folder, engine).reduction["seeds"]))
+
+
+def count_comparisons() -> str:
+    """How many comparisons there are."""
+    return word(len(every_comparison()))
+
+
+def count_problems() -> str:
+    """How many problems these are of; a user's table of a problem's rows counts as that problem."""
+    there = {c.folder for c in every_comparison()}
+    return word(sum(any(c.folder in there for c in compared(problem)) for problem in SECTIONS))
+
+
+def span(engine: str, kind: str) -> str:
+    """The smallest and the largest reduction of the study's problems on an engine, medians: `-27 to 61 %`."""
+    values = [c.reduction[_entry(kind)] for _, c in _of_the_study(engine)]
+    low, high = (round(100 * value) for value in (min(values), max(values)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def not_faster(engine: str) -> str:
+    """The study's problems on an engine whose median reduction of time is not positive: `spiral-converged, POWER`."""
+    return _named((problem, c) for problem, c in _of_the_study(engine) if c.reduction["time_reduction"] <= 0)
+
+
+def ratio(folder: str, engine: str, factor: str) -> str:
+    """Opt-Disc over Disc-Opt in a factor of the seconds until the matched loss, of the medians in the table of factors.
+
+    `factor` is iterations, evaluations (of an iteration), per_evaluation, optimiser or seconds.
+    """
+    found = comparison(folder, engine).reduction
+    factors = found["factors"]
+    if factor not in factors:
+        raise UnknownName("factor of the time", factor, tuple(factors))
+    base, other = (factors[factor][found[end]] for end in ("baseline", "method"))
+    if base is None or not other:
+        raise UsageError(f"{folder} on {engine} has no {factor} for both methods; take it out of the page")
+    return number(base / other, 2)
+
+
+def _entry(kind: str) -> str:
+    if kind not in KINDS:
+        raise UnknownName("kind of reduction", kind, tuple(KINDS))
+    return KINDS[kind]
+
+
+def _of_the_study(engine: str) -> list[tuple[str, Comparison]]:
+    """Problem and comparison for each of the study's problems on an engine, as in the table of all problems."""
+    kept = [(problem, c) for problem in SEVEN for c in without_repeats(problem) if c.engine == engine]
+    found = [(problem, c) for problem, c in kept if c.reduction["time_reduction"] is not None]
+    if not found:
+        raise UsageError(f"no problem of the study is compared on the engine {engine}; take it out of the page")
+    return found
+
+
+def _named(pairs: Iterable[tuple[str, Comparison]]) -> str:
+    """The problems by their titles, or by the folder where that is not the problem's main one on its engine."""
+    names = [
+        SECTIONS[problem].title if c.folder in (problem, f"{problem}-{c.engine}") else c.folder for problem, c in pairs
+    ]
+    return ", ".join(names) or "none"
+
+
+VALUES: dict[str, Callable[..., str]] = {
+    "comparisons": count_comparisons,
+    "fewest": fewest,
+    "less": less,
+    "not_faster": not_faster,
+    "problems": count_problems,
+    "ratio": ratio,
+    "slower": slower,
+    "span": span,
+}
+"""Values of texts on reductions."""
