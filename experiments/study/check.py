@@ -115,6 +115,8 @@ def _faults_of_lines(file: Path, where: str) -> Iterator[str]:
     except ValueError as error:
         yield f"{where}: damaged ({error})"
         return
+    if any(r.get("changed") for r in records):
+        yield f"{where}: made by code that was not committed"
     loads = [load for r in records if (load := r.get("load", r.get("load_average"))) is not None]
     if busy := [load for load in loads if load > IDLE]:
         yield f"{where}: load average up to {max(busy):.2f}, above {IDLE}, in {len(busy)} of {len(records)} records"
