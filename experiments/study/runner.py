@@ -123,7 +123,9 @@ class Runner:
                 note_begun(self._out, part.name, command, seconds)
                 if status in INTERRUPTED:
                     raise _stopped(f"in {part.name}", status)
-                return f"{part.name} ended with status {status} (see {self._log(part.name)})"
+                failure = f"{part.name} ended with status {status} (see {self._log(part.name)})"
+                self._console.say(failure)
+                return failure
             done.append(Done(list(command), seconds, before, commit))
             note_done(directory, done)
             forget_begun(self._out, part.name, command)

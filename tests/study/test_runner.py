@@ -95,10 +95,12 @@ def test_changed_code_runs_no_study(tmp_path: Path, at_one_commit: dict[str, Any
         study(tmp_path).run([SMALL])
 
 
-def test_a_failed_part_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_failed_part_is_told_at_once_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = Part("wrong", (("compare", "spirl"), ("list",)))
     with pytest.raises(RunFailure, match=r"1 of 2 parts failed: wrong ended with status 2 \(see .*logs/wrong.txt\)"):
-        study(tmp_path).run([wrong, QUICK])
+        Runner(tmp_path, None, new_console()).run([wrong, QUICK])
+    said = capsys.readouterr().out
+    assert 0 < said.index("wrong ended with status 2") < said.index("listed: list")
     assert "did you mean 'spiral'" in (tmp_path / "logs" / "wrong.txt").read_text(encoding="utf-8")
     assert done_in(tmp_path / "wrong") == []
     assert [d.command for d in done_in(tmp_path / "listed")] == [["list"]]
