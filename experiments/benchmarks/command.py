@@ -98,7 +98,7 @@ def bench(
         report(show, console, render)
         return
     from experiments.benchmarks.entrants import ENTRANTS
-    from experiments.benchmarks.records import FAILED, REFUSED
+    from experiments.benchmarks.records import ENVIRONMENT, FAILED, REFUSED
     from experiments.benchmarks.suites import SUITES, Choice
 
     _check_counts(threads, repeats)
@@ -108,6 +108,7 @@ def bench(
 
     from experiments.benchmarks.suites import Task
     from pynode.cli.output import output_directory
+    from pynode.clock import load_average
     from pynode.records.files import write_json
     from pynode.training.machine import environment
 
@@ -126,7 +127,7 @@ def bench(
         "quick": quick,
     }
     write_json(directory / "config.json", config)
-    write_json(directory / "environment.json", environment())
+    write_json(directory / ENVIRONMENT, {**environment(), "load_average": load_average()})
     with console.status("starting") as status:
         entries = kind.run(Task(entrants, which, threads, repeats, quick, directory, status.update))
     report(directory, console, render)

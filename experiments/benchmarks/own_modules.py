@@ -8,6 +8,7 @@ from statistics import geometric_mean, median
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
+from experiments.benchmarks.load import load_of
 from experiments.benchmarks.records import TIMED, Benchmark, WorkloadRecord, ratios, spread
 from experiments.benchmarks.tables import milliseconds
 from pynode.studies.base import Table, number
@@ -60,7 +61,8 @@ def _race(benchmark: Benchmark, batch: int, workloads: list[WorkloadRecord]) -> 
     turns = len(benchmark.seconds(first.name)[BASE])
     notes = [
         f"{first.dtype}, threads: {first.threads}; a process each, {turns} turns in rotation. Engine and ms per loss "
-        f"and gradient: {BASE}'s. Others: how many times as long, the median of the turns; –: not timed."
+        f"and gradient: {BASE}'s. Others: how many times as long, the median of the turns; –: not timed.",
+        load_of(benchmark, [w.name for w in workloads]).note,
     ]
     return Table(f"Own modules, batch {batch}", ["", "engine", f"{BASE}, ms", *others], rows, notes)
 

@@ -21,6 +21,7 @@ from experiments.benchmarks.entrants.base import Entrant, label
 from experiments.benchmarks.process import Child, EntrantFailure
 from experiments.benchmarks.records import CeilingRecord, EntryRecord, RepeatRecord, WorkloadRecord, path_of
 from experiments.benchmarks.workload import Workload
+from pynode.clock import load_average
 from pynode.records.files import append_line
 
 REFERENCE = "pynode-eager"
@@ -233,7 +234,13 @@ class _Arena:
     def _take_turn(self, mine: _Ready, turn: int) -> None:
         seconds = mine.child.ask("time", key=mine.key, calls=mine.calls)["seconds"]
         record = RepeatRecord(
-            self.workload.name, mine.contestant.label, turn, mine.calls, median(seconds), fmean(seconds)
+            self.workload.name,
+            mine.contestant.label,
+            turn,
+            mine.calls,
+            median(seconds),
+            fmean(seconds),
+            load_average(),
         )
         append_line(path_of(self.directory, "repeats"), record)
 

@@ -23,6 +23,9 @@ FAILED: Status = "failed"
 UNFIT: Status = "not entered"
 """What became of an entrant: timed; computes something else; not installed; broke down; no work for it."""
 
+ENVIRONMENT = "environment.json"
+"""Command, machine and commit of a benchmark."""
+
 MERE_CALL = 1e-2
 """Products of fewer operations than this, in 1e9, measure what a call of torch takes."""
 
@@ -85,7 +88,10 @@ class EntryRecord:
 
 @dataclass(frozen=True)
 class RepeatRecord:
-    """One turn of an entrant: `calls` units of work, the `seconds` of one (median) and their `mean`."""
+    """One turn of an entrant: `calls` units of work, the `seconds` of one (median) and their `mean`.
+
+    `load_average` is the machine's over the last minute, after the turn, which is work itself; older records lack it.
+    """
 
     workload: str
     entrant: str
@@ -93,6 +99,7 @@ class RepeatRecord:
     calls: Positive
     seconds: Seconds
     mean: Seconds
+    load_average: NonNegative | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,12 @@ class ConfigKeys(TypedDict):
     suite: str
 
 
+class EnvironmentKeys(TypedDict, total=False):
+    """What environment.json holds beside what every run records: the load average before anything was measured."""
+
+    load_average: NonNegative | None
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """A run directory read back."""
@@ -151,12 +164,14 @@ class Benchmark:
     repeats: list[RepeatRecord]
     ceilings: list[CeilingRecord]
     memory: list[MemoryRecord]
+    environment: dict[str, Any] = field(default_factory=dict)
 
     def seconds(self, workload: str) -> dict[str, list[float]]:
-        """Seconds of one unit by entrant and turn, in the order of the entrants."""
+        """Seconds of one unit by entrant and turn, in the order of the entrants; without those that broke down."""
+        broken = {e.entrant for e in self.entries if e.workload == workload and e.status != TIMED}
         by_entrant: dict[str, list[float]] = {}
         for record in self.repeats:
-            if record.workload == workload:
+            if record.workload == workload and record.entrant not in broken:
                 by_entrant.setdefault(record.entrant, []).append(record.seconds)
         return by_entrant
 
@@ -171,7 +186,14 @@ def read(directory: Path) -> Benchmark:
     if not is_there(directory / "config.json") or not is_there(path_of(directory, "workloads")):
         raise NoBenchmark(f"{directory} holds no benchmark; pass the --out directory of an earlier one")
     parts = {kind: lines_if_any(path_of(directory, kind), record) for kind, record in FILES.items()}
-    return Benchmark(read_object(directory / "config.json", ConfigKeys), **parts)
+    config = read_object(directory / "config.json", ConfigKeys)
+    return Benchmark(config, **parts, environment=read_environment(directory))
+
+
+def read_environment(directory: Path) -> dict[str, Any]:
+    """How a directory of `bench` or `cost-model` was made; empty where that is not recorded."""
+    path = directory / ENVIRONMENT
+    return read_object(path, EnvironmentKeys) if is_there(path) else {}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from experiments.benchmarks.kinds import parts, turns_won
+from experiments.benchmarks.load import load_of
 from experiments.benchmarks.records import (
     TIMED,
     Benchmark,
@@ -60,6 +61,7 @@ def _race(benchmark: Benchmark, workload: WorkloadRecord, title: str, seconds: d
     ]
     if adaptive:
         notes.append("f: field evaluations forwards; back: in the backward pass; vjp: products. –: not told.")
+    notes.append(load_of(benchmark, [workload.name]).note)
     return Table(title, columns, rows, notes)
 
 
@@ -190,7 +192,8 @@ def _scaling(benchmark: Benchmark) -> list[Table]:
         columns = ["", family[0].axis, "ms per gradient", "exponent", "of the upper 1.5 decades"]
         notes = [
             f"{family[0].dtype}, {_threads(family[0].threads)}; least squares in the logarithms, with standard errors. "
-            "At the lower end what does not grow, such as the start of a call, still shows."
+            "At the lower end what does not grow, such as the start of a call, still shows.",
+            load_of(benchmark, [w.name for w in family]).note,
         ]
         made.append(Table(f"Scaling: {title}", columns, rows, notes))
     return made

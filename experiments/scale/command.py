@@ -81,12 +81,14 @@ def cost_model(
     if not 1 <= seeds <= MOST_SEEDS:
         raise InvalidArgument("--seeds", seeds, f"not a number from 1 to {MOST_SEEDS}", "use e.g. 3")
 
+    from experiments.benchmarks.records import ENVIRONMENT
     from experiments.scale.assumptions import Scenario
     from experiments.scale.check import check
     from experiments.scale.cost import machine
     from experiments.scale.plan import model_study, references
     from experiments.scale.records import path_of
     from pynode.cli.output import output_directory
+    from pynode.clock import load_average
     from pynode.records.files import write_json, write_lines
     from pynode.training.machine import environment
 
@@ -94,7 +96,8 @@ def cost_model(
     directory = output_directory(out, "scale", resume=False)
     config = {"gpus": counts, "price": price, "seeds": seeds, "device": device, "measure": measure}
     write_json(directory / "config.json", config)
-    write_json(directory / "environment.json", environment())
+    before = {"load_average": load_average()} if measure else {}
+    write_json(directory / ENVIRONMENT, {**environment(), **before})
     with console.status("starting") as status:
         records = model_study(counts, price, seeds, device, status.update)
         records["references"] = references(device, status.update)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+from experiments.benchmarks.records import read_environment
 from pynode.errors import UsageError
 from pynode.records.content import is_there
 from pynode.records.files import lines_if_any, read_object
@@ -176,6 +177,7 @@ class Model:
     references: list[ReferenceRecord]
     calibration: list[CalibrationRecord]
     trials: list[TrialRecord]
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def path_of(directory: Path, kind: str) -> Path:
@@ -188,4 +190,4 @@ def read(directory: Path) -> Model:
     if not is_there(directory / "config.json") or not is_there(path_of(directory, "cells")):
         raise NoCostModel(f"{directory} holds no cost model; pass the --out directory of an earlier one")
     parts = {kind: lines_if_any(path_of(directory, kind), record) for kind, record in FILES.items()}
-    return Model(read_object(directory / "config.json", ConfigKeys), **parts)
+    return Model(read_object(directory / "config.json", ConfigKeys), **parts, environment=read_environment(directory))

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
+from experiments.benchmarks.load import Load
 from experiments.scale.assumptions import STATED
 from experiments.scale.records import CellRecord, Model, PlanRecord, TrialRecord, read
 from pynode.studies.base import Table, number
@@ -187,6 +188,7 @@ def trials(model: Model) -> Table:
             f"Predicted rows, model over measured: median {middle:.2f}, {least:.2f} to {most:.2f}. The clock ran "
             f"{busy:.2f} times as long as the processor (median; 1 where no other job had it)."
         )
+        notes.append(Load(model.environment.get("load_average")).note)
     return Table("Iterations on this machine", columns, rows, notes)
 
 
