@@ -12,8 +12,14 @@ import torch
 import typer
 from typer.core import TyperCommand
 
+from experiments.benchmarks import suites
 from experiments.benchmarks.command import bench
+from experiments.benchmarks.race import described
+from experiments.benchmarks.records import EntryRecord, path_of, read
+from experiments.benchmarks.suites import Task, own_workload
+from pynode import clock
 from pynode.errors import UsageError
+from pynode.records.files import append_line
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 CONTEXT = typer.Context(TyperCommand("bench"))
@@ -50,6 +56,22 @@ def test_the_gpu_suite_needs_one(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_the_load_before_the_first_turn_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read before the suite begins, which is work itself."""
+    loads = iter([0.25, 9.0])
+
+    class Short(suites.Cpu):
+        def run(self, task: Task) -> list[EntryRecord]:
+            clock.load_average()
+            append_line(path_of(task.directory, "workloads"), described(own_workload("spiral", 1)))
+            return []
+
+    monkeypatch.setattr(clock, "load_average", lambda: next(loads))
+    monkeypatch.setattr(suites.SUITES, "load", lambda _: Short)
+    bench(CONTEXT, out=tmp_path / "out")
+    assert read(tmp_path / "out").environment["load_average"] == 0.25
+
+
 @pytest.mark.slow
 def test_a_quick_run_end_to_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -62,7 +84,11 @@ def test_a_quick_run_end_to_end(tmp_path: Path) -> None:
     assert [(e["entrant"], e["status"]) for e in entries] == [("pynode-eager", "timed"), ("torchdiffeq", "timed")]
     assert all(e["gradient_error"] < 1e-12 and e["trained_error"] < 1e-8 for e in entries)
     assert (out / "figures" / "seconds.png").exists()
-    assert json.loads((out / "environment.json").read_text())["packages"]["torch"]
+    environment = json.loads((out / "environment.json").read_text())
+    assert environment["packages"]["torch"]
+    turns = [json.loads(line)["load_average"] for line in (out / "repeats.jsonl").read_text().splitlines()]
+    assert len(turns) == 4
+    assert {load is None for load in turns} == {environment["load_average"] is None}, "where the system keeps one"
     assert json.loads((out / "config.json").read_text())["suite"] == "cpu"
     # tables again from records alone, and nothing is overwritten
     before = (out / "tables.md").read_text()

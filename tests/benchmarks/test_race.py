@@ -70,6 +70,17 @@ def test_all_take_turns(stand_in: Callable[..., Any], series: Workload, tmp_path
     assert order == ["one", "two", "two", "one", "one", "two"], "round after round, another one first"
 
 
+def test_every_turn_records_the_load_of_the_machine(
+    stand_in: Callable[..., Any], series: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read after the turn, which is part of it; older records and other systems have none."""
+    loads = iter([0.5, None, 1.5])
+    monkeypatch.setattr("experiments.benchmarks.race.load_average", lambda: next(loads))
+    race(series, [stand_in("one")], QUICK, tmp_path, lambda _: None, reference_of(series))
+    write_json(tmp_path / "config.json", {"suite": "cpu"})
+    assert [r.load_average for r in read(tmp_path).repeats] == [0.5, None, 1.5]
+
+
 def test_a_child_that_does_not_answer_is_given_up(
     stand_in: Callable[..., Any], series: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from experiments.benchmarks.records import (
     ratios,
     read,
 )
+from experiments.benchmarks.tables import tables
 from pynode.records.files import append_line, write_json
 
 
@@ -98,6 +99,40 @@ def test_tables_say_what_records_say(directory: Path) -> None:
     before = (directory / "tables.md").read_text()
     render(directory)
     assert (directory / "tables.md").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("start", "turns", "said"),
+    [
+        (0.25, (1.0, 2.5), "0.25 at the start, at most 2.50 with the turns' own work"),
+        (None, (1.0, 2.5), "at most 2.50 with the turns' own work"),
+        (1.5, (), "1.50 (not idle) at the start"),
+        (0.25, (1.0, None), "0.25 at the start"),
+        (None, (), "not recorded"),
+    ],
+)
+def test_the_load_of_the_machine_is_told(
+    directory: Path, start: float | None, turns: tuple[float | None, ...], said: str
+) -> None:
+    """Below the table of the workload, for its turns alone."""
+    write_json(directory / "environment.json", {"load_average": start})
+    append_line(path_of(directory, "workloads"), workload("b"))
+    append_line(path_of(directory, "entries"), EntryRecord("b", "jax", "timed", gradient_error=0.0))
+    for turn, load in enumerate(turns or (None,)):
+        append_line(path_of(directory, "repeats"), RepeatRecord("b", "jax", turn, 1, 1.0, 1.0, load))
+    notes = {t.title: t.notes for t in tables(read(directory))}
+    assert notes["case b"][-1] == f"Load average of the machine: {said}."
+    of_others = "not recorded" if start is None else said.partition(", at most")[0]
+    assert notes["case a"][-1] == f"Load average of the machine: {of_others}."
+    assert notes["Scaling: family"][-1] == notes["case a"][-1]
+
+
+def test_entrants_that_broke_down_between_turns_are_in_no_race(directory: Path) -> None:
+    append_line(path_of(directory, "entries"), EntryRecord("a", "torchdiffeq", "failed", "no answer within 900 s"))
+    append_line(path_of(directory, "repeats"), RepeatRecord("a", "torchdiffeq", 0, 1, 1e-6, 1e-6))
+    made = {t.title: [row[0] for row in t.rows] for t in tables(read(directory))}
+    assert made["case a"] == ["pynode-fused", "jax"]
+    assert "torchdiffeq" in made["Not timed"]
 
 
 def test_own_sizes_count_only_where_they_are_no_mere_calls(directory: Path) -> None:

@@ -1,9 +1,8 @@
-"""A README as text: what it says in prose and tables, apart from code, links and names."""
+"""A README as text: what it says apart from code, links, names and what is made from records."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,17 +44,10 @@ class Page:
         found = re.findall(r"\]\(([^)#\s]+)[^)]*\)", self.text)
         return [link for link in found if not link.startswith(("http:", "https:"))]
 
-    def missing(self, claims: Iterable[str]) -> list[str]:
-        """The claims that the page does not make, word for word."""
-        text = flat(self.text)
-        return [claim for claim in claims if flat(claim) not in text]
-
-    def unproven(self, claims: Iterable[str]) -> list[str]:
-        """Numbers outside the blocks made from records that no claim covers, each with its surroundings."""
+    def unproven(self) -> list[str]:
+        """Numbers outside the blocks that are made from records, each with its surroundings."""
         text = re.sub(r"^```.*?^```", "", without_blocks(self.text), flags=re.DOTALL | re.MULTILINE)
         text = flat(re.sub(r"^\d+\. ", "", text, flags=re.MULTILINE))
-        for claim in sorted(map(flat, claims), key=len, reverse=True):
-            text = text.replace(claim, "§")
         text = re.sub(r"`[^`]*`", "`", text)
         text = re.sub(r"\]\([^)]*\)", "]", text)
         for name in NAMES:

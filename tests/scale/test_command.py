@@ -17,6 +17,8 @@ from experiments.scale.report import render
 from pynode.errors import UsageError
 from pynode.records.files import write_lines
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "experiments" / "published" / "scale"
+
 CONTEXT = typer.Context(TyperCommand("cost-model"))
 """Of a call that has no command line."""
 
@@ -87,6 +89,24 @@ def test_records_are_whole_and_consistent(made: Path) -> None:
         assert plans[0].single_hours == pytest.approx(alone)
         # more GPUs than cells
         assert plans[2].single_hours == pytest.approx(longest)
+
+
+@pytest.mark.parametrize("measure", [True, False])
+def test_measurements_record_the_load_before_them(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measure: bool
+) -> None:
+    """A model alone has no times that other jobs could lengthen."""
+    found, trials = read(made), read(PUBLISHED).trials
+    modelled = {"cells": found.cells, "plans": found.plans, "assumptions": found.assumptions}
+    monkeypatch.setattr("experiments.scale.plan.model_study", lambda *_: dict(modelled))
+    monkeypatch.setattr("experiments.scale.plan.references", lambda *_: found.references)
+    monkeypatch.setattr("experiments.scale.check.check", lambda _: {"trials": trials})
+    monkeypatch.setattr("pynode.clock.load_average", lambda: 0.25)
+    out = tmp_path / "out"
+    cost_model(CONTEXT, measure=measure, out=out)
+    assert read(out).environment.get("load_average") == (0.25 if measure else None)
+    text = (out / "tables.md").read_text(encoding="utf-8")
+    assert ("Load average of the machine: 0.25 at the start." in text) is measure
 
 
 def test_tables_and_figure_come_from_records_alone(made: Path, tmp_path: Path) -> None:

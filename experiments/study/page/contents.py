@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from experiments.benchmarks.page import contents as benchmarks
 from experiments.study.page import cost_model, questions, texts
 from experiments.study.page.blocks import blocks, rewritten
 from experiments.study.page.cuts import cuts
@@ -16,7 +17,7 @@ from experiments.study.page.sections import SECTIONS
 from pynode.errors import UsageError
 from pynode.records.files import write_atomically
 
-PAGES = ("README.md", "experiments/README.md")
+PAGES = ("README.md", "experiments/README.md", *benchmarks.PAGES)
 
 TABLES: dict[str, Callable[[], str]] = {
     "overview": overview,
@@ -35,6 +36,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "against-the-study": cost_model.against_the_study,
     "calibration": cost_model.calibration,
     **{name: make for problem in SECTIONS for name, make in blocks_of(problem).items()},
+    **benchmarks.BLOCKS,
 }
 """Tables by the name of their block."""
 

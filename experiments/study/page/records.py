@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from experiments.benchmarks.load import Load, load_in
 from experiments.study.page.markdown import table
 from experiments.study.page.problem_tables import commits_of
-from experiments.study.page.published import environments, folders, linked, runs_of
+from experiments.study.page.published import environments, folders, linked, place_of, runs_of
 from pynode.studies.load import highest_load, load_text
 from pynode.studies.reduction.study import engine_of
 
@@ -18,5 +19,12 @@ def _row(folder: str) -> list[str]:
     found = runs_of(folder)
     seeds = str(len({run.seed for run in found.runs})) if found else "–"
     engines = ", ".join(sorted({engine_of(run.summary or {}) for run in found.runs})) if found else "–"
-    load = load_text(highest_load(found.runs)) if found else "–"
+    load = load_text(highest_load(found.runs)) if found else _load_of_benchmark(folder)
     return [linked(folder), seeds, engines, commits_of(environments(folder)).removeprefix("commit "), load]
+
+
+def _load_of_benchmark(folder: str) -> str:
+    """What benchmarks and the cost model say of the load; a dash for others, and where they don't."""
+    place = place_of(folder) if folder.startswith(("bench", "scale")) else None
+    load = Load() if place is None else load_in(place)
+    return load.text if load.known else "–"

@@ -1,0 +1,55 @@
+"""The published benchmarks, and how each was made: command, machine, commit, load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.load import load_of
+from experiments.benchmarks.records import Benchmark, read
+from experiments.study.page.markdown import EMPTY, wrapped
+from experiments.study.page.problem_tables import command_of, commits_of
+from experiments.study.page.published import place_of
+from experiments.study.page.values import word
+
+
+def benchmark(folder: str) -> Benchmark | None:
+    """The published benchmark of this name; None where there is none."""
+    place = place_of(folder)
+    return None if place is None else _read(place)
+
+
+@cache
+def _read(place: Path) -> Benchmark:
+    return read(place)
+
+
+def made(folder: str) -> str:
+    """A sentence: by which command, on which machine, from which commit, and how busy the machine was."""
+    found = benchmark(folder)
+    if found is None:
+        return EMPTY
+    if not found.environment:
+        return "How this was made is not recorded."
+    made_by, machine = command_of(found.environment), machine_of(found.environment)
+    return wrapped(f"Made by {made_by} on {machine}, {commits_of([found.environment])}. {load_of(found).note}")
+
+
+def machine_of(environment: Mapping[str, Any]) -> str:
+    """Cores and processor: `two cores (AMD EPYC)`."""
+    cores, processor = environment.get("cores"), environment.get("processor")
+    counted = f"{word(cores)} core{'s' * (cores > 1)}" if cores else "a machine"
+    return f"{counted} ({processor})" if processor else counted
+
+
+def threads_text(threads: int) -> str:
+    """Threads in words."""
+    return f"{word(threads)} thread{'s' * (threads > 1)}"
+
+
+def listed(items: list[str]) -> str:
+    """`a, b and c`."""
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
