@@ -13,10 +13,14 @@ from experiments.benchmarks.page import adaptive, fixed_steps, growth, julia, mo
 from experiments.benchmarks.page.contents import BLOCKS, PAGES
 from experiments.benchmarks.page.made import machine_of, made
 from experiments.benchmarks.records import (
+    FAILED,
+    SKIPPED,
+    UNFIT,
     CeilingRecord,
     EntryRecord,
     MemoryRecord,
     RepeatRecord,
+    Status,
     WorkloadRecord,
     path_of,
 )
@@ -201,7 +205,7 @@ def module(name: str, batch: int) -> WorkloadRecord:
             0.5e-3,
             "By the geometric mean jax is faster than pynode-auto at batch 1 and 100. JAX's loop, compiled for one",
         ),
-        (2e-3, "By the geometric mean no other program is faster than pynode-auto."),
+        (2e-3, "By the geometric mean no other program of this table is faster than pynode-auto."),
     ],
 )
 def test_own_modules(folder: Path, jax: float, said: str) -> None:
@@ -275,6 +279,15 @@ def test_uncommitted_changes_and_what_is_not_known_are_said(folder: Path) -> Non
     assert made("bench-memory") == EMPTY
     assert machine_of({"cores": 1, "processor": ""}) == "one core"
     assert machine_of({}) == "a machine"
+
+
+def test_who_is_missing_is_said(folder: Path) -> None:
+    publish(folder / "bench-cpu", (SPIRAL, times(pynode_eager=1.0)), (LARGE, times(pynode_eager=1.0, torchode=1.0)))
+    missing: list[tuple[str, Status]] = [("jax", SKIPPED), ("diffrax", SKIPPED), ("julia", UNFIT), ("torchode", FAILED)]
+    for workload in (SPIRAL, LARGE):
+        for name, status in missing[: 3 if workload is LARGE else 4]:
+            append_line(path_of(folder / "bench-cpu", "entries"), EntryRecord(workload.name, name, status, "why"))
+    assert flat(made("bench-cpu")).endswith(" own work. Not installed: jax and diffrax. Broke down: torchode.")
 
 
 def test_the_table_of_records_tells_the_load(folder: Path) -> None:

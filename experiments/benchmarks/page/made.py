@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.load import load_of
-from experiments.benchmarks.records import Benchmark, read
+from experiments.benchmarks.records import FAILED, REFUSED, SKIPPED, Benchmark, Status, read
 from experiments.study.page.markdown import EMPTY, wrapped
 from experiments.study.page.problem_tables import command_of, commits_of
 from experiments.study.page.published import place_of
 from experiments.study.page.values import word
+
+LEFT_OUT: dict[Status, str] = {
+    SKIPPED: "Not installed",
+    REFUSED: "Computed something else",
+    FAILED: "Broke down",
+}
+"""What is said of entrants that a table lacks; `tables.md` of the record has the reasons."""
 
 
 def benchmark(folder: str) -> Benchmark | None:
@@ -27,14 +34,24 @@ def _read(place: Path) -> Benchmark:
 
 
 def made(folder: str) -> str:
-    """A sentence: by which command, on which machine, from which commit, and how busy the machine was."""
+    """By which command, on which machine, from which commit, how busy the machine was, and who is missing."""
     found = benchmark(folder)
     if found is None:
         return EMPTY
     if not found.environment:
         return "How this was made is not recorded."
     made_by, machine = command_of(found.environment), machine_of(found.environment)
-    return wrapped(f"Made by {made_by} on {machine}, {commits_of([found.environment])}. {load_of(found).note}")
+    how = f"Made by {made_by} on {machine}, {commits_of([found.environment])}."
+    return wrapped(" ".join([how, load_of(found).note, *left_out(found)]))
+
+
+def left_out(found: Benchmark) -> list[str]:
+    """A sentence for each reason why entrants were not timed on a workload that they were entered for."""
+    said = []
+    for status, words in LEFT_OUT.items():
+        names = dict.fromkeys(e.entrant for e in found.entries if e.status == status)
+        said += [f"{words}: {listed(list(names))}."] * bool(names)
+    return said
 
 
 def machine_of(environment: Mapping[str, Any]) -> str:

@@ -93,7 +93,7 @@ def finding() -> str:
         if mean < 1:
             faster.setdefault(name, []).append(str(batch))
     if not faster:
-        return f"By the geometric mean no other program is faster than {BASE}."
+        return f"By the geometric mean no other program of this table is faster than {BASE}."
     said = [f"{name} is faster than {BASE} at batch {listed(batches)}" for name, batches in faster.items()]
     why = " JAX's loop, compiled for one net and one batch size, has no call of Python or autograd in it."
     return wrapped(f"By the geometric mean {', '.join(said)}.{why if 'jax' in faster else ''}")
