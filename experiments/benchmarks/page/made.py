@@ -47,10 +47,10 @@ def made(folder: str) -> str:
 
 def left_out(found: Benchmark) -> list[str]:
     """A sentence for each reason why entrants were not timed on a workload that they were entered for."""
-    said: list[str] = []
+    said = []
     for status, words in LEFT_OUT.items():
-        names = dict.fromkeys(e.entrant for e in found.entries if e.status == status)
-        said += [f"{words}: {listed(list(names))}."] * bool(names)
+        if names := list(dict.fromkeys(e.entrant for e in found.entries if e.status == status)):
+            said.append(f"{words}: {listed(names)}.")
     return said
 
 
