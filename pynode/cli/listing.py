@@ -53,7 +53,7 @@ def list_members(
 
 
 def _with_parts(rows: Mapping[str, str]) -> dict[str, str]:
-    """The lines of problems; of a public set whose rows here are a part, the line says so."""
+    """The lines of problems; that of a public set whose rows here are not the published ones says so."""
     from pynode.datasets.cache import NAMES, dataset
     from pynode.datasets.errors import CacheError, DataMissing
 
@@ -62,7 +62,8 @@ def _with_parts(rows: Mapping[str, str]) -> dict[str, str]:
         with suppress(DataMissing, CacheError):
             provenance = dataset(name).provenance
             if provenance is not None and not provenance.whole:
-                lines[name] = f"{lines[name]} Here a {provenance.extent}."
+                extent = provenance.extent.replace(": ", ", ")
+                lines[name] = f"{lines[name]} On this machine: {extent}."
     return lines
 
 

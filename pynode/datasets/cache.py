@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -156,10 +157,14 @@ def _is_there(folder: Path) -> bool:
 
 
 def store(splits: Splits, root: Path) -> None:
-    """Writes `splits` to `root/NAME`, in place of what is there; raises `CacheError` where that can't be done."""
+    """Writes `splits` to `root/NAME`, in place of what is there; raises `CacheError` where that can't be done.
+
+    What is there stays until all is written.
+    """
     target = root / splits.name
+    replaced = target.with_name(f".{splits.name}.replaced-{os.getpid()}")
+    shutil.rmtree(replaced, ignore_errors=True)  # of a killed process that had our number
     try:
-        shutil.rmtree(target, ignore_errors=True)
         with whole_folder(target) as folder:
             parts = {part: _write(folder / f"{part}.npy", getattr(splits, part)) for part in PARTS}
             published = published_rows(splits.name)
@@ -174,11 +179,14 @@ def store(splits: Splits, root: Path) -> None:
                 "std": None if splits.std is None else splits.std.tolist(),
             }
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            with suppress(FileNotFoundError):
+                target.rename(replaced)
     except OSError as error:
         raise CacheError(
             f"can't write the data set '{splits.name}' to {target}: {error}; "
             "free space there or set PYNODE_DATA to another folder"
         ) from error
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _write(path: Path, rows: Array) -> dict[str, Any]:

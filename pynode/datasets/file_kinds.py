@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -37,7 +38,15 @@ CALLED: dict[Kind, str] = {
 }
 """As messages call them."""
 
-DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+DAMAGED = (
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    NotImplementedError,
+)
 """What reading a damaged or encrypted archive raises."""
 
 
@@ -57,7 +66,7 @@ def file_kind(path: Path) -> Kind:
 
 
 @contextmanager
-def opened(path: Path, usual: str = "") -> Iterator[IO[bytes]]:
+def opened(path: Path, usual: str) -> Iterator[IO[bytes]]:
     """The bytes of the text file at `path`, unpacked where it is a gzip file or a zip archive.
 
     An archive holds one text file, or one that is called `usual`.  Raises `DataError` where it has another content,
@@ -90,9 +99,11 @@ def _holds_arrays(path: Path) -> bool:
 
 def _member(path: Path, archive: zipfile.ZipFile, usual: str) -> zipfile.ZipInfo:
     files = [file for file in archive.infolist() if not file.is_dir() and not file.filename.startswith("__MACOSX")]
-    named = [file for file in files if Path(file.filename).name == usual] or files
-    if len(named) != 1:
-        raise DataError(f"{path} holds {len(files)} files, none of them {usual}: unpack it and name the right one")
-    if named[0].file_size > MAX_BYTES:
+    named = [file for file in files if Path(file.filename).name == usual]
+    chosen = named or files
+    if len(chosen) != 1:
+        which = f"{len(named)} of them called" if named else "none of them"
+        raise DataError(f"{path} holds {len(files)} files, {which} {usual}: unpack it and name the right one")
+    if chosen[0].file_size > MAX_BYTES:
         raise DataError(f"{path} unpacks to more than {MAX_BYTES:,} bytes: refused; use the published file")
-    return named[0]
+    return chosen[0]

@@ -84,12 +84,19 @@ def _rows(path: Path, lines: list[bytes], first: int, delimiter: bytes) -> Array
     if not full:
         return np.empty((0, 8))
     try:
+        if any(line.count(b":") != 2 for line in full):
+            raise ValueError("a time of day is not hours:minutes:seconds")  # else its parts would move the readings
         table = _numbers(b"".join(full), delimiter)
     except ValueError as error:
         raise DataError(f"{path}, {_wrong_line(lines, first, delimiter)}; get the file again, or mend it") from error
     minutes = 60 * table[:, 0] + table[:, 1] + table[:, 2] / 60
     if (outside := ~((minutes >= 0) & (minutes < 24 * 60))).any():
-        raise DataError(f"{path} has the time of day {full[int(np.argmax(outside))].split(delimiter)[1].decode()}")
+        wrong = full[int(np.argmax(outside))]
+        time = wrong.split(delimiter)[1].decode("latin-1").strip()
+        raise DataError(
+            f"{path}, line {first + lines.index(wrong)}: the time of day {time} is not between 00:00:00 and 23:59:59; "
+            "get the file again, or mend it"
+        )
     rows = np.column_stack((table[:, 3:], minutes))
     return rows[np.isfinite(rows).all(axis=1)]
 
@@ -103,12 +110,12 @@ def _numbers(text: bytes, delimiter: bytes) -> Array:
 def _wrong_line(lines: list[bytes], first: int, delimiter: bytes) -> str:
     """A sentence on the first line that can't be read."""
     for number, line in enumerate(lines, first):
-        cells = [cell.strip() for cell in line.decode("latin-1").split(delimiter.decode())]
-        if len(cells) < len(HEADER) or "" in cells or "?" in cells:
+        cells = line.strip().decode("latin-1").split(delimiter.decode())
+        if len(cells) < len(HEADER) or "" in cells or b"?" in line:
             continue
         for name, cell in zip(HEADER[1:], cells[1:], strict=True):
             try:
-                _ = [float(part) for part in cell.split(":" if name == "Time" else None)]
+                _ = [float(part) for part in (cell.split(":") if name == "Time" else [cell])]
             except ValueError:
                 return f"line {number}: {name} is {cell!r}, not a number"
             if name == "Time" and cell.count(":") != 2:

@@ -143,7 +143,9 @@ def _pair(path: Path) -> tuple[Path, Path]:
     here, there = ("test", "train") if is_test else ("train", "test")
     other = path.name.replace(here, there)
     usual = TRAIN_CSV if is_test else TEST_CSV
-    names = (other, f"{other}.gz", other.removesuffix(".gz"), usual, f"{usual}.gz")
+    # without the word in its name `other` is the file itself, and the same packed is no other table
+    named = () if other == path.name else (other, f"{other}.gz", other.removesuffix(".gz"))
+    names = (*named, usual, f"{usual}.gz")
     beside = next((p for n in names if (p := path.with_name(n)) != path and p.is_file()), None)
     if beside is None:
         raise DataMissing(
@@ -166,6 +168,8 @@ def _labelled(path: Path) -> tuple[list[str], Array]:
             names = [name.strip().strip('"') for name in file.readline().decode("utf-8-sig").split(",")]
             text = (line.decode("utf-8") for line in file)
             table = np.loadtxt(text, delimiter=",", usecols=range(len(names)), ndmin=2, comments=None)
+    except DataError:  # a ValueError too, which says already what is wrong
+        raise
     except ValueError as error:
         raise DataError(f"{path} can't be read as a table of numbers: {error}; restore it from the archive") from error
     if len(names) < 3 or not (table.shape[1:] == (len(names),) and (table[:, 0] == 1).any()):

@@ -46,7 +46,7 @@ def test_import_says_what_there_is_now(root: Path, tmp_path: Path, capsys: pytes
     assert "power      there, part: 162 of 1,659,917 training rows" in said
     assert "gas        missing; data fetch gas, or data import gas --from PATH" in said
     assert call("list") == 0
-    assert "Here a part: 162 of 1,659,917 training rows." in " ".join(capsys.readouterr().out.split())
+    assert "On this machine: part, 162 of 1,659,917 training rows." in " ".join(capsys.readouterr().out.split())
     (root / "power" / "train.npy").unlink()
     assert call("data", "list") == 0
     assert "power      damaged; data fetch power, or data import power --from PATH --replace" in capsys.readouterr().out

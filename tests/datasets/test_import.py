@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import pickle
@@ -238,6 +239,25 @@ def test_a_set_is_replaced_only_on_request(tmp_path: Path) -> None:
     assert len(dataset("power", root, verify=True).train) == 243
     with pytest.raises(UnknownName, match="did you mean 'power'"):
         import_set("powr", first, root)
+
+
+def test_a_set_stays_where_its_replacement_can_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk does not cost the rows that are there."""
+    np.save(tmp_path / "a.npy", readings())
+    np.save(tmp_path / "b.npy", readings(300))
+    root = tmp_path / "root"
+    import_set("power", tmp_path / "a.npy", root)
+
+    def full(path: Path, rows: Array) -> dict[str, int]:
+        raise OSError(errno.ENOSPC, f"no room for the {len(rows)} rows of {path.name}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_write", full)
+        with pytest.raises(CacheError, match="no room for the 243 rows"):
+            import_set("power", tmp_path / "b.npy", root, replace=True)
+    assert len(dataset("power", root, verify=True).train) == 162
+    import_set("power", tmp_path / "b.npy", root, replace=True)
+    assert [path.name for path in root.iterdir()] == ["power"], "and nothing is left over"
 
 
 def test_a_part_is_not_taken_for_what_is_fetched(tmp_path: Path) -> None:

@@ -118,7 +118,13 @@ def test_rows_with_missing_values_are_left_out_and_counted(
         (lambda lines: [*lines[:-1], lines[-1][:30]], r"line 201 has 4 cells instead of 9"),
         (lambda lines: [lines[0], lines[1].replace(";0.", ";x.", 1)], r"line 3: Global_\w+ is 'x\.\d+', not a number"),
         (lambda lines: [lines[0], lines[1].replace(":00;", ";", 1)], "line 3: Time is '17:25' instead of hours"),
-        (lambda lines: [lines[0].replace("17:24", "37:24")], "time of day 37:24:00"),
+        (
+            lambda lines: [*lines[:3], lines[3].replace("17:27", "37:27")],
+            "line 5: the time of day 37:27:00 is not between",
+        ),
+        (lambda lines: [lines[0], lines[1].replace(":00;", ":00:00;", 1)], "line 3: Time is '17:25:00:00' instead"),
+        (lambda lines: [lines[0].rpartition(";")[0] + "; "], "no complete row below its header"),
+        (lambda lines: [lines[0].replace(";2", "; ;2", 1).rpartition(";")[0]], r"line 2: \w+ is ' ', not a number"),
         (lambda _: [], "no complete row below its header"),
         (lambda _: ["28/4/2007;00:21:00;?;?;?;?;?;?;"], "no complete row below its header"),
         (lambda lines: lines[:9], r"rows = 9: too few"),
@@ -150,6 +156,12 @@ def test_an_archive_of_several_files(tmp_path: Path, of_archive: Splits) -> None
         archive.writestr("a.txt", "a")
         archive.writestr("b.txt", "b")
     with pytest.raises(DataError, match=r"holds 2 files, none of them household_power_consumption\.txt"):
+        prepare("power", path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for folder in ("a", "b"):
+            archive.writestr(f"{folder}/household_power_consumption.txt", text_of(lines_of(readings())))
+        archive.writestr("readme.txt", "nothing")
+    with pytest.raises(DataError, match="holds 3 files, 2 of them called household_power"):
         prepare("power", path)
 
 
