@@ -147,6 +147,30 @@ def test_hepmass_with_other_files(tmp_path: Path) -> None:
         prepare("hepmass", tmp_path)
 
 
+def test_hepmass_s_training_file_packed_once_more_is_not_its_test_file(tmp_path: Path) -> None:
+    """Only a name with "train" or "test" in it leads to another name than the usual one."""
+    mine, test = tmp_path / "mine.csv", tmp_path / "1000_test.csv"
+    write_hepmass(mine, test)
+    packed = tmp_path / "mine.csv.gz"
+    packed.write_bytes(gzip.compress(mine.read_bytes()))
+    for path in (mine, packed):
+        splits = prepare("hepmass", path).splits
+        assert sizes(splits) == (36, 4, 10)
+        assert splits.provenance is not None
+        assert [file.name for file in splits.provenance.sources] == [path.name, "1000_test.csv"]
+    test.unlink()
+    with pytest.raises(DataMissing, match=r"1000_test\.csv is missing"):
+        prepare("hepmass", mine)
+
+
+def test_a_packed_table_of_hepmass_that_is_cut_short(tmp_path: Path) -> None:
+    train, test = tmp_path / "1000_train.csv.gz", tmp_path / "1000_test.csv.gz"
+    write_hepmass(train, test)
+    train.write_bytes(train.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"^\S*1000_train\.csv\.gz is cut short or damaged: .*; get the file again$"):
+        prepare("hepmass", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "of", "message"),
     [
