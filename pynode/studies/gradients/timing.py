@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
 from pynode.arguments import check_count
-from pynode.clock import Clock
+from pynode.clock import Clock, load_average
 from pynode.studies.gradients.record import STEADY
 
 FEWEST = 3
@@ -94,11 +93,3 @@ def scatter(seconds: Sequence[float]) -> float | None:
         return None
     low, _, high = quantiles(seconds, n=4, method="inclusive")
     return (high - low) / middle
-
-
-def load_average() -> float | None:
-    """Processes that ran or waited for a core, averaged over the last minute; None where the system does not say."""
-    try:
-        return os.getloadavg()[0]
-    except (AttributeError, OSError):
-        return None
