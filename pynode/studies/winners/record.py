@@ -102,7 +102,7 @@ class SeedCell:
     def reaching(self, method: str, target: float) -> list[WinnerRecord]:
         """The records of `method` whose gradient's error is at most `target`.
 
-        None where the reference is not ten times better than that: it can't tell.
+        Empty where the reference is not ten times better than that: it can't tell.
         """
         known = [r for r in self.records if r.method == method and r.reference_uncertainty <= target / 10]
         return [r for r in known if r.error is not None and r.error <= target]
@@ -135,9 +135,9 @@ class Cell:
 
     @property
     def failure(self) -> str | None:
-        """Why a seed has no reference gradient; None where all have one."""
-        every = (r.failure for seed in self.seeds for r in seed.records if r.method == NO_METHOD)
-        return next(every, None)
+        """Why a seed has no reference gradient, so that neither method reaches anything; None where all have one."""
+        reasons = (r.failure for seed in self.seeds for r in seed.records if r.method == NO_METHOD)
+        return next(reasons, None)
 
     def lacking(self, method: str, target: float) -> int:
         """The number of seeds in which no setting of `method` reaches `target`."""

@@ -111,6 +111,7 @@ def _ratios(measured: list[Cell], quantity: Quantity, what: str) -> Table:
             "Medians over seeds (smallest to largest; number of seeds on the same side of 1 as the median). A cell "
             'in which a method misses the accuracy in some seed has no median: "no opt-disc (1 of 3)".'
         )
+    notes += [f"{_name(cell)}: {cell.failure}" for cell in measured if cell.failure is not None]
     if quantity == "seconds":
         notes.append(_how_timed([r for cell in measured for seed in cell.seeds for r in seed.records]))
     return Table(f"RQ5 Who wins: {what}", ["", *(f"{t:.0e}" for t in TARGETS)], rows, notes)

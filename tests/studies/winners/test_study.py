@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pynode.studies.results import Results
-from pynode.studies.winners.record import StabilityRecord, WinnerRecord
+from pynode.studies.winners.record import NO_METHOD, StabilityRecord, WinnerRecord
 from pynode.studies.winners.study import Winners
 
 
@@ -66,6 +66,16 @@ def test_tables_give_ratios_and_settings(tmp_path: Path) -> None:
     assert settings.long
     disc = ["4 steps", "100", "4 steps", "100"]
     assert settings.rows[0][1:] == ["1e-01", "0", *disc, "rtol 1e-03", "300", "rtol 1e-03", "600"]
+
+
+def test_a_cell_without_a_reference_says_why(tmp_path: Path) -> None:
+    lacking = replace(
+        TWO_CELLS[0], method=NO_METHOD, value=9.0, error=None, failure="no reference gradient: it blew up"
+    )
+    evaluations, time, _ = Winners().tables(Results(tmp_path, winners=[*TWO_CELLS, lacking]))
+    for table in (evaluations, time):
+        assert table.rows[2] == ["van-der-pol, stiffness 9", *["neither"] * 4]
+        assert "van-der-pol, stiffness 9: no reference gradient: it blew up" in table.notes
 
 
 def over_seeds(value: float, ratios: list[float], **more: Any) -> list[WinnerRecord]:
