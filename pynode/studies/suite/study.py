@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
@@ -18,9 +19,6 @@ from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.reduction.study import engine_of, reductions
 from pynode.studies.results import Results
 from pynode.studies.style import PALETTE, legend_below, new_figure, styled
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BOOKKEEPING = {"seed", "checkpoint_every", "memory_every", "method"}
 """Entries of a run's configuration that leave its numbers as they are, or are compared by themselves."""
@@ -233,39 +231,56 @@ class Group:
     label: tuple[str, ...]
     reduction: Mapping[str, Any]
 
+    def percents(self, kind: str) -> tuple[float, float, float] | None:
+        """The median of a reduction, and the least and the greatest over seeds; None where the median is not known."""
+        if self.reduction[kind] is None:
+            return None
+        value = 100 * float(self.reduction[kind])
+        by_seed = [100 * float(s[kind]) for s in self.reduction["seeds"] if s[kind] is not None]
+        return (value, min(by_seed), max(by_seed)) if len(by_seed) > 1 else (value, value, value)
+
 
 @styled
 def draw_suite(groups: Sequence[Group]) -> Figure | None:
     """One group of bars a comparison: less time, less NFE, fewer evaluations; None where nothing is known.
 
-    A line over a bar of the time shows the range over seeds.
+    A line over a bar shows the range over seeds, a dash in place of a bar a reduction that is not known.
     """
     known = [group for group in groups if group.reduction["time_reduction"] is not None]
     if not known:
         return None
     figure, (axes,) = new_figure(1, height=3.4, width=max(4.0, 1.1 * len(known) + 1.5))
+    lowest = 0.0
     for k, (key, label) in enumerate(KINDS):
         for i, group in enumerate(known):
-            value, x = 100 * (group.reduction[key] or 0.0), i + (k - 1) * 0.27
+            x, percents = i + (k - 1) * 0.27, group.percents(key)
+            if percents is None:
+                _number(axes, "–", x, 0.0, above=True)
+                continue
+            value, low, high = percents
             axes.bar(x, value, 0.25, color=PALETTE[k], label=label)
-            by_seed = [100 * s[key] for s in group.reduction["seeds"] if s[key] is not None]
-            low, high = (min(by_seed), max(by_seed)) if len(by_seed) > 1 else (value, value)
             axes.plot([x, x], [low, high], color="black", linewidth=0.9)
-            axes.annotate(
-                f"{value:.0f}",
-                (x, max(high, 0.0) if value >= 0 else min(low, 0.0)),
-                ha="center",
-                va="bottom" if value >= 0 else "top",
-                fontsize=6.5,
-                xytext=(0, 1 if value >= 0 else -1),
-                textcoords="offset points",
-            )
+            _number(axes, f"{value:.0f}", x, max(high, 0.0) if value >= 0 else min(low, 0.0), above=value >= 0)
+            lowest = min(lowest, low)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(known)), ["\n".join(group.label) for group in known])
     axes.set_ylabel("less than Opt-Disc (%)")
-    low = min(0.0, *(100 * (group.reduction[key] or 0.0) for group in known for key, _ in KINDS))
-    axes.set_ylim(low * 1.1 - (8 if low < 0 else 0), 108)
+    margin = 0.08 * (100 - lowest)  # room for the numbers
+    axes.set_ylim(lowest - margin if lowest < 0 else 0.0, 100 + margin)
     axes.grid(axis="x", visible=False)
     figure.suptitle("What Disc-Opt saves until the matched loss is reached", fontsize=10)
     legend_below(figure, axes)
     return figure
+
+
+def _number(axes: Axes, text: str, x: float, y: float, *, above: bool) -> None:
+    """Writes the number of a bar at the end of its line."""
+    axes.annotate(
+        text,
+        (x, y),
+        ha="center",
+        va="bottom" if above else "top",
+        fontsize=6.5,
+        xytext=(0, 1 if above else -1),
+        textcoords="offset points",
+    )
