@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pynode.arguments import check_tolerance
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.errors import InvalidArgument, OutputDirectoryError
@@ -27,6 +28,7 @@ GRID_SAMPLES = 1000
 
 
 def evaluate(
+    context: typer.Context,
     directory: o.RunDirectory,
     schemes: Annotated[
         str,
@@ -44,7 +46,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="TOL,...",
-            help="Tolerances of the adaptive solver (rtol = atol), separated by commas, at most 1.",
+            help="Tolerances of dopri5 in the grid (rtol = atol), separated by commas, at most 1.",
             rich_help_panel=o.SCHEME,
         ),
     ] = "1e-1,1e-2,1e-3,1e-4,1e-5,1e-6,1e-7",
@@ -52,10 +54,28 @@ def evaluate(
         bool,
         typer.Option(
             help="Also measure the grid of --schemes, --steps and --tolerances, beside the training's own "
-            "discretisation and dopri5 at the problem's tolerances.",
+            "discretisation and dopri5 at --rtol and --atol.",
             rich_help_panel=o.SCHEME,
         ),
     ] = True,
+    rtol: Annotated[
+        float | None,
+        typer.Option(
+            callback=values.tolerance,
+            metavar="TOL",
+            help="Relative tolerance of the dopri5 that stands beside the training's own discretisation, at most 1. "
+            "[dim]Default: that of the problem's Opt-Disc.[/dim]",
+            rich_help_panel=o.SCHEME,
+        ),
+    ] = None,
+    atol: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TOL",
+            help="Absolute tolerance of that dopri5. [dim]Default: that of the problem's Opt-Disc.[/dim]",
+            rich_help_panel=o.SCHEME,
+        ),
+    ] = None,
     bound: Annotated[
         float,
         typer.Option(
@@ -76,9 +96,10 @@ def evaluate(
 ) -> None:
     """Measure likelihood and inverse error of trained flows under other discretisations than in training (RQ4).
 
-    Every flow is used with the discretisation of its training, and by dopri5 at the tolerances that the problem's
-    Opt-Disc has (1e-6 / 1e-8 for the study's tables); then with a grid of schemes, steps and tolerances. Writes
-    DIR/rediscretisation.jsonl, tables and figures. DIR is a results directory, one run in it, or a sweep.
+    Every flow is used with the discretisation of its training, and by dopri5 at --rtol and --atol (by default those of
+    the problem's Opt-Disc, 1e-6 / 1e-8 for the study's tables); then with a grid of schemes, steps and tolerances.
+    Writes DIR/rediscretisation.jsonl, tables and figures. DIR is a results directory, one run in it, or a sweep.
+    Records hold the engine, the commit and the load average of the machine.
 
     Examples:
 
@@ -86,7 +107,7 @@ def evaluate(
 
       evaluate results/8gaussians --schemes rk4,rk38 --steps 2,5,10,20 --bound 1e-4
 
-      evaluate results/sweep --samples all --no-grid
+      evaluate results/sweep --samples all --no-grid --rtol 1e-8 --atol 1e-10
     """
     from pynode.cli.console import new_console
 
@@ -95,9 +116,16 @@ def evaluate(
     rows = _rows(samples)
     if not 0 < bound < float("inf"):
         raise InvalidArgument("--bound", bound, "not a positive number", "use e.g. 1e-3")
+    for option, value in (("--rtol", rtol), ("--atol", atol)):
+        if value is not None:
+            check_tolerance(option, value)
+    if not grid:
+        remedy = "drop it, or drop --no-grid"
+        values.check_no_effect(context, "no effect with --no-grid", remedy, "schemes", "steps", "tolerances")
 
     import torch
 
+    from pynode.cli.report import report
     from pynode.records.files import lines_if_any, write_lines
     from pynode.schemes import SCHEMES
     from pynode.studies.invertibility.record import RediscretisationRecord
@@ -108,15 +136,13 @@ def evaluate(
     methods = discretisations([SCHEMES.load(name) for name in names], counts, tols) if grid else []
     plans = [_plan(part) for part in _results_in(directory.resolve())]
     earlier = [lines_if_any(plan.top / REDISCRETISED, RediscretisationRecord) for plan in plans]  # damage is told first
-    console = new_console()
+    console, made_by = new_console(), _commit()
+    accuracy = values.given(rtol=rtol, atol=atol)
     for plan, before in zip(plans, earlier, strict=True):
         again = {folder.name for folder in plan.folders}
         kept = [r for r in before if r.run not in again or (r.use == "other" and not grid)]
-        records = _measured(plan, methods, bound, rows, console)
+        records = [replace(r, **made_by) for r in _measured(plan, methods, accuracy, bound, rows, console)]
         write_lines(plan.top / REDISCRETISED, [*kept, *records])
-
-        from pynode.cli.report import report
-
         report(plan.top, console, whole=True)
 
 
@@ -129,9 +155,15 @@ class _Plan:
 
 
 def _measured(
-    plan: _Plan, methods: list[GradientMethod], bound: float, rows: int | str | None, console: PlainConsole
+    plan: _Plan,
+    methods: list[GradientMethod],
+    accuracy: dict[str, Any],
+    bound: float,
+    rows: int | str | None,
+    console: PlainConsole,
 ) -> list[RediscretisationRecord]:
-    """The records of every run of `plan`: as trained, by dopri5, and with each of `methods`."""
+    """The records of every run of `plan`: as trained, by dopri5 (at the tolerances in `accuracy`, else the problem's),
+    and with each of `methods`."""
     from itertools import chain
 
     from pynode.problems.density.base import Density
@@ -151,7 +183,7 @@ def _measured(
             first = rows if isinstance(rows, int) else None
             some = None if rows == ALL else rows if isinstance(rows, int) else GRID_SAMPLES
             for record in chain(
-                evaluate_training(trained, test[:first], _evaluation(type(problem)), bound=bound),
+                evaluate_training(trained, test[:first], _evaluation(type(problem), accuracy), bound=bound),
                 rediscretise(trained, test[:some], methods, bound=bound),
             ):
                 records.append(record)
@@ -175,15 +207,25 @@ def _trained_with(config: RunConfig) -> GradientMethod:
     return method if config.multilevel is None else config.multilevel.method(method, -1)
 
 
-def _evaluation(kind: type) -> GradientMethod:
-    """dopri5 at the tolerances that Opt-Disc has for this problem, as the study's evaluation command has it."""
+def _commit() -> dict[str, Any]:
+    """What records say of the checkout that pynode runs from; nothing outside of one."""
+    from pynode.training.machine import environment
+
+    git = environment()["git"]
+    return {} if git is None else {"commit": git["commit"], "changed": git["changed"]}
+
+
+def _evaluation(kind: type, accuracy: dict[str, Any]) -> GradientMethod:
+    """dopri5 at the tolerances in `accuracy` (rtol, atol), else at those that Opt-Disc has for this problem, as the
+    study's evaluation command has it."""
     from pynode.flows.flow import ACCURATE
     from pynode.methods.opt_disc import OptDisc
     from pynode.training.config import default_method
 
     of_study = default_method(kind, OptDisc.name)
     assert isinstance(of_study, OptDisc)
-    return OptDisc(rtol=of_study.rtol, atol=of_study.atol, max_steps=ACCURATE.max_steps)
+    usual = OptDisc(rtol=of_study.rtol, atol=of_study.atol, max_steps=ACCURATE.max_steps)
+    return replace(usual, **accuracy)
 
 
 def _results_in(directory: Path) -> list[Path]:

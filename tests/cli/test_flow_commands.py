@@ -12,6 +12,7 @@ from pynode.cli import main
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.records.files import read_json, write_json
 from pynode.studies.results import load_results
+from pynode.training.machine import environment
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,9 @@ def test_evaluate_writes_the_table_of_rq4(trained: Path, capsys: pytest.CaptureF
     assert {(r.setting, r.atol) for r in trained_with if r.use == "evaluation"} == {(1e-5, 1e-5)}
     assert {r.bound for r in records} == {0.01}
     assert {r.samples for r in records} == {20}
+    assert all(r.engine for r in records)
+    git = environment()["git"]
+    assert {(r.commit, r.changed) for r in records} == {("", None) if git is None else (git["commit"], git["changed"])}
     said = capsys.readouterr().out
     assert "RQ4 Coarsest invertible discretisation" in said
     assert "RQ4 Training steps" in said
@@ -99,6 +103,18 @@ def test_evaluate_uses_all_test_rows_and_keeps_the_grid_that_it_is_not_to_measur
     rows = 24  # the last tenth of the table's 240
     assert {r.samples for r in records if r.use != "other"} == {rows}
     assert [r.samples for r in records if r.use == "other"] == [7] * 3 * 2
+
+
+def test_evaluate_takes_tolerances_of_its_own(trained: Path) -> None:
+    """Each by itself: what is not given is that of the problem's Opt-Disc."""
+    for given, expected in (
+        (("--rtol", "1e-3", "--atol", "1e-4"), (1e-3, 1e-4)),
+        (("--rtol", "1e-3"), (1e-3, 1e-5)),
+        (("--atol", "1e-4"), (1e-5, 1e-4)),
+    ):
+        assert call("evaluate", trained, "--no-grid", "--samples", 5, *given) == 0
+        records = load_results(trained).rediscretised
+        assert {(r.setting, r.atol) for r in records if r.use == "evaluation" and r.samples == 5} == {expected}
 
 
 @pytest.mark.usefixtures("drawn_figures")
@@ -197,6 +213,9 @@ def test_data_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("evaluate nosuch", "nosuch holds no run"),
         ("evaluate nosuch --samples some", "--samples = some: neither a number from 2 to 99,999,999 nor all"),
         ("evaluate nosuch --samples 1", "--samples = 1: neither a number"),
+        ("evaluate nosuch --rtol 2", "2 is above 1"),
+        ("evaluate nosuch --atol 0", "--atol = 0.0: not a positive number"),
+        ("evaluate nosuch --no-grid --steps 3", "--steps = 3: no effect with --no-grid; drop it"),
         ("sample nosuch", "nosuch holds no run"),
         ("sample nosuch -n 0", "--number = 0"),
         ("sample nosuch --out x.txt", "neither .npy nor .csv"),

@@ -24,6 +24,10 @@ class RediscretisationRecord:
     `trained_scheme` with `trained_steps` or `trained_rtol` is the discretisation that the flow was trained with;
     records of earlier versions don't have it.  Records of the use "mixed" name the scheme of the way there, and have no
     `nll`.
+
+    `engine` is what ran the solves, `load_average` the machine's over the minute before they ended, `commit` that of
+    pynode's checkout and `changed` whether its code had changes.  These are empty or null in records of earlier
+    versions, and the commit outside of a checkout.
     """
 
     problem: str
@@ -48,6 +52,10 @@ class RediscretisationRecord:
     trained_scheme: str = ""
     trained_steps: Positive | None = None
     trained_rtol: PositiveNumber | None = None
+    engine: str = ""
+    load_average: NonNegative | None = None
+    commit: str = ""
+    changed: bool | None = None
 
     @property
     def inverse(self) -> float | None:

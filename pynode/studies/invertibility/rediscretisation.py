@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pynode.clock import Clock
+from pynode.clock import Clock, load_average
 from pynode.errors import SolveError
 from pynode.flows.flow import Flow
 from pynode.flows.metrics import inverse_errors
@@ -19,6 +19,7 @@ from pynode.methods.opt_disc import OptDisc
 from pynode.problems.density.base import rows_at_once
 from pynode.records.files import finite
 from pynode.schemes.base import Scheme
+from pynode.solution import SolveStats, collected_stats
 from pynode.studies.invertibility.record import RediscretisationRecord, Use
 from pynode.types import State
 
@@ -68,12 +69,15 @@ def evaluate_training(
         yield replace(as_trained, use="evaluation")
         return
     yield _measure(trained, x, evaluation, bound=bound, use="evaluation")
+    with collected_stats() as solves:
+        errors = _errors(trained, x, trained.method, evaluation)
     yield RediscretisationRecord(
         **_described(trained, trained.method),
         samples=len(x),
         bound=bound,
         use="mixed",
-        **_errors(trained, x, trained.method, evaluation),
+        **errors,
+        **_ran(solves),
     )
 
 
@@ -84,21 +88,24 @@ def _measure(
     clock = Clock(x.device)
     clock.start()
     nll, nfe, failure = None, None, None
-    try:
-        nll, nfe = _likelihood(trained.flow, x, method)
-    except SolveError as error:
-        failure = str(error)
-    seconds = clock.lap()
+    with collected_stats() as solves:
+        try:
+            nll, nfe = _likelihood(trained.flow, x, method)
+        except SolveError as error:
+            failure = str(error)
+        seconds = clock.lap()
+        errors = _errors(trained, x, method, method)
     return RediscretisationRecord(
         **_described(trained, method),
         samples=len(x),
         bound=bound,
         nll=finite(nll),
-        **_errors(trained, x, method, method),
+        **errors,
         nfe=nfe,
         seconds=seconds,
         failure=failure,
         use=use,
+        **_ran(solves),
     )
 
 
@@ -106,6 +113,11 @@ def _errors(trained: TrainedFlow, x: State, method: GradientMethod, back: Gradie
     """Inverse errors for a record: None instead of infinite."""
     errors = inverse_errors(trained.flow, x, method, back=back, seed=trained.seed, rows=rows_at_once(trained.flow))
     return {name: finite(value) for name, value in errors.items()}
+
+
+def _ran(solves: Sequence[SolveStats]) -> dict[str, Any]:
+    """What a record says of how its solves ran: their engine, and what else kept the machine busy."""
+    return {"engine": sum(solves, SolveStats()).engine, "load_average": load_average()}
 
 
 def _likelihood(flow: Flow, x: State, method: GradientMethod) -> tuple[float, int]:

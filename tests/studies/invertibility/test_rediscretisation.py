@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pynode.engines.fused import unavailable
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.flows.flow import Flow
 from pynode.methods.base import GradientMethod
@@ -122,6 +123,18 @@ def test_a_flow_trained_as_it_is_evaluated_has_no_third_record() -> None:
     assert own.nll == fine.nll
     other = rough(OptDisc(rtol=1e-9, atol=1e-12))
     assert len(list(evaluate_training(other, samples(), FINE, bound=1.0))) == 3, "another atol is another solve"
+
+
+def test_records_say_what_ran_the_solves_and_how_busy_the_machine_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each half of a mixed round trip may be run by another engine."""
+    monkeypatch.setattr(rediscretisation, "load_average", lambda: 1.25)
+    other = "eager" if unavailable() else "fused"
+    trained, evaluation = rough(DiscOpt(EULER, 3, engine="eager")), OptDisc(rtol=1e-6, atol=1e-6, engine=other)
+    records = list(evaluate_training(trained, samples(), evaluation, bound=1.0))
+    assert [r.engine for r in records] == ["eager", other, "eager" if unavailable() else "mixed"]
+    records += rediscretise(trained, samples(), [evaluation], bound=1.0)
+    assert records[-1].engine == other
+    assert {r.load_average for r in records} == {1.25}
 
 
 def test_chunks_of_rows_are_weighted_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
