@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from pynode.studies.base import Table, number
-from pynode.studies.invertibility.record import RediscretisationRecord, Use
+from pynode.studies.invertibility.record import RediscretisationRecord, Use, bounds, sizes
 
 Pick = Callable[[RediscretisationRecord], "float | None"]
 
@@ -90,14 +90,14 @@ def statement(each: Sequence[Training]) -> str | None:
     families = by_steps(each)
     if not families:
         return None
-    any_record = next(iter(each[0].records.values()))[0]
+    records = records_of(families.values())
     parts = [
         f"{method} {scheme}: {_from_on(family, 'training')} used as trained, {_from_on(family, 'evaluation')} by dopri5"
         for (method, scheme), family in families.items()
     ]
     return (
-        f"Training steps from which on every seed's flow keeps an inverse error below {any_record.bound:g} "
-        f"({any_record.samples:,} test samples): {'; '.join(parts)}.{''.join(map(_gap, families.values()))}"
+        f"Training steps from which on every seed's flow keeps an inverse error below {bounds(records)} "
+        f"({sizes(records)} test samples): {'; '.join(parts)}.{''.join(map(_gap, families.values()))}"
     )
 
 
@@ -158,17 +158,22 @@ def _summary(each: Sequence[Training], title: str) -> Table:
 
 
 def _how(each: Sequence[Training]) -> str:
-    some = next(iter(each[0].records.values()))[0]
-    seeds = {record.seed for training in each for records in training.records.values() for record in records}
+    records = records_of([each])
+    seeds = {record.seed for record in records}
     solves = sorted({_tolerances(r) for training in each for r in training.records.get("evaluation", [])})
     several = "s: medians with range" if len(seeds) > 1 else ""
     return (
-        f"{some.samples:,} test samples; {len(seeds)} seed{several}; dopri5 at {' or '.join(solves) or '–'}. NLL in "
+        f"{sizes(records)} test samples; {len(seeds)} seed{several}; dopri5 at {' or '.join(solves) or '–'}. NLL in "
         "nats, with exact trace. As trained, the NLL is an integral by few steps and no likelihood of a density: where "
         "it is below that by dopri5, training has used the error of its own discretisation. Inverse error: mean 2-norm "
         "per sample, the worse direction, in units of the standardised data; a dash where a solve failed or nothing "
         "was measured."
     )
+
+
+def records_of(families: Iterable[Sequence[Training]]) -> list[RediscretisationRecord]:
+    """All records of several families of trainings."""
+    return [r for family in families for training in family for part in training.records.values() for r in part]
 
 
 def _tolerances(record: RediscretisationRecord) -> str:

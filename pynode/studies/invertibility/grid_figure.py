@@ -52,10 +52,11 @@ def draw_rediscretisation(results: Results) -> Figure | None:
         axes.set_xscale("log")
         if any(np.size(line.get_xdata()) for line in axes.get_lines()):  # an empty axis has no logarithm
             axes.set_yscale("log")
-    bound = records[0].bound
     for axes in panels[:2]:
-        axes.axhline(bound, color="black", linewidth=0.8, linestyle=":")
-        axes.annotate(f"bound {bound:g}", (0.02, bound), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
+        for bound in sorted({r.bound for r in records}):
+            axes.axhline(bound, color="black", linewidth=0.8, linestyle=":")
+            at = (0.02, bound)
+            axes.annotate(f"bound {bound:g}", at, xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
     panels[0].set_ylabel("inverse error (mean 2-norm)")
     panels[2].set_ylabel("|NLL - NLL at the finest| (nats)")
     for axes, label in ((panels[2], "steps per block"), (panels[3], "rtol = atol of dopri5")):

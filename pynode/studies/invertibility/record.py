@@ -74,6 +74,16 @@ class RediscretisationRecord:
         return self.trained_by
 
 
+def bounds(records: Iterable[RediscretisationRecord]) -> str:
+    """The inverse errors that the study allows: one, unless runs were evaluated by themselves with others."""
+    return " or ".join(f"{bound:g}" for bound in sorted({record.bound for record in records}))
+
+
+def sizes(records: Iterable[RediscretisationRecord]) -> str:
+    """Of how many test samples the values are means, as `bounds` has it."""
+    return " or ".join(f"{n:,}" for n in sorted({record.samples for record in records}))
+
+
 def others(records: Iterable[RediscretisationRecord]) -> list[RediscretisationRecord]:
     """The records of a grid of discretisations: all but those of the training's own and of the evaluation's."""
     return [record for record in records if record.use == "other"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pynode.studies.base import Study, Table, accuracy, complete_median, number
 from pynode.studies.invertibility.by_training import by_steps, statement, training_tables, trainings
 from pynode.studies.invertibility.grid_figure import draw_rediscretisation
-from pynode.studies.invertibility.record import RediscretisationRecord, others
+from pynode.studies.invertibility.record import RediscretisationRecord, bounds, others, sizes
 from pynode.studies.invertibility.training_figure import draw_training_steps
 from pynode.studies.results import Results
 
@@ -49,8 +49,7 @@ class Invertibility(Study):
         ]
         if not parts:
             return None
-        bound = grid[0].bound
-        return f"Fewest steps with an inverse error below {bound:g}: {'; '.join(parts)}."
+        return f"Fewest steps with an inverse error below {bounds(grid)}: {'; '.join(parts)}."
 
 
 def _words(key: Key, setting: float) -> str:
@@ -85,11 +84,10 @@ def _coarsest(grid: list[RediscretisationRecord], title: str) -> Table:
         label = "none" if setting is None else accuracy(setting, adaptive=key[2])
         step = "–" if key[2] or setting is None else f"T / {setting:.0f}"
         rows.append([key[0], key[1], label, step, *_medians(part)])
-    bound = grid[0].bound
     columns = ["trained by", "used with", "coarsest", "largest step", "inverse error", "NLL", "NFE"]
     notes = [
-        f"coarsest setting from which on every seed's inverse error stays below {bound:g} (the worse direction, mean "
-        f"2-norm per sample, {grid[0].samples} test samples); T is a block's horizon."
+        f"coarsest setting from which on every seed's inverse error stays below {bounds(grid)} (the worse direction, "
+        f"mean 2-norm per sample, {sizes(grid)} test samples); T is a block's horizon."
     ]
     return Table(f"RQ4 Coarsest invertible discretisation: {title}", columns, rows, notes)
 

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from pynode.studies.invertibility.by_training import DIRECTIONS, USES, Pick, Training, by_steps, trainings
+from pynode.studies.invertibility.by_training import (
+    DIRECTIONS,
+    USES,
+    Pick,
+    Training,
+    by_steps,
+    records_of,
+    trainings,
+)
 from pynode.studies.invertibility.record import Use
 from pynode.studies.results import Results
 from pynode.studies.style import PALETTE, legend_below, new_figure, styled
@@ -55,8 +63,8 @@ def _draw_errors(axes: Axes, family: Sequence[Training], reference: Sequence[Tra
             look = {"color": COLOURS[use], "marker": MARKERS[use], "linestyle": DASHES[direction]}
             _curve(axes, family, use, pick, label=f"{name} ({direction})", **look)
     axes.set_yscale("log")
-    bound = next(iter(family[0].records.values()))[0].bound
-    axes.axhline(bound, color="black", linewidth=0.8, linestyle=":", label=f"bound {bound:g}")
+    for bound in sorted({record.bound for record in records_of([family])}):
+        axes.axhline(bound, color="black", linewidth=0.8, linestyle=":", label=f"bound {bound:g}")
     _reference(axes, reference, lambda r: r.inverse)
     axes.set_ylabel("inverse error (mean 2-norm)")
 

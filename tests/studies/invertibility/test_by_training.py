@@ -113,6 +113,19 @@ def test_the_statement_names_the_coarsest_training_from_which_on_every_seed_has_
     assert "none of 1, 2, 8 used as trained" in str(Invertibility().finding(results(*bad)))
 
 
+def test_runs_that_were_evaluated_otherwise_are_told() -> None:
+    """The bound and the samples of one run are not those of all."""
+    other = [replace(r, bound=1e-4, samples=2000) if r.trained_steps == 8 else r for r in RECORDS]
+    said = str(Invertibility().finding(results(*other)))
+    assert "below 0.0001 or 0.001 (500 or 2,000 test samples)" in said
+    assert "500 or 2,000 test samples; 2 seeds" in Invertibility().tables(results(*other))[0].notes[0]
+    figure = draw_training_steps(results(*other))
+    assert figure is not None
+    assert {"bound 0.0001", "bound 0.001"} <= {str(line.get_label()) for line in figure.axes[0].get_lines()}
+    grid = [replace(r, use="other") for r in other]
+    assert "below 0.0001 or 0.001 (" in Invertibility().tables(results(*grid))[0].notes[0]
+
+
 def test_a_seed_whose_solve_failed_leaves_no_median() -> None:
     failed = [*RECORDS, record("training", 8, None, None, seed=1), record("evaluation", 8, 1e-5, 2.0, seed=1)]
     row = Invertibility().tables(results(*failed))[0].rows[2]
