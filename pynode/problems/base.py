@@ -24,8 +24,8 @@ class TrainingSettings:
     """How the study trains this problem (Adam); validation happens every `validate_every` iterations.
 
     `rate_drops`: pairs (n, factor): after more than n validations without improvement the learning rate is `factor`
-    times the initial one.  `rate_half_life`: iterations in which it halves besides (None: never).  `patience`: after
-    more than so many validations without improvement, training stops early (None: never).
+    times the initial one.  `rate_half_life`: the learning rate halves in so many iterations, beside these drops (None:
+    never).  `patience`: after more than so many validations without improvement, training stops early (None: never).
     """
 
     iterations: int

@@ -36,7 +36,7 @@ class TableOptions(FlowOptions):
     rows: int | None = None
     """Rows of each part that are used at most, for a quick look at a large set."""
     test_rows: int | None = None
-    """Test rows, and training rows, that the final evaluation uses at most: the exact trace of many columns is slow."""
+    """Test and training rows that evaluations use at most: the exact trace of many columns is slow."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
