@@ -84,8 +84,8 @@ def gradient_errors(
     `continuous_gradient`.  A method whose solve fails gets a record with the failure in words.  Use float64: else the
     reference is no better than the rest.  A `reference` (flat gradient and its uncertainty) that is known already saves
     its making; `own_loss=False` leaves out the comparison with finite differences of the computed loss.  Each gradient
-    is taken once before it is timed, so that no time includes compiling, and then timed `repeats` times, or as
-    `pynode.studies.gradients.timing.Repeats` says.
+    is taken once before it is timed, so that no time includes compiling, and then timed `repeats` times (three times
+    where that takes seconds), or as `pynode.studies.gradients.timing.Repeats` says.
 
         field = pynode.MLP((2, 16, 2)).build()
         loss = lambda method: method.solve(field, y0, ts).ys[-1].square().mean()

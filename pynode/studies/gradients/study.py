@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.gradients.accuracy import ROW, at_weights, by_weights, draw_accuracy, family_looks
-from pynode.studies.gradients.record import STEADY, GradientErrorRecord
+from pynode.studies.gradients.record import STEADY, UNTRAINED, GradientErrorRecord
 from pynode.studies.losses import is_likelihood
 from pynode.studies.results import Results
 from pynode.studies.style import Label, Look, family_look, label_points, legend_below, looks, new_figure, styled
@@ -78,10 +78,11 @@ def _error_table(results: Results) -> Table | None:
     timed = [r for r in results.errors if r.scatter is not None]
     if timed:
         engines = ", ".join(sorted({r.engine for r in timed if r.engine}))
+        by = f", by {engines}" if engines else ""
         loads = [r.load for r in timed if r.load is not None]
         load = f"; load average of the machine {number(min(loads), 2)} to {number(max(loads), 2)}" if loads else ""
         notes.append(
-            f"ms: median of repeats, by {engines}{load}; marked * where they scatter by more than "
+            f"ms: median of repeats{by}{load}; marked * where they scatter by more than "
             f"{100 * STEADY:.0f} % (interquartile range over median)."
         )
     if samples := sorted({r.samples for r in results.errors if r.samples > 1}):
@@ -90,6 +91,8 @@ def _error_table(results: Results) -> Table | None:
     if len(by_weights(results.errors)) > 1:
         columns.insert(0, "weights")
         rows = [[r.weights, *row] for row, r in zip(rows, results.errors, strict=True)]
+    elif (only := results.errors[0].weights) not in ("", UNTRAINED):
+        notes.append(f"At weights {at_weights(only)}.")
     if any(r.drift is not None for r in results.errors):  # records of earlier versions know none
         columns.append("drift")
         rows = [[*row, _drift(r)] for row, r in zip(rows, results.errors, strict=True)]

@@ -175,6 +175,9 @@ def test_each_set_of_weights_has_its_row() -> None:
     assert "load average of the machine 0.5 to 0.5" in table.notes[2]
     assert "A batch of 32 samples" in table.notes[3]
     assert draw_accuracy(results(errors=[ERROR])) is None
+    (alone,) = Gradients().tables(results(taylor=[], errors=[at]))
+    assert alone.columns[0] == "method"
+    assert "At weights trained by opt-disc-seed0." in alone.notes
 
 
 def trained(setting: dict[str, Any], seed: int, losses: list[float], label: str) -> Run:
