@@ -29,7 +29,7 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsol
     from pynode.studies.gradients.taylor import taylor_test
     from pynode.studies.results import TAYLOR
 
-    found = []
+    records = []
     # in float64 whatever the training's dtype: rounding would hide what is looked for
     first = [replace(c, dtype="float64") for c in configs if c.seed == configs[0].seed and c.multilevel is None]
     with console.status("Taylor tests"):
@@ -44,7 +44,7 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsol
             except (SolveError, NonFiniteLoss) as error:  # nothing to test: the training has said so as well
                 console.say(f"no Taylor test of {run.method.label}: {error}")
                 continue
-            found.append(
+            records.append(
                 TaylorRecord(
                     problem=run.problem,
                     method=run.method.name,
@@ -62,7 +62,7 @@ def check_taylor(configs: list[RunConfig], directory: Path, console: PlainConsol
                     rows=mark_of(problem.data_record()),
                 )
             )
-    write_lines(directory / TAYLOR, found)
+    write_lines(directory / TAYLOR, records)
 
 
 def check_errors(

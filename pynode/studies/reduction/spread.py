@@ -12,11 +12,11 @@ KINDS = ("time_reduction", "nfe_reduction", "evaluation_reduction")
 
 def ranges(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[float] | None]:
     """By kind of reduction, the least and the greatest over seeds; None where a seed has none."""
-    found: dict[str, list[float] | None] = {}
+    spans: dict[str, list[float] | None] = {}
     for kind in KINDS:
         values = [entry[kind] for entry in entries]
-        found[kind] = [min(values), max(values)] if values and None not in values else None
-    return found
+        spans[kind] = [min(values), max(values)] if values and None not in values else None
+    return spans
 
 
 def percent_with_range(entry: Mapping[str, Any], kind: str) -> str:
