@@ -18,6 +18,11 @@ UNTRAINED = "untrained"
 Range = Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]
 
 
+def agree(scatter: float | None) -> bool:
+    """Whether repeated times of this scatter agree, as far as is known."""
+    return scatter is None or scatter <= STEADY
+
+
 @dataclass(frozen=True)
 class TaylorRecord:
     """One Taylor test: remainders E0, E1 at sizes h, slopes fitted to indices `fitted[0]:fitted[1]`, the verdict.
@@ -95,7 +100,7 @@ class GradientErrorRecord:
     @property
     def is_steady(self) -> bool:
         """Whether the repeated times agree, as far as is known."""
-        return self.scatter is None or self.scatter <= STEADY
+        return agree(self.scatter)
 
     @property
     def evaluations(self) -> int:

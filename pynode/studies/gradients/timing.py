@@ -9,7 +9,7 @@ from statistics import median, quantiles
 
 from pynode.arguments import check_count
 from pynode.clock import Clock, load_average
-from pynode.studies.gradients.record import STEADY
+from pynode.studies.gradients.record import agree
 
 FEWEST = 3
 """Repeats that have a scatter."""
@@ -52,7 +52,7 @@ class Timing:
     @property
     def is_steady(self) -> bool:
         """Whether the times agree, as far as is known."""
-        return self.scatter is None or self.scatter <= STEADY
+        return agree(self.scatter)
 
 
 def timed(work: Callable[[], object], clock: Clock, repeats: Repeats) -> Timing:

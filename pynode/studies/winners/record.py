@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from pynode.records.schema import Count, NonNegative, PositiveNumber, Seconds
 from pynode.settings.known import rivals
-from pynode.studies.gradients.record import STEADY
+from pynode.studies.gradients.record import agree
 
 Quantity: TypeAlias = str
 """What a gradient costs: "evaluations" or "seconds", entries of a record."""
@@ -57,7 +57,7 @@ class WinnerRecord:
     @property
     def is_steady(self) -> bool:
         """Whether the repeated times agree, as far as is known."""
-        return self.scatter is None or self.scatter <= STEADY
+        return agree(self.scatter)
 
     def __post_init__(self) -> None:
         known = (*METHODS, NO_METHOD)
