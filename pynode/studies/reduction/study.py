@@ -126,8 +126,8 @@ class Reduction(Study):
             return None
         return (
             f"To reach a loss of {number(saved['matched_loss'], _digits(results))}, {saved['method']} needs "
-            f"{_change(saved['time_reduction'])} time and {_change(saved['nfe_reduction'])} field evaluations (NFE) "
-            f"than {saved['baseline']}."
+            f"{_change(saved['time_reduction'])} time and {_change(saved['nfe_reduction'], 'fewer')} field evaluations "
+            f"(NFE) than {saved['baseline']}."
         )
 
 
@@ -261,10 +261,11 @@ def _best(run: Run) -> float:
     return best_quality(run)
 
 
-def _change(reduction: float | None) -> str:
+def _change(reduction: float | None, smaller: str = "less") -> str:
+    """A reduction in words; `smaller` is "less", or "fewer" for what is counted."""
     if reduction is None:
         return "an unknown amount of"
-    return f"{100 * abs(reduction):.1f} % {'less' if reduction >= 0 else 'more'}"
+    return f"{100 * abs(reduction):.1f} % {smaller if reduction >= 0 else 'more'}"
 
 
 def _spent_over_losses(run: Run, limit: float | None) -> list[tuple[float, Spent]]:

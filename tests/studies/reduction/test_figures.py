@@ -103,7 +103,8 @@ def test_reductions_in_words() -> None:
     assert _change(0.25) == "25.0 % less"
     assert _change(0.0) == "0.0 % less"
     assert _change(-1.5) == "150.0 % more"
+    assert _change(0.25, "fewer") == "25.0 % fewer"
     assert _change(None) == "an unknown amount of"
     told = Reduction().finding(results(SLOW, QUICK))
     assert told is not None
-    assert "To reach a loss of 1, disc-opt needs 86.7 % less time and 46.7 % less field evaluations" in told
+    assert "To reach a loss of 1, disc-opt needs 86.7 % less time and 46.7 % fewer field evaluations" in told
