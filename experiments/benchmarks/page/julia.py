@@ -11,7 +11,7 @@ from experiments.study.page import quantities as q
 from experiments.study.page.markdown import EMPTY, table, wrapped
 from experiments.study.page.problem_tables import command_of, commits_of
 from experiments.study.page.published import DISC, OPT, ROOT, environments, place_of, runs_of
-from experiments.study.page.values import word
+from experiments.study.page.words import word
 from pynode.records.runs import Run
 from pynode.studies.base import number
 from pynode.studies.load import highest_load, load_text

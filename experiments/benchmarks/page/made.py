@@ -12,7 +12,7 @@ from experiments.benchmarks.records import FAILED, REFUSED, SKIPPED, Benchmark, 
 from experiments.study.page.markdown import EMPTY, wrapped
 from experiments.study.page.problem_tables import command_of, commits_of
 from experiments.study.page.published import place_of
-from experiments.study.page.values import word
+from experiments.study.page.words import word
 
 LEFT_OUT: dict[Status, str] = {
     SKIPPED: "Not installed",
