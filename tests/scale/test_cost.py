@@ -16,9 +16,9 @@ from experiments.scale.study import (
     Judged,
     NoRecordsOfRuns,
     accurate_factor,
+    block_nfe,
     cell,
     recorded,
-    table_nfe,
     tolerance_exponent,
 )
 from experiments.scale.work import Work
@@ -91,11 +91,12 @@ def test_iterations_and_validations_follow_the_study() -> None:
 
 
 def test_evaluations_of_adaptive_solves_come_from_the_records() -> None:
-    record = recorded("miniboone-sample")
-    low, high = (table_nfe(Scenario(s)) for s in ("low", "high"))
+    record = recorded("power")
+    low, high = (block_nfe("power", 5, Scenario(s)) for s in ("low", "high"))
     assert low.forward < high.forward
-    factor = CENTRAL["NFE of other tables"] * 10 ** (tolerance_exponent() * CENTRAL["decades of tolerance"])
-    assert cell("power", "opt-disc", CENTRAL).counts.forward == pytest.approx(5 * factor * record.forward)
+    factor = CENTRAL["NFE of trained tables"]
+    assert cell("power", "opt-disc", CENTRAL).counts.forward == pytest.approx(factor * record.forward)
+    assert cell("8gaussians", "opt-disc", CENTRAL).counts.forward == pytest.approx(recorded("8gaussians").forward)
     # a method of order five needs 10^(1/5) times as many steps for a decade, once steps are small
     assert 0.1 < tolerance_exponent() < 0.25
     assert accurate_factor(1e-5) == pytest.approx(10 ** tolerance_exponent())
@@ -104,7 +105,7 @@ def test_evaluations_of_adaptive_solves_come_from_the_records() -> None:
 
 def test_missing_records_are_named(tmp_path: Path) -> None:
     with pytest.raises(NoRecordsOfRuns, match="whole checkout") as caught:
-        recorded("spiral-eager", tmp_path)
+        recorded("spiral", tmp_path)
     assert caught.value.exit_status == 2
     with pytest.raises(NoRecordsOfRuns, match="spiral-tolerances"):
         tolerance_exponent(tmp_path)
