@@ -52,12 +52,15 @@ class Signals:
             start_new_session=True,
         ) as command:
             self._command = command
-            if self.requested is not None:  # heard while the command was started
-                command.send_signal(self.requested)
+            if (number := self._heard()) is not None:  # while the command was started
+                command.send_signal(number)
             try:
                 return command.wait()
             finally:
                 self._command = None
+
+    def _heard(self) -> int | None:
+        return self.requested
 
     def _hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.requested = number

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -76,10 +78,48 @@ def test_a_method_that_reaches_no_target_at_the_end_of_an_axis(monkeypatch: pyte
         facts.reaches_no_target("opt-disc", "width")
 
 
-def test_no_cell_is_no_victory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "ratios_of_map", lambda *_: [])
-    assert not facts.wins_every_cell("1e-2", "seconds")
-    monkeypatch.setattr(facts, "ratios_of_map", lambda *_: [1.5, 2.0])
-    assert facts.wins_every_cell("1e-2", "seconds")
-    monkeypatch.setattr(facts, "ratios_of_map", lambda *_: [1.5, 0.9])
-    assert not facts.wins_every_cell("1e-2", "seconds")
+def test_runs_fall_to_the_end_where_a_late_validation_is_their_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = [[3.0, None, 2.0, 1.0, 1.1], [3.0, 2.0, 2.5, 2.2, 1.9]]
+    monkeypatch.setattr(facts, "_runs", lambda _: [SimpleNamespace(quality=lambda q=q: q) for q in losses])
+    assert facts.falls_to_the_end("power")
+    losses.append([3.0, 1.0, 1.1, 1.2, 1.3])
+    assert not facts.falls_to_the_end("power")
+    losses.clear()
+    assert not facts.falls_to_the_end("power"), "no run, no fall"
+
+
+def test_the_same_quality_is_that_of_the_medians(monkeypatch: pytest.MonkeyPatch) -> None:
+    nll = {"disc-opt": [2.84, 2.85, 2.9], "opt-disc": [2.80, 2.845, 2.85]}
+
+    def seeds_of(_: str, method: str) -> list[SimpleNamespace]:
+        return [SimpleNamespace(summary={"test_nll": value}) for value in nll[method]]
+
+    monkeypatch.setattr(facts, "seeds_of", seeds_of)
+    assert facts.same_quality("8gaussians")
+    assert not facts.same_quality("8gaussians", "0.001")
+    nll["opt-disc"] = []
+    assert not facts.same_quality("8gaussians")
+
+
+def test_a_reduction_grows_where_the_matched_loss_saves_more_than_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: dict[str, Any] = {"time_reduction": 0.4, "targets": [{"time_reduction": 0.1}]}
+    monkeypatch.setattr(facts, "comparison", lambda *_: SimpleNamespace(reduction=saved))
+    assert facts.reduction_grows("power", "miniboone")
+    saved["time_reduction"] = 0.1
+    assert not facts.reduction_grows("power", "miniboone")
+
+
+def test_slower_at_first_is_slower_in_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    first: dict[str, Any] = {"ranges": {"time_reduction": [-0.5, -0.1]}}
+    monkeypatch.setattr(facts, "comparison", lambda *_: SimpleNamespace(reduction={"targets": [first]}))
+    assert facts.slower_at_first("8gaussians", "fused")
+    first["ranges"]["time_reduction"] = [-0.5, 0.1]
+    assert not facts.slower_at_first("8gaussians", "fused")
+    first["ranges"]["time_reduction"] = None
+    assert not facts.slower_at_first("8gaussians", "fused")
+
+
+def test_a_problem_without_comparison_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "compared", lambda _: (SimpleNamespace(engine="fused"),))
+    assert facts.all_seven_compared("fused")
+    assert not facts.all_seven_compared("julia")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import median
 
 from experiments.study.page.differences import differences
-from experiments.study.page.published import checks_of
-from experiments.study.page.questions import ratios_of_map
+from experiments.study.page.published import DISC, OPT, checks_of, seeds_of
 from experiments.study.page.sections import SEVEN, compared, comparison, comparisons_in, every_comparison, runs_in
 from experiments.study.spiral_differences.report import always_ahead
 from experiments.study.spiral_differences.variants import single_changes
@@ -15,57 +15,40 @@ from pynode.records.runs import Run
 from pynode.studies.winners.record import TARGETS, cells
 
 
-def fewer_evaluations_everywhere() -> bool:
-    """Disc-Opt needs fewer evaluations in every comparison and seed."""
-    return all(e["evaluation_reduction"] > 0 for c in every_comparison() for e in c.reduction["seeds"])
-
-
-def saves_time(folder: str, engine: str) -> bool:
-    """Disc-Opt takes less time, every seed."""
-    return all(entry["time_reduction"] > 0 for entry in comparison(folder, engine).reduction["seeds"])
-
-
-def saves_no_time(folder: str, engine: str) -> bool:
-    """Disc-Opt takes no less time, by the median."""
-    return float(comparison(folder, engine).reduction["time_reduction"]) <= 0
-
-
-def saves_half(folder: str, engine: str, other: str, other_engine: str) -> bool:
-    """The first comparison saves less than half of what the other saves of the time, by the medians."""
-    first, second = comparison(folder, engine), comparison(other, other_engine)
-    return float(first.reduction["time_reduction"]) < float(second.reduction["time_reduction"]) / 2
-
-
-def several_seeds(*names: str) -> bool:
-    """These comparisons, and no other, have more than one seed; a name is FOLDER:ENGINE."""
-    return sorted(f"{c.folder}:{c.engine}" for c in every_comparison() if c.seeds > 1) == sorted(names)
-
-
-def only_converged(*folders: str) -> bool:
-    """Of all comparisons only these have every run past its best validation, or stopped by the rule."""
-    converged = {c.folder for c in every_comparison() if all(_is_past_its_best(run) for run in _runs(c.folder))}
-    return sorted(converged) == sorted(folders)
+def fewer_evaluations(engine: str) -> bool:
+    """Disc-Opt needs fewer evaluations in every comparison on an engine, for every seed."""
+    mine = [c for c in every_comparison() if c.engine == engine]
+    return bool(mine) and all(e["evaluation_reduction"] > 0 for c in mine for e in c.reduction["seeds"])
 
 
 def _runs(folder: str) -> list[Run]:
     return [run for c in comparisons_in(folder) for runs in runs_in(c) for run in runs]
 
 
-def _is_past_its_best(run: Run) -> bool:
-    losses = [q for q in run.quality() if q is not None]
-    return bool((run.summary or {}).get("stopped_early")) or min(losses) < losses[-1]
+def falls_to_the_end(folder: str) -> bool:
+    """The best validation of every run, by either method, is one of its last three."""
+    losses = [[q for q in run.quality() if q is not None] for run in _runs(folder)]
+    return bool(losses) and all(min(run) in run[-3:] for run in losses)
 
 
-def wins_every_cell(target: str, quantity: str) -> bool:
-    """Disc-Opt needs less of a quantity in every cell of the map that both methods reach, and there are some."""
-    ratios = ratios_of_map(target, quantity)
-    return bool(ratios) and all(ratio > 1 for ratio in ratios)
+def reduction_grows(*folders: str) -> bool:
+    """In kernels, Disc-Opt saves more time until the matched loss than until the first loss, by the medians."""
+    pairs = [comparison(folder, "fused").reduction for folder in folders]
+    return all(r["time_reduction"] > (r["targets"][0]["time_reduction"] or 0.0) for r in pairs)
 
 
-def wins_few_cells(target: str, quantity: str) -> bool:
-    """Disc-Opt needs less of a quantity in less than half of these cells."""
-    ratios = ratios_of_map(target, quantity)
-    return sum(ratio > 1 for ratio in ratios) < len(ratios) / 2
+def same_quality(folder: str, nats: str = "0.01") -> bool:
+    """The medians of the methods' test NLL differ by less than `nats`."""
+    both = [[(run.summary or {}).get("test_nll") for run in seeds_of(folder, method)] for method in (DISC, OPT)]
+    known = [[float(nll) for nll in values if nll is not None] for values in both]
+    return all(known) and abs(median(known[0]) - median(known[1])) < float(nats)
+
+
+def slower_at_first(folder: str, engine: str) -> bool:
+    """Until the largest loss of its table Disc-Opt takes longer, in every seed."""
+    first = comparison(folder, engine).reduction["targets"][0]
+    span = first["ranges"]["time_reduction"]
+    return span is not None and bool(span[1] < 0)
 
 
 def reaches_no_target(method: str, axis: str) -> bool:
@@ -87,22 +70,19 @@ def no_single_change_gives_the_authors_order(share: str = "0.75") -> bool:
     return all(count < float(share) * total for count, total in found)
 
 
-def without_records(*problems: str) -> bool:
-    """Of the study's seven problems these, and no others, have no comparison."""
-    return [problem for problem in SEVEN if not compared(problem)] == list(problems)
+def all_seven_compared(engine: str) -> bool:
+    """Each of the study's seven problems has a comparison on an engine."""
+    return all(any(c.engine == engine for c in compared(problem)) for problem in SEVEN)
 
 
 FACTS: dict[str, Callable[..., bool]] = {
-    "fewer_evaluations_everywhere": fewer_evaluations_everywhere,
+    "all_seven_compared": all_seven_compared,
+    "falls_to_the_end": falls_to_the_end,
+    "fewer_evaluations": fewer_evaluations,
     "no_single_change_gives_the_authors_order": no_single_change_gives_the_authors_order,
-    "only_converged": only_converged,
     "reaches_no_target": reaches_no_target,
-    "saves_half": saves_half,
-    "saves_no_time": saves_no_time,
-    "saves_time": saves_time,
-    "several_seeds": several_seeds,
-    "wins_every_cell": wins_every_cell,
-    "wins_few_cells": wins_few_cells,
-    "without_records": without_records,
+    "reduction_grows": reduction_grows,
+    "same_quality": same_quality,
+    "slower_at_first": slower_at_first,
 }
 """What `{check name argument ...}` in a text demands."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 from experiments.study.page.published import runs_of
 from pynode.errors import InvalidArgument, UnknownName, UsageError
@@ -77,7 +76,7 @@ def _family(folder: str) -> list[Training]:
 def _use(name: str) -> Use:
     if name not in USES:
         raise UnknownName("use of a flow", name, tuple(USES))
-    return cast("Use", name)
+    return name
 
 
 VALUES: dict[str, Callable[..., str]] = {

@@ -12,7 +12,7 @@ from pynode.studies.load import load_text
 from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.suite.study import Comparison
 
-COLUMNS = ["problem", "records", "engine", "rows", "weights", "seeds", "last validation loss"]
+COLUMNS = ["problem", "records", "engine", "rows", "weights", "seeds", "iterations", "last validation loss"]
 COLUMNS += ["test NLL, best weights", "less time", "less NFE", "fewer evaluations", "load"]
 
 
@@ -36,6 +36,7 @@ def _row(title: str, c: Comparison) -> list[str]:
         rows_of(c.method),
         weights_of(c.method),
         str(c.seeds),
+        f"{c.method.config['iterations']:,}",
         _both(pair, q.last, digits),
         _both(pair, q.summary("test_nll"), digits),
         *(percent_with_range(r, f"{kind}_reduction") for kind in ("time", "nfe", "evaluation")),

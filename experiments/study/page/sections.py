@@ -27,12 +27,12 @@ class Section:
 SECTIONS = {
     section.problem: section
     for section in (
-        Section("spiral", "spiral", ("spiral", "spiral-eager", "spiral-converged", "spiral-seeds", "spiral-julia")),
+        Section("spiral", "spiral", ("spiral", "spiral-eager", "spiral-converged", "spiral-julia")),
         Section("8gaussians", "8gaussians", ("8gaussians", "8gaussians-eager")),
         Section("POWER", "power", ("power", "power-eager")),
         Section("GAS", "gas", ("gas", "gas-eager")),
         Section("HEPMASS", "hepmass", ("hepmass", "hepmass-eager")),
-        Section("MINIBOONE", "miniboone", ("miniboone", "miniboone-eager", "miniboone-sample")),
+        Section("MINIBOONE", "miniboone", ("miniboone", "miniboone-eager")),
         Section("BSDS300", "bsds300", ("bsds300", "bsds300-eager", "bsds300-full")),
         Section("digits", "digits", ("digits",)),
     )

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
 
 from experiments.study.page import invertible, overfit, reductions
 from experiments.study.page import quantities as q
 from experiments.study.page.cost_model import model
 from experiments.study.page.differences import differences
-from experiments.study.page.published import DISC, OPT, checks_of, runs_of, seeds_of
+from experiments.study.page.published import DISC, OPT, checks_of, seeds_of
 from experiments.study.page.questions import own_loss, ratios_of_map
-from experiments.study.page.sections import comparisons_in
 from experiments.study.page.words import word
 from experiments.study.spiral_differences.report import TRAINED, ahead, always_ahead
 from experiments.study.spiral_differences.variants import single_changes
 from pynode.errors import UnknownName, UsageError
 from pynode.problems import PROBLEMS
 from pynode.problems.density.base import Density
-from pynode.records.runs import Run
-from pynode.studies.base import number
-from pynode.studies.base import over_seeds as over_runs
 from pynode.studies.gradients.record import STEADY
-from pynode.studies.losses import Spent
 
 
 def count_seeds(folder: str) -> str:
@@ -34,15 +28,6 @@ def of_run(folder: str, method: str, key: str) -> str:
     """The median over seeds, with its range, of an entry of the summaries."""
     runs = seeds_of(folder, method)
     return q.over_seeds(runs, q.summary(key), q.digits_of(runs))
-
-
-def middle_of(folder: str, key: str) -> str:
-    """The median over seeds of an entry of the summaries, where both methods agree in it."""
-    both = [seeds_of(folder, method) for method in (DISC, OPT)]
-    values = {number(over_runs(runs, q.summary(key)), q.digits_of(runs)) for runs in both}
-    if len(values) > 1:
-        raise UsageError(f"{key} in {folder} differs between the methods: {', '.join(sorted(values))}; name both")
-    return values.pop()
 
 
 def last(folder: str, method: str) -> str:
@@ -169,21 +154,6 @@ def tolerance_of_stability() -> str:
     return _short(found.stability[0].rtol)
 
 
-def slowest_seed(folder: str, method: str) -> str:
-    """How many times as long as the median seed the slowest one took per iteration."""
-    part = runs_of(folder)
-    target = {e["seed"]: e["matched_loss"] for c in comparisons_in(folder) for e in c.reduction["seeds"]}
-    runs = [run for run in (part.runs if part else []) if run.method == method]
-    each = [s.seconds / s.iterations for run in runs if (s := _spent(run, target)) and s.iterations]
-    if not each:
-        raise UsageError(f"no run of {method} in {folder} reaches its matched loss; take its times out of the page")
-    return number(max(each) / median(each), 2)
-
-
-def _spent(run: Run, target: dict[float, float]) -> Spent | None:
-    return q.spent(run, target[run.seed]) if run.seed in target else None
-
-
 def _short(value: float) -> str:
     """A small number in as few digits as tell it: `1e-7`, `2.5e-3`."""
     digits = next((n for n in range(6) if float(f"{value:.{n}e}") == value), 6)
@@ -200,14 +170,12 @@ VALUES: dict[str, Callable[..., str]] = {
     "exploded": exploded,
     "last": last,
     "levels": levels,
-    "middle_of": middle_of,
     "most_ahead": most_ahead,
     "of_run": of_run,
     "own_loss": error_of_own_loss,
     "seeds": count_seeds,
     "seeds_of_map": seeds_of_map,
     "seeds_of_stability": seeds_of_stability,
-    "slowest_seed": slowest_seed,
     "steady": steady,
     "tolerance_of_stability": tolerance_of_stability,
     "worse_best": worse_best,
