@@ -113,9 +113,7 @@ class Suite(Study):
     def figures(self, results: Results) -> dict[str, Figure | None]:
         kept, _ = distinct(comparisons(results))
         bars = [
-            Group(
-                (*_lines(name), c.engine, f"{c.seeds} seed{'s' if c.seeds > 1 else ''}", *_unlike_idle(c)), c.reduction
-            )
+            Group((name, c.engine, f"{c.seeds} seed{'s' if c.seeds > 1 else ''}", *_unlike_idle(c)), c.reduction)
             for name, c in zip(_names(kept), kept, strict=True)
         ]
         return {"suite": draw_suite(bars)}
@@ -205,11 +203,6 @@ def _names(kept: list[Comparison]) -> list[str]:
     return [c.marked(c.folder) if shared[c.name, c.engine] > 1 else c.name for c in kept]
 
 
-def _lines(name: str) -> list[str]:
-    """A name for below a bar, its mark on a line of its own."""
-    return name.replace(" (", "\n(").split("\n")
-
-
 def _failed(part: Results, *methods: str) -> int:
     return sum(not run.finished for run in part.runs if not methods or run.method in methods)
 
@@ -226,7 +219,7 @@ def _agree(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Group:
-    """The bars of one comparison: lines of its label, and its reductions."""
+    """The bars of one comparison: the parts of its label, and its reductions."""
 
     label: tuple[str, ...]
     reduction: Mapping[str, Any]
@@ -242,45 +235,46 @@ class Group:
 
 @styled
 def draw_suite(groups: Sequence[Group]) -> Figure | None:
-    """One group of bars a comparison: less time, less NFE, fewer evaluations; None where nothing is known.
+    """One group of bars a comparison, from above: less time, less NFE, fewer evaluations; None where nothing is known.
 
     A line over a bar shows the range over seeds, a dash in place of a bar a reduction that is not known.
     """
     known = [group for group in groups if group.reduction["time_reduction"] is not None]
     if not known:
         return None
-    figure, (axes,) = new_figure(1, height=3.4, width=max(4.0, 1.1 * len(known) + 1.5))
+    figure, (axes,) = new_figure(1, height=0.5 * len(known) + 1.2)
     lowest = 0.0
     for k, (key, label) in enumerate(KINDS):
         for i, group in enumerate(known):
-            x, percents = i + (k - 1) * 0.27, group.percents(key)
+            y, percents = i + (k - 1) * 0.27, group.percents(key)
             if percents is None:
-                _number(axes, "–", x, 0.0, above=True)
+                _number(axes, "–", 0.0, y, right=True)
                 continue
             value, low, high = percents
-            axes.bar(x, value, 0.25, color=PALETTE[k], label=label)
-            axes.plot([x, x], [low, high], color="black", linewidth=0.9)
-            _number(axes, f"{value:.0f}", x, max(high, 0.0) if value >= 0 else min(low, 0.0), above=value >= 0)
+            axes.barh(y, value, 0.25, color=PALETTE[k], label=label)
+            axes.plot([low, high], [y, y], color="black", linewidth=0.9)
+            _number(axes, f"{value:.0f}", max(high, 0.0) if value >= 0 else min(low, 0.0), y, right=value >= 0)
             lowest = min(lowest, low)
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(known)), ["\n".join(group.label) for group in known])
-    axes.set_ylabel("less than Opt-Disc (%)")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(known)), [", ".join(group.label) for group in known])
+    axes.set_ylim(len(known) - 0.5, -0.5)
+    axes.set_xlabel("less than Opt-Disc (%)")
     margin = 0.08 * (100 - lowest)  # room for the numbers
-    axes.set_ylim(lowest - margin if lowest < 0 else 0.0, 100 + margin)
-    axes.grid(axis="x", visible=False)
+    axes.set_xlim(lowest - margin if lowest < 0 else 0.0, 100 + margin)
+    axes.grid(axis="y", visible=False)
     figure.suptitle("What Disc-Opt saves until the matched loss is reached", fontsize=10)
     legend_below(figure, axes)
     return figure
 
 
-def _number(axes: Axes, text: str, x: float, y: float, *, above: bool) -> None:
+def _number(axes: Axes, text: str, x: float, y: float, *, right: bool) -> None:
     """Writes the number of a bar at the end of its line."""
     axes.annotate(
         text,
         (x, y),
-        ha="center",
-        va="bottom" if above else "top",
+        ha="left" if right else "right",
+        va="center",
         fontsize=6.5,
-        xytext=(0, 1 if above else -1),
+        xytext=(2 if right else -2, 0),
         textcoords="offset points",
     )

@@ -22,7 +22,7 @@ def test_kinds_of_reductions() -> None:
     assert KEYS == ["time_reduction", "nfe_reduction", "evaluation_reduction"]
 
 
-def test_bars_have_the_height_of_the_reductions_and_lines_their_range() -> None:
+def test_bars_have_the_length_of_the_reductions_and_lines_their_range() -> None:
     figure = draw_suite(
         [
             group("a", (0.5, 0.25, None), (0.75, 0.125, None)),
@@ -33,22 +33,23 @@ def test_bars_have_the_height_of_the_reductions_and_lines_their_range() -> None:
     assert figure is not None
     (axes,) = figure.axes
     bars: list[Any] = list(axes.patches)
-    assert [bar.get_height() for bar in bars] == [50.0, -50.0, 25.0, 25.0, 12.5]
-    assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx([-0.27, 0.73, 0.0, 1.0, 1.27])
-    ranges = [np.asarray(line.get_ydata(), float).tolist() for line in axes.get_lines()]
+    assert [bar.get_width() for bar in bars] == [50.0, -50.0, 25.0, 25.0, 12.5]
+    assert [bar.get_y() + bar.get_height() / 2 for bar in bars] == pytest.approx([-0.27, 0.73, 0.0, 1.0, 1.27])
+    ranges = [np.asarray(line.get_xdata(), float).tolist() for line in axes.get_lines()]
     assert ranges[:5] == [[50.0, 75.0], [-50.0, -50.0], [12.5, 25.0], [25.0, 25.0], [12.5, 12.5]]
     labels: list[Any] = list(axes.texts)
-    assert [(label.get_text(), float(label.xy[1]), label.get_va()) for label in labels] == [
-        ("50", 75.0, "bottom"),
-        ("-50", -50.0, "top"),
-        ("25", 25.0, "bottom"),
-        ("25", 25.0, "bottom"),
-        ("–", 0.0, "bottom"),  # not known, which is no reduction of 0 %
-        ("12", 12.5, "bottom"),
+    assert [(label.get_text(), float(label.xy[0]), label.get_ha()) for label in labels] == [
+        ("50", 75.0, "left"),
+        ("-50", -50.0, "right"),
+        ("25", 25.0, "left"),
+        ("25", 25.0, "left"),
+        ("–", 0.0, "left"),  # not known, which is no reduction of 0 %
+        ("12", 12.5, "left"),
     ]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a\neager", "b\neager"]
-    assert axes.get_ylim() == pytest.approx((-62, 112))
-    assert figure.get_size_inches().tolist() == pytest.approx([4.0, 3.4])
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a, eager", "b, eager"]
+    assert axes.get_xlim() == pytest.approx((-62, 112))
+    assert axes.get_ylim() == (1.5, -0.5), "the first comparison is on top"
+    assert figure.get_size_inches().tolist() == pytest.approx([7.2, 2.2])
 
 
 def test_ranges_and_numbers_below_zero_are_inside_the_axis() -> None:
@@ -56,18 +57,18 @@ def test_ranges_and_numbers_below_zero_are_inside_the_axis() -> None:
     figure = draw_suite([group("a", (-0.25, 0.5, 0.5), (-2.0, -0.75, 0.5), (0.875, 0.5, 0.5))])
     assert figure is not None
     (axes,) = figure.axes
-    low, high = axes.get_ylim()
-    ranges = [np.asarray(line.get_ydata(), float).tolist() for line in axes.get_lines()]
+    low, high = axes.get_xlim()
+    ranges = [np.asarray(line.get_xdata(), float).tolist() for line in axes.get_lines()]
     assert ranges[:3] == [[-200.0, 87.5], [-75.0, 50.0], [50.0, 50.0]]
     labels: list[Any] = list(axes.texts)
-    assert [(label.get_text(), float(label.xy[1])) for label in labels] == [("-25", -200.0), ("50", 50.0), ("50", 50.0)]
+    assert [(label.get_text(), float(label.xy[0])) for label in labels] == [("-25", -200.0), ("50", 50.0), ("50", 50.0)]
     assert low < -200.0 - 0.05 * (high - low), "room for a number"
 
 
 def test_without_losses_the_axis_begins_at_zero() -> None:
-    wide = draw_suite([group(str(k), (0.5, 0.25, 0.125)) for k in range(4)])
-    assert wide is not None
-    assert wide.axes[0].get_ylim() == (0.0, 108.0)
-    assert wide.get_size_inches()[0] == pytest.approx(5.9)
+    tall = draw_suite([group(str(k), (0.5, 0.25, 0.125)) for k in range(4)])
+    assert tall is not None
+    assert tall.axes[0].get_xlim() == (0.0, 108.0)
+    assert tall.get_size_inches()[1] == pytest.approx(3.2)
     assert draw_suite([group("x", (None, 0.5, 0.5))]) is None
     assert draw_suite([]) is None

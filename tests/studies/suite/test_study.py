@@ -130,8 +130,8 @@ def test_engines_are_compared_by_themselves() -> None:
     assert "-100.0 %" in sentence
     figure = Suite().figures(results)["suite"]
     assert figure is not None
-    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert labels[:2] == ["spiral\neager\n1 seed\nload unknown", "spiral\nfused\n1 seed\nload unknown"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[:2] == ["spiral, eager, 1 seed, load unknown", "spiral, fused, 1 seed, load unknown"]
     settings = Suite().tables(results)[1]
     assert settings.rows[0] == ["spiral", "eager", "3", "disc-opt", "opt-disc", "spiral-eager"]
 
@@ -170,8 +170,8 @@ def test_a_machine_that_was_not_idle_is_marked(loads: tuple[float | None, ...], 
     assert table.rows[0][table.columns.index("load")] == cell
     figure = Suite().figures(results)["suite"]
     assert figure is not None
-    (shown,) = figure.axes[0].get_xticklabels()
-    assert shown.get_text().split("\n")[3:] == ([label] if label else [])
+    (shown,) = figure.axes[0].get_yticklabels()
+    assert shown.get_text().split(", ")[3:] == ([label] if label else [])
     notes = Reduction().tables(results.parts["spiral"])[0].notes
     assert [note for note in notes if "load" in note] == (
         [] if label is None else [load_note(highest_load(results.parts["spiral"].runs))]
@@ -193,8 +193,7 @@ def test_a_part_of_a_set_and_synthetic_rows_are_named_as_such() -> None:
         assert [row[0] for row in table.rows] == names
     figure = Suite().figures(results)["suite"]
     assert figure is not None
-    below = [tick.get_text().rpartition("\neager")[0] for tick in figure.axes[0].get_xticklabels()]
-    assert below == ["gas\n(synthetic)", "power\n(part: 2.1 % of rows)", "spiral"]
+    assert [tick.get_text().rpartition(", eager")[0] for tick in figure.axes[0].get_yticklabels()] == names
     assert results.parts["power"].title == "power (part: 2.1 % of rows)"
     assert results.parts["power"].problem == "power"
 
