@@ -77,8 +77,8 @@ def draw_accuracy(results: Results) -> Figure | None:
         left.set_title(f"fixed steps\n{where}" if where else "fixed steps", fontsize=8.5)
         right.set_title(f"adaptive steps\n{where}" if where else "adaptive steps", fontsize=8.5)
     figure.suptitle(
-        f"{results.title}: gradient error; filled against the continuous problem's gradient, open against that of "
-        "the loss as computed",
+        f"{results.title}: gradient error\nfilled against the continuous problem's gradient, open against that of the "
+        "loss as computed",
         fontsize=9,
     )
     _shared_legend(figure, panels)
