@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.study.page import reductions, sections
-from experiments.study.page.reductions import count_problems, fewest, not_faster, ratio, slower, span
+from experiments.study.page.reductions import count_problems, fewest, most, not_faster, ratio, slower, span
 from pynode.errors import UnknownName, UsageError
 from pynode.studies.suite.study import Comparison
 from tests.study.made_up import compared_in, disc_opt, opt_disc
@@ -43,6 +43,7 @@ def test_the_span_over_problems_holds_negative_medians() -> None:
     assert span("fused", "time") == "-25 to 60 %"
     assert span("fused", "evaluation") == "60 %"
     assert span("eager", "time") == "50 %"
+    assert most("fused", "time") == "60.0 %"
     with pytest.raises(UsageError, match="no problem of the study is compared on the engine julia"):
         span("julia", "time")
     with pytest.raises(UnknownName, match="unknown kind of reduction 'seconds'"):

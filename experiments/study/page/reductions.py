@@ -48,6 +48,11 @@ def span(engine: str, kind: str) -> str:
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
+def most(engine: str, kind: str) -> str:
+    """The largest reduction of the study's problems on an engine, medians."""
+    return percent(max(c.reduction[_entry(kind)] for _, c in _of_the_study(engine)))
+
+
 def not_faster(engine: str) -> str:
     """The study's problems on an engine whose median reduction of time is not positive: `spiral-converged, POWER`."""
     return _named((problem, c) for problem, c in _of_the_study(engine) if c.reduction["time_reduction"] <= 0)
@@ -95,6 +100,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "comparisons": count_comparisons,
     "fewest": fewest,
     "less": less,
+    "most": most,
     "not_faster": not_faster,
     "problems": count_problems,
     "ratio": ratio,
