@@ -51,7 +51,7 @@ class _Node(torch.autograd.Function):
         kept = Kept(ctx.saved_tensors)  # torch refuses where the graph has been freed
         if ctx.has_token:
             *tensors, token = kept.tensors
-            kept = Kept(tensors, ctx.held or token.held)
+            kept = Kept(tensors, token.held if ctx.held is None else ctx.held)
         wanted = ctx.needs_input_grad[2:]
         again = torch.is_grad_enabled()
         if len(cotangents) == 1 and not again and not is_batched(cotangents[0]):

@@ -104,6 +104,8 @@ def obstacle(system: System, y0: State, ts: Times) -> str | None:
         return "the parameters have other shapes than the specification says"
     if flow is not None and flow["divergence"] not in ("exact", "hutchinson"):
         return f"the kernels know no divergence {flow['divergence']}"
+    if flow is not None and flow["divergence"] == "hutchinson" and probes is None:
+        return "Hutchinson's estimator has no probes"
     if probes is not None and (probes.requires_grad or probes.numel() * system.columns != y0.numel() * spec.state_dim):
         return "the probes want a gradient, or are not one for each sample"
     traced = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None

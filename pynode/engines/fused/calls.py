@@ -110,10 +110,10 @@ class Call(Pullback):
         cotangents: States,
         wanted: Sequence[bool],
     ) -> tuple[Tensor | None, ...]:
-        if [(p.numel(), p.dtype) for p in self.inputs[1:]] != self.planner.kinds:
+        if [(p.numel(), p.dtype, p.device) for p in self.inputs[1:]] != self.planner.kinds:
             raise FieldChanged(
-                "the initial state or a parameter has another size or dtype than when it was solved, so that no "
-                "gradient fits it; call backward first"
+                "the initial state or a parameter has another size, dtype or device than when it was solved, so that "
+                "no gradient fits it; call backward first"
             )
         cotangents = cotangents.contiguous()
         y0_bar, *bars = [alike(p) if want else None for p, want in zip(self.inputs[1:], wanted[1:])]  # noqa: B905 (costs more)
@@ -180,14 +180,18 @@ class FixedCall(Call):
             return
         if before:
             run_fixed(like, address, 0, 1, before)
-        run_all(lambda worker: run_fixed(like, address, worker, workers, task), workers)
+        run_all(lambda worker: self._share(worker, task), workers)
         if after:
             run_fixed(like, address, 0, 1, after)
 
+    def _share(self, worker: int, task: int) -> None:
+        """One worker's share; as a method, so that a thread keeps the memory alive that it writes to."""
+        run_fixed(self.planner.like, self.work.address, worker, self.planner.workers, task)
+
     def release(self) -> Kept:
         if self.planner.is_large:
-            # in torch's hands it is freed with the graph's other tensors, at the end of the backward pass
-            return Kept((torch.from_numpy(self.work.hand_over()),))
+            # the node lets it go with the graph's other tensors, at the end of the backward pass
+            return Kept((self.planner.states,), self.work.hand_over())
         return super().release()
 
     def pull_with_graph(
@@ -287,8 +291,12 @@ class AdaptiveCall(Call):
         workers = self.planner.workers
         kernel(0, workers, back, STEP_BEGIN)
         if self.work.status == RUNNING:
-            run_all(lambda worker: kernel(worker, workers, back, ATTEMPT), workers)
+            run_all(lambda worker: self._share(worker, back), workers)
             kernel(0, workers, back, CONCLUDE)
+
+    def _share(self, worker: int, back: int) -> None:
+        """One worker's share of a step, as `FixedCall` has it."""
+        run_adaptive(self.planner.like, self.work.address, worker, self.planner.workers, back, ATTEMPT)
 
     def _error(self, now: Progress, back: int, samples: Samples | None) -> SolveError:
         """What a solve that has stopped raises."""

@@ -7,8 +7,9 @@ import hashlib
 import inspect
 import os
 import weakref
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,8 +18,12 @@ import numba
 from llvmlite.ir.instructions import CallInstr
 from numba import extending
 from numba.core import types
+from numba.core.ccallback import CFunc
 from numba.core.compiler import Flags, compile_internal
+from numba.core.sigutils import normalize_signature
 from numba.core.typing.templates import signature
+
+from pynode.engines.fused.machine_code import KernelCache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -96,22 +101,22 @@ def entry(function: F) -> F:
     Numba looks for changes in the kernel's own file alone, so the name carries a stamp of all that may be part of it.
     """
     function.__qualname__ = f"{function.__qualname__}_{_stamp()}"
-    try:
-        kernel: Any = numba.njit(error_model="numpy", nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder that can be written
-        kernel = numba.njit(error_model="numpy", nogil=True)(function)
+    kernel: Any = numba.njit(error_model="numpy", nogil=True)(function)
+    with suppress(RuntimeError):  # no folder that can be written
+        kernel._cache = KernelCache(function)
     return cast(F, kernel)
 
 
 def address_of(function: Callable[..., Any], signature: Any) -> int:
     """Compiles a function that kernels call by its address, or loads it from disk, as `entry` does."""
     function.__qualname__ = f"{function.__name__}_{_stamp()}"
+    compiled: Any = CFunc(function, normalize_signature(signature), locals={}, options={"error_model": "numpy"})
+    with suppress(RuntimeError):  # no folder that can be written
+        compiled._cache = KernelCache(function)
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        compiled: Any = numba.cfunc(signature, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # no folder that can be written
-        compiled = numba.cfunc(signature, error_model="numpy")(function)
+        compiled.compile()
     finally:
         if was_enabled:
             gc.enable()
@@ -170,11 +175,26 @@ def run_all(work: Callable[[int], None], workers: int) -> None:
     if workers == 1:
         work(0)
         return
-    executor = _POOL.executor(workers - 1)
-    others = [executor.submit(work, i) for i in range(1, workers)]
+    executor, others = _POOL.executor(workers - 1), list[Future[None]]()
     try:
+        for i in range(1, workers):
+            others.append(executor.submit(work, i))
         work(0)
     finally:
-        wait(others)
+        _wait_for_all(others)
     for other in others:
         other.result()
+
+
+def _wait_for_all(others: Sequence[Future[None]]) -> None:
+    """Waits to the end, whatever is raised meanwhile: memory that they write to may be used again after that."""
+    interruption: BaseException | None = None
+    while True:
+        try:
+            wait(others)
+        except BaseException as error:  # of a signal
+            interruption = error
+        else:
+            break
+    if interruption is not None:
+        raise interruption

@@ -50,14 +50,28 @@ class Pool:
         size = n * dtype.itemsize + ALIGNMENT
         if active_meter() is not None:
             return aligned_zeros(n, dtype)
-        for i, raw in enumerate(self._buffers):
-            if size <= raw.nbytes <= POOL_SLACK * size:
-                with suppress(IndexError):  # another thread may have been quicker
-                    memory = _aligned(self._buffers.pop(i), n, dtype)
-                    memory.fill(0)
-                    return memory
+        for i in range(len(self._buffers)):
+            raw = self._taken(i, size)
+            if raw is not None:
+                memory = _aligned(raw, n, dtype)
+                memory.fill(0)
+                return memory
         # a power of two, so that it fits somewhat larger batches too; what is never touched takes no memory
         return _aligned(np.zeros(1 << (size - 1).bit_length(), dtype=np.uint8), n, dtype)
+
+    def _taken(self, i: int, size: int) -> npt.NDArray[Any] | None:
+        """The buffer at a place, which is the caller's from now on, where it fits `size` bytes.
+
+        Other threads, and solves that the garbage collector ends meanwhile, move buffers to other places: what has been
+        taken is looked at once more.
+        """
+        with suppress(IndexError):
+            if _fits(self._buffers[i], size):
+                raw = self._buffers.pop(i)
+                if _fits(raw, size):
+                    return raw
+                self._buffers.append(raw)
+        return None
 
     def take_back(self, memory: npt.NDArray[Any]) -> None:
         """Keeps the buffer of `memory`, as `zeros` gave it, and forgets the oldest where there are too many."""
@@ -70,6 +84,10 @@ class Pool:
     def clear(self) -> None:
         """Forgets all buffers."""
         self._buffers.clear()
+
+
+def _fits(raw: npt.NDArray[Any], size: int) -> bool:
+    return size <= raw.nbytes <= POOL_SLACK * size
 
 
 POOL_BUFFERS, POOL_BYTES, POOL_SLACK = 8, 64 << 20, 4

@@ -47,7 +47,7 @@ class Planner:
         self.field = describe(system, self.batch, self.dtype.itemsize)
         self.field.entry = entry_address(self.field.is_program, self.dtype.itemsize)
         self.n_slots = len(system.theta)
-        self.kinds = [(p.numel(), p.dtype) for p in (y0, *system.theta)]
+        self.kinds = [(p.numel(), p.dtype, p.device) for p in (y0, *system.theta)]
         self.states = torch.empty((n_outputs, *y0.shape), dtype=y0.dtype, device=y0.device)  # to make others alike
         self._starts = tile_starts(self.batch, self.field.capacity)
         self.n_tiles = len(self._starts) - 1

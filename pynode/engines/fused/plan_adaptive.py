@@ -124,14 +124,14 @@ class AdaptivePlanner(Planner):
 
     def take_back(self, work: AdaptiveWork) -> None:
         """Keeps memory for the next solve."""
-        if work.memory.nbytes + work.steps.nbytes <= SPARE_BYTES:
+        if work.is_whole and work.memory.nbytes + work.steps.nbytes <= SPARE_BYTES:
             self._free.take_back(work)
 
 
 class AdaptiveWork(Work):
     """The memory of one adaptive solve: everything of fixed size, and its steps, which grow with their number."""
 
-    __slots__ = ("_counts", "_now", "adjoint", "capacity", "memory", "outputs", "state", "steps", "times")
+    __slots__ = ("_counts", "_now", "adjoint", "capacity", "is_whole", "memory", "outputs", "state", "steps", "times")
 
     def __init__(self, planner: AdaptivePlanner) -> None:
         super().__init__(planner.n_slots)
@@ -170,6 +170,7 @@ class AdaptiveWork(Work):
 
     def grow(self, planner: AdaptivePlanner, capacity: int) -> None:
         """Makes room for `capacity` steps; what is there stays."""
+        self.is_whole = False  # a signal may end this anywhere, with an address of memory that is no longer there
         old, old_times = self.steps, self.times
         self.steps = aligned_zeros((capacity * STAGES + PARTS - STAGES) * planner.size, planner.dtype)
         self.steps[: len(old)] = old
@@ -179,6 +180,7 @@ class AdaptiveWork(Work):
         self._now.array["capacity"] = capacity
         self._now.array["status"] = RUNNING
         self.solve.array["steps"], self.solve.array["times"] = self.steps.ctypes.data, self.times.ctypes.data
+        self.is_whole = True
 
     @property
     def status(self) -> int:
