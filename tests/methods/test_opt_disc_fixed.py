@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pynode.engines.eager import same_grid
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, SolveError
 from pynode.fields import FIELDS
 from pynode.fields.base import Field
 from pynode.fields.mlp import MLP
@@ -228,3 +228,44 @@ def test_bad_options_are_named(options: dict[str, Any], argument: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         OptDiscFixed(**options)
     assert caught.value.argument == argument
+
+
+class Cyclic(nn.Module):
+    """A field whose backward Euler system, for steps of one, moves every entry on by one: I - J^T is a permutation.
+
+    GMRES gets no nearer to the solution until it has as many vectors as there are entries.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:  # noqa: ARG002 (autonomous)
+        return self.scale * (y - torch.roll(y, 1, dims=-1))
+
+
+def test_gmres_ends_where_it_would_stand_still_if_it_were_restarted() -> None:
+    """After as many products as the state has entries, with the exact result."""
+    n = 300
+    y0 = torch.zeros(1, n, dtype=torch.float64).requires_grad_()
+    ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    solution = OptDiscFixed(EULER, 1, "backward-euler").solve(Cyclic(), y0, ts)
+    weights = torch.zeros(1, n, dtype=torch.float64)
+    weights[0, 7] = 1.0
+    (solution.ys[-1] * weights).sum().backward()
+    assert y0.grad is not None
+    assert int(y0.grad.abs().argmax()) in (6, 8)
+    torch.testing.assert_close(y0.grad.abs().sum(), torch.tensor(1.0, dtype=torch.float64), rtol=1e-9, atol=0)
+    assert solution.stats.backward.n_vjp <= n + 10
+
+
+def test_gmres_that_does_not_converge_is_an_error_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after ten times as many cycles as there are entries."""
+    n = 300
+    monkeypatch.setattr(same_grid, "VECTOR_NUMBERS", 0)
+    y0 = torch.zeros(1, n, dtype=torch.float64).requires_grad_()
+    ts = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    solution = OptDiscFixed(EULER, 1, "backward-euler").solve(Cyclic(), y0, ts)
+    with pytest.raises(SolveError, match="GMRES did not converge"):
+        solution.ys[-1, 0, 7].backward()
+    assert solution.stats.backward.n_vjp < (same_grid.PRODUCTS + 1) * n

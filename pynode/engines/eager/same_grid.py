@@ -21,6 +21,15 @@ from pynode.types import State, States
 DENSE_LIMIT = 64
 """Largest number of state entries for which backward Euler builds its matrix; GMRES beyond."""
 
+VECTOR_NUMBERS, FEWEST_VECTORS = 1 << 22, 50
+"""Numbers that GMRES's basis may have before it is restarted (32 MB), and the vectors that it has at least.
+
+Restarted too early it may stand still; with as many vectors as entries it ends, but for rounding.
+"""
+
+PRODUCTS = 3
+"""Products for each entry of the state after which GMRES has failed."""
+
 
 def run(solve: Solve) -> Run:
     """Solves, and keeps the states of all steps."""
@@ -128,6 +137,7 @@ def _solve_shifted(product: _Products, right: State, h: float, t: float) -> Stat
         e = torch.as_tensor(v.reshape(-1)).to(right).reshape(shape)
         return (e - h * transposed(e)).reshape(-1).double().cpu().numpy()
 
+    restart = min(n, max(FEWEST_VECTORS, VECTOR_NUMBERS // n))
     b = right.detach().reshape(-1).double().cpu().numpy()
     single = right.dtype != torch.float64
     x, failed = gmres(
@@ -135,7 +145,8 @@ def _solve_shifted(product: _Products, right: State, h: float, t: float) -> Stat
         b,
         rtol=1e-6 if single else 1e-12,
         atol=0.0,
-        restart=min(n, 50),
+        restart=restart,
+        maxiter=-(-PRODUCTS * n // restart),
     )
     # products in float32 know the residual of a stiff system no better than this
     if failed and np.linalg.norm(b - apply(x)) > (1e-3 if single else 1e-9) * np.linalg.norm(b):
