@@ -33,7 +33,8 @@ class Part:
         """The commands with their paths filled in; raises `UsageError` where one needs `--data` and there is none."""
         if data is None and any(DATA in word for command in self.commands for word in command):
             raise UsageError(f"the part {self.name} reads a file of data; add --data DIR, or leave it out by --parts")
-        replaced = {OUT: str(out), DATA: str(data)}
+        # a path through the part's own directory would need that to be there already
+        replaced = {f"{OUT}/../": f"{out.parent}/", OUT: str(out), DATA: str(data)}
         return [[_filled(word, replaced) for word in command] for command in self.commands]
 
 

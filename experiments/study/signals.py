@@ -6,16 +6,16 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import IO
 
-from pynode.training.signals import SIGNALS, heard_by
+from pynode.training.signals import SIGNALS, Hearing
 
 INTERRUPTED = {status for number in SIGNALS for status in (128 + number, -number)}
 """Exit statuses of a command that was interrupted: it saved and said so, or the signal ended it."""
 
 
-class Signals:
+class Signals(Hearing):
     """Context in which signals are passed on to the command that runs; `requested` is the last one, None before.
 
     The command is in a session of its own, so that Ctrl-C reaches it through this process alone.
@@ -24,16 +24,6 @@ class Signals:
     def __init__(self) -> None:
         self.requested: int | None = None
         self._command: subprocess.Popen[bytes] | None = None
-        self._heard_by = heard_by(self._hear)
-
-    def __enter__(self) -> Signals:
-        self._heard_by.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._heard_by.__exit__(kind, error, trace)
 
     def run(self, words: Sequence[str], log: IO[str], *, cwd: Path, env: Mapping[str, str]) -> int:
         """Runs a command, its output in `log`; its exit status, negative where a signal ended it.

@@ -12,10 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
+from typing import TypeVar
 
 from pynode.errors import Interrupted
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+T = TypeVar("T", bound="Hearing")
 
 SAME = 2.0
 """Seconds within which a signal is taken for one that was heard before."""
@@ -38,6 +41,23 @@ def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
             signal.signal(number, before)
 
 
+class Hearing:
+    """Context in which the signals are heard by `_hear`, as `heard_by` has it."""
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        raise NotImplementedError
+
+    def __enter__(self: T) -> T:
+        self._heard_by = heard_by(self._hear)
+        self._heard_by.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._heard_by.__exit__(kind, error, trace)
+
+
 class Interruptible:
     """Context in which a signal that `stop` hears is raised at once; quicker than a generator's."""
 
@@ -56,8 +76,8 @@ class Interruptible:
         self._stop.open = False
 
 
-class Stop:
-    """Context in which the signals are heard, as `heard_by` has it.
+class Stop(Hearing):
+    """Context in which a signal asks a run to stop.
 
     `together`: other ranks have to stop at the same iteration, so nothing is interrupted: the request is agreed upon.
     """
@@ -67,16 +87,6 @@ class Stop:
         self.requested: int | None = None
         self._heard_at = 0.0
         self.open = False
-        self._heard_by = heard_by(self._heard)
-
-    def __enter__(self) -> Stop:
-        self._heard_by.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._heard_by.__exit__(kind, error, trace)
 
     def interruptible(self) -> Interruptible:
         """A part that leaves nothing half done when `Interrupted` ends it anywhere."""
@@ -87,7 +97,7 @@ class Stop:
         if self.requested is not None and not self.together:
             raise Interrupted(self.requested)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.requested is not None:
             if time.monotonic() - self._heard_at > SAME:
                 raise KeyboardInterrupt
