@@ -26,8 +26,8 @@ FIXED = {
     "study/spiral-tolerances/disc-opt-rk4-x2-seed0": 10,
     "study/spiral-tolerances/disc-opt-rk4-x4-seed0": 10,
     "study/8gaussians-steps/disc-opt-rk38-x4-seed0": 3,
-    "8gaussians-multilevel/disc-opt-rk38-levels-2-5-10-seed0": 3,
-    "digits/disc-opt-rk38-x4-seed0": 2,
+    "study/8gaussians-multilevel/disc-opt-rk38-levels-2-5-10-seed0": 3,
+    "study/digits/disc-opt-rk38-x4-seed0": 2,
 }
 ADAPTIVE = {
     "study/spiral/opt-disc-dopri5-rtol1e-07-seed0": 10,
@@ -36,7 +36,7 @@ ADAPTIVE = {
     "study/spiral-tolerances/opt-disc-dopri5-rtol1e-05-seed0": 10,
     "study/spiral-tolerances/opt-disc-dopri5-rtol1e-09-seed0": 10,
     "study/8gaussians-steps/opt-disc-dopri5-rtol1e-05-seed0": 2,
-    "digits/opt-disc-dopri5-rtol1e-05-seed0": 2,
+    "study/digits/opt-disc-dopri5-rtol1e-05-seed0": 2,
 }
 """Sets of rows are not in the repository, so runs on them can't be made again; float32 differs by processor."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from experiments.study.page import facts, values
+from experiments.study.page import facts, texts, values
+from experiments.study.page.sections import SEVEN
 from experiments.study.spiral_differences.records import Differences
 from experiments.study.spiral_differences.report import always_ahead
 from experiments.study.spiral_differences.variants import METHODS, single_changes
@@ -78,12 +80,14 @@ def test_a_method_that_reaches_no_target_at_the_end_of_an_axis(monkeypatch: pyte
         facts.reaches_no_target("opt-disc", "width")
 
 
-def test_runs_fall_to_the_end_where_a_late_validation_is_their_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    losses = [[3.0, None, 2.0, 1.0, 1.1], [3.0, 2.0, 2.5, 2.2, 1.9]]
+def test_runs_fall_to_the_end_where_the_last_validation_is_their_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = [[3.0, None, 2.0, 1.0, None], [3.0, 2.0, 2.5, 2.2, 1.9]]
     monkeypatch.setattr(facts, "_runs", lambda _: [SimpleNamespace(quality=lambda q=q: q) for q in losses])
     assert facts.falls_to_the_end("power")
-    losses.append([3.0, 1.0, 1.1, 1.2, 1.3])
+    losses.append([3.0, 2.0, 1.0, 1.1])
     assert not facts.falls_to_the_end("power")
+    losses[-1] = [None]
+    assert not facts.falls_to_the_end("power"), "a run that was never validated"
     losses.clear()
     assert not facts.falls_to_the_end("power"), "no run, no fall"
 
@@ -107,6 +111,8 @@ def test_a_reduction_grows_where_the_matched_loss_saves_more_than_the_first(monk
     assert facts.reduction_grows("power", "miniboone")
     saved["time_reduction"] = 0.1
     assert not facts.reduction_grows("power", "miniboone")
+    saved.update(time_reduction=0.4, targets=[{"time_reduction": None}])
+    assert not facts.reduction_grows("power", "miniboone"), "nothing to grow from"
 
 
 def test_slower_at_first_is_slower_in_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +125,56 @@ def test_slower_at_first_is_slower_in_every_seed(monkeypatch: pytest.MonkeyPatch
     assert not facts.slower_at_first("8gaussians", "fused")
 
 
-def test_a_problem_without_comparison_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "compared", lambda _: (SimpleNamespace(engine="fused"),))
+def made(engine: str, time: float | None = 0.5, evaluations: tuple[float, ...] = (0.5,)) -> SimpleNamespace:
+    """A comparison with a reduction of time, and of evaluations for each seed."""
+    seeds = [{"evaluation_reduction": e, "time_reduction": time} for e in evaluations]
+    return SimpleNamespace(engine=engine, reduction={"time_reduction": time, "seeds": seeds})
+
+
+def test_each_of_the_seven_problems_needs_a_comparison_with_a_reduction(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, tuple[SimpleNamespace, ...]] = {problem: (made("fused"),) for problem in SEVEN}
+    monkeypatch.setattr(facts, "compared", lambda problem: found[problem])
     assert facts.all_seven_compared("fused")
     assert not facts.all_seven_compared("julia")
+    found["gas"] = (made("fused", time=None), made("eager"))
+    assert not facts.all_seven_compared("fused"), "gas has none on this engine"
+    found["gas"] = ()
+    assert not facts.all_seven_compared("fused")
+
+
+def test_fewer_evaluations_are_needed_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [made("fused", evaluations=(0.5, 0.1)), made("eager", evaluations=(-0.2,))]
+    monkeypatch.setattr(facts, "every_comparison", lambda: found)
+    assert facts.fewer_evaluations("fused")
+    assert not facts.fewer_evaluations("eager")
+    assert not facts.fewer_evaluations("julia"), "no comparison, no claim"
+    found.append(made("fused", evaluations=(0.5, -0.1)))
+    assert not facts.fewer_evaluations("fused")
+
+
+def test_a_run_that_was_stopped_or_failed_did_not_go_on_to_its_last_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [SimpleNamespace(finished=True, summary={"stopped_early": False})]
+    monkeypatch.setattr(facts, "_runs", lambda folder: runs if folder == "power" else [])
+    assert facts.none_stopped("power")
+    assert not facts.none_stopped("power", "gas"), "there are no runs"
+    for summary in ({"stopped_early": True}, None):
+        runs[1:] = [SimpleNamespace(finished=summary is not None, summary=summary)]
+        assert not facts.none_stopped("power")
+
+
+def test_which_method_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    reduction: dict[str, Any] = {"time_reduction": 0.1, "seeds": [{"time_reduction": 0.1}, {"time_reduction": -0.1}]}
+    monkeypatch.setattr(facts, "comparison", lambda *_: SimpleNamespace(reduction=reduction))
+    assert facts.undecided("hepmass", "fused")
+    assert facts.saves_time("fused", "power", "gas")
+    reduction.update(time_reduction=-0.1, seeds=[{"time_reduction": -0.1}, {"time_reduction": -0.2}])
+    assert not facts.undecided("hepmass", "fused")
+    assert not facts.saves_time("fused", "power", "gas")
+    monkeypatch.setattr(facts, "not_faster", lambda _: "none")
+    assert not facts.saves_no_time("fused")
+
+
+def test_every_fact_and_every_value_stands_in_a_text() -> None:
+    templates = "".join((texts.TEXTS / f"{name}.md").read_text(encoding="utf-8") for name in texts.names())
+    used = {match.split()[0] for match in re.findall(r"\{(?:check )?([^{}]+)\}", templates)}
+    assert used == set(facts.FACTS) | set(values.VALUES)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from experiments.study.page import invertible, questions
-from experiments.study.page.invertible import bound, coarsest, coarsest_rows, coarsest_training, inverse_error
-from pynode.errors import InvalidArgument, UnknownName, UsageError
+from experiments.study.page.invertible import bound, coarsest_rows, coarsest_training
+from pynode.errors import UnknownName, UsageError
 from pynode.studies.results import Results
 from tests.studies.invertibility.test_by_training import RECORDS, record, results
 
@@ -31,13 +31,6 @@ def test_the_coarsest_training_that_keeps_an_inverse_by_dopri5(monkeypatch: pyte
     assert bound("flows") == "1e-3"
     assert coarsest_training("flows") == "2"
     assert coarsest_training("flows", "training") == "8"
-    assert inverse_error("flows") == "2.0e-05 (1.0e-05 to 3.0e-05)"
-    assert inverse_error("flows", "1") == "0.001"
-    assert inverse_error("flows", "2", "mixed") == "0.38 (0.25 to 0.5)"
-    with pytest.raises(InvalidArgument, match="steps = 3: no such training in flows; take one of 1, 2, 8"):
-        inverse_error("flows", "3")
-    with pytest.raises(UsageError, match="a flow of flows trained with 1 steps has no inverse error"):
-        inverse_error("flows", "1", "mixed")
     with pytest.raises(UnknownName, match="unknown use of a flow 'dopri5'"):
         coarsest_training("flows", "dopri5")
 
@@ -60,7 +53,6 @@ def test_the_table_of_coarsest_uses_is_not_that_of_trainings(monkeypatch: pytest
     (row,) = coarsest_rows(both)
     assert row[:4] == ["disc-opt rk38 x 2", "rk38", "6 steps", "T / 6"]
     publish(monkeypatch, both)
-    assert coarsest("flows", "rk38") == "6 steps"
     monkeypatch.setattr(questions, "folders", lambda: ["flows"])
     head, _, *rows = questions.invertibility().splitlines()
     assert len(rows) == 1

@@ -35,8 +35,6 @@ def test_training_losses_are_means_since_the_validation_before() -> None:
 def test_sentences_have_medians_over_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overfit, "seeds_of", lambda *_: [fitted(), fitted(seed=1, more=1.0)])
     assert VALUES["overfit"]("miniboone", "disc-opt", "end") == "4.5 (4 to 5)"
-    assert VALUES["training"]("miniboone", "disc-opt", "best") == "4"
-    assert VALUES["validation"]("miniboone", "disc-opt", "end") == "6.5 (6 to 7)"
     with pytest.raises(UnknownName, match="unknown moment of a run 'last'"):
         VALUES["overfit"]("miniboone", "disc-opt", "last")
 

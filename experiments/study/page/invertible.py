@@ -1,33 +1,21 @@
-"""Invertibility in sentences: the coarsest use of a trained flow, and the coarsest training, that leave an inverse."""
+"""Invertibility in sentences: the coarsest training that leaves an inverse."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from experiments.study.page.published import runs_of
-from pynode.errors import InvalidArgument, UnknownName, UsageError
-from pynode.studies.invertibility.by_training import USES, Training, by_steps, fewest_steps, spread, trainings
+from pynode.errors import UnknownName, UsageError
+from pynode.studies.invertibility.by_training import USES, Training, by_steps, fewest_steps, trainings
 from pynode.studies.invertibility.record import RediscretisationRecord, Use
 from pynode.studies.invertibility.study import Invertibility
 from pynode.studies.results import Results
-
-COARSEST = "coarsest"
 
 
 def coarsest_rows(part: Results) -> list[list[str]]:
     """The rows of the table of the coarsest discretisations that leave an inverse; none without a grid of them."""
     found = [t for t in Invertibility().tables(part) if t.title.startswith("RQ4 Coarsest")]
     return [row for t in found for row in t.rows]
-
-
-def coarsest(folder: str, scheme: str) -> str:
-    """The fewest steps of a scheme that leave an inverse for every seed, for flows trained by either method."""
-    part = runs_of(folder)
-    rows = [] if part is None else coarsest_rows(part)
-    settings = {row[2] for row in rows if row[1] == scheme and row[2] != "none"}
-    if len(settings) != 1:
-        raise UsageError(f"{folder} has {len(settings)} answers for {scheme}, not one; name the method in the text")
-    return settings.pop()
 
 
 def bound(folder: str) -> str:
@@ -42,20 +30,6 @@ def coarsest_training(folder: str, use: str = "evaluation") -> str:
     """
     fewest = fewest_steps(_family(folder), _use(use))
     return "none" if fewest is None else str(fewest)
-
-
-def inverse_error(folder: str, steps: str = COARSEST, use: str = "evaluation") -> str:
-    """The inverse error of flows trained with so many steps, or the coarsest that keep an inverse: median and range."""
-    family, how = _family(folder), _use(use)
-    wanted = coarsest_training(folder, use) if steps == COARSEST else steps
-    found = [training for training in family if str(training.steps) == wanted]
-    if not found:
-        known = ", ".join(str(training.steps) for training in family)
-        raise InvalidArgument("steps", wanted, f"no such training in {folder}", f"take one of {known}")
-    errors = found[0].values(how, lambda record: record.inverse)
-    if errors is None:
-        raise UsageError(f"a flow of {folder} trained with {wanted} steps has no inverse error; write that it has none")
-    return spread(errors, 2)
 
 
 def _records(folder: str) -> list[RediscretisationRecord]:
@@ -81,8 +55,6 @@ def _use(name: str) -> Use:
 
 VALUES: dict[str, Callable[..., str]] = {
     "bound": bound,
-    "coarsest": coarsest,
     "coarsest_training": coarsest_training,
-    "inverse_error": inverse_error,
 }
 """Values of texts on invertibility."""

@@ -85,17 +85,10 @@ def overfit(problem: str) -> str:
     return table(columns, rows)
 
 
-def _value(name: str) -> Callable[..., str]:
-    def value(folder: str, method: str, when: str) -> str:
-        runs = seeds_of(folder, method)
-        return q.over_seeds(runs, picked(when, name), q.digits_of(runs))
-
-    return value
+def _overfit(folder: str, method: str, when: str) -> str:
+    runs = seeds_of(folder, method)
+    return q.over_seeds(runs, picked(when, "gap"), q.digits_of(runs))
 
 
-VALUES: dict[str, Callable[..., str]] = {
-    "overfit": _value("gap"),
-    "training": _value("training"),
-    "validation": _value("validation"),
-}
-"""Values of texts, each of a folder, a method, and "best" or "end"."""
+VALUES: dict[str, Callable[..., str]] = {"overfit": _overfit}
+"""The value of texts: of a folder, a method, and "best" or "end"."""

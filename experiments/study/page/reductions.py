@@ -1,11 +1,11 @@
-"""Reductions in sentences: of one comparison, over all of them, and over the study's problems on one engine."""
+"""Reductions in sentences: of one comparison, and over the study's problems on one engine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from experiments.study.page.sections import SECTIONS, SEVEN, compared, comparison, every_comparison, without_repeats
-from experiments.study.page.words import word
+from experiments.study.page.sections import SECTIONS, SEVEN, comparison, without_repeats
+from experiments.study.page.words import listed, word
 from pynode.errors import UnknownName, UsageError
 from pynode.studies.base import number, percent
 from pynode.studies.reduction.spread import percent_with_range
@@ -20,32 +20,9 @@ def less(folder: str, engine: str, kind: str) -> str:
     return percent_with_range(comparison(folder, engine).reduction, _entry(kind))
 
 
-def fewest(kind: str) -> str:
-    """The smallest reduction of a kind over all comparisons and seeds."""
-    return percent(min(seed[_entry(kind)] for c in every_comparison() for seed in c.reduction["seeds"]))
-
-
 def slower(folder: str, engine: str) -> str:
     """In how many seeds Disc-Opt takes longer until the matched loss."""
     return word(sum(seed["time_reduction"] < 0 for seed in comparison(folder, engine).reduction["seeds"]))
-
-
-def count_comparisons() -> str:
-    """How many comparisons there are."""
-    return word(len(every_comparison()))
-
-
-def count_problems() -> str:
-    """How many problems these are of; a user's table of a problem's rows counts as that problem."""
-    there = {c.folder for c in every_comparison()}
-    return word(sum(any(c.folder in there for c in compared(problem)) for problem in SECTIONS))
-
-
-def span(engine: str, kind: str) -> str:
-    """The smallest and the largest reduction of the study's problems on an engine, medians: `-27 to 61 %`."""
-    values = [c.reduction[_entry(kind)] for _, c in _of_the_study(engine)]
-    low, high = (round(100 * value) for value in (min(values), max(values)))
-    return f"{low} %" if low == high else f"{low} to {high} %"
 
 
 def most(engine: str, kind: str) -> str:
@@ -54,7 +31,7 @@ def most(engine: str, kind: str) -> str:
 
 
 def not_faster(engine: str) -> str:
-    """The study's problems on an engine whose median reduction of time is not positive: `spiral-converged, POWER`."""
+    """The study's problems on an engine whose median reduction of time is not positive: `spiral and POWER`."""
     return _named((problem, c) for problem, c in _of_the_study(engine) if c.reduction["time_reduction"] <= 0)
 
 
@@ -93,18 +70,14 @@ def _named(pairs: Iterable[tuple[str, Comparison]]) -> str:
     names = [
         SECTIONS[problem].title if c.folder in (problem, f"{problem}-{c.engine}") else c.folder for problem, c in pairs
     ]
-    return ", ".join(names) or "none"
+    return listed(names) or "none"
 
 
 VALUES: dict[str, Callable[..., str]] = {
-    "comparisons": count_comparisons,
-    "fewest": fewest,
     "less": less,
     "most": most,
     "not_faster": not_faster,
-    "problems": count_problems,
     "ratio": ratio,
     "slower": slower,
-    "span": span,
 }
 """Values of texts on reductions."""

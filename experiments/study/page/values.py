@@ -16,6 +16,7 @@ from experiments.study.spiral_differences.variants import single_changes
 from pynode.errors import UnknownName, UsageError
 from pynode.problems import PROBLEMS
 from pynode.problems.density.base import Density
+from pynode.studies.base import number
 from pynode.studies.gradients.record import STEADY
 
 
@@ -50,6 +51,25 @@ def worse_best(folder: str) -> str:
 def worse_last(folder: str) -> str:
     """In how many seeds Disc-Opt's last validation loss is above Opt-Disc's."""
     return word(sum(a > b for a, b in _pairs(folder, q.last)))
+
+
+def apart(folder: str) -> str:
+    """The largest difference between the methods' validation losses at the same iteration and seed."""
+    disc, opt = ({run.seed: run.quality() for run in seeds_of(folder, m)} for m in (DISC, OPT))
+    pairs = [pair for seed in disc for pair in zip(disc[seed], opt.get(seed, ()), strict=False)]
+    gaps = [abs(a - b) for a, b in pairs if a is not None and b is not None]
+    if not gaps:
+        raise UsageError(f"the methods in {folder} have no validation in common; take the number out of the text")
+    return number(max(gaps), 2)
+
+
+def engine(folder: str) -> str:
+    """What the runs of a folder were made by, in words."""
+    names = {"fused": "compiled kernels", "eager": "torch operators", "julia": "Julia"}
+    found = {str(record.engine) for run in seeds_of(folder, DISC) for record in run.records}
+    if len(found) != 1 or not found <= set(names):
+        raise UsageError(f"the runs in {folder} have the engines {sorted(found)}, not one; write what they are")
+    return names[found.pop()]
 
 
 def _pairs(folder: str, pick: q.Pick) -> list[tuple[float, float]]:
@@ -163,10 +183,12 @@ def _short(value: float) -> str:
 VALUES: dict[str, Callable[..., str]] = {
     "abstract": abstract,
     "ahead": ahead_of_authors,
+    "apart": apart,
     "batch": batch,
     "cells": cells_of_map,
     "cells_won": cells_won,
     "configured": configured,
+    "engine": engine,
     "exploded": exploded,
     "last": last,
     "levels": levels,
