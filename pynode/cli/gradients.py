@@ -11,7 +11,7 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import Given, with_options
-from pynode.cli.output import output_directory
+from pynode.cli.output import note_environment, output_directory
 from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
 from pynode.schemes import SCHEMES
@@ -126,6 +126,7 @@ def gradients(
     from pynode.cli.report import report
     from pynode.studies.gradients.errors import study_grid
     from pynode.studies.gradients.timing import CAREFUL
+    from pynode.training.machine import environment
 
     every = study_grid(
         tols,
@@ -142,7 +143,9 @@ def gradients(
     directory = output_directory(out, f"{problem}-gradients", resume=resume, problem=problem)
     torch.set_num_threads(threads)
     console = new_console()
+    made = environment(backend=backend)
     check_errors(first, directory, console, grid=grid, weights=weights, samples=samples, repeats=CAREFUL)
+    note_environment(directory, made)  # not before there are records: what holds none is to be usable again
     failures: list[str] = []
     if train:
         failures = train_all(_training_grid(first, chosen, given), directory, resume=resume, console=console)

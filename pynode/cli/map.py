@@ -10,11 +10,14 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import Given, with_options
-from pynode.cli.output import output_directory
+from pynode.cli.output import ENVIRONMENT, note_environment, output_directory
 from pynode.errors import ConfigurationMismatch, InvalidArgument, UnknownName
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
+
+SETTINGS = "map.json"
+"""File with what all cells of a map have in common."""
 
 BACKWARD = "backward"
 """The axis that stands for the stability of the backward solve."""
@@ -86,16 +89,18 @@ def map_winners(
             raise UnknownName("axis", name, known)
     listed = _seeds(seeds if seeds is not None else SEEDS[:1] if quick else SEEDS)
     engine = one_engine(given.methods.get("engine", AUTO))
-    directory = output_directory(out, "map-quick" if quick else "map", resume=resume)
+    begun = (SETTINGS, ENVIRONMENT)
+    directory = output_directory(out, "map-quick" if quick else "map", resume=resume, begun=begun)
 
     import torch
 
     from pynode.cli.report import report
+    from pynode.training.machine import environment
 
     torch.set_num_threads(threads)
     console = new_console()
-    _check_settings(directory / "map.json", {"quick": quick, "engine": engine, "threads": threads})
-    _note_environment(directory / "environment.json")
+    _check_settings(directory / SETTINGS, {"quick": quick, "engine": engine, "threads": threads})
+    note_environment(directory, environment())
     _measure_axes(directory, [name for name in chosen if name in AXES], listed, quick, engine, console)
     if BACKWARD in chosen:
         _measure_backward(directory, listed, quick, engine, console)
@@ -118,15 +123,6 @@ def _check_settings(path: Path, settings: dict[str, object]) -> None:
     if path.exists() and (earlier := read_json(path)) != settings:
         raise ConfigurationMismatch(f"{path.parent} was made with {earlier}, not {settings}; choose another --out")
     write_json(path, settings)
-
-
-def _note_environment(path: Path) -> None:
-    """Adds the versions, the commit and the command of this session to those of earlier ones."""
-    from pynode.records.files import read_json, write_json
-    from pynode.training.machine import environment
-
-    sessions = read_json(path) if path.exists() else []
-    write_json(path, [*sessions, environment()])
 
 
 def _measure_axes(

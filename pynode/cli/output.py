@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from pynode.errors import OutputDirectoryError
-from pynode.records.files import PROBE, make_directory
+from pynode.records.files import PROBE, make_directory, read_json, write_json
 from pynode.records.lock import HOLDER, LOCK
 from pynode.records.runs import RUNS
 from pynode.studies.results import LINES
 
 ROOT = Path("results")
 
+ENVIRONMENT = "environment.json"
+"""File in a results directory with how its records were made: one entry for each start of the command."""
+
 LAUNCH = ".launch"
 """File in a results directory that says which launch of torchrun made it."""
 
 
-def output_directory(out: Path | None, default: str, *, resume: bool, problem: str | None = None) -> Path:
+def output_directory(
+    out: Path | None, default: str, *, resume: bool, problem: str | None = None, begun: Collection[str] = ()
+) -> Path:
     """The directory to write to, created and proven writable.
 
-    Without `out`: results/`default`, or with the next free number; to resume, the latest of these.  Raises
-    `OutputDirectoryError` where it can't be written, holds something and is not to be resumed, or holds results of
-    another `problem`.
+    Without `out`: results/`default`, or with the next free number; to resume, the latest of these.  A directory with
+    nothing but the files `begun`, which the command writes before its first record, can be resumed.
+
+    Raises `OutputDirectoryError` where it can't be written, holds something and is not to be resumed, or holds results
+    of another `problem`.
     """
     if out is None:
         out = _default(default, resume=resume)
@@ -34,13 +43,26 @@ def output_directory(out: Path | None, default: str, *, resume: bool, problem: s
             f"--out {out}: not empty; continue what is there with --resume, or choose another directory"
         )
     resumable = [out / RUNS, *(out / file for file, _ in LINES.values()), *out.glob(f"*/{RUNS}")]
-    if used and not any(part.exists() for part in resumable):
+    if used and not any(part.exists() for part in resumable) and not is_begun(out, begun):
         raise OutputDirectoryError(f"--out {out}: holds nothing that could be resumed; choose another directory")
     if used and problem is not None and (others := _problems(out) - {problem}):
         raise OutputDirectoryError(
             f"--out {out}: holds results of {', '.join(sorted(others))}, not of {problem}; choose another directory"
         )
     return make_directory(out)
+
+
+def is_begun(out: Path, names: Collection[str]) -> bool:
+    """Whether a directory holds files called `names` and nothing else: a command ended before its first record."""
+    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    return not found.isdisjoint(names) and all(name in names or _is_leftover(name) for name in found)
+
+
+def note_environment(directory: Path, made: Mapping[str, Any]) -> None:
+    """Adds what `training.machine.environment` says of this start of the command to what it said of earlier ones."""
+    path = directory / ENVIRONMENT
+    earlier = read_json(path) if path.exists() else []
+    write_json(path, [*(earlier if isinstance(earlier, list) else [earlier]), made])
 
 
 def _problems(out: Path) -> set[str]:

@@ -236,6 +236,17 @@ def test_taylor_and_gradients_commands(tmp_path: Path) -> None:
     assert (tmp_path / "g" / "figures" / "gradient_error.png").stat().st_size > 10_000
 
 
+def test_gradients_record_how_they_were_made(tmp_path: Path) -> None:
+    """Every start of the command: versions, commit and command line."""
+    out = tmp_path / "g"
+    command = ["gradients", "spiral", "--methods", "disc-opt", "--steps", "1", "--schemes", "euler", "--out", str(out)]
+    for count in (1, 2):
+        assert main([*command, *["--resume"][: count - 1]]) == 0
+        starts = json.loads((out / "environment.json").read_text())
+        assert len(starts) == count
+        assert all({"git", "packages", "command", "time"} <= start.keys() for start in starts)
+
+
 @pytest.mark.parametrize("command", [["show"], ["evaluate"], ["compare", "spiral", "--out"]])
 def test_a_name_that_no_file_can_have(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "x" * 300]) == 2

@@ -16,7 +16,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.problems.series.base import TimeSeries
-from pynode.records.files import read_json, write_lines
+from pynode.records.files import read_json, write_json, write_lines
 from pynode.schemes.dopri8 import DOPRI8
 from pynode.solution import Status
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
@@ -175,6 +175,21 @@ def test_map_resumes_where_it_stopped(
     assert [(value, seed) for value, seed, _ in asked] == [(64, 0)]
     assert [r.value for r in load_results(tmp_path / "map").winners] == [16.0, 64.0]
     assert "RQ5 Who wins" in capsys.readouterr().out
+
+
+def test_a_map_that_ended_in_its_first_cell_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has left its settings and its environment, and no record; with any other file it is no map."""
+    asked = recorded_calls(monkeypatch)
+    out = tmp_path / "map"
+    command = ["map", "--axes", "width", "--quick", "--resume", "--out", str(out)]
+    out.mkdir()
+    write_json(out / "environment.json", [{"command": ["run.py", "map"]}])
+    (out / "notes.txt").touch()
+    assert main(command) == 2
+    (out / "notes.txt").unlink()
+    assert main(command) == 0
+    assert [value for value, _, _ in asked] == [16, 64]
+    assert len(read_json(out / "environment.json")) == 2
 
 
 def test_a_map_over_seeds_can_be_continued_with_more_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
