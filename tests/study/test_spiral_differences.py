@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -15,19 +16,21 @@ import torch
 import typer
 from typer.core import TyperCommand
 
-from experiments.study.spiral_differences import authors, campaign
+from experiments.study.spiral_differences import authors, campaign, training
 from experiments.study.spiral_differences.command import spiral_differences
 from experiments.study.spiral_differences.julia_random import JuliaRandom
 from experiments.study.spiral_differences.records import RUNS, DifferenceRecord, NoDifferences, read
 from experiments.study.spiral_differences.report import ahead, compared_with_authors, order, quantile_of, render
 from experiments.study.spiral_differences.training import recorded_iterations, run
 from experiments.study.spiral_differences.variants import METHODS, PERTURBATION, VARIANTS
-from pynode.errors import UsageError
+from pynode.errors import SolveError, UsageError
 from pynode.fields.mlp import MLP
+from pynode.least_squares import LeastSquares
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.series.spiral import Spiral
-from pynode.records.files import read_lines, write_json, write_lines
+from pynode.records.files import read_json, read_lines, write_json, write_lines
 from pynode.records.runs import load_run
+from pynode.solution import Status
 from pynode.training.config import RunConfig
 from pynode.training.trainer import train
 
@@ -144,6 +147,34 @@ def test_a_run_that_fails_is_recorded() -> None:
     assert record.best_loss[-1] is None
 
 
+@pytest.mark.parametrize("failing", ["forward", "accurate", "backward"])
+def test_a_solve_that_fails_is_told_with_the_updates_before_it(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of the three solves of the fourth iteration it is."""
+    error = SolveError(Status.MAX_STEPS, t=0.5, dt=0.1, norm_f=1.0)
+    order = itertools.cycle(("forward", "accurate"))
+    solves = dict.fromkeys(("forward", "accurate", "backward"), 0)
+
+    def count(solve: str) -> None:
+        solves[solve] += 1
+        if solve == failing and solves[solve] == 4:
+            raise error
+
+    class Fit(LeastSquares):
+        def __init__(self, *given: Any) -> None:
+            count(next(order))
+            super().__init__(*given)
+
+        def backward(self) -> None:
+            count("backward")
+            super().backward()
+
+    monkeypatch.setattr(training, "LeastSquares", Fit)
+    record = run(VARIANTS["faithful"], "disc-opt", 0, 10)
+    assert record.failure == f"after 3 updates: {error}"
+    assert record.loss[0] is not None
+    assert record.loss[-1] is None
+
+
 # --- campaigns --------------------------------------------------------------------------------------------------------
 
 
@@ -152,9 +183,20 @@ def test_a_line_for_each_run(made: Path) -> None:
     cells = [(r.variant, r.method, r.seed) for r in differences.records]
     assert sorted(cells) == sorted((v, m, s) for v in ("faithful", "as-authors") for m in METHODS for s in (0, 1))
     assert all(r.iterations == recorded_iterations(7) == [0, 5, 7] for r in differences.records)
-    environment = json.loads((made / "environment.json").read_text())
-    assert {"git", "processor", "packages"} <= environment.keys()
+    (start,) = json.loads((made / "environment.json").read_text())
+    assert {"git", "processor", "packages"} <= start.keys()
     assert {p.name for p in (made / "figures").iterdir()} == {"spiral-differences.png", "spiral-differences.pdf"}
+
+
+def test_a_campaign_that_ended_before_its_configuration_goes_on(tmp_path: Path) -> None:
+    config: dict[str, Any] = {"variants": ["faithful"], "seeds": [0], "iterations": 5}
+    write_json(tmp_path / "environment.json", [{"command": ["run.py"]}])
+    assert campaign.begin(config, tmp_path, resume=True) == tmp_path
+    assert read_json(tmp_path / "config.json") == config
+    assert len(read_json(tmp_path / "environment.json")) == 2
+    (tmp_path / "config.json").rename(tmp_path / "notes.json")
+    with pytest.raises(UsageError, match="not empty"):
+        campaign.begin(config, tmp_path, resume=True)
 
 
 def test_an_interrupted_campaign_goes_on(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +218,7 @@ def test_an_interrupted_campaign_goes_on(made: Path, tmp_path: Path, monkeypatch
     whole, resumed = read_lines(made / RUNS, DifferenceRecord), read_lines(file, DifferenceRecord)
     assert resumed[:3] == whole[:3]
     assert [untimed(r) for r in resumed] == [untimed(r) for r in whole]
+    assert len(read_json(tmp_path / "broken" / "environment.json")) == 2, "one entry for each start"
     with pytest.raises(UsageError, match="another configuration"):
         spiral_differences(CONTEXT, **options, iterations=9, resume=True)
 

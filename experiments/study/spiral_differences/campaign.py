@@ -9,15 +9,18 @@ from typing import Any
 from experiments.study.spiral_differences.records import CONFIG, ENVIRONMENT, RUNS, ConfigKeys, DifferenceRecord
 from experiments.study.spiral_differences.training import run
 from experiments.study.spiral_differences.variants import METHODS, VARIANTS
-from pynode.cli.output import output_directory
+from pynode.cli.output import is_begun, note_environment, output_directory
 from pynode.errors import ConfigurationMismatch
 from pynode.records.content import is_there
 from pynode.records.files import append_line, lines_if_any, read_object, write_json, write_lines
 from pynode.training.machine import environment
 
+BEGUN = (ENVIRONMENT,)
+"""What is there of a campaign before its configuration."""
+
 
 def begin(config: dict[str, Any], out: Path | None, *, resume: bool) -> Path:
-    """The directory of a campaign, with its configuration and what the machine is.
+    """The directory of a campaign, with its configuration and one more entry on how it is made.
 
     Raises `ConfigurationMismatch` where the campaign to resume has other seeds, variants or iterations, and
     `OutputDirectoryError` for a directory that can't be used.
@@ -31,10 +34,12 @@ def begin(config: dict[str, Any], out: Path | None, *, resume: bool) -> Path:
                 f"{out} was started with another configuration ({'; '.join(different)}); resume with the same options, "
                 "or choose another --out"
             )
+        note_environment(out, environment())
         return out
-    directory = output_directory(out, "spiral-differences", resume=False)
+    goes_on = resume and out is not None and is_begun(out, BEGUN)
+    directory = output_directory(out, "spiral-differences", resume=goes_on, begun=BEGUN)
+    note_environment(directory, environment())
     write_json(directory / CONFIG, config)
-    write_json(directory / ENVIRONMENT, environment())
     return directory
 
 

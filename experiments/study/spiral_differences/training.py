@@ -72,7 +72,7 @@ def run(variant: Variant, method_name: str, seed: int, iterations: int) -> Diffe
                 model.set_theta(weights.detach().double())
             drift, engine = max(drift, fit.stats.drift or 0.0), fit.stats.engine
     except SolveError as error:
-        failure = f"after {len(losses.training) - 1} updates: {error}"
+        failure = f"after {iteration} updates: {error}"
     return DifferenceRecord(
         variant=variant.name,
         method=method_name,
