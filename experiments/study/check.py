@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.study.plan import Part, chosen, read_plan
+from experiments.study.plan import PLAN, Part, chosen, read_plan
 from experiments.study.progress import done_in
 from pynode.errors import RecordError, UsageError
 from pynode.records.files import read_json
@@ -36,18 +36,18 @@ def _unresumed(words: Sequence[str]) -> list[str]:
     return [word for word in words if word != "--resume"]
 
 
-def missing_parts(out: Path, names: Sequence[str] | None = None) -> list[str]:
+def missing_parts(out: Path, names: Sequence[str] | None = None, plan: Path = PLAN) -> list[str]:
     """The parts of the plan, or those called `names`, that have no folder in `out`."""
-    return [part.name for part in chosen(read_plan(), names) if not (out / part.name).is_dir()]
+    return [part.name for part in chosen(read_plan(plan), names) if not (out / part.name).is_dir()]
 
 
-def faults_of(out: Path, names: Sequence[str] | None = None) -> list[str]:
+def faults_of(out: Path, names: Sequence[str] | None = None, plan: Path = PLAN) -> list[str]:
     """A sentence for each fault in the parts of the study that `out` holds; raises `UsageError` where it holds none."""
-    parts = [part for part in chosen(read_plan(), names) if (out / part.name).is_dir()]
+    parts = [part for part in chosen(read_plan(plan), names) if (out / part.name).is_dir()]
     if not parts:
         raise UsageError(f"{out} holds no part of the study; run the study, or give another --out")
     faults = [fault for part in parts for fault in _faults(part, out / part.name)]
-    commits = {commit for part in parts for commit in _commits(out / part.name)}
+    commits = {commit for part in parts for commit in commits_in(out / part.name)}
     if len(commits) > 1:
         faults.append(f"the records are of {len(commits)} commits: {', '.join(sorted(c[:9] for c in commits))}")
     return faults
@@ -62,8 +62,9 @@ def environments(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _commits(folder: Path) -> set[str]:
-    """Of runs and of commands; some commands leave no record of their own on how they were made."""
+def commits_in(folder: Path) -> set[str]:
+    """The commits that made the records in `folder`: of runs, finished or not, and of commands, some of which leave no
+    record of their own on how they were made."""
     return {e["git"]["commit"] for e in environments(folder) if e.get("git")} | {d.commit for d in done_in(folder)}
 
 
@@ -73,7 +74,7 @@ def _faults(part: Part, folder: Path) -> Iterator[str]:
         if list(command) not in done:
             yield f"{part.name}: not done: {' '.join(command)}"
     made = environments(folder)
-    if not made:
+    if not made and not commits_in(folder):
         yield f"{part.name}: no record of how it was made"
     if any(not e.get("git") for e in made):
         yield f"{part.name}: made outside of a git checkout"

@@ -15,6 +15,9 @@ from pynode.records.schema import NonNegative, Seconds, convert
 
 DONE, BEGUN = "study.json", "begun.json"
 
+LOGS = "logs"
+"""Folder beside the parts with the output of their commands."""
+
 
 @dataclass(frozen=True)
 class Done:

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.study.check import disturbed_runs
+from experiments.study.check import commits_in, disturbed_runs
 from experiments.study.plan import Part
-from experiments.study.progress import Done, done_in, forget_begun, note_begun, note_done, seconds_begun
+from experiments.study.progress import LOGS, Done, done_in, forget_begun, note_begun, note_done, seconds_begun
 from experiments.study.signals import INTERRUPTED, Signals, name_of
 from pynode.cli.console import PlainConsole
 from pynode.clock import load_average
@@ -30,8 +30,6 @@ PATIENCE = 900.0
 
 TRIES = 3
 """How often a run is trained at most because other work disturbed it."""
-
-LOGS = "logs"
 
 
 class Runner:
@@ -85,12 +83,11 @@ class Runner:
                 f"the code differs from commit {git['commit'][:9]}; commit the changes, then run the study"
             )
         for folder in sorted(self._out.glob("*/")):
-            for done in done_in(folder):
-                if done.commit != git["commit"]:
-                    raise UsageError(
-                        f"--out {self._out}: {folder.name} was made by commit {done.commit[:9]}, this is "
-                        f"{git['commit'][:9]}; check out that commit, or choose another --out"
-                    )
+            if others := sorted(commits_in(folder) - {git["commit"]}):
+                raise UsageError(
+                    f"--out {self._out}: {folder.name} was made by commit {others[0][:9]}, this is "
+                    f"{git['commit'][:9]}; check out that commit, or choose another --out"
+                )
         return str(git["commit"])
 
     def _standing(self, parts: Sequence[Part]) -> str:

@@ -42,6 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(runner, "load_average", lambda: 0.5)
         patch.setattr(runner, "disturbed_runs", lambda *_: [])
         study(out).run([SMALL])
+    write_json(out / "spiral" / "runs" / RUN / "environment.json", [made_at("a")])  # as the study sees it
     return out
 
 
@@ -58,13 +59,18 @@ def at_one_commit(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(runner, "environment", lambda: {"git": git})
     monkeypatch.setattr(runner, "load_average", lambda: 0.5)
     for module in (check, publish):
-        monkeypatch.setattr(module, "read_plan", lambda: [SMALL])
+        monkeypatch.setattr(module, "read_plan", lambda *_: [SMALL])
     return git
 
 
 def study(out: Path) -> Runner:
     """A runner that prints nothing."""
     return Runner(out, None, new_console(quiet=True))
+
+
+def made_at(letter: str) -> dict[str, Any]:
+    """The environment of a run that was made at the commit of one letter."""
+    return {"git": {"commit": letter * 40, "changed": False}}
 
 
 def set_summary(run: Path, **changes: Any) -> None:
@@ -87,6 +93,20 @@ def test_a_part_is_run_once(done: Path, at_one_commit: dict[str, Any], monkeypat
     at_one_commit["commit"] = "b" * 40
     with pytest.raises(UsageError, match="spiral was made by commit aaaaaaaaa, this is bbbbbbbbb"):
         study(done).run([SMALL])
+
+
+def test_a_part_that_was_interrupted_is_not_continued_by_another_commit(
+    done: Path, at_one_commit: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No command of it is done: its runs tell the commit."""
+    (done / "spiral" / "study.json").unlink()
+    at_one_commit["commit"] = "b" * 40
+    with pytest.raises(UsageError, match="spiral was made by commit aaaaaaaaa, this is bbbbbbbbb"):
+        study(done).run([SMALL])
+    at_one_commit["commit"] = "a" * 40
+    monkeypatch.setattr(Runner, "_start", lambda *_, **__: 0)
+    study(done).run([SMALL])
+    assert len(done_in(done / "spiral")) == 1
 
 
 def test_changed_code_runs_no_study(tmp_path: Path, at_one_commit: dict[str, Any]) -> None:
@@ -282,7 +302,9 @@ def test_each_fault_of_a_record_is_told(done: Path) -> None:
     (run / "summary.json").unlink()
     (run / "environment.json").unlink()
     assert environments(done / "spiral") == []
-    assert faults_of(done) == ["spiral: no record of how it was made", f"spiral/{RUN}: not finished"]
+    assert faults_of(done) == [f"spiral/{RUN}: not finished"], "study.json has the commit of its command"
+    (done / "spiral" / "study.json").unlink()
+    assert faults_of(done)[1:] == ["spiral: no record of how it was made", f"spiral/{RUN}: not finished"]
 
 
 def test_records_beside_the_runs_are_checked(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +326,7 @@ def test_records_beside_the_runs_are_checked(done: Path, monkeypatch: pytest.Mon
     (part / "winners.jsonl").unlink()
     (part / "study.json").unlink()
     other = Part("other", (("list",),))
-    monkeypatch.setattr(check, "read_plan", lambda: [SMALL, other])
+    monkeypatch.setattr(check, "read_plan", lambda *_: [SMALL, other])
     assert faults_of(done) == [f"spiral: not done: {COMMAND}"]
     assert missing_parts(done) == ["other"]
     assert missing_parts(done, ["spiral"]) == []
