@@ -12,9 +12,12 @@ from experiments.study.command import study
 from experiments.study.page import contents, facts, published, quantities, texts
 from experiments.study.page.blocks import blocks, rewritten, without_blocks
 from experiments.study.page.markdown import WIDTH, table, wrapped
-from experiments.study.page.problem_tables import command_of, commits_of
+from experiments.study.page.problem_tables import command_of, commits_of, commits_text
+from experiments.study.page.records import records
+from experiments.study.progress import Done, note_done
 from pynode.errors import RunFailure, UnknownName, UsageError
 from pynode.problems.density.public_tables import BSDS300, Hepmass
+from pynode.records.files import write_json
 from pynode.studies.gradients.record import STEADY
 from tests.readme.pages import NAMES
 from tests.studies.reduction.test_study import run
@@ -141,6 +144,24 @@ def test_records_of_the_study_come_before_older_ones(tmp_path: Path, monkeypatch
     assert published.place_of("study") is None
     assert published.linked("power") == f"[power]({tmp_path.name}/study/power)"
     assert published.linked("gas") == "gas"
+
+
+def test_commands_without_a_record_of_their_own_tell_their_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the table of records: beside those of the runs, where it is another one."""
+    monkeypatch.setattr(published, "PUBLISHED", tmp_path)
+    folder = tmp_path / "study" / "made-up"
+    assert commits_text("made-up") == "commit not recorded"
+    note_done(folder, [Done(["gradients"], 1.0, 0.5, "a" * 40), Done(["evaluate"], 1.0, 0.5, "a" * 40)])
+    assert commits_text("made-up") == "commit `aaaaaaa`"
+    assert "| [made-up](" in records()
+    assert "| `aaaaaaa` |" in records()
+    made = {"time": "2026-11-29T", "git": {"commit": "b" * 40, "changed": False}}
+    write_json(folder / "environment.json", [made])
+    assert commits_text("made-up") == "commit `bbbbbbb` (2026-11-29), commit `aaaaaaa`"
+    write_json(folder / "environment.json", [made | {"git": {"commit": "a" * 40, "changed": False}}])
+    assert commits_text("made-up") == "commit `aaaaaaa` (2026-11-29)"
 
 
 def test_wrapped_lists_keep_their_items() -> None:

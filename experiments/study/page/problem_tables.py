@@ -139,7 +139,7 @@ def commands(problem: str) -> str:
     for folder in dict.fromkeys(c.folder for c in compared(problem)):
         made = environments(folder)
         told = dict.fromkeys([*map(command_of, made), *_others(folder, made)])
-        lines.append(f"- {linked(folder)}: {', then '.join(told)}; {commits_of(made)}.")
+        lines.append(f"- {linked(folder)}: {', then '.join(told)}; {commits_text(folder)}.")
     return wrapped("\n".join(lines)) if lines else EMPTY
 
 
@@ -172,6 +172,15 @@ def commits_of(made: list[dict[str, Any]]) -> str:
         changed = " with uncommitted changes" if git and git["changed"] else ""
         told.append(f"commit {commit}{changed} ({environment['time'][:10]})")
     return ", ".join(dict.fromkeys(told)) or "commit not recorded"
+
+
+def commits_text(folder: str) -> str:
+    """The commits of a folder: those that its records tell, and those of commands that left no such record."""
+    made, place = environments(folder), place_of(folder)
+    told = {environment["git"]["commit"] for environment in made if environment.get("git")}
+    others = [] if place is None else [d.commit for d in done_in(place) if d.commit not in told]
+    said = [commits_of(made)] if made or not others else []
+    return ", ".join([*said, *(f"commit `{commit[:7]}`" for commit in dict.fromkeys(others))])
 
 
 TABLES = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from experiments.benchmarks.load import Load, load_in
 from experiments.study.page.markdown import table
-from experiments.study.page.problem_tables import commits_of
-from experiments.study.page.published import environments, folders, linked, place_of, runs_of
+from experiments.study.page.problem_tables import commits_text
+from experiments.study.page.published import folders, linked, place_of, runs_of
 from pynode.studies.load import highest_load, load_text
 from pynode.studies.reduction.study import engine_of
 
@@ -20,7 +20,7 @@ def _row(folder: str) -> list[str]:
     seeds = str(len({run.seed for run in found.runs})) if found else "–"
     engines = ", ".join(sorted({engine_of(run.summary or {}) for run in found.runs})) if found else "–"
     load = load_text(highest_load(found.runs)) if found else _load_of_benchmark(folder)
-    return [linked(folder), seeds, engines, commits_of(environments(folder)).removeprefix("commit "), load]
+    return [linked(folder), seeds, engines, commits_text(folder).removeprefix("commit "), load]
 
 
 def _load_of_benchmark(folder: str) -> str:
