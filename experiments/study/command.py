@@ -48,8 +48,8 @@ def run(
     """Run what is not done yet, one command at a time on a machine that does nothing else.
 
     Every command resumes where it was cut; SIGINT, SIGTERM and SIGHUP are passed on to it, and it saves before all
-    ends. A run during which the load average was above 1.3 is trained once more. All parts come from one commit without
-    changes.
+    ends. A run during which the load average was above 1.3 is trained again, up to two times. All parts come from one
+    commit without changes.
 
     Examples:
 
@@ -71,7 +71,7 @@ def run(
 
 
 @study.command("check")
-def check(out: Out = PUBLISHED, parts: Parts = None) -> None:
+def check(out: Out = PUBLISHED, parts: Parts = None, plan: Plan = None) -> None:
     """Check that every part is whole, and every record of a clean commit, on one engine, and of an idle machine.
 
     The exit status is 1 if one is not; parts that are not there at all are only named.
@@ -81,13 +81,14 @@ def check(out: Out = PUBLISHED, parts: Parts = None) -> None:
       study check --out results/study
     """
     from experiments.study.check import faults_of, missing_parts
+    from experiments.study.plan import PLAN
     from pynode.cli.console import new_console
 
     names = None if parts is None else values.names("--parts", parts)
-    console, faults = new_console(), faults_of(out, names)
+    console, faults = new_console(), faults_of(out, names, plan or PLAN)
     for fault in faults:
         console.say(fault)
-    if missing := missing_parts(out, names):
+    if missing := missing_parts(out, names, plan or PLAN):
         console.say(f"not there: {', '.join(missing)}")
     if faults:
         raise RunFailure(f"{len(faults)} faults in the records of {out}")
@@ -101,19 +102,23 @@ def publish(
         Path, typer.Option("--to", parser=values.path, metavar="DIR", help="Where the published records are.")
     ] = PUBLISHED,
     parts: Parts = None,
+    plan: Plan = None,
 ) -> None:
-    """Copy the records, tables and figures of parts that are done, without checkpoints; replaces what was published.
+    """Copy the records, tables and figures of parts that are done, without checkpoints.
+
+    Replaces what was published, and nothing else: a folder that holds other results is refused.
 
     Example:
 
       study publish --parts spiral,map
     """
+    from experiments.study.plan import PLAN
     from experiments.study.publish import publish_parts
     from pynode.cli.console import new_console
 
     names = None if parts is None else values.names("--parts", parts)
     console = new_console()
-    for folder, size in publish_parts(out, to, names):
+    for folder, size in publish_parts(out, to, names, plan or PLAN):
         console.say(f"{folder}: {size / 1e6:.1f} MB")
 
 

@@ -6,20 +6,22 @@ Paths in them are relative (`portable.py`), so that they tell nothing of the mac
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from experiments.study.check import environments
-from experiments.study.plan import chosen, read_plan
+from experiments.study.plan import PLAN, Part, chosen, read_plan
 from experiments.study.portable import Folders, folders_of, portable, portable_text
-from experiments.study.progress import done_in
-from pynode.errors import UsageError
+from experiments.study.progress import DONE, LOGS, done_in
+from pynode.errors import InvalidArgument, UsageError
 from pynode.records.events import EVENTS
 from pynode.records.files import read_json, write_json, write_lines
 from pynode.records.run_files import CONFIG, EVALUATION, SUMMARY
 from pynode.records.runs import RECORDS, RUNS
 from pynode.records.schema import parse
+from pynode.training import checkpoint
 from pynode.training.run_directory import ENVIRONMENT
 
 OF_RUN = (CONFIG, ENVIRONMENT, SUMMARY, EVALUATION, EVENTS)
@@ -27,32 +29,93 @@ OF_RUN = (CONFIG, ENVIRONMENT, SUMMARY, EVALUATION, EVENTS)
 
 OF_PART = ("*.json", "*.jsonl", "tables.md", "figures/*.png")
 
+UNPUBLISHED = (checkpoint.NAME, checkpoint.PREVIOUS, RECORDS)
+"""Files of a run that are never published: a part with one of them was trained where it is."""
 
-def publish_parts(out: Path, to: Path, names: Sequence[str] | None = None) -> Iterator[tuple[str, int]]:
+ELSEWHERE = "give another --to"
+
+
+def publish_parts(
+    out: Path, to: Path, names: Sequence[str] | None = None, plan: Path = PLAN
+) -> Iterator[tuple[str, int]]:
     """Copies the parts called `names`, or all that are done, from `out` to `to`; gives name and bytes of each.
 
-    A part in `to` is replaced whole.  Raises `UsageError` for a part that is not done.
+    A part in `to` is replaced whole: there is the old one or the new one, never a part of it.  Raises `UsageError`
+    before anything is copied for a part that is not done, and where something else than published records would go.
     """
-    for part in chosen(read_plan(), names):
-        source = out / part.name
-        done = [d.command for d in done_in(source)]
-        if missing := [" ".join(c) for c in part.commands if list(c) not in done]:
-            if names is not None:
-                raise UsageError(f"--parts {part.name}: not done ({missing[0]}); run the study first")
-            continue
+    planned = read_plan(plan)
+    parts = [part for part in chosen(planned, names) if _is_done(part, out / part.name, must_be=names is not None)]
+    for part in parts:
+        _check_target(to, to / part.name, [out / other.name for other in planned])
+    for part in parts:
         target = to / part.name
-        folders = folders_of(out, environments(source))
-        shutil.rmtree(target, ignore_errors=True)
-        for pattern in OF_PART:
-            for path in sorted(source.glob(pattern)):
-                _copy(path, target / path.relative_to(source), folders)
-        for run in sorted((source / RUNS).glob("*")):
-            for name in OF_RUN:
-                if (run / name).exists():
-                    _copy(run / name, target / RUNS / run.name / name, folders)
-            if (run / RECORDS).exists():
-                _pack(run / RECORDS, target / RUNS / run.name / f"{RECORDS}.gz")
+        _publish(out / part.name, target, folders_of(out, environments(out / part.name)))
         yield part.name, sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+def _is_done(part: Part, source: Path, *, must_be: bool) -> bool:
+    """Whether all commands of a part are done; raises `UsageError` where it `must_be` and is not."""
+    done = [d.command for d in done_in(source)]
+    missing = [" ".join(command) for command in part.commands if list(command) not in done]
+    if missing and must_be:
+        raise UsageError(f"--parts {part.name}: not done ({missing[0]}); run the study first")
+    return not missing
+
+
+def _check_target(to: Path, target: Path, sources: Sequence[Path]) -> None:
+    """Raises `InvalidArgument` where to replace `target` would take away results of the study, or of anything else."""
+    place = target.resolve()
+    for source in (source.resolve() for source in sources):
+        if place.is_relative_to(source) or source.is_relative_to(place):
+            raise InvalidArgument("--to", to, f"{target} would replace results of --out, or lie in them", ELSEWHERE)
+    if (to / LOGS).exists():
+        raise InvalidArgument("--to", to, f"a study ran there (it holds {LOGS}); its results would go", ELSEWHERE)
+    if os.path.lexists(target) and not _is_published(target):
+        problem = f"{target} was not published by this command, and would be replaced"
+        raise InvalidArgument("--to", to, problem, f"{ELSEWHERE}, or move it away")
+
+
+def _is_published(folder: Path) -> bool:
+    """Whether a folder is empty, or a part as `publish_parts` leaves it: done, and with no file of `UNPUBLISHED`."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    paths = list(folder.rglob("*"))
+    return not paths or ((folder / DONE).is_file() and not any(path.name in UNPUBLISHED for path in paths))
+
+
+def _publish(source: Path, target: Path, folders: Folders) -> None:
+    """Copies a part to a folder beside `target`, which then takes its place."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (target.with_name(f".{target.name}.{state}") for state in ("new", "old"))
+    if old.exists() and not target.exists():  # a process was killed between the two renames
+        old.rename(target)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        _copy_part(source, new, folders)
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _copy_part(source: Path, target: Path, folders: Folders) -> None:
+    """Copies what is published of a part, last of all what says that it is done."""
+    found = [path for pattern in OF_PART for path in sorted(source.glob(pattern)) if path.name != DONE]
+    for path in found:
+        _copy(path, target / path.relative_to(source), folders)
+    for run in sorted((source / RUNS).glob("*")):
+        for name in OF_RUN:
+            if (run / name).exists():
+                _copy(run / name, target / RUNS / run.name / name, folders)
+        if (run / RECORDS).exists():
+            _pack(run / RECORDS, target / RUNS / run.name / f"{RECORDS}.gz")
+    _copy(source / DONE, target / DONE, folders)
 
 
 def _copy(path: Path, target: Path, folders: Folders) -> None:

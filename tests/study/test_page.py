@@ -135,7 +135,7 @@ def test_texts_write_out_no_number() -> None:
 
 
 def test_records_of_the_study_come_before_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in ("spiral", "map", "figures", "study/spiral", "study/power"):
+    for folder in ("spiral", "map", "figures", "study/spiral", "study/power", "study/.power.new"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(published, "PUBLISHED", tmp_path)
     assert published.folders() == ["power", "spiral", "map"]

@@ -15,14 +15,17 @@ import pytest
 
 from experiments.study import check, publish, runner
 from experiments.study.check import disturbed_runs, environments, faults_of, missing_parts
+from experiments.study.command import run as study_run
+from experiments.study.page.words import word
 from experiments.study.plan import Part
 from experiments.study.progress import done_in, forget_begun, note_begun, seconds_begun
 from experiments.study.publish import publish_parts
-from experiments.study.runner import Runner
+from experiments.study.runner import TRIES, Runner
 from pynode.cli.console import new_console
 from pynode.errors import RunFailure, Stopped, UsageError
 from pynode.records.files import read_json, write_json, write_lines
 from pynode.records.runs import load_run
+from pynode.studies.load import IDLE
 
 COMMAND = "compare spiral --methods disc-opt --iterations 3 --engine eager --no-checks --out {out}"
 SMALL = Part("spiral", (tuple(COMMAND.split()),))
@@ -246,6 +249,11 @@ def test_time_before_an_interruption_counts(tmp_path: Path, monkeypatch: pytest.
     assert seconds_begun(tmp_path, "other", ["list"]) == 7
     forget_begun(tmp_path, "other", ["list"])
     assert not (tmp_path / "begun.json").exists()
+
+
+def test_the_help_says_when_and_how_often_a_run_is_trained_again() -> None:
+    said = " ".join((study_run.__doc__ or "").split())
+    assert f"the load average was above {IDLE} is trained again, up to {word(TRIES - 1)} times." in said
 
 
 @pytest.mark.parametrize("hours", [0.0, -1.0, float("nan")])

@@ -28,9 +28,9 @@ def place_of(folder: str) -> Path | None:
 
 
 def folders() -> list[str]:
-    """The names of all folders of records, those of the study first."""
-    inside = [p.name for p in sorted((PUBLISHED / STUDY).glob("*")) if p.is_dir()]
-    beside = [p.name for p in sorted(PUBLISHED.glob("*")) if p.is_dir() and p.name not in (STUDY, *inside)]
+    """The names of all folders of records, those of the study first; hidden ones hold what is being published."""
+    inside = [p.name for p in sorted((PUBLISHED / STUDY).glob("[!.]*")) if p.is_dir()]
+    beside = [p.name for p in sorted(PUBLISHED.glob("[!.]*")) if p.is_dir() and p.name not in (STUDY, *inside)]
     return [name for name in [*inside, *beside] if name != "figures"]
 
 

@@ -1,0 +1,192 @@
+"""What `study publish` replaces and what it refuses to, and that an interruption leaves a whole part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from experiments.study import publish
+from experiments.study.command import study
+from experiments.study.plan import Part
+from experiments.study.progress import Done, note_done
+from experiments.study.publish import publish_parts
+from pynode.errors import RunFailure, UsageError
+from pynode.records.files import write_json
+
+RUN = "disc-opt-rk4-x1-seed0"
+
+
+@pytest.fixture(autouse=True)
+def small_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two parts, the second without runs."""
+    parts = [Part("spiral", (("compare",),)), Part("map", (("map",),))]
+    monkeypatch.setattr(publish, "read_plan", lambda *_: parts)
+
+
+def part(folder: Path, command: str, *, at: str = "a") -> Path:
+    """A part that is done, of one command."""
+    note_done(folder, [Done([command], 1.0, 0.5, at * 40)])
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Results of both parts; the first has one run."""
+    results = tmp_path / "results" / "study"
+    run = part(results / "spiral", "compare") / "runs" / RUN
+    run.mkdir(parents=True)
+    for name in ("records.jsonl", "checkpoint.safetensors"):
+        (run / name).write_text("{}\n", encoding="utf-8")
+    write_json(run / "config.json", {"seed": 0})
+    part(results / "map", "map")
+    return results
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("to", ["study", "study/spiral", "study/map/figures", "study/../study", "link"])
+def test_results_are_never_replaced_by_their_own_copies(to: str, out: Path, tmp_path: Path) -> None:
+    """Neither all of them nor those of one part, whatever leads there."""
+    (tmp_path / "results" / "link").symlink_to(out)
+    before = content(out)
+    with pytest.raises(UsageError, match=r"--to = .*: .* would replace results of --out, or lie in them; give another"):
+        list(publish_parts(out, tmp_path / "results" / to))
+    assert content(out) == before
+
+
+def test_a_part_that_holds_all_results_is_not_replaced(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "read_plan", lambda *_: [Part("study", (("list",),))])
+    part(out / "study", "list")
+    part(out, "list")
+    with pytest.raises(UsageError, match="would replace results of --out"):
+        list(publish_parts(out, tmp_path / "results"))
+    assert (out / "spiral" / "runs" / RUN / "checkpoint.safetensors").exists()
+
+
+def results_of_compare(folder: Path) -> None:
+    """What `compare` leaves, which is no part of a study."""
+    write_json(folder / "config.json", {})
+
+
+def part_that_was_trained(folder: Path) -> None:
+    """A part with checkpoints."""
+    part(folder, "compare")
+    (folder / "runs" / RUN / "checkpoint.safetensors").touch()
+
+
+def part_beside_logs(folder: Path) -> None:
+    """A part that says nothing of where it was made, in the results of a study."""
+    part(folder, "map")
+    (folder.parent / "logs").mkdir()
+
+
+def link(folder: Path) -> None:
+    """A link to a published part elsewhere."""
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+    part(folder, "compare")
+
+
+@pytest.mark.parametrize("make", [results_of_compare, part_that_was_trained, part_beside_logs, link])
+def test_other_results_are_not_replaced(make: Callable[[Path], None], out: Path, tmp_path: Path) -> None:
+    """Nor is any other part published then."""
+    to = tmp_path / "other"
+    (to / "spiral" / "runs" / RUN).mkdir(parents=True)
+    make(to / "spiral")
+    before = content(to)
+    with pytest.raises(UsageError, match=r"--to = .*other: .*; give another --to"):
+        list(publish_parts(out, to))
+    assert content(to) == before
+    assert not (to / "map").exists()
+
+
+def test_what_was_published_is_replaced_whole(out: Path, tmp_path: Path) -> None:
+    """An empty folder may be there as well."""
+    to = tmp_path / "published"
+    (to / "spiral").mkdir(parents=True)
+    for at in "ab":
+        part(out / "spiral", "compare", at=at)
+        (out / "spiral" / f"{at}.jsonl").write_text("", encoding="utf-8")
+        assert [name for name, _ in publish_parts(out, to)] == ["spiral", "map"]
+        assert {path.name for path in to.iterdir()} == {"spiral", "map"}
+        there = {"study.json", f"{at}.jsonl", f"runs/{RUN}/config.json", f"runs/{RUN}/records.jsonl.gz"}
+        assert set(content(to / "spiral")) == there
+        (out / "spiral" / f"{at}.jsonl").unlink()
+    assert content(to / "spiral")["study.json"] == content(out / "spiral")["study.json"]
+
+
+@pytest.mark.parametrize("step", ["_pack", "rename"])
+def test_an_interruption_leaves_the_old_part(
+    step: str, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While files are copied, and between the two renames."""
+    to = tmp_path / "published"
+    list(publish_parts(out, to))
+    before = content(to)
+    part(out / "spiral", "compare", at="b")
+    rename = Path.rename
+
+    def interrupt(path: Path, target: Path) -> Any:
+        if step == "rename" and not path.name.endswith(".new"):
+            return rename(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publish if step == "_pack" else Path, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(publish_parts(out, to))
+    assert content(to) == before
+
+
+def test_a_killed_publication_is_made_up_for(out: Path, tmp_path: Path) -> None:
+    """The old part lies under another name, the new one beside it; what says that it is done is copied last."""
+    to = tmp_path / "published"
+    list(publish_parts(out, to))
+    (to / "map").rename(to / ".map.old")
+    (to / ".map.new").mkdir()
+    assert dict(publish_parts(out, to, None)).keys() == {"spiral", "map"}
+    assert {path.name for path in to.iterdir()} == {"spiral", "map"}
+
+
+def test_what_says_that_a_part_is_done_is_copied_last(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+    copy = publish._copy
+
+    def noted(path: Path, *others: Any) -> None:
+        copied.append(path.name)
+        copy(path, *others)
+
+    monkeypatch.setattr(publish, "_copy", noted)
+    write_json(out / "spiral" / "summary.json", {})
+    list(publish_parts(out, tmp_path / "published", ["spiral"]))
+    assert copied == ["summary.json", "config.json", "study.json"]
+
+
+def test_another_plan_is_run_checked_and_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three commands take `--plan`."""
+    monkeypatch.undo()
+    plan = tmp_path / "plan.toml"
+    plan.write_text('[mine]\ncommands = ["list"]\n[yours]\ncommands = ["list"]\n', encoding="utf-8")
+    folder = part(tmp_path / "results" / "mine", "list")
+    options = ["--out", str(folder.parent), "--plan", str(plan)]
+    checked = CliRunner().invoke(study, ["check", *options])
+    assert checked.exit_code == 0
+    assert "not there: yours" in checked.output
+    assert CliRunner().invoke(study, ["run", *options, "--dry-run"]).exit_code == 0
+    published = tmp_path / "published"
+    assert CliRunner().invoke(study, ["publish", *options, "--to", str(published)]).exit_code == 0
+    assert [path.name for path in published.iterdir()] == ["mine"]
+    write_json(published / "mine" / "study.json", {"commands": []})
+    wrong = CliRunner().invoke(study, ["check", "--out", str(published), "--plan", str(plan)])
+    assert isinstance(wrong.exception, RunFailure)
+    assert "mine: not done: list" in wrong.output
