@@ -94,11 +94,29 @@ def test_a_changed_number_in_a_block_is_noticed(path: str) -> None:
     assert tried > 10
 
 
+@pytest.mark.parametrize("written", ["77.7 %", "`77.7`", "`7,777.7`", "`77.7 %`", "`77.7e-3`", "`-77.7`"])
 @pytest.mark.parametrize("path", PAGES)
-def test_a_number_without_a_record_is_noticed(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_without_a_record_is_noticed(path: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is written as code."""
     page, text = Page(path), Page(path).text
-    monkeypatch.setattr(Page, "text", text + "\nAnd 77.7 % less time.\n")
+    monkeypatch.setattr(Page, "text", f"{text}\nAnd {written} less time.\n")
     assert any("77.7" in place for place in page.unproven())
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "`--seed 77`",
+        "`a77.txt`",
+        "status `7`",
+        "rtol `1e-7`",
+        "`127.0.0.1`",
+        "Exit status: `0`, `77` (failed), `128 + n`",
+    ],
+)
+def test_numbers_of_names_need_no_record(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Page, "text", f"Here is {named}.\n")
+    assert Page("README.md").unproven() == []
 
 
 def test_one_number_a_sentence() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.study.page.blocks import without_blocks
+from experiments.study.spiral_differences.variants import PERTURBATION
+from pynode.studies.load import IDLE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +27,20 @@ NAMES = (
     r"\by0\b",
 )
 """Names that hold digits and are no numbers."""
+
+NAMES_IN_CODE = (
+    r"Exit status: (?:`\d+`(?: \(\w+\))?, )+",
+    r"(?i)\bstatus `\d+`",
+    r"\bexits with `\d+`(?:, `\d+`)* or `\d+`",
+    r"\b[ra]tol `1e-\d+`",
+    r"\bone process makes `1`",
+)
+"""What a number that is written as code may belong to: exit statuses, options, and what a load average counts."""
+
+CONSTANTS = (IDLE, PERTURBATION)
+"""Numbers of the code that pages write out as code."""
+
+NUMBER_AS_CODE = re.compile(r"`([-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?)( ?%)?`")
 
 
 @dataclass(frozen=True)
@@ -48,11 +64,22 @@ class Page:
         """Numbers outside the blocks that are made from records, each with its surroundings."""
         text = re.sub(r"^```.*?^```", "", without_blocks(self.text), flags=re.DOTALL | re.MULTILINE)
         text = flat(re.sub(r"^\d+\. ", "", text, flags=re.MULTILINE))
-        text = re.sub(r"`[^`]*`", "`", text)
+        text = without_code(text)
         text = re.sub(r"\]\([^)]*\)", "]", text)
         for name in NAMES:
             text = re.sub(name, "", text)
         return [text[max(0, m.start() - 40) : m.end() + 20] for m in re.finditer(r"\d[\d.,]*", text)]
+
+
+def without_code(text: str) -> str:
+    """Text without what is written as code; a number alone stays, unless it is one of `CONSTANTS` or part of a name."""
+    for name in NAMES_IN_CODE:
+        text = re.sub(name, "", text)
+
+    def shown(match: re.Match[str]) -> str:
+        return "" if float(match[1].replace(",", "")) in CONSTANTS and not match[2] else match[0].strip("`")
+
+    return re.sub(r"`[^`]*`", "`", NUMBER_AS_CODE.sub(shown, text))
 
 
 def flat(text: str) -> str:

@@ -19,7 +19,7 @@ from pynode.errors import RunFailure, UnknownName, UsageError
 from pynode.problems.density.public_tables import BSDS300, Hepmass
 from pynode.records.files import write_json
 from pynode.studies.gradients.record import STEADY
-from tests.readme.pages import NAMES
+from tests.readme.pages import NAMES, without_code
 from tests.studies.reduction.test_study import run
 
 PAGE = """# A page
@@ -118,7 +118,7 @@ PROVEN = {f"{BSDS300.hidden[0]:,}", str(Hepmass.columns), f"{100 * STEADY:.0f}"}
 def written_out(template: str) -> set[str]:
     """Numbers of a template that are neither in braces nor arguments of them: names and code have none."""
     known = {word for braces in re.findall(r"\{([^{}]+)\}", template) for word in braces.split()}
-    prose = re.sub(r"\{[^{}]+\}|`[^`]*`|\]\([^)]*\)|^\d+\. ", "", template, flags=re.MULTILINE)
+    prose = without_code(re.sub(r"\{[^{}]+\}|\]\([^)]*\)|^\d+\. ", "", template, flags=re.MULTILINE))
     for name in NAMES:
         prose = re.sub(name, "", prose, flags=re.IGNORECASE)
     return set(re.findall(r"\d+(?:[.,]\d+)*", prose)) - known - PROVEN
@@ -132,6 +132,7 @@ def test_texts_write_out_no_number() -> None:
         if (there := written_out((texts.TEXTS / f"{name}.md").read_text(encoding="utf-8")))
     } == {}
     assert written_out("In {seeds x} of 7 seeds, after 1,200 of {ahead y 300} and 300.") == {"7", "1,200"}
+    assert written_out("By `disc-opt-x10` in `7.5` ms, `--steps 3`.") == {"7.5"}
 
 
 def test_records_of_the_study_come_before_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
