@@ -43,8 +43,10 @@ def test_each_part_has_its_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (part / "runs" / run).mkdir(parents=True)
         write_json(part / "runs" / run / "environment.json", [started(minute, *words)])
     assert "| a | 2.5 | half of the rows |" in cuts.cuts()
+    assert "| all of these | 2.5 |  |" in cuts.cuts()
     write_json(part / "runs" / "x-seed1" / "environment.json", [started(11, *words), started(30, *words, "--resume")])
     assert "| a | more than 2.5 | half of the rows |" in cuts.cuts()
+    assert "| all of these | more than 2.5 |  |" in cuts.cuts()
 
 
 def test_commands_are_known_by_their_words() -> None:

@@ -16,13 +16,16 @@ from pynode.studies.base import number
 COLUMNS = ["part", "minutes", "cut against the study"]
 NOTHING = "nothing"
 
+MORE_THAN = "more than "
+
 
 def cuts() -> str:
     """A row for each part of the plan, and one for all that are done."""
     parts = [(part, _done(part)) for part in read_plan()]
     rows = [[part.name, _minutes(part, done), part.note or NOTHING] for part, done in parts]
     seconds = [d.seconds for _, done in parts for d in done]
-    return table(COLUMNS, [*rows, ["all of these", number(sum(seconds) / 60), ""]])
+    least = MORE_THAN if any(_is_cut_short(part, done) for part, done in parts) else ""
+    return table(COLUMNS, [*rows, ["all of these", f"{least}{number(sum(seconds) / 60)}", ""]])
 
 
 def _done(part: Part) -> list[Done]:
@@ -34,10 +37,15 @@ def _minutes(part: Part, done: Sequence[Done]) -> str:
     """What the commands of a part took; "more than" where one was interrupted and the time before is not recorded."""
     if not done:
         return "no record yet"
-    made = environments(PUBLISHED / STUDY / part.name)
-    least = "more than " if any(is_cut_short(d, made) for d in done) else ""
+    least = MORE_THAN if _is_cut_short(part, done) else ""
     share = "" if len(done) == len(part.commands) else f" ({len(done)} of {len(part.commands)} commands)"
     return f"{least}{number(sum(d.seconds for d in done) / 60)}{share}"
+
+
+def _is_cut_short(part: Part, done: Sequence[Done]) -> bool:
+    """Whether a command of a part was interrupted, and the time before that is not recorded."""
+    made = environments(PUBLISHED / STUDY / part.name)
+    return any(is_cut_short(d, made) for d in done)
 
 
 def is_cut_short(done: Done, made: Iterable[Mapping[str, Any]]) -> bool:
