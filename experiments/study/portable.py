@@ -12,6 +12,12 @@ Folders = Mapping[str, str]
 
 PROGRAM = ("experiments", "run.py")
 
+_ENDS = r"\s'\"`()\[\],;<>|"
+"""Characters that end a path inside a message."""
+
+ELSEWHERE = re.compile(rf"(?<![^\s'\"`(\[=:,;])/(?=[\w.])[^{_ENDS}]*/[^{_ENDS}]*[^{_ENDS}:.!?]")
+"""An absolute path of two names or more inside a message; what ends a sentence is no part of it."""
+
 
 def folders_of(out: Path, made: Iterable[Mapping[str, Any]]) -> Folders:
     """The folders behind records in the results directory `out`, from the environments that they were made in.
@@ -39,10 +45,12 @@ def portable(value: Any, folders: Folders) -> Any:
 
 
 def portable_text(text: str, folders: Folders) -> str:
-    """A text with its paths made relative; one that is the path of another place is left with its name alone."""
+    """A text with its paths made relative; the paths of other places in it are left with their names alone."""
     for folder, mark in folders.items():
         text = re.sub(rf"(?<![\w./~-]){re.escape(folder)}(/|(?![\w.-]))", _Beginning(mark), text)
-    return PurePath(text).name or text if PurePath(text).is_absolute() else text
+    if PurePath(text).is_absolute() and not re.search(r"\s", text):
+        return PurePath(text).name or text
+    return ELSEWHERE.sub(lambda match: PurePath(match[0]).name, text)
 
 
 class _Beginning:

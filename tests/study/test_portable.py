@@ -43,3 +43,19 @@ def test_what_was_relative_stays() -> None:
     folders = folders_of(Path("results/study"), made_by("experiments/run.py"))
     words = ["experiments/run.py", "--out", "results/study/x", "a / b", "T / 4"]
     assert portable(words, folders) == words
+
+
+def test_a_message_keeps_its_words_and_of_paths_elsewhere_the_names() -> None:
+    folders = folders_of(Path("/data/me/pynode/results/study"), made_by("/data/me/pynode/experiments/run.py"))
+    messages = {
+        "/x/a is bad; see /y/b": "a is bad; see b",
+        "can't read '/x/y/rows.npy': no file; see /data/me/pynode/results/z, line 3.": (
+            "can't read 'rows.npy': no file; see results/z, line 3."
+        ),
+        "--set file=/x/rows.csv (/x/y/).": "--set file=rows.csv (y).",
+        "see https://example.org/a/b, {out}/../power/runs/x, f/back/vjp at 3 /s": (
+            "see https://example.org/a/b, {out}/../power/runs/x, f/back/vjp at 3 /s"
+        ),
+        "/x/models.py:Field": "models.py:Field",
+    }
+    assert {message: portable(message, folders) for message in messages} == messages
