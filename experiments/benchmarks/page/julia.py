@@ -104,22 +104,26 @@ def finding() -> str:
     said = []
     for disc, _, saved in _compared():
         if disc != DISC:
-            evaluations, time = (percent_with_range(saved, f"{kind}_reduction") for kind in ("evaluation", "time"))
             whole = q.over_seeds(_runs(disc), q.summary("seconds_per_iteration", 1e3))
+            evaluations, time = _change(saved, "evaluation", "fewer"), _change(saved, "time", "less")
             said.append(
-                f"Through Julia Disc-Opt saves {evaluations} of the evaluations and {time} of the time until the "
-                f"matched loss; of the {whole} ms of its iteration the bridge takes {_bridge(disc)}."
+                f"Until the matched loss Disc-Opt through Julia needs {evaluations} evaluations and {time} time; of "
+                f"the {whole} ms of its iteration the bridge takes {_bridge(disc)}."
             )
-    ends = [f"{_footing(opt)} ({_exploded(opt)})" for _, opt in PAIRS if _runs(opt)]
+    ends = [f"{_footing(opt)} ({q.exploded(runs)} of {len(runs)})" for _, opt in PAIRS if (runs := _runs(opt))]
     if ends:
         said.append(f"Seeds in which Opt-Disc ends at more than ten times its best loss: {'; '.join(ends)}.")
     return wrapped(" ".join(said)) if said else ""
 
 
-def _exploded(method: str) -> str:
-    runs = _runs(method)
-    pairs = [(q.best(run), q.last(run)) for run in runs]
-    return f"{sum(b is not None and e is not None and e > 10 * b > 0 for b, e in pairs)} of {len(runs)}"
+def _change(saved: dict[str, Any], kind: str, less: str) -> str:
+    """A reduction in words: so much `less`, or more where it is negative."""
+    key = f"{kind}_reduction"
+    if saved[key] is None or saved[key] >= 0:
+        return f"{percent_with_range(saved, key)} {less}"
+    span = saved["ranges"][key]
+    turned = {key: -saved[key], "ranges": {key: span and [-end for end in span[::-1]]}}
+    return f"{percent_with_range(turned, key)} more"
 
 
 def adjoints() -> str:

@@ -95,5 +95,4 @@ def finding() -> str:
     if not faster:
         return f"By the geometric mean no other program of this table is faster than {BASE}."
     said = [f"{name} is faster than {BASE} at batch {listed(batches)}" for name, batches in faster.items()]
-    why = " JAX's loop, compiled for one net and one batch size, has no call of Python or autograd in it."
-    return wrapped(f"By the geometric mean {', '.join(said)}.{why if 'jax' in faster else ''}")
+    return wrapped(f"By the geometric mean {', '.join(said)}.")

@@ -57,6 +57,12 @@ def over_seeds(runs: Sequence[Run], pick: Pick, digits: int = 3) -> str:
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
+def exploded(runs: Sequence[Run]) -> int:
+    """In how many runs the last validation loss is more than ten times the best one, which is positive."""
+    ends = [(best(run), last(run)) for run in runs]
+    return sum(least is not None and end is not None and end > 10 * least > 0 for least, end in ends)
+
+
 def ended(runs: Sequence[Run]) -> str:
     """How runs ended: after all iterations of their configuration, by the stopping rule, or by a failure."""
     words = []
