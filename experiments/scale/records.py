@@ -94,6 +94,15 @@ class ReferenceRecord:
     unit: str
 
     @property
+    def known(self) -> str:
+        """The known number or range with its unit behind it: `9 days (once)`, `under 1 day`."""
+        match = re.match(r"(?:under )?[\d.]+(?: to [\d.]+)?", self.published)
+        if match is None or not self.unit:
+            return self.published
+        unit = self.unit.removesuffix("s") if match[0].removeprefix("under ") == "1" else self.unit
+        return f"{match[0]} {unit}{self.published[match.end() :]}"
+
+    @property
     def inside(self) -> bool | None:
         """Whether the model's own range, low to high, meets the known number or range; None where that is one of
         another quantity, such as seconds beside evaluations."""

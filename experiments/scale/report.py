@@ -107,7 +107,7 @@ def references(model: Model) -> Table:
     rows = [
         [
             r.what,
-            f"{r.published} {r.unit}".strip(),
+            r.known,
             *(number(v) for v in (r.low, r.central, r.high)),
             inside_text(r.inside),
         ]
@@ -130,7 +130,7 @@ def inside_text(inside: bool | None) -> str:
 def outside(model: Model) -> list[str]:
     """A sentence for each known number that the model's own range excludes."""
     return [
-        f"The model's own range excludes what is known of the study: {r.what}, {r.published} {r.unit} there, "
+        f"The model's own range excludes what is known of the study: {r.what}, {r.known} there, "
         f"{number(r.low)} to {number(r.high)} by the model."
         for r in model.references
         if r.inside is False

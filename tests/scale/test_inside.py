@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,19 @@ def test_the_range_is_compared_with_what_is_known(published: str, low: float, hi
     assert reference(published, low, high).inside is inside
 
 
+@pytest.mark.parametrize(
+    ("published", "unit", "known"),
+    [
+        ("under 1", "days", "under 1 day"),
+        ("9 (once)", "days", "9 days (once)"),
+        ("39 to 97, six of seven", "%", "39 to 97 %, six of seven"),
+        ("36.9 (seconds)", "", "36.9 (seconds)"),
+    ],
+)
+def test_a_known_number_has_its_unit_behind_it(published: str, unit: str, known: str) -> None:
+    assert replace(reference(published, 1.0, 2.0), unit=unit).known == known
+
+
 def model_with(*known: ReferenceRecord) -> Model:
     return Model({"device": "a100", "price": 3.0}, [], [], [], list(known), [], [])
 
@@ -42,10 +56,11 @@ def test_what_the_range_excludes_is_said_beside_the_table_and_in_the_findings() 
     model = model_with(reference("under 1", 1.5, 7.0), reference("9 (once)", 1.0, 20.0))
     (sentence,) = outside(model)
     assert sentence == (
-        "The model's own range excludes what is known of the study: a cell, under 1 days there, 1.5 to 7 by the model."
+        "The model's own range excludes what is known of the study: a cell, under 1 day there, 1.5 to 7 by the model."
     )
     table = references(model)
     assert [row[-1] for row in table.rows] == ["no", "yes"]
+    assert [row[1] for row in table.rows] == ["under 1 day", "9 days (once)"]
     assert sentence in table.notes
     assert sentence in findings(model)
     assert outside(model_with(reference("9 (once)", 1.0, 20.0))) == []

@@ -44,7 +44,7 @@ def against_the_study() -> str:
     """What the model says where the study gives a number, and whether its range holds that number."""
     found = {r.what: r for r in model().references}
     rows = [
-        [what, f"{r.published} {r.unit}", *map(number, (r.low, r.central, r.high)), inside_text(r.inside)]
+        [what, r.known, *map(number, (r.low, r.central, r.high)), inside_text(r.inside)]
         for what in KNOWN
         for r in (found[what],)
     ]
