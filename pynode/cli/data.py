@@ -35,7 +35,7 @@ def fetch(
         str | None, typer.Option(metavar="HEX", help="Accept only an archive with this SHA-256 checksum.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Fetch the whole set in place of an imported part.")
+        bool, typer.Option("--replace", help="Fetch the published set in place of an imported one.")
     ] = False,
 ) -> None:
     """Download the public archive, verify it, and preprocess the data sets NAME.
@@ -102,8 +102,7 @@ def import_data(
     console.say(_told(prepared.splits, cache.data_root(root)))
     if prepared.left_out:
         console.say(f"{prepared.left_out:,} rows with missing values are left out")
-    if prepared.splits.provenance is not None:
-        console.say(prepared.splits.provenance.extent)
+    console.say(cache.extent(prepared.splits))
 
 
 @data.command("list")
@@ -119,17 +118,17 @@ def list_data(root: Root = None) -> None:
 
 
 def _state(name: str, root: Path | None) -> str:
-    """Whether the data set is there: whole, or which part of it."""
+    """Whether the data set is there, and how much of it."""
     from pynode.datasets import cache
     from pynode.datasets.errors import CacheError, DataMissing
 
     try:
-        provenance = cache.dataset(name, root).provenance
+        splits = cache.dataset(name, root)
     except DataMissing:
         return f"missing; data fetch {name}, or data import {name} --from PATH"
     except CacheError:
         return f"damaged; data fetch {name}, or data import {name} --from PATH --replace"
-    return "there" if provenance is None else f"there, {provenance.extent}"
+    return f"there, {cache.extent(splits)}"
 
 
 def _told(splits: Splits, root: Path) -> str:

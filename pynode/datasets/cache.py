@@ -2,8 +2,9 @@
 
 The root is the argument `root`, else the environment variable PYNODE_DATA, else `pynode` in XDG_CACHE_HOME or
 `~/.cache`.  `ROOT/NAME/` holds a `.npy` file for each part and `manifest.json` with rows, columns, size and SHA-256 of
-each, the files that the rows were read from, and whether they are all of the published ones; the folder is made
-elsewhere and renamed when complete.  The archive stays at `ROOT/data.tar.gz`.
+each, the files that the rows were read from, and whether they are as many as were published; the folder is made
+elsewhere and renamed when complete.  The archive stays at `ROOT/data.tar.gz`.  Other files in `ROOT/NAME/` are the
+user's, and a set takes their place on request only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,7 +26,7 @@ from pynode.datasets.errors import CacheError, DataError, DataExists, DataMissin
 from pynode.datasets.extract import extract, whole_folder
 from pynode.datasets.provenance import Provenance, SourceFile
 from pynode.datasets.raw import load_array
-from pynode.datasets.raw_files import RAW_SETS, Prepared, prepare
+from pynode.datasets.raw_files import RAW_SETS, Prepared, find, prepare
 from pynode.datasets.sources import FOLDERS, MAF_ARCHIVE, Source, file_digest
 from pynode.datasets.splits import PARTS, Array, Splits
 from pynode.errors import UnknownName
@@ -32,6 +34,12 @@ from pynode.errors import UnknownName
 NAMES = tuple(RAW_SETS)
 MANIFEST = "manifest.json"
 FORMAT = 1
+
+OWN = frozenset((MANIFEST, *(f"{part}.npy" for part in PARTS)))
+"""The files of a set."""
+
+STALE = 24 * 3600.0
+"""Seconds after which a half-made folder is that of a process that was killed."""
 
 
 def data_root(root: Path | str | None = None) -> Path:
@@ -91,23 +99,28 @@ def fetch(
     """`dataset(name, root)`, after downloading, unpacking and preprocessing what of it is not there or is damaged.
 
     `progress(done_bytes, total_bytes)` follows the download; `sha256` is demanded of the archive beside its published
-    digest.  An archive put at `ROOT/data.tar.gz` by hand is checked and used.  Raises `DataExists` where a part of the
-    set is there, unless `replace`; `UnknownName`, `DownloadError`, `ArchiveError`, `DataError`, `PackageMissing`, and
+    digest.  An archive put at `ROOT/data.tar.gz` by hand is checked and used.  With `replace` the set is made from the
+    archive also where one of as many rows is there.  Raises `DataExists` where there are other rows, or files that are
+    no set, unless `replace`; `UnknownName`, `DownloadError`, `ArchiveError`, `DataError`, `PackageMissing`, and
     `CacheError` where nothing can be written.
     """
+    if name not in NAMES:
+        raise UnknownName("data set", name, NAMES)
+    top = data_root(root)
+    _tidy(top / name)
     try:
         there = dataset(name, root, verify=True)
     except (DataMissing, CacheError):
         pass
     else:
-        if _shape(there) == source.shapes.get(name, _shape(there)):
-            return there
         if not replace:
+            if _shape(there) == source.shapes.get(name, _shape(there)):
+                return there
             raise DataExists(
-                f"{data_root(root) / name} holds other rows than the published ones ({_extent(there)}); to fetch the "
-                f"whole set in their place: python experiments/run.py data fetch {name} --replace"
+                f"{top / name} holds other rows than the published ones ({extent(there)}); to fetch the published set "
+                f"in their place: python experiments/run.py data fetch {name} --replace"
             )
-    top = data_root(root)
+    _check_own(top / name, replace=replace)
     archive = download(
         source.url,
         top / source.file_name,
@@ -131,18 +144,25 @@ def fetch(
 def import_set(name: str, path: Path, root: Path | str | None = None, *, replace: bool = False) -> Prepared:
     """The set `name`, whole or a part, made from the file or folder `path` of its user and put into the cache.
 
-    Raises `UnknownName`, `DataExists` where a set of this name is there, unless `replace`; `DataMissing`, `DataError`
-    and `PackageMissing` for the files; `CacheError` where nothing can be written.  What is there stays until the new
-    rows have been read.
+    Raises `UnknownName`; `DataExists` where a set of this name is there, or files that are no set, unless `replace`,
+    and where the file to read is one of those; `DataMissing`, `DataError` and `PackageMissing` for the files;
+    `CacheError` where nothing can be written.  What is there stays until the new rows have been read.
     """
     if name not in NAMES:
         raise UnknownName("data set", name, NAMES)
     top = data_root(root)
+    _tidy(top / name)
     if _is_there(top / name) and not replace:
         raise DataExists(
             f"{top / name} holds the data set '{name}' already; add --replace to put the rows of {path} in its place, "
             "or choose another --root"
         )
+    if (file := find(name, path)).resolve().is_relative_to((top / name).resolve()):
+        raise DataExists(
+            f"{file} lies in {top / name}, where the set is to be stored in place of all that is there; move the file "
+            "to another folder, or choose another --root"
+        )
+    _check_own(top / name, replace=replace)
     prepared = prepare(name, path)
     store(prepared.splits, top)
     return Prepared(dataset(name, top), prepared.left_out)
@@ -156,14 +176,58 @@ def _is_there(folder: Path) -> bool:
         raise CacheError(f"{folder} can't be read ({error.strerror}); set PYNODE_DATA to another folder") from error
 
 
+def _check_own(folder: Path, *, replace: bool) -> None:
+    """Raises `DataExists` where there are files in `folder` that pynode did not put there, unless `replace`."""
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        names = [folder.name] if os.path.lexists(folder) else []
+    except OSError as error:
+        raise CacheError(f"{folder} can't be read ({error.strerror}); set PYNODE_DATA to another folder") from error
+    others = [name for name in names if name not in OWN] if MANIFEST in names else names
+    if others and not replace:
+        raise DataExists(
+            f"{folder} holds files that are no data set of pynode ({', '.join(others[:3])}"
+            f"{', ...' if len(others) > 3 else ''}); move them to another folder, or choose another --root "
+            "(--replace deletes them)"
+        )
+
+
+def _tidy(target: Path) -> None:
+    """Puts back the set that a killed process had moved aside, and removes what such processes left half-made."""
+    with suppress(OSError):
+        for moved in _beside(target, "replaced"):
+            _settle(moved, target)
+        for made in (*_beside(target, "unfinished"), *_beside(target, "raw")):
+            if time.time() - made.stat().st_mtime > STALE:
+                shutil.rmtree(made, ignore_errors=True)
+
+
+def _beside(target: Path, kind: str) -> list[Path]:
+    """The hidden folders of this kind beside `target`, of all processes."""
+    return sorted(target.parent.glob(f".{target.name}.{kind}-*"))
+
+
+def _settle(moved: Path, target: Path) -> None:
+    """Removes what was moved aside from `target` where a set has taken its place, else puts it back."""
+    with suppress(OSError):
+        if not (target / MANIFEST).is_file():
+            if not os.path.lexists(target):
+                moved.rename(target)
+        elif moved.is_dir() and not moved.is_symlink():
+            shutil.rmtree(moved, ignore_errors=True)
+        else:
+            moved.unlink(missing_ok=True)
+
+
 def store(splits: Splits, root: Path) -> None:
     """Writes `splits` to `root/NAME`, in place of what is there; raises `CacheError` where that can't be done.
 
     What is there stays until all is written.
     """
     target = root / splits.name
+    _tidy(target)
     replaced = target.with_name(f".{splits.name}.replaced-{os.getpid()}")
-    shutil.rmtree(replaced, ignore_errors=True)  # of a killed process that had our number
     try:
         with whole_folder(target) as folder:
             parts = {part: _write(folder / f"{part}.npy", getattr(splits, part)) for part in PARTS}
@@ -186,7 +250,8 @@ def store(splits: Splits, root: Path) -> None:
             f"can't write the data set '{splits.name}' to {target}: {error}; "
             "free space there or set PYNODE_DATA to another folder"
         ) from error
-    shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        _settle(replaced, target)
 
 
 def _write(path: Path, rows: Array) -> dict[str, Any]:
@@ -242,7 +307,8 @@ def _shape(splits: Splits) -> tuple[int, ...]:
     return (splits.dim, *(len(getattr(splits, part)) for part in PARTS))
 
 
-def _extent(splits: Splits) -> str:
+def extent(splits: Splits) -> str:
+    """How much of the published set a stored one is, in words; see `Provenance.extent`."""
     return "" if splits.provenance is None else splits.provenance.extent
 
 

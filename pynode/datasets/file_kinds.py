@@ -8,7 +8,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
@@ -78,8 +78,8 @@ def opened(path: Path, usual: str) -> Iterator[IO[bytes]]:
             with gzip.open(path) as unpacked, io.BufferedReader(unpacked) as file:
                 yield file
         elif kind == "zip":
-            with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive, usual)) as file:
-                yield file
+            with ExitStack() as stack:
+                yield _opened_member(path, usual, stack)
         else:
             with path.open("rb") as file:
                 yield file
@@ -92,9 +92,18 @@ def _holds_arrays(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except DAMAGED:
+    except (*DAMAGED, UnicodeDecodeError):
         return False
     return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _opened_member(path: Path, usual: str, stack: ExitStack) -> IO[bytes]:
+    """The text file in the zip archive at `path`, open for as long as `stack` is."""
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        return stack.enter_context(archive.open(_member(path, archive, usual)))
+    except UnicodeDecodeError as error:  # the name of a member, in a damaged directory
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _member(path: Path, archive: zipfile.ZipFile, usual: str) -> zipfile.ZipInfo:

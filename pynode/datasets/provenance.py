@@ -1,4 +1,4 @@
-"""Where the rows of a data set come from, and whether they are all of the published ones."""
+"""Where the rows of a data set come from, and whether they are as many as were published."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Provenance:
 
     @property
     def extent(self) -> str:
-        """In words: "whole", "part: 34,360 of 1,659,917 training rows", or the rows alone."""
+        """In words: "as many rows as published", "part: 34,360 of 1,659,917 training rows", or the rows alone."""
         if self.whole:
-            return "whole"
+            return "as many rows as published"
         if self.published is None:
             return f"{self.rows['train']:,} training rows"
         of = f"{self.rows['train']:,} of {self.published['train']:,} training rows"

@@ -5,6 +5,7 @@ Files are known by their content, so they may have any name.  A folder is looked
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from pynode.datasets.sources import MAF_ARCHIVE, file_digest
 from pynode.datasets.splits import PARTS, Array, Splits, first_damage
 
 TRAIN_CSV, TEST_CSV = "1000_train.csv", "1000_test.csv"
+TRAIN, TEST = (re.compile(rf"(?<![a-z]){word}(?![a-z])", re.IGNORECASE) for word in ("train", "test"))
+"""What the names of HEPMASS's files are told by: "latest" is no test file."""
 
 Made = tuple[Splits, tuple[Path, ...], int]
 """A set, the files that it was read from, and how many incomplete rows were left out."""
@@ -121,10 +124,9 @@ def _gas(path: Path) -> Made:
 
 
 def _hepmass(path: Path) -> Made:
-    tables = {path: _labelled(path)}
+    _names(path)  # a file of another set, and then a missing partner, are told before many rows are read
     train_path, test_path = _pair(path)
-    tables = {p: tables[p] if p in tables else _labelled(p) for p in (train_path, test_path)}
-    (names, train), (test_names, test) = tables[train_path], tables[test_path]
+    (names, train), (test_names, test) = _labelled(train_path), _labelled(test_path)
     if test_names[: len(names)] != names or len(test_names) > len(names) + 1:
         raise DataError(
             f"the columns of {test_path} but for the last are not those of {train_path.name}: "
@@ -139,9 +141,8 @@ def _hepmass(path: Path) -> Made:
 
 def _pair(path: Path) -> tuple[Path, Path]:
     """The training and the test file of HEPMASS, of which `path` is one, or the training file by any name."""
-    is_test = "test" in path.name.lower() and "train" not in path.name.lower()
-    here, there = ("test", "train") if is_test else ("train", "test")
-    other = path.name.replace(here, there)
+    is_test = bool(TEST.search(path.name)) and not TRAIN.search(path.name)
+    other = TEST.sub("train", path.name) if is_test else TRAIN.sub("test", path.name)
     usual = TRAIN_CSV if is_test else TEST_CSV
     # without the word in its name `other` is the file itself, and the same packed is no other table
     named = () if other == path.name else (other, f"{other}.gz", other.removesuffix(".gz"))
@@ -160,21 +161,43 @@ def _labelled(path: Path) -> tuple[list[str], Array]:
 
     A row may have more fields than the header has names; these are left out.
     """
-    if file_kind(path) not in ("text", "gzip", "zip"):
-        raise _refused("hepmass", path)
+    names = _names(path)
     try:
         with opened(path, path.name.removesuffix(".zip")) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # no rows: said below
-            names = [name.strip().strip('"') for name in file.readline().decode("utf-8-sig").split(",")]
+            file.readline()
             text = (line.decode("utf-8") for line in file)
             table = np.loadtxt(text, delimiter=",", usecols=range(len(names)), ndmin=2, comments=None)
     except DataError:  # a ValueError too, which says already what is wrong
         raise
     except ValueError as error:
-        raise DataError(f"{path} can't be read as a table of numbers: {error}; restore it from the archive") from error
-    if len(names) < 3 or not (table.shape[1:] == (len(names),) and (table[:, 0] == 1).any()):
-        raise DataError(f"{path} has no rows with label 1 and features: give {RAW_SETS['hepmass'].about}")
+        raise _no_numbers(path, error) from error
+    if not (table.shape[1:] == (len(names),) and (table[:, 0] == 1).any()):
+        raise _no_signal(path)
     return names[1:], table
+
+
+def _names(path: Path) -> list[str]:
+    """The names of the columns of one of HEPMASS's tables, the label first."""
+    if file_kind(path) not in ("text", "gzip", "zip"):
+        raise _refused("hepmass", path)
+    with opened(path, path.name.removesuffix(".zip")) as file:
+        line = file.readline()
+    try:
+        names = [name.strip().strip('"') for name in line.decode("utf-8-sig").split(",")]
+    except ValueError as error:
+        raise _no_numbers(path, error) from error
+    if len(names) < 3:
+        raise _no_signal(path)
+    return names
+
+
+def _no_numbers(path: Path, error: ValueError) -> DataError:
+    return DataError(f"{path} can't be read as a table of numbers: {error}; restore it from the archive")
+
+
+def _no_signal(path: Path) -> DataError:
+    return DataError(f"{path} has no rows with label 1 and features: give {RAW_SETS['hepmass'].about}")
 
 
 def _miniboone(path: Path) -> Made:

@@ -60,6 +60,16 @@ def test_fetch_then_read(source: Source, server: Any, tmp_path: Path) -> None:
     assert len(server.asked) == 1
 
 
+def test_an_imported_set_of_the_published_size_is_fetched_only_on_request(source: Source, tmp_path: Path) -> None:
+    """That it has as many rows says nothing of their values."""
+    train, validation, test = (np.full((n, SHAPE[0]), 3.0, dtype=np.float32) for n in SHAPE[1:])
+    store(Splits("miniboone", train, validation, test), tmp_path)
+    assert (fetch("miniboone", tmp_path, source=source).train == 3.0).all()
+    fetched = fetch("miniboone", tmp_path, source=source, replace=True)
+    assert not (fetched.train == 3.0).any()
+    np.testing.assert_array_equal(dataset("miniboone", tmp_path, verify=True).train, fetched.train)
+
+
 def test_archive_put_by_hand(source: Source, server: Any, tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "data.tar.gz").write_bytes(server.content)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import os
 import pickle
+import shutil
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +167,41 @@ def test_hepmass_s_training_file_packed_once_more_is_not_its_test_file(tmp_path:
         prepare("hepmass", mine)
 
 
+def test_a_training_file_of_hepmass_may_have_test_inside_a_word(tmp_path: Path) -> None:
+    """Its partner is looked for by whole words too."""
+    latest, test = tmp_path / "hepmass_latest.csv", tmp_path / "1000_test.csv"
+    write_hepmass(latest, test)
+    made = prepare("hepmass", latest).splits.provenance
+    assert made is not None
+    assert [file.name for file in made.sources] == [latest.name, test.name]
+    train, other = tmp_path / "constrained_train.csv", tmp_path / "constrained_test.csv"
+    write_hepmass(train, other)
+    for path in (train, other):
+        made = prepare("hepmass", path).splits.provenance
+        assert made is not None
+        assert [file.name for file in made.sources] == [train.name, other.name]
+
+
+def test_a_missing_partner_is_told_before_the_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = tmp_path / "1000_train.csv", tmp_path / "1000_test.csv"
+    write_hepmass(train, test)
+    test.unlink()
+    monkeypatch.setattr(np, "loadtxt", lambda *_, **__: pytest.fail("rows were read"))
+    with pytest.raises(DataMissing, match=r"1000_test\.csv is missing"):
+        prepare("hepmass", train)
+
+
+@pytest.mark.parametrize("name", ["power", "hepmass"])
+def test_a_zip_archive_whose_directory_is_damaged(tmp_path: Path, name: str) -> None:
+    """Its names are said to be UTF-8, and are not any more."""
+    path = tmp_path / "file.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("Zähler.txt", "\n".join(lines_of(readings())))
+    path.write_bytes(path.read_bytes().replace("ä".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match=r"file\.zip is cut short or damaged: .*; get the file again"):
+        prepare(name, path)
+
+
 def test_a_packed_table_of_hepmass_that_is_cut_short(tmp_path: Path) -> None:
     train, test = tmp_path / "1000_train.csv.gz", tmp_path / "1000_test.csv.gz"
     write_hepmass(train, test)
@@ -284,6 +323,88 @@ def test_a_set_stays_where_its_replacement_can_not_be_written(tmp_path: Path, mo
     assert [path.name for path in root.iterdir()] == ["power"], "and nothing is left over"
 
 
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("given", ["folder", "file", "link"])
+def test_a_file_in_the_place_of_the_set_is_never_lost_to_it(tmp_path: Path, given: str, replace: bool) -> None:
+    """As where the archive was unpacked to the root."""
+    path = tmp_path / "data" / "power" / "data.npy"
+    path.parent.mkdir(parents=True)
+    np.save(path, readings())
+    content = path.read_bytes()
+    (tmp_path / "link.npy").symlink_to(path)
+    source = {"folder": path.parent, "file": path, "link": tmp_path / "link.npy"}[given]
+    with pytest.raises(DataExists, match=r"lies in .*power, where the set is to be stored.*; move the file to another"):
+        import_set("power", source, tmp_path / "data", replace=replace)
+    assert [p.name for p in (tmp_path / "data").rglob("*")] == ["power", "data.npy"]
+    assert path.read_bytes() == content
+
+
+def test_files_that_are_no_set_are_replaced_only_on_request(tmp_path: Path) -> None:
+    root, path = tmp_path / "data", tmp_path / "rows.npy"
+    np.save(path, readings())
+    (root / "power").mkdir(parents=True)
+    import_set("power", path, root)  # nothing is lost with an empty folder
+    for kept in ("notes.txt", "train.npy"):  # the second as a set would call it, but there is no manifest
+        shutil.rmtree(root / "power")
+        (root / "power").mkdir()
+        (root / "power" / kept).write_text("mine")
+        for call in (lambda: import_set("power", path, root), lambda: cache.fetch("power", root)):
+            with pytest.raises(DataExists, match=rf"no data set of pynode \({kept}\).*--replace deletes"):
+                call()
+        assert (root / "power" / kept).read_text() == "mine"
+    import_set("power", path, root, replace=True)
+    assert {p.name for p in (root / "power").iterdir()} == cache.OWN
+    (root / "power" / "notes.txt").write_text("mine")
+    (root / "power" / "train.npy").unlink()
+    with pytest.raises(DataExists, match=r"no data set of pynode \(notes\.txt\)"):
+        cache.fetch("power", root)  # what is damaged is fetched again, but not what lies beside it
+
+
+def test_a_set_comes_back_where_its_replacement_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "a.npy", readings())
+    np.save(tmp_path / "b.npy", readings(300))
+    root = tmp_path / "root"
+    import_set("power", tmp_path / "a.npy", root)
+
+    real = os.rename
+
+    def refused(old: Path, new: Path) -> None:
+        if ".unfinished-" in str(old):
+            assert not new.exists(), "the set was not moved aside: the test shows nothing"
+            raise OSError(errno.EIO, f"{old.name} can't be renamed")
+        real(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", refused)
+        with pytest.raises(CacheError, match="can't be renamed"):
+            import_set("power", tmp_path / "b.npy", root, replace=True)
+    assert [path.name for path in root.iterdir()] == ["power"]
+    assert len(dataset("power", root, verify=True).train) == 162
+
+
+@pytest.mark.parametrize("number", ["7", str(os.getpid())])
+def test_what_a_killed_process_left_is_put_back_or_removed(tmp_path: Path, number: str) -> None:
+    """Another process may have its number by now."""
+    np.save(tmp_path / "a.npy", readings())
+    root = tmp_path / "root"
+    import_set("power", tmp_path / "a.npy", root)
+    (root / "power").rename(root / f".power.replaced-{number}")
+    for kind in ("unfinished", "raw"):
+        for age, name in ((0, "8"), (2 * cache.STALE, "9")):
+            made = root / f".power.{kind}-{name}"
+            made.mkdir()
+            os.utime(made, (time.time() - age,) * 2)
+    with pytest.raises(DataExists, match="holds the data set 'power' already"):
+        import_set("power", tmp_path / "a.npy", root)
+    assert len(dataset("power", root, verify=True).train) == 162
+    assert sorted(p.name for p in root.iterdir()) == [".power.raw-8", ".power.unfinished-8", "power"]
+    shutil.copytree(root / "power", root / f".power.replaced-{number}")
+    import_set("power", tmp_path / "a.npy", root, replace=True)
+    assert not list(root.glob(".power.replaced-*"))
+
+
 def test_a_part_is_not_taken_for_what_is_fetched(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", readings())
     import_set("power", tmp_path / "a.npy", tmp_path / "root")
@@ -297,7 +418,7 @@ def test_the_published_number_of_rows_is_the_whole_set(tmp_path: Path, monkeypat
     splits = import_set("power", tmp_path / "a.npy", tmp_path / "root").splits
     assert splits.provenance is not None
     assert splits.provenance.whole is True
-    assert splits.provenance.extent == "whole"
+    assert splits.provenance.extent == "as many rows as published", "which says nothing of their values"
     assert json.loads((tmp_path / "root" / "power" / MANIFEST).read_text())["whole"] is True
     assert same(cache.fetch("power", tmp_path / "root"), splits)  # nothing to fetch
 
