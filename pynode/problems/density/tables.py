@@ -85,8 +85,8 @@ class Table(Density):
         return replace(loaded, offsets=offsets, **{part: getattr(loaded, part)[:n] for part in PARTS})
 
     def data_record(self) -> dict[str, Any]:
-        """Name of the set, rows by part as they are used, the published rows by part and whether these are all of them
-        (None where nothing is published), SHA-256 digests, and the generator of synthetic rows."""
+        """Name of the set, rows by part as they are used, the published rows by part and whether these are as
+        many (None where nothing is published), SHA-256 digests, and the generator of synthetic rows."""
         rows = {part: len(getattr(self.splits, part)) for part in PARTS}
         provenance = self.splits.provenance or Provenance(rows)
         used = replace(provenance, rows=rows)
@@ -190,7 +190,7 @@ class Digits(Table):
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
         """Adds `bits_per_dim` of the test images with their 17 levels (uniform noise: 4.09)."""
         evaluation = super().evaluate_further(model, test_nll)
-        offset = float(np.mean(self.splits.offsets["test"]))
+        offset = float(np.mean(self.splits.offsets["test"][: self.options.test_rows]))  # of the rows of `test_nll`
         return Evaluation(
             {**evaluation.metrics, "bits_per_dim": bits_per_dim(test_nll, self.dim, offset)}, evaluation.series
         )

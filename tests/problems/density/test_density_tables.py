@@ -208,6 +208,16 @@ def test_digits() -> None:
     assert 4 < expected < 8
 
 
+def test_bits_per_dimension_are_of_the_rows_that_are_evaluated() -> None:
+    """Images differ in their offset, so that the mean over other images gives other bits."""
+    problem = Digits(options=options_from_json(Digits, {"hidden": (4,), "test_rows": 7}))
+    offsets = problem.splits.offsets["test"]
+    assert abs(float(np.mean(offsets[:7])) - float(np.mean(offsets))) > 0.1
+    found = problem.evaluate_further(problem.model(0), 90.0).metrics
+    expected = (90.0 - float(np.mean(offsets[:7]))) / (64 * np.log(2))
+    assert found["bits_per_dim"] == pytest.approx(expected, rel=1e-12)
+
+
 def test_options_shape_the_flow(table: Path) -> None:
     problem = user_table(table, blocks=3, horizon=0.5, trainable_horizon=True, activation="softplus", hidden=(4, 5))
     model = problem.model(0)
