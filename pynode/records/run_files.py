@@ -11,10 +11,14 @@ import msgspec
 from pynode.errors import RecordError, UsageError
 from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
+from pynode.records.content import is_there
 from pynode.records.files import read_json, read_object
 from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber, Seconds, check_numbers, convert
 
 CONFIG, SUMMARY, EVALUATION = "config.json", "summary.json", "evaluation.json"
+
+ENVIRONMENT = "environment.json"
+"""What the machine was in each session of a run: a list of `pynode.training.machine.environment`."""
 
 RESUME = "run the same command with --resume, which mends it, or restore the file"
 """The remedy for what a resumed run writes again."""
@@ -179,6 +183,21 @@ def read_evaluation(directory: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RecordError(f"{path} is damaged: {error}; {RESUME}") from error
     return dict(evaluation)
+
+
+def read_threads(directory: Path) -> int:
+    """The threads that a run had on all its ranks together, the fewest of its sessions; 1 where none tells."""
+    path = directory / ENVIRONMENT
+    try:
+        sessions = read_json(path) if is_there(path) else []
+    except RecordError:  # the run is as good without
+        return 1
+    told = [s for s in sessions if isinstance(s, dict)] if isinstance(sessions, list) else []
+    return min((_number(s.get("torch_threads")) * _number(s.get("ranks")) for s in told), default=1)
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 1
 
 
 LENGTHS = {"truth": "t", "model": "t", "data": "data_t"}

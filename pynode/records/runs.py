@@ -12,7 +12,16 @@ from pynode.errors import RecordError
 from pynode.records.content import is_there
 from pynode.records.files import lines_if_any
 from pynode.records.iteration import IterationRecord
-from pynode.records.run_files import CONFIG, EVALUATION, RESUME, SUMMARY, read_config, read_evaluation, read_summary
+from pynode.records.run_files import (
+    CONFIG,
+    EVALUATION,
+    RESUME,
+    SUMMARY,
+    read_config,
+    read_evaluation,
+    read_summary,
+    read_threads,
+)
 
 RUNS, RECORDS = "runs", "records.jsonl"
 """The folder with the runs of a results directory, and the file with the iterations of each."""
@@ -20,13 +29,17 @@ RUNS, RECORDS = "runs", "records.jsonl"
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory: configuration, summary (None while it is unfinished), iterations, evaluation (or None)."""
+    """One run directory: configuration, summary (None while it is unfinished), iterations, evaluation (or None).
+
+    `threads` are those of all its ranks together, the fewest of its sessions.
+    """
 
     config: dict[str, Any]
     summary: dict[str, Any] | None
     records: list[IterationRecord]
     evaluation: dict[str, Any] | None
     label: str
+    threads: int = 1
 
     @property
     def method(self) -> str:
@@ -71,7 +84,7 @@ def load_run(directory: Path) -> Run:
     if not in_order(records, end):
         raise RecordError(f"{lines}: its iterations are not in order, or not below {end}; {RESUME}")
     evaluation = read_evaluation(directory) if is_there(directory / EVALUATION) else None
-    return Run(config, summary, records, evaluation, directory.name)
+    return Run(config, summary, records, evaluation, directory.name, read_threads(directory))
 
 
 def in_order(records: Sequence[IterationRecord], end: int) -> bool:

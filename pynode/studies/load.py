@@ -7,37 +7,51 @@ from collections.abc import Iterable
 from pynode.records.runs import Run
 
 IDLE = 1.3
-"""The highest load average of an idle machine that trains in one process on one thread."""
+"""The highest load average of an idle machine that trains in one process on one thread; each further one adds 1."""
 
 
 def highest_load(runs: Iterable[Run]) -> float | None:
-    """The highest one-minute load average that any of `runs` saw; None where a run did not record it.
+    """The highest one-minute load average that any of `runs` saw; see `load_and_threads`."""
+    return load_and_threads(runs)[0]
 
-    A value above `IDLE` is told even where another run has none.
+
+def load_and_threads(runs: Iterable[Run]) -> tuple[float | None, int]:
+    """The one-minute load average of the run that saw most beside its own threads, and how many these are.
+
+    None where a run did not record it; but what an idle machine can't have is told even where another run has none.
     """
-    loads = [(run.summary or {}).get("load_average") for run in runs]
-    known = [float(load) for load in loads if load is not None]
-    if not known or (len(known) < len(loads) and max(known) <= IDLE):
-        return None
-    return max(known)
+    every = list(runs)
+    loads = [(run, load) for run in every if (load := (run.summary or {}).get("load_average")) is not None]
+    if not loads:
+        return None, min((run.threads for run in every), default=1)
+    run, load = max(loads, key=lambda seen: seen[1] - seen[0].threads)
+    known = len(loads) == len(every) or not is_idle(load, run.threads)
+    return float(load) if known else None, run.threads
 
 
-def is_idle(load: float | None) -> bool:
-    """Whether a load average is known and that of an idle machine."""
-    return load is not None and load <= IDLE
+def highest_idle(threads: int = 1) -> float:
+    """The highest load average of an idle machine that trains on so many threads, of all processes together."""
+    return IDLE + threads - 1
 
 
-def load_text(load: float | None) -> str:
+def is_idle(load: float | None, threads: int = 1) -> bool:
+    """Whether a load average is known and that of a machine that does nothing but train on so many threads."""
+    return load is not None and load <= highest_idle(threads)
+
+
+def load_text(load: float | None, threads: int = 1) -> str:
     """A load average for a table."""
     if load is None:
         return "not recorded"
-    return f"{load:.2f}" if is_idle(load) else f"{load:.2f}, not idle"
+    own = f" on {threads} threads" if threads > 1 else ""
+    return f"{load:.2f}{own}" if is_idle(load, threads) else f"{load:.2f}{own}, not idle"
 
 
-def load_note(load: float | None) -> str | None:
+def load_note(load: float | None, threads: int = 1) -> str | None:
     """A sentence for tables of seconds that an idle machine did not make; None where it was idle."""
-    if is_idle(load):
+    if is_idle(load, threads):
         return None
     if load is None:
         return "The load of the machine was not recorded: seconds may hold the work of other jobs."
-    return f"The machine was not idle (load average up to {load:.2f}): seconds hold the work of other jobs."
+    own = f", {threads} of it the runs' own" if threads > 1 else ""
+    return f"The machine was not idle (load average up to {load:.2f}{own}): seconds hold the work of other jobs."

@@ -12,7 +12,7 @@ from pynode.errors import RecordError, UnknownName
 from pynode.methods import METHODS
 from pynode.records.files import RESTORE, lines_if_any
 from pynode.records.runs import RUNS, Run, load_run, run_folders
-from pynode.records.table_data import marked, problem_title
+from pynode.records.table_data import are_mixed, common_mark, marked
 from pynode.studies.crosscheck.record import CrosscheckRecord
 from pynode.studies.gradients.record import GradientErrorRecord, TaylorRecord
 from pynode.studies.invertibility.record import RediscretisationRecord
@@ -68,13 +68,19 @@ class Results:
 
     @property
     def title(self) -> str:
-        """The problem as tables and figures call it: with a mark where its rows are a part, or synthetic."""
+        """The problem as tables and figures call it: with a mark where its rows are a part, synthetic, or not the same
+        in all runs."""
         if self.winners:
             return self.problem
         if self.runs:
-            return problem_title(self.runs[0].config)
+            return marked(self.problem, common_mark(run.config for run in self.runs))
         said = [*(r.rows for r in self.errors), *(r.rows for r in self.taylor)]
         return marked(self.problem, next(iter(said), ""))
+
+    @property
+    def has_mixed_rows(self) -> bool:
+        """Whether some runs were trained on other rows than others: then their losses do not compare."""
+        return are_mixed(run.config for run in self.runs)
 
     @property
     def is_empty(self) -> bool:

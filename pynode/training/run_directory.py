@@ -29,6 +29,7 @@ from pynode.records.files import (
 )
 from pynode.records.iteration import IterationRecord
 from pynode.records.run_files import CONFIG, EVALUATION, SUMMARY, read_evaluation, read_summary
+from pynode.records.run_files import ENVIRONMENT as ENVIRONMENT
 from pynode.records.runs import RECORDS, in_order, records_of
 from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
@@ -36,7 +37,6 @@ from pynode.training.config import RunConfig, recorded_config
 from pynode.training.machine import environment
 from pynode.training.origins import changed_members
 
-ENVIRONMENT = "environment.json"
 DAMAGED = "records.damaged"
 """Lines of records that can't be read, kept for whoever wants to mend them."""
 LEFT = "records.left"

@@ -99,3 +99,23 @@ def test_folders_of_runs_are_those_with_a_file_of_a_run(tmp_path: Path) -> None:
         path.touch()
     assert [folder.name for folder in run_folders(tmp_path)] == ["a", "b", "c", "d"]
     assert run_folders(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize(
+    ("sessions", "threads"),
+    [
+        (None, 1),
+        ([], 1),
+        ([{"torch_threads": 4, "ranks": 2}], 8),
+        ([{"torch_threads": 4, "ranks": 1}, {"torch_threads": 2}], 2),
+        ([{"torch_threads": 4}, {"torch_threads": None, "ranks": "2"}, 7], 1),
+        ({"torch_threads": 4}, 1),
+    ],
+)
+def test_the_threads_of_a_run_are_those_of_its_sessions(tmp_path: Path, sessions: Any, threads: int) -> None:
+    folder = make(tmp_path / "run", summary=DONE)
+    if sessions is not None:
+        write_json(folder / "environment.json", sessions)
+    assert load_run(folder).threads == threads
+    (folder / "environment.json").write_text("{")
+    assert load_run(folder).threads == 1, "a run is as good without"

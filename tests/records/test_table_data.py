@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pynode.records.table_data import data_mark, problem_title
+from pynode.records.table_data import MIXED, are_mixed, common_mark, data_mark, differences_of_rows, problem_title
 
 PUBLISHED = {"train": 1_659_917, "validation": 184_435, "test": 204_928}
 
@@ -35,3 +35,15 @@ def config(rows: tuple[int, int, int], published: Any = PUBLISHED, **more: Any) 
 def test_titles(run: dict[str, Any], title: str) -> None:
     assert problem_title(run) == title
     assert (data_mark(run) == "") == (title == run["problem"])
+
+
+def test_runs_on_different_rows_are_mixed() -> None:
+    """By all entries that decide the numbers; a run that states nothing is not told from the others."""
+    part = config((34_360, 3_817, 4_242), sha256={"train": "a" * 64})
+    other = {**part, "data": {**part["data"], "sha256": {"train": "b" * 64}}}
+    for same in ([part, part, {"problem": "power"}], [{"problem": "power"}, part]):
+        assert common_mark(same) == data_mark(part)
+    assert common_mark([part, {"problem": "power"}, other]) == MIXED
+    assert not are_mixed([part, dict(part)])
+    assert differences_of_rows(part["data"], other["data"]) == [f"sha256.train: {'a' * 12}... -> {'b' * 12}..."]
+    assert common_mark([]) == ""

@@ -124,6 +124,8 @@ class Quality(Study):
         }
         seconds = {n: over_seeds(r, lambda run: (run.summary or {}).get("training_seconds")) for n, r in groups.items()}
         names = pair[::-1]
+        if results.has_mixed_rows:
+            return "The runs were trained on different rows, so their losses do not compare."
         disc, opt = (best[name] for name in names)
         if disc is None or opt is None:
             return "At least one method never reached a finite validation loss."

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
+from pynode.records.table_data import differences_of_rows
 from pynode.settings.known import multilevel, rivals
 from pynode.studies.base import Study, Table, complete_median, number, over_seeds
-from pynode.studies.load import highest_load, load_note
+from pynode.studies.load import load_and_threads, load_note
 from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, upper_limit
 from pynode.studies.reduction.spread import KINDS, percent_with_range, ranges
 from pynode.studies.results import Results
@@ -53,8 +54,10 @@ class Reduction(Study):
 
     def _tables(self, results: Results, baseline: str, cheaper: str) -> list[Table]:
         saved = reductions(results, baseline, cheaper)
+        left_out = note_on_rows(results, baseline, cheaper)
         if not saved:
-            return []
+            title = f"RQ3 {cheaper} against {baseline} at equal loss: {results.title}"
+            return [Table(title, ["loss"], [], [left_out])] if left_out else []
         base, method = saved["baseline"], saved["method"]
         digits = _digits(results)
         rows = [
@@ -82,8 +85,10 @@ class Reduction(Study):
         ]
         if len(saved["seeds"]) > 1:
             notes.append(f"Medians over {len(saved['seeds'])} seeds, in brackets their range.")
-        if note := load_note(saved["load_average"]):
+        if note := load_note(saved["load_average"], saved["threads"]):
             notes.append(note)
+        if left_out:
+            notes.append(left_out)
         title = f"RQ3 {method} against {base} at equal loss: {results.title}"
         return [Table(title, columns, rows, notes), *self._decomposition(results, saved)]
 
@@ -140,23 +145,21 @@ def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc
     """What `method` saves against `baseline` at matched loss, for `summary.json`; empty where either has no run,
     and for a sweep over accuracies.
 
-    Runs are paired by seed; figures at the top are medians over the pairs, `ranges` the least and the greatest
-    reduction over them, `load_average` the highest load that their machine had.  A reduction is 1 - cost / cost of the
-    baseline, negative where `method` spends more, None where a loss was not reached or cost the baseline nothing.
+    Runs are paired by seed; a pair that was trained on different rows is left out, as `note_on_rows` says.  Figures at
+    the top are medians over the pairs, `ranges` the least and the greatest reduction over them, `load_average` the
+    highest load that their machine had, `threads` how many of the runs' own are in it.  A reduction is 1 - cost /
+    cost of the baseline, negative where `method` spends more, None where a loss was not reached or cost the baseline
+    nothing.
     """
-    pairs = [
-        (a, b)
-        for a in results.runs
-        for b in results.runs
-        if (a.method, b.method) == (baseline, method) and a.seed == b.seed and _comparable(a) and _comparable(b)
-    ]
-    if not pairs or results.is_sweep:
+    pairs = pairs_of_runs(results, baseline, method)
+    if not pairs:
         return {}
     per_seed = []
     for a, b in pairs:
         target = max(_best(a), _best(b))
         per_seed.append({"seed": a.seed, "matched_loss": target, **_compare(a, b, target, baseline, method)})
     matched = median(entry["matched_loss"] for entry in per_seed)
+    load, threads = load_and_threads(run for pair in pairs for run in pair)
     return {
         "baseline": baseline,
         "method": method,
@@ -165,13 +168,43 @@ def reductions(results: Results, baseline: str = "opt-disc", method: str = "disc
         **_median_of(per_seed, baseline, method),
         "per_iteration_time_ratio": _ratio(pairs, "seconds_per_iteration"),
         "forward_only_ratio": _ratio(pairs, "seconds_forward"),
-        "load_average": highest_load(run for pair in pairs for run in pair),
+        "load_average": load,
+        "threads": threads,
         "seeds": per_seed,
         "targets": [
             {"loss": t, **_median_of([_compare(a, b, t, baseline, method) for a, b in pairs], baseline, method)}
             for t in _targets(pairs, max(entry["matched_loss"] for entry in per_seed))
         ],
     }
+
+
+def pairs_of_runs(results: Results, baseline: str, method: str) -> list[tuple[Run, Run]]:
+    """The finished runs of the two methods by seed, without pairs on different rows; none for a sweep."""
+    return [(a, b) for a, b in _by_seed(results, baseline, method) if not _different(a, b)]
+
+
+def note_on_rows(results: Results, baseline: str, method: str) -> str | None:
+    """A sentence on the pairs of runs that are left out since they were trained on different rows."""
+    unlike = {b.seed: _different(a, b) for a, b in _by_seed(results, baseline, method) if _different(a, b)}
+    if not unlike:
+        return None
+    seeds = "; ".join(f"seed {seed}: {', '.join(different)}" for seed, different in unlike.items())
+    return f"Left out, since {baseline} and {method} were trained on different rows ({seeds})."
+
+
+def _by_seed(results: Results, baseline: str, method: str) -> list[tuple[Run, Run]]:
+    if results.is_sweep:
+        return []
+    return [
+        (a, b)
+        for a in results.runs
+        for b in results.runs
+        if (a.method, b.method) == (baseline, method) and a.seed == b.seed and _comparable(a) and _comparable(b)
+    ]
+
+
+def _different(a: Run, b: Run) -> list[str]:
+    return differences_of_rows(a.config.get("data"), b.config.get("data"))
 
 
 def _compare(a: Run, b: Run, target: float, baseline: str, method: str) -> dict[str, Any]:

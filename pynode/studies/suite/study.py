@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pynode.records.runs import Run
-from pynode.records.table_data import data_mark, marked
+from pynode.records.table_data import common_mark, marked
 from pynode.settings.known import rivals
 from pynode.studies.base import Study, Table, number, percent
 from pynode.studies.load import IDLE, is_idle, load_text
 from pynode.studies.reduction.spread import percent_with_range
-from pynode.studies.reduction.study import engine_of, reductions
+from pynode.studies.reduction.study import engine_of, note_on_rows, pairs_of_runs, reductions
 from pynode.studies.results import Results
 from pynode.studies.style import PALETTE, legend_below, new_figure, styled
 
@@ -51,6 +51,8 @@ class Comparison:
     method: Run
     reduction: dict[str, Any]
     failed: int
+    mark: str = ""
+    """What has to be said of the rows of its runs."""
 
     @property
     def seeds(self) -> int:
@@ -61,13 +63,14 @@ class Comparison:
     def name(self) -> str:
         """The problem, or the folder where it says more: `miniboone-sample` rather than `npy`.
 
-        Where the rows are a part of a published set, or synthetic, the name says so: `power (part: 2.1 % of rows)`.
+        Where the rows are a part of a published set, synthetic, or not the same for all seeds, the name says so:
+        `power (part: 2.1 % of rows)`.
         """
         return self.marked(self.problem if self.folder.startswith(self.problem) else self.folder)
 
     def marked(self, name: str) -> str:
         """`name` with the mark of the rows, where they have one."""
-        return marked(name, data_mark(self.method.config) or data_mark(self.baseline.config))
+        return marked(name, self.mark)
 
     def repeats(self, other: Comparison) -> bool:
         """Whether the other has the same problem, engine and settings, and differs by its seeds at most."""
@@ -98,10 +101,16 @@ class Suite(Study):
             "medians over seeds, in brackets the range over them; evaluations are NFE with vector-Jacobian products; "
             f"load: the highest load average of the machine during the runs, idle up to {IDLE}."
         ]
+        if any(c.reduction["threads"] > 1 for c in kept):
+            notes.append("With each further thread of a run, an idle machine has a load of 1 more.")
         if repeated:
             shown = ", ".join(f"{c.folder} ({c.engine}; see {by.folder})" for c, by in repeated)
             notes.append(f"Left out, since another folder has the same problem, engine and settings: {shown}.")
-        others = sorted(set(without) - set(failed))
+        unlike = _on_other_rows(results)
+        if unlike:
+            shown = " ".join(f"{folder}: {note}" for folder, note in unlike)
+            notes.append(f"Pairs of runs on different rows: {shown}")
+        others = sorted(set(without) - set(failed) - {folder for folder, _ in unlike})
         if others:
             notes.append(f"Without a pair of Disc-Opt and Opt-Disc to compare: {', '.join(others)}.")
         tables = [Table("RQ3 disc-opt against opt-disc over the problems", COLUMNS, rows, notes)]
@@ -142,14 +151,32 @@ def comparisons(results: Results) -> list[Comparison]:
         for baseline, method in rivals():  # other pairs, such as multilevel training, are no comparison of the two
             reduction = reductions(part, baseline, method)
             if reduction:
-                a, b = (next(r for r in part.runs if r.method == m and r.finished) for m in (baseline, method))
+                compared = pairs_of_runs(part, baseline, method)
+                a, b = compared[0]
                 engines = dict.fromkeys(engine_of(run.summary or {}) for run in (b, a))
                 pairs.append(
                     Comparison(
-                        folder, part.problem, " / ".join(engines), a, b, reduction, _failed(part, baseline, method)
+                        folder,
+                        part.problem,
+                        " / ".join(engines),
+                        a,
+                        b,
+                        reduction,
+                        _failed(part, baseline, method),
+                        common_mark(run.config for pair in compared for run in pair),
                     )
                 )
     return pairs
+
+
+def _on_other_rows(results: Results) -> list[tuple[str, str]]:
+    """Folders with pairs of runs that are left out since they were trained on different rows, with a sentence."""
+    return [
+        (folder, note)
+        for folder, part in results.parts.items()
+        for baseline, method in rivals()
+        if (note := note_on_rows(part, baseline, method))
+    ]
 
 
 def distinct(pairs: list[Comparison]) -> tuple[list[Comparison], list[tuple[Comparison, Comparison]]]:
@@ -181,7 +208,7 @@ def _row(name: str, c: Comparison) -> list[str]:
         percent_with_range(reduction, "time_reduction"),
         percent_with_range(reduction, "nfe_reduction"),
         percent_with_range(reduction, "evaluation_reduction"),
-        load_text(reduction["load_average"]),
+        load_text(reduction["load_average"], reduction["threads"]),
         str(c.failed) if c.failed else "",
     ]
 
@@ -194,7 +221,7 @@ def _settings(name: str, c: Comparison) -> list[str]:
 def _unlike_idle(c: Comparison) -> tuple[str, ...]:
     """A line for the label of bars whose seconds an idle machine did not make, or may not have made."""
     load = c.reduction["load_average"]
-    return () if is_idle(load) else ("load unknown" if load is None else "not idle",)
+    return () if is_idle(load, c.reduction["threads"]) else ("load unknown" if load is None else "not idle",)
 
 
 def _names(kept: list[Comparison]) -> list[str]:

@@ -105,6 +105,41 @@ def test_a_loss_that_costs_nothing_has_no_reduction() -> None:
     assert found["time_reduction"] is None
 
 
+def on_rows(made: Run, digest: str) -> Run:
+    """The same run on the rows of a file with this digest."""
+    data = {"name": "power", "rows": {"train": 10}, "sha256": {"train": digest}}
+    return replace(made, config={**made.config, "data": data})
+
+
+def test_runs_on_different_rows_are_not_compared() -> None:
+    """As where the data were imported anew between the two methods: their losses are of different rows."""
+    mixed = results(on_rows(SLOW, "a"), on_rows(QUICK, "b"))
+    assert mixed.title == "made-up (mixed rows)"
+    assert reductions(mixed) == {}
+    (table,) = Reduction().tables(mixed)
+    assert table.rows == []
+    assert table.notes == [
+        "Left out, since opt-disc and disc-opt were trained on different rows (seed 0: sha256.train: a -> b)."
+    ]
+    assert Reduction().finding(mixed) is None
+    assert Quality().finding(mixed) == "The runs were trained on different rows, so their losses do not compare."
+    same = results(on_rows(SLOW, "a"), on_rows(QUICK, "a"))
+    assert same.title == "made-up"
+    assert reductions(same) == reductions(results(SLOW, QUICK)) == reductions(results(on_rows(SLOW, "a"), QUICK))
+
+
+def test_a_seed_on_different_rows_is_left_out_with_a_note() -> None:
+    later = [replace(made, config={**made.config, "seed": 1}) for made in (SLOW, QUICK)]
+    partly = results(on_rows(SLOW, "a"), on_rows(QUICK, "a"), on_rows(later[0], "a"), on_rows(later[1], "b"))
+    assert [entry["seed"] for entry in reductions(partly)["seeds"]] == [0]
+    table = Reduction().tables(partly)[0]
+    assert table.title.endswith("(mixed rows)")
+    assert any("different rows (seed 1: sha256.train: a -> b)" in note for note in table.notes)
+    whole = results(*[on_rows(made, "a") for made in (SLOW, QUICK)], *[on_rows(made, "b") for made in later])
+    assert [entry["seed"] for entry in reductions(whole)["seeds"]] == [0, 1]
+    assert whole.title.endswith("(mixed rows)"), "medians over seeds are of both"
+
+
 def test_seeds_are_paired_and_medians_reported() -> None:
     runs = [run("opt-disc", [8.0, 1.0], seconds=s, nfe=10, seed=i) for i, s in enumerate((10.0, 20.0, 30.0))]
     runs += [run("disc-opt", [8.0, 1.0], seconds=2.0, nfe=10, seed=i) for i in range(3)]

@@ -206,3 +206,53 @@ def test_the_same_settings_on_other_rows_are_no_repeat() -> None:
     kept, repeated = distinct(comparisons(suite(**parts)))
     assert [c.folder for c in kept] == ["power", "power-more"]
     assert repeated == []
+
+
+def on_rows(made: Results, *digests: str) -> Results:
+    """The runs of a part, each on the rows of a file with this digest."""
+    rows = {"name": "power", "rows": {"train": 10}}
+    runs = [
+        replace(r, config={**r.config, "data": {**rows, "sha256": {"train": digest}}})
+        for r, digest in zip(made.runs, digests, strict=True)
+    ]
+    return replace(made, runs=runs)
+
+
+def test_pairs_on_different_rows_are_left_out_and_named() -> None:
+    one, two = (part(*BOTH, problem="power", seeds=(0, 1), learning_rate=rate) for rate in (0.1, 0.2))
+    results = suite(
+        power=on_rows(part(*BOTH, problem="power"), "a", "b"),
+        power_partly=on_rows(one, "a", "a", "a", "b"),
+        power_two=on_rows(two, "a", "b", "a", "b"),
+    )
+    table = Suite().tables(results)[0]
+    assert [row[0] for row in table.rows] == ["power", "power (mixed rows)"]
+    assert [row[2] for row in table.rows] == ["1", "2"]
+    (note,) = [note for note in table.notes if "different rows" in note]
+    left_out = "Left out, since opt-disc and disc-opt were trained on different rows"
+    assert f"power: {left_out} (seed 0: sha256.train: b -> a)." in note
+    assert f"power-partly: {left_out} (seed 1: sha256.train: b -> a)." in note
+    assert not any("Without a pair" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("threads", "load", "cell"),
+    [
+        ((1, 1), 4.0, "4.00, not idle"),
+        ((4, 4), 4.25, "4.25 on 4 threads"),
+        ((4, 4), 4.5, "4.50 on 4 threads, not idle"),
+        ((4, 1), 4.0, "4.00, not idle"),
+    ],
+)
+def test_the_runs_own_threads_are_no_other_work(threads: tuple[int, int], load: float, cell: str) -> None:
+    made = loaded(part(*BOTH), load, load)
+    runs = [replace(run, threads=own) for run, own in zip(made.runs, threads, strict=True)]
+    results = suite(spiral=replace(made, runs=runs))
+    table = Suite().tables(results)[0]
+    assert table.rows[0][table.columns.index("load")] == cell
+    figure = Suite().figures(results)["suite"]
+    assert figure is not None
+    assert ("not idle" in figure.axes[0].get_yticklabels()[0].get_text()) == ("not idle" in cell)
+    notes = Reduction().tables(results.parts["spiral"])[0].notes
+    assert any("was not idle" in note for note in notes) == ("not idle" in cell)
+    assert any("each further thread" in note.lower() for note in table.notes) == (threads == (4, 4))
