@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -31,12 +32,13 @@ def inverse_errors(
     back: GradientMethod | None = None,
     seed: int = 0,
     rows: int | None = None,
+    on_failure: Callable[[SolveError], object] | None = None,
 ) -> dict[str, float]:
     """Round-trip errors of `flow` solved by `method`, on `x` `(batch, dim)` and as many base samples.
 
     `inverse_data`: mean over samples of |f^-1(f(x)) - x|; `inverse_base`: of |f(f^-1(z)) - z|; each also as
     `..._frobenius`, the Frobenius norm over the batch divided by its size, as the original study has it.  Infinite
-    where a solve fails.
+    where a solve fails, which `on_failure` is called with.
 
     `back` solves the second half of a round trip where that is another method: the distance between two
     discretisations of one flow.  `rows` samples are solved at once, all of them without it; the norms are those over
@@ -49,7 +51,9 @@ def inverse_errors(
             try:
                 there = flow.move(part, method=method, backwards=first)
                 error = flow.move(there, method=back, backwards=not first) - part
-            except SolveError:
+            except SolveError as failure:
+                if on_failure is not None:
+                    on_failure(failure)
                 total = squares = math.inf
                 break
             norms = error.double().norm(dim=1)

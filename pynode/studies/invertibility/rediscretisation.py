@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pynode.clock import Clock, load_average
+from pynode.engines.solvers import solver_of
 from pynode.errors import SolveError
 from pynode.flows.flow import Flow
 from pynode.flows.metrics import inverse_errors
@@ -70,12 +71,13 @@ def evaluate_training(
         return
     yield _measure(trained, x, evaluation, bound=bound, use="evaluation")
     with collected_stats() as solves:
-        errors = _errors(trained, x, trained.method, evaluation)
+        errors, failure = _errors(trained, x, trained.method, evaluation)
     yield RediscretisationRecord(
         **_described(trained, trained.method),
         samples=len(x),
         bound=bound,
         use="mixed",
+        failure=failure,
         **errors,
         **_ran(solves),
     )
@@ -94,7 +96,7 @@ def _measure(
         except SolveError as error:
             failure = str(error)
         seconds = clock.lap()
-        errors = _errors(trained, x, method, method)
+        errors, lost = _errors(trained, x, method, method)
     return RediscretisationRecord(
         **_described(trained, method),
         samples=len(x),
@@ -103,16 +105,23 @@ def _measure(
         **errors,
         nfe=nfe,
         seconds=seconds,
-        failure=failure,
+        failure=failure or lost,
         use=use,
         **_ran(solves),
     )
 
 
-def _errors(trained: TrainedFlow, x: State, method: GradientMethod, back: GradientMethod) -> dict[str, Any]:
-    """Inverse errors for a record: None instead of infinite."""
-    errors = inverse_errors(trained.flow, x, method, back=back, seed=trained.seed, rows=rows_at_once(trained.flow))
-    return {name: finite(value) for name, value in errors.items()}
+def _errors(
+    trained: TrainedFlow, x: State, method: GradientMethod, back: GradientMethod
+) -> tuple[dict[str, Any], str | None]:
+    """Inverse errors for a record, None instead of infinite, and in that case why."""
+    failed: list[SolveError] = []
+    rows = rows_at_once(trained.flow)
+    errors = inverse_errors(trained.flow, x, method, back=back, seed=trained.seed, rows=rows, on_failure=failed.append)
+    found = {name: finite(value) for name, value in errors.items()}
+    if None not in found.values():
+        return found, None
+    return found, str(failed[0]) if failed else "the way there and back ends in values that are not finite"
 
 
 def _ran(solves: Sequence[SolveStats]) -> dict[str, Any]:
@@ -138,17 +147,23 @@ def _described(trained: TrainedFlow, method: GradientMethod) -> dict[str, Any]:
         "run": trained.run,
         "trained_by": trained.trained_by,
         "seed": trained.seed,
-        "scheme": method.family.split()[-1],
+        "scheme": _scheme(method),
         "adaptive": method.adaptive,
         "setting": method.setting,
         "atol": getattr(steps, "atol", None),
-        "trained_scheme": of_training.family.split()[-1],
+        "trained_scheme": _scheme(of_training),
         "trained_steps": None if of_training.adaptive else int(of_training.setting),
         "trained_rtol": of_training.setting if of_training.adaptive else None,
     }
 
 
+def _scheme(method: GradientMethod) -> str:
+    """The name of the scheme, or for adaptive steps of the solver."""
+    scheme = method.recipe.scheme
+    return solver_of(scheme) if method.adaptive else scheme.name
+
+
 def _discretisation(method: GradientMethod) -> tuple[str, bool, float, float | None]:
     """What decides the numbers of a forward solve."""
     steps = method.recipe.steps
-    return method.family.split()[-1], method.adaptive, method.setting, getattr(steps, "atol", None)
+    return _scheme(method), method.adaptive, method.setting, getattr(steps, "atol", None)

@@ -11,6 +11,7 @@ from pynode.flows.flow import Flow
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
 from pynode.studies.invertibility import rediscretisation
@@ -147,3 +148,23 @@ def test_chunks_of_rows_are_weighted_by_their_size(monkeypatch: pytest.MonkeyPat
         assert getattr(parts, name) == pytest.approx(getattr(whole, name), rel=1e-12)
     assert parts.samples == 40
     assert parts.nfe == 3
+
+
+def test_records_name_the_scheme_whatever_else_the_method_s_name_says() -> None:
+    """The family of a method may end in its adjoint, which no forward solve depends on."""
+    trained = rough(OptDiscFixed(EULER, 3, adjoint="backward-euler"))
+    own, fine, mixed = evaluate_training(trained, samples(), FINE, bound=1.0)
+    assert [r.scheme for r in (own, fine, mixed)] == ["euler", "dopri5", "euler"]
+    assert {r.trained for r in (own, fine, mixed)} == {"opt-disc-fixed euler x 3"}
+    again = list(evaluate_training(trained, samples(), DiscOpt(EULER, 3), bound=1.0))
+    assert [r.use for r in again] == ["training", "evaluation"], "the same discretisation"
+
+
+def test_a_failed_round_trip_says_why() -> None:
+    few = OptDisc(rtol=1e-12, atol=1e-14, max_steps=2)
+    own, evaluation, mixed = evaluate_training(rough(DiscOpt(EULER, 3)), samples(), few, bound=1.0)
+    assert own.failure is None
+    for failed in (evaluation, mixed):
+        assert failed.inverse is None
+        assert failed.failure is not None
+        assert "its limit of steps" in failed.failure
