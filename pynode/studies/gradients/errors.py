@@ -141,8 +141,10 @@ def gradient_errors(
 
 
 def _with_adjoint(text: str, method: GradientMethod, joint: str) -> str:
-    """`text` with the adjoint of an `OptDisc`, of which the study has two."""
-    return f"{text}{joint}{method.adjoint}" if isinstance(method, OptDisc) else text
+    """`text` with the adjoint of an `OptDisc`, of which the study has two; on SciML its family has it already."""
+    if not isinstance(method, OptDisc) or method.adjoint in method.family.split():
+        return text
+    return f"{text}{joint}{method.adjoint}"
 
 
 def _reads_forward(method: GradientMethod) -> bool:

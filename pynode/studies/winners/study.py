@@ -240,7 +240,8 @@ def draw_map(results: Results) -> Figure | None:
     bar.set_label("cost of Opt-Disc / cost of Disc-Opt")
     title = "Who wins: ratio of cost at equal gradient accuracy (above 1 Disc-Opt is cheaper)"
     if seeds > 1:
-        title += f"\nmedian over {seeds} seeds, with the smallest and largest; framed where seeds disagree on who wins"
+        over = f"{seeds} seeds" if len({len(cell.seeds) for cell in measured}) == 1 else f"up to {seeds} seeds"
+        title += f"\nmedian over {over}, with the smallest and largest; framed where seeds disagree on who wins"
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from pynode.studies.gradients.oracle import continuous_gradient, discrete_error,
 
 TS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 ONE = torch.ones(1, dtype=torch.float64)
+ADJOINTS: tuple[Literal["backsolve", "interpolating"], ...] = ("backsolve", "interpolating")
 
 
 class Growth(torch.nn.Module):
@@ -77,6 +79,26 @@ def test_records_carry_error_and_cost() -> None:
     assert records[0].seconds is not None
     assert records[3].failure is not None
     assert "its limit of steps" in records[3].failure
+
+
+def test_an_adjoint_is_named_once() -> None:
+    """Also where the method's own name has it, as on SciML; what runs the solve makes no difference here."""
+    field = Growth()
+
+    def loss(method: GradientMethod) -> Tensor:  # noqa: ARG001
+        return DiscOpt(EULER, 4).solve(field, ONE, TS).ys[-1].sum()
+
+    methods = [OptDisc(rtol=1e-3, atol=1e-5, solver="tsit5", adjoint=a, engine="julia") for a in ADJOINTS]
+    methods += [OptDisc(rtol=1e-3, atol=1e-5, adjoint=a) for a in ADJOINTS]
+    records = list(gradient_errors(loss, [field.w], methods, repeats=1))
+    assert [r.family for r in records] == [
+        *("opt-disc-julia backsolve tsit5", "opt-disc-julia interpolating tsit5"),
+        *("opt-disc dopri5 backsolve", "opt-disc dopri5 interpolating"),
+    ]
+    assert [r.label for r in records] == [
+        *("opt-disc-julia-backsolve-tsit5-rtol1e-03", "opt-disc-julia-interpolating-tsit5-rtol1e-03"),
+        *("opt-disc-dopri5-rtol1e-03", "opt-disc-dopri5-rtol1e-03-interpolating"),
+    ]
 
 
 def test_a_users_own_loss() -> None:

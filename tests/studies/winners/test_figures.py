@@ -110,3 +110,11 @@ def test_a_huge_error_does_not_flatten_the_rest(tmp_path: Path) -> None:
     low, high = figure.axes[0].get_ylim()
     assert low < 1e-5
     assert high <= CUT
+
+
+def test_a_map_says_where_cells_have_fewer_seeds(tmp_path: Path) -> None:
+    more = [replace(r, seed=1) for r in MAP]
+    for records, said in ((MAP + more, "median over 2 seeds"), (MAP + more[:2], "median over up to 2 seeds")):
+        figure = draw_map(Results(tmp_path, winners=records))
+        assert figure is not None
+        assert said in figure.get_suptitle()
