@@ -108,18 +108,28 @@ def check_errors(
     beside.replace(directory / ERRORS)
 
 
-def _check_batch(problem: Problem, samples: int | None) -> Any:
-    """What gradients are checked on; raises `InvalidArgument` where `samples` can't be had."""
-    from pynode.flows.probes import Draw
-    from pynode.problems.density.base import Density, FlowBatch
+def check_samples(problem: Problem, samples: int | None) -> None:
+    """Raises `InvalidArgument` where a batch of `problem` does not have so many samples."""
+    from pynode.problems.density.base import Density
 
     if samples is None:
-        return problem.check_batch()
+        return
     if not isinstance(problem, Density):
         raise InvalidArgument("--samples", samples, f"{problem.name} is fitted to one trajectory", "drop it")
     if samples > problem.batch_rows:
         more = f"more than the {problem.batch_rows:,} of a batch"
         raise InvalidArgument("--samples", samples, more, "use fewer, or a larger batch by --set batch=N")
+
+
+def _check_batch(problem: Problem, samples: int | None) -> Any:
+    """What gradients are checked on; raises as `check_samples` does."""
+    from pynode.flows.probes import Draw
+    from pynode.problems.density.base import Density, FlowBatch
+
+    check_samples(problem, samples)
+    if samples is None:
+        return problem.check_batch()
+    assert isinstance(problem, Density)
     rows = problem.training_samples(0, slice(0, samples))
     return FlowBatch(rows, Draw(problem.seed, 0), len(rows))
 

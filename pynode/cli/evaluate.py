@@ -12,7 +12,7 @@ import typer
 from pynode.arguments import check_tolerance
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.errors import InvalidArgument, OutputDirectoryError
+from pynode.errors import EngineUnavailable, InvalidArgument, OutputDirectoryError, RunFailure, UsageError
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pynode.training.config import RunConfig
 
 ALL = "all"
-"""What `--samples` says for every test row."""
+"""What `--samples` says for every test row, or for those that the option `test_rows` of a run leaves."""
 
 GRID_SAMPLES = 1000
 """Test rows of the grid of discretisations where nobody says how many."""
@@ -98,6 +98,8 @@ def evaluate(
 
     Every flow is used with the discretisation of its training, and by dopri5 at --rtol and --atol (by default those of
     the problem's Opt-Disc, 1e-6 / 1e-8 for the study's tables); then with a grid of schemes, steps and tolerances.
+    Where the engine of the training is not available, another one runs its discretisation, and a line says so. Runs
+    that are not finished are skipped.
     Writes DIR/rediscretisation.jsonl, tables and figures. DIR is a results directory, one run in it, or a sweep.
     Records hold the engine, the commit and the load average of the machine.
 
@@ -134,61 +136,89 @@ def evaluate(
 
     torch.set_num_threads(threads)
     methods = discretisations([SCHEMES.load(name) for name in names], counts, tols) if grid else []
-    plans = [_plan(part) for part in _results_in(directory.resolve())]
+    every = [_plan(part) for part in _results_in(directory.resolve())]
+    plans = [plan for plan in every if plan.folders]
+    if not plans:
+        raise InvalidArgument("DIR", directory, "no finished run there", "finish it with compare --resume")
     earlier = [lines_if_any(plan.top / REDISCRETISED, RediscretisationRecord) for plan in plans]  # damage is told first
     console, made_by = new_console(), _commit()
     accuracy = values.given(rtol=rtol, atol=atol)
+    for folder in (folder for plan in every for folder in plan.unfinished):
+        console.say(f"skipped {folder}: the run is not finished; repeat its command with --resume")
+    refused: list[str] = []
     for plan, before in zip(plans, earlier, strict=True):
-        again = {folder.name for folder in plan.folders}
-        kept = [r for r in before if r.run not in again or (r.use == "other" and not grid)]
-        records = [replace(r, **made_by) for r in _measured(plan, methods, accuracy, bound, rows, console)]
-        write_lines(plan.top / REDISCRETISED, [*kept, *records])
-        report(plan.top, console, whole=True)
+        kept, records = before, list[RediscretisationRecord]()
+        for folder in plan.folders:
+            try:
+                measured = _measured(folder, methods, accuracy, bound, rows, console)
+            except EngineUnavailable as error:
+                refused.append(f"{folder}: {error}")
+                continue
+            records += [replace(r, **made_by) for r in measured]
+            kept = [r for r in kept if r.run != folder.name or (r.use == "other" and not grid)]
+            write_lines(plan.top / REDISCRETISED, [*kept, *records])  # so that a later failure takes none of these
+        if records:
+            report(plan.top, console, whole=True)
+    if refused:
+        raise RunFailure(f"{len(refused)} runs can't be evaluated here: {'; '.join(refused)}")
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The finished runs that are to be evaluated, and the results directory that they are in."""
+    """The finished runs that are to be evaluated, the results directory that they are in, and its other runs."""
 
     top: Path
     folders: list[Path]
+    unfinished: list[Path]
 
 
 def _measured(
-    plan: _Plan,
+    folder: Path,
     methods: list[GradientMethod],
     accuracy: dict[str, Any],
     bound: float,
     rows: int | str | None,
     console: PlainConsole,
 ) -> list[RediscretisationRecord]:
-    """The records of every run of `plan`: as trained, by dopri5 (at the tolerances in `accuracy`, else the problem's),
-    and with each of `methods`."""
-    from itertools import chain
-
+    """The records of a run: as trained, by dopri5 (at the tolerances in `accuracy`, else the problem's), and with each
+    of `methods`."""
     from pynode.problems.density.base import Density
     from pynode.records.runs import load_run
     from pynode.studies.invertibility.rediscretisation import TrainedFlow, evaluate_training, rediscretise
     from pynode.training.restore import restore
 
-    records: list[RediscretisationRecord] = []
-    with console.status("evaluating") as status:
-        for folder in plan.folders:
-            config, problem, model = restore(folder)
-            assert isinstance(problem, Density)
-            test = problem.test_samples()
-            trained = TrainedFlow(
-                model, config.problem, folder.name, load_run(folder).method, _trained_with(config), config.seed
-            )
-            first = rows if isinstance(rows, int) else None
-            some = None if rows == ALL else rows if isinstance(rows, int) else GRID_SAMPLES
-            for record in chain(
-                evaluate_training(trained, test[:first], _evaluation(type(problem), accuracy), bound=bound),
-                rediscretise(trained, test[:some], methods, bound=bound),
-            ):
-                records.append(record)
-                status.update(f"evaluating {folder.name}: {record.scheme} {record.setting:g}")
+    config, problem, model = restore(folder)
+    assert isinstance(problem, Density)
+    test, evaluation = problem.test_samples(), _evaluation(type(problem), accuracy)
+    first = rows if isinstance(rows, int) else None
+    some = None if rows == ALL else rows if isinstance(rows, int) else GRID_SAMPLES
+    name, trained_by = folder.name, load_run(folder).method
+    trained = TrainedFlow(model, config.problem, name, trained_by, _trained_with(config), config.seed)
+    with console.status(f"evaluating {name}") as status:
+        try:
+            records = list(evaluate_training(trained, test[:first], evaluation, bound=bound))
+        except EngineUnavailable as error:
+            trained = replace(trained, method=_on_any_engine(trained.method, error))
+            console.say(f"{name}: its solves run on another engine than in training: {error}")
+            records = list(evaluate_training(trained, test[:first], evaluation, bound=bound))
+        for record in rediscretise(trained, test[:some], methods, bound=bound):
+            records.append(record)
+            status.update(f"evaluating {name}: {record.scheme} {record.setting:g}")
     return records
+
+
+def _on_any_engine(method: GradientMethod, refused: EngineUnavailable) -> GradientMethod:
+    """The same solve on an engine that is chosen here; raises `refused` where only the method's own knows it."""
+    from pynode.engines.choice import AUTO
+    from pynode.methods.base import method as method_of
+
+    recipe = method.recipe
+    try:
+        if "engine" in method.option_names():
+            return method.on_engine(AUTO)
+        return method_of(recipe.scheme, recipe.steps, recipe.gradient)
+    except UsageError:
+        raise refused from None
 
 
 def _rows(samples: str | None) -> int | str | None:
@@ -239,21 +269,21 @@ def _results_in(directory: Path) -> list[Path]:
 
 
 def _plan(directory: Path) -> _Plan:
-    """The finished runs in `directory`; raises an error where there is no flow, or nothing can be written."""
+    """The runs in `directory`; raises an error where they are no flows, or nothing can be written."""
     from pynode.records.runs import RUNS, load_run
     from pynode.training.restore import runs_in
 
-    folders = [folder for folder in runs_in(directory) if load_run(folder).finished]
+    every = runs_in(directory)
+    finished = [folder for folder in every if load_run(folder).finished]
     alone = (directory / "config.json").exists()
     if alone and directory.parent.name != RUNS:
         raise InvalidArgument("DIR", directory, f"a run outside of a folder {RUNS}", "give a results directory")
-    if not folders:
-        raise InvalidArgument("DIR", directory, "no finished run there", "finish it with compare --resume")
-    if not _is_density(folders[0]):
-        raise InvalidArgument("DIR", directory, "no flow was trained there", "evaluate runs of a density problem")
     top = directory.parent.parent if alone else directory
-    _check_writable(top)
-    return _Plan(top, folders)
+    if finished:
+        if not _is_density(finished[0]):
+            raise InvalidArgument("DIR", directory, "no flow was trained there", "evaluate runs of a density problem")
+        _check_writable(top)
+    return _Plan(top, finished, [folder for folder in every if folder not in finished])
 
 
 def _check_writable(directory: Path) -> None:

@@ -44,7 +44,7 @@ def gradients(
             parser=values.path,
             metavar="DIR",
             help="Use the best weights of the run in this directory, with its problem's options and seed; can be "
-            "repeated. [dim]Default: untrained weights.[/dim]",
+            "repeated, and then the first run's seed counts for all. [dim]Default: untrained weights.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
@@ -117,6 +117,7 @@ def gradients(
     for name in listed:
         SCHEMES.check(name)
     first = plan(problem, chosen, [seed], given.methods, problem_options=posed, **given.settings)[0]
+    _check_measured(first, at or [], samples)
 
     import torch
 
@@ -205,6 +206,24 @@ def _as_trained(
     source = context.get_parameter_source("seed")
     given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
     return posed, seed if given else configs[0].seed
+
+
+def _check_measured(first: RunConfig, at: list[Path], samples: int | None) -> None:
+    """Raises an error where a run in `at` was trained on other rows than `first` has, or with other defects of the
+    study, and where there are not so many `samples`."""
+    from pynode.cli.checking import check_samples
+    from pynode.training.data import check_same_rows
+    from pynode.training.restore import config_of
+
+    measured = first.make_problem()
+    check_samples(measured, samples)
+    for folder, config in ((folder, config_of(folder)) for folder in at):
+        if config.problem != first.problem:  # refused where the weights are read
+            continue
+        if config.faithful != first.faithful:
+            problem, remedy = ("with", "add it") if config.faithful else ("without", "drop it")
+            raise InvalidArgument("--at", folder, f"trained {problem} --faithful", remedy)
+        check_same_rows(config.label, config.data, measured.data_record())
 
 
 def _weights(at: list[Path], problem: str, *, untrained: bool) -> dict[str, Tensor | None]:

@@ -121,6 +121,12 @@ def _check_settings(path: Path, settings: dict[str, object]) -> None:
     from pynode.records.files import read_json, write_json
 
     if path.exists() and (earlier := read_json(path)) != settings:
+        if not isinstance(earlier, dict) or set(earlier) != set(settings):
+            keys = ", ".join(earlier) if isinstance(earlier, dict) else "no settings"
+            raise ConfigurationMismatch(
+                f"{path.parent} was made by another version of pynode, whose {path.name} has {keys} in place of "
+                f"{', '.join(settings)}; choose another --out"
+            )
         raise ConfigurationMismatch(f"{path.parent} was made with {earlier}, not {settings}; choose another --out")
     write_json(path, settings)
 

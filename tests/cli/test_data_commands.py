@@ -127,3 +127,32 @@ def test_a_run_is_not_resumed_on_other_rows(tmp_path: Path, capsys: pytest.Captu
     assert "was trained on other data (sha256.train: " in capsys.readouterr().err
     assert call("data", "import", "power", "--from", write(tmp_path / "rows"), "--replace") == 0
     assert call("compare", "power", *longer, "--methods", "disc-opt", "--out", out, "--resume") == 0
+
+
+@pytest.mark.usefixtures("root")
+def test_gradients_at_weights_that_were_trained_on_other_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert call("data", "import", "power", "--from", write(tmp_path / "rows")) == 0
+    assert call("compare", "power", *SMALL, "--methods", "disc-opt", "--out", out) == 0
+    assert call("data", "import", "power", "--from", write(tmp_path / "rows", seed=1), "--replace") == 0
+    capsys.readouterr()
+    (run,) = (out / "runs").iterdir()
+    assert call("gradients", "power", "--at", run, "--out", tmp_path / "g") == 2
+    assert "was trained on other data (sha256.train: " in capsys.readouterr().err
+    assert not (tmp_path / "g").exists()
+
+
+@pytest.mark.usefixtures("root")
+def test_methods_that_were_trained_on_different_rows_are_not_compared(tmp_path: Path) -> None:
+    """A run that is finished is not trained again by --resume, whatever its rows are by now."""
+    out = tmp_path / "out"
+    assert call("data", "import", "power", "--from", write(tmp_path / "rows")) == 0
+    assert call("compare", "power", *SMALL, "--methods", "disc-opt", "--out", out) == 0
+    assert call("data", "import", "power", "--from", write(tmp_path / "rows", seed=1), "--replace") == 0
+    assert call("compare", "power", *SMALL, "--methods", "disc-opt,opt-disc", "--out", out, "--resume") == 0
+    text = (out / "tables.md").read_text()
+    assert "power (mixed rows)" in text
+    assert "Left out, since opt-disc and disc-opt were trained on different rows (seed 0: sha256.train: " in text
+    assert json.loads((out / "summary.json").read_text())["reduction"] == {}

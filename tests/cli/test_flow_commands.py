@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pynode.cli import main
+from pynode.cli.evaluate import _on_any_engine
+from pynode.engines.fused.engine import Fused
+from pynode.errors import ConfigurationMismatch, EngineUnavailable
 from pynode.fields.concatsquash import ConcatSquash
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.disc_opt_julia import DiscOptJulia
+from pynode.methods.opt_disc import OptDisc
+from pynode.methods.opt_disc_julia import OptDiscJulia
 from pynode.records.files import read_json, write_json
+from pynode.schemes.rk4 import RK4
 from pynode.studies.results import load_results
 from pynode.training.machine import environment
+from pynode.training.restore import restore
 
 
 @pytest.fixture(scope="module")
@@ -352,12 +363,120 @@ def test_weights_that_can_not_be_measured(trained: Path, tmp_path: Path, capsys:
     ):
         assert call("gradients", *arguments, *out) == status
         assert said in capsys.readouterr().err
-        assert not list(tmp_path.glob("g/*"))
+        assert not (tmp_path / "g").exists()
 
 
-def test_a_map_is_measured_alike_throughout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ('{"quick": true, "engine": "eager", "threads": 1}', "was made with {'quick': True"),
+        ('{"quick": false, "seed": 0}', "another version of pynode, whose map.json has quick, seed in place of quick"),
+        ("[]", "another version of pynode, whose map.json has no settings"),
+    ],
+)
+def test_a_map_is_measured_alike_throughout(
+    settings: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "map").mkdir()
-    (tmp_path / "map/map.json").write_text('{"quick": true, "seed": 0}')
+    (tmp_path / "map/map.json").write_text(settings)
     (tmp_path / "map/winners.jsonl").write_text("")
     assert call("map", "--axes", "width", "--resume", "--out", tmp_path / "map") == 2
-    assert "was made with" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+def copied(trained: Path, out: Path, *runs: str) -> Path:
+    """Some runs of `trained` as results of their own."""
+    for run in runs:
+        shutil.copytree(trained / "runs" / run, out / "runs" / run)
+    return out
+
+
+DISC, OPT = "disc-opt-rk38-x4-seed0", "opt-disc-dopri5-rtol1e-05-seed0"
+
+
+def test_evaluate_runs_on_another_engine_where_that_of_the_training_is_missing(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copied(trained, tmp_path / "out", DISC)
+    config = read_json(out / "runs" / DISC / "config.json")
+    write_json(out / "runs" / DISC / "config.json", {**config, "decided_engine": "fused"})
+    monkeypatch.setattr(Fused, "unavailable", lambda _: "no Numba here")
+    assert call("evaluate", out, "--no-grid", "--samples", 5) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{DISC}: its solves run on another engine than in training: " in said
+    assert "no Numba here" in said
+    assert [(r.use, r.engine) for r in load_results(out).rediscretised] == [
+        ("training", "eager"),
+        ("evaluation", "eager"),
+        ("mixed", "eager"),
+    ]
+
+
+def test_the_engine_that_takes_the_place_of_another() -> None:
+    """A solver that only one engine has can't run without it."""
+    refused = EngineUnavailable("no Julia here")
+    assert _on_any_engine(OptDisc(engine="fused", rtol=1e-3), refused) == OptDisc(rtol=1e-3)
+    assert _on_any_engine(DiscOptJulia(RK4, 3), refused) == DiscOpt(RK4, 3)
+    with pytest.raises(EngineUnavailable, match="no Julia here"):
+        _on_any_engine(OptDiscJulia(solver="vern9"), refused)
+
+
+def test_runs_that_can_not_be_evaluated_leave_those_of_the_others(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copied(trained, tmp_path / "out", DISC, OPT)
+    assert call("evaluate", out, "--no-grid", "--samples", 6) == 0
+    refusal: Exception = EngineUnavailable("no Julia here")
+
+    def refusing(folder: Path) -> object:
+        if folder.name == OPT:
+            raise refusal
+        return restore(folder)
+
+    monkeypatch.setattr("pynode.training.restore.restore", refusing)
+    for error, status, rows in ((refusal, 1, 5), (ConfigurationMismatch("other rows"), 2, 4)):
+        refusal = error
+        capsys.readouterr()
+        assert call("evaluate", out, "--no-grid", "--samples", rows) == status
+        assert str(error) in capsys.readouterr().err
+        found = {(r.run, r.samples) for r in load_results(out).rediscretised}
+        assert found == {(DISC, rows), (OPT, 6)}, "what was measured is written, what was not is as before"
+
+
+def test_evaluate_skips_runs_that_are_not_finished(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep"
+    for part, runs in (("a", (DISC, OPT)), ("b", (DISC,))):
+        copied(trained, sweep / part, *runs)
+    for unfinished in (sweep / "a" / "runs" / OPT, sweep / "b" / "runs" / DISC):
+        (unfinished / "summary.json").unlink()
+    assert call("evaluate", sweep, "--no-grid", "--samples", 5) == 0
+    said = "".join(capsys.readouterr().out.split())
+    for name in (f"a/runs/{OPT}", f"b/runs/{DISC}"):
+        assert f"{name}:therunisnotfinished" in said
+    assert {r.run for r in load_results(sweep / "a").rediscretised} == {DISC}
+    assert not (sweep / "b" / "rediscretisation.jsonl").exists()
+    (sweep / "a" / "runs" / DISC / "summary.json").unlink()
+    assert call("evaluate", sweep, "--no-grid", "--samples", 5) == 2
+    assert "no finished run there" in capsys.readouterr().err
+
+
+def test_weights_of_runs_with_the_study_s_defects_are_measured_with_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--methods", "disc-opt", "--out")
+    assert call("compare", "spiral", "--iterations", 2, "--no-checks", "--faithful", *given, tmp_path / "s") == 0
+    (run,) = (tmp_path / "s" / "runs").iterdir()
+    few = ("gradients", "spiral", "--at", run, "--steps", 1, *given)
+    capsys.readouterr()
+    assert call(*few, tmp_path / "g") == 2
+    assert "trained with --faithful; add it" in capsys.readouterr().err
+    assert not (tmp_path / "g").exists()
+    assert call(*few, tmp_path / "g", "--faithful") == 0
+    assert {r.weights for r in load_results(tmp_path / "g").errors} == {run.name}
+
+
+def test_the_seed_of_several_weights_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("gradients", "--help") == 0
+    assert "thefirstrun'sseedcountsforall" in "".join(re.sub("[│\n]", "", capsys.readouterr().out).split())
