@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,27 +44,35 @@ class _Node(torch.autograd.Function):
             ctx.held = held if torch._C._autograd._top_saved_tensors_default_hooks(True) else None
             ctx.save_for_backward(*tensors, token)
         ctx.has_token = held is not None
+        ctx.lock = threading.RLock()
         return outputs if len(outputs) > 1 else outputs[0]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        pullback: Pullback = ctx.pullback
         kept = Kept(ctx.saved_tensors)  # torch refuses where the graph has been freed
         if ctx.has_token:
             *tensors, token = kept.tensors
             kept = Kept(tensors, token.held if ctx.held is None else ctx.held)
-        wanted = ctx.needs_input_grad[2:]
-        again = torch.is_grad_enabled()
-        if len(cotangents) == 1 and not again and not is_batched(cotangents[0]):
-            gradients = pullback.pull(kept, cotangents[0], wanted)
-        else:
-            pull_back = pullback.pull_with_graph if again and pullback.repeats else pullback.pull
+        # several threads may differentiate one graph; a pullback has one memory to work in
+        with ctx.lock:
+            return None, None, *_pulled(ctx, kept, cotangents)
 
-            def pull(*each: Any) -> tuple[Tensor | None, ...]:
-                states: Any = each[0] if len(each) == 1 else each
-                return pull_back(kept, states, wanted)
 
-            gradients = one_by_one(pull, *cotangents) if any(map(is_batched, cotangents)) else pull(*cotangents)
-        if again and not pullback.repeats:
-            gradients = final(gradients, (*cotangents, *pullback.originals), pullback.name)
-        return None, None, *gradients
+def _pulled(ctx: Any, kept: Kept, cotangents: tuple[Tensor, ...]) -> Sequence[Tensor | None]:
+    """The gradients by the inputs of the node's pullback."""
+    pullback: Pullback = ctx.pullback
+    wanted = ctx.needs_input_grad[2:]
+    again = torch.is_grad_enabled()
+    if len(cotangents) == 1 and not again and not is_batched(cotangents[0]):
+        gradients = pullback.pull(kept, cotangents[0], wanted)
+    else:
+        pull_back = pullback.pull_with_graph if again and pullback.repeats else pullback.pull
+
+        def pull(*each: Any) -> tuple[Tensor | None, ...]:
+            states: Any = each[0] if len(each) == 1 else each
+            return pull_back(kept, states, wanted)
+
+        gradients = one_by_one(pull, *cotangents) if any(map(is_batched, cotangents)) else pull(*cotangents)
+    if again and not pullback.repeats:
+        gradients = final(gradients, (*cotangents, *pullback.originals), pullback.name)
+    return gradients

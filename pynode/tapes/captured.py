@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils import parametrize
 
 from pynode.errors import CaptureWarning, InvalidArgument, NotCapturable, StaleCapture
@@ -238,14 +239,15 @@ def watched_of(module: nn.Module, y0: State, ts: Times, dim: int) -> str:
 
 def value_of(module: nn.Module, t: Tensor, y: State) -> Tensor:
     """f(t, y) of `module`, without a graph; a field that differentiates inside itself may do so."""
-    try:
-        with torch.no_grad():
-            value: Tensor = module(t.clone(), y.clone())
-    except RuntimeError as error:
-        if "grad" not in str(error):
-            raise
-        with torch.enable_grad():
-            value = module(t.clone(), y.clone().requires_grad_())
+    with saved_tensors_hooks(_unchanged, _unchanged):
+        try:
+            with torch.no_grad():
+                value: Tensor = module(t.clone(), y.clone())
+        except RuntimeError as error:
+            if "grad" not in str(error):
+                raise
+            with torch.enable_grad():
+                value = module(t.clone(), y.clone().requires_grad_())
     return value.detach()
 
 
@@ -297,12 +299,13 @@ def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
 def _without_traces(module: nn.Module, t: Tensor, y: State) -> Iterator[Reads]:
     """What the module holds, and the states of random numbers, are after the block what they were before it.
 
-    Evaluations inside of what it gives are seen: tensors that they change in place get their values back.
+    Evaluations inside of what it gives are seen: tensors that they change in place get their values back.  Hooks on
+    saved tensors are not: checkpointing would count those of evaluations that it does not repeat.
     """
     state, of_python = FieldState(module), random.getstate()
     of_numpy = np.random.get_state()  # noqa: NPY002 (what users' code draws from)
     reads = Reads((t, y))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), saved_tensors_hooks(_unchanged, _unchanged):
         try:
             yield reads
         finally:
@@ -310,6 +313,10 @@ def _without_traces(module: nn.Module, t: Tensor, y: State) -> Iterator[Reads]:
             state.go_back_to(state.note_own())
             random.setstate(of_python)
             np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
 
 
 def _hook_failure(module: nn.Module) -> Failure | None:

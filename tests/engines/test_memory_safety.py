@@ -24,6 +24,7 @@ from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Hutchinson
 
 FLOAT64 = np.dtype(np.float64)
+METHODS = [pynode.DiscOpt(pynode.RK4, steps=4, engine="fused"), pynode.OptDisc(engine="fused")]
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +151,36 @@ def test_the_memory_of_a_large_solve_goes_at_the_end_of_its_backward_pass() -> N
         states.sum().backward()
 
 
+@pytest.mark.parametrize("samples", [16, 2048])
+@pytest.mark.parametrize("method", METHODS, ids=["disc-opt", "opt-disc"])
+def test_threads_that_differentiate_one_solve_take_turns(method: Any, samples: int) -> None:
+    """Its memory is one, and each gets the whole gradient."""
+    field = pynode.MLP((2, 32, 2)).build(seed=0)
+    y0 = torch.randn(samples, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    loss = method.solve(field, y0, torch.linspace(0, 1, 5, dtype=torch.float64)).ys.square().sum()
+    params = list(field.parameters())
+
+    def gradient() -> Tensor:
+        return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, params, retain_graph=True)])
+
+    expected, wrong = gradient(), list[int]()
+
+    def differentiate(thread: int) -> None:
+        for _ in range(400 if samples < 100 else 20):
+            try:
+                torch.testing.assert_close(gradient(), expected, rtol=1e-12, atol=1e-12)
+            except Exception:
+                wrong.append(thread)
+                raise
+
+    threads = [threading.Thread(target=differentiate, args=(k,)) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 def decay() -> tuple[torch.nn.Module, Tensor, Tensor]:
     """A solve that takes more steps than there is room for at first."""
     field = pynode.MLP((2, 8, 2)).build(seed=0)
@@ -201,9 +232,7 @@ def test_a_solve_that_was_interrupted_while_its_memory_grew(monkeypatch: pytest.
         torch.testing.assert_close(gradient_of(method.solve(field, y0, ts).ys, field), expected, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize(
-    "method", [pynode.DiscOpt(engine="fused"), pynode.OptDisc(engine="fused")], ids=lambda m: m.name
-)
+@pytest.mark.parametrize("method", METHODS, ids=["disc-opt", "opt-disc"])
 def test_parameters_that_have_gone_to_another_device_get_no_gradient(method: Any) -> None:
     field, y0, ts = decay()
     states = method.solve(field, y0, ts).ys
