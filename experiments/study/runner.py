@@ -69,7 +69,7 @@ class Runner:
             try:
                 failures = [failure for part in parts if (failure := self._run_part(part, commit)) is not None]
             except Stopped as stopped:
-                message = f"{stopped}; {self._standing(parts)}; the same command goes on there"
+                message = f"{stopped}; {self._standing(parts)}; run the same command again to continue"
                 raise Stopped(message, stopped.exit_status) from None
         if failures:
             raise RunFailure(f"{len(failures)} of {len(parts)} parts failed: {'; '.join(failures)}")
@@ -169,12 +169,18 @@ class Runner:
 
         Raises `RunFailure` where it does not end.
         """
-        start = time.monotonic()
+        start, told = time.monotonic(), False
         while (load := load_average()) is not None and load > READY and self._signals.requested is None:
             if time.monotonic() - start > PATIENCE:
                 raise RunFailure(
                     f"the load average has been above {READY} for {PATIENCE / 60:.0f} minutes (now {load:.2f}); "
                     "end other programs, then run the same command again"
+                )
+            if not told:
+                told = True
+                self._console.say(
+                    f"the load average is {load:.2f}: waiting until it is at most {READY}, "
+                    f"for {PATIENCE / 60:.0f} minutes at the longest"
                 )
             time.sleep(5)
         return load

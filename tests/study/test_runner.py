@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from experiments.study.plan import Part
 from experiments.study.progress import done_in, forget_begun, note_begun, seconds_begun
 from experiments.study.publish import publish_parts
 from experiments.study.runner import TRIES, Runner
-from pynode.cli.console import new_console
+from pynode.cli.console import PlainConsole, new_console
 from pynode.errors import RunFailure, Stopped, UsageError
 from pynode.records.files import read_json, write_json, write_lines
 from pynode.records.runs import load_run
@@ -174,8 +175,11 @@ def test_a_busy_machine_is_waited_for_and_then_given_up(tmp_path: Path, monkeypa
     monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr(Runner, "_start", lambda *_, **__: 0)
     (tmp_path / "spiral").mkdir()
-    study(tmp_path).run([SMALL])
+    said = io.StringIO()
+    Runner(tmp_path, None, PlainConsole(file=said, width=200)).run([SMALL])
     assert next(loads, None) is None
+    assert said.getvalue().count("the load average is") == 1
+    assert "the load average is 3.00: waiting until it is at most 1.15" in said.getvalue()
     monkeypatch.setattr(runner, "load_average", lambda: 3.0)
     monkeypatch.setattr(runner, "PATIENCE", -1.0)
     with pytest.raises(RunFailure, match=r"the load average has been above 1.15 .* \(now 3.00\)"):
@@ -208,7 +212,7 @@ def test_a_signal_stops_the_command_and_then_the_study(tmp_path: Path, monkeypat
     before = signal.getsignal(signal.SIGTERM)
     killer = threading.Thread(target=terminate)
     killer.start()
-    said = "stopped by SIGTERM in listed; 0 of 2 commands are done; the same command goes on there"
+    said = "stopped by SIGTERM in listed; 0 of 2 commands are done; run the same command again to continue"
     with pytest.raises(Stopped, match=said) as stopped:
         study(out).run([QUICK, SMALL])
     killer.join()

@@ -236,7 +236,9 @@ def _draw_costs(
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter("{x:g}")
-    right.set_xlabel("loss and gradient (ms)")
+    unsteady = sum(not r.is_steady for r in records)
+    left_out = f"; {unsteady} whose times scatter by more than {100 * STEADY:.0f} % left out" if unsteady else ""
+    right.set_xlabel(f"loss and gradient (ms{left_out})")
     return labels
 
 

@@ -37,6 +37,9 @@ COLUMNS = [
     "failed runs",
 ]
 
+TABLES = ("csv", "npy")
+"""Problems that say nothing of their rows: tables of a user's own."""
+
 KINDS = (("time_reduction", "time"), ("nfe_reduction", "NFE"), ("evaluation_reduction", "NFE + products"))
 
 
@@ -61,16 +64,19 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """The problem, or the folder where it says more: `miniboone-sample` rather than `npy`.
+        """The problem, or the folder where it says more: `miniboone-sample` rather than `npy`, `hepmass (higgs rows)`.
 
         Where the rows are a part of a published set, synthetic, or not the same for all seeds, the name says so:
         `power (part: 2.1 % of rows)`.
         """
-        return self.marked(self.problem if self.folder.startswith(self.problem) else self.folder)
+        if self.folder.startswith(self.problem):
+            return self.marked(self.problem)
+        return self.marked(self.folder.removesuffix(f"-{self.engine}"))
 
     def marked(self, name: str) -> str:
-        """`name` with the mark of the rows, where they have one."""
-        return marked(name, self.mark)
+        """`name` with the mark of the rows, where they have one, or the name of the problem where it is another one."""
+        another = self.problem not in TABLES and not name.startswith(self.problem)
+        return marked(name, self.mark or (f"{self.problem} rows" if another else ""))
 
     def repeats(self, other: Comparison) -> bool:
         """Whether the other has the same problem, engine and settings, and differs by its seeds at most."""

@@ -256,3 +256,10 @@ def test_the_runs_own_threads_are_no_other_work(threads: tuple[int, int], load: 
     notes = Reduction().tables(results.parts["spiral"])[0].notes
     assert any("was not idle" in note for note in notes) == ("not idle" in cell)
     assert any("each further thread" in note.lower() for note in table.notes) == (threads == (4, 4))
+
+
+def test_the_name_of_an_engine_and_of_other_rows() -> None:
+    """A folder's engine is said once; rows of another problem than the folder's name has are named."""
+    parts = {folder: part(*BOTH, problem="higgs") for folder in ("hepmass_fused", "hepmass", "higgs_more")}
+    names = {c.folder: replace(c, engine="fused").name for c in comparisons(suite(**parts))}
+    assert names == {"hepmass-fused": "hepmass (higgs rows)", "hepmass": "hepmass (higgs rows)", "higgs-more": "higgs"}
