@@ -58,7 +58,18 @@ def _part(file: Path, name: str, values: Any) -> Part:
     commands = values.get("commands")
     if not isinstance(commands, list) or not commands or not all(isinstance(c, str) and c.strip() for c in commands):
         raise UsageError(f"{file}: {name}.commands is no list of command lines; write commands = ['compare ...']")
-    return Part(name, tuple(tuple(shlex.split(command)) for command in commands), str(values.get("note", "")))
+    return Part(name, tuple(_words(file, name, command) for command in commands), str(values.get("note", "")))
+
+
+def _words(file: Path, name: str, command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        problem = str(error).rstrip(".").lower()
+        raise UsageError(
+            f"{file}: {name}.commands has {command!r}, which is no command line ({problem}); close its quotes, and "
+            "write a backslash twice"
+        ) from None
 
 
 def chosen(parts: Sequence[Part], names: Sequence[str] | None) -> list[Part]:

@@ -55,6 +55,14 @@ def test_paths_are_filled_in(tmp_path: Path) -> None:
         ("[a]\ncommands = [1]\n", "a.commands is no list of command lines"),
         ("[a]\ncommands = ['x']\nwhy = 'y'\n", "a is no table of commands and note alone"),
         ("[a\n", "no valid TOML"),
+        (
+            "[a]\ncommands = ['list', \"compare 'spiral\"]\n",
+            r"plan\.toml: a\.commands has \"compare 'spiral\", which is no command line \(no closing quotation\)",
+        ),
+        (
+            "[a]\ncommands = ['list \\']\n",
+            r"a\.commands has 'list .*', .* \(no escaped character\); .* a backslash twice",
+        ),
     ],
 )
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, said: str) -> None:
