@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.study.progress import BEGUN, LOGS
 from pynode.errors import UnknownName, UsageError
 from pynode.settings.values import read_toml
 
@@ -15,6 +17,12 @@ PLAN = Path(__file__).with_name("plan.toml")
 
 OUT, DATA = "{out}", "{data}"
 """What stands in a command for the part's own directory, and for the folder with files of data."""
+
+SIMPLE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+"""A name that is a folder's on every system, inside the one it is put in; those with a first dot are `publish`'s."""
+
+TAKEN = (LOGS, BEGUN, "figures", "tables.md")
+"""Names of what lies beside the parts: of the runner's files, and of what `show` draws of all parts."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,22 @@ def read_plan(file: Path = PLAN) -> list[Part]:
 def _part(file: Path, name: str, values: Any) -> Part:
     if not isinstance(values, dict) or not set(values) <= {"commands", "note"}:
         raise UsageError(f"{file}: {name} is no table of commands and note alone; write [{name}] and commands = [...]")
+    _check_name(file, name)
     commands = values.get("commands")
     if not isinstance(commands, list) or not commands or not all(isinstance(c, str) and c.strip() for c in commands):
         raise UsageError(f"{file}: {name}.commands is no list of command lines; write commands = ['compare ...']")
     return Part(name, tuple(_words(file, name, command) for command in commands), str(values.get("note", "")))
+
+
+def _check_name(file: Path, name: str) -> None:
+    """Raises `UsageError` for a name that is no simple folder name, or that of something else beside the parts."""
+    if not SIMPLE.fullmatch(name):
+        problem = "is no simple folder name; use letters, digits, '-', '_' and '.', but no '.' in front"
+    elif name.lower() in TAKEN:
+        problem = f"is taken: {', '.join(TAKEN)} lie beside the parts; give it another name"
+    else:
+        return
+    raise UsageError(f"{file}: the name {name!r} of a part {problem}")
 
 
 def _words(file: Path, name: str, command: str) -> tuple[str, ...]:

@@ -70,6 +70,27 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, said: str) -> Non
         read_plan(written(tmp_path, text))
 
 
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", "a\\\\b", ".", "..", "", ".a", "a b", "ä", "a\\n"])
+def test_parts_are_named_like_folders(tmp_path: Path, name: str) -> None:
+    """So that none of them lies outside of --out, or is all of it."""
+    with pytest.raises(UsageError, match=r"plan\.toml: the name '.*' of a part is no simple folder name; use letters"):
+        read_plan(written(tmp_path, f'["{name}"]\ncommands = ["list"]\n'))
+
+
+@pytest.mark.parametrize("name", ["logs", "Logs", "figures", "tables.md", "begun.json"])
+def test_parts_are_not_named_like_what_lies_beside_them(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"plan\.toml: the name '{name}' of a part is taken: logs, .*; give it another"
+    ):
+        read_plan(written(tmp_path, f'["{name}"]\ncommands = ["list"]\n'))
+
+
+@pytest.mark.parametrize("name", ["a", "8gaussians", "a-b_c", "v1.2", "-a", "logs-2"])
+def test_simple_names_are_taken(tmp_path: Path, name: str) -> None:
+    (part,) = read_plan(written(tmp_path, f'["{name}"]\ncommands = ["list"]\n'))
+    assert part.name == name
+
+
 def test_parts_are_chosen_by_name() -> None:
     parts = [Part("a", (("list",),)), Part("b", (("list",),))]
     assert chosen(parts, None) == parts
