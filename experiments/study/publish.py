@@ -15,22 +15,14 @@ from experiments.study.check import environments
 from experiments.study.plan import PLAN, Part, chosen, read_plan
 from experiments.study.portable import Folders, folders_of, portable, portable_text
 from experiments.study.progress import DONE, LOGS, done_in
+from experiments.study.replaceable import FIGURES, OF_RUN, PACKED, TABLES, foreign_file
 from pynode.errors import InvalidArgument, UsageError
-from pynode.records.events import EVENTS
 from pynode.records.files import read_json, write_json, write_lines
-from pynode.records.run_files import CONFIG, EVALUATION, SUMMARY
 from pynode.records.runs import RECORDS, RUNS
 from pynode.records.schema import parse
-from pynode.training import checkpoint
-from pynode.training.run_directory import ENVIRONMENT
 
-OF_RUN = (CONFIG, ENVIRONMENT, SUMMARY, EVALUATION, EVENTS)
-"""Files of a run that are published."""
-
-OF_PART = ("*.json", "*.jsonl", "tables.md", "figures/*.png")
-
-UNPUBLISHED = (checkpoint.NAME, checkpoint.PREVIOUS, RECORDS)
-"""Files of a run that are never published: a part with one of them was trained where it is."""
+PATTERNS = ("*.json", "*.jsonl", TABLES, f"{FIGURES}/*.png")
+"""Files of a part that are published, beside those of its runs."""
 
 ELSEWHERE = "give another --to"
 
@@ -47,6 +39,7 @@ def publish_parts(
     parts = [part for part in chosen(planned, names) if _is_done(part, out / part.name, must_be=names is not None)]
     for part in parts:
         _check_target(to, to / part.name, [out / other.name for other in planned])
+        _check_content(to, to / part.name, out / part.name)
     for part in parts:
         target = to / part.name
         _publish(out / part.name, target, folders_of(out, environments(out / part.name)))
@@ -70,17 +63,21 @@ def _check_target(to: Path, target: Path, sources: Sequence[Path]) -> None:
             raise InvalidArgument("--to", to, f"{target} would replace results of --out, or lie in them", ELSEWHERE)
     if (to / LOGS).exists():
         raise InvalidArgument("--to", to, f"a study ran there (it holds {LOGS}); its results would go", ELSEWHERE)
-    if os.path.lexists(target) and not _is_published(target):
+
+
+def _check_content(to: Path, target: Path, source: Path) -> None:
+    """Raises `InvalidArgument` where `target` is neither an empty folder nor a part as `publish_parts` leaves it."""
+    if not os.path.lexists(target):
+        return
+    remedy = f"{ELSEWHERE}, or move it away"
+    is_folder = target.is_dir() and not target.is_symlink()
+    if is_folder and (foreign := foreign_file(target, _published(source))) is not None:
+        problem = f"{target} holds {foreign}, which this command does not write, and which would be lost"
+        raise InvalidArgument("--to", to, problem, remedy)
+    is_empty = is_folder and not any(path.is_file() for path in target.rglob("*"))
+    if not is_empty and not (is_folder and (target / DONE).is_file()):
         problem = f"{target} was not published by this command, and would be replaced"
-        raise InvalidArgument("--to", to, problem, f"{ELSEWHERE}, or move it away")
-
-
-def _is_published(folder: Path) -> bool:
-    """Whether a folder is empty, or a part as `publish_parts` leaves it: done, and with no file of `UNPUBLISHED`."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    paths = list(folder.rglob("*"))
-    return not paths or ((folder / DONE).is_file() and not any(path.name in UNPUBLISHED for path in paths))
+        raise InvalidArgument("--to", to, problem, remedy)
 
 
 def _publish(source: Path, target: Path, folders: Folders) -> None:
@@ -104,18 +101,23 @@ def _publish(source: Path, target: Path, folders: Folders) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _copy_part(source: Path, target: Path, folders: Folders) -> None:
-    """Copies what is published of a part, last of all what says that it is done."""
-    found = [path for pattern in OF_PART for path in sorted(source.glob(pattern)) if path.name != DONE]
-    for path in found:
-        _copy(path, target / path.relative_to(source), folders)
+def _published(source: Path) -> list[Path]:
+    """What is published of a part, as paths in the copy: last of all what says that it is done."""
+    found = [path for pattern in PATTERNS for path in sorted(source.glob(pattern)) if path.name != DONE]
     for run in sorted((source / RUNS).glob("*")):
-        for name in OF_RUN:
-            if (run / name).exists():
-                _copy(run / name, target / RUNS / run.name / name, folders)
+        found += [run / name for name in OF_RUN if (run / name).exists()]
         if (run / RECORDS).exists():
-            _pack(run / RECORDS, target / RUNS / run.name / f"{RECORDS}.gz")
-    _copy(source / DONE, target / DONE, folders)
+            found.append(run / PACKED)
+    return [path.relative_to(source) for path in [*found, source / DONE]]
+
+
+def _copy_part(source: Path, target: Path, folders: Folders) -> None:
+    """Copies what is published of a part."""
+    for path in _published(source):
+        if path.name == PACKED:
+            _pack(source / path.with_name(RECORDS), target / path)
+        else:
+            _copy(source / path, target / path, folders)
 
 
 def _copy(path: Path, target: Path, folders: Folders) -> None:

@@ -11,13 +11,18 @@ from typer.testing import CliRunner
 
 from experiments.study import publish
 from experiments.study.command import study
+from experiments.study.page.published import PUBLISHED, STUDY
 from experiments.study.plan import Part
 from experiments.study.progress import Done, note_done
 from experiments.study.publish import publish_parts
+from experiments.study.replaceable import foreign_file
 from pynode.errors import RunFailure, UsageError
 from pynode.records.files import write_json
+from pynode.studies import STUDIES
+from pynode.studies.results import LINES, Results
 
 RUN = "disc-opt-rk4-x1-seed0"
+END = ("png", "pdf")
 
 
 @pytest.fixture(autouse=True)
@@ -109,18 +114,88 @@ def test_other_results_are_not_replaced(make: Callable[[Path], None], out: Path,
     assert not (to / "map").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.md",
+        "mine/data.csv",
+        "mine.json",
+        "figures/mine.png",
+        "figures/cost.csv",
+        f"runs/{RUN}/notes.md",
+        f"runs/{RUN}/mine/config.json",
+        f"runs/{RUN}/records.jsonl",
+        f"runs/{RUN}/checkpoint.safetensors",
+        "runs/config.json",
+        ".hidden",
+    ],
+)
+def test_files_of_the_user_in_a_published_part_are_kept(name: str, out: Path, tmp_path: Path) -> None:
+    """Neither this part nor another one is replaced then, and the error names the file."""
+    to = tmp_path / "published"
+    list(publish_parts(out, to))
+    mine = to / "spiral" / name
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine", encoding="utf-8")
+    part(out / "map", "map", at="b")
+    before = content(to)
+    with pytest.raises(
+        UsageError, match=rf"--to = .*: .*spiral holds {name}, which .* would be lost; give another --to"
+    ):
+        list(publish_parts(out, to))
+    assert content(to) == before
+
+
+def test_links_in_a_published_part_are_kept(out: Path, tmp_path: Path) -> None:
+    """Whatever they are called."""
+    to = tmp_path / "published"
+    list(publish_parts(out, to))
+    (tmp_path / "elsewhere").mkdir()
+    (to / "spiral" / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="spiral holds figures, which this command does not write"):
+        list(publish_parts(out, to))
+    assert (to / "spiral" / "figures").is_symlink()
+
+
+def test_all_that_is_published_can_be_replaced() -> None:
+    """Without knowing what would be written instead."""
+    folders = [path for path in (PUBLISHED / STUDY).iterdir() if (path / "study.json").exists()]
+    assert folders
+    assert {path.name: foreign for path in folders if (foreign := foreign_file(path)) is not None} == {}
+
+
+def test_all_that_studies_record_and_draw_can_be_replaced(tmp_path: Path) -> None:
+    """`show` leaves a PDF of each figure."""
+    figures = {name for study in STUDIES.names() for name in STUDIES.load(study)().figures(Results(tmp_path))}
+    (tmp_path / "figures").mkdir()
+    for name in [*(file for file, _ in LINES.values()), *(f"figures/{n}.{end}" for n in figures for end in END)]:
+        (tmp_path / name).touch()
+    assert foreign_file(tmp_path) is None
+
+
+def test_what_would_be_written_again_can_be_replaced(out: Path, tmp_path: Path) -> None:
+    """Whatever its name is."""
+    to = tmp_path / "published"
+    (out / "spiral" / "figures").mkdir()
+    for name in ("other.jsonl", "figures/other.png"):
+        (out / "spiral" / name).touch()
+    for _ in range(2):
+        assert [name for name, _ in publish_parts(out, to)] == ["spiral", "map"]
+        (to / "spiral" / "figures" / "other.pdf").touch()
+
+
 def test_what_was_published_is_replaced_whole(out: Path, tmp_path: Path) -> None:
     """An empty folder may be there as well."""
     to = tmp_path / "published"
     (to / "spiral").mkdir(parents=True)
-    for at in "ab":
+    for at, file in (("a", "taylor.jsonl"), ("b", "winners.jsonl")):
         part(out / "spiral", "compare", at=at)
-        (out / "spiral" / f"{at}.jsonl").write_text("", encoding="utf-8")
+        (out / "spiral" / file).write_text("", encoding="utf-8")
         assert [name for name, _ in publish_parts(out, to)] == ["spiral", "map"]
         assert {path.name for path in to.iterdir()} == {"spiral", "map"}
-        there = {"study.json", f"{at}.jsonl", f"runs/{RUN}/config.json", f"runs/{RUN}/records.jsonl.gz"}
+        there = {"study.json", file, f"runs/{RUN}/config.json", f"runs/{RUN}/records.jsonl.gz"}
         assert set(content(to / "spiral")) == there
-        (out / "spiral" / f"{at}.jsonl").unlink()
+        (out / "spiral" / file).unlink()
     assert content(to / "spiral")["study.json"] == content(out / "spiral")["study.json"]
 
 
