@@ -106,20 +106,23 @@ def publish(
 ) -> None:
     """Copy the records, tables and figures of parts that are done, without checkpoints.
 
-    Replaces what was published, and nothing else: a folder that holds other results is refused.
+    Replaces what was published, and nothing else: a folder that holds any other file is refused. Without --parts, parts
+    that are not done are left out, and named.
 
     Example:
 
       study publish --parts spiral,map
     """
     from experiments.study.plan import PLAN
-    from experiments.study.publish import publish_parts
+    from experiments.study.publish import publish_parts, unfinished_parts
     from pynode.cli.console import new_console
 
     names = None if parts is None else values.names("--parts", parts)
     console = new_console()
     for folder, size in publish_parts(out, to, names, plan or PLAN):
         console.say(f"{folder}: {size / 1e6:.1f} MB")
+    if names is None and (left_out := unfinished_parts(out, plan or PLAN)):
+        console.say(f"left out, because they are not done: {', '.join(left_out)}")
 
 
 @study.command("page")

@@ -33,10 +33,11 @@ def publish_parts(
     """Copies the parts called `names`, or all that are done, from `out` to `to`; gives name and bytes of each.
 
     A part in `to` is replaced whole: there is the old one or the new one, never a part of it.  Raises `UsageError`
-    before anything is copied for a part that is not done, and where something else than published records would go.
+    before anything is copied where no part is done, or not all that are named, and where something else than published
+    records would go.
     """
     planned = read_plan(plan)
-    parts = [part for part in chosen(planned, names) if _is_done(part, out / part.name, must_be=names is not None)]
+    parts = _done(out, planned, names)
     for part in parts:
         _check_target(to, to / part.name, [out / other.name for other in planned])
         _check_content(to, to / part.name, out / part.name)
@@ -46,13 +47,28 @@ def publish_parts(
         yield part.name, sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 
-def _is_done(part: Part, source: Path, *, must_be: bool) -> bool:
-    """Whether all commands of a part are done; raises `UsageError` where it `must_be` and is not."""
-    done = [d.command for d in done_in(source)]
-    missing = [" ".join(command) for command in part.commands if list(command) not in done]
-    if missing and must_be:
-        raise UsageError(f"--parts {part.name}: not done ({missing[0]}); run the study first")
-    return not missing
+def unfinished_parts(out: Path, plan: Path = PLAN) -> list[str]:
+    """The parts of the plan that are not done in `out`, which `publish_parts` leaves out where none are named."""
+    return [part.name for part in read_plan(plan) if _to_do(part, out) is not None]
+
+
+def _done(out: Path, planned: Sequence[Part], names: Sequence[str] | None) -> list[Part]:
+    """The chosen parts that are done; raises `UsageError` where there is none, or one that is named is not done."""
+    parts = chosen(planned, names)
+    to_do = {part.name: command for part in parts if (command := _to_do(part, out)) is not None}
+    if len(to_do) == len(parts):
+        problem = f"none of the parts {', '.join(to_do)} is done there" if out.is_dir() else "there is no such folder"
+        raise InvalidArgument("--out", out, problem, "run the study first, or give another --out")
+    if names is not None and to_do:
+        told = ", ".join(f"{name} ({command})" for name, command in to_do.items())
+        raise UsageError(f"--parts {','.join(names)}: not done: {told}; run the study first, or leave them out")
+    return [part for part in parts if part.name not in to_do]
+
+
+def _to_do(part: Part, out: Path) -> str | None:
+    """The first command of a part that is not done; None where all are."""
+    done = [d.command for d in done_in(out / part.name)]
+    return next((" ".join(command) for command in part.commands if list(command) not in done), None)
 
 
 def _check_target(to: Path, target: Path, sources: Sequence[Path]) -> None:

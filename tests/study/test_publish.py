@@ -14,7 +14,7 @@ from experiments.study.command import study
 from experiments.study.page.published import PUBLISHED, STUDY
 from experiments.study.plan import Part
 from experiments.study.progress import Done, note_done
-from experiments.study.publish import publish_parts
+from experiments.study.publish import publish_parts, unfinished_parts
 from experiments.study.replaceable import foreign_file
 from pynode.errors import RunFailure, UsageError
 from pynode.records.files import write_json
@@ -247,6 +247,32 @@ def test_what_says_that_a_part_is_done_is_copied_last(
     assert copied == ["summary.json", "config.json", "study.json"]
 
 
+@pytest.mark.parametrize("names", [None, ["map"]])
+def test_where_no_part_is_done_nothing_is_published(names: list[str] | None, out: Path, tmp_path: Path) -> None:
+    for folder in ("spiral", "map"):
+        note_done(out / folder, [])
+    told = "map" if names else "spiral, map"
+    with pytest.raises(
+        UsageError, match=rf"--out = .*study: none of the parts {told} is done there; run the study first"
+    ):
+        list(publish_parts(out, tmp_path / "published", names))
+    with pytest.raises(UsageError, match=r"--out = .*absent: there is no such folder; .* or give another --out"):
+        list(publish_parts(tmp_path / "absent", tmp_path / "published", names))
+    assert not (tmp_path / "published").exists()
+
+
+def test_named_parts_that_are_not_done_are_told(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, before another one is published; without names they are left out."""
+    parts = [Part("spiral", (("compare",),)), Part("map", (("map",), ("show", "x"))), Part("power", (("compare",),))]
+    monkeypatch.setattr(publish, "read_plan", lambda *_: parts)
+    said = r"--parts spiral,map,power: not done: map \(show x\), power \(compare\); run the study first, or leave them"
+    with pytest.raises(UsageError, match=said):
+        list(publish_parts(out, tmp_path / "published", ["spiral", "map", "power"]))
+    assert not (tmp_path / "published").exists()
+    assert [name for name, _ in publish_parts(out, tmp_path / "published")] == ["spiral"]
+    assert unfinished_parts(out) == ["map", "power"]
+
+
 def test_another_plan_is_run_checked_and_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All three commands take `--plan`."""
     monkeypatch.undo()
@@ -259,7 +285,9 @@ def test_another_plan_is_run_checked_and_published(tmp_path: Path, monkeypatch: 
     assert "not there: yours" in checked.output
     assert CliRunner().invoke(study, ["run", *options, "--dry-run"]).exit_code == 0
     published = tmp_path / "published"
-    assert CliRunner().invoke(study, ["publish", *options, "--to", str(published)]).exit_code == 0
+    said = CliRunner().invoke(study, ["publish", *options, "--to", str(published)])
+    assert said.exit_code == 0
+    assert "left out, because they are not done: yours" in said.output
     assert [path.name for path in published.iterdir()] == ["mine"]
     write_json(published / "mine" / "study.json", {"commands": []})
     wrong = CliRunner().invoke(study, ["check", "--out", str(published), "--plan", str(plan)])
