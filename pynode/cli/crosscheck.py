@@ -174,7 +174,10 @@ def _subjects(
 
 def _problem(name: str, seed: int, settings: list[str] | None, data: Path | None, at: Path | None) -> Subject:
     from pynode.studies.crosscheck.subjects import problem_subject
+    from pynode.training.restore import check_trained
 
+    if at is not None:
+        check_trained("--at", at, name)
     run = plan(name, compared()[:1], [seed], {}, problem_options=problem_options(name, settings, data))[0]
     posed = replace(run, dtype="float64").make_problem()
     model = posed.model(seed)

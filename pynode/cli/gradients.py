@@ -191,18 +191,20 @@ def _as_trained(
 ) -> tuple[dict[str, Any], int]:
     """Options of the problem and the seed: those of the runs in `at` but for what was given.
 
-    Raises `InvalidArgument` where the runs had different options: their weights do not belong to one problem.
+    Raises `InvalidArgument` where there is no run of the problem, and where the runs had different options: their
+    weights do not belong to one problem.
     """
-    from pynode.training.restore import config_of
+    from pynode.training.restore import check_trained, config_of
 
+    for folder in at:
+        check_trained("--at", folder, problem)
     configs = [config_of(folder) for folder in at]
     first = {name: value for name, value in configs[0].options.items() if name != "batch"}
     for folder, config in zip(at[1:], configs[1:], strict=True):
         theirs = {name: value for name, value in config.options.items() if name != "batch"}
-        if config.problem == problem and theirs != first:
+        if theirs != first:
             raise InvalidArgument("--at", folder, f"trained with other options than {at[0]}", "measure it by itself")
-    if configs[0].problem == problem:  # another one is refused where the weights are read
-        posed = {**configs[0].options, **posed}
+    posed = {**configs[0].options, **posed}
     source = context.get_parameter_source("seed")
     given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
     return posed, seed if given else configs[0].seed
@@ -218,8 +220,6 @@ def _check_measured(first: RunConfig, at: list[Path], samples: int | None) -> No
     measured = first.make_problem()
     check_samples(measured, samples)
     for folder, config in ((folder, config_of(folder)) for folder in at):
-        if config.problem != first.problem:  # refused where the weights are read
-            continue
         if config.faithful != first.faithful:
             problem, remedy = ("with", "add it") if config.faithful else ("without", "drop it")
             raise InvalidArgument("--at", folder, f"trained {problem} --faithful", remedy)

@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pynode.errors import CheckpointMismatch, NameClash, OutsideError, PynodeError, RecordError
+from pynode.errors import CheckpointMismatch, InvalidArgument, NameClash, OutsideError, PynodeError, RecordError
 from pynode.problems.base import Problem
 from pynode.records.content import is_there
 from pynode.records.run_files import CONFIG, RESUME, read_config
-from pynode.records.runs import RUNS, run_folders
-from pynode.training.checkpoint import best_theta
+from pynode.records.runs import RUNS, records_of, run_folders
+from pynode.training.checkpoint import NAME, PREVIOUS, best_theta
 from pynode.training.config import RunConfig, usable_here
 from pynode.training.data import check_same_rows
 from pynode.training.origins import changed_members
@@ -53,6 +53,50 @@ def config_of(directory: Path) -> RunConfig:
         raise
     except PynodeError as error:
         raise RecordError(f"{directory / CONFIG} is damaged: {error}; {RESUME}") from error
+
+
+def check_trained(option: str, directory: Path, problem: str) -> None:
+    """Raises `InvalidArgument`, for the value `directory` of `option`, unless it holds a run of `problem`.
+
+    Raises `RecordError` for a run whose configuration is lost or damaged.
+    """
+    of_a_run = (directory / CONFIG, records_of(directory), directory / NAME, directory / PREVIOUS)
+    if any(is_there(path) for path in of_a_run):  # a results directory has a summary as well
+        if (trained := read_config(directory)["problem"]) != problem:
+            raise InvalidArgument(
+                option,
+                directory,
+                f"it holds a run of {trained}, not of {problem}",
+                f"give a run of {problem}, or name {trained} as the problem",
+            )
+        return
+    known = _runs_near(directory, problem)
+    remedy = f"give the directory of a run of {problem}"
+    if known:
+        remedy = f"give {known[0]}" + (f", or another run in {known[0].parent}" if len(known) > 1 else "")
+    what = "it holds no run" if directory.is_dir() else "it is no directory"
+    raise InvalidArgument(option, directory, what if is_there(directory) else "there is no such directory", remedy)
+
+
+def _runs_near(directory: Path, problem: str) -> list[Path]:
+    """The runs of `problem` where `directory` is a results directory, the runs/ of one, a name in that, or a sweep."""
+    if directory.name == RUNS:
+        tops = [directory.parent]
+    elif directory.parent.name == RUNS:
+        tops = [directory.parent.parent]
+    else:
+        tops = [directory, *sorted(path.parent for path in directory.glob(f"*/{RUNS}"))]
+    for top in tops:
+        if found := [folder for folder in run_folders(top) if _problem_of(folder) == problem]:
+            return found
+    return []
+
+
+def _problem_of(directory: Path) -> str | None:
+    try:
+        return str(read_config(directory)["problem"])
+    except RecordError:
+        return None
 
 
 def runs_in(directory: Path) -> list[Path]:

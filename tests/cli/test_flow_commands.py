@@ -353,11 +353,40 @@ def test_gradients_at_trained_and_untrained_weights(table: Path, tmp_path: Path)
         assert (tmp_path / "g" / "figures" / f"{figure}.png").stat().st_size > 10_000
 
 
+def test_weights_of_a_directory_that_is_no_run(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run is named where there is one; a run that is damaged is another matter."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "part").symlink_to(trained)
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "records.jsonl").touch()
+    here = f"; give {trained / 'runs' / 'disc-opt-rk38-'}"
+    for status, problem, at, said in (
+        (2, "csv", tmp_path / "empty", "it holds no run; give the directory of a run of csv"),
+        (2, "csv", tmp_path / "file", "it is no directory; give the directory of a run of csv"),
+        (2, "csv", tmp_path / "nosuch", "there is no such directory; give the directory of a run of csv"),
+        (2, "csv", trained, f"it holds no run{here}"),
+        (2, "csv", trained / "runs", f"it holds no run{here}"),
+        (2, "csv", trained / "runs" / "disc-opt", f"there is no such directory{here}"),
+        (2, "csv", tmp_path / "sweep", f"it holds no run; give {tmp_path / 'sweep' / 'part' / 'runs'}/"),
+        (2, "spiral", trained, "it holds no run; give the directory of a run of spiral"),
+        (1, "csv", tmp_path / "lost", "lost/config.json: No such file"),
+    ):
+        assert call("gradients", problem, "--at", at, "--out", tmp_path / "g") == status, at
+        error = capsys.readouterr().err
+        assert said in error
+        assert status == 1 or f"--at = {at}: " in error
+        assert not (tmp_path / "g").exists()
+
+
 def test_weights_that_can_not_be_measured(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, out = trained / "runs/disc-opt-rk38-x4-seed0", ("--out", tmp_path / "g")
     for status, arguments, said in (
         (2, ("csv", "--at", run, "--samples", 100_000), "--samples = 100000: more than the"),
-        (1, ("spiral", "--at", run), "holds a run of csv, not of spiral"),
+        (2, ("spiral", "--at", run), f"--at = {run}: it holds a run of csv, not of spiral; give a run of spiral, or"),
         (2, ("spiral", "--untrained"), "--untrained = True: no effect without --at"),
         (2, ("spiral", "--samples", 3), "--samples = 3: spiral is fitted to one trajectory"),
     ):
