@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def prepare(name: str, path: Path) -> Prepared:
     Raises `DataMissing` where there is no such file, `DataError` where it is damaged, of another set, or has too few
     rows, `PackageMissing` where h5py is needed.
     """
-    splits, files, left_out = RAW_SETS[name].make(find(name, path))
+    file = find(name, path)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # told in words
+        splits, files, left_out = RAW_SETS[name].make(file)
     published = MAF_ARCHIVE.shapes[name]
     sources = tuple(SourceFile(file.name, file.stat().st_size, file_digest(file).hexadecimal) for file in files)
     rows = {part: len(getattr(splits, part)) for part in PARTS}
@@ -95,14 +98,51 @@ def _array(name: str, path: Path, columns: int) -> Array:
     return rows
 
 
+LEAST = 11
+"""Rows from which on the last tenth, and the last tenth of the rest, are not empty."""
+
+LEAST_LABELLED = 10
+"""The same of HEPMASS's training file, which is cut once."""
+
+
+def _check_rows(path: Path, rows: int, least: int, what: str = "rows") -> None:
+    """Raises `DataError` where there are fewer than `least` `rows` to be cut into training and held-out ones."""
+    if rows < least:
+        raise DataError(
+            f"{path}, {what} = {rows}: too few to cut off a tenth of them for testing or validation; give a file with "
+            f"{least} or more"
+        )
+
+
+def _check_finite(path: Path, rows: Array, *, ignored: Sequence[int] = (), counted: Array | None = None) -> None:
+    """Raises `DataError`, with row and column of the file from 1, where a value that is used is not finite."""
+    if (damage := first_damage(rows, ignored=ignored, counted=counted)) is not None:
+        raise DataError(f"{path}, {damage}; remove the row or replace the value")
+
+
+@contextmanager
+def _of(path: Path) -> Iterator[None]:
+    """Puts `path` before what is wrong with the rows read from it."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def _power(path: Path) -> Made:
     kind = file_kind(path)
     if kind in ("npy", "npz"):
-        return public.power(_array("power", path, public.POWER_COLUMNS)), (path,), 0
+        rows = _array("power", path, public.POWER_COLUMNS)
+        _check_rows(path, len(rows), LEAST)
+        _check_finite(path, rows, ignored=public.POWER_DROPPED)
+        with _of(path):
+            return public.power(rows), (path,), 0
     if kind not in ("text", "zip", "gzip"):
         raise _refused("power", path)
     rows, left_out = read_power_text(path)
-    return public.power(rows), (path,), left_out
+    _check_rows(path, len(rows), LEAST, "complete rows" if left_out else "rows")
+    with _of(path):
+        return public.power(rows), (path,), left_out
 
 
 def _gas(path: Path) -> Made:
@@ -114,7 +154,11 @@ def _gas(path: Path) -> Made:
         )
     if kind not in ("pickle", "binary"):
         raise _refused("gas", path)
-    splits = public.gas(*read_frame(path))
+    names, table = read_frame(path)
+    _check_rows(path, len(table), LEAST)
+    _check_finite(path, table, ignored=[at for at, name in enumerate(names) if name in public.NOT_SENSORS])
+    with _of(path):
+        splits = public.gas(names, table)
     _check_dim(
         splits,
         path,
@@ -132,7 +176,12 @@ def _hepmass(path: Path) -> Made:
             f"the columns of {test_path} but for the last are not those of {train_path.name}: "
             "restore both files from the archive"
         )
-    splits = public.hepmass(train, test)
+    for file, table in ((train_path, train), (test_path, test)):
+        # rows of the background, and a column of the test file alone, are left out
+        _check_finite(file, table, ignored=range(1 + len(names), table.shape[1]), counted=table[:, 0] == 1)
+    _check_rows(train_path, int((train[:, 0] == 1).sum()), LEAST_LABELLED, "rows with label 1")
+    with _of(train_path):
+        splits = public.hepmass(train, test)
     _check_dim(
         splits, train_path, "discrete features are found by how often their smallest value occurs: give more rows"
     )
@@ -209,7 +258,11 @@ def _miniboone(path: Path) -> Made:
         )
     if kind not in ("npy", "npz"):
         raise _refused("miniboone", path)
-    return public.miniboone(_array("miniboone", path, MAF_ARCHIVE.shapes["miniboone"][0])), (path,), 0
+    rows = _array("miniboone", path, MAF_ARCHIVE.shapes["miniboone"][0])
+    _check_rows(path, len(rows), LEAST)
+    _check_finite(path, rows)
+    with _of(path):
+        return public.miniboone(rows), (path,), 0
 
 
 def _bsds300(path: Path) -> Made:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -72,12 +72,18 @@ class Splits:
         return raw
 
 
-def first_damage(rows: Array) -> str | None:
-    """Where the first NaN or infinite value is and how many there are; None where all are finite."""
+def first_damage(rows: Array, *, ignored: Sequence[int] = (), counted: Array | None = None) -> str | None:
+    """Where the first NaN or infinite value is and how many there are; None where all are finite.
+
+    Looks at the rows for which `counted` `(rows,)` is true (default: all), without the columns `ignored`.
+    """
     count, first = 0, ""
     damaged: set[int] = set()
     for start in range(0, len(rows), ROWS_AT_ONCE):
         finite = np.isfinite(rows[start : start + ROWS_AT_ONCE])
+        finite[:, list(ignored)] = True
+        if counted is not None:
+            finite[~counted[start : start + ROWS_AT_ONCE]] = True
         if not finite.all():
             row, column = (int(i) for i in np.argwhere(~finite)[0])
             value = rows[start + row, column]
@@ -117,12 +123,13 @@ def cut(rows: Array, *, test: float = 0.1, validation: float = 0.1) -> tuple[Arr
 
 def check_scale(name: str, mean: Array, std: Array, columns: ColumnNames | None = None) -> None:
     """Raises `DataError`, with the number of the column from 1, where a column is constant or not finite."""
-    hint = "" if columns is None else " (drop={})"
+    remedy = "give rows among which it varies" if columns is None else "remove the column (drop={})"
     columns = columns or ColumnNames.unnamed(len(mean))
     damaged = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std)))
     if damaged.size:
         raise DataError(
-            f"{columns.label(int(damaged[0]))} of {name} holds NaN or infinite values: remove or replace these rows"
+            f"{columns.label(int(damaged[0]))} of {name} holds NaN or infinite values, or too large ones: "
+            "remove or replace these rows"
         )
     # the mean of equal numbers rounds, so their std can be a few ulp rather than 0
     constant = np.flatnonzero(std <= 1e-13 * np.abs(mean))
@@ -130,7 +137,7 @@ def check_scale(name: str, mean: Array, std: Array, columns: ColumnNames | None 
         at = int(constant[0])
         raise DataError(
             f"{columns.label(at)} of {name} = {mean[at]:.6g} in every row that sets the scale: "
-            f"a constant column has no density; remove the column{hint.format(columns.keys([at]))}"
+            f"a constant column has no density; {remedy.format(columns.keys([at]))}"
         )
 
 

@@ -105,6 +105,47 @@ def test_gas_keeps_its_rows_in_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(rows, sensors, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_gas_of_few_constant_or_infinite_rows(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame, path = write_gas(tmp_path / "gas"), tmp_path / "gas"
+
+    def refused(rows: int, message: str, **columns: Array) -> None:
+        with path.open("wb") as file:
+            pickle.dump(pandas.DataFrame({**frame, **columns})[:rows], file, protocol=2)
+        with pytest.raises(DataError, match=message):
+            prepare("gas", path)
+
+    infinite = frame["S2"].copy()
+    infinite[4] = np.inf
+    refused(1, r"gas, rows = 1: too few .*; give a file with 11 or more")
+    refused(60, r"gas, row 5, column 6: inf is not a finite number; remove the row", S2=infinite, Meth=infinite)
+    refused(60, r"gas: column 3 of gas = 1 in every row .*; give rows among which it varies", S2=np.ones(60))
+
+
+@pytest.mark.filterwarnings("error")
+def test_hepmass_of_few_constant_or_infinite_rows(tmp_path: Path) -> None:
+    train, test = tmp_path / "1000_train.csv", tmp_path / "1000_test.csv"
+    write_hepmass(train, test)
+    lines = train.read_text().splitlines()
+
+    def refused(lines: list[str], message: str) -> None:
+        train.write_text("\n".join(lines) + "\n")
+        with pytest.raises(DataError, match=message):
+            prepare("hepmass", tmp_path)
+
+    def with_cell(line: str, cell: str) -> str:
+        return ",".join([*line.split(",")[:3], cell, *line.split(",")[4:]])
+
+    refused(lines[:9], r"1000_train\.csv, rows with label 1 = 4: too few .*; give a file with 10 or more")
+    refused([*lines[:3], with_cell(lines[3], "inf"), *lines[4:]], r"1000_train\.csv, row 3, column 4: inf is not a fin")
+    constant = [lines[0], *(with_cell(line, "2") for line in lines[1:])]
+    refused(constant, r"1000_train\.csv: column 3 of hepmass = 2 in every row")
+    background = [*lines[:2], with_cell(lines[2], "nan"), *lines[3:]]
+    train.write_text("\n".join(background) + "\n")
+    assert sizes(prepare("hepmass", tmp_path).splits) == (36, 4, 10)
+
+
 def test_gas_of_too_few_sensors(tmp_path: Path) -> None:
     write_gas(tmp_path / "gas", columns=7)
     with pytest.raises(DataError, match=r"gives gas 7 columns instead of 8; sensors that repeat another one"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from pynode.datasets import public
 from pynode.datasets.errors import DataError, DataMissing, PackageMissing
+from pynode.datasets.raw import load_array
 from pynode.datasets.raw_files import prepare
 from pynode.datasets.splits import Splits
 
@@ -72,23 +74,81 @@ def test_damaged_arrays(tmp_path: Path, name: str, columns: int) -> None:
     with pytest.raises(DataError, match="can't be read as an array of numbers"):
         preprocess(tmp_path)
     np.save(path, np.array([[{}]], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match="allow_pickle=False"):
+    with pytest.raises(
+        DataError, match="holds Python objects, such as text or mixed columns; save the columns"
+    ) as told:
         preprocess(tmp_path)
+    assert "allow_pickle" not in str(told.value)
     np.save(path, np.zeros(5))
     with pytest.raises(DataError, match=r"shape \(5,\)"):
         preprocess(tmp_path)
     with path.open("wb") as file:
-        np.savez(file, a=np.zeros(5))
-    with pytest.raises(DataError, match="several arrays"):
+        np.savez(file, a=np.zeros(5), b=np.zeros(5))
+    with pytest.raises(DataError, match=r"data\.npy holds several arrays \(a, b\): save the one that is meant alone"):
         preprocess(tmp_path)
     np.save(path, np.random.default_rng(0).normal(size=(9, columns)))
-    with pytest.raises(DataError, match="rows = 9: too few"):
+    with pytest.raises(DataError, match=r"data\.npy, rows = 9: too few .*; give a file with 11 or more$"):
         preprocess(tmp_path)
+    np.save(path, np.random.default_rng(0).normal(size=(11, columns)))
+    assert sizes(preprocess(tmp_path).splits) == (9, 1, 1)
     constant = np.random.default_rng(0).normal(size=(20, columns))
     constant[:, 7] = 0.1
     np.save(path, constant)
-    with pytest.raises(DataError, match=rf"column {6 if name == 'power' else 8} of {name} = 0\.1 in every row"):
+    with pytest.raises(
+        DataError, match=rf"data\.npy: column {6 if name == 'power' else 8} of {name} = 0\.1 in every row"
+    ):
         preprocess(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("name", "columns"), [("power", 8), ("miniboone", 43)])
+def test_values_that_are_not_finite(tmp_path: Path, name: str, columns: int, value: float) -> None:
+    """The file and the first bad row are named, as they are in the file, before anything is computed."""
+    path = tmp_path / "data.npy"
+    rows = np.random.default_rng(0).normal(size=(20, columns))
+    rows[13, 7] = rows[17, 7] = value
+    np.save(path, rows)
+    with pytest.raises(
+        DataError, match=rf"data\.npy, row 14, column 8: {value} is not a finite number \(one of 2 such"
+    ):
+        prepare(name, tmp_path)
+    rows[[13, 17], 7] = 0
+    rows[3, 2] = 1e200  # finite, but its square is not
+    np.save(path, rows)
+    with pytest.raises(DataError, match=rf"data\.npy: column [23] of {name} holds .*too large"):
+        prepare(name, tmp_path)
+    if name == "power":  # a column that is dropped may hold anything
+        rows[3, 2], rows[:, 1] = 0, value
+        np.save(path, rows)
+        assert sizes(prepare(name, tmp_path).splits) == (17, 1, 2)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_npz_file_of_one_array_is_read(tmp_path: Path, packed: bool) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 43))
+    np.save(tmp_path / "rows.npy", rows)
+    path = tmp_path / "rows.npz"
+    (np.savez_compressed if packed else np.savez)(path, table=rows)
+    alone = prepare("miniboone", tmp_path / "rows.npy").splits
+    np.testing.assert_array_equal(rows_of(prepare("miniboone", path).splits), rows_of(alone))
+    assert not load_array(path, mapped=True).flags.writeable
+    np.savez(path, table=np.array([["a", 1]], dtype=object))
+    with pytest.raises(DataError, match=r"rows\.npz .* it holds Python objects"):
+        prepare("miniboone", path)
+    np.savez(path)
+    with pytest.raises(DataError, match=r"rows\.npz holds no array|rows\.npz is a zip archive"):
+        prepare("miniboone", path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("table.npy", b"no array")
+    with pytest.raises(DataError, match=r"rows\.npz (holds no array|can't be read|is a zip archive)"):
+        prepare("miniboone", path)
+    np.savez(path, table=rows)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"rows\.npz "):
+        prepare("miniboone", path)
+    with pytest.raises(DataError, match=r"rows\.npz can't be read as an array of numbers"):
+        load_array(path)
 
 
 def test_power_has_eight_columns(tmp_path: Path) -> None:
