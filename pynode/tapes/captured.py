@@ -6,7 +6,7 @@ import random
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -239,7 +239,7 @@ def watched_of(module: nn.Module, y0: State, ts: Times, dim: int) -> str:
 
 def value_of(module: nn.Module, t: Tensor, y: State) -> Tensor:
     """f(t, y) of `module`, without a graph; a field that differentiates inside itself may do so."""
-    with saved_tensors_hooks(_unchanged, _unchanged):
+    with _without_hooks():
         try:
             with torch.no_grad():
                 value: Tensor = module(t.clone(), y.clone())
@@ -305,7 +305,7 @@ def _without_traces(module: nn.Module, t: Tensor, y: State) -> Iterator[Reads]:
     state, of_python = FieldState(module), random.getstate()
     of_numpy = np.random.get_state()  # noqa: NPY002 (what users' code draws from)
     reads = Reads((t, y))
-    with torch.random.fork_rng(devices=[]), saved_tensors_hooks(_unchanged, _unchanged):
+    with torch.random.fork_rng(devices=[]), _without_hooks():
         try:
             yield reads
         finally:
@@ -313,6 +313,13 @@ def _without_traces(module: nn.Module, t: Tensor, y: State) -> Iterator[Reads]:
             state.go_back_to(state.note_own())
             random.setstate(of_python)
             np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+def _without_hooks() -> AbstractContextManager[Any]:
+    """What the user's hooks on saved tensors, where there are some, see nothing of; torch.func stands none at all."""
+    if torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
+        return nullcontext()
+    return saved_tensors_hooks(_unchanged, _unchanged)
 
 
 def _unchanged(x: Tensor) -> Tensor:

@@ -112,8 +112,8 @@ class Call(Pullback):
     ) -> tuple[Tensor | None, ...]:
         if [(p.numel(), p.dtype, p.device) for p in self.inputs[1:]] != self.planner.kinds:
             raise FieldChanged(
-                "the initial state or a parameter has another size, dtype or device than when it was solved, so that "
-                "no gradient fits it; call backward first"
+                "the initial state or a parameter has another size or dtype, or is on another device, than when it was "
+                "solved, so that no gradient fits it; call backward first"
             )
         cotangents = cotangents.contiguous()
         y0_bar, *bars = [alike(p) if want else None for p, want in zip(self.inputs[1:], wanted[1:])]  # noqa: B905 (costs more)
