@@ -237,8 +237,8 @@ def _draw_costs(
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter("{x:g}")
     unsteady = sum(not r.is_steady for r in records)
-    left_out = f"; {unsteady} whose times scatter by more than {100 * STEADY:.0f} % left out" if unsteady else ""
-    right.set_xlabel(f"loss and gradient (ms{left_out})")
+    left_out = f"\nleft out, since times scatter: {unsteady}" if unsteady else ""
+    right.set_xlabel(f"loss and gradient (ms){left_out}")
     return labels
 
 

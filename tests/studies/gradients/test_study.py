@@ -168,7 +168,7 @@ def test_each_set_of_weights_has_its_row() -> None:
     costs = draw_errors(shown)
     assert costs is not None
     assert lines(costs.axes[3])["disc-opt rk4"] == ([], []), "times that scatter are not drawn"
-    assert "2 whose times scatter by more than 20 % left out" in costs.axes[3].get_xlabel()
+    assert costs.axes[3].get_xlabel() == "loss and gradient (ms)\nleft out, since times scatter: 2"
     assert costs.axes[1].get_xlabel() == "loss and gradient (ms)"
     table = Gradients().tables(shown)[1]
     assert table.columns[0] == "weights"
