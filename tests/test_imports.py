@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -346,47 +343,6 @@ def test_nobody_imports_tests_or_experiments() -> None:
     assert not [edge for edge in ALL_IMPORTS if edge[1].split(".")[0] in ("tests", "experiments")]
     for path in (ROOT / "experiments").rglob("*.py"):
         assert not [name for name in imports_of(path) if name.split(".")[0] == "tests"]
-
-
-def seconds_of(*command: str) -> tuple[float, str]:
-    """The best of three wall-clock times, since other work may share the machine, and what was printed."""
-    best, printed = float("inf"), ""
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-        best = min(best, time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-        printed = done.stdout + done.stderr
-    return best, printed
-
-
-def imported(*command: str) -> set[str]:
-    """Top-level packages that a Python command imports."""
-    _, printed = seconds_of(sys.executable, "-X", "importtime", *command)
-    lines = [line for line in printed.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip().split(".")[0] for line in lines}
-
-
-HEAVY = {"torch", "juliacall", "torchdiffeq", "matplotlib", "scipy"}
-
-
-def test_importing_pynode_is_quick() -> None:
-    """And brings in nothing heavy; the names of the public API load it when they are used."""
-    found = imported("-c", "import pynode")
-    assert "pynode" in found
-    assert found & HEAVY == set()
-    assert seconds_of(sys.executable, "-c", "import pynode")[0] < 1.5
-
-
-def test_help_is_quick() -> None:
-    """Neither torch nor Julia starts to print a page of text."""
-    run = str(ROOT / "experiments" / "run.py")
-    found = imported(run, "--help")
-    assert "pynode" in found
-    assert found & HEAVY == set()
-    seconds, printed = seconds_of(sys.executable, run, "--help")
-    assert "compare" in printed
-    assert seconds < 1.5
 
 
 def test_no_public_name_is_that_of_a_module() -> None:

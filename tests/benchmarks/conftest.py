@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks.cases import scheme_options
+from experiments.benchmarks.page import julia
 from experiments.benchmarks.workload import Workload
+from experiments.study.page import published
 from pynode.fields.base import FieldSpec
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
@@ -111,3 +113,11 @@ def _workload(
             **{name: values for name, values in arrays.items() if name != "probes" or divergence == "hutchinson"},
         },
     )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the published records; runs of Julia's page are none."""
+    monkeypatch.setattr(published, "PUBLISHED", tmp_path)
+    monkeypatch.setattr(julia, "runs_of", lambda _: None)
+    return tmp_path

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from experiments.benchmarks.kinds import CONTINUOUS, THROUGH_STEPS
-from experiments.benchmarks.page import adaptive, fixed_steps, growth, julia, modules
+from experiments.benchmarks.page import adaptive, fixed_steps, growth, modules
 from experiments.benchmarks.page.contents import BLOCKS, PAGES
 from experiments.benchmarks.page.made import machine_of, made
 from experiments.benchmarks.records import (
@@ -24,13 +24,11 @@ from experiments.benchmarks.records import (
     WorkloadRecord,
     path_of,
 )
-from experiments.study.page import contents, published
+from experiments.study.page import contents
 from experiments.study.page.blocks import blocks, rewritten
 from experiments.study.page.markdown import EMPTY
 from experiments.study.page.records import records
 from pynode.records.files import append_line, write_json
-from pynode.studies.results import Results
-from tests.studies.reduction.test_study import run
 
 KERNELS, INTERPOLATING = "pynode-fused", "pynode-fused dopri5 interpolating"
 
@@ -74,14 +72,6 @@ LARGE = WorkloadRecord(
 
 Raced = tuple[WorkloadRecord, Mapping[str, list[float]]]
 """A workload with the seconds of each turn by entrant."""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in the place of the published records; runs of Julia's page are none."""
-    monkeypatch.setattr(published, "PUBLISHED", tmp_path)
-    monkeypatch.setattr(julia, "runs_of", lambda _: None)
-    return tmp_path
 
 
 def publish(folder: Path, *raced: Raced, load: float | None = 1.5, **environment: Any) -> None:
@@ -332,74 +322,3 @@ def test_the_pages_come_out_whole_whatever_is_missing(path: str, write: Callable
     assert list(after) == list(blocks(page))
     assert not {"jax", "julia gauss"} & set(shown)
     assert ("pynode-eager" in shown) is (write is eager_alone and path == PAGES[0])
-
-
-def julia_runs(*found: Any) -> Callable[[str], Results]:
-    return lambda _: Results(Path("nowhere"), list(found))
-
-
-def test_julia_is_compared_where_it_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = [
-        run("disc-opt", [8.0, 2.0, 1.0], seconds=1.0, nfe=4),
-        run("opt-disc", [8.0, 1.0, 30.0], seconds=4.0, nfe=8),
-    ]
-    bridged = [
-        run("disc-opt-julia", [8.0, 2.0, 1.0], seconds=1.0, nfe=4),
-        run("opt-disc-julia", [8.0, 1.0, 1.5], seconds=1.0, nfe=8),
-    ]
-    for each in bridged:
-        (each.summary or {}).update(backend="julia", seconds_bridge=0.25)
-    monkeypatch.setattr(julia, "runs_of", julia_runs(*torch, *bridged))
-    assert [row[:4] for row in rows(julia.footings())[2:]] == [
-        ["torch operators", "1,000", "4,000", "– / –"],
-        ["Julia, loss and Adam in torch", "1,000", "1,000", "250 / 250"],
-    ]
-    assert [row[1:] for row in rows(julia.losses())[2:]] == [["1", "1"], ["1", "30"], ["1", "1"], ["1", "1.5"]]
-    said = flat(julia.finding())
-    assert said.startswith("Until the matched loss Disc-Opt through Julia needs ")
-    assert "of the 1,000 ms of its iteration the bridge takes 250." in said
-    assert said.endswith(
-        "more than ten times its best loss: torch operators (1 of 1); Julia, loss and Adam in torch (0 of 1)."
-    )
-    (folder / julia.FOLDER).mkdir()
-    write_json(folder / julia.FOLDER / "environment.json", ENVIRONMENT)
-    monkeypatch.setattr(julia, "ROOT", folder)
-    assert flat(julia.set_up()) == (
-        "Spiral, 3 iterations, the same weights, one seed (`bench --repeats 3`; [records](../spiral-julia); "
-        "commit `0123456` (2026-12-01); two cores (Some CPU); load average not recorded):"
-    )
-
-
-@pytest.mark.usefixtures("folder")
-def test_without_julia_its_rows_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = [run("disc-opt", [8.0, 1.0], seconds=1.0, nfe=4), run("opt-disc", [8.0, 1.0], seconds=4.0, nfe=8)]
-    monkeypatch.setattr(julia, "runs_of", julia_runs(*torch))
-    assert [row[0] for row in rows(julia.footings())[2:]] == ["torch operators"]
-    assert len(rows(julia.losses())[2:]) == 2
-    assert (
-        julia.finding()
-        == "Seeds in which Opt-Disc ends at more than ten times its best loss: torch operators (0 of 1)."
-    )
-
-
-@pytest.mark.parametrize(
-    ("time", "span", "said"),
-    [
-        (0.25, [0.1, 0.5], "25.0 % (10.0 to 50.0) less"),
-        (-0.047, [-0.1, 0.02], "4.7 % (-2.0 to 10.0) more"),
-        (-0.047, [-0.047, -0.047], "4.7 % more"),
-        (None, None, "– less"),
-    ],
-)
-def test_what_is_not_saved_is_spent_more(time: float | None, span: list[float] | None, said: str) -> None:
-    assert julia._change({"time_reduction": time, "ranges": {"time_reduction": span}}, "time", "less") == said
-
-
-def test_adjoints_that_are_wrong_at_every_tolerance_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    errors = {"gauss": (0.1, 0.2), "quadrature": (0.5, 1e-6), "backsolve": (1e-3, 1e-6)}
-    entries = [{"adjoint": name, "relative_error_theta": e} for name, every in errors.items() for e in every]
-    monkeypatch.setattr(julia, "_reference", lambda _: entries)
-    said = "In reversed time 1 of the 3 recorded adjoints are off by 10.0 to 20.0 %, whatever the tolerance."
-    assert julia.reversed_time() == said
-    monkeypatch.setattr(julia, "_reference", lambda _: entries[2:])
-    assert julia.reversed_time() == "No recorded adjoint is wrong at every tolerance."
