@@ -10,6 +10,7 @@ import contextlib
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import TypeVar
@@ -41,11 +42,12 @@ def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
             signal.signal(number, before)
 
 
-class Hearing:
+class Hearing(ABC):
     """Context in which the signals are heard by `_hear`, as `heard_by` has it."""
 
+    @abstractmethod
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        raise NotImplementedError
+        """What a signal does."""
 
     def __enter__(self: T) -> T:
         self._heard_by = heard_by(self._hear)
