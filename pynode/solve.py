@@ -115,7 +115,7 @@ class Solve:
         """Why neither a specification nor a tape tells all of the field, as a sentence; None where one of them does."""
         if why_no_system(self.field) is None:
             return None
-        if reason := obstacle_to_tapes(self.field, self.y0, self.ts):
+        if reason := obstacle_to_tapes(self.field, self.y0):
             return reason
         try:
             self.__dict__["system"] = system_by_tape(self.field, self.y0, self.ts, self.named)

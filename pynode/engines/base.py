@@ -24,7 +24,8 @@ class Engine(ABC):
     automatic: ClassVar[bool] = False
     fallback: ClassVar[bool] = False
     needs_specification: ClassVar[bool] = False
-    """Whether the field must be a `Field` or a flow of one, since another program rebuilds it."""
+    """Whether the field must be a `Field`, a module that can be captured, or a flow of one, since another program
+    rebuilds it."""
     own_process: ClassVar[bool] = False
     """Whether the work, and its memory, is in another process."""
     solvers: ClassVar[tuple[str, ...]] = ()

@@ -104,6 +104,13 @@ class FieldSpec(ABC):
         themselves."""
         return tensors
 
+    def after_preparation(self) -> FieldSpec:
+        """The specification of what `prepare` leaves to be computed: its theta are the results, one after the other.
+
+        Programs without torch's operators rebuild this one.
+        """
+        return self
+
     @property
     def n_params(self) -> int:
         """Length of theta."""
@@ -124,7 +131,7 @@ class FieldSpec(ABC):
                 bound = math.sqrt(6 / sum(slot.fan))
                 unit = torch.rand(slot.size, dtype=torch.float64, generator=generator)
                 parts.append((2 * unit - 1) * bound)
-        return torch.cat(parts)
+        return _joined(parts)
 
     def build(
         self,
@@ -147,6 +154,11 @@ class FieldSpec(ABC):
     def to_json(self) -> dict[str, Any]:
         """Plain values; `field_from_json` gives the specification back."""
         return {"architecture": self.architecture, **asdict(self)}
+
+
+def _joined(parts: Sequence[Tensor]) -> Theta:
+    """Float64 vectors one after the other; there may be none."""
+    return torch.cat([torch.empty(0, dtype=torch.float64), *parts])
 
 
 def field_from_json(data: Mapping[str, Any]) -> FieldSpec:
@@ -175,9 +187,9 @@ class Field(nn.Module):
         super().__init__()
         self.spec = spec
         self._slots = tuple(s.name for s in spec.slots())
-        self._names = tuple(name.replace(".", "_") for name in self._slots)  # attributes can't have dots
+        self._names = self._attributes()
         self._shapes = tuple(s.shape for s in spec.slots())
-        for slot in spec.slots():
+        for slot, attribute in zip(spec.slots(), self._names, strict=True):
             try:
                 if slot.size > LARGEST:
                     raise RuntimeError("out of memory")
@@ -187,7 +199,17 @@ class Field(nn.Module):
                     raise
                 problem = f"no room for {slot.name} {slot.shape}"
                 raise InvalidArgument("field", f"{spec.n_params:,} parameters", problem, "make it smaller") from error
-            self.register_parameter(slot.name.replace(".", "_"), nn.Parameter(zeros))
+            self.register_parameter(attribute, nn.Parameter(zeros))
+
+    def _attributes(self) -> tuple[str, ...]:
+        """A free attribute for every slot, which can't have dots: slots of a tape have names that users chose."""
+        names: list[str] = []
+        for slot in self._slots:
+            name = slot.replace(".", "_")
+            while name in names or hasattr(self, name):
+                name += "_"
+            names.append(name)
+        return tuple(names)
 
     def forward(self, t: Tensor, y: State) -> State:
         """dy/dt `(..., dim)`; raises `StateMismatch` where the last axis or the dtype of `y` is not the field's."""
@@ -205,10 +227,11 @@ class Field(nn.Module):
         return self.spec.divergence(self._tensors(), t, y)
 
     def _check(self, y: State) -> None:
-        if y.shape[-1:] != (self.spec.state_dim,) or y.dtype != self._dtype():
+        dtype = self._dtype() or y.dtype
+        if y.shape[-1:] != (self.spec.state_dim,) or y.dtype != dtype:
             raise StateMismatch(
                 f"the state has shape {tuple(y.shape)} and dtype {y.dtype}, but {self.spec} needs (..., "
-                f"{self.spec.state_dim}) and {self._dtype()}; reshape y0, or build the field with another dtype"
+                f"{self.spec.state_dim}) and {dtype}; reshape y0, or build the field with another dtype"
             )
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -217,9 +240,12 @@ class Field(nn.Module):
         each = [held[name] if name in held else getattr(self, name) for name in self._names]
         return dict(zip(self._slots, each, strict=True))  # type: ignore[arg-type]
 
-    def _dtype(self) -> torch.dtype:
+    def _dtype(self) -> torch.dtype | None:
+        """Of the parameters; None where there are none."""
         first = next(self.parameters(), None)  # reading a parametrized attribute may change its state
-        return (getattr(self, self._names[0]) if first is None else first).dtype
+        if first is None and self._names:
+            first = getattr(self, self._names[0])
+        return None if first is None else first.dtype
 
     def why_unspecified(self) -> str | None:
         """Which tensor the specification does not describe, as a sentence; None where it describes them all."""
@@ -246,7 +272,7 @@ class Field(nn.Module):
 
         Of a parametrized or pruned field the values that it computes with.
         """
-        return torch.cat([p.detach().reshape(-1).double().cpu() for p in self._tensors().values()])
+        return _joined([p.detach().reshape(-1).double().cpu() for p in self._tensors().values()])
 
     @torch.no_grad()
     def set_theta(self, theta: Theta) -> None:
@@ -268,8 +294,9 @@ class Field(nn.Module):
 class System:
     """A right-hand side that other backends can rebuild: a specification, its parameters, and what a flow adds.
 
-    `theta` are the parameter tensors in the order of the specification; `columns` the entries of one sample's state;
-    `flow` describes divergence and running costs, None for the field alone; `probes` `(batch, dim)` are Hutchinson's.
+    `theta` is what the specification prepares of its parameters, mostly they themselves; `columns` the entries of one
+    sample's state; `flow` describes divergence and running costs, None for the field alone; `probes` `(batch, dim)` are
+    Hutchinson's.
     """
 
     spec: FieldSpec
@@ -280,12 +307,13 @@ class System:
 
     @property
     def n_params(self) -> int:
-        """Length of theta."""
-        return self.spec.n_params
+        """Entries of theta."""
+        return sum(p.numel() for p in self.theta)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without the numbers."""
-        return {"field": self.spec.to_json(), "flow": None if self.flow is None else dict(self.flow)}
+        """Plain values, without the numbers: what another program needs beside theta."""
+        prepared = self.spec.after_preparation()
+        return {"field": prepared.to_json(), "flow": None if self.flow is None else dict(self.flow)}
 
 
 class Extended(nn.Module, ABC):

@@ -92,7 +92,8 @@ class GradientMethod(ABC):
 
     @property
     def needs_specification(self) -> bool:
-        """Whether the field must be a `Field` or a flow of one, since another program rebuilds it."""
+        """Whether the field must be a `Field`, a module that can be captured, or a flow of one, since another program
+        rebuilds it."""
         return self.engines[0].needs_specification
 
     def check_available(self) -> None:

@@ -155,19 +155,17 @@ def forget_captures() -> None:
     _KNOWN.clear()
 
 
-def obstacle_to_tapes(field: object, y0: State, ts: Times) -> str | None:
-    """Why no tape could serve a solve, whatever `field` computes, as a sentence; None where one could."""
+def obstacle_to_tapes(field: object, y0: State) -> str | None:
+    """Why no tape could serve a solve from `y0`, whatever `field` computes, as a sentence; None where one could."""
     module = field.field if isinstance(field, Extended) else field
     if not isinstance(module, nn.Module):
         return "the field is a function, not a torch.nn.Module, whose tensors can be told apart"
     if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
         return "the field is compiled by torch; pass the module that it was made of"
     if y0.device.type != "cpu" or y0.dtype not in DTYPES or y0.ndim == 0:
-        return f"the kernels need states of {DTYPES[0]} or {DTYPES[1]} on the CPU, not {y0.dtype} on {y0.device}"
-    if ts.requires_grad:
-        return "the kernels give no gradient by the output times"
+        return f"captured modules need states of {DTYPES[0]} or {DTYPES[1]} on the CPU, not {y0.dtype} on {y0.device}"
     if torch.compiler.is_compiling() or is_transformed() or torch.is_autocast_enabled("cpu"):
-        return "the kernels don't run under torch.compile, torch.jit.trace, autocast or transforms of torch.func"
+        return "modules can't be captured under torch.compile, torch.jit.trace, autocast or transforms of torch.func"
     if parametrize._cache_enabled:
         return "parametrize.cached() is active, which keeps what an evaluation computes, with its graph or without"
     if _GLOBAL_HOOKS._global_forward_hooks or _GLOBAL_HOOKS._global_forward_pre_hooks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot
+from pynode.fields.base import FieldSpec, Slot, field_from_json
 from pynode.tapes.operations import OTHERS, STATE, TIME, UNARY, Operation, evaluate
 from pynode.types import State, Theta
 
@@ -113,6 +113,33 @@ class Tape(FieldSpec):
         # comparisons of parameters give masks, which operations take as numbers
         return [x.to(tensors[0].dtype) if x.dtype is torch.bool else x for x in constants]
 
+    def after_preparation(self) -> Tape:
+        """The tape without its preparation, whose parameters are the constants, each in the shape that it is kept in.
+
+        They have the names of the tensors that they are; `p7` is value 7 of the preparation.
+        """
+        known: Tape | None = self.__dict__.get("_prepared")
+        if known is None:
+            parameters, constants = [], []
+            for k, (name, constant) in enumerate(zip(self._constant_names(), self.constants, strict=True)):
+                parameters.append(Slot(name, constant.shape[::-1] if constant.transposed else constant.shape))
+                constants.append(replace(constant, value=k))
+            known = replace(self, parameters=tuple(parameters), buffers=(), preparation=(), constants=tuple(constants))
+            object.__setattr__(self, "_prepared", known)
+        return known
+
+    def _constant_names(self) -> list[str]:
+        """A name of its own for each constant; one value may be several of them."""
+        slots, names = self.slots(), list[str]()
+        for constant in self.constants:
+            name = base = slots[constant.value].name if constant.value < len(slots) else f"p{constant.value}"
+            k = 1
+            while name in names:
+                k += 1
+                name = f"{base}_{k}"
+            names.append(name)
+        return names
+
     def evaluate_prepared(self, constants: Sequence[Tensor], t: Tensor, y: State) -> State:
         """f(t, y) `(..., dim)` with what `prepare` gave, by torch operators."""
         rows = [constant.of(value) for constant, value in zip(self.constants, constants, strict=True)]
@@ -151,7 +178,7 @@ class Tape(FieldSpec):
     def from_json(cls, data: Mapping[str, Any]) -> Tape:
         """The tape that `to_json` wrote; raises `InvalidArgument`."""
         try:
-            return cls(
+            tape = cls(
                 dim=int(data["dim"]),
                 parameters=tuple(_slot(x) for x in data["parameters"]),
                 buffers=tuple(_slot(x) for x in data["buffers"]),
@@ -160,9 +187,23 @@ class Tape(FieldSpec):
                 operations=tuple(_operation(x) for x in data["operations"]),
                 output=int(data["output"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+            tape._check_places()
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             problem = f"no description of a tape ({type(error).__name__}: {error})"
             raise InvalidArgument("field", "tape", problem, "use what to_json has written") from error
+        return tape
+
+    def _check_places(self) -> None:
+        """Raises `InvalidArgument` where something reads what is not there."""
+        n_values, n_registers = len(self.slots()) + len(self.preparation), 2 + len(self.operations)
+        read = [("constants", k, (c.value,), 0, n_values) for k, c in enumerate(self.constants)]
+        first = -len(self.constants)
+        read += [("operations", k, operation.inputs, first, 2 + k) for k, operation in enumerate(self.operations)]
+        read.append(("output", 0, (self.output,), first, n_registers))
+        for what, k, places, low, high in read:
+            if wrong := [i for i in places if not low <= i < high]:
+                where = what if what == "output" else f"{what}[{k}]"
+                raise InvalidArgument("field", wrong[0], f"{where} reads what is not there", "restore the file")
 
     def layer_of(self, register: int) -> str:
         """Whether a register depends on time alone, or on the state."""
@@ -185,6 +226,16 @@ class Tape(FieldSpec):
             known = hash((self.dim, self.constants, self.operations, self.output))
             object.__setattr__(self, "_hash", known)
         return int(known)
+
+
+def specification_from_json(data: Mapping[str, Any]) -> FieldSpec:
+    """The specification that `to_json` wrote, of an architecture or of a captured module.
+
+    Raises `UnknownName` or `InvalidArgument`.
+    """
+    if isinstance(data, Mapping) and data.get("architecture") == Tape.architecture:
+        return Tape.from_json(data)
+    return field_from_json(data)
 
 
 def _at(holder: Any, path: Sequence[str]) -> Any:

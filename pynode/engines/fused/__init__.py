@@ -28,6 +28,8 @@ DTYPES = (torch.float64, torch.float32)
 ACTIVATIONS = ("tanh", "softplus", "sigmoid", "silu", "gelu")
 """Activations that the kernels have formulas for; the first is the one that they are fastest with."""
 
+NO_GRADIENT_BY_TIMES = "the kernels give no gradient by the output times"
+
 MOST_WEIGHTS = 1 << 20
 """Entries of one matrix beyond which BLAS, which cuts matrices into pieces for the caches, is faster."""
 
@@ -91,7 +93,7 @@ def obstacle(system: System, y0: State, ts: Times) -> str | None:
     if y0.numel() == 0 or y0.shape[-1:] != (system.columns,):
         return f"a state of shape {tuple(y0.shape)} is none of {system.columns} columns"
     if ts.requires_grad:
-        return "the kernels give no gradient by the output times"
+        return NO_GRADIENT_BY_TIMES
     for p in system.theta:
         if type(p) is not torch.nn.Parameter and not is_tape:
             return "the parameters are functions of other tensors, which autograd has to follow"

@@ -58,6 +58,8 @@ class Fused(Engine):
         return None
 
     def obstacle(self, solve: Solve) -> str | None:
+        if solve.ts.requires_grad:  # before the field is captured for nothing
+            return fused.NO_GRADIENT_BY_TIMES
         reason = solve.no_system or fused.obstacle(solve.system, solve.y0, solve.ts)
         if reason is not None:
             return reason
@@ -66,7 +68,7 @@ class Fused(Engine):
         return fused.failure(solve.y0.dtype, isinstance(solve.recipe.steps, Adaptive), is_program)
 
     def pays(self, solve: Solve) -> bool:
-        if solve.no_system is not None:
+        if solve.ts.requires_grad or solve.no_system is not None:
             return False
         spec = solve.system.spec
         return type(spec) in fused.ARCHITECTURES and fused.pays(solve.system, solve.y0)

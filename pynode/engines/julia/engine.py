@@ -16,8 +16,8 @@ from pynode.adjoint import check_cotangents
 from pynode.arguments import check_choice
 from pynode.drift import report_drift, sample_of_row
 from pynode.engines.base import Engine
-from pynode.errors import InvalidArgument, PynodeError, SolveError, StateMismatch
-from pynode.fields.base import System, system_of
+from pynode.errors import FieldChanged, InvalidArgument, PynodeError, SolveError, StateMismatch
+from pynode.fields.base import System
 from pynode.gradients import Continuous, Discrete
 from pynode.grid import TimeGrid
 from pynode.julia.environment import ready
@@ -26,6 +26,7 @@ from pynode.schemes.base import Scheme
 from pynode.solution import Cost, SolveStats, Status
 from pynode.solve import Kept, Pullback, Recipe, Run, Solve
 from pynode.steps import Adaptive
+from pynode.tapes.tape import Tape
 from pynode.types import State, States, Times
 
 DTYPES = (torch.float64, torch.float32)
@@ -40,9 +41,12 @@ VJPS = ("handwritten", "reversediff", "zygote", "enzyme")
 class Julia(Engine):
     """Runs a solve in Julia.
 
-    The field must have a specification: a `Field`, or a flow of one.  CPU, float64 or float32.  Fixed steps keep all
-    stages for the way back.  Right-hand sides and products are counted in Julia: `n_vjp` counts points at which
+    The field is a `Field`, a module that can be captured, or a flow of one.  CPU, float64 or float32.  Fixed steps keep
+    all stages for the way back.  Right-hand sides and products are counted in Julia: `n_vjp` counts points at which
     products were taken, whether by state, by parameters, or both.
+
+    The gradient is that at the values that theta had during the solve, whatever happens to them before the backward
+    pass.
     """
 
     name: ClassVar[str] = "julia"
@@ -87,12 +91,12 @@ class Julia(Engine):
     def obstacle_on_ranks(self, recipe: Recipe) -> str | None:  # noqa: ARG002
         return "each of the ranks would choose its steps by its own samples alone"
 
-    def obstacle(self, solve: Solve) -> str | None:  # noqa: ARG002 (`run` names what is wrong with the arguments)
-        return None
+    def obstacle(self, solve: Solve) -> str | None:
+        return solve.no_system
 
     def run(self, solve: Solve) -> Run:
         system, y0, ts = _checked(solve)
-        inputs = (ts, y0, *(p for p in solve.params if p.requires_grad))
+        inputs = (ts, y0, *system.theta)
         wanted = solve.wants_gradient and any(x.requires_grad for x in inputs)
         session, start = default_session(), time.perf_counter()
         flat = y0.detach().reshape(-1, system.columns).numpy()
@@ -138,20 +142,23 @@ def bridge_options(recipe: Recipe, ts: Times) -> dict[str, Any]:
 
 def _checked(solve: Solve) -> tuple[System, State, Tensor]:
     """System, initial state and times; raises `UsageError` for what Julia can't take."""
-    system, y0 = system_of(solve.field), solve.y0
+    system, y0 = solve.system, solve.y0
     if y0.device.type != "cpu" or y0.dtype not in DTYPES:
         shown, problem = f"{y0.dtype} on {y0.device}", "Julia works in float64 or float32 on the CPU"
         raise InvalidArgument("y0", shown, problem, "move field and y0 there")
     if y0.shape[-1:] != (system.columns,):
         raise InvalidArgument("y0", tuple(y0.shape), "wrong shape", f"this field needs (..., {system.columns})")
     for held in (*system.theta, *(() if system.probes is None else (system.probes,))):
-        if (held.dtype, held.device) != (y0.dtype, y0.device):
+        counts = isinstance(system.spec, Tape) and not held.is_floating_point()  # whole numbers among the constants
+        if (held.dtype, held.device) != (y0.dtype, y0.device) and not counts:
             raise StateMismatch(
                 f"the field holds {held.dtype} on {held.device}, but the state y0 is {y0.dtype} on {y0.device}; "
                 "make both the same"
             )
     known = {id(p) for p in system.theta}
-    if strange := [tuple(p.shape) for p in solve.params if id(p) not in known]:
+    # of a captured module, whose constants these are not, it has been looked into
+    strange = [] if isinstance(system.spec, Tape) else [tuple(p.shape) for p in solve.params if id(p) not in known]
+    if strange:
         raise InvalidArgument("params", strange, "no parameters of the field's specification", "leave params out")
     return system, y0, solve.ts
 
@@ -165,13 +172,21 @@ class _Pullback(Pullback):
         gradient = solve.recipe.gradient
         self.on_drift = gradient.drift if isinstance(gradient, Continuous) else "error"
         self.system, self.inputs, self.stats, self.held = system, inputs, solve.stats, held
+        self.kinds = self._kinds()
+
+    def _kinds(self) -> list[tuple[torch.Size, torch.dtype, torch.device]]:
+        return [(x.shape, x.dtype, x.device) for x in self.inputs[1:]]
 
     def release(self) -> Kept:
-        ts, _, *params = self.inputs
-        return Kept((ts, *params))
+        return Kept(self.inputs[:1])  # so that torch knows of a second backward pass
 
     def pull(self, kept: Kept, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        ts, *params = kept.tensors
+        if self.kinds != self._kinds():
+            raise FieldChanged(
+                "the initial state or a parameter has another size or dtype, or is on another device, than when it was "
+                "solved, so that no gradient fits it; call backward first"
+            )
+        (ts,) = kept.tensors
         check_cotangents(ts, cotangents)
         system, y0, start = self.system, self.inputs[1], time.perf_counter()
         dtype = y0.detach().numpy().dtype
@@ -193,9 +208,12 @@ class _Pullback(Pullback):
             report_drift(self.stats, self.on_drift, reply.value["drift"], reply.value["drift_t"], samples)
         adjoint = torch.from_numpy(reply.arrays["grad_y0"]).reshape(y0.shape)
         chunks = torch.from_numpy(reply.arrays["grad_theta"]).split([p.numel() for p in system.theta])
-        by_id = {id(p): chunk.reshape(p.shape) for p, chunk in zip(system.theta, chunks, strict=True)}
+        by_theta = [
+            chunk.reshape(p.shape) if want else None
+            for p, chunk, want in zip(system.theta, chunks, wanted[2:], strict=True)
+        ]
         by_ts = torch.from_numpy(reply.arrays["grad_ts"]).to(ts) if wanted[0] else None
-        return by_ts, adjoint, *(by_id[id(p)] for p in params)
+        return by_ts, adjoint, *by_theta
 
 
 class _Held:
@@ -207,7 +225,7 @@ class _Held:
 
 
 def _theta(system: System, dtype: torch.dtype) -> Any:
-    return torch.cat([p.detach().reshape(-1) for p in system.theta]).to(dtype).numpy()
+    return torch.cat([torch.empty(0, dtype=dtype), *(p.detach().reshape(-1).to(dtype) for p in system.theta)]).numpy()
 
 
 def _account(cost: Cost, stats: SolveStats, reply: Reply, start: float) -> None:

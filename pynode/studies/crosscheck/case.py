@@ -3,7 +3,8 @@
 The keys of a case file; numbers are float64, lists of states are flat, sample after sample:
 
 - `name`; `versions`: of the software that made it, by name, and numbers of threads;
-- `field`: the specification, as `FieldSpec.to_json` writes it; `theta` `[n_params]` in the order of the specification;
+- `field`: the specification, as `FieldSpec.to_json` writes it, of a captured module `Tape.after_preparation`; `theta`
+  `[n_params]` in the order of the specification;
 - `batch`, `dim`: samples, and entries of a sample that the field sees;
 - `divergence` (only where the state is that of a flow): "exact" or "hutchinson", for which there are also `probes`
   `[batch][dim]`; `kinetic`, `jacobian` (default: false): whether these running costs join the state.  A sample is then
@@ -22,7 +23,8 @@ The keys of a case file; numbers are float64, lists of states are flat, sample a
   `crosscheck` writes them, also have `backend`, `label`, `verdict`, `reason`, and in `method` all options of the method
   as `GradientMethod.to_json` gives them.
 
-A number that was not finite is null.  Older files have no `loss_form`: see `recorded_loss`.
+A number that was not finite is null.  Files without a `loss_form` are read where their sentence is one that
+`pynode.studies.crosscheck.loss` understands.
 """
 
 from __future__ import annotations
@@ -38,13 +40,15 @@ import torch
 from torch import Tensor, nn
 
 from pynode.errors import UsageError
-from pynode.fields.base import FieldSpec, field_from_json
+from pynode.fields.base import FieldSpec
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Exact, Hutchinson
 from pynode.grid import check_times
 from pynode.records.content import Unreadable, read_content
 from pynode.records.files import write_json
 from pynode.records.schema import NonNegative, Positive, convert, decode, parse
+from pynode.studies.crosscheck.loss import LossForm, LossKeys, loss_of, plain, table
+from pynode.tapes.tape import Tape, specification_from_json
 from pynode.types import State, States, Theta, Times
 
 ROWS = ("opt_disc", "disc_opt", "results")
@@ -56,19 +60,6 @@ REMEDY = "restore the file, or write it again with crosscheck"
 
 class DamagedCase(UsageError):
     """A case file can't be read, or has a wrong or missing value."""
-
-
-class _LossKind(TypedDict):
-    kind: Literal["squares", "linear", "nll"]
-
-
-class LossKeys(_LossKind, total=False):
-    """`loss_form` in a file."""
-
-    shift: float
-    scale: float
-    data: list[list[float]]
-    weights: list[list[float]]
 
 
 class RowKeys(TypedDict, total=False):
@@ -106,52 +97,13 @@ class CaseKeys(_CaseNeeds, total=False):
     kinetic: bool
     jacobian: bool
     data: list[list[float]]
+    loss: str
     loss_form: LossKeys
     reference: RowKeys
     opt_disc: list[RowKeys]
     disc_opt: list[RowKeys]
     results: list[RowKeys]
     versions: dict[str, str | int]
-
-
-@dataclass(frozen=True, eq=False)
-class LossForm:
-    """A loss that Python and Julia can both evaluate; see the formats above.  `rows`: data or weights, `(time, n)`."""
-
-    kind: str
-    shift: float = 0.0
-    scale: float = 1.0
-    rows: Tensor | None = None
-
-    def __call__(self, ys: States, dim: int) -> Tensor:
-        """The scalar loss of the states `ys` `(time, batch, columns)`; `dim` as in the file."""
-        if self.kind == "nll":
-            z, change = ys[-1, :, :dim], ys[-1, :, dim]
-            return -(-0.5 * z.square().sum(-1) - 0.5 * dim * math.log(2 * math.pi) - change).mean()
-        if self.kind == "linear":
-            assert self.rows is not None
-            return (self.rows.reshape(ys.shape) * ys).sum()
-        target = self.shift if self.rows is None else self.rows.reshape(ys.shape)
-        return self.scale * (ys - target).square().sum()
-
-    @property
-    def sentence(self) -> str:
-        """The loss in words."""
-        if self.kind == "nll":
-            return "-mean over samples of (log N(z(T); 0, I) - l(T)), l' = -tr(df/dz)"
-        if self.kind == "linear":
-            return "sum over all output times and entries of weights * ys"
-        target = f"{self.shift:g}" if self.rows is None else "data"
-        return f"{self.scale:g} times the sum over all output times and entries of (ys - {target})^2"
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in a file."""
-        if self.kind == "nll":
-            return {"kind": "nll"}
-        if self.kind == "linear":
-            return {"kind": "linear", "weights": _plain(self.rows)}
-        target = {"shift": self.shift} if self.rows is None else {"data": _plain(self.rows)}
-        return {"kind": "squares", **target, "scale": self.scale}
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +148,7 @@ class Row:
         """As it stands in a file."""
         if self.grad_theta is None:
             return dict(self.settings)
-        gradients = {"grad_theta": _plain(self.grad_theta), "grad_y0": _plain(self.grad_y0)}
+        gradients = {"grad_theta": plain(self.grad_theta), "grad_y0": plain(self.grad_y0)}
         return {**self.settings, "loss": self.loss, **gradients}
 
 
@@ -254,15 +206,15 @@ def write_case(case: Case, path: Path) -> None:
     flow: dict[str, Any] = {}
     if case.flow is not None:
         flow["divergence"] = "exact" if case.flow.probes is None else "hutchinson"
-        flow |= {} if case.flow.probes is None else {"probes": _plain(case.flow.probes)}
+        flow |= {} if case.flow.probes is None else {"probes": plain(case.flow.probes)}
         flow |= {"kinetic": case.flow.costs.kinetic, "jacobian": case.flow.costs.jacobian}
     data = {
         "name": case.name,
         "field": case.spec.to_json(),
         "versions": dict(case.versions),
-        "theta": _plain(case.theta),
-        "y0": _plain(case.y0.reshape(-1)),
-        "ts": _plain(case.ts),
+        "theta": plain(case.theta),
+        "y0": plain(case.y0.reshape(-1)),
+        "ts": plain(case.ts),
         "batch": len(case.y0),
         "dim": case.spec.state_dim,
         **flow,
@@ -280,35 +232,23 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
-def recorded_loss(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The `loss_form` of a file that has none: of the recorded cases, by what their sentences say.
-
-    A flow has "nll"; a file with `data` the sum of squares of (ys - data); any other the sum of squares of (ys - 0.5),
-    or of ys itself unless the field is a ConcatSquash, divided by the batch.
-    """
-    if "divergence" in data:
-        return {"kind": "nll"}
-    if "data" in data:
-        return {"kind": "squares", "data": data["data"], "scale": 1.0}
-    shift = 0.5 if data["field"]["architecture"] == "concatsquash" else 0.0
-    return {"kind": "squares", "shift": shift, "scale": 1 / data["batch"]}
-
-
 def _case(data: Any) -> Case:
     """The case in a file's content; raises `ValueError` that names the wrong key."""
     convert(data, CaseKeys)
-    spec = field_from_json(data["field"])
+    spec = specification_from_json(data["field"])
     batch, theta, ts = data["batch"], _tensor(data["theta"]), _tensor(data["ts"])
     if data["dim"] != spec.state_dim:
         raise ValueError(f"dim = {data['dim']} does not fit {spec}")
     _check_length("theta", theta, spec.n_params)
     check_times(ts)
+    if isinstance(spec, Tape):
+        _check_tape(spec, theta)
     flow, columns = _flow(data, batch), spec.state_dim
     if flow is not None:
         columns += 1 + flow.costs.columns
     y0 = _tensor(data["y0"])
     _check_length("y0", y0, batch * columns)
-    form = _loss_form(data.get("loss_form") or recorded_loss(data), (len(ts), batch * columns))
+    form = loss_of(data, (len(ts), batch * columns))
     if form.kind == "nll" and flow is None:
         raise ValueError("loss_form.kind = 'nll' needs the state of a flow, but there is no divergence")
     listed = [("reference", "reference", data["reference"])] if "reference" in data else []
@@ -316,6 +256,20 @@ def _case(data: Any) -> Case:
     rows = tuple(_row(kind, key, row, spec.n_params, y0.numel()) for kind, key, row in listed)
     y0 = y0.reshape(batch, columns)
     return Case(data["name"], spec, theta, y0, ts, form, flow, rows, dict(data.get("versions", {})))
+
+
+def _check_tape(tape: Tape, theta: Theta) -> None:
+    """Raises `ValueError` for what Julia can't run, and for operations that don't fit each other."""
+    if tape.preparation:
+        raise ValueError("field.preparation has steps, but a case holds the tape after its preparation")
+    y = torch.zeros(1, tape.dim, dtype=torch.float64)
+    try:
+        with torch.no_grad():
+            shape = tape.build(theta=theta)(y.new_zeros(()), y).shape
+    except (RuntimeError, TypeError, LookupError) as error:
+        raise ValueError(f"field can't be evaluated ({type(error).__name__}: {error})") from error
+    if shape != y.shape:
+        raise ValueError(f"field has {shape[-1]} columns, but dim = {tape.dim}")
 
 
 def _flow(data: Mapping[str, Any], batch: int) -> FlowState | None:
@@ -326,17 +280,7 @@ def _flow(data: Mapping[str, Any], batch: int) -> FlowState | None:
         return FlowState(None, costs)
     if "probes" not in data:
         raise ValueError("probes is missing")
-    return FlowState(_table("probes", data["probes"], (batch, data["dim"])), costs)
-
-
-def _loss_form(form: Mapping[str, Any], shape: tuple[int, int]) -> LossForm:
-    convert(form, LossKeys)
-    kind = form["kind"]
-    key = {"squares": "data", "linear": "weights"}.get(kind, "")
-    if kind == "linear" and key not in form:
-        raise ValueError("loss_form.weights is missing")
-    rows = _table(f"loss_form.{key}", form[key], shape) if key in form else None
-    return LossForm(kind, float(form.get("shift", 0.0)), float(form.get("scale", 1.0)), rows)
+    return FlowState(table("probes", data["probes"], (batch, data["dim"])), costs)
 
 
 def _row(kind: str, key: str, data: Mapping[str, Any], n_params: int, n_state: int) -> Row:
@@ -357,16 +301,6 @@ def _check_length(key: str, values: Tensor, length: int) -> None:
         raise ValueError(f"{key} has {len(values)} entries, but {length} are needed")
 
 
-def _table(key: str, rows: list[list[float]], shape: tuple[int, int]) -> Tensor:
-    if len(rows) != shape[0] or any(len(row) != shape[1] for row in rows):
-        raise ValueError(f"{key} is not of shape {shape}")
-    return torch.tensor(rows, dtype=torch.float64).reshape(shape)
-
-
 def _tensor(values: list[Any]) -> Tensor:
     """Numbers as float64; null is NaN."""
     return torch.tensor([math.nan if v is None else v for v in values], dtype=torch.float64)
-
-
-def _plain(values: Tensor | None) -> Any:
-    return None if values is None else values.detach().double().cpu().tolist()
