@@ -15,6 +15,7 @@ from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
 from pynode.fields import FIELDS
 from pynode.methods import METHODS
+from pynode.problems import PROBLEMS
 from pynode.schemes import SCHEMES
 from pynode.settings.known import compared
 from pynode.training.plan import plan
@@ -32,8 +33,9 @@ def crosscheck(
         str | None,
         typer.Argument(
             metavar="[PROBLEM]",
-            help="Name of a problem. [dim]Default: small examples of every field.[/dim]",
+            help="Name of a problem, or FILE.py:NAME of your own. [dim]Default: small examples of every field.[/dim]",
             show_default=False,
+            callback=values.members(PROBLEMS),
         ),
     ] = None,
     case: Annotated[
@@ -85,6 +87,8 @@ def crosscheck(
       crosscheck
 
       crosscheck spiral --tolerances 1e-4,1e-7
+
+      crosscheck my_problem.py:MyProblem
 
       crosscheck --case results/crosscheck/cases/mlp.json
     """

@@ -130,12 +130,12 @@ def build(request: Request, like: str) -> Any:
     """The module that `system` and `theta` describe, in the dtype of the array `like`."""
     import torch
 
-    from pynode.fields.base import field_from_json
     from pynode.flows.augmented import AugmentedField, RunningCosts
     from pynode.flows.divergence import Exact, Hutchinson
+    from pynode.tapes.tape import specification_from_json
 
     system = request.value["system"]
-    spec = field_from_json(system["field"])
+    spec = specification_from_json(system["field"])
     dtype = torch.from_numpy(request.arrays[like]).dtype
     field: torch.nn.Module = spec.build(theta=tensor(request, "theta"), dtype=dtype)
     if (flow := system.get("flow")) is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,15 +15,15 @@ from torch import Tensor
 from pynode.engines.base import Engine
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.fields import FIELDS
-from pynode.fields.base import Field, FieldSpec
-from pynode.flows.augmented import AugmentedField
+from pynode.fields.base import FieldSpec
+from pynode.flows.augmented import RunningCosts
 from pynode.flows.probes import Draw
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.base import Problem
-from pynode.solution import Solution
 from pynode.solve import Recipe, Run, Solve
-from pynode.studies.crosscheck.case import Case, FlowState, LossForm, Row, versions
+from pynode.studies.crosscheck.case import Case, FlowState, Row, versions
+from pynode.studies.crosscheck.loss import LossForm
 from pynode.studies.gradients.oracle import continuous_gradient, flat_gradient
 from pynode.studies.gradients.taylor import random_direction
 
@@ -161,15 +162,60 @@ def case_subject(case: Case) -> Subject:
 
 
 def problem_subject(problem: Problem, model: Any, batch: Any) -> Subject:
-    """The objective of a problem on a batch: a tensor of initial states, or a tuple with such a tensor called `x`."""
-    start = batch if isinstance(batch, Tensor) else batch.x
-    y0 = start.detach().clone().requires_grad_()
-    batch = y0 if isinstance(batch, Tensor) else batch._replace(x=y0)
+    """The objective of a problem on a batch: a tensor of initial states, a tuple with such a tensor called `x`, or
+    whatever a problem of the user's trains on, whose first solve then tells the initial state."""
 
     def objective(method: GradientMethod) -> Tensor:
-        return problem.objective(method, model, batch).loss
+        return problem.objective(method, model, given).loss
 
-    return Subject(problem.name, objective, list(model.parameters()), y0, lambda: solves(problem.name, objective))
+    asked, given = objective, batch
+    if isinstance(batch, Tensor):
+        given = y0 = batch.detach().clone().requires_grad_()
+    elif isinstance(batch, tuple) and isinstance(getattr(batch, "x", None), Tensor):
+        y0 = batch.x.detach().clone().requires_grad_()
+        given = batch._replace(x=y0)  # type: ignore[attr-defined]
+    else:
+        y0, asked = _starting_from_leaf(problem.name, objective)
+    params = [p for p in model.parameters() if p.requires_grad]
+    return Subject(problem.name, asked, params, y0, lambda: solves(problem.name, asked))
+
+
+def _starting_from_leaf(
+    name: str, objective: Callable[[GradientMethod], Tensor]
+) -> tuple[Tensor, Callable[[GradientMethod], Tensor]]:
+    """The initial state of the first solve of `objective` as a leaf, and the objective as a function of this leaf.
+
+    What that state depends on keeps its gradient: the solve starts as far from it as the leaf has been moved.
+    """
+    watched = Watched()
+    objective(watched)
+    if not watched.seen:
+        problem = "its objective solves nothing by the method that it is given"
+        raise InvalidArgument("problem", name, problem, "call method.solve in it")
+    start = watched.seen[0].solve.y0.detach().clone()
+    y0 = start.clone().requires_grad_()
+
+    def moved(method: GradientMethod) -> Tensor:
+        begun = False
+
+        def run(solve: Solve, engine: Engine) -> Run:
+            nonlocal begun
+            if not begun:
+                begun, solve = True, replace(solve, y0=solve.y0 + (y0 - start))
+            return method.run(solve, engine)
+
+        asked = copy.copy(method)
+        asked.__dict__["run"] = run  # instead of the method's own
+        return objective(asked)
+
+    return y0, moved
+
+
+class Seen(NamedTuple):
+    """A solve, and its states `(time, ..., columns)`."""
+
+    solve: Solve
+    states: Tensor
 
 
 @dataclass(frozen=True)
@@ -180,41 +226,45 @@ class Watched(GradientMethod):
     backend: ClassVar[str] = "torch"
     adaptive: ClassVar[bool] = False
 
-    seen: list[tuple[Any, Tensor, Solution]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
 
     @cached_property
     def recipe(self) -> Recipe:
         return DiscOpt(steps=CRUDE).recipe
 
     def run(self, solve: Solve, engine: Engine) -> Run:
-        """As `DiscOpt` does; keeps field, initial state and solution in `seen`."""
+        """As `DiscOpt` does; keeps the solve and its states in `seen`."""
         run = super().run(solve, engine)
-        self.seen.append((solve.field, solve.y0, Solution(solve.ts, run.states, run.stats)))
+        self.seen.append(Seen(solve, run.states))
         return run
 
 
 def solves(name: str, objective: Callable[[GradientMethod], Tensor]) -> list[Case]:
     """Each solve behind a loss as a case with a linear loss: its weights are the derivatives of the loss by the states.
 
-    Such a case has the gradients of that part of the problem.  Solves of a user's own module are left out: a case
-    needs a field specification.
+    Such a case has the gradients of that part of the problem.  That of a module of the user's holds its tape after the
+    preparation, and gradients by the tape's constants.  Modules that can't be captured are left out.
     """
     watched = Watched()
     loss = objective(watched)
-    weights = torch.autograd.grad(loss, [s.ys for _, _, s in watched.seen], materialize_grads=True)
+    weights = torch.autograd.grad(loss, [states for _, states in watched.seen], materialize_grads=True)
     cases = []
-    for k, ((module, y0, solution), w) in enumerate(zip(watched.seen, weights, strict=True)):
-        inner, flow = (module.field, FlowState(module.probes, module.costs)) if _is_flow(module) else (module, None)
-        if isinstance(inner, Field):
-            states = y0.detach().reshape(-1, y0.shape[-1])
-            form = LossForm("linear", rows=w.reshape(len(w), -1))
+    for k, ((solve, _), w) in enumerate(zip(watched.seen, weights, strict=True)):
+        if solve.no_system is None:
             label = name if len(watched.seen) == 1 else f"{name}-solve{k + 1}"
-            cases.append(Case(label, inner.spec, inner.theta(), states, solution.ts.detach(), form, flow))
+            cases.append(_case_of(label, solve, LossForm("linear", rows=w.reshape(len(w), -1))))
     return cases
 
 
-def _is_flow(module: object) -> bool:
-    return isinstance(module, AugmentedField)
+def _case_of(label: str, solve: Solve, form: LossForm) -> Case:
+    """The case of a solve whose field has a specification."""
+    system, flow = solve.system, None
+    if system.flow is not None:
+        flow = FlowState(system.probes, RunningCosts(system.flow["kinetic"], system.flow["jacobian"]))
+    parts = [p.detach().reshape(-1).double() for p in system.theta]
+    theta = torch.cat([torch.empty(0, dtype=torch.float64), *parts])
+    y0 = solve.y0.detach().reshape(-1, system.columns)
+    return Case(label, system.spec.after_preparation(), theta, y0, solve.ts.detach(), form, flow)
 
 
 def _relative(a: Tensor, b: Tensor) -> float:
