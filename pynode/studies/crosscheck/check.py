@@ -7,7 +7,9 @@ Three rules, each on relative errors (2-norm) of the loss, of the gradient by th
 - *tolerance*: an adaptive method is within `FACTOR` * growth * rtol of the continuous gradient.  A tolerance holds for
   one step, and the errors of the steps of two solves add up: that is the factor.  They also grow along the trajectory:
   by how much is measured on the problem (relative change of the gradient over that of y0), never on the method that is
-  to be judged;
+  to be judged.  A loose tolerance justifies anything by this rule.  So the method is also within `SAFETY` times its own
+  error estimate plus growth * rtol: the estimate is what tolerances that are 10 and 100 times tighter change.  What was
+  recorded without a tighter twin is not judged where its bound reaches `MEANINGLESS`;
 - *halving*: a fixed-step method is within `SAFETY` times its own error estimate, from two halvings of the step, of the
   continuous gradient: a gradient that converges to something else has a small estimate and a large error.
 
@@ -43,6 +45,10 @@ FACTOR, SAFETY = 100.0, 3.0
 """Seen on the examples (nine seeds), the recorded cases and the problems: up to 16, and up to 1.3."""
 FACTORS = {"ad-adaptive": 1000.0}
 """Of methods whose steps are chosen for the state alone: the tolerance says less of their gradient (seen: 69)."""
+TIGHTER, TIGHTEST = (10, 100), 1e-12
+"""Divisors of the tolerance for an adaptive method's own error estimate, and the smallest tolerance that is tried."""
+MEANINGLESS = 0.5
+"""A relative bound that a gradient of half the size keeps, or one of half as much again."""
 VAGUE = 1e-3
 """A continuous gradient that is known no better judges nobody."""
 OUR_SCHEMES = {"rk4_38": "rk38"}
@@ -54,7 +60,10 @@ QUANTITIES = ("loss", "theta", "y0")
 
 @dataclass(eq=False)
 class Entry:
-    """One gradient of one subject on its way to a verdict; `program` is what twins share."""
+    """One gradient of one subject on its way to a verdict; `program` is what twins share.
+
+    `finer` are gradients of the same method at half and a quarter of its step, or at tighter tolerances.
+    """
 
     record: CrosscheckRecord
     method: GradientMethod | None = None
@@ -72,6 +81,8 @@ def crosscheck(
     A discrete program that was recorded is run as well, so that it has a twin.  Records are ordered by group.
     """
     recorded = [_recorded(subject, row, problem) for row in subject.rows]
+    for entry in recorded:
+        entry.finer = _recorded_tighter(entry, recorded)
     programs = dict.fromkeys(e.program for e in recorded if e.program is not None)
     twins = [DiscOpt(SCHEMES.load(scheme), steps) for scheme, steps in programs]
     entries = [_measured(subject, method, problem) for method in dict.fromkeys([*methods, *twins])]
@@ -127,10 +138,9 @@ def _measured(subject: Subject, method: GradientMethod, problem: str) -> Entry:
         entry.program, entry.order = (scheme.name, int(method.setting)), scheme.order
     try:
         entry.gradient = subject.gradient(method)
-        if not method.adaptive:
-            steps: Any = [{"steps": k * int(method.setting)} for k in (2, 4)]
-            with suppress(SolveError):  # smaller steps may follow a state that blows up farther
-                entry.finer = tuple(subject.gradient(replace(method, **finer)) for finer in steps)
+        with suppress(SolveError):  # smaller steps may follow a state that blows up farther
+            for finer in _finer(method):
+                entry.finer += (subject.gradient(finer),)
     except SolveError as error:
         entry.record = replace(entry.record, verdict=FAILED, reason=str(error))
     except UsageError as error:
@@ -139,6 +149,29 @@ def _measured(subject: Subject, method: GradientMethod, problem: str) -> Entry:
         entry.gradient = None
         entry.record = replace(entry.record, verdict=BROKEN, reason=" ".join(str(error).split()))
     return entry
+
+
+def _finer(method: GradientMethod) -> list[GradientMethod]:
+    """The method at half and a quarter of its step, or at tighter tolerances."""
+    if not method.adaptive:
+        return [_with(method, steps=k * int(method.setting)) for k in (2, 4)]
+    options: Any = method
+    tighter = [k for k in TIGHTER if options.rtol / k >= TIGHTEST]
+    return [_with(method, rtol=options.rtol / k, atol=options.atol / k) for k in tighter]
+
+
+def _with(method: GradientMethod, **options: Any) -> GradientMethod:
+    return replace(method, **options)
+
+
+def _recorded_tighter(entry: Entry, recorded: list[Entry]) -> tuple[Gradient, ...]:
+    """What was recorded of the same method at tolerances at least ten times tighter."""
+    record = entry.record
+    if not record.adaptive or not record.setting:
+        return ()
+    others = (e for e in recorded if e.record.adaptive and e.record.group == record.group)
+    tight = record.setting / TIGHTER[0] * (1 + ROUNDING)
+    return tuple(e.gradient for e in others if e.gradient is not None and 0 < e.record.setting <= tight)
 
 
 def _recorded(subject: Subject, row: Row, problem: str) -> Entry:
@@ -188,26 +221,35 @@ def _judged(entry: Entry, truth: Truth | str, entries: list[Entry]) -> Crosschec
     record = replace(
         record, error_loss=finite(errors.loss), error_theta=finite(errors.theta), error_y0=finite(errors.y0)
     )
-    bounds = _bounds(entry, truth)
+    bounds, vague = _bounds(entry, truth), None
     if bounds is not None:
         worst = max(range(3), key=lambda k: errors[k] / bounds[k])
         name, error, bound = QUANTITIES[worst], errors[worst], bounds[worst]
         record = replace(record, quantity=name, error=finite(error), bound=finite(bound), order=_order(entry, truth))
         if not error <= bound:
-            rule = "its tolerance" if record.adaptive else "its own error estimate"
+            by_tolerance = record.adaptive and bound >= _by_tolerance(entry, truth)[worst]
+            rule = "its tolerance" if by_tolerance else "its own error estimate"
             what = "loss" if name == "loss" else f"{name} gradient"
             broken.append(f"{what} off by {error:.1e}, {rule} justifies {bound:.1e}")
-    judged = bounds is not None or apart is not None
+        elif record.adaptive and not entry.finer and min(bounds) >= MEANINGLESS:
+            vague = f"its tolerance justifies {min(bounds):.1e}, which is as much as any gradient may be off"
+    judged = (bounds is not None and vague is None) or apart is not None
     verdict = BROKEN if broken else AGREES if judged else UNJUDGED
-    return replace(record, verdict=verdict, reason="; ".join(broken) or (None if judged else "nothing to judge it by"))
+    reason = "; ".join(broken) or (None if judged else vague or "nothing to judge it by")
+    return replace(record, verdict=verdict, reason=reason)
 
 
 def _bounds(entry: Entry, truth: Truth) -> Distance | None:
     """What each error may be; None where no rule says."""
-    base = Distance(*(2 * u + ROUNDING for u in truth.uncertainty))
+    base = _unknown(truth)
     if entry.record.adaptive:
-        factor = FACTORS.get(entry.record.method, FACTOR)
-        return Distance(*(factor * truth.growth * entry.record.setting + b for b in base))
+        bounds = _by_tolerance(entry, truth)
+        if not entry.finer or entry.gradient is None:
+            return bounds
+        tighter = zip(*(entry.gradient.distance(finer) for finer in entry.finer), strict=True)
+        justified = truth.growth * entry.record.setting
+        own = (SAFETY * max(each) + justified + b for each, b in zip(tighter, base, strict=True))
+        return Distance(*map(min, bounds, own))
     if len(entry.finer) < 2 or entry.gradient is None:
         return None
     changes = (entry.gradient.distance(entry.finer[0]), entry.finer[0].distance(entry.finer[1]))
@@ -215,6 +257,17 @@ def _bounds(entry: Entry, truth: Truth) -> Distance | None:
     power = 2.0**entry.order
     estimates = (max(a, power * b) * power / (power - 1) for a, b in zip(*changes, strict=True))
     return Distance(*(SAFETY * e + b for e, b in zip(estimates, base, strict=True)))
+
+
+def _by_tolerance(entry: Entry, truth: Truth) -> Distance:
+    """What an adaptive method's tolerance alone justifies."""
+    factor = FACTORS.get(entry.record.method, FACTOR)
+    return Distance(*(factor * truth.growth * entry.record.setting + b for b in _unknown(truth)))
+
+
+def _unknown(truth: Truth) -> Distance:
+    """What every bound has: for the continuous gradient, and for rounding."""
+    return Distance(*(2 * u + ROUNDING for u in truth.uncertainty))
 
 
 def _order(entry: Entry, truth: Truth) -> float | None:

@@ -108,7 +108,7 @@ def _summary(problem: str, judged: list[CrosscheckRecord], notes: list[str]) -> 
     notes = [
         "error: relative to the continuous problem's, of loss, theta gradient or y0 gradient, whichever comes nearest "
         f"to its bound{f', the nearest of {cases} cases' if cases > 1 else ''}.",
-        "bound: what rtol (times growth) or the method's own error estimate justifies.",
+        "bound: what rtol (times growth) and the method's own error estimate justify, whichever is less.",
         "twin: the same discrete program run by other code; 1e-10 is allowed.",
         *notes,
     ]
