@@ -73,6 +73,12 @@ def crosscheck(
     seed: o.Seed = 0,
     settings: o.Set = None,
     data: o.Data = None,
+    cases: Annotated[
+        bool,
+        typer.Option(
+            "--cases", help="Write cases for a Julia REPL also where no bound is broken.", rich_help_panel=o.WHERE
+        ),
+    ] = False,
     threads: o.Threads = 1,
     out: o.Out = None,
     config: o.Config = None,
@@ -80,7 +86,8 @@ def crosscheck(
     """Compare the loss and its gradients (by the weights and by y0) of all methods and backends pairwise.
 
     Each difference is judged by a bound. Where one is broken, the exit status is 1 and the case is written to a file
-    that a Julia REPL can open.
+    that a Julia REPL can open; --cases writes it anyway. The case of a module of your own holds the tape that it was
+    captured as.
 
     Examples:
 
@@ -123,11 +130,11 @@ def crosscheck(
     directory = output_directory(out, f"{problem}-crosscheck" if problem else "crosscheck", resume=False)
     torch.set_num_threads(threads)
     console = new_console()
-    records = _check(subjects, grid, title, directory, console)
+    records, files = _check(subjects, grid, title, directory, console, all_cases=cases)
     left_out = [not_available(name, reason, title) for name, reason in reasons.items()]
     write_lines(directory / CROSSCHECK, [*records, *left_out])
     report(directory, console)
-    _print_repl_lines(records, directory, console)
+    _print_repl_lines(files, directory, console)
     if (sentence := broken_bounds(records)) is not None:
         raise RunFailure(sentence)
 
@@ -193,29 +200,36 @@ def _problem(name: str, seed: int, settings: list[str] | None, data: Path | None
 
 
 def _check(
-    subjects: list[Subject], grid: list[GradientMethod], title: str, directory: Path, console: PlainConsole
-) -> list[CrosscheckRecord]:
-    """The records of all subjects; cases with a broken bound go to `directory`/cases."""
+    subjects: list[Subject],
+    grid: list[GradientMethod],
+    title: str,
+    directory: Path,
+    console: PlainConsole,
+    *,
+    all_cases: bool,
+) -> tuple[list[CrosscheckRecord], list[str]]:
+    """The records of all subjects, and the files that were written: cases with a broken bound, or all of them."""
     from pynode.studies.crosscheck.case import write_case
     from pynode.studies.crosscheck.check import crosscheck as check
 
     records: list[CrosscheckRecord] = []
+    files = []
     with console.status("cross-check") as status:
         for subject in subjects:
             status.update(f"cross-check: {subject.name}")
-            found, cases = check(subject, grid, problem=title)
-            records += found
+            judged, cases = check(subject, grid, problem=title, all_cases=all_cases)
+            records += judged
             for case in cases:
+                files.append(f"cases/{case.name}.json")
                 (directory / "cases").mkdir(exist_ok=True)
-                write_case(case, directory / "cases" / f"{case.name}.json")
-    return records
+                write_case(case, directory / files[-1])
+    return records, files
 
 
-def _print_repl_lines(records: list[CrosscheckRecord], directory: Path, console: PlainConsole) -> None:
-    """How to go on with a broken case, in lines that nothing wraps or styles."""
+def _print_repl_lines(files: list[str], directory: Path, console: PlainConsole) -> None:
+    """How to go on with the cases that were written, in lines that nothing wraps or styles."""
     from pynode.studies.crosscheck.study import repl_line
 
-    files = list(dict.fromkeys(file for record in records for file in record.files))
     if files:
         console.say("\nto look into it in a Julia REPL (julia --project=.), paste:")
     for file in files:

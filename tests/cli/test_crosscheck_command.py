@@ -78,7 +78,7 @@ def test_a_broken_case_is_written_and_told(
         "4 of recorded quadrature tsit5, 4 of recorded gauss tsit5)\n"
     )
     written = out / "cases" / "concatsquash-reversed.json"
-    assert f'\nusing PyNODE; case = load_case("{written.as_posix()}"); compare(case)\n' in printed
+    assert f'\nusing PyNODE; case = load_case("{written.as_posix()}"); compare(case);\n' in printed
     assert len(read_case(written).rows) == len(read_case(case).rows)
     figure, tables = out / "figures" / "crosscheck.png", out / "tables.md"
     drawn, told = figure.read_bytes(), tables.read_text()

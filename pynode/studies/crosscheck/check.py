@@ -74,9 +74,10 @@ class Entry:
 
 
 def crosscheck(
-    subject: Subject, methods: Sequence[GradientMethod], *, problem: str
+    subject: Subject, methods: Sequence[GradientMethod], *, problem: str, all_cases: bool = False
 ) -> tuple[list[CrosscheckRecord], list[Case]]:
-    """Every gradient of `subject` by `methods` or recorded, judged; and the cases to write where one is broken.
+    """Every gradient of `subject` by `methods` or recorded, judged; and the cases to write where one is broken, or
+    with `all_cases` anyway.
 
     A discrete program that was recorded is run as well, so that it has a twin.  Records are ordered by group.
     """
@@ -96,7 +97,8 @@ def crosscheck(
     truth = _truth(subject)
     for entry in entries:
         entry.record = _judged(entry, truth, entries)
-    cases = _cases(subject, entries) if any(e.record.verdict == BROKEN for e in entries) else []
+    wanted = all_cases or any(e.record.verdict == BROKEN for e in entries)
+    cases = _cases(subject, entries) if wanted else []
     files = [f"cases/{case.name}.json" for case in cases]
     records = [
         replace(

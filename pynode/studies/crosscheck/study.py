@@ -78,7 +78,7 @@ def _groups(broken: list[CrosscheckRecord]) -> str:
 def repl_line(directory: Path, file: str) -> str:
     """What to paste into a Julia REPL to open a case file of `directory`."""
     path = (directory / file).as_posix().replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
-    return f'using PyNODE; case = load_case("{path}"); compare(case)'
+    return f'using PyNODE; case = load_case("{path}"); compare(case);'
 
 
 def _split(results: Results) -> tuple[list[CrosscheckRecord], list[CrosscheckRecord]]:

@@ -28,9 +28,10 @@ from pynode.schemes.euler import EULER
 from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
 from pynode.solve import Run
-from pynode.studies.crosscheck.case import Case, DamagedCase, LossForm, read_case, recorded_loss, write_case
+from pynode.studies.crosscheck.case import Case, DamagedCase, read_case, write_case
 from pynode.studies.crosscheck.check import ROUNDING, crosscheck
 from pynode.studies.crosscheck.methods import method_grid, unavailable
+from pynode.studies.crosscheck.loss import LossForm
 from pynode.studies.crosscheck.record import AGREES, BROKEN, FAILED, UNAVAILABLE, UNJUDGED, CrosscheckRecord
 from pynode.studies.crosscheck.subjects import Subject, case_subject, example_cases, example_names, problem_subject
 
@@ -99,20 +100,11 @@ def rows_of(name: str, kind: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_loss_of_a_recorded_case_is_the_recorded_loss(name: str) -> None:
-    """Its form is derived: at the recorded states it has the recorded value."""
+    """Its sentence is understood: at the recorded states it has the recorded value."""
     case = recorded(name)
     reference = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))["reference"]
     ys = torch.tensor(reference["ys"], dtype=torch.float64).reshape(-1, *case.y0.shape)
     assert float(case.loss(ys)) == pytest.approx(reference["loss"], rel=1e-12)
-
-
-def test_the_derived_loss_forms() -> None:
-    """As the sentences in the files have it."""
-    assert recorded("cnf-exact").loss_form.to_json() == {"kind": "nll"}
-    assert recorded("concatsquash").loss_form.to_json() == {"kind": "squares", "shift": 0.5, "scale": 0.2}
-    assert recorded("antisymmetric").loss_form.to_json() == {"kind": "squares", "shift": 0.0, "scale": 1 / 3}
-    form = recorded_loss(json.loads((RECORDED / "spiral.json").read_text(encoding="utf-8")))
-    assert (form["kind"], form["scale"], len(form["data"])) == ("squares", 1.0, 30)
 
 
 # --- cases ------------------------------------------------------------------------------------------------------------
@@ -234,8 +226,28 @@ def test_a_wrong_gradient_breaks_its_bound() -> None:
     assert found["disc-opt-skewed-euler-x2"].twin == "disc-opt-euler-x2"
     assert found["disc-opt-skewed-euler-x2"].twin_difference == pytest.approx(0.01, rel=0.02)
     assert "rounding justifies 1e-10" in str(found["disc-opt-skewed-euler-x2"].reason)
-    assert "its tolerance justifies" in str(found["opt-disc-skewed-dopri5-rtol1e-05"].reason)
+    assert "its own error estimate justifies" in str(found["opt-disc-skewed-dopri5-rtol1e-05"].reason)
     assert "its own error estimate justifies" in str(found["opt-disc-fixed-skewed-euler-explicit-x8"].reason)
+
+
+@dataclass(frozen=True)
+class FarSkewedOptDisc(SkewedOptDisc):
+    """Half as large again, which 100 times a tolerance of 1e-2 would justify."""
+
+    name: ClassVar[str] = "opt-disc-far-skewed"
+    factor: ClassVar[float] = 1.5
+
+
+@pytest.mark.parametrize("name", ["mlp", "concatsquash-reversed", "cnf-exact"])
+def test_loose_tolerances_are_judged_too(name: str) -> None:
+    """By what tighter ones change: right gradients at 1e-2 agree, however far off; wrong ones do not."""
+    loose: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-4}
+    found = checked(example(name), FarSkewedOptDisc(**loose), *method_grid(["opt-disc", "ad-adaptive"], [1e-2], [], []))
+    assert {r.entry for r in found.values() if r.verdict == BROKEN} == {"opt-disc-far-skewed-dopri5-rtol1e-02"}
+    assert {r.verdict for r in found.values()} == {AGREES, BROKEN}
+    wrong = found["opt-disc-far-skewed-dopri5-rtol1e-02"]
+    assert wrong.bound is not None
+    assert wrong.bound < 0.5
 
 
 def test_the_majority_of_twins_is_right() -> None:

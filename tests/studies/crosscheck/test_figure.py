@@ -132,4 +132,4 @@ def test_the_finding(tmp_path: Path) -> None:
 def test_the_line_for_the_repl_is_a_julia_string() -> None:
     """Dollar signs and quotes mean something there."""
     line = repl_line(Path("results/my $5"), "cases/mlp.json")
-    assert line == 'using PyNODE; case = load_case("results/my \\$5/cases/mlp.json"); compare(case)'
+    assert line == 'using PyNODE; case = load_case("results/my \\$5/cases/mlp.json"); compare(case);'

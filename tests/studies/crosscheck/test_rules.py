@@ -9,17 +9,25 @@ from typing import Any
 import pytest
 import torch
 
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.schemes.rk4 import RK4
 from pynode.studies.crosscheck.check import (
     FACTOR,
     FACTORS,
+    MEANINGLESS,
     ROUNDING,
     SAFETY,
+    TIGHTER,
+    TIGHTEST,
     VAGUE,
     Entry,
     _bounds,
     _difference,
+    _finer,
     _judged,
     _order,
+    _recorded_tighter,
     _twin,
 )
 from pynode.studies.crosscheck.record import AGREES, BROKEN, UNJUDGED, CrosscheckRecord
@@ -45,6 +53,7 @@ def entry(made: Gradient | None = None, finer: tuple[float, ...] = (), order: in
 def test_constants_of_the_rules() -> None:
     assert (ROUNDING, FACTOR, SAFETY, VAGUE) == (1e-10, 100.0, 3.0, 1e-3)
     assert FACTORS == {"ad-adaptive": 1000.0}
+    assert (TIGHTER, TIGHTEST, MEANINGLESS) == ((10, 100), 1e-12, 0.5)
 
 
 def test_distances_are_relative_to_the_other_and_the_loss_to_its_scale() -> None:
@@ -68,6 +77,58 @@ def test_a_tolerance_justifies_its_multiple_and_the_uncertainty() -> None:
     assert _bounds(entry(gradient(1.0)), TRUTH) == pytest.approx(expected, rel=1e-12)
     expected = [1000 * 5.0 * 1e-6 + 2 * u + 1e-10 for u in (1e-9, 2e-9, 3e-9)]
     assert _bounds(entry(gradient(1.0), method="ad-adaptive"), TRUTH) == pytest.approx(expected, rel=1e-12)
+
+
+def test_tighter_tolerances_justify_less_where_the_tolerance_is_loose() -> None:
+    """At 1e-2 a multiple of the tolerance justifies any gradient; three times what tighter ones change does not."""
+    loose: dict[str, Any] = {"setting": 1e-2}
+    alone = entry(gradient(1.0), **loose)
+    assert _bounds(alone, TRUTH) == pytest.approx([5.0] * 3)
+    bounds = _bounds(entry(gradient(1.08), (1.02, 1.0), **loose), TRUTH)
+    assert bounds is not None
+    assert bounds.theta == pytest.approx(3 * 0.08 + 5.0 * 1e-2, rel=1e-6), "the larger change counts"
+    assert bounds.y0 == pytest.approx(5.0 * 1e-2, rel=1e-6), "growth times rtol is always justified"
+    coarse = _bounds(entry(gradient(9.0), (1.02, 1.0), setting=1e-6), TRUTH)
+    assert coarse is not None
+    assert coarse.theta == pytest.approx(100 * 5.0 * 1e-6, rel=1e-3), "nor may the estimate justify more than rtol does"
+
+
+def test_who_is_wrong_at_a_loose_tolerance() -> None:
+    """Half as much again as the gradient that its own tighter solves tend to."""
+    loose: dict[str, Any] = {"setting": 1e-2}
+    wrong = _judged(entry(gradient(1.5), (1.5, 1.5), **loose), TRUTH, [])
+    assert wrong.verdict == BROKEN
+    assert wrong.reason == "theta gradient off by 5.0e-01, its own error estimate justifies 5.0e-02"
+    right = _judged(entry(gradient(1.5), (1.02, 1.0), **loose), TRUTH, [])
+    assert right.verdict == AGREES
+    alone = _judged(entry(gradient(1.5), **loose), TRUTH, [])
+    assert (alone.verdict, alone.bound) == (UNJUDGED, pytest.approx(5.0))
+    assert "its tolerance justifies 5.0e+00" in str(alone.reason)
+    far = _judged(entry(gradient(7.0), **loose), TRUTH, [])
+    assert (far.verdict, far.reason) == (BROKEN, "theta gradient off by 6.0e+00, its tolerance justifies 5.0e+00")
+    fine = _judged(entry(gradient(1.1), (1.05, 1.0)), TRUTH, [])
+    assert (fine.verdict, "its tolerance justifies" in str(fine.reason)) == (BROKEN, True)
+
+
+def test_what_is_finer_than_a_method() -> None:
+    assert _finer(DiscOpt(RK4, 3)) == [DiscOpt(RK4, 6), DiscOpt(RK4, 12)]
+    tighter = [(m.rtol, m.atol) for m in _finer(OptDisc(rtol=1e-2, atol=1e-4)) if isinstance(m, OptDisc)]
+    assert [x for pair in tighter for x in pair] == pytest.approx([1e-3, 1e-5, 1e-4, 1e-6])
+    assert len(_finer(OptDisc(rtol=1e-11, atol=1e-11))) == 1
+    assert _finer(OptDisc(rtol=1e-12, atol=1e-12)) == []
+
+
+def test_what_was_recorded_at_tighter_tolerances() -> None:
+    made = {tol: entry(gradient(tol), setting=tol) for tol in (1e-2, 1e-3, 5e-4, 1e-5, 0.0)}
+    other = entry(gradient(7.0), setting=1e-6, group="other")
+    failed = entry(None, setting=1e-6)
+    steps = entry(gradient(8.0), setting=1e-7, adaptive=False)
+    entries = [*made.values(), other, failed, steps]
+    found = {tol: [g.loss + float(g.theta) - 2 for g in _recorded_tighter(e, entries)] for tol, e in made.items()}
+    assert found[1e-2] == pytest.approx([1e-3, 5e-4, 1e-5])
+    assert found[1e-3] == pytest.approx([1e-5])
+    assert found[1e-5] == found[0.0] == []
+    assert _recorded_tighter(steps, entries) == ()
 
 
 def test_halving_the_steps_justifies_three_estimates() -> None:
