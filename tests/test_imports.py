@@ -169,6 +169,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "engines",
         "methods",
         "flows",
+        "tapes",
         "problems",
     ),
     "training": (

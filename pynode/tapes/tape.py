@@ -196,6 +196,7 @@ class Tape(FieldSpec):
     def _check_places(self) -> None:
         """Raises `InvalidArgument` where something reads what is not there."""
         n_values, n_registers = len(self.slots()) + len(self.preparation), 2 + len(self.operations)
+        read: list[tuple[str, int, tuple[int, ...], int, int]]
         read = [("constants", k, (c.value,), 0, n_values) for k, c in enumerate(self.constants)]
         first = -len(self.constants)
         read += [("operations", k, operation.inputs, first, 2 + k) for k, operation in enumerate(self.operations)]

@@ -1,4 +1,4 @@
-"""The engine julia on modules of the user's own, with the stand-in for Julia, which evaluates the tape that it is sent."""
+"""Engine julia on modules of the user's own; the stand-in for Julia evaluates the tape that it is sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ pytestmark = pytest.mark.usefixtures("stand_in_for_julia")
 CAPTURED = {e.name: e for e in zoo(captured=True)}
 FEW = [
     CAPTURED[name]
-    for name in ("spiral", "float32 spiral", "weight norm", "no parameters", "pendulum", "gru by hand", "matrix per sample")
+    for name in (
+        "spiral",
+        "float32 spiral",
+        "weight norm",
+        "no parameters",
+        "pendulum",
+        "gru by hand",
+        "matrix per sample",
+    )
 ]
 EAGER, JULIA = pynode.DiscOpt(pynode.RK4, steps=2, engine="eager"), pynode.DiscOpt(pynode.RK4, steps=2, engine="julia")
 CLOSE = {torch.float64: 1e-12, torch.float32: 1e-4}
@@ -38,7 +46,9 @@ TS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
 
 
 class Net(nn.Module):
-    """With a frozen layer, a buffer that is read, a parameter that is not, and one with the name of a method."""
+    """With a frozen layer, a buffer that is read, a parameter that is not, and names that `Field` has for others."""
+
+    theta: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +144,7 @@ def test_what_julia_is_sent() -> None:
     assert system.n_params == sum(slot.size for slot in system.spec.after_preparation().slots())
 
 
-def by_values(t: Tensor, y: Tensor) -> Tensor:
+def a_function(_: Tensor, y: Tensor) -> Tensor:
     """A function."""
     return -y
 
@@ -147,7 +157,7 @@ class Branching(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("field", "why"), [(by_values, "a function, not a torch.nn.Module"), (Branching(), "can't be captured")]
+    ("field", "why"), [(a_function, "a function, not a torch.nn.Module"), (Branching(), "can't be captured")]
 )
 def test_what_can_not_be_captured_says_why_and_what_helps(field: Any, why: str) -> None:
     for method in (JULIA, DiscOptJulia(), OptDiscJulia()):
@@ -191,15 +201,13 @@ def test_float32() -> None:
 def test_the_gradient_is_that_at_the_solve(make: Callable[[], nn.Module]) -> None:
     """Whatever the values are at the backward pass, since the worker holds them; another size is an error."""
     wanted = make()
-    (w,) = [p for p in list(wanted.parameters())[-1:]]
-    if isinstance(wanted, Net):
-        w = wanted.second.requires_grad_().weight
+    w = wanted.second.requires_grad_().weight if isinstance(wanted, Net) else list(wanted.parameters())[-1]
     ys = JULIA.solve(wanted, Y0, TS).ys
     (plain,) = torch.autograd.grad(ys.sum(), w, retain_graph=True)
     with torch.no_grad():
         w.add_(1.0)
     assert torch.equal(torch.autograd.grad(ys.sum(), w, retain_graph=True)[0], plain)
-    w.data = torch.zeros(7, dtype=torch.float64)
+    w.data = torch.zeros(7, dtype=torch.float64)  # in place of the tensor that it was
     with pytest.raises(FieldChanged, match="size or dtype"):
         torch.autograd.grad(ys.sum(), w)
 

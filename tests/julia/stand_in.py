@@ -242,7 +242,9 @@ def pullback(request: Request) -> dict[str, Any]:
         except SolveError as error:
             return report(solution.stats.backward, request.seconds, error)
     request.outputs["grad_y0"][...] = found[0].numpy()
-    request.outputs["grad_theta"][...] = torch.cat([y0.new_empty(0), *(g.reshape(-1) for g in found[1:count])]).detach().numpy()
+    request.outputs["grad_theta"][...] = (
+        torch.cat([y0.new_empty(0), *(g.reshape(-1) for g in found[1:count])]).detach().numpy()
+    )
     if request.value["times"]:
         request.outputs["grad_ts"][...] = found[-1].numpy()
     cost = solution.stats.backward

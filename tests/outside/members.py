@@ -88,6 +88,71 @@ class Decay(pynode.Problem):
         return Evaluation({"fit": self.validation_loss(model)}, {})
 '''
 
+MODULE = '''"""Decay, with a torch module for a field."""
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+import pynode
+from pynode.problems.base import Evaluation, Objective, TrainingSettings
+
+
+class Net(nn.Module):
+    """A field of time and state, with weight norm and a decay that is its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.utils.parametrizations.weight_norm(nn.Linear(3, 5))
+        self.second = nn.Linear(5, 2)
+        self.scale = nn.Parameter(torch.tensor(0.5))
+        self.double()
+
+    def forward(self, t, y):
+        t = t.expand(*y.shape[:-1], 1)
+        z = torch.tanh(self.first(torch.cat([y, t], -1)))
+        return self.second(z) * torch.nn.functional.softplus(self.scale) - 0.1 * y
+
+    def theta(self):
+        return torch.cat([p.detach().reshape(-1) for p in self.parameters()])
+
+    @torch.no_grad()
+    def set_theta(self, theta):
+        nn.utils.vector_to_parameters(theta, self.parameters())
+
+
+class ModuleDecay(pynode.Problem):
+    """Fits exponential decay from two points."""
+
+    name: ClassVar[str] = "module-decay"
+    training = TrainingSettings(iterations=4, learning_rate=0.05, validate_every=2)
+    fixed_settings = {"scheme": "rk4", "steps": 2}
+    adaptive_settings = {"rtol": 1e-5, "atol": 1e-7}
+
+    def model(self, seed=0):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return Net()
+
+    def batch(self, iteration):
+        ts = torch.linspace(0, 1, 4, dtype=self.dtype)
+        y0 = torch.tensor([[1.0, 2.0], [-1.0, 0.5]], dtype=self.dtype)
+        return y0, ts, torch.stack([y0 * torch.exp(-t) for t in ts])
+
+    def objective(self, method, model, batch):
+        y0, ts, data = batch
+        solution = method.solve(model, y0, ts)
+        return Objective.of((solution.ys - data).square().mean(), (solution.stats,))
+
+    def validation_loss(self, model):
+        with torch.no_grad():
+            return float(self.objective(pynode.OptDisc(rtol=1e-8, atol=1e-10), model, self.batch(0)).loss)
+
+    def evaluate(self, model, method):
+        return Evaluation({"fit": self.validation_loss(model)}, {})
+'''
+
 METHOD = '''"""Disc-Opt under another name."""
 from dataclasses import dataclass
 from typing import ClassVar
@@ -222,6 +287,7 @@ def write_files(folder: Path) -> dict[str, str]:
     for kind, source in SOURCES.items():
         (folder / f"my_{kind}.py").write_text(source)
     (folder / "my_engine.py").write_text(ENGINE)
+    (folder / "my_module.py").write_text(MODULE)
     (folder / "my_gradient.py").write_text(DIFFERENCES)
     return {kind: f"{folder / f'my_{kind}.py'}:{member}" for kind, member in MEMBERS.items()}
 

@@ -93,6 +93,65 @@ def test_fields_of_ones_own_are_crosschecked(tmp_path: Path) -> None:
     assert main([*arguments, "--steps", "2", "--schemes", files["scheme"], "--out", str(tmp_path / "out")]) == 0
 
 
+GRID = "--tolerances 1e-5 --steps 2 --schemes rk4"
+JULIA = "disc-opt,opt-disc,disc-opt-julia,opt-disc-julia"
+
+
+@pytest.mark.usefixtures("stand_in_for_julia")
+def test_a_module_of_ones_own_is_crosschecked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In torch, the kernels and Julia; its case holds the tape, which Julia reads, and which can be checked again."""
+    write_files(tmp_path)
+    out, problem = tmp_path / "out", f"{tmp_path / 'my_module.py'}:ModuleDecay"
+    assert main(["crosscheck", problem, "--methods", JULIA, *GRID.split(), "--cases", "--out", str(out)]) == 0
+    printed, tables = capsys.readouterr().out, (out / "tables.md").read_text(encoding="utf-8")
+    assert "gradients agree within their bounds" in printed
+    assert (
+        f'\nusing PyNODE; case = load_case("{(out / "cases" / "module-decay.json").as_posix()}"); compare(case);\n'
+        in (printed)
+    )
+    for entry in ("disc-opt-julia rk4", "opt-disc-julia gauss tsit5", "opt-disc-julia backsolve tsit5"):
+        assert entry in tables
+    field = json.loads((out / "cases" / "module-decay.json").read_text(encoding="utf-8"))["field"]
+    assert (field["architecture"], field["preparation"]) == ("tape", [])
+    assert "second.weight" in {slot["name"] for slot in field["parameters"]}
+    command = ["crosscheck", "--case", str(out / "cases" / "module-decay.json"), "--methods", JULIA, *GRID.split()]
+    assert main([*command, "--out", str(tmp_path / "again")]) == 0
+
+
+@pytest.mark.usefixtures("stand_in_for_julia")
+def test_other_commands_take_a_module_to_julia(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    problem = f"{tmp_path / 'my_module.py'}:ModuleDecay"
+    commands = (
+        f"compare {problem} --backend julia --iterations 2 --no-checks",
+        f"compare {problem} --engine julia --iterations 2 --no-checks",
+        f"taylor {problem} --backend julia --methods disc-opt",
+        f"gradients {problem} --backend julia --tolerances 1e-4 --steps 2 --schemes rk4",
+    )
+    for k, command in enumerate(commands):
+        assert main([*command.split(), "--out", str(tmp_path / f"out{k}")]) == 0, command
+        assert "julia" in (tmp_path / f"out{k}" / "tables.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("stand_in_for_julia")
+def test_what_can_not_be_captured_is_not_available_in_julia(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are judged; `compare` says what helps."""
+    write_files(tmp_path)
+    path = tmp_path / "my_module.py"
+    path.write_text(path.read_text().replace("- 0.1 * y", "- 0.1 * y if bool(y.sum() < 1e9) else y"))
+    problem = f"{path}:ModuleDecay"
+    out = tmp_path / "out"
+    arguments = ["--methods", "disc-opt,disc-opt-julia", "--steps", "2", "--schemes", "rk4", "--cases"]
+    assert main(["crosscheck", problem, *arguments, "--out", str(out)]) == 0
+    tables = (out / "tables.md").read_text(encoding="utf-8")
+    assert "not available: Julia can't solve this: the module can't be captured" in tables
+    assert not (out / "cases").exists()
+    capsys.readouterr()
+    command = ["compare", problem, "--backend", "julia", "--iterations", "2", "--no-checks"]
+    assert main([*command, "--out", str(tmp_path / "compared")]) != 0
+    assert "use engine eager" in capsys.readouterr().err
+
+
 def test_list_shows_what_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,8 @@ class LossKeys(_LossKind, total=False):
 
 NUMBER = r"\d+(?:\.\d+)?"
 SQUARES = re.compile(
-    rf"sum over all output times and entries of (?:ys|\(ys - (?P<shift>{NUMBER})\))\^2, divided by (?P<divisor>{NUMBER})"
+    r"sum over all output times and entries of "
+    rf"(?:ys|\(ys - (?P<shift>{NUMBER})\))\^2, divided by (?P<divisor>{NUMBER})"
 )
 DATA = "sum of squares of (ys - data)"
 LIKELIHOOD = "-mean(log N(z(T); 0, I) - logp(T)) with logp(0) = 0, logp' = -tr(df/dz)"

@@ -168,11 +168,12 @@ def problem_subject(problem: Problem, model: Any, batch: Any) -> Subject:
     def objective(method: GradientMethod) -> Tensor:
         return problem.objective(method, model, given).loss
 
-    asked, given = objective, batch
+    asked: Callable[[GradientMethod], Tensor] = objective
+    given, named = batch, getattr(batch, "x", None)
     if isinstance(batch, Tensor):
         given = y0 = batch.detach().clone().requires_grad_()
-    elif isinstance(batch, tuple) and isinstance(getattr(batch, "x", None), Tensor):
-        y0 = batch.x.detach().clone().requires_grad_()
+    elif isinstance(batch, tuple) and isinstance(named, Tensor):
+        y0 = named.detach().clone().requires_grad_()
         given = batch._replace(x=y0)  # type: ignore[attr-defined]
     else:
         y0, asked = _starting_from_leaf(problem.name, objective)

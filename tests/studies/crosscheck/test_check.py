@@ -30,8 +30,8 @@ from pynode.solution import Status
 from pynode.solve import Run
 from pynode.studies.crosscheck.case import Case, DamagedCase, read_case, write_case
 from pynode.studies.crosscheck.check import ROUNDING, crosscheck
-from pynode.studies.crosscheck.methods import method_grid, unavailable
 from pynode.studies.crosscheck.loss import LossForm
+from pynode.studies.crosscheck.methods import method_grid, unavailable
 from pynode.studies.crosscheck.record import AGREES, BROKEN, FAILED, UNAVAILABLE, UNJUDGED, CrosscheckRecord
 from pynode.studies.crosscheck.subjects import Subject, case_subject, example_cases, example_names, problem_subject
 
