@@ -18,7 +18,7 @@ end
 
 function Base.show(io::IO, case::Case)
     shape = "$(length(case.y0)) numbers at $(length(case.ts)) times, $(length(case.theta)) parameters"
-    return print(io, "Case ", case.name, ": ", nameof(typeof(case.system.field)), ", ", shape)
+    return print(io, "Case ", case.name, ": ", case.data["field"]["architecture"], ", ", shape)
 end
 
 "scale * sum of (ys - target)^2."
@@ -86,23 +86,54 @@ end
 "The rows of a nested list as the columns of a matrix."
 columns(rows) = reduce(hcat, [Float64[x for x in row] for row in rows])
 
-"The loss of a file; older ones lack `loss_form`, and their kind says which it was."
+"The loss of a file: its `loss_form`, or else what its sentence says."
 function loss_of(data, system::System)
-    likelihood = LikelihoodLoss(state_dim(system.field), rows(system))
     form = get(data, "loss_form", nothing)
-    if form === nothing
-        haskey(data, "divergence") && return likelihood
-        haskey(data, "data") && return SquaresLoss(columns(data["data"]), 1.0)
-        shift = data["field"]["architecture"] == "concatsquash" ? 0.5 : 0.0
-        return SquaresLoss(shift, 1 / data["batch"])
-    end
+    form === nothing && (form = understood(data))
     kind = form["kind"]
-    kind == "nll" && return likelihood
+    if kind == "nll"
+        system.flow === nothing && throw(InvalidArgument(
+            "loss_form",
+            kind,
+            "needs the state of a flow, but there is no divergence",
+            "use squares or linear",
+        ))
+        return LikelihoodLoss(state_dim(system.field), rows(system))
+    end
     kind == "linear" && return LinearLoss(columns(form["weights"]))
     kind == "squares" || throw(InvalidArgument("loss_form", kind, "unknown", "use squares, linear or nll"))
     scale = Float64(get(form, "scale", 1.0))
     haskey(form, "data") && return SquaresLoss(columns(form["data"]), scale)
     return SquaresLoss(Float64(get(form, "shift", 0.0)), scale)
+end
+
+# The sentences of files from before there was a `loss_form`; pynode/studies/crosscheck/loss.py understands the same.
+const NUMBER = raw"\d+(?:\.\d+)?"
+const SQUARES_SENTENCE = Regex(
+    "^sum over all output times and entries of (?:ys|\\(ys - ($NUMBER)\\))\\^2, divided by ($NUMBER)\\z",
+)
+const DATA_SENTENCE = "sum of squares of (ys - data)"
+const LIKELIHOOD_SENTENCE = "-mean(log N(z(T); 0, I) - logp(T)) with logp(0) = 0, logp' = -tr(df/dz)"
+
+"The `loss_form` that the sentence `loss` says; throws [`InvalidArgument`](@ref) for any but those above."
+function understood(data)
+    sentence = string(get(data, "loss", ""))
+    sentence == LIKELIHOOD_SENTENCE && return Dict{String, Any}("kind" => "nll")
+    if sentence == DATA_SENTENCE
+        haskey(data, "data") ||
+            throw(InvalidArgument("loss", sentence, "there is no data in the file", "add data, or a loss_form"))
+        return Dict{String, Any}("kind" => "squares", "data" => data["data"], "scale" => 1.0)
+    end
+    found = match(SQUARES_SENTENCE, sentence)
+    divisor = found === nothing ? 0.0 : parse(Float64, found[2])
+    iszero(divisor) && throw(InvalidArgument(
+        "loss",
+        repr(sentence),
+        "there is no loss_form, and this sentence is not understood",
+        "add e.g. \"loss_form\": {\"kind\": \"squares\", \"shift\": 0.5, \"scale\": 0.2}",
+    ))
+    shift = found[1] === nothing ? 0.0 : parse(Float64, found[1])
+    return Dict{String, Any}("kind" => "squares", "shift" => shift, "scale" => 1 / divisor)
 end
 
 """

@@ -40,6 +40,52 @@ end
     end
 end
 
+"The small case of an MLP as a file, with `changes`."
+function case_file(changes...)
+    inputs = Dict{String, Any}(
+        "name" => "small",
+        "field" => Dict("architecture" => "mlp", "widths" => [1, 1], "activation" => "tanh", "input_power" => 1),
+        "theta" => [-0.4, 0.1],
+        "y0" => [1.5, -0.5],
+        "ts" => [0.0, 0.5, 1.0],
+        "batch" => 2,
+        "dim" => 1,
+        changes...,
+    )
+    path = joinpath(mktempdir(), "small.json")
+    write(path, JSON.json(inputs))
+    return path
+end
+
+@testset "a case says its loss, or its sentence is understood" begin
+    ys = [1.0 2.0 3.0; 4.0 5.0 6.0]
+    loss(changes...) = load_case(case_file(changes...)).loss(ys)
+    thirds(divisor) = "sum over all output times and entries of (ys - 0.3)^2, divided by $divisor"
+    @test loss("loss_form" => Dict("kind" => "squares", "shift" => 0.3, "scale" => 0.25)) ≈ sum(abs2, ys .- 0.3) / 4
+    @test loss("loss" => thirds(4)) ≈ sum(abs2, ys .- 0.3) / 4
+    @test loss("loss" => "sum over all output times and entries of ys^2, divided by 3") ≈ sum(abs2, ys) / 3
+    data = [[1.0, 4.5], [2.0, 5.0], [2.0, 6.0]]
+    @test loss("loss" => "sum of squares of (ys - data)", "data" => data) ≈ 1.25
+    @test_throws PyNODE.InvalidArgument loss("loss" => "sum of squares of (ys - data)")
+    for sentence in ("sum (ys - 0.3)^2 / 4", thirds(0), thirds("4, or so"), "")
+        @test_throws PyNODE.InvalidArgument loss("loss" => sentence)
+    end
+    @test_throws PyNODE.InvalidArgument loss()
+    @test_throws PyNODE.InvalidArgument loss("loss_form" => Dict("kind" => "nll"))
+    message = sprint(showerror, try
+        loss("loss" => "sum (ys - 0.3)^2 / 4")
+    catch error
+        error
+    end)
+    @test occursin("no loss_form", message) && occursin("sum (ys - 0.3)^2 / 4", message)
+end
+
+@testset "the sentences of the recorded cases say their loss" for path in RECORDED
+    case = load_case(path)
+    ys = PyNODE.columns(case.data["reference"]["ys"])
+    @test case.loss(ys) ≈ case.data["reference"]["loss"] rtol = 1.0e-12
+end
+
 @testset "compare prints every row" begin
     io = IOBuffer()
     case = load_case(joinpath(REFERENCE, "antisymmetric.json"))
