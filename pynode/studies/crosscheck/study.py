@@ -76,7 +76,7 @@ def _groups(broken: list[CrosscheckRecord]) -> str:
 
 
 def repl_line(directory: Path, file: str) -> str:
-    """What to paste into a Julia REPL to open a case file of `directory`."""
+    """What to paste into a Julia REPL to open a case file of `directory`; it prints a table and no value."""
     path = (directory / file).as_posix().replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'using PyNODE; case = load_case("{path}"); compare(case);'
 
