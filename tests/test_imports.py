@@ -27,6 +27,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "distributed": ("errors", "world"),
     "activations": ("errors",),
     "layers": ("activations", "types"),
+    "tangents": ("types",),
     "arguments": ("errors",),
     "steps": ("errors", "arguments"),
     "grid": ("errors", "types", "steps"),
@@ -45,7 +46,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "clock": (),
     # names of members only, to tell an unknown one: neither imports a method or a problem
     "records": ("errors", "registry", "methods", "problems"),
-    "fields": (*LEAVES, "activations", "layers"),
+    "fields": (*LEAVES, "activations", "layers", "tangents"),
     "schemes": (*LEAVES, "grid"),
     "tapes": (*LEAVES, "reads", "field_state", "transforms", "fields.base"),
     "julia": ("errors",),  # no torch either: the worker is not to load it
@@ -131,7 +132,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "datasets": ("errors",),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
-    "flows": (*LEAVES, "solution", "transforms", "evaluation", "fields", "schemes", "methods"),
+    "flows": (*LEAVES, "solution", "tangents", "transforms", "evaluation", "fields", "schemes", "methods"),
     # which engine runs a solve, and why
     "explanation": (*LEAVES, "engines", "fields.base", "flows", "methods", "solve", "tapes"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 
 from pynode.errors import InvalidArgument, NotBuilt, StateMismatch
 from pynode.seeding import seed_or_new
+from pynode.tangents import jacobian_vector_products, trace_of, unit_tangents
 from pynode.types import State, Theta
 
 LARGEST = 2**48
@@ -105,10 +106,7 @@ class FieldSpec(ABC):
         return tensors
 
     def after_preparation(self) -> FieldSpec:
-        """The specification of what `prepare` leaves to be computed: its theta are the results, one after the other.
-
-        Programs without torch's operators rebuild this one.
-        """
+        """What `prepare` leaves to be computed, for programs without torch: its theta are the results, flat."""
         return self
 
     @property
@@ -202,7 +200,7 @@ class Field(nn.Module):
             self.register_parameter(attribute, nn.Parameter(zeros))
 
     def _attributes(self) -> tuple[str, ...]:
-        """A free attribute for every slot, which can't have dots: slots of a tape have names that users chose."""
+        """A free attribute for every slot, without dots: slots of a tape have names that users chose."""
         names: list[str] = []
         for slot in self._slots:
             name = slot.replace(".", "_")
@@ -391,23 +389,6 @@ def has_formulas(module: nn.Module) -> TypeGuard[Field]:
         return False
     own = module.__dict__
     return "forward" not in own and not _has_hooks(own)
-
-
-def jacobian_vector_products(f: Callable[[State], State], y: State, v: Tensor) -> tuple[State, Tensor]:
-    """f(y) and its Jacobian times each of `v` `(k, ..., dim)`, by forward-mode AD, for any f that torch can follow."""
-    pushed = torch.func.vmap(lambda u: torch.func.jvp(f, (y,), (u,)))(v.expand(-1, *y.shape))
-    return pushed[0][0], pushed[1]
-
-
-def unit_tangents(y: State) -> Tensor:
-    """The unit vectors `(dim, 1, ..., 1, dim)` of the state space of `y` `(..., dim)`."""
-    eye = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
-    return eye.reshape(y.shape[-1], *(1,) * (y.ndim - 1), y.shape[-1])
-
-
-def trace_of(products: Tensor, y: State) -> Tensor:
-    """tr J `(...)` from the products `(dim, ..., dim)` of J with the unit vectors."""
-    return products.diagonal(dim1=0, dim2=-1).sum(-1).expand(y.shape[:-1])
 
 
 def check_widths(widths: tuple[int, ...]) -> None:

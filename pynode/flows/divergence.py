@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument, UnknownName
-from pynode.fields.base import has_formulas, trace_of, unit_tangents
+from pynode.fields.base import has_formulas
 from pynode.flows.probes import NOISES, Draw, Noise
 from pynode.flows.reverse_mode import Linearised
+from pynode.tangents import trace_of, unit_tangents
 from pynode.types import State
 
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from pynode.activations import ACTIVATIONS
 from pynode.fields import FIELDS
 from pynode.fields.antisymmetric import Antisymmetric
-from pynode.fields.base import Field, FieldSpec, jacobian_vector_products
+from pynode.fields.base import Field, FieldSpec
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
+from pynode.tangents import jacobian_vector_products
 
 FieldOf = Callable[[str], Field]
 StateOf = Callable[[str], Tensor]
