@@ -27,7 +27,7 @@ def parts(benchmark: Benchmark, workload: WorkloadRecord) -> list[tuple[str, dic
         return [(workload.title, seconds)] if seconds else []
     by_kind = {k: {n: s for n, s in seconds.items() if kind_of(n) == k} for k in (CONTINUOUS, THROUGH_STEPS)}
     titles = {CONTINUOUS: workload.title, THROUGH_STEPS: workload.title.replace("Opt-Disc", "adaptive")}
-    return [(f"{titles[kind]}, {kind}", found) for kind, found in by_kind.items() if found]
+    return [(f"{titles[kind]}, {kind}", by_entrant) for kind, by_entrant in by_kind.items() if by_entrant]
 
 
 def turns_won(peer: list[float], base: list[float]) -> str:

@@ -119,12 +119,12 @@ def _publish(source: Path, target: Path, folders: Folders) -> None:
 
 def _published(source: Path) -> list[Path]:
     """What is published of a part, as paths in the copy: last of all what says that it is done."""
-    found = [path for pattern in PATTERNS for path in sorted(source.glob(pattern)) if path.name != DONE]
+    paths = [path for pattern in PATTERNS for path in sorted(source.glob(pattern)) if path.name != DONE]
     for run in sorted((source / RUNS).glob("*")):
-        found += [run / name for name in OF_RUN if (run / name).exists()]
+        paths += [run / name for name in OF_RUN if (run / name).exists()]
         if (run / RECORDS).exists():
-            found.append(run / PACKED)
-    return [path.relative_to(source) for path in [*found, source / DONE]]
+            paths.append(run / PACKED)
+    return [path.relative_to(source) for path in [*paths, source / DONE]]
 
 
 def _copy_part(source: Path, target: Path, folders: Folders) -> None:

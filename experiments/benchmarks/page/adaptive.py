@@ -13,8 +13,8 @@ COLUMNS = ("ms", "ratio", "turns won", "off by", "f/back/vjp")
 
 def set_up() -> str:
     """Problem, tolerances, number type and threads."""
-    found = benchmark(FOLDER)
-    workloads = [] if found is None else [w for w in found.workloads if w.method == "opt-disc"]
+    published = benchmark(FOLDER)
+    workloads = [] if published is None else [w for w in published.workloads if w.method == "opt-disc"]
     problems = [(w.title.partition(",")[0], w.title.partition(": ")[2], w) for w in workloads]
     return " ".join(
         f"{problem.capitalize()} at {tolerances}, {w.dtype}, {threads_text(w.threads)} (same command)."
@@ -24,8 +24,8 @@ def set_up() -> str:
 
 def times(kind: str) -> str:
     """Milliseconds of loss and gradient by entrants that differentiate the same."""
-    found = benchmark(FOLDER)
-    shown = next((t for t in tables(found) if t.title.endswith(kind)), None) if found is not None else None
+    published = benchmark(FOLDER)
+    shown = next((t for t in tables(published) if t.title.endswith(kind)), None) if published is not None else None
     if shown is None:
         return table(COLUMNS, [])
     picked = [shown.columns.index(column) for column in COLUMNS]

@@ -33,9 +33,9 @@ COMPILING = (BASE, "jax")
 """Whose first calls the page shows."""
 
 
-def _raced(found: Benchmark) -> list[WorkloadRecord]:
+def _raced(published: Benchmark) -> list[WorkloadRecord]:
     """The workloads by fixed steps that somebody was timed on."""
-    return [w for w in found.workloads if w.method == "disc-opt" and not w.axis and found.seconds(w.name)]
+    return [w for w in published.workloads if w.method == "disc-opt" and not w.axis and published.seconds(w.name)]
 
 
 def _title(workload: str) -> str:
@@ -44,11 +44,11 @@ def _title(workload: str) -> str:
 
 def types() -> str:
     """Number type and threads of the workloads."""
-    found = benchmark(FOLDER)
-    if found is None:
+    published = benchmark(FOLDER)
+    if published is None:
         return ""
     groups: dict[str, list[str]] = {}
-    for workload in _raced(found):
+    for workload in _raced(published):
         problem = _title(workload.name).partition(",")[0]
         names = groups.setdefault(f"{workload.dtype}, {threads_text(workload.threads)}", [])
         names += [problem] * (problem not in names)
@@ -57,9 +57,9 @@ def types() -> str:
 
 def race() -> str:
     """Milliseconds of an iteration, and in brackets how many times as long as the kernels."""
-    found = benchmark(FOLDER)
-    workloads = [] if found is None else _raced(found)
-    seconds = {w.name: found.seconds(w.name) for w in workloads} if found is not None else {}
+    published = benchmark(FOLDER)
+    workloads = [] if published is None else _raced(published)
+    seconds = {w.name: published.seconds(w.name) for w in workloads} if published is not None else {}
     there = dict.fromkeys(name for by_entrant in seconds.values() for name in by_entrant)
     names = [n for n in ENTRANTS if n in there] + [n for n in there if n not in ENTRANTS]
     rows = [[name, *(_time(by_entrant, name) for by_entrant in seconds.values())] for name in names]
@@ -79,15 +79,15 @@ def _time(seconds: dict[str, list[float]], entrant: str) -> str:
 
 def certainty() -> str:
     """At the largest size: how near the kernels are to a product of matrices, and who was faster in how many turns."""
-    found = benchmark(FOLDER)
-    seconds = {} if found is None else found.seconds(LARGEST)
+    published = benchmark(FOLDER)
+    seconds = {} if published is None else published.seconds(LARGEST)
     others = sorted((n for n in seconds if n != BASE), key=lambda name: spread(seconds[name]).middle)
-    if found is None or BASE not in seconds or not others:
+    if published is None or BASE not in seconds or not others:
         return ""
     size = _title(LARGEST).partition(",")[0]
     won = ", ".join(f"{name} {turns_won(seconds[name], seconds[BASE])}" for name in others)
     said = [f"Turns in which others were faster than the kernels at {size}: {won}."]
-    shares = dict(zip(*_of_kernels(found, SHARE), strict=True))
+    shares = dict(zip(*_of_kernels(published, SHARE), strict=True))
     if LARGEST in shares:
         said.append(f"The kernels reach {shares[LARGEST]} of the rate of a square product of matrices there.")
     if unsure := [name for name in others if _is_unsure(seconds[name], seconds[BASE])]:
@@ -103,9 +103,9 @@ def _is_unsure(peer: list[float], base: list[float]) -> bool:
     return ratio is not None and ratio.low < 1 < ratio.high
 
 
-def _of_kernels(found: Benchmark, quantity: str) -> tuple[list[str], list[str]]:
+def _of_kernels(published: Benchmark, quantity: str) -> tuple[list[str], list[str]]:
     """The workloads whose profile is that of the kernels, and a row of it."""
-    profile = _table(found, "Profile")
+    profile = _table(published, "Profile")
     rows = {row[0]: row[1:] for row in profile.rows} if profile is not None else {}
     if profile is None or FASTEST not in rows:
         return [], []
@@ -115,20 +115,20 @@ def _of_kernels(found: Benchmark, quantity: str) -> tuple[list[str], list[str]]:
 
 def ceilings() -> str:
     """The time of the kernels beside the least work of the algorithm."""
-    found = benchmark(FOLDER)
-    names = [] if found is None else _of_kernels(found, FASTEST)[0]
-    if found is None or not names:
+    published = benchmark(FOLDER)
+    names = [] if published is None else _of_kernels(published, FASTEST)[0]
+    if published is None or not names:
         return EMPTY
-    return table(["", *map(_title, names)], [[q, *_of_kernels(found, q)[1]] for q in OF_PROFILE])
+    return table(["", *map(_title, names)], [[q, *_of_kernels(published, q)[1]] for q in OF_PROFILE])
 
 
 def first_calls() -> str:
     """Seconds of the first unit of work where code is compiled, and with compiled code on disk."""
-    found = benchmark(FOLDER)
-    calls = None if found is None else _table(found, "First calls")
+    published = benchmark(FOLDER)
+    calls = None if published is None else _table(published, "First calls")
     rows = [[row[k] for k in (1, 0, 4, 5)] for row in (calls.rows if calls is not None else [])]
     return table(["workload", "", "first", "cached"], [row for row in rows if row[1] in COMPILING])
 
 
-def _table(found: Benchmark, title: str) -> Table | None:
-    return next((t for t in tables(found) if t.title == title), None)
+def _table(published: Benchmark, title: str) -> Table | None:
+    return next((t for t in tables(published) if t.title == title), None)

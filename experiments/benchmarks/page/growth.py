@@ -11,14 +11,14 @@ FAMILY = "Scaling: "
 
 def scaling() -> str:
     """Exponents of the time in steps and batch."""
-    found = benchmark("bench-scaling")
-    made = [t for t in tables(found) if t.title.startswith(FAMILY)] if found is not None else []
+    published = benchmark("bench-scaling")
+    made = [t for t in tables(published) if t.title.startswith(FAMILY)] if published is not None else []
     rows = [[t.title.removeprefix(FAMILY), *cells] for t in made for cells in t.rows]
     return table(["", "", "range", "ms per gradient", "exponent", "upper part"], rows)
 
 
 def memory() -> str:
     """Peak memory of one gradient, by way of keeping states."""
-    found = benchmark("bench-memory")
-    made = [t for t in tables(found) if "MB" in t.columns] if found is not None else []
+    published = benchmark("bench-memory")
+    made = [t for t in tables(published) if "MB" in t.columns] if published is not None else []
     return table(["", "steps", "MB", "exponent"], [row[:4] for t in made for row in t.rows])

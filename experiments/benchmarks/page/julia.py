@@ -36,8 +36,8 @@ WRONG = 1e-2
 def _runs(method: str) -> list[Run]:
     """The finished runs of one method, by seed; none where there is no Julia, or no record."""
     part = runs_of(FOLDER)
-    found = [] if part is None else [run for run in part.runs if run.method == method and run.finished]
-    return sorted(found, key=lambda run: run.seed)
+    runs = [] if part is None else [run for run in part.runs if run.method == method and run.finished]
+    return sorted(runs, key=lambda run: run.seed)
 
 
 def _compared() -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -35,21 +35,21 @@ def _read(place: Path) -> Benchmark:
 
 def made(folder: str) -> str:
     """By which command, on which machine, from which commit, how busy the machine was, and who is missing."""
-    found = benchmark(folder)
-    if found is None:
+    published = benchmark(folder)
+    if published is None:
         return EMPTY
-    if not found.environment:
+    if not published.environment:
         return "How this was made is not recorded."
-    made_by, machine = command_of(found.environment), machine_of(found.environment)
-    how = f"Made by {made_by} on {machine}, {commits_of([found.environment])}."
-    return wrapped(" ".join([how, load_of(found).note, *left_out(found)]))
+    made_by, machine = command_of(published.environment), machine_of(published.environment)
+    how = f"Made by {made_by} on {machine}, {commits_of([published.environment])}."
+    return wrapped(" ".join([how, load_of(published).note, *left_out(published)]))
 
 
-def left_out(found: Benchmark) -> list[str]:
+def left_out(published: Benchmark) -> list[str]:
     """A sentence for each reason why entrants were not timed on a workload that they were entered for."""
     said = []
     for status, words in LEFT_OUT.items():
-        if names := list(dict.fromkeys(e.entrant for e in found.entries if e.status == status)):
+        if names := list(dict.fromkeys(e.entrant for e in published.entries if e.status == status)):
             said.append(f"{words}: {listed(names)}.")
     return said
 

@@ -19,21 +19,21 @@ SCHEME = "rk38"
 TITLE = "Own modules, "
 
 
-def _workloads(found: Benchmark) -> list[WorkloadRecord]:
+def _workloads(published: Benchmark) -> list[WorkloadRecord]:
     """The workloads that pynode-auto was timed on."""
-    return [w for workloads in own_modules.by_batch(found).values() for w in workloads]
+    return [w for workloads in own_modules.by_batch(published).values() for w in workloads]
 
 
 def set_up() -> str:
     """How many modules, steps and batch sizes, how closely gradients had to agree, and who was timed on fewer."""
-    found = benchmark(FOLDER)
-    workloads = [] if found is None else _workloads(found)
-    if found is None or not workloads:
+    published = benchmark(FOLDER)
+    workloads = [] if published is None else _workloads(published)
+    if published is None or not workloads:
         return ""
     first, modules = workloads[0], {w.module for w in workloads}
     steps = first.n_stages // len(SCHEMES.load(SCHEME).b)
-    batches = listed([str(batch) for batch in own_modules.by_batch(found)])
-    bounds = [e.bound for e in found.entries if e.status == TIMED and e.bound is not None]
+    batches = listed([str(batch) for batch in own_modules.by_batch(published)])
+    bounds = [e.bound for e in published.entries if e.status == TIMED and e.bound is not None]
     said = (
         f"{len(modules)} modules, each solved by `{SCHEME}` in {steps} steps, in {first.dtype} on "
         f"{threads_text(first.threads)}, at batch {batches}."
@@ -42,7 +42,7 @@ def set_up() -> str:
         said += f" Losses and gradients agree to {max(bounds):.0e}."
     timed: dict[str, set[str]] = {}
     for workload in workloads:
-        for name in found.seconds(workload.name):
+        for name in published.seconds(workload.name):
             timed.setdefault(name, set()).add(workload.module)
     if fewer := [f"{name} ({len(on)})" for name, on in timed.items() if len(on) < len(modules)]:
         said += f" Timed on fewer modules: {', '.join(fewer)}."
@@ -51,11 +51,11 @@ def set_up() -> str:
 
 def engines() -> str:
     """What stands above the table: what is compared, and on which engine pynode-auto ran."""
-    found = benchmark(FOLDER)
-    names = {w.name for w in _workloads(found)} if found is not None else set()
-    if found is None or not names:
+    published = benchmark(FOLDER)
+    names = {w.name for w in _workloads(published)} if published is not None else set()
+    if published is None or not names:
         return ""
-    ran = [e.engine for e in found.entries if e.entrant == BASE and e.workload in names]
+    ran = [e.engine for e in published.entries if e.entrant == BASE and e.workload in names]
     fused = sum(engine == "fused" for engine in ran)
     where = "throughout" if fused == len(ran) else f"on {fused} of {len(ran)} workloads"
     return wrapped(
@@ -66,8 +66,12 @@ def engines() -> str:
 
 def times_as_long() -> str:
     """Geometric means over the modules, a row for each batch size."""
-    found = benchmark(FOLDER)
-    shown = [t for t in own_modules.tables(found) if t.title.startswith(f"{TITLE}batch")] if found is not None else []
+    published = benchmark(FOLDER)
+    shown = (
+        [t for t in own_modules.tables(published) if t.title.startswith(f"{TITLE}batch")]
+        if published is not None
+        else []
+    )
     others = list(dict.fromkeys(name for t in shown for name in t.columns[3:]))
     rows = []
     for t in shown:
@@ -78,13 +82,13 @@ def times_as_long() -> str:
 
 def finding() -> str:
     """Who is faster than pynode-auto, and at which batch sizes."""
-    found = benchmark(FOLDER)
-    if found is None:
+    published = benchmark(FOLDER)
+    if published is None:
         return ""
     means = [
         (name, batch, geometric_mean(ratios.values()))
-        for batch, workloads in own_modules.by_batch(found).items()
-        for name, ratios in own_modules.times_as_long(found, workloads).items()
+        for batch, workloads in own_modules.by_batch(published).items()
+        for name, ratios in own_modules.times_as_long(published, workloads).items()
     ]
     if not means:
         return ""

@@ -15,12 +15,12 @@ BLOCK = re.compile(
 
 def blocks(text: str) -> dict[str, str]:
     """The content of every block of a page, by name; raises `UsageError` for a name that occurs twice."""
-    found: dict[str, str] = {}
+    contents: dict[str, str] = {}
     for match in BLOCK.finditer(text):
-        if match["name"] in found:
+        if match["name"] in contents:
             raise UsageError(f"the block {match['name']} stands twice on one page; name one of them differently")
-        found[match["name"]] = match["content"].strip("\n")
-    return found
+        contents[match["name"]] = match["content"].strip("\n")
+    return contents
 
 
 def rewritten(text: str, contents: Mapping[str, str]) -> str:

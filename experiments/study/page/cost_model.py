@@ -23,10 +23,10 @@ def model() -> Model:
 
 def plans() -> str:
     """Hours and cost by numbers of GPUs."""
-    found = {(plan.scenario, plan.gpus): plan for plan in model().plans}
+    by_scenario = {(plan.scenario, plan.gpus): plan for plan in model().plans}
     rows = []
     for gpus in (1, 8, 64):
-        low, central, high = (found[s, gpus] for s in SCENARIOS)
+        low, central, high = (by_scenario[s, gpus] for s in SCENARIOS)
         rows.append(
             [
                 str(gpus),
@@ -42,11 +42,11 @@ def plans() -> str:
 
 def against_the_study() -> str:
     """What the model says where the study gives a number, and whether its range holds that number."""
-    found = {r.what: r for r in model().references}
+    references = {r.what: r for r in model().references}
     rows = [
         [what, r.known, *map(number, (r.low, r.central, r.high)), inside_text(r.inside)]
         for what in KNOWN
-        for r in (found[what],)
+        for r in (references[what],)
     ]
     return table(["", "the study", "model, low", "central", "high", "inside the model's range"], rows)
 

@@ -63,8 +63,8 @@ def slower_at_first(folder: str, engine: str) -> bool:
 
 def reaches_no_target(method: str, axis: str) -> bool:
     """At the largest value of an axis of the map a method reaches no target in any seed."""
-    found = checks_of("map")
-    last = [c for c in cells(found.winners if found else []) if c.axis == axis]
+    checks = checks_of("map")
+    last = [c for c in cells(checks.winners if checks else []) if c.axis == axis]
     if not last:
         raise UsageError(f"the published map has no axis {axis}; take it out of the text")
     cell = max(last, key=lambda c: c.value)
@@ -76,14 +76,14 @@ def no_single_change_gives_the_authors_order(share: str = "0.75") -> bool:
 
     That order is Disc-Opt ahead at all of the iterations of their pictures, "most" the `share` of the seeds.
     """
-    found = [always_ahead(differences(), name) for name in single_changes()]
-    return all(count < float(share) * total for count, total in found)
+    seeds_ahead = [always_ahead(differences(), name) for name in single_changes()]
+    return all(count < float(share) * total for count, total in seeds_ahead)
 
 
 def all_seven_compared(engine: str) -> bool:
     """Each of the study's seven problems has a comparison with a reduction on an engine."""
     there = {problem: [c for c in compared(problem) if c.engine == engine] for problem in SEVEN}
-    return all(any(c.reduction["time_reduction"] is not None for c in found) for found in there.values())
+    return all(any(c.reduction["time_reduction"] is not None for c in comparisons) for comparisons in there.values())
 
 
 def saves_no_time(engine: str) -> bool:

@@ -14,8 +14,8 @@ from pynode.studies.results import Results
 
 def coarsest_rows(part: Results) -> list[list[str]]:
     """The rows of the table of the coarsest discretisations that leave an inverse; none without a grid of them."""
-    found = [t for t in Invertibility().tables(part) if t.title.startswith("RQ4 Coarsest")]
-    return [row for t in found for row in t.rows]
+    tables = [t for t in Invertibility().tables(part) if t.title.startswith("RQ4 Coarsest")]
+    return [row for t in tables for row in t.rows]
 
 
 def bound(folder: str) -> str:

@@ -30,15 +30,15 @@ class Moment:
 
 def moments(run: Run) -> list[Moment]:
     """Every validation of a run, in order."""
-    found: list[Moment] = []
+    validations: list[Moment] = []
     losses: list[float] = []
     for record, validation in zip(run.records, run.quality(), strict=True):
         if record.loss is not None:
             losses.append(record.loss)
         if validation is not None:
-            found.append(Moment(record.iteration, mean(losses) if losses else None, validation))
+            validations.append(Moment(record.iteration, mean(losses) if losses else None, validation))
             losses = []
-    return found
+    return validations
 
 
 def best(run: Run) -> Moment | None:
@@ -48,8 +48,8 @@ def best(run: Run) -> Moment | None:
 
 def end(run: Run) -> Moment | None:
     """The last validation."""
-    found = moments(run)
-    return found[-1] if found else None
+    validations = moments(run)
+    return validations[-1] if validations else None
 
 
 WHEN: dict[str, Callable[[Run], Moment | None]] = {"best": best, "end": end}
@@ -72,8 +72,8 @@ def overfit(problem: str) -> str:
     """A row for each comparison and method; medians over seeds with their range."""
     rows = []
     for c in compared(problem):
-        for name, found in zip(("Disc-Opt", "Opt-Disc"), runs_in(c), strict=True):
-            done, digits = [run for run in found if run.finished], q.digits_of(found)
+        for name, runs in zip(("Disc-Opt", "Opt-Disc"), runs_in(c), strict=True):
+            done, digits = [run for run in runs if run.finished], q.digits_of(runs)
             cells = [
                 q.over_seeds(done, picked(when, entry), digits)
                 for when in WHEN

@@ -47,9 +47,9 @@ def quality(problem: str) -> str:
     rows = []
     is_flow = any("test_nll" in (c.method.summary or {}) for c in compared(problem))
     for c in compared(problem):
-        for name, found in zip(("Disc-Opt", "Opt-Disc"), runs_in(c), strict=True):
-            digits = q.digits_of(found)
-            done = [run for run in found if run.finished]
+        for name, of_method in zip(("Disc-Opt", "Opt-Disc"), runs_in(c), strict=True):
+            digits = q.digits_of(of_method)
+            done = [run for run in of_method if run.finished]
             test = q.summary("test_nll" if is_flow else "extrapolation_mse")
             rows.append(
                 [
@@ -95,7 +95,7 @@ def seeds(problem: str) -> str:
     for c in compared(problem):
         if c.seeds < 2:
             continue
-        disc, opt = ({run.seed: run for run in found} for found in runs_in(c))
+        disc, opt = ({run.seed: run for run in of_method} for of_method in runs_in(c))
         for entry in c.reduction["seeds"]:
             pair = disc[entry["seed"]], opt[entry["seed"]]
             digits = q.digits_of(pair)

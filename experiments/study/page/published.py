@@ -57,10 +57,10 @@ def checks_of(folder: str) -> Results | None:
 def seeds_of(folder: str, method: str) -> list[Run]:
     """The finished runs of one method, by seed; raises `UsageError` where there is none."""
     part = runs_of(folder)
-    found = [] if part is None else [r for r in part.runs if r.method == method and r.finished]
-    if not found:
+    runs = [] if part is None else [r for r in part.runs if r.method == method and r.finished]
+    if not runs:
         raise UsageError(f"there is no published run of {method} in {folder}; take its numbers out of the page")
-    return sorted(found, key=lambda run: run.seed)
+    return sorted(runs, key=lambda run: run.seed)
 
 
 def environments(folder: str) -> list[dict[str, Any]]:

@@ -50,9 +50,9 @@ HORIZONS = ("5", "10", "40")
 def first_with_errors(*names: str) -> tuple[str, list[GradientErrorRecord]]:
     """The first of these folders that has gradient errors, and these."""
     for name in names:
-        found = checks_of(name)
-        if found is not None and found.errors:
-            return name, found.errors
+        checks = checks_of(name)
+        if checks is not None and checks.errors:
+            return name, checks.errors
     return "", []
 
 
@@ -66,9 +66,9 @@ def gradients_flows() -> str:
     """Gradient errors of flows, some rows of every folder of a density that has them."""
     rows = []
     for name in folders():
-        found = checks_of(name) if not name.startswith(("bench", "scale", "spiral")) else None
-        if found is not None and found.errors:
-            shown = [r for r in found.errors if r.label in SHOWN_OF_FLOWS]
+        checks = checks_of(name) if not name.startswith(("bench", "scale", "spiral")) else None
+        if checks is not None and checks.errors:
+            shown = [r for r in checks.errors if r.label in SHOWN_OF_FLOWS]
             rows += [(f"{name}, {'untrained' if r.weights == 'untrained' else 'trained'}: ", r) for r in shown]
     return _errors([r for _, r in rows], [prefix for prefix, _ in rows]) if rows else ""
 
@@ -90,8 +90,8 @@ def _errors(records: list[GradientErrorRecord], prefixes: list[str] | None = Non
 
 def own_loss() -> float | None:
     """The largest error of Disc-Opt's gradient against finite differences of its own loss, on the spiral."""
-    found = checks_of("spiral")
-    errors = [r.error_discrete for r in (found.errors if found else []) if r.method == DISC]
+    checks = checks_of("spiral")
+    errors = [r.error_discrete for r in (checks.errors if checks else []) if r.method == DISC]
     return max((e for e in errors if e is not None), default=None)
 
 
@@ -144,8 +144,8 @@ def spiral_differences() -> str:
 
 def ratios_of_map(target: str, quantity: str) -> list[float]:
     """Opt-Disc over Disc-Opt in a quantity, for the cells of the map that both methods reach."""
-    found = checks_of("map")
-    all_cells = cells(found.winners) if found else []
+    checks = checks_of("map")
+    all_cells = cells(checks.winners) if checks else []
     return [r for c in all_cells if (r := c.ratio(float(target), quantity)) is not None]
 
 
@@ -183,8 +183,8 @@ def _middle_and_range(ratios: list[float]) -> str:
 
 def stability() -> str:
     """The backward solve over growing horizons."""
-    found = checks_of("map")
-    tables = [t for t in Winners().tables(found) if "backward solve" in t.title] if found else []
+    checks = checks_of("map")
+    tables = [t for t in Winners().tables(checks) if "backward solve" in t.title] if checks else []
     rows = [row[:5] for t in tables for row in t.rows if row[1] in HORIZONS]
     return table(["field", "T", "gradient error", "error of y0, solved back", "NFE-B / NFE-F"], rows)
 
@@ -193,7 +193,7 @@ def multilevel() -> str:
     """Coarse steps first against the finest throughout, both by Disc-Opt, at the last two losses of the record."""
     part = runs_of("8gaussians-multilevel")
     levels = f"{DISC}-multilevel"
-    found = reductions(part, DISC, levels) if part else {}
+    reduction = reductions(part, DISC, levels) if part else {}
     rows = [
         [
             number(entry["loss"], 4),
@@ -202,6 +202,6 @@ def multilevel() -> str:
             percent_with_range(entry, "time_reduction"),
             percent_with_range(entry, "nfe_reduction"),
         ]
-        for entry in (found["targets"][-2:] if found else [])
+        for entry in (reduction["targets"][-2:] if reduction else [])
     ]
     return table(["NLL", "finest steps throughout: s", "levels: s", "less time", "less NFE"], rows)

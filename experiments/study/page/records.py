@@ -16,10 +16,10 @@ def records() -> str:
 
 
 def _row(folder: str) -> list[str]:
-    found = runs_of(folder)
-    seeds = str(len({run.seed for run in found.runs})) if found else "–"
-    engines = ", ".join(sorted({engine_of(run.summary or {}) for run in found.runs})) if found else "–"
-    load = load_text(highest_load(found.runs)) if found else _load_of_benchmark(folder)
+    part = runs_of(folder)
+    seeds = str(len({run.seed for run in part.runs})) if part else "–"
+    engines = ", ".join(sorted({engine_of(run.summary or {}) for run in part.runs})) if part else "–"
+    load = load_text(highest_load(part.runs)) if part else _load_of_benchmark(folder)
     return [linked(folder), seeds, engines, commits_text(folder).removeprefix("commit "), load]
 
 

@@ -40,11 +40,11 @@ def ratio(folder: str, engine: str, factor: str) -> str:
 
     `factor` is iterations, evaluations (of an iteration), per_evaluation, optimiser or seconds.
     """
-    found = comparison(folder, engine).reduction
-    factors = found["factors"]
+    reduction = comparison(folder, engine).reduction
+    factors = reduction["factors"]
     if factor not in factors:
         raise UnknownName("factor of the time", factor, tuple(factors))
-    base, other = (factors[factor][found[end]] for end in ("baseline", "method"))
+    base, other = (factors[factor][reduction[end]] for end in ("baseline", "method"))
     if base is None or not other:
         raise UsageError(f"{folder} on {engine} has no {factor} for both methods; take it out of the page")
     return number(base / other, 2)
@@ -59,10 +59,10 @@ def _entry(kind: str) -> str:
 def _of_the_study(engine: str) -> list[tuple[str, Comparison]]:
     """Problem and comparison for each of the study's problems on an engine, as in the table of all problems."""
     kept = [(problem, c) for problem in SEVEN for c in without_repeats(problem) if c.engine == engine]
-    found = [(problem, c) for problem, c in kept if c.reduction["time_reduction"] is not None]
-    if not found:
+    with_reduction = [(problem, c) for problem, c in kept if c.reduction["time_reduction"] is not None]
+    if not with_reduction:
         raise UsageError(f"no problem of the study is compared on the engine {engine}; take it out of the page")
-    return found
+    return with_reduction
 
 
 def _named(pairs: Iterable[tuple[str, Comparison]]) -> str:

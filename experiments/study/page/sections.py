@@ -72,12 +72,12 @@ def every_comparison() -> tuple[Comparison, ...]:
 
 def comparison(folder: str, engine: str) -> Comparison:
     """The comparison in a folder on an engine; raises `UsageError` where there is none, or no reduction in it."""
-    found = [c for c in comparisons_in(folder) if c.engine == engine]
-    if not found:
+    of_engine = [c for c in comparisons_in(folder) if c.engine == engine]
+    if not of_engine:
         raise UsageError(f"there is no published comparison in {folder} on {engine}; take its numbers out of the page")
-    if found[0].reduction["time_reduction"] is None:
+    if of_engine[0].reduction["time_reduction"] is None:
         raise UsageError(f"in {folder} on {engine} a seed has no reduction; take its numbers out of the page")
-    return found[0]
+    return of_engine[0]
 
 
 def runs_in(c: Comparison) -> tuple[list[Run], list[Run]]:

@@ -65,10 +65,10 @@ def apart(folder: str) -> str:
 def engine(folder: str) -> str:
     """What the runs of a folder were made by, in words."""
     names = {"fused": "compiled kernels", "eager": "torch operators", "julia": "Julia"}
-    found = {str(record.engine) for run in seeds_of(folder, DISC) for record in run.records}
-    if len(found) != 1 or not found <= set(names):
-        raise UsageError(f"the runs in {folder} have the engines {sorted(found)}, not one; write what they are")
-    return names[found.pop()]
+    engines = {str(record.engine) for run in seeds_of(folder, DISC) for record in run.records}
+    if len(engines) != 1 or not engines <= set(names):
+        raise UsageError(f"the runs in {folder} have the engines {sorted(engines)}, not one; write what they are")
+    return names[engines.pop()]
 
 
 def _pairs(folder: str, pick: q.Pick) -> list[tuple[float, float]]:
@@ -98,14 +98,14 @@ def cells_won(target: str, quantity: str) -> str:
 
 def seeds_of_map() -> str:
     """How many seeds of weights the map has."""
-    found = checks_of("map")
-    return word(len({record.seed for record in found.winners}) if found else 0)
+    checks = checks_of("map")
+    return word(len({record.seed for record in checks.winners}) if checks else 0)
 
 
 def seeds_of_stability() -> str:
     """How many seeds the map's backward solves have."""
-    found = checks_of("map")
-    return word(len({record.seed for record in found.stability}) if found else 0)
+    checks = checks_of("map")
+    return word(len({record.seed for record in checks.stability}) if checks else 0)
 
 
 def steady() -> str:
@@ -115,10 +115,12 @@ def steady() -> str:
 
 def abstract() -> str:
     """The reductions in the study's abstract, as the cost model records them."""
-    found = {r.published.partition(",")[0] for r in model().references if r.unit == "%"}
-    if len(found) != 1:
-        raise UsageError(f"the cost model has {len(found)} ranges of reductions, not one; name the problem in the text")
-    return found.pop()
+    ranges = {r.published.partition(",")[0] for r in model().references if r.unit == "%"}
+    if len(ranges) != 1:
+        raise UsageError(
+            f"the cost model has {len(ranges)} ranges of reductions, not one; name the problem in the text"
+        )
+    return ranges.pop()
 
 
 def configured(folder: str, method: str, key: str) -> str:
@@ -154,8 +156,8 @@ def ahead_of_authors(variant: str, iteration: str) -> str:
 
 def most_ahead() -> str:
     """Of single changes, the most seeds for which Disc-Opt is ahead at all of the authors' iterations; of how many."""
-    found = [always_ahead(differences(), name) for name in single_changes()]
-    count, total = max(found, key=lambda pair: pair[0] / pair[1] if pair[1] else 0.0)
+    seeds_ahead = [always_ahead(differences(), name) for name in single_changes()]
+    count, total = max(seeds_ahead, key=lambda pair: pair[0] / pair[1] if pair[1] else 0.0)
     return f"{count} of {total}"
 
 
@@ -167,10 +169,10 @@ def levels(folder: str) -> str:
 
 def tolerance_of_stability() -> str:
     """The tolerance of the backward solves of the map."""
-    found = checks_of("map")
-    if found is None or not found.stability:
+    checks = checks_of("map")
+    if checks is None or not checks.stability:
         raise UsageError("no backward solves are published; take them out of the page")
-    return _short(found.stability[0].rtol)
+    return _short(checks.stability[0].rtol)
 
 
 def _short(value: float) -> str:
