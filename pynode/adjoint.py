@@ -50,9 +50,9 @@ def norm_over_ranks(world: World, sizes: Sequence[int], parts: Sequence[int], sp
 
     def norm(x: Tensor) -> Tensor:
         squares = x.reshape(-1)[:used].square().split(list(sizes))
-        found = torch.stack([s.sum(dtype=torch.float64) for s in squares]).tolist()
+        totals = torch.stack([s.sum(dtype=torch.float64) for s in squares]).tolist()
         sums = torch.zeros(2, max(parts) + 1, dtype=torch.float64)  # of squares, and of entries
-        for part, size, square, counted in zip(parts, sizes, found, mine, strict=True):
+        for part, size, square, counted in zip(parts, sizes, totals, mine, strict=True):
             if counted:
                 sums[:, part] += torch.tensor((square, size), dtype=torch.float64)
         world.sum_(sums)

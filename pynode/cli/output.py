@@ -54,8 +54,8 @@ def output_directory(
 
 def is_begun(out: Path, names: Collection[str]) -> bool:
     """Whether a directory holds files called `names` and nothing else: a command ended before its first record."""
-    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    return not found.isdisjoint(names) and all(name in names or _is_leftover(name) for name in found)
+    present = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    return not present.isdisjoint(names) and all(name in names or _is_leftover(name) for name in present)
 
 
 def note_environment(directory: Path, made: Mapping[str, Any]) -> None:
@@ -90,16 +90,16 @@ def candidates(out: Path | None, default: str) -> list[Path]:
 
 
 def _default(name: str, *, resume: bool) -> Path:
-    latest, first = (found := candidates(None, name))[0], found[-1]
+    latest, first = (paths := candidates(None, name))[0], paths[-1]
     if resume or not first.exists():
         return latest
-    return ROOT / f"{name}-{len(found) + 1}"
+    return ROOT / f"{name}-{len(paths) + 1}"
 
 
 def _used(path: Path) -> bool:
     """Whether there is anything but what a command that was killed at its very beginning has left."""
     try:
-        return path.is_dir() and not all(_is_leftover(found.name) for found in path.iterdir())
+        return path.is_dir() and not all(_is_leftover(entry.name) for entry in path.iterdir())
     except OSError:
         return False  # make_directory says why
 

@@ -37,11 +37,11 @@ class ConcatSquash(FieldSpec):
         return self.widths[0]
 
     def slots(self) -> tuple[Slot, ...]:
-        found: list[Slot] = []
+        slots: list[Slot] = []
         for k, (i, o) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
-            found += [weight(f"W{k}", o, i), bias(f"b{k}", o)]
-            found += [time_weight(f"w_g{k}", o), bias(f"b_g{k}", o), time_weight(f"w_b{k}", o)]
-        return tuple(found)
+            slots += [weight(f"W{k}", o, i), bias(f"b{k}", o)]
+            slots += [time_weight(f"w_g{k}", o), bias(f"b_g{k}", o), time_weight(f"w_b{k}", o)]
+        return tuple(slots)
 
     def evaluate(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> State:
         return chain(self._layers(p, t), self.activation, y)

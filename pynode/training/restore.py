@@ -87,8 +87,8 @@ def _runs_near(directory: Path, problem: str) -> list[Path]:
     else:
         tops = [directory, *sorted(path.parent for path in directory.glob(f"*/{RUNS}"))]
     for top in tops:
-        if found := [folder for folder in run_folders(top) if _problem_of(folder) == problem]:
-            return found
+        if runs := [folder for folder in run_folders(top) if _problem_of(folder) == problem]:
+            return runs
     return []
 
 

@@ -118,10 +118,10 @@ def _errors(
     failed: list[SolveError] = []
     rows = rows_at_once(trained.flow)
     errors = inverse_errors(trained.flow, x, method, back=back, seed=trained.seed, rows=rows, on_failure=failed.append)
-    found = {name: finite(value) for name, value in errors.items()}
-    if None not in found.values():
-        return found, None
-    return found, str(failed[0]) if failed else "the way there and back ends in values that are not finite"
+    recorded = {name: finite(value) for name, value in errors.items()}
+    if None not in recorded.values():
+        return recorded, None
+    return recorded, str(failed[0]) if failed else "the way there and back ends in values that are not finite"
 
 
 def _ran(solves: Sequence[SolveStats]) -> dict[str, Any]:
