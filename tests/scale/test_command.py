@@ -61,16 +61,16 @@ def test_results_are_not_overwritten(made: Path) -> None:
 
 
 def test_records_are_whole_and_consistent(made: Path) -> None:
-    found = read(made)
-    assert len(found.cells) == 3 * 7 * 2
-    assert [(p.scenario, p.gpus) for p in found.plans if p.scenario == "central"] == [
+    model = read(made)
+    assert len(model.cells) == 3 * 7 * 2
+    assert [(p.scenario, p.gpus) for p in model.plans if p.scenario == "central"] == [
         ("central", 1),
         ("central", 8),
         ("central", 64),
     ]
     for scenario in ("low", "central", "high"):
-        plans = [p for p in found.plans if p.scenario == scenario]
-        alone = 2 * sum(c.seconds for c in found.cells if c.scenario == scenario) / 3600
+        plans = [p for p in model.plans if p.scenario == scenario]
+        alone = 2 * sum(c.seconds for c in model.cells if c.scenario == scenario) / 3600
         # on one GPU everything in turn; nothing shorter than the bound; more never longer
         assert plans[0].makespan_hours == pytest.approx(alone)
         assert plans[0].utilisation == pytest.approx(1)
@@ -85,7 +85,7 @@ def test_records_are_whole_and_consistent(made: Path) -> None:
             assert p.makespan_hours <= p.single_hours * (1 + 1e-9)
             assert p.single_cost == pytest.approx(3.0 * p.gpus * p.single_hours)
             assert p.widest <= 8
-        longest = max(c.seconds for c in found.cells if c.scenario == scenario) / 3600
+        longest = max(c.seconds for c in model.cells if c.scenario == scenario) / 3600
         assert plans[0].single_hours == pytest.approx(alone)
         # more GPUs than cells
         assert plans[2].single_hours == pytest.approx(longest)
@@ -96,10 +96,10 @@ def test_measurements_record_the_load_before_them(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measure: bool
 ) -> None:
     """A model alone has no times that other jobs could lengthen."""
-    found, trials = read(made), read(PUBLISHED).trials
-    modelled = {"cells": found.cells, "plans": found.plans, "assumptions": found.assumptions}
+    model, trials = read(made), read(PUBLISHED).trials
+    modelled = {"cells": model.cells, "plans": model.plans, "assumptions": model.assumptions}
     monkeypatch.setattr("experiments.scale.plan.model_study", lambda *_: dict(modelled))
-    monkeypatch.setattr("experiments.scale.plan.references", lambda *_: found.references)
+    monkeypatch.setattr("experiments.scale.plan.references", lambda *_: model.references)
     monkeypatch.setattr("experiments.scale.check.check", lambda _: {"trials": trials})
     monkeypatch.setattr("pynode.clock.load_average", lambda: 0.25)
     out = tmp_path / "out"
@@ -161,6 +161,6 @@ def test_a_small_check_of_iterations(made: Path, tmp_path: Path) -> None:
     assert rendered.tables[-1].title == "Iterations on this machine"
     assert any("held-out" in finding for finding in rendered.findings)
     # times of a busy machine may be explained without bytes
-    found = [replace(c, bandwidth=None) for c in records["calibration"]]
-    write_lines(path_of(copy, "calibration"), found)
+    calibration = [replace(c, bandwidth=None) for c in records["calibration"]]
+    write_lines(path_of(copy, "calibration"), calibration)
     assert any("no GB/s" in note for note in render(copy).tables[-1].notes)

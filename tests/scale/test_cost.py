@@ -51,16 +51,16 @@ def test_more_work_takes_longer(field: str) -> None:
 def test_the_fit_finds_the_machine_that_made_the_times() -> None:
     truth = a_machine()
     work = [Work(1e6, 1e6, 400), Work(1e8, 1e7, 400), Work(1e9, 1e8, 400), Work(1e7, 1e8, 100)]
-    found = fit_machine(work, [truth.seconds(w, "float32") for w in work], 1e9, "float32")
-    assert found.bandwidth == pytest.approx(truth.bandwidth, rel=1e-6)
-    assert found.launch == pytest.approx(truth.launch, rel=1e-6)
+    fitted = fit_machine(work, [truth.seconds(w, "float32") for w in work], 1e9, "float32")
+    assert fitted.bandwidth == pytest.approx(truth.bandwidth, rel=1e-6)
+    assert fitted.launch == pytest.approx(truth.launch, rel=1e-6)
 
 
 def test_the_fit_gives_no_negative_rates() -> None:
     work = [Work(1e9, 1e3, 10), Work(2e9, 1e3, 20)]
-    found = fit_machine(work, [1.0, 2.0], 1e9, "float32")
-    assert found.bandwidth > 1e6
-    assert 0 <= found.launch < 1e-6
+    fitted = fit_machine(work, [1.0, 2.0], 1e9, "float32")
+    assert fitted.bandwidth > 1e6
+    assert 0 <= fitted.launch < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_the_fit_gives_no_negative_rates() -> None:
     ],
 )
 def test_cells_have_the_studys_sizes(problem: str, weights: int, nfe: int) -> None:
-    found = cell(problem, "disc-opt", CENTRAL)
-    assert found.sizes.weights == weights
-    assert (found.counts.forward, found.counts.backward, found.counts.products) == (nfe, 0, nfe)
+    run = cell(problem, "disc-opt", CENTRAL)
+    assert run.sizes.weights == weights
+    assert (run.counts.forward, run.counts.backward, run.counts.products) == (nfe, 0, nfe)
 
 
 def test_iterations_and_validations_follow_the_study() -> None:
@@ -122,10 +122,10 @@ def test_stages_that_do_not_fit_are_made_again() -> None:
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_gpus_share_a_batch(method: str) -> None:
-    found = costs_by_width(cell("hepmass", method, CENTRAL), machine("a100", CENTRAL), CENTRAL, 64)
+    by_width = costs_by_width(cell("hepmass", method, CENTRAL), machine("a100", CENTRAL), CENTRAL, 64)
     # 10,000 rows, 256 at least
-    assert list(found) == [1, 2, 4, 8, 16, 32]
-    alone, eight = found[1], found[8]
+    assert list(by_width) == [1, 2, 4, 8, 16, 32]
+    alone, eight = by_width[1], by_width[8]
     assert alone.seconds_exchange == 0 < eight.seconds_exchange
     assert eight.work.operations == pytest.approx(alone.work.operations / 8, rel=0.01)
     assert eight.seconds_iteration > alone.seconds_iteration / 8 + eight.seconds_exchange
@@ -138,11 +138,11 @@ def test_small_batches_stay_on_one_gpu() -> None:
 
 
 def test_a_cell_adds_up() -> None:
-    found = cell_cost(cell("gas", "opt-disc", CENTRAL), machine("a100", CENTRAL), CENTRAL)
-    assert found.seconds_training == pytest.approx(CENTRAL["iterations of tables"] * found.seconds_iteration)
-    parts = (found.seconds_training, found.seconds_validation, found.seconds_evaluation, found.seconds_start)
+    cost = cell_cost(cell("gas", "opt-disc", CENTRAL), machine("a100", CENTRAL), CENTRAL)
+    assert cost.seconds_training == pytest.approx(CENTRAL["iterations of tables"] * cost.seconds_iteration)
+    parts = (cost.seconds_training, cost.seconds_validation, cost.seconds_evaluation, cost.seconds_start)
     assert min(parts) > 0
-    assert found.seconds == pytest.approx(sum(parts))
+    assert cost.seconds == pytest.approx(sum(parts))
 
 
 def test_judging_deals_whole_chunks() -> None:

@@ -60,8 +60,8 @@ def test_what_opt_disc_exchanges(
 
 
 def test_disc_opt_exchanges_loss_and_gradient() -> None:
-    found = exchanges(SIZES, DiscOpt(RK4), Counts(10, 0, 10))
-    assert (found.numbers, found.block_gradients) == (1, 0)
+    sums = exchanges(SIZES, DiscOpt(RK4), Counts(10, 0, 10))
+    assert (sums.numbers, sums.block_gradients) == (1, 0)
 
 
 def test_seconds_by_hand() -> None:

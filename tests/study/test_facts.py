@@ -68,8 +68,8 @@ def test_a_method_that_reaches_no_target_at_the_end_of_an_axis(monkeypatch: pyte
     records += [winner(20.0, "disc-opt", 0.05, seed) for seed in range(2)]
     lost = [winner(20.0, "opt-disc", 0.5, seed) for seed in range(2)]
 
-    def publish(*found: WinnerRecord) -> None:
-        monkeypatch.setattr(facts, "checks_of", lambda _: Results(Path("nowhere"), winners=list(found)))
+    def publish(*winners: WinnerRecord) -> None:
+        monkeypatch.setattr(facts, "checks_of", lambda _: Results(Path("nowhere"), winners=list(winners)))
 
     publish(*records, *lost)
     assert facts.reaches_no_target("opt-disc", "stiffness")
@@ -132,23 +132,23 @@ def made(engine: str, time: float | None = 0.5, evaluations: tuple[float, ...] =
 
 
 def test_each_of_the_seven_problems_needs_a_comparison_with_a_reduction(monkeypatch: pytest.MonkeyPatch) -> None:
-    found: dict[str, tuple[SimpleNamespace, ...]] = {problem: (made("fused"),) for problem in SEVEN}
-    monkeypatch.setattr(facts, "compared", lambda problem: found[problem])
+    comparisons: dict[str, tuple[SimpleNamespace, ...]] = {problem: (made("fused"),) for problem in SEVEN}
+    monkeypatch.setattr(facts, "compared", lambda problem: comparisons[problem])
     assert facts.all_seven_compared("fused")
     assert not facts.all_seven_compared("julia")
-    found["gas"] = (made("fused", time=None), made("eager"))
+    comparisons["gas"] = (made("fused", time=None), made("eager"))
     assert not facts.all_seven_compared("fused"), "gas has none on this engine"
-    found["gas"] = ()
+    comparisons["gas"] = ()
     assert not facts.all_seven_compared("fused")
 
 
 def test_fewer_evaluations_are_needed_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [made("fused", evaluations=(0.5, 0.1)), made("eager", evaluations=(-0.2,))]
-    monkeypatch.setattr(facts, "every_comparison", lambda: found)
+    comparisons = [made("fused", evaluations=(0.5, 0.1)), made("eager", evaluations=(-0.2,))]
+    monkeypatch.setattr(facts, "every_comparison", lambda: comparisons)
     assert facts.fewer_evaluations("fused")
     assert not facts.fewer_evaluations("eager")
     assert not facts.fewer_evaluations("julia"), "no comparison, no claim"
-    found.append(made("fused", evaluations=(0.5, -0.1)))
+    comparisons.append(made("fused", evaluations=(0.5, -0.1)))
     assert not facts.fewer_evaluations("fused")
 
 

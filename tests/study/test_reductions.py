@@ -27,7 +27,7 @@ UNTRAINED = compared_in("gas", opt_disc(losses=(1.0, 4.0, 4.0)), disc_opt(second
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
     """These comparisons, in place of those that are published."""
     by_problem = {"spiral": (QUICK, SLOW), "power": (EVEN, TABLE), "gas": (UNTRAINED,)}
-    folders = {c.folder: c for found in by_problem.values() for c in found}
+    folders = {c.folder: c for comparisons in by_problem.values() for c in comparisons}
 
     def in_folder(folder: str) -> tuple[Comparison, ...]:
         return (folders[folder],) if folder in folders else ()

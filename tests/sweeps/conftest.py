@@ -39,12 +39,12 @@ Numbers = dict[str, list[dict[str, Any]]]
 
 def numbers(out: Path) -> Numbers:
     """All that two runs of one configuration share."""
-    found: Numbers = {}
+    by_run: Numbers = {}
     for path in sorted(out.glob("*/runs/*/records.jsonl")):
         name = f"{path.parts[-4]}/{path.parent.name}"
         rows = [asdict(record) for record in read_lines(path, IterationRecord)]
-        found[name] = [{k: v for k, v in row.items() if not is_timed(k)} for row in rows]
-    return found
+        by_run[name] = [{k: v for k, v in row.items() if not is_timed(k)} for row in rows]
+    return by_run
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +54,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Numbers:
     specification = specify(AXES)
     for cell in make_cells(specification.axes, specification.needs):
         train(RunConfig.from_json(cell.config), cell.directory(out))
-    found = numbers(out)
-    assert len(found) == 12
-    assert all(len(records) == 20 for records in found.values())
-    return found
+    by_run = numbers(out)
+    assert len(by_run) == 12
+    assert all(len(records) == 20 for records in by_run.values())
+    return by_run
 
 
 @pytest.fixture

@@ -231,11 +231,11 @@ def test_a_sweep_that_is_resumed_by_its_folder_needs_what_it_needed(tmp_path: Pa
 )
 def test_a_file_of_another_version_is_told(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     sweep_on_disk(tmp_path, problem="spiral")
-    found = read_json(tmp_path / FILE)
-    found.pop("running")  # of a version that did not write it
-    write_json(tmp_path / FILE, found)
+    content = read_json(tmp_path / FILE)
+    content.pop("running")  # of a version that did not write it
+    write_json(tmp_path / FILE, content)
     assert read_values(tmp_path)["problem"] == ["spiral"]
-    write_json(tmp_path / FILE, {**found, **change})
+    write_json(tmp_path / FILE, {**content, **change})
     with pytest.raises(RecordError, match=said):
         read_values(tmp_path)
     with pytest.raises(RecordError, match=said):
@@ -269,12 +269,12 @@ def test_sweeps_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their cells, the data apart: those need not be on this machine."""
     monkeypatch.setattr(Table, "check", lambda problem: None)
     folder = Path(__file__).parents[2] / "experiments" / "sweeps"
-    found = {}
+    shipped = {}
     for file in sorted(folder.glob("*.toml")):
         specification = specify(read_file(file))
-        found[file.stem] = make_cells(specification.axes, specification.needs)
-    assert {name: len(cells) for name, cells in found.items()} == {"study": 42, "tolerances": 48}
-    study = found["study"]
+        shipped[file.stem] = make_cells(specification.axes, specification.needs)
+    assert {name: len(cells) for name, cells in shipped.items()} == {"study": 42, "tolerances": 48}
+    study = shipped["study"]
     assert {(cell.config["device"], cell.gpus) for cell in study} == {("cuda", 1.0)}
     assert {cell.cpus for cell in study if cell.problem == "bsds300"} == {4}
     assert max(study, key=lambda cell: cell.work).problem == "bsds300"

@@ -158,17 +158,17 @@ def test_a_cell_whose_worker_always_dies_is_lost_in_the_end(
 def test_workers_stop_when_their_driver_dies(tmp_path: Path, begin_sweep: Begin, worker_in_the_middle: Find) -> None:
     out = tmp_path / "out"
     process = begin_sweep(out, "--jobs", "1", "--grid", "seed=0", "--grid", "iterations=5000")
-    found = None
-    while process.poll() is None and found is None:
-        found = worker_in_the_middle(out)
+    worker = None
+    while process.poll() is None and worker is None:
+        worker = worker_in_the_middle(out)
         time.sleep(0.002)
-    assert found is not None, process.communicate()
+    assert worker is not None, process.communicate()
     process.kill()
     process.communicate()
     until = time.monotonic() + 60
-    while not has_gone(found[1]) and time.monotonic() < until:
+    while not has_gone(worker[1]) and time.monotonic() < until:
         time.sleep(0.02)
-    assert has_gone(found[1])
+    assert has_gone(worker[1])
     (events,) = out.glob("*/runs/*/events.jsonl")
     assert '"interrupted"' in events.read_text()
 

@@ -33,14 +33,14 @@ def listening(processes: set[int]) -> set[str]:
             cells = line.split()
             if cells[3] == "0A":  # LISTEN
                 sockets[f"socket:[{cells[9]}]"] = cells[1].partition(":")[0]
-    found = set()
+    addresses = set()
     for process in processes:
         try:
             links = [os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir()]
         except OSError:  # it has ended
             continue
-        found |= {sockets[link] for link in links if link in sockets}
-    return found
+        addresses |= {sockets[link] for link in links if link in sockets}
+    return addresses
 
 
 def family(ancestor: int) -> set[int]:
@@ -51,10 +51,10 @@ def family(ancestor: int) -> set[int]:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    found = {ancestor}
-    while more := {process for process, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    members = {ancestor}
+    while more := {process for process, parent in parents.items() if parent in members} - members:
+        members |= more
+    return members
 
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
@@ -96,18 +96,18 @@ def test_interrupted_on_ray_and_resumed_without(
     """Runs save when the sweep is interrupted, and the other executor goes on with them."""
     out = tmp_path / "out"
     process = begin_sweep(out, "--executor", "ray", "--jobs", "1", "--grid", "problem=oscillator")
-    found = None
-    while process.poll() is None and found is None:
-        found = worker_in_the_middle(out)
+    worker = None
+    while process.poll() is None and worker is None:
+        worker = worker_in_the_middle(out)
         time.sleep(0.002)
-    assert found is not None, process.communicate()
+    assert worker is not None, process.communicate()
     process.send_signal(signal.SIGINT)
     said, error = process.communicate(timeout=200)
     assert process.returncode == 130, error
     assert "0 of 6 cells finished" in error
-    problem, _, label = found[0].partition("/")
+    problem, _, label = worker[0].partition("/")
     assert (out / problem / "runs" / label / "checkpoint.safetensors").exists()
-    assert f"{found[0]}: interrupted" in said
+    assert f"{worker[0]}: interrupted" in said
 
     resumed = begin_sweep(out, "--resume", "--executor", "local", "--grid", "problem=oscillator")
     _, error = resumed.communicate(timeout=300)

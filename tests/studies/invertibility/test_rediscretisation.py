@@ -45,19 +45,19 @@ def measured() -> list[RediscretisationRecord]:
 
 def test_inverse_errors_fall_with_the_order_of_the_scheme() -> None:
     """Halved steps: a factor of 2 for Euler, of 2^4 or more for RK4; the likelihood tends to one value."""
-    found = {(r.scheme, r.setting): r for r in measured()}
-    assert [r for r in found if r[0] == "euler"] == [("euler", 4.0), ("euler", 8.0), ("euler", 16.0)]
+    by_setting = {(r.scheme, r.setting): r for r in measured()}
+    assert [r for r in by_setting if r[0] == "euler"] == [("euler", 4.0), ("euler", 8.0), ("euler", 16.0)]
     for scheme, low, high in (("euler", 1.5, 3.0), ("rk4", 12.0, 80.0)):
-        errors = [found[scheme, n].inverse for n in (4.0, 8.0, 16.0)]
+        errors = [by_setting[scheme, n].inverse for n in (4.0, 8.0, 16.0)]
         assert all(e is not None for e in errors)
         assert low < errors[1] / errors[2] < high  # type: ignore[operator]
-    best = found["dopri5", 1e-7]
+    best = by_setting["dopri5", 1e-7]
     assert best.adaptive
     assert best.inverse is not None
     assert best.inverse < 1e-5
-    assert abs(found["rk4", 16.0].nll - best.nll) < 1e-4  # type: ignore[operator]
-    assert found["rk4", 8.0].nfe == 32
-    assert found["euler", 8.0].nfe == 8
+    assert abs(by_setting["rk4", 16.0].nll - best.nll) < 1e-4  # type: ignore[operator]
+    assert by_setting["rk4", 8.0].nfe == 32
+    assert by_setting["euler", 8.0].nfe == 8
 
 
 def test_a_failed_solve_is_recorded() -> None:

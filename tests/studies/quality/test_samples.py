@@ -28,14 +28,14 @@ GRID = [-5.0, 5.0]
 def series(dim: int = 2) -> dict[str, Any]:
     """What a density's evaluation holds; its density has all its mass at x_1 = 3, x_2 = -2 or thereabouts."""
     generator = np.random.default_rng(0)
-    found: dict[str, Any] = {
+    contents: dict[str, Any] = {
         name: generator.standard_normal((40, dim)).tolist() for name in ("data", "pushed", "generated")
     }
     if dim == 2:
         p = np.zeros((20, 20))
         p[16, 6] = 0.5
-        found |= {"density": p.tolist(), "grid": GRID, "trajectories": generator.standard_normal((5, 9, 2)).tolist()}
-    return found
+        contents |= {"density": p.tolist(), "grid": GRID, "trajectories": generator.standard_normal((5, 9, 2)).tolist()}
+    return contents
 
 
 def run(
@@ -118,9 +118,9 @@ def test_a_density_has_a_row_of_four_panels_a_method() -> None:
     assert titles[:4] == ["data", "model density", "data pushed forward", "generated samples"]
     assert [figure.axes[k].get_ylabel().split("\n")[0] for k in (0, 4)] == ["disc-opt", "opt-disc"]
     data, model, pushed, generated = figure.axes[4:]
-    found = series()
+    evaluated = series()
     for axes, name in ((data, "data"), (pushed, "pushed"), (generated, "generated")):
-        np.testing.assert_array_equal(axes.lines[0].get_xydata(), found[name])
+        np.testing.assert_array_equal(axes.lines[0].get_xydata(), evaluated[name])
     assert mcolors.same_color(generated.lines[0].get_color(), looks(["opt-disc"])["opt-disc"].color)
     assert [patch.get_radius() for patch in pushed.patches] == [1, 2, 3]  # type: ignore[attr-defined]
     assert not [*data.patches, *model.patches, *generated.patches]
@@ -154,11 +154,11 @@ def test_trajectories_begin_in_the_base_and_end_at_data() -> None:
 def test_marginals_show_pairs_of_columns_of_data_and_of_each_model() -> None:
     figure = drawn(draw_marginals(results(run("disc-opt", dim=8), run("opt-disc", dim=8))))
     assert len(figure.axes) == 3 * 3
-    found = series(8)
+    evaluated = series(8)
     for row, name in enumerate(("data", "generated", "generated")):
         for j in range(3):
             axes = figure.axes[3 * row + j]
-            expected = np.array(found[name])[:, 2 * j : 2 * j + 2]
+            expected = np.array(evaluated[name])[:, 2 * j : 2 * j + 2]
             np.testing.assert_array_equal(np.asarray(axes.lines[0].get_xydata()), expected)
             assert axes.get_xlim() == figure.axes[j].get_xlim()
     assert len({mcolors.to_hex(axes.lines[0].get_color()) for axes in figure.axes}) == 3
@@ -167,10 +167,10 @@ def test_marginals_show_pairs_of_columns_of_data_and_of_each_model() -> None:
 
 
 def test_a_value_that_was_not_finite_is_left_out_of_the_picture() -> None:
-    found = series()
-    found["density"][3][4] = None
-    found["generated"][0] = [None, None]
-    figure = drawn(draw_density(results(replace(run(), evaluation={"metrics": {}, "series": found}))))
+    evaluated = series()
+    evaluated["density"][3][4] = None
+    evaluated["generated"][0] = [None, None]
+    figure = drawn(draw_density(results(replace(run(), evaluation={"metrics": {}, "series": evaluated}))))
     assert figure.axes[1].images[0].get_clim() == (0.0, 0.5)
 
 
@@ -203,9 +203,9 @@ def test_sums_of_squares_stay_on_a_logarithmic_axis() -> None:
 
 @pytest.mark.parametrize("losses", [[5.0], [3.0, 3.0], [-1.0, -1.0]])
 def test_short_and_constant_likelihoods_are_drawn(losses: list[float]) -> None:
-    found = results(run("disc-opt", losses), run("opt-disc", losses))
-    assert draw_loss(found) is not None
-    assert draw_reduction(found, losses[0]) is not None
+    both = results(run("disc-opt", losses), run("opt-disc", losses))
+    assert draw_loss(both) is not None
+    assert draw_reduction(both, losses[0]) is not None
 
 
 def test_the_cost_of_negative_losses_is_drawn_on_linear_axes() -> None:
@@ -229,8 +229,8 @@ def test_equal_records_give_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         paths: list[Path] = []
-        for draw, found in ((draw_density, BOTH), (draw_trajectories, BOTH), (draw_marginals, table)):
-            paths += save(drawn(draw(found)), tmp_path / name, draw.__module__.rpartition(".")[2])
+        for draw, shown in ((draw_density, BOTH), (draw_trajectories, BOTH), (draw_marginals, table)):
+            paths += save(drawn(draw(shown)), tmp_path / name, draw.__module__.rpartition(".")[2])
         contents.append([path.read_bytes() for path in paths])
     assert contents[0] == contents[1]
     assert all(len(content) > 5_000 for content in contents[0])

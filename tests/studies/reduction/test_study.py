@@ -76,23 +76,23 @@ QUICK = run("disc-opt", [8.0, 6.0, 4.0, 2.0, 1.0], seconds=1.0, nfe=40)
 
 
 def test_costs_are_those_before_the_loss_is_reached() -> None:
-    found = reductions(results(SLOW, QUICK))
-    assert found["matched_loss"] == 1.0  # the worse of 0.5 and 1.0
-    assert found["seconds"] == {"opt-disc": 30.0, "disc-opt": 4.0}
-    assert found["nfe"] == {"opt-disc": 300, "disc-opt": 160}
-    assert found["evaluations"] == {"opt-disc": 600, "disc-opt": 320}
-    assert found["time_reduction"] == pytest.approx(1 - 4 / 30)
-    assert found["nfe_reduction"] == pytest.approx(1 - 160 / 300)
-    assert found["per_iteration_time_ratio"] == 10
-    assert found["forward_only_ratio"] == 10
-    assert found["targets"][-1]["loss"] == 1.0
-    assert [t["loss"] for t in found["targets"]] == sorted((t["loss"] for t in found["targets"]), reverse=True)
+    reduction = reductions(results(SLOW, QUICK))
+    assert reduction["matched_loss"] == 1.0  # the worse of 0.5 and 1.0
+    assert reduction["seconds"] == {"opt-disc": 30.0, "disc-opt": 4.0}
+    assert reduction["nfe"] == {"opt-disc": 300, "disc-opt": 160}
+    assert reduction["evaluations"] == {"opt-disc": 600, "disc-opt": 320}
+    assert reduction["time_reduction"] == pytest.approx(1 - 4 / 30)
+    assert reduction["nfe_reduction"] == pytest.approx(1 - 160 / 300)
+    assert reduction["per_iteration_time_ratio"] == 10
+    assert reduction["forward_only_ratio"] == 10
+    assert reduction["targets"][-1]["loss"] == 1.0
+    assert [t["loss"] for t in reduction["targets"]] == sorted((t["loss"] for t in reduction["targets"]), reverse=True)
 
 
 def test_a_slower_method_gets_a_negative_reduction() -> None:
     slower = run("disc-opt", [8.0, 6.0, 4.0, 2.0, 1.0], seconds=15.0, nfe=40)
-    found = reductions(results(SLOW, slower))
-    assert found["time_reduction"] == pytest.approx(1 - 60 / 30)
+    reduction = reductions(results(SLOW, slower))
+    assert reduction["time_reduction"] == pytest.approx(1 - 60 / 30)
     sentence = Reduction().finding(results(SLOW, slower))
     assert sentence is not None
     assert "100.0 % more time" in sentence
@@ -100,9 +100,9 @@ def test_a_slower_method_gets_a_negative_reduction() -> None:
 
 def test_a_loss_that_costs_nothing_has_no_reduction() -> None:
     stuck = run("opt-disc", [0.5, 0.6], seconds=1.0, nfe=1)
-    found = reductions(results(stuck, run("disc-opt", [0.9, 0.5], seconds=1.0, nfe=1)))
-    assert found["seconds"]["opt-disc"] == 0
-    assert found["time_reduction"] is None
+    reduction = reductions(results(stuck, run("disc-opt", [0.9, 0.5], seconds=1.0, nfe=1)))
+    assert reduction["seconds"]["opt-disc"] == 0
+    assert reduction["time_reduction"] is None
 
 
 def on_rows(made: Run, digest: str) -> Run:
@@ -144,12 +144,12 @@ def test_seeds_are_paired_and_medians_reported() -> None:
     runs = [run("opt-disc", [8.0, 1.0], seconds=s, nfe=10, seed=i) for i, s in enumerate((10.0, 20.0, 30.0))]
     runs += [run("disc-opt", [8.0, 1.0], seconds=2.0, nfe=10, seed=i) for i in range(3)]
     runs.append(run("disc-opt", [8.0, 1.0], seconds=9.0, nfe=10, seed=7))  # without a partner
-    found = reductions(results(*runs))
-    assert [entry["seed"] for entry in found["seeds"]] == [0, 1, 2]
-    assert found["seconds"] == {"opt-disc": 20.0, "disc-opt": 2.0}
-    assert found["time_reduction"] == pytest.approx(0.9)
-    assert found["ranges"]["time_reduction"] == pytest.approx([0.8, 1 - 2 / 30])
-    assert found["ranges"]["nfe_reduction"] == [0.0, 0.0]
+    reduction = reductions(results(*runs))
+    assert [entry["seed"] for entry in reduction["seeds"]] == [0, 1, 2]
+    assert reduction["seconds"] == {"opt-disc": 20.0, "disc-opt": 2.0}
+    assert reduction["time_reduction"] == pytest.approx(0.9)
+    assert reduction["ranges"]["time_reduction"] == pytest.approx([0.8, 1 - 2 / 30])
+    assert reduction["ranges"]["nfe_reduction"] == [0.0, 0.0]
     table = Reduction().tables(results(*runs))[0]
     assert table.rows[-1][3] == "90.0 % (80.0 to 93.3)", "no median without its range"
     assert table.rows[-1][6] == "0.0 %", "all seeds agree"
@@ -213,8 +213,8 @@ def density(method: str, losses: list[float | None], **metrics: float) -> Run:
 
 def test_quality_of_densities_has_their_rows_where_they_are_present() -> None:
     metrics = {"mmd": -2e-4, "inverse_data": 1e-7, "inverse_data_as_trained": 2e-5, "bits_per_dim": 1.2345}
-    found = results(density("opt-disc", [9.0, 2.8765], excess_nll=0.05), density("disc-opt", [9.0, 2.8671], **metrics))
-    rows = {row[0]: row[1:] for row in Quality().tables(found)[0].rows}
+    both = results(density("opt-disc", [9.0, 2.8765], excess_nll=0.05), density("disc-opt", [9.0, 2.8671], **metrics))
+    rows = {row[0]: row[1:] for row in Quality().tables(both)[0].rows}
     assert rows["test NLL (nats)"] == ["2.877", "2.867"], "a digit more than other losses"
     assert rows["best validation loss"] == ["2.877", "2.867"]
     assert rows["  beyond the truth's own"] == ["0.05", "–"]
@@ -229,21 +229,21 @@ def test_quality_of_densities_has_their_rows_where_they_are_present() -> None:
 def test_likelihoods_have_evenly_spaced_targets(start: float, end: float) -> None:
     middle = (start + end) / 2
     runs = [density(m, [start, middle, end]) for m in ("opt-disc", "disc-opt")]
-    found = reductions(results(*runs))
-    assert found["matched_loss"] == end
-    assert [t["loss"] for t in found["targets"]] == pytest.approx([start - k for k in range(1, 7)])
-    assert [t["seconds"]["opt-disc"] for t in found["targets"]] == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
+    reduction = reductions(results(*runs))
+    assert reduction["matched_loss"] == end
+    assert [t["loss"] for t in reduction["targets"]] == pytest.approx([start - k for k in range(1, 7)])
+    assert [t["seconds"]["opt-disc"] for t in reduction["targets"]] == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
     assert Reduction().figures(results(*runs))["reduction"] is not None
 
 
 def test_sums_of_squares_have_targets_evenly_spaced_in_their_logarithm() -> None:
-    found = reductions(results(*(run(m, [64.0, 8.0, 1.0], seconds=1.0, nfe=1) for m in ("opt-disc", "disc-opt"))))
-    assert [t["loss"] for t in found["targets"]] == pytest.approx([32, 16, 8, 4, 2, 1])
+    reduction = reductions(results(*(run(m, [64.0, 8.0, 1.0], seconds=1.0, nfe=1) for m in ("opt-disc", "disc-opt"))))
+    assert [t["loss"] for t in reduction["targets"]] == pytest.approx([32, 16, 8, 4, 2, 1])
 
 
 def test_losses_that_never_fell_leave_the_matched_one() -> None:
-    found = reductions(results(*(density(m, [-1.0, -1.0]) for m in ("opt-disc", "disc-opt"))))
-    assert [t["loss"] for t in found["targets"]] == [-1.0]
+    reduction = reductions(results(*(density(m, [-1.0, -1.0]) for m in ("opt-disc", "disc-opt"))))
+    assert [t["loss"] for t in reduction["targets"]] == [-1.0]
 
 
 def test_a_quality_finding_names_both_methods() -> None:

@@ -50,11 +50,11 @@ def test_cells_say_who_wins(tmp_path: Path) -> None:
 
 def test_blue_is_disc_opt_and_red_is_opt_disc(tmp_path: Path) -> None:
     """The same cell, won by the one in evaluations and by the other in time; grey and hatched where nobody can tell."""
-    found = Results(tmp_path, winners=MAP)
-    (red, _, blue), (red_too, _, blue_too) = cell_colours(found, 0)[0], cell_colours(found, 1)[0]
+    results = Results(tmp_path, winners=MAP)
+    (red, _, blue), (red_too, _, blue_too) = cell_colours(results, 0)[0], cell_colours(results, 1)[0]
     assert blue > red + 0.2
     assert red_too > blue_too + 0.2
-    figure = draw_map(found)
+    figure = draw_map(results)
     assert figure is not None
     hatches = [p.get_hatch() for p in figure.axes[0].patches if isinstance(p, Rectangle)]
     assert hatches == [None, *["//"] * 7]
@@ -81,10 +81,10 @@ def solve(name: str, horizon: float, seed: int, error: float | None, failure: st
 
 def test_stability_draws_a_line_for_each_field(tmp_path: Path) -> None:
     """Medians over seeds; a horizon at which a seed failed has no point."""
-    found = [solve("mlp", 1.0, seed, error) for seed, error in enumerate((1e-4, 1e-3, 1e-2))]
-    found += [solve("mlp", 10.0, 0, 1e-2), solve("mlp", 10.0, 1, None, "it blew up"), solve("mlp", 10.0, 2, 1e-2)]
-    found += [solve("hamiltonian", h, 0, 1e-5) for h in (1.0, 10.0)]
-    figure = draw_stability(Results(tmp_path, stability=found))
+    solves = [solve("mlp", 1.0, seed, error) for seed, error in enumerate((1e-4, 1e-3, 1e-2))]
+    solves += [solve("mlp", 10.0, 0, 1e-2), solve("mlp", 10.0, 1, None, "it blew up"), solve("mlp", 10.0, 2, 1e-2)]
+    solves += [solve("hamiltonian", h, 0, 1e-5) for h in (1.0, 10.0)]
+    figure = draw_stability(Results(tmp_path, stability=solves))
     assert figure is not None
     for panel, value in zip(figure.axes, (1e-3, 1e-3, 2.0), strict=True):
         mlp, hamiltonian = panel.get_lines()
@@ -104,8 +104,8 @@ def test_every_field_has_a_line_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_huge_error_does_not_flatten_the_rest(tmp_path: Path) -> None:
-    found = [solve("mlp", 1.0, 0, 1e-5), solve("mlp", 10.0, 0, 1e70)]
-    figure = draw_stability(Results(tmp_path, stability=found))
+    solves = [solve("mlp", 1.0, 0, 1e-5), solve("mlp", 10.0, 0, 1e70)]
+    figure = draw_stability(Results(tmp_path, stability=solves))
     assert figure is not None
     low, high = figure.axes[0].get_ylim()
     assert low < 1e-5

@@ -69,13 +69,13 @@ def test_ratios_of_the_cheapest_that_are_accurate_enough() -> None:
 
 
 def test_study_and_figure(tmp_path: Path) -> None:
-    found = Results(tmp_path, winners=BY_HAND)
-    text = "\n".join(t.markdown() for t in Winners().tables(found))
+    results = Results(tmp_path, winners=BY_HAND)
+    text = "\n".join(t.markdown() for t in Winners().tables(results))
     assert "| van-der-pol, stiffness 2 | 6 | 3 | 1.5 | no disc-opt |" in text
-    finding = Winners().finding(found)
+    finding = Winners().finding(results)
     assert finding is not None
     assert "1 of 1 cells at 1e-02 (median ratio 3, less time in 1 of 1)" in finding
-    drawn = draw_map(found)
+    drawn = draw_map(results)
     assert drawn is not None
     texts = [t.get_text() for t in drawn.axes[0].texts]
     assert texts == ["6", "3", "1.5", "no disc-opt"]
@@ -88,14 +88,14 @@ def small_cell(**more: Any) -> list[WinnerRecord]:
 
 def test_a_cell_stops_when_it_is_accurate_enough() -> None:
     """Each method's errors fall; nothing is measured beyond the first that is good enough."""
-    found = small_cell(steps=(1, 2, 4, 8), tolerances=(1e-3, 1e-5, 1e-7), best=1e-3)
+    records = small_cell(steps=(1, 2, 4, 8), tolerances=(1e-3, 1e-5, 1e-7), best=1e-3)
     for method in ("disc-opt", "opt-disc"):
-        errors = [r.error for r in found if r.method == method]
+        errors = [r.error for r in records if r.method == method]
         assert all(e is not None for e in errors)
         assert errors[-1] < 1e-3  # type: ignore[operator]
         assert all(e >= 1e-3 for e in errors[:-1])  # type: ignore[operator]
-    assert {r.axis for r in found} == {"width"}
-    assert {r.value for r in found} == {16.0}
+    assert {r.axis for r in records} == {"width"}
+    assert {r.value for r in records} == {16.0}
 
 
 def test_a_cell_without_reference_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def test_the_reference_is_not_fooled_by_coarse_beginnings() -> None:
 
     coarse, finer = (flat_gradient(loss(DiscOpt(steps=n)), [theta]) for n in (8, 16))
     assert float(finer.abs()) > float(coarse.abs()) > 1e6, "steps were not coarse: the test shows nothing"
-    found, uncertainty = continuous_gradient(loss, [theta])
+    gradient, uncertainty = continuous_gradient(loss, [theta])
     truth = flat_gradient(loss(DiscOpt(steps=4096)), [theta])
     assert uncertainty < 1e-8
-    torch.testing.assert_close(found, truth, rtol=1e-7, atol=0)
+    torch.testing.assert_close(gradient, truth, rtol=1e-7, atol=0)

@@ -47,12 +47,12 @@ def test_ratios_are_opt_disc_over_disc_opt() -> None:
 
 def test_cells_are_those_of_axis_and_value_in_order() -> None:
     failure = replace(record("disc-opt", 1, None, 0, value=3.0), method=NO_METHOD, failure="no reference")
-    found = cells([record("disc-opt", 1, 1e-3, 1, value=5.0), failure, record("opt-disc", 1, 1e-3, 1, value=5.0)])
-    assert [(cell.axis, cell.value, cell.problem, cell.failure) for cell in found] == [
+    in_order = cells([record("disc-opt", 1, 1e-3, 1, value=5.0), failure, record("opt-disc", 1, 1e-3, 1, value=5.0)])
+    assert [(cell.axis, cell.value, cell.problem, cell.failure) for cell in in_order] == [
         ("stiffness", 5.0, "van-der-pol", None),
         ("stiffness", 3.0, "van-der-pol", "no reference"),
     ]
-    assert [seed.seed for seed in found[0].seeds] == [0]
+    assert [seed.seed for seed in in_order[0].seeds] == [0]
 
 
 def test_the_ratio_of_times_is_that_of_the_fastest_settings() -> None:

@@ -20,13 +20,13 @@ from pynode.studies.winners.stability import FIELDS, measure_stability
 @pytest.mark.parametrize("name", [n for n in FIELDS if n != "mlp, van der pol"])
 def test_short_backward_solves_are_harmless(name: str) -> None:
     """Whatever the field: over a short horizon gradient and reconstruction are as good as the tolerance."""
-    found = measure_stability(name, 0.5, 0, rtol=1e-6)
-    assert found.failure is None
-    assert found.engine == one_engine("auto")
-    assert found.gradient_error is not None
-    assert found.reconstruction_error is not None
-    assert found.gradient_error < 1e-4
-    assert found.reconstruction_error < 1e-4
+    measured = measure_stability(name, 0.5, 0, rtol=1e-6)
+    assert measured.failure is None
+    assert measured.engine == one_engine("auto")
+    assert measured.gradient_error is not None
+    assert measured.reconstruction_error is not None
+    assert measured.gradient_error < 1e-4
+    assert measured.reconstruction_error < 1e-4
 
 
 def test_contraction_spoils_the_backward_solve_and_antisymmetry_does_not() -> None:
@@ -44,13 +44,13 @@ def test_contraction_spoils_the_backward_solve_and_antisymmetry_does_not() -> No
 def test_a_failed_forward_solve_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One cell must not end the map."""
     monkeypatch.setattr(stability, "MAX_STEPS", 5)
-    found = measure_stability("mlp", 10.0, 0)
-    assert found.failure is not None
-    assert found.failure.startswith("forward: ")
-    assert found.gradient_error is None
-    assert found.reconstruction_error is None
-    assert found.backward_ratio is None
-    assert found.nfe_forward > 0
+    measured = measure_stability("mlp", 10.0, 0)
+    assert measured.failure is not None
+    assert measured.failure.startswith("forward: ")
+    assert measured.gradient_error is None
+    assert measured.reconstruction_error is None
+    assert measured.backward_ratio is None
+    assert measured.nfe_forward > 0
 
 
 def test_a_failed_backward_solve_keeps_what_could_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,13 +60,13 @@ def test_a_failed_backward_solve_keeps_what_could_be_measured(monkeypatch: pytes
         raise SolveError(Status.MAX_STEPS, t=1.0, dt=0.1, norm_f=1.0, phase="backward")
 
     monkeypatch.setattr(stability, "flat_gradient", fails)
-    found = measure_stability("antisymmetric", 2.0, 0)
-    assert found.failure is not None
-    assert found.failure.startswith("gradient: backward solve failed at t = 1")
-    assert found.gradient_error is None
-    assert found.reconstruction_error is not None
-    assert found.reconstruction_error < 1e-3
-    assert found.backward_ratio is None
+    measured = measure_stability("antisymmetric", 2.0, 0)
+    assert measured.failure is not None
+    assert measured.failure.startswith("gradient: backward solve failed at t = 1")
+    assert measured.gradient_error is None
+    assert measured.reconstruction_error is not None
+    assert measured.reconstruction_error < 1e-3
+    assert measured.backward_ratio is None
 
 
 def test_a_missing_reference_is_not_held_against_opt_disc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,9 +74,9 @@ def test_a_missing_reference_is_not_held_against_opt_disc(monkeypatch: pytest.Mo
         raise SolveError(Status.NON_FINITE, t=0.5, dt=0.1, norm_f=1.0)
 
     monkeypatch.setattr(stability, "continuous_gradient", fails)
-    found = measure_stability("antisymmetric", 1.0, 0)
-    assert found.failure is not None
-    assert found.failure.startswith("no reference gradient: ")
+    measured = measure_stability("antisymmetric", 1.0, 0)
+    assert measured.failure is not None
+    assert measured.failure.startswith("no reference gradient: ")
 
 
 def test_the_backward_solves_resume_where_they_stopped(

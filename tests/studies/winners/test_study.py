@@ -114,16 +114,16 @@ def test_times_that_scatter_are_marked_and_left_out(tmp_path: Path) -> None:
 
 def test_an_uncertain_reference_decides_nothing(tmp_path: Path) -> None:
     """Known to 1e-3 it can tell who is good to 1e-2, and no more."""
-    found = [record(2.0, m, 5e-5, 100, uncertainty=1e-3) for m in ("disc-opt", "opt-disc")]
-    (row,) = Winners().tables(Results(tmp_path, winners=found))[0].rows
+    records = [record(2.0, m, 5e-5, 100, uncertainty=1e-3) for m in ("disc-opt", "opt-disc")]
+    (row,) = Winners().tables(Results(tmp_path, winners=records))[0].rows
     assert row[1:5] == ["1", "1", "neither", "neither"]
 
 
 def test_stability_medians_hide_no_failure(tmp_path: Path) -> None:
     """A seed that failed is no reason to report the others' median as that of all."""
-    found = [solve(1.0, 0, 1e-4), solve(1.0, 1, 3e-4), solve(1.0, 2, 2e-4)]
-    found += [solve(10.0, 0, 1e-4), solve(10.0, 1, None, "gradient: it blew up"), solve(10.0, 2, 1e-4)]
-    (table,) = Winners().tables(Results(tmp_path, stability=found))
+    solves = [solve(1.0, 0, 1e-4), solve(1.0, 1, 3e-4), solve(1.0, 2, 2e-4)]
+    solves += [solve(10.0, 0, 1e-4), solve(10.0, 1, None, "gradient: it blew up"), solve(10.0, 2, 1e-4)]
+    (table,) = Winners().tables(Results(tmp_path, stability=solves))
     assert table.rows == [
         ["mlp", "1", "2.0e-04", "2.0e-04", "3", "0"],
         ["mlp", "10", "–", "–", "–", "1 of 3"],
