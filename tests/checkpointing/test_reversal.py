@@ -72,14 +72,14 @@ def test_a_second_gradient_sweeps_once_more() -> None:
     field, y0 = field_and_state()
     solution = DiscOpt(RK4, 5, "checkpoint", 2).solve(field, y0, TS)
     loss, sources, n = solution.ys.square().sum(), [*field.parameters(), y0], 10
-    found, evaluations = [], []
+    gradients, evaluations = [], []
     for _ in range(3):
         before = solution.stats.backward.n_f
-        found.append(torch.autograd.grad(loss, sources, retain_graph=True))
+        gradients.append(torch.autograd.grad(loss, sources, retain_graph=True))
         evaluations.append((solution.stats.backward.n_f - before) // RK4.n_stages)
     assert evaluations == [fewest_advances(n, 2) + 1, *[fewest_advances(n, 2) + n] * 2]
-    for others in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
+    for others in gradients[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(gradients[0], others, strict=True))
     torch.autograd.grad(loss, sources)
     with pytest.raises(RuntimeError, match="second time"):
         torch.autograd.grad(loss, sources)
@@ -101,9 +101,9 @@ def test_a_gradient_after_one_that_broke_off() -> None:
     loss = DiscOpt(RK4, 5, "checkpoint", 2).solve(field, y0, TS).ys.square().sum()
     with pytest.raises(KeyboardInterrupt):
         torch.autograd.grad(loss, y0, retain_graph=True)
-    (found,) = torch.autograd.grad(loss, y0)
+    (gradient,) = torch.autograd.grad(loss, y0)
     (wanted,) = torch.autograd.grad(DiscOpt(RK4, 5).solve(field, y0, TS).ys.square().sum(), y0)
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-12, atol=0)
 
 
 def test_outputs_may_be_changed_in_place() -> None:

@@ -66,16 +66,16 @@ def differs(fused: Callable[..., Tensor]) -> Callable[..., float]:
         y0 = y0.clone().requires_grad_()
         sources = [y0, *(p for p in module.parameters() if p.requires_grad)]
         wanted = scheme.solve(module, y0, TimeGrid.between(ts, steps))
-        found = fused(module, scheme, ts, steps, y0, memory, stats)
-        assert found.shape == wanted.shape
-        assert found.dtype == wanted.dtype
+        states = fused(module, scheme, ts, steps, y0, memory, stats)
+        assert states.shape == wanted.shape
+        assert states.dtype == wanted.dtype
         cotangents = torch.randn(wanted.shape, dtype=wanted.dtype, generator=torch.Generator().manual_seed(5))
         by = [
             torch.autograd.grad(ys, sources, cotangents, materialize_grads=True, allow_unused=True)
-            for ys in (found, wanted)
+            for ys in (states, wanted)
         ]
         assert [g.shape for g in by[0]] == [s.shape for s in sources]
-        pairs = [(found.detach(), wanted.detach()), *zip(*by, strict=True)]
+        pairs = [(states.detach(), wanted.detach()), *zip(*by, strict=True)]
         return max(float((a - b).norm() / b.norm().clamp(min=1e-30)) for a, b in pairs)
 
     return compare

@@ -182,9 +182,9 @@ def test_mistakes_and_failures_are_the_same_on_both(kind: Any, engine: Any, requ
 def test_fixed_steps_are_the_schemes_own() -> None:
     """With and without kernels; the states hang on no graph."""
     for f in (field(), Own()):
-        found = fixed_steps(RK4, f, Y0, TS, 3)
-        assert torch.allclose(found, DiscOpt(RK4, 3, engine="eager").solve(f, Y0, TS).ys, rtol=1e-13)
-        assert not found.requires_grad
+        states = fixed_steps(RK4, f, Y0, TS, 3)
+        assert torch.allclose(states, DiscOpt(RK4, 3, engine="eager").solve(f, Y0, TS).ys, rtol=1e-13)
+        assert not states.requires_grad
 
 
 @pytest.mark.usefixtures("needs_fused")

@@ -76,8 +76,8 @@ def test_lost_trajectory_is_an_error(engine: Any, rate: float, y0: Tensor, ts: T
 @pytest.mark.parametrize("norm", ["mixed", "seminorm", "rms"])
 def test_interpolating_is_right_where_backsolve_is_not(engine: Any, rate: float, norm: Any) -> None:
     truth, _ = gradient(DiscOpt(RK4, 4000), decaying(rate), BATCH)
-    found, stats = gradient(OptDisc(engine=engine, adjoint_norm=norm), decaying(rate), BATCH)
-    assert relative(found, truth) < 1e-6
+    interpolated, stats = gradient(OptDisc(engine=engine, adjoint_norm=norm), decaying(rate), BATCH)
+    assert relative(interpolated, truth) < 1e-6
     assert stats.drift is None
 
 
@@ -90,14 +90,14 @@ def test_interpolating_is_the_default() -> None:
 def test_ignored_and_warned(engine: Any) -> None:
     """The gradient is what it is, and the drift stands in the stats; a warning comes once a backward pass."""
     ts, field = torch.linspace(0.0, 3.0, 3, **F64), decaying(20.0)
-    found, stats = gradient(OptDisc(adjoint="backsolve", engine=engine, drift="ignore"), field, BATCH, ts)
-    assert torch.isfinite(found).all()
+    backsolved, stats = gradient(OptDisc(adjoint="backsolve", engine=engine, drift="ignore"), field, BATCH, ts)
+    assert torch.isfinite(backsolved).all()
     assert stats.drift > 1e5
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         same, _ = gradient(OptDisc(adjoint="backsolve", engine=engine, drift="warn"), field, BATCH, ts)
     assert [w.category for w in said] == [DriftWarning]
-    torch.testing.assert_close(same, found)
+    torch.testing.assert_close(same, backsolved)
 
 
 @pytest.mark.parametrize("engine", BOTH)

@@ -42,7 +42,7 @@ class Solved(nn.Module):
 
 def test_parameters_that_are_functions_of_others() -> None:
     """Inner steps of meta-learning: gradients of first and second order by the outer parameters."""
-    found = []
+    gradients = []
     for method in (AUTO, EAGER):
         module = Solved(method)
         outer = dict(module.named_parameters())
@@ -51,9 +51,9 @@ def test_parameters_that_are_functions_of_others() -> None:
         first = torch.autograd.grad(loss, list(outer.values()), create_graph=True)
         norm = torch.stack([g.square().sum() for g in first]).sum()
         second = torch.autograd.grad(norm, list(outer.values()), allow_unused=True)
-        found.append([*first, *(g for g in second if g is not None)])
+        gradients.append([*first, *(g for g in second if g is not None)])
         assert float(first[0].detach().norm()) > 0
-    for a, b in zip(*found, strict=True):
+    for a, b in zip(*gradients, strict=True):
         assert torch.allclose(a, b, rtol=1e-10)
 
 
@@ -77,11 +77,11 @@ def test_a_second_backward_pass_needs_the_graph_retained(method: Any) -> None:
 
 def test_many_cotangents_at_a_time() -> None:
     f = field()
-    found = [
+    jacobians = [
         torch.autograd.functional.jacobian(lambda y, m=m: m.solve(f, y, TS).ys[-1], Y0, vectorize=True)
         for m in (AUTO, EAGER)
     ]
-    assert torch.allclose(found[0], found[1], rtol=1e-10)
+    assert torch.allclose(jacobians[0], jacobians[1], rtol=1e-10)
 
 
 def test_a_scheme_of_the_users_is_the_users() -> None:
@@ -99,9 +99,9 @@ def test_another_default_device_changes_nothing(method: Any) -> None:
     """Tensors that are on the CPU stay there."""
     f = field()
     with torch.device("meta"):
-        found = torch.autograd.grad(method.solve(f, Y0, TS).ys.square().sum(), list(f.parameters()))
+        gradients = torch.autograd.grad(method.solve(f, Y0, TS).ys.square().sum(), list(f.parameters()))
     wanted = torch.autograd.grad(method.solve(f, Y0, TS).ys.square().sum(), list(f.parameters()))
-    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(gradients, wanted, strict=True))
 
 
 def test_sizes_as_lists_scalars_and_coarse_times() -> None:
@@ -161,9 +161,9 @@ def test_least_squares_as_autograd_has_it() -> None:
     hooked = field()
     next(hooked.parameters()).register_hook(lambda g: 0 * g)
     LeastSquares(AUTO, hooked, Y0, TS, data).backward()
-    found = next(hooked.parameters()).grad
-    assert found is not None
-    assert not found.any()
+    gradient = next(hooked.parameters()).grad
+    assert gradient is not None
+    assert not gradient.any()
     for method in (AUTO, OptDisc()):
         with pytest.raises(InvalidArgument, match="not strictly monotone"):
             LeastSquares(method, f, Y0, torch.tensor([0.0, 1.0, 0.5, 2.0], dtype=torch.float64), data)

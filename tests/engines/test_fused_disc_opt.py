@@ -83,8 +83,8 @@ def test_every_field_and_scheme(
 ) -> None:
     """In both directions, with uneven steps, however the stages are kept; and all counts are right."""
     tableau, stats = SCHEMES.load(scheme), SolveStats()
-    found = differs(small_field(field_name), tableau, times, (2, 1, 3), small_state(field_name), memory, stats)
-    assert found < 1e-12
+    difference = differs(small_field(field_name), tableau, times, (2, 1, 3), small_state(field_name), memory, stats)
+    assert difference < 1e-12
     work = 6 * tableau.formula.n_stages
     assert (stats.forward.n_f, stats.forward.n_vjp) == (work, 0)
     assert (stats.backward.n_f, stats.backward.n_vjp) == (work if memory == "recompute" else 0, work)
@@ -131,12 +131,12 @@ def test_memory_in_any_order(differs: Differs, fused: Fused) -> None:
     assert not field.W0.is_contiguous()  # type: ignore[operator]
     assert differs(field, RK4, TS, 1, random_state(3, 4).T) < 1e-12
     fused(field, RK4, TS, 1, random_state(4, 3)).sum().backward()
-    found = [p.grad.clone() for p in field.parameters() if p.grad is not None]
+    gradients = [p.grad.clone() for p in field.parameters() if p.grad is not None]
     field.zero_grad()
     from pynode.grid import TimeGrid
 
     RK4.solve(field, random_state(4, 3), TimeGrid.between(TS)).sum().backward()
-    for a, b in zip(found, [p.grad for p in field.parameters()], strict=True):
+    for a, b in zip(gradients, [p.grad for p in field.parameters()], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
@@ -236,8 +236,8 @@ def test_several_graphs_at_a_time(fused: Fused) -> None:
     losses = [fused(field, RK4, TS, 1, y).square().sum() for y in states]
     for loss, wanted in zip(losses, alone, strict=True):
         for _ in range(2):
-            found = torch.autograd.grad(loss, params, retain_graph=True)
-            assert all(map(torch.equal, found, wanted))
+            gradients = torch.autograd.grad(loss, params, retain_graph=True)
+            assert all(map(torch.equal, gradients, wanted))
 
 
 def test_the_gradient_is_that_of_the_forward_pass(fused: Fused) -> None:
@@ -330,7 +330,7 @@ def test_a_solve_that_blew_up_leaves_nothing_behind(spec: MLP, batch: int, memor
         return [ys.detach(), *torch.autograd.grad(ys.sum(), list(field.parameters()))]
 
     before = both(calm, y0)
-    assert all(torch.isfinite(found).all() for found in before)
+    assert all(torch.isfinite(tensor).all() for tensor in before)
     for _ in range(3):
         assert not torch.isfinite(both(wild, 1e160 * y0)[0]).all()
     assert all(torch.equal(a, b) for a, b in zip(before, both(calm, y0), strict=True))

@@ -40,9 +40,9 @@ def evaluate() -> Evaluate:
             store(c, i, curvature_at(code, q, a))
 
     def run(code: int, x: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-        found = np.empty_like(x), np.empty_like(x), np.empty_like(x)
-        kernel(code, x, *found)
-        return found
+        outputs = np.empty_like(x), np.empty_like(x), np.empty_like(x)
+        kernel(code, x, *outputs)
+        return outputs
 
     return run
 

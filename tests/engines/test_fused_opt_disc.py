@@ -55,9 +55,9 @@ def gradients(module: nn.Module, y0: Tensor, solve: Callable[[Tensor], Tensor]) 
     return [ys.detach(), *torch.autograd.grad(ys, sources, cotangents)]
 
 
-def distance(found: list[Tensor], wanted: list[Tensor]) -> float:
+def distance(tensors: list[Tensor], wanted: list[Tensor]) -> float:
     """The largest relative difference of two tensors in their order."""
-    return max(float((a - b).norm() / b.norm().clamp(min=1e-12)) for a, b in zip(found, wanted, strict=True))
+    return max(float((a - b).norm() / b.norm().clamp(min=1e-12)) for a, b in zip(tensors, wanted, strict=True))
 
 
 def by_kernels(adaptive: Adaptive, module: nn.Module, options: OptDisc, y0: Tensor, ts: Tensor = TS) -> list[Tensor]:
@@ -100,8 +100,8 @@ def test_every_field_solver_and_adjoint(
         _EAGER[key] = gradients(field, y0, lambda y: eager.solve(field, y, ts).ys)
     for adjoint, norm in WAYS:
         options = OptDisc(solver, 1e-11, 1e-11, adjoint=adjoint, adjoint_norm=norm)
-        found = by_kernels(adaptive, field, options, y0, ts)
-        assert distance(found, _EAGER[key]) < 1e-8, (adjoint, norm)
+        results = by_kernels(adaptive, field, options, y0, ts)
+        assert distance(results, _EAGER[key]) < 1e-8, (adjoint, norm)
 
 
 SPECS: tuple[FieldSpec, ...] = (
@@ -144,8 +144,8 @@ def test_flows(architecture: str, kind: str, act: str, adaptive: Adaptive) -> No
         wanted = by_fine_steps(augmented, state)
         for adjoint in ADJOINTS:
             options = OptDisc("dopri5", 1e-9, 1e-10, adjoint=adjoint)
-            found = by_kernels(adaptive, augmented, options, state)
-            assert distance(found, wanted) < 1e-6
+            results = by_kernels(adaptive, augmented, options, state)
+            assert distance(results, wanted) < 1e-6
 
 
 @pytest.mark.parametrize("adjoint", ADJOINTS)
@@ -161,8 +161,8 @@ def test_errors_fall_with_the_tolerance(solver: str, adjoint: Any, adaptive: Ada
         errors = []
         for rtol in tolerances:
             options = OptDisc(solver, rtol, rtol, adjoint=adjoint, adjoint_norm=norm)
-            found = by_kernels(adaptive, field, options, y0, times)
-            errors.append(distance(found, wanted))
+            results = by_kernels(adaptive, field, options, y0, times)
+            errors.append(distance(results, wanted))
         slope, _ = np.polyfit(np.log(tolerances), np.log(errors), 1)
         assert 0.65 < slope < 1.15, (norm, slope, errors)
         assert errors[-1] < 1e-9, norm
@@ -203,11 +203,11 @@ def test_counts(adjoint: Any, small_field: FieldOf, small_state: StateOf, adapti
 def test_shapes_of_the_state(shape: tuple[int, ...], adaptive: Adaptive) -> None:
     """A single state, deep batches: one system with one step size either way."""
     field, y0 = random_field(MLP((2, 5, 2))), random_state(*shape)
-    found = by_kernels(adaptive, field, TIGHT, y0)
+    shaped = by_kernels(adaptive, field, TIGHT, y0)
     flat = by_kernels(adaptive, field, TIGHT, y0.reshape(-1, 2))
-    assert found[0].shape == (4, *shape)
-    assert found[1].shape == shape
-    torch.testing.assert_close(found[0].reshape(flat[0].shape), flat[0], rtol=1e-13, atol=1e-14)
+    assert shaped[0].shape == (4, *shape)
+    assert shaped[1].shape == shape
+    torch.testing.assert_close(shaped[0].reshape(flat[0].shape), flat[0], rtol=1e-13, atol=1e-14)
 
 
 def test_memory_in_any_order(adaptive: Adaptive) -> None:
@@ -233,9 +233,9 @@ def test_float32(norm: Any, adaptive: Adaptive) -> None:
         wanted = by_fine_steps(random_field(spec), y0.double())
         for adjoint in ADJOINTS:
             options = OptDisc("tsit5", 1e-5, 1e-6, adjoint=adjoint, adjoint_norm=norm)
-            found = by_kernels(adaptive, field, options, y0)
-            assert all(x.dtype == torch.float32 for x in found)
-            assert distance([x.double() for x in found], wanted) < 1e-4
+            results = by_kernels(adaptive, field, options, y0)
+            assert all(x.dtype == torch.float32 for x in results)
+            assert distance([x.double() for x in results], wanted) < 1e-4
 
 
 @pytest.mark.parametrize("adjoint", ADJOINTS)
@@ -252,8 +252,8 @@ def test_frozen_parameters(
     for frozen in range(n):
         field = small_field(field_name)
         list(field.parameters())[frozen].requires_grad_(False)
-        found = by_kernels(adaptive, field, options, y0)
-        assert distance(found, whole[: 2 + frozen] + whole[3 + frozen :]) < 1e-8
+        results = by_kernels(adaptive, field, options, y0)
+        assert distance(results, whole[: 2 + frozen] + whole[3 + frozen :]) < 1e-8
     field = small_field(field_name).requires_grad_(False)
     assert distance(by_kernels(adaptive, field, options, y0), whole[:2]) < 1e-8
 

@@ -43,10 +43,10 @@ def run(path: Path, options: OptDisc) -> tuple[float, Tensor, Tensor, SolveStats
     return float(loss.detach()), torch.cat([g.reshape(-1) for g in rest]), by_y0.reshape(-1), stats
 
 
-def error(found: Tensor, wanted: Tensor | None) -> float:
+def error(gradient: Tensor, wanted: Tensor | None) -> float:
     """Relative, in the 2-norm."""
     assert wanted is not None
-    return float((found - wanted).norm() / wanted.norm())
+    return float((gradient - wanted).norm() / wanted.norm())
 
 
 def rows(path: Path) -> list[tuple[Row, OptDisc]]:

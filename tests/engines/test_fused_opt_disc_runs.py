@@ -152,8 +152,8 @@ def test_parameters_that_are_not_finite(adaptive: Adaptive) -> None:
 def test_no_cotangent_at_all(options: OptDisc, adaptive: Adaptive) -> None:
     """The gradient of nothing is zero, not NaN."""
     field, y0 = field_of(MLP((2, 5, 2))), states(3, 2)
-    found = torch.autograd.grad((0 * adaptive(field, options, y0)).sum(), list(field.parameters()))
-    assert all(not g.any() for g in found)
+    gradients = torch.autograd.grad((0 * adaptive(field, options, y0)).sum(), list(field.parameters()))
+    assert all(not g.any() for g in gradients)
 
 
 @pytest.mark.parametrize("options", WAYS, ids=str)
@@ -172,8 +172,8 @@ def test_memory_of_a_failed_solve(dim: int, options: OptDisc, adaptive: Adaptive
                 adaptive(wild, options, 1e150 * y0)
             with pytest.raises(SolveError):
                 adaptive(field, options, y0).backward(math.nan * ys.detach())
-        found = torch.autograd.grad(adaptive(field, options, y0).sum(), params)
-        assert all(map(torch.equal, found, wanted))
+        gradients = torch.autograd.grad(adaptive(field, options, y0).sum(), params)
+        assert all(map(torch.equal, gradients, wanted))
 
 
 def test_growth(adaptive: Adaptive, monkeypatch: pytest.MonkeyPatch) -> None:

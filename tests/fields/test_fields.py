@@ -286,8 +286,8 @@ def test_the_field_is_its_formula(
     """For every architecture and activation, at a time that matters."""
     spec = field_from_json({**small_spec(name).to_json(), "activation": act})
     theta, y, t = small_field(name).theta(), small_state(name), 0.7
-    found = spec.build(theta=theta)(torch.tensor(t, dtype=torch.float64), y)
-    for row, state in zip(found.detach().numpy(), y.numpy(), strict=True):
+    slopes = spec.build(theta=theta)(torch.tensor(t, dtype=torch.float64), y)
+    for row, state in zip(slopes.detach().numpy(), y.numpy(), strict=True):
         np.testing.assert_allclose(row, numpy_value(spec, theta.numpy(), t, state), rtol=1e-13, atol=1e-14)
 
 
@@ -344,16 +344,16 @@ def test_antisymmetric_eigenvalues_lie_on_the_imaginary_axis() -> None:
     """J = diag(act') (W - W^T): with a positive diagonal it is similar to an antisymmetric matrix when gamma = 0."""
     y = torch.tensor([0.3, -0.8, 0.5], dtype=torch.float64)
     theta = torch.randn(12, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    found = torch.linalg.eigvals(jacobian(Antisymmetric(3, gamma=0.0).build(theta=theta), y))
-    assert float(found.real.abs().max()) < 1e-14
-    assert float(found.imag.abs().max()) > 0.1
+    spectrum = torch.linalg.eigvals(jacobian(Antisymmetric(3, gamma=0.0).build(theta=theta), y))
+    assert float(spectrum.real.abs().max()) < 1e-14
+    assert float(spectrum.imag.abs().max()) > 0.1
 
 
 def test_gamma_damps() -> None:
     """At y with act' = 1 (tanh at zero) every eigenvalue moves left by gamma exactly."""
     theta = torch.cat([torch.randn(9, dtype=torch.float64, generator=torch.Generator().manual_seed(2)), torch.zeros(3)])
-    found = torch.linalg.eigvals(jacobian(Antisymmetric(3, gamma=0.25).build(theta=theta), torch.zeros(3).double()))
-    assert found.real.tolist() == pytest.approx([-0.25] * 3, abs=1e-14)
+    spectrum = torch.linalg.eigvals(jacobian(Antisymmetric(3, gamma=0.25).build(theta=theta), torch.zeros(3).double()))
+    assert spectrum.real.tolist() == pytest.approx([-0.25] * 3, abs=1e-14)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -96,8 +96,8 @@ def by_hand(field: Field, y: Tensor, steps: int) -> Tensor:
 
 def gradient(value: Tensor, field: Field) -> Tensor:
     """By all parameters."""
-    found = torch.autograd.grad(value, list(field.parameters()), materialize_grads=True)
-    return torch.cat([g.reshape(-1) for g in found])
+    gradients = torch.autograd.grad(value, list(field.parameters()), materialize_grads=True)
+    return torch.cat([g.reshape(-1) for g in gradients])
 
 
 EACH = pytest.mark.parametrize("change", CHANGES)

@@ -61,9 +61,9 @@ def test_log_det_is_that_of_the_map(dim: int, blocks: int) -> None:
 
         x = points(3, dim)
         expected = [torch.linalg.slogdet(torch.autograd.functional.jacobian(moved, row))[1] for row in x]
-        found = way(x, method=FINE).log_det.detach()
-        torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-6)
-        assert float(found.abs().max()) > 1e-2
+        log_dets = way(x, method=FINE).log_det.detach()
+        torch.testing.assert_close(log_dets, torch.stack(expected), rtol=0, atol=1e-6)
+        assert float(log_dets.abs().max()) > 1e-2
 
 
 def test_log_prob_is_the_change_of_variables() -> None:
@@ -100,9 +100,9 @@ def test_every_method_trains_a_flow(name: str, trainable: bool) -> None:
         options["steps"] = 32
     flow, x = rough_flow(blocks=2, horizon=0.6, trainable_horizon=trainable), points(6)
     reference = gradient(flow, x, FINE)
-    found = gradient(flow, x, kind(**options))
+    approximation = gradient(flow, x, kind(**options))
     tolerance = 2e-2 if name == "opt-disc-fixed" else 1e-6  # that one is off by O(h)
-    assert float((found - reference).norm() / reference.norm()) < tolerance
+    assert float((approximation - reference).norm() / reference.norm()) < tolerance
 
 
 def gradient(flow: Flow, x: Tensor, method: GradientMethod) -> Tensor:
@@ -115,7 +115,7 @@ def test_the_horizon_gets_its_gradient() -> None:
     """Against a central difference in log T of each block."""
     flow, x = rough_flow(blocks=2, horizon=0.8, trainable_horizon=True), points(5)
     assert flow.log_horizons is not None
-    (found,) = torch.autograd.grad(-flow.log_prob(x, method=FINE).mean(), flow.log_horizons)
+    (by_horizon,) = torch.autograd.grad(-flow.log_prob(x, method=FINE).mean(), flow.log_horizons)
     for k in range(2):
         values = []
         for sign in (1, -1):
@@ -123,8 +123,8 @@ def test_the_horizon_gets_its_gradient() -> None:
                 flow.log_horizons[k] += sign * 1e-5
                 values.append(float(-flow.log_prob(x, method=FINE).mean()))
                 flow.log_horizons[k] -= sign * 1e-5
-        assert float(found[k]) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-6, abs=1e-9)
-    assert float(found.abs().min()) > 1e-4
+        assert float(by_horizon[k]) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-6, abs=1e-9)
+    assert float(by_horizon.abs().min()) > 1e-4
     torch.testing.assert_close(flow.horizons.detach(), torch.tensor([0.8, 0.8]).double())
 
 

@@ -45,24 +45,24 @@ def test_unbiased_over_ten_thousand_probes(noise: Noise) -> None:
     point = batch(1).expand(n, DIM)
     exact = Exact()(field, T, point[:1], None, frobenius=True)
     method = Hutchinson(noise)
-    found = method(field, T, point, method.probes(Draw(4, 2), point, 0), frobenius=True)
+    estimated = method(field, T, point, method.probes(Draw(4, 2), point, 0), frobenius=True)
     assert exact.frobenius is not None
-    assert found.frobenius is not None
-    for estimate, truth in ((found.trace, exact.trace), (found.frobenius, exact.frobenius)):
+    assert estimated.frobenius is not None
+    for estimate, truth in ((estimated.trace, exact.trace), (estimated.frobenius, exact.frobenius)):
         error = float(estimate.detach().mean() - truth.detach()[0])
         assert abs(error) < 3 * float(estimate.detach().std()) / n**0.5
         assert float(estimate.detach().std()) > 0.1
-    torch.testing.assert_close(found.dz, field(T, point))
+    torch.testing.assert_close(estimated.dz, field(T, point))
 
 
 def test_exact_is_the_fields_own() -> None:
     field, z = a_field(), batch(4)
     torch.testing.assert_close(Exact()(field, T, z, None, frobenius=False).trace, field.divergence(T, z)[1])
     jacobians = torch.stack([torch.autograd.functional.jacobian(lambda x: field(T, x), row) for row in z])
-    found = Exact()(field, T, z, None, frobenius=True)
-    torch.testing.assert_close(found.trace, jacobians.diagonal(dim1=1, dim2=2).sum(1))
-    assert found.frobenius is not None
-    torch.testing.assert_close(found.frobenius, jacobians.square().sum((1, 2)))
+    exact = Exact()(field, T, z, None, frobenius=True)
+    torch.testing.assert_close(exact.trace, jacobians.diagonal(dim1=1, dim2=2).sum(1))
+    assert exact.frobenius is not None
+    torch.testing.assert_close(exact.frobenius, jacobians.square().sum((1, 2)))
 
 
 @pytest.mark.parametrize("noise", NOISES)

@@ -35,10 +35,10 @@ def normal(n: int, seed: int, dim: int = 2) -> Tensor:
 
 
 def test_mmd_of_equal_distributions_is_zero_within_its_standard_error() -> None:
-    found = [mmd(normal(300, 2 * k), normal(300, 2 * k + 1)) for k in range(30)]
-    standard_error = np.std(found, ddof=1) / math.sqrt(len(found))
-    assert abs(np.mean(found)) < 4 * standard_error
-    assert min(found) < 0 < max(found), "unbiased: as often below as above"
+    estimates = [mmd(normal(300, 2 * k), normal(300, 2 * k + 1)) for k in range(30)]
+    standard_error = np.std(estimates, ddof=1) / math.sqrt(len(estimates))
+    assert abs(np.mean(estimates)) < 4 * standard_error
+    assert min(estimates) < 0 < max(estimates), "unbiased: as often below as above"
     assert standard_error < 1e-3
 
 
@@ -65,9 +65,9 @@ def test_mmd_is_that_of_numpy() -> None:
 
 def test_an_accurate_solve_inverts_itself() -> None:
     flow = Flow([Shrink(0.7)], 3)
-    found = inverse_errors(flow, normal(50, 0, 3), ACCURATE)
-    assert set(found) == {"inverse_data", "inverse_data_frobenius", "inverse_base", "inverse_base_frobenius"}
-    assert all(0 <= value < 1e-5 for value in found.values())
+    errors = inverse_errors(flow, normal(50, 0, 3), ACCURATE)
+    assert set(errors) == {"inverse_data", "inverse_data_frobenius", "inverse_base", "inverse_base_frobenius"}
+    assert all(0 <= value < 1e-5 for value in errors.values())
 
 
 def test_a_coarse_solve_s_inverse_errors_are_those_of_numpy() -> None:
@@ -76,12 +76,12 @@ def test_a_coarse_solve_s_inverse_errors_are_those_of_numpy() -> None:
     flow = Flow([Shrink(rate)], 3)
     method: GradientMethod = DiscOpt(EULER, steps=steps)
     x = normal(50, 0, 3)
-    found = inverse_errors(flow, x, method, seed=4)
+    inverse = inverse_errors(flow, x, method, seed=4)
     off = 1 - (1 - (rate / steps) ** 2) ** steps
     for name, points in (("data", x.numpy()), ("base", flow.base_samples(50, seed=4).numpy())):
         errors = off * points
-        assert found[f"inverse_{name}"] == pytest.approx(np.linalg.norm(errors, axis=1).mean(), rel=1e-12)
-        assert found[f"inverse_{name}_frobenius"] == pytest.approx(np.linalg.norm(errors) / 50, rel=1e-12)
+        assert inverse[f"inverse_{name}"] == pytest.approx(np.linalg.norm(errors, axis=1).mean(), rel=1e-12)
+        assert inverse[f"inverse_{name}_frobenius"] == pytest.approx(np.linalg.norm(errors) / 50, rel=1e-12)
 
 
 @pytest.mark.parametrize("rows", [1, 20, 50])
@@ -105,20 +105,20 @@ def test_a_solve_that_fails_has_infinite_inverse_errors() -> None:
         def forward(self, t: Tensor, z: State) -> State:  # noqa: ARG002
             return self.rate * z**3
 
-    found = inverse_errors(Flow([Explosion(50.0)], 2), 3 + normal(5, 0), ACCURATE)
-    assert found["inverse_data"] == math.inf
-    assert found["inverse_data_frobenius"] == math.inf
+    errors = inverse_errors(Flow([Explosion(50.0)], 2), 3 + normal(5, 0), ACCURATE)
+    assert errors["inverse_data"] == math.inf
+    assert errors["inverse_data_frobenius"] == math.inf
 
 
 def test_density_and_mass_of_a_known_density() -> None:
     rate = 0.4
     flow = Flow([Shrink(rate)], 2)
-    found = density_on_grid(flow, -9.0, 9.0, 60, ACCURATE)
+    density = density_on_grid(flow, -9.0, 9.0, 60, ACCURATE)
     centres = -9 + 18 / 60 * (np.arange(60) + 0.5)
     variance = math.exp(2 * rate)
     one = np.exp(-0.5 * centres**2 / variance) / math.sqrt(2 * math.pi * variance)
-    np.testing.assert_allclose(found.detach().numpy(), np.outer(one, one), atol=1e-6)
-    assert mass_on_grid(found, -9.0, 9.0) == pytest.approx(1.0, abs=1e-5)
+    np.testing.assert_allclose(density.detach().numpy(), np.outer(one, one), atol=1e-6)
+    assert mass_on_grid(density, -9.0, 9.0) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_the_first_index_of_a_density_is_the_first_coordinate() -> None:
@@ -126,8 +126,8 @@ def test_the_first_index_of_a_density_is_the_first_coordinate() -> None:
         def forward(self, t: Tensor, z: State) -> State:  # noqa: ARG002
             return torch.stack((0 * z[..., 0] - 3 * self.rate, 0 * z[..., 1]), dim=-1)
 
-    found = density_on_grid(Flow([Push(1.0)], 2), -5.0, 5.0, 50, ACCURATE)
-    row, column = divmod(int(found.argmax()), 50)
+    density = density_on_grid(Flow([Push(1.0)], 2), -5.0, 5.0, 50, ACCURATE)
+    row, column = divmod(int(density.argmax()), 50)
     assert (-5 + 0.2 * (row + 0.5), -5 + 0.2 * (column + 0.5)) == pytest.approx((3.0, 0.0), abs=0.11)
 
 

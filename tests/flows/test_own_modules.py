@@ -223,8 +223,8 @@ def test_log_prob_and_its_gradient_are_those_by_hand(
         wanted = by_hand(field, X, divergence.probes(draw, X, 0), 4)
     torch.testing.assert_close(log_p, wanted)
     parameters = list(field.parameters())
-    found, truth = (torch.autograd.grad(v.mean(), parameters, materialize_grads=True) for v in (log_p, wanted))
-    for mine, other in zip(found, truth, strict=True):
+    gradients, truth = (torch.autograd.grad(v.mean(), parameters, materialize_grads=True) for v in (log_p, wanted))
+    for mine, other in zip(gradients, truth, strict=True):
         torch.testing.assert_close(mine, other)
 
 

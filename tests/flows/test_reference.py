@@ -52,10 +52,10 @@ def loss_and_gradient(flow: Flow, x: Tensor, method: GradientMethod) -> tuple[fl
     return float(loss.detach()), torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(flow.parameters()))])
 
 
-def distance(found: Tensor, expected: list[float]) -> float:
+def distance(values: Tensor, expected: list[float]) -> float:
     """Relative, 2-norm."""
     wanted = torch.tensor(expected, dtype=torch.float64)
-    return float((found - wanted).norm() / wanted.norm())
+    return float((values - wanted).norm() / wanted.norm())
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -27,8 +27,8 @@ def gradient(method: Any, field: Field, y0: Tensor) -> Tensor:
     """By parameters and y0, in one vector."""
     y0 = y0.clone().requires_grad_()
     ys = method.solve(field, y0, TS).ys
-    found = torch.autograd.grad((ys - 0.3).square().sum(), [*field.parameters(), y0])
-    return torch.cat([g.reshape(-1) for g in found])
+    gradients = torch.autograd.grad((ys - 0.3).square().sum(), [*field.parameters(), y0])
+    return torch.cat([g.reshape(-1) for g in gradients])
 
 
 @pytest.mark.parametrize("name", FIELDS.names())
@@ -38,8 +38,8 @@ def test_it_tends_to_the_true_gradient(name: str, small_field: FieldOf, small_st
     reference = gradient(DiscOpt(RK4, 200), field, y0)
     errors = []
     for tol in (1e-3, 1e-6, 1e-9):
-        found = gradient(AdaptiveAD(rtol=tol, atol=tol), field, y0)
-        errors.append(float((found - reference).norm() / reference.norm()))
+        approximation = gradient(AdaptiveAD(rtol=tol, atol=tol), field, y0)
+        errors.append(float((approximation - reference).norm() / reference.norm()))
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
     assert errors[2] < 1e-7
 

@@ -96,8 +96,8 @@ def test_stiff_float32_systems_are_solved_by_gmres() -> None:
     ts = torch.tensor([0.0, 0.1])
     method = OptDiscFixed(RK4, 1, "backward-euler")
     ys = method.solve(lambda t, y: laplacian @ y, y0, ts).ys
-    (found,) = torch.autograd.grad(ys[-1].sum(), y0)
-    torch.testing.assert_close(found, torch.ones(n), rtol=0, atol=0.05)
+    (gradient,) = torch.autograd.grad(ys[-1].sum(), y0)
+    torch.testing.assert_close(gradient, torch.ones(n), rtol=0, atol=0.05)
 
 
 def test_the_last_time_is_not_rounded_to_float32() -> None:

@@ -24,8 +24,8 @@ StateOf = Callable[[str], Tensor]
 def gradient(method: GradientMethod, field: Field, y0: Tensor) -> Tensor:
     """By parameters and y0, in one vector."""
     y0, ts = y0.clone().requires_grad_(), torch.tensor([0.0, 0.3, 0.8], dtype=torch.float64)
-    found = torch.autograd.grad((method.solve(field, y0, ts).ys - 0.3).square().sum(), [*field.parameters(), y0])
-    return torch.cat([g.reshape(-1) for g in found])
+    gradients = torch.autograd.grad((method.solve(field, y0, ts).ys - 0.3).square().sum(), [*field.parameters(), y0])
+    return torch.cat([g.reshape(-1) for g in gradients])
 
 
 @pytest.mark.parametrize("name", FIELDS.names())

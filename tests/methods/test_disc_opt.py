@@ -40,7 +40,7 @@ def loss_of(ys: Tensor) -> Tensor:
 def finite_differences(loss: Callable[[], float], at: Tensor) -> Tensor:
     """dL/d`at` entry by entry: central differences with one Richardson step, O(h^4)."""
     flat, h = at.detach().view(-1), 1e-3
-    found = torch.zeros_like(flat)
+    differences = torch.zeros_like(flat)
     for i in range(len(flat)):
         kept, slopes = flat[i].item(), []
         for step in (h, h / 2):
@@ -50,8 +50,8 @@ def finite_differences(loss: Callable[[], float], at: Tensor) -> Tensor:
                 values.append(loss())
             slopes.append((values[0] - values[1]) / (2 * step))
         flat[i] = kept
-        found[i] = (4 * slopes[1] - slopes[0]) / 3
-    return found.view(at.shape)
+        differences[i] = (4 * slopes[1] - slopes[0]) / 3
+    return differences.view(at.shape)
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -71,7 +71,7 @@ def test_the_gradient_is_that_of_finite_differences(
     field, y0, ts = small_field(field_name), small_state(field_name).requires_grad_(), TS.clone()
     method = DiscOpt(SCHEMES.load(scheme), ENOUGH[memory], memory, engine=engine)
     sources = [*field.parameters(), y0, *([ts.requires_grad_()] if engine == "eager" else [])]
-    found = torch.autograd.grad(loss_of(method.solve(field, y0, ts).ys), sources)
+    gradients = torch.autograd.grad(loss_of(method.solve(field, y0, ts).ys), sources)
 
     @torch.no_grad()
     def loss() -> float:
@@ -79,10 +79,10 @@ def test_the_gradient_is_that_of_finite_differences(
 
     wanted = [finite_differences(loss, s) for s in sources]
     theta = len(list(field.parameters()))
-    everything = [torch.cat([g.reshape(-1) for g in grads[:theta]]) for grads in (found, wanted)]
+    everything = [torch.cat([g.reshape(-1) for g in grads[:theta]]) for grads in (gradients, wanted)]
     # differences are good to h^4 times a fifth derivative and to eps |L| / h, some 1e-11 both
     assert relative(*everything) < 1e-7
-    assert all(relative(a, b) < 1e-7 for a, b in zip(found[theta:], wanted[theta:], strict=True))
+    assert all(relative(a, b) < 1e-7 for a, b in zip(gradients[theta:], wanted[theta:], strict=True))
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -260,9 +260,9 @@ def test_closures_over_constants_need_nothing() -> None:
     """Only tensors that want a gradient matter; a gradient by y0 alone is a fine wish."""
     y0 = torch.ones(2, dtype=torch.float64, requires_grad=True)
     ys = DiscOpt(RK4, 2, "recompute").solve(lambda t, y: -t * y, y0, TS).ys
-    (found,) = torch.autograd.grad(ys[-1].sum(), y0)
+    (gradient,) = torch.autograd.grad(ys[-1].sum(), y0)
     # exp(-(0.9^2 - 0.1^2) / 2), to the accuracy of four RK4 steps
-    assert found.tolist() == pytest.approx([torch.tensor(-0.4).exp().item()] * 2, rel=1e-5)
+    assert gradient.tolist() == pytest.approx([torch.tensor(-0.4).exp().item()] * 2, rel=1e-5)
 
 
 def test_constant_fields_and_unused_parameters_have_gradients() -> None:
@@ -313,8 +313,8 @@ def test_the_studys_formula_for_euler() -> None:
     ts = torch.tensor([0.0, n * h], dtype=torch.float64)
     for memory in MEMORIES:
         ys = DiscOpt(SCHEMES.load("euler"), n, memory).solve(field, y0, ts).ys
-        (found,) = torch.autograd.grad(ys[-1].square().sum(), y0)
-        assert relative(found, adjoint) < 1e-14
+        (gradient,) = torch.autograd.grad(ys[-1].square().sum(), y0)
+        assert relative(gradient, adjoint) < 1e-14
 
 
 @pytest.mark.parametrize(

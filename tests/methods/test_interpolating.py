@@ -50,8 +50,8 @@ def test_gradient_is_right_to_tolerance(solver: str, times: str) -> None:
     ts = TIMES[times]
     rtol = 1e-4 if solver in ("fehlberg2", "adaptive_heun") else 1e-6
     truth = gradient(DiscOpt(RK4, 100), ts)
-    found = gradient(OptDisc(solver, rtol, rtol / 100, engine="eager", landing=times == "several"), ts)
-    assert relative(found, truth) < BOUNDS[solver] * rtol
+    interpolated = gradient(OptDisc(solver, rtol, rtol / 100, engine="eager", landing=times == "several"), ts)
+    assert relative(interpolated, truth) < BOUNDS[solver] * rtol
 
 
 @pytest.mark.parametrize("solver", ["dopri5", "dopri8", "bosh3"])
@@ -150,7 +150,7 @@ def test_changed_initial_state() -> None:
     field = MLP((3, 8, 3)).build(seed=0)
     ys = OptDisc(engine="eager").solve(field, y0, TIMES["one interval"]).ys
     y0.fill_(100.0)
-    found = torch.autograd.grad(ys.sum(), list(field.parameters()))
+    gradients = torch.autograd.grad(ys.sum(), list(field.parameters()))
     ys = OptDisc(engine="eager").solve(field, Y0, TIMES["one interval"]).ys
-    for a, b in zip(found, torch.autograd.grad(ys.sum(), list(field.parameters())), strict=True):
+    for a, b in zip(gradients, torch.autograd.grad(ys.sum(), list(field.parameters())), strict=True):
         assert torch.equal(a, b)

@@ -45,9 +45,9 @@ def gradients(method: GradientMethod, field: Field, y0: Tensor, ts: Tensor) -> l
     return [ys.detach(), by_y0, by_ts, torch.cat([g.reshape(-1) for g in by_theta])]
 
 
-def worst(found: list[Tensor], wanted: list[Tensor]) -> float:
+def worst(tensors: list[Tensor], wanted: list[Tensor]) -> float:
     """The largest relative difference."""
-    return max(float((a - b).norm() / b.norm()) for a, b in zip(found, wanted, strict=True))
+    return max(float((a - b).norm() / b.norm()) for a, b in zip(tensors, wanted, strict=True))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.names())
@@ -70,15 +70,15 @@ def test_opt_disc_is_the_continuous_gradient(
     """Every adjoint and field, in both time directions."""
     field, y0 = small_field(field_name), small_state(field_name)
     for ts in (TS, TS.flip(0)):
-        found = gradients(OptDiscJulia(adjoint=adjoint, **TIGHT), field, y0, ts)  # type: ignore[arg-type]
-        assert worst(found, gradients(FINE, field, y0, ts)) < 1e-6
+        by_julia = gradients(OptDiscJulia(adjoint=adjoint, **TIGHT), field, y0, ts)  # type: ignore[arg-type]
+        assert worst(by_julia, gradients(FINE, field, y0, ts)) < 1e-6
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_solvers(solver: str, small_field: FieldOf, small_state: StateOf) -> None:
     field, y0 = small_field("concatsquash"), small_state("concatsquash")
-    found = gradients(OptDiscJulia(solver=solver, **TIGHT), field, y0, TS)
-    assert worst(found, gradients(FINE, field, y0, TS)) < 1e-6
+    by_julia = gradients(OptDiscJulia(solver=solver, **TIGHT), field, y0, TS)
+    assert worst(by_julia, gradients(FINE, field, y0, TS)) < 1e-6
 
 
 @pytest.mark.parametrize("vjp", ["reversediff", "zygote"])
@@ -94,16 +94,16 @@ def test_flows(kind: str, costs: RunningCosts) -> None:
     """Density, running costs and their gradient, by Disc-Opt to rounding and by Opt-Disc to its tolerance."""
     flow = Flow.build(ConcatSquash((2, 16, 16, 2)), blocks=2, horizon=0.5, trainable_horizon=True, seed=3)
     x = torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = []
+    results = []
     for method in (DiscOpt(steps=64), DiscOptJulia(steps=64), OptDiscJulia(**TIGHT)):
         there = flow(x, method=method, divergence=divergence(kind), draw=Draw(seed=5, iteration=2), costs=costs)
         loss = -there.log_prob.mean()
         for cost in (there.kinetic, there.jacobian):
             loss = loss if cost is None else loss + 0.1 * cost.mean()
         grads = torch.autograd.grad(loss, list(flow.parameters()))
-        found.append([there.log_prob.detach(), torch.cat([g.reshape(-1) for g in grads])])
-    assert worst(found[1], found[0]) < 1e-11
-    assert worst(found[2], found[0]) < 1e-6
+        results.append([there.log_prob.detach(), torch.cat([g.reshape(-1) for g in grads])])
+    assert worst(results[1], results[0]) < 1e-11
+    assert worst(results[2], results[0]) < 1e-6
 
 
 def test_float32_and_counts(small_field: FieldOf, small_state: StateOf) -> None:

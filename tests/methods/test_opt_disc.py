@@ -33,8 +33,8 @@ def gradient(method: Any, field: Field, y0: Tensor, ts: Tensor, *, by_ts: bool =
     ys = method.solve(field, y0, ts).ys
     weights = torch.linspace(0.5, 1.5, ys.numel(), dtype=ys.dtype).reshape(ys.shape)
     sources = [*field.parameters(), y0, *([ts] if by_ts else [])]
-    found = torch.autograd.grad((weights * (ys - 0.3).square()).sum(), sources)
-    return torch.cat([g.reshape(-1) for g in found])
+    gradients = torch.autograd.grad((weights * (ys - 0.3).square()).sum(), sources)
+    return torch.cat([g.reshape(-1) for g in gradients])
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -82,7 +82,7 @@ def test_both_tolerances_matter(small_field: FieldOf, small_state: StateOf) -> N
 def test_the_gradient_by_the_output_times(name: str, small_field: FieldOf, small_state: StateOf) -> None:
     """Against finite differences of the solve itself, the first and last time included."""
     field, y0, method = small_field(name), small_state(name), OptDisc(rtol=1e-11, atol=1e-12)
-    found = gradient(method, field, y0, TS, by_ts=True)[-len(TS) :]
+    by_times = gradient(method, field, y0, TS, by_ts=True)[-len(TS) :]
     weights = torch.linspace(0.5, 1.5, 3 * y0.numel(), dtype=torch.float64).reshape(3, *y0.shape)
 
     @torch.no_grad()
@@ -93,7 +93,7 @@ def test_the_gradient_by_the_output_times(name: str, small_field: FieldOf, small
     for i, e in enumerate(torch.eye(3, dtype=torch.float64)):
         expected = (loss(TS + h * e) - loss(TS - h * e)) / (2 * h)
         # h^2 and the solve's 1e-11 / h are both below 1e-6
-        assert found[i].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert by_times[i].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("solver", ["dopri5", "dopri8", "bosh3", "adaptive_heun"])

@@ -32,8 +32,8 @@ def gradient(method: Any, field: nn.Module, y0: Tensor, ts: Tensor) -> Tensor:
     y0 = y0.clone().requires_grad_()
     ys = method.solve(field, y0, ts).ys
     weights = torch.linspace(0.5, 1.5, ys.numel(), dtype=ys.dtype).reshape(ys.shape)
-    found = torch.autograd.grad((weights * (ys - 0.3).square()).sum(), [*field.parameters(), y0])
-    return torch.cat([g.reshape(-1) for g in found])
+    gradients = torch.autograd.grad((weights * (ys - 0.3).square()).sum(), [*field.parameters(), y0])
+    return torch.cat([g.reshape(-1) for g in gradients])
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -90,8 +90,8 @@ def test_the_studys_formula_by_hand() -> None:
     start = y0.clone().requires_grad_()
     ts = torch.tensor([0.0, n * h], dtype=torch.float64)
     ys = OptDiscFixed(EULER, n, "explicit").solve(field, start, ts).ys
-    found = torch.autograd.grad(ys[-1].square().sum(), [start, *params])
-    for got, wanted in zip(found, [adjoint, *total], strict=True):
+    gradients = torch.autograd.grad(ys[-1].square().sum(), [start, *params])
+    for got, wanted in zip(gradients, [adjoint, *total], strict=True):
         assert torch.allclose(got, wanted, rtol=1e-13, atol=1e-15)
 
 
@@ -112,8 +112,8 @@ def test_backward_euler_by_hand() -> None:
     start = y0.clone().requires_grad_()
     ts = torch.tensor([0.0, n * h], dtype=torch.float64)
     ys = OptDiscFixed(EULER, n, "backward-euler").solve(field, start, ts).ys
-    found = torch.autograd.grad(ys[-1].square().sum(), [start, *params])
-    for got, wanted in zip(found, [adjoint, *total], strict=True):
+    gradients = torch.autograd.grad(ys[-1].square().sum(), [start, *params])
+    for got, wanted in zip(gradients, [adjoint, *total], strict=True):
         assert torch.allclose(got, wanted, rtol=1e-13, atol=1e-15)
 
 
@@ -133,12 +133,12 @@ def test_large_states_go_by_gmres(small_field: FieldOf) -> None:
     """Above the limit, with float32 as well."""
     field, n = small_field("mlp"), same_grid.DENSE_LIMIT
     y0 = 0.5 * torch.randn(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = gradient(OptDiscFixed(EULER, 20, "backward-euler"), field, y0, TS)
+    double = gradient(OptDiscFixed(EULER, 20, "backward-euler"), field, y0, TS)
     # O(h), with h = 0.03
-    assert relative(found, gradient(DiscOpt(EULER, 20), field, y0, TS)) < 0.1
+    assert relative(double, gradient(DiscOpt(EULER, 20), field, y0, TS)) < 0.1
     single = gradient(OptDiscFixed(EULER, 20, "backward-euler"), field.float(), y0.float(), TS)
     assert single.dtype == torch.float32
-    assert relative(single.double(), found) < 1e-4
+    assert relative(single.double(), double) < 1e-4
 
 
 class _Relaxation(nn.Module):
@@ -202,8 +202,8 @@ def test_the_gradient_by_ts_tends_to_the_right_one(
 
     def by_ts(method: Any) -> Tensor:
         ts = TS.clone().requires_grad_()
-        (found,) = torch.autograd.grad((method.solve(field, y0, ts).ys - 0.3).square().sum(), ts)
-        return found
+        (slopes,) = torch.autograd.grad((method.solve(field, y0, ts).ys - 0.3).square().sum(), ts)
+        return slopes
 
     reference = by_ts(DiscOpt(RK4, 100))
     counts = [20, 40, 80]

@@ -53,7 +53,7 @@ def test_states_and_gradients_are_right(
 ) -> None:
     """Against a fine Disc-Opt solve: states, gradient by theta, gradient by y0, in either time direction."""
     field, (method, tolerance) = small_field(field_name), accurate(name)
-    found = []
+    results = []
     for which in (method, DiscOpt(RK4, 200)):
         y0 = small_state(field_name).requires_grad_()
         solution = which.solve(field, y0, times)
@@ -64,11 +64,11 @@ def test_states_and_gradients_are_right(
         assert solution.stats.nfe_forward > 0
         grads = torch.autograd.grad((solution.ys - 0.3).square().sum(), [y0, *field.parameters()])
         assert solution.stats.backward.n_vjp > 0
-        found.append([solution.ys.detach(), grads[0], torch.cat([g.reshape(-1) for g in grads[1:]])])
-    for got, wanted in zip(*found, strict=True):
+        results.append([solution.ys.detach(), grads[0], torch.cat([g.reshape(-1) for g in grads[1:]])])
+    for got, wanted in zip(*results, strict=True):
         assert float((got - wanted).norm() / wanted.norm()) < tolerance
     # states of fixed-step methods are those of RK4 with 60 steps, whatever their adjoint
-    assert float((found[0][0] - found[1][0]).norm()) < 1e-5
+    assert float((results[0][0] - results[1][0]).norm()) < 1e-5
 
 
 @pytest.mark.parametrize("name", METHODS.names())

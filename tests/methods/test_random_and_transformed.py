@@ -45,7 +45,7 @@ def own_noise(y: Tensor) -> Tensor:
 def test_random_draws_are_those_of_the_solve(name: str, random: Callable[[Tensor], Tensor]) -> None:
     """Gradient, states and the generators afterwards are those of stored stages, whatever is drawn in between."""
     net = Net()
-    found = []
+    results = []
     for method in (DISCRETE["store"], DISCRETE[name]):
         torch.manual_seed(7)
         GENERATOR.manual_seed(7)
@@ -55,8 +55,8 @@ def test_random_draws_are_those_of_the_solve(name: str, random: Callable[[Tensor
         before = torch.get_rng_state()
         gradients = torch.autograd.grad(loss_of(ys[-1]), [*net.parameters()])
         assert torch.equal(torch.get_rng_state(), before)
-        found.append([ys.detach(), *after, *gradients])
-    torch.testing.assert_close(found[1], found[0], rtol=1e-11, atol=1e-13)
+        results.append([ys.detach(), *after, *gradients])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
@@ -236,13 +236,13 @@ def test_a_shape_that_changes_later_is_told(name: str) -> None:
 def test_mixed_precision_is_rebuilt_as_it_was(name: str) -> None:
     """The backward pass is outside of autocast; slopes in bfloat16 are converted to the state's dtype."""
     net = Net().float()
-    found = []
+    gradients = []
     for method in (DISCRETE["store"], DISCRETE[name]):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             ys = method.solve(net, start().float(), TS.float()).ys
         assert ys.dtype == torch.float32
-        found.append(torch.autograd.grad(loss_of(ys[-1]), [*net.parameters()]))
-    for got, right in zip(found[1], found[0], strict=True):
+        gradients.append(torch.autograd.grad(loss_of(ys[-1]), [*net.parameters()]))
+    for got, right in zip(gradients[1], gradients[0], strict=True):
         torch.testing.assert_close(got, right, rtol=0.02, atol=0.02 * float(right.abs().max()))
 
 

@@ -77,42 +77,42 @@ def test_hessians_and_their_products(name: str, vectorize: bool) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 def test_third_derivatives(name: str) -> None:
     f = field()
-    found = []
+    derivatives = []
     for method in (STORE, RIGHT[name]):
         x = start()[0].requires_grad_()
         y = method.solve(f, x, TS).ys[-1][0]
         for _ in range(2):
             (y,) = torch.autograd.grad(y.sum(), x, create_graph=True)
-        found.append(torch.autograd.grad(y.sum(), x)[0])
-    assert float(found[0].norm()) > 1e-3
-    torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-12)
+        derivatives.append(torch.autograd.grad(y.sum(), x)[0])
+    assert float(derivatives[0].norm()) > 1e-3
+    torch.testing.assert_close(derivatives[1], derivatives[0], rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_solves_in_a_row_are_counted_once(name: str) -> None:
     """The second state depends on theta by the first solve as well, and the context on an encoder in the field."""
     f = field()
-    found = []
+    derivatives = []
     for method in (STORE, RIGHT[name]):
         y = method.solve(f, method.solve(f, start(), TS).ys[-1], TS).ys[-1]
         first = torch.autograd.grad(y.sum(), [*f.parameters()], create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), [*f.parameters()])  # type: ignore[arg-type]
-        found.append([*first, *second])
-    torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-11)
+        derivatives.append([*first, *second])
+    torch.testing.assert_close(derivatives[1], derivatives[0], rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("memory", ["recompute", "checkpoint"])
 def test_by_times_and_a_context_of_an_encoder(memory: Any) -> None:
     encoder, net = nn.Linear(3, 2).double(), field()
     x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    found = []
+    derivatives = []
     for method in (STORE, DiscOpt(RK4, 5, memory)):
         ts, context = TS.clone().requires_grad_(), encoder(x)
         y = method.solve(lambda t, y, c=context: net(t, y) + t * c, start(), ts).ys[-1]  # type: ignore[misc]
         sources = [ts, *encoder.parameters(), *net.parameters()]
         first = torch.autograd.grad(y.sum(), sources, create_graph=True)
-        found.append([*first, *torch.autograd.grad(sum(g.square().sum() for g in first), sources)])  # type: ignore[arg-type]
-    torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-11)
+        derivatives.append([*first, *torch.autograd.grad(sum(g.square().sum() for g in first), sources)])  # type: ignore[arg-type]
+    torch.testing.assert_close(derivatives[1], derivatives[0], rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", REFUSING)

@@ -67,11 +67,11 @@ def test_the_first_solve_of_a_module_may_be_checkpointed(kind: Any, method: Any,
     y0 = start.clone().requires_grad_()
     field = kind()
     states: Any = checkpoint(lambda y: method.solve(field, y, TS).ys, y0, use_reentrant=reentrant)
-    found = gradients(field, y0, states)
+    checkpointed = gradients(field, y0, states)
     engine = pynode.explain(field, start).engine
     again, other = start.clone().requires_grad_(), kind()
     expected = gradients(other, again, method.solve(other, again, TS).ys)
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(checkpointed, expected, rtol=1e-10, atol=1e-12)
     assert engine == pynode.explain(other, start).engine, "the checkpoint has left no mark"
 
 

@@ -177,15 +177,15 @@ def test_log_likelihoods_by_opt_disc(zoo_entry: Entry) -> None:
 @pytest.mark.parametrize("zoo_entry", FEW, ids=str)
 def test_least_squares(zoo_entry: Entry) -> None:
     ts = times(zoo_entry)
-    found = []
+    results = []
     for engine in ("fused", "eager"):
         module, y0 = zoo_entry.module(), zoo_entry.state(BATCH)
         fit = LeastSquares(DiscOpt(RK4, 2, engine=engine), module, y0, ts, torch.zeros(len(ts), *y0.shape).to(y0))
         fit.backward()
         gradients = tuple(p.grad for p in module.parameters() if p.grad is not None)
-        found.append(Result(torch.tensor([fit.loss]), gradients, fit.stats.engine))
-    assert [result.engine for result in found] == ["fused", "eager"]
-    assert apart(*found) <= FIXED[zoo_entry.dtype]
+        results.append(Result(torch.tensor([fit.loss]), gradients, fit.stats.engine))
+    assert [result.engine for result in results] == ["fused", "eager"]
+    assert apart(*results) <= FIXED[zoo_entry.dtype]
 
 
 @pytest.mark.filterwarnings("ignore::pynode.errors.CaptureWarning")
