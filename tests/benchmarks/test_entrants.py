@@ -30,9 +30,9 @@ def check_alike(name: str, workload: Workload) -> None:
     wanted = reference.gradient()
     for variant in kind.variants(workload):
         entrant = kind(workload, variant, "float64")
-        found = entrant.gradient()
-        assert difference(found.theta, wanted.theta) < 1e-12
-        assert found.loss == pytest.approx(wanted.loss, rel=1e-13)
+        gradient = entrant.gradient()
+        assert difference(gradient.theta, wanted.theta) < 1e-12
+        assert gradient.loss == pytest.approx(wanted.loss, rel=1e-13)
         entrant.reset()
         reference.reset()
         for _ in range(3):
@@ -63,9 +63,9 @@ def test_opt_disc_meets_its_tolerance(name: str, series: Workload) -> None:
     for variant in kind.variants(workload):
         entrant = kind(workload, variant, "float64")
         entrant.work()
-        found = entrant.gradient()
-        assert difference(found.theta, wanted.gradient) < bound(workload)
-        assert found.loss == pytest.approx(wanted.loss, rel=bound(workload))
+        gradient = entrant.gradient()
+        assert difference(gradient.theta, wanted.gradient) < bound(workload)
+        assert gradient.loss == pytest.approx(wanted.loss, rel=bound(workload))
 
 
 def test_every_entrant_says_who_it_is() -> None:

@@ -15,8 +15,8 @@ from tests.benchmarks.test_page import ENVIRONMENT, flat, rows
 from tests.studies.reduction.test_study import run
 
 
-def julia_runs(*found: Any) -> Callable[[str], Results]:
-    return lambda _: Results(Path("nowhere"), list(found))
+def julia_runs(*runs: Any) -> Callable[[str], Results]:
+    return lambda _: Results(Path("nowhere"), list(runs))
 
 
 def test_julia_is_compared_where_it_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

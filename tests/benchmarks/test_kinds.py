@@ -50,7 +50,7 @@ def test_no_table_figure_or_finding_mixes_them(cpu: Benchmark) -> None:
     assert ["Opt-Disc" in t.title for t in shown] == [True, False]
     split = parts(cpu, ADAPTIVE)
     assert [title.endswith(THROUGH_STEPS) for title, _ in split] == [False, True]
-    assert sum(len(found) for _, found in split) == len(cpu.seconds(ADAPTIVE.name))
+    assert sum(len(by_entrant) for _, by_entrant in split) == len(cpu.seconds(ADAPTIVE.name))
     figure = seconds(cpu)
     assert figure is not None
     titles = [axes.get_title(loc="left") for axes in figure.axes]

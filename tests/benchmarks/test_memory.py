@@ -19,14 +19,14 @@ def test_memory_stays_within_its_bounds(tmp_path: Path, monkeypatch: pytest.Monk
     task = Task((), None, None, None, True, tmp_path, lambda _: None)
     entries = suites.Memory().run(task)
     assert {e.entrant: e.status for e in entries} == dict.fromkeys(suites.WAYS, "timed")
-    found = read(tmp_path).memory
+    records = read(tmp_path).memory
     for way in suites.WAYS:
-        mine = [r for r in found if r.way == way]
+        mine = [r for r in records if r.way == way]
         assert mine
         assert [r for r in mine if r.bound_bytes is None or r.peak_bytes > r.bound_bytes] == []
         if way != suites.ADJOINT:
             assert [r.steps for r in mine] == [1, 3, 12]
             assert all(r.gradient_error is not None and r.gradient_error < 1e-13 for r in mine)
-    store, recompute, checkpoint = ([r.peak_bytes for r in found if r.way == way] for way in suites.WAYS[:3])
+    store, recompute, checkpoint = ([r.peak_bytes for r in records if r.way == way] for way in suites.WAYS[:3])
     assert store[2] > 8 * store[0]
     assert checkpoint[2] < recompute[2] < 2 * recompute[0]

@@ -43,8 +43,8 @@ def test_only_those_that_compute_the_same_are_timed(
     out.mkdir()
     write_json(out / "config.json", {"suite": "cpu"})
     race(series, kinds, QUICK, out, lambda _: None, reference_of(series))
-    found = read(out)
-    said = {e.entrant: (e.status, e.reason) for e in found.entries}
+    benchmark = read(out)
+    said = {e.entrant: (e.status, e.reason) for e in benchmark.entries}
     assert said["right"] == ("timed", None)
     assert said["wrong"] == ("refused", "its gradient is off by 1.0e-08, allowed are 1.0e-10")
     assert said["trains_otherwise"][0] == "refused"
@@ -53,9 +53,9 @@ def test_only_those_that_compute_the_same_are_timed(
     assert said["broken"] == ("failed", "ValueError: no such thing")
     assert said["dies"] == ("failed", "its process ended with status 3: it said nothing")
     assert said["absent"] == ("skipped", "no_such_package not installed; pip install -e '.[peers]'")
-    assert {r.entrant for r in found.repeats} == {"right"}
-    assert [r.repeat for r in found.repeats] == [0, 1, 2]
-    assert all(r.seconds > 0 and r.calls >= 1 for r in found.repeats)
+    assert {r.entrant for r in benchmark.repeats} == {"right"}
+    assert [r.repeat for r in benchmark.repeats] == [0, 1, 2]
+    assert all(r.seconds > 0 and r.calls >= 1 for r in benchmark.repeats)
     # tables come from the records alone
     titles = {t.title: t for t in render(out).tables}
     assert [row[0] for row in titles["small"].rows] == ["right"]
@@ -100,21 +100,21 @@ def test_a_child_that_does_not_answer_is_given_up(
 
 
 def test_threads_are_set_before_anything_is_imported() -> None:
-    found = environment(3, "cpu", {"NUMBA_CACHE_DIR": "here"})
-    assert {found[k] for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")} == {"3"}
-    assert found["NUMBA_CACHE_DIR"] == "here"
+    variables = environment(3, "cpu", {"NUMBA_CACHE_DIR": "here"})
+    assert {variables[k] for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")} == {"3"}
+    assert variables["NUMBA_CACHE_DIR"] == "here"
     assert "multi_thread_eigen=false" in environment(1, "cpu")["XLA_FLAGS"]
 
 
 def test_a_workload_survives_its_file(series: Workload, tmp_path: Path) -> None:
     series.save(tmp_path / "w")
-    found = load(tmp_path / "w")
+    loaded = load(tmp_path / "w")
     # a list in JSON is a tuple in Python
-    assert replace(found, tableau={}, spec={}) == replace(series, tableau={}, spec={})
-    assert found.widths == series.widths
-    assert [list(row) for row in found.tableau["a"]] == [list(row) for row in series.tableau["a"]]
-    assert all(np.array_equal(found.arrays[k], v) for k, v in series.arrays.items())
-    assert [[t.shape for t in layer] for layer in layers(found, found.arrays["theta"])] == [
+    assert replace(loaded, tableau={}, spec={}) == replace(series, tableau={}, spec={})
+    assert loaded.widths == series.widths
+    assert [list(row) for row in loaded.tableau["a"]] == [list(row) for row in series.tableau["a"]]
+    assert all(np.array_equal(loaded.arrays[k], v) for k, v in series.arrays.items())
+    assert [[t.shape for t in layer] for layer in layers(loaded, loaded.arrays["theta"])] == [
         [(4, 2), (4,)],
         [(2, 4), (2,)],
     ]

@@ -136,8 +136,8 @@ def test_entrants_that_broke_down_between_turns_are_in_no_race(directory: Path) 
 
 
 def test_own_sizes_count_only_where_they_are_no_mere_calls(directory: Path) -> None:
-    found = read(directory)
-    limits = ceiling(found, found.workloads[0])
+    benchmark = read(directory)
+    limits = ceiling(benchmark, benchmark.workloads[0])
     assert limits is not None
     assert limits.mix == pytest.approx(50)
     assert limits.copy == 10

@@ -31,8 +31,8 @@ def part_of(path: Path) -> Path:
 def test_whole_file_with_progress(server: Any, path: Path) -> None:
     server.content = CONTENT
     seen: list[tuple[int, int | None]] = []
-    found = download(server.url, path, digest=MD5, size=len(CONTENT), progress=lambda d, t: seen.append((d, t)))
-    assert found == path
+    downloaded = download(server.url, path, digest=MD5, size=len(CONTENT), progress=lambda d, t: seen.append((d, t)))
+    assert downloaded == path
     assert path.read_bytes() == CONTENT
     assert [d for d, _ in seen] == sorted({d for d, _ in seen})
     assert seen[-1] == (len(CONTENT), len(CONTENT))

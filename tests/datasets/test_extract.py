@@ -41,8 +41,8 @@ def test_only_the_wanted_folder(make_archive: Make, tmp_path: Path) -> None:
         }
     )
     target = extract(archive, tmp_path / "raw", prefix="data/power/", required=("data.npy",))
-    found = {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()}
-    assert found == {"data.npy": b"p" * 3000, "more/notes": b"n"}
+    contents = {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    assert contents == {"data.npy": b"p" * 3000, "more/notes": b"n"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["archive.tar.gz", "raw"]
 
 

@@ -38,13 +38,13 @@ def test_power() -> None:
     assert splits.name == "power"
     assert sizes(splits) == (17, 1, 2)
     assert splits.train.dtype == np.float32
-    found = rows_of(splits)
-    np.testing.assert_allclose(found[:, 5], SHUFFLED, atol=1e-5)
+    rows = rows_of(splits)
+    np.testing.assert_allclose(rows[:, 5], SHUFFLED, atol=1e-5)
     generator = np.random.RandomState(42)
     generator.shuffle(np.arange(20))
-    np.testing.assert_allclose(found[:, 1], 0.01 * generator.rand(20), atol=1e-8)  # voltage comes first
-    np.testing.assert_allclose(found[:, 0], 0.001 * generator.rand(20), atol=1e-9)
-    np.testing.assert_allclose(found[:, 2:5], generator.rand(20, 3), atol=1e-6)
+    np.testing.assert_allclose(rows[:, 1], 0.01 * generator.rand(20), atol=1e-8)  # voltage comes first
+    np.testing.assert_allclose(rows[:, 0], 0.001 * generator.rand(20), atol=1e-9)
+    np.testing.assert_allclose(rows[:, 2:5], generator.rand(20, 3), atol=1e-6)
     seen = np.array(SHUFFLED[:18], dtype=float)
     assert splits.mean is not None
     assert splits.std is not None

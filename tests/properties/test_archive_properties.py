@@ -74,18 +74,18 @@ def unpack(outside: Path, content: bytes) -> list[Path] | None:
     archive.chmod(0o400)
     try:
         extract(archive, target, prefix=PREFIX, max_bytes=MOST)
-        found: list[Path] | None = sorted(target.rglob("*"))
+        unpacked: list[Path] | None = sorted(target.rglob("*"))
     except ArchiveError:
-        found = None
+        unpacked = None
     everything = {p.relative_to(work) for p in work.rglob("*")}
-    inside = set() if found is None else {p.relative_to(work) for p in found} | {Path("inner/target")}
+    inside = set() if unpacked is None else {p.relative_to(work) for p in unpacked} | {Path("inner/target")}
     assert everything - inside <= {Path("archive.tar.gz"), Path("inner")}
     assert archive.read_bytes() == content
-    for path in found or []:
+    for path in unpacked or []:
         assert not path.is_symlink()
         assert path.is_dir() or os.stat(path).st_nlink == 1
-    assert sum(path.stat().st_size for path in found or [] if path.is_file()) <= MOST
-    return found
+    assert sum(path.stat().st_size for path in unpacked or [] if path.is_file()) <= MOST
+    return unpacked
 
 
 @example([(PREFIX + "\0", tarfile.REGTYPE, b"", "")])
@@ -117,6 +117,6 @@ def test_damaged_tars_in_a_whole_gzip(outside: Path, data: st.DataObject) -> Non
 
 
 def test_a_good_archive_is_unpacked(outside: Path) -> None:
-    found = unpack(outside, GOOD)
-    assert found is not None
-    assert [p.name for p in found] == ["a.npy"]
+    unpacked = unpack(outside, GOOD)
+    assert unpacked is not None
+    assert [p.name for p in unpacked] == ["a.npy"]

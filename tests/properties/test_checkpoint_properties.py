@@ -43,10 +43,10 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
 @tried(200, 5000)
 def test_damaged_bytes(content: bytes) -> None:
     try:
-        found = decode(content, "damaged")
+        decoded = decode(content, "damaged")
     except RecordError:
         return
-    assert same(found, WHOLE)
+    assert same(decoded, WHOLE)
 
 
 @pytest.mark.parametrize("at", range(0, len(CONTENT), 97))
@@ -68,10 +68,10 @@ def test_any_metadata(texts: dict[str, str], known: bool) -> None:
         texts = {"progress": '{"iteration": 1}', **texts}
     content = safetensors.torch.save({"model.W0": torch.zeros(2)}, metadata=texts)
     try:
-        found = decode(content, "other")
+        decoded = decode(content, "other")
     except RecordError:
         return
-    assert isinstance(found.iteration, int)
+    assert isinstance(decoded.iteration, int)
 
 
 @given(plain)
@@ -80,8 +80,8 @@ def test_any_progress(progress: Any) -> None:
     """Of a checkpoint from before there was a digest."""
     content = safetensors.torch.save({"model.W0": torch.zeros(2)}, metadata={"progress": json.dumps(progress)})
     try:
-        found = decode(content, "earlier")
-        Progress.from_json(found.progress)
+        decoded = decode(content, "earlier")
+        Progress.from_json(decoded.progress)
     except RecordError:
         return
-    assert isinstance(found.iteration, int)
+    assert isinstance(decoded.iteration, int)

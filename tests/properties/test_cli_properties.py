@@ -81,21 +81,19 @@ values = st.one_of(
 def arguments(draw: st.DrawFn) -> list[str]:
     """A command with its own arguments and options, most with values of the right kind."""
     path = draw(st.sampled_from(sorted(COMMANDS)))
-    found = list(path)
+    line = list(path)
     for param in draw(st.permutations(COMMANDS[path].params)):
         if param.param_type_name == "argument":
             fitting = st.sampled_from(PROBLEMS.names()) if param.name == "problem" else st.sampled_from(PLACES)
             if param.required or draw(st.booleans()):
-                found.insert(len(path), draw(mostly(fitting, values)))
+                line.insert(len(path), draw(mostly(fitting, values)))
         elif draw(st.integers(0, 7)) == 0:
-            found.append(draw(st.sampled_from([*param.opts, *param.secondary_opts])))
+            line.append(draw(st.sampled_from([*param.opts, *param.secondary_opts])))
             if not param.is_flag:
-                found.append(draw(mostly(_fitting(param), values)))
+                line.append(draw(mostly(_fitting(param), values)))
     if draw(st.integers(0, 9)) == 0:
-        found.insert(
-            draw(st.integers(0, len(found))), draw(st.sampled_from(["--nosuch", "-x", "--", "-h", "--out", ""]))
-        )
-    return found
+        line.insert(draw(st.integers(0, len(line))), draw(st.sampled_from(["--nosuch", "-x", "--", "-h", "--out", ""])))
+    return line
 
 
 def _fitting(param: Any) -> st.SearchStrategy[str]:

@@ -84,6 +84,6 @@ def test_the_divergence_is_the_trace_of_the_jacobian(spec: FieldSpec, batch: tup
     field = spec.build(theta=theta_of(spec, seed))
     t = torch.tensor(-0.4, dtype=torch.float64)
     y = state_of((*batch, spec.state_dim), seed)
-    found = field.divergence(t, y)[1].reshape(-1)
+    divergences = field.divergence(t, y)[1].reshape(-1)
     jacobians = [torch.func.jacrev(lambda row: field(t, row))(row) for row in y.reshape(-1, spec.state_dim)]
-    torch.testing.assert_close(found, torch.stack([torch.trace(j) for j in jacobians]))
+    torch.testing.assert_close(divergences, torch.stack([torch.trace(j) for j in jacobians]))

@@ -71,7 +71,7 @@ def test_the_engines_agree(
     spec: FieldSpec, scheme: Scheme, memory: str, times: list[float], steps: int, batch: tuple[int, ...], seed: int
 ) -> None:
     """States and gradients of Disc-Opt, fused and eager, or the same failure."""
-    found: list[list[Any]] = []
+    results: list[list[Any]] = []
     for engine in ENGINES:
         method = DiscOpt(scheme, steps, memory, engine=engine)  # type: ignore[arg-type]
         field = spec.build(theta=theta_of(spec, seed))
@@ -79,11 +79,11 @@ def test_the_engines_agree(
         try:
             ys = method.solve(field, y0, torch.tensor(times, dtype=torch.float64)).ys
         except SolveError as error:
-            found.append([error.status])
+            results.append([error.status])
             continue
         ys.sin().sum().backward()
-        found.append([ys.detach(), y0.grad, *(p.grad for p in field.parameters())])
-    eager, fused = found
+        results.append([ys.detach(), y0.grad, *(p.grad for p in field.parameters())])
+    eager, fused = results
     if not isinstance(eager[0], Tensor):
         assert fused == eager
         return
@@ -102,7 +102,7 @@ def test_the_engines_agree_on_flows(
     costs = RunningCosts(kinetic, jacobian)
     probes = None if exact else state_of((n, spec.state_dim), seed + 1)
     kind = Exact() if exact else Hutchinson()
-    found: list[list[Any]] = []
+    results: list[list[Any]] = []
     for engine in ENGINES:
         field = spec.build(theta=0.6 * theta_of(spec, seed))
         flow = AugmentedField(field, spec.state_dim, kind, probes, costs)
@@ -114,8 +114,8 @@ def test_the_engines_agree_on_flows(
             assume(False)
         assume(float(ys.detach().abs().max()) < LARGEST_STATE)
         ys.sin().sum().backward()
-        found.append([ys.detach(), y0.grad, *(p.grad for p in field.parameters())])
-    eager, fused = found
+        results.append([ys.detach(), y0.grad, *(p.grad for p in field.parameters())])
+    eager, fused = results
     for a, b in zip(eager, fused, strict=True):
         # a parameter that the loss does not know: None by autograd, zeros by the kernels
         torch.testing.assert_close(torch.zeros_like(b) if a is None else a, b, rtol=1e-7, atol=1e-9)
@@ -127,7 +127,7 @@ def test_the_engines_agree_on_flows(
 def test_the_engines_agree_on_the_adjoint_to_its_tolerances(
     spec: FieldSpec, times: list[float], batch: tuple[int, ...], seed: int
 ) -> None:
-    found: list[list[Any]] = []
+    results: list[list[Any]] = []
     for engine in ENGINES:
         method = OptDisc(rtol=1e-8, atol=1e-10, engine=engine)
         field = spec.build(theta=0.5 * theta_of(spec, seed))
@@ -139,7 +139,7 @@ def test_the_engines_agree_on_the_adjoint_to_its_tolerances(
             assume(False)
         assume(float(ys.detach().abs().max()) < LARGEST_STATE)
         ys.sin().sum().backward()
-        found.append([ys.detach(), y0.grad, *(p.grad for p in field.parameters())])
-    for a, b in zip(*found, strict=True):
+        results.append([ys.detach(), y0.grad, *(p.grad for p in field.parameters())])
+    for a, b in zip(*results, strict=True):
         # tolerances are per step; what both solves add up to grows with the field
         torch.testing.assert_close(b, torch.zeros_like(b) if a is None else a, rtol=1e-4, atol=1e-5)

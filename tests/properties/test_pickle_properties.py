@@ -63,8 +63,8 @@ def read() -> Iterator[Read]:
         yield from_bytes
 
 
-def check(found: tuple[tuple[str, ...], Any]) -> None:
-    names, table = found
+def check(frame: tuple[tuple[str, ...], Any]) -> None:
+    names, table = frame
     assert all(isinstance(name, str) for name in names)
     assert table.dtype == np.float64
     assert table.shape == (len(table), len(names))

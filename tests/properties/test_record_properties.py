@@ -114,17 +114,17 @@ def test_damaged_lines(folder: Path, content: list[IterationRecord], zipped: boo
     whole = written(folder, content)
     path.write_bytes(data.draw(damaged(gzip.compress(whole, mtime=0) if zipped else whole)))
     try:
-        found, bad = read_intact_lines(path, IterationRecord)
+        intact, bad = read_intact_lines(path, IterationRecord)
     except RecordError:
         assert zipped, "a plain file is damaged line by line"
         return
     left = iter(content)
-    assert all(any(record == other for other in left) for record in found), "another number, or another order"
+    assert all(any(record == other for other in left) for record in intact), "another number, or another order"
     if bad:
         with pytest.raises(RecordError, match=path.name):
             read_lines(path, IterationRecord)
     else:
-        assert read_lines(path, IterationRecord) == found
+        assert read_lines(path, IterationRecord) == intact
 
 
 @given(st.lists(plain, max_size=3), st.sampled_from(KINDS), st.data())
@@ -138,11 +138,11 @@ def test_any_json_as_lines(folder: Path, values: list[Any], kind: type[Any], dat
     )
     path.write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
     try:
-        found = read_lines(path, kind)
+        read_back = read_lines(path, kind)
     except RecordError:
         return
-    assert all(isinstance(record, kind) for record in found)
-    assert len(found) == len(values)
+    assert all(isinstance(record, kind) for record in read_back)
+    assert len(read_back) == len(values)
 
 
 def _as_read(value: Any) -> Any:
@@ -171,10 +171,10 @@ def test_damaged_json(folder: Path, value: dict[str, Any], data: st.DataObject) 
     write_json(path, value)
     path.write_bytes(data.draw(damaged(path.read_bytes())))
     try:
-        found = read_json(path)
+        read_back = read_json(path)
     except RecordError:
         return
-    assert found == value or "checksum" not in path.read_text(encoding="utf-8", errors="replace")
+    assert read_back == value or "checksum" not in path.read_text(encoding="utf-8", errors="replace")
 
 
 @given(st.binary(max_size=60))
@@ -187,7 +187,7 @@ def test_any_bytes(folder: Path, content: bytes) -> None:
     ):
         (folder / name).write_bytes(content)
         try:
-            found = read(folder / name)
+            value = read(folder / name)
         except RecordError:
             continue
-        assert found is None or isinstance(found, (bool, int, float, str, list, dict))
+        assert value is None or isinstance(value, (bool, int, float, str, list, dict))

@@ -127,6 +127,6 @@ def test_odeint_gives_states_or_a_typed_error(f: Any, y0: Any, t: Any, method: A
         ys = odeint(func, y0, t, method=method, options=options, rtol=rtol, atol=1e-5)
     except PynodeError:
         return
-    for found, start in zip(ys, y0, strict=True) if isinstance(y0, tuple) else ((ys, y0),):
-        assert found.shape == (len(t), *start.shape)
-        assert torch.equal(found[0], start)
+    for values, start in zip(ys, y0, strict=True) if isinstance(y0, tuple) else ((ys, y0),):
+        assert values.shape == (len(t), *start.shape)
+        assert torch.equal(values[0], start)

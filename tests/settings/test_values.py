@@ -31,9 +31,9 @@ HERE = Path(__file__)
     ],
 )
 def test_texts_become_values(text: str, values: list[Any]) -> None:
-    found = parse("--grid x", text)
-    assert found == values
-    assert [type(v) for v in found] == [type(v) for v in values]
+    parsed = parse("--grid x", text)
+    assert parsed == values
+    assert [type(v) for v in parsed] == [type(v) for v in values]
 
 
 @pytest.mark.parametrize("text", ["", "1,,2", ",", "1,"])

@@ -72,11 +72,11 @@ def test_an_iteration_of_miniboone(miniboone: type[Table]) -> None:
     problem.check()
     model = problem.model(0)
     assert model.theta().numel() == 820_612
-    found = problem.objective(default_method(Miniboone, "disc-opt"), model, problem.batch(0))
-    found.loss.backward()
-    assert found.stats.nfe_forward == 16
+    objective = problem.objective(default_method(Miniboone, "disc-opt"), model, problem.batch(0))
+    objective.loss.backward()
+    assert objective.stats.nfe_forward == 16
     assert problem.training_divergence == Hutchinson("gaussian")
-    assert 40 < float(found.loss.detach()) < 80
+    assert 40 < float(objective.loss.detach()) < 80
 
 
 def test_missing_data_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,11 +160,11 @@ def test_a_users_table_in_and_out_of_its_units(table: Path) -> None:
 def test_evaluation_of_a_users_table(table: Path) -> None:
     """The raw likelihood differs by the log of the scales; metrics are there."""
     problem = user_table(table)
-    found = problem.evaluate(problem.model(0), DiscOpt(steps=4)).metrics
+    metrics = problem.evaluate(problem.model(0), DiscOpt(steps=4)).metrics
     shift = float(np.log(problem.splits.std).sum())  # type: ignore[arg-type]
-    assert found["test_nll_raw"] == pytest.approx(found["test_nll"] + shift, abs=1e-9)
-    assert found["inverse_data"] < 1e-4
-    assert {"train_nll", "mmd", "rows", "parameters", "inverse_base_frobenius_as_trained"} <= set(found)
+    assert metrics["test_nll_raw"] == pytest.approx(metrics["test_nll"] + shift, abs=1e-9)
+    assert metrics["inverse_data"] < 1e-4
+    assert {"train_nll", "mmd", "rows", "parameters", "inverse_base_frobenius_as_trained"} <= set(metrics)
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_digits() -> None:
     z = problem.test_samples()
     nll = 0.5 * float(z.square().sum(1).mean()) + 32 * np.log(2 * np.pi)
     assert negative_log_likelihood(model, z) == pytest.approx(nll, rel=1e-9)
-    found = problem.evaluate_further(model, nll).metrics
+    metrics = problem.evaluate_further(model, nll).metrics
     expected = (nll - float(np.mean(problem.splits.offsets["test"]))) / (64 * np.log(2))
-    assert found["bits_per_dim"] == pytest.approx(expected, rel=1e-9)
+    assert metrics["bits_per_dim"] == pytest.approx(expected, rel=1e-9)
     assert 4 < expected < 8
 
 
@@ -213,9 +213,9 @@ def test_bits_per_dimension_are_of_the_rows_that_are_evaluated() -> None:
     problem = Digits(options=options_from_json(Digits, {"hidden": (4,), "test_rows": 7}))
     offsets = problem.splits.offsets["test"]
     assert abs(float(np.mean(offsets[:7])) - float(np.mean(offsets))) > 0.1
-    found = problem.evaluate_further(problem.model(0), 90.0).metrics
+    metrics = problem.evaluate_further(problem.model(0), 90.0).metrics
     expected = (90.0 - float(np.mean(offsets[:7]))) / (64 * np.log(2))
-    assert found["bits_per_dim"] == pytest.approx(expected, rel=1e-12)
+    assert metrics["bits_per_dim"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_options_shape_the_flow(table: Path) -> None:
@@ -233,9 +233,9 @@ def test_running_costs_are_added_with_their_weights(table: Path) -> None:
     values = []
     for weight in (0.0, 0.5, 1.0):
         problem = user_table(table, kinetic=weight, jacobian=2 * weight)
-        found = problem.objective(method, problem.model(0), problem.batch(0))
-        values.append(float(found.loss.detach()))
-        assert len(found.solves) == 1
+        objective = problem.objective(method, problem.model(0), problem.batch(0))
+        values.append(float(objective.loss.detach()))
+        assert len(objective.solves) == 1
     assert values[2] - values[1] == pytest.approx(values[1] - values[0], rel=1e-4)
     assert values[1] > values[0]
 

@@ -41,10 +41,10 @@ def test_the_field_is_the_studys() -> None:
 def test_loss_is_the_sum_of_squares() -> None:
     spiral, method = Spiral(), DiscOpt(steps=2)
     field = spiral.model(seed=3)
-    found = spiral.objective(method, field, spiral.batch(0))
+    objective = spiral.objective(method, field, spiral.batch(0))
     ys = method.solve(field, spiral.y0, spiral.times).ys
-    torch.testing.assert_close(found.loss, ((ys - spiral.data) ** 2).sum(), rtol=1e-15, atol=0)
-    assert found.stats.nfe_forward == 4 * 2 * 29
+    torch.testing.assert_close(objective.loss, ((ys - spiral.data) ** 2).sum(), rtol=1e-15, atol=0)
+    assert objective.stats.nfe_forward == 4 * 2 * 29
 
 
 def test_faithful_steps_miss_the_data_times_for_fixed_steps_only() -> None:
@@ -76,11 +76,11 @@ def test_validation_solves_accurately_enough() -> None:
 def test_evaluation_extrapolates_to_six() -> None:
     spiral = Spiral()
     field = spiral.model(seed=0)
-    found = spiral.evaluate(field, DiscOpt())
-    assert found.metrics["fit_loss"] == spiral.validation_loss(field)
-    assert (found.series["t"][0], found.series["t"][-1], len(found.series["t"])) == (0, 6, 120)
-    model, truth = np.array(found.series["model"]), np.array(found.series["truth"])
-    assert found.metrics["extrapolation_mse"] == pytest.approx(((model - truth) ** 2).mean())
+    evaluation = spiral.evaluate(field, DiscOpt())
+    assert evaluation.metrics["fit_loss"] == spiral.validation_loss(field)
+    assert (evaluation.series["t"][0], evaluation.series["t"][-1], len(evaluation.series["t"])) == (0, 6, 120)
+    model, truth = np.array(evaluation.series["model"]), np.array(evaluation.series["truth"])
+    assert evaluation.metrics["extrapolation_mse"] == pytest.approx(((model - truth) ** 2).mean())
 
 
 def test_validation_of_a_field_that_blows_up_is_infinite() -> None:

@@ -20,9 +20,9 @@ from pynode.schemes.rk4 import RK4
 
 def problem(name: str, **options: Any) -> TimeSeries:
     kind = PROBLEMS.load(name)
-    found = kind(options=options_from_json(kind, options))
-    assert isinstance(found, TimeSeries)
-    return found
+    posed = kind(options=options_from_json(kind, options))
+    assert isinstance(posed, TimeSeries)
+    return posed
 
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -38,18 +38,18 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_the_judge_is_accurate_on_the_true_field(name: str, options: dict[str, Any]) -> None:
     """`accurate_steps` of RK4 against DOP853 at 1e-13."""
-    found = problem(name, **options)
+    posed = problem(name, **options)
 
     def true_field(t: Tensor, y: Tensor) -> Tensor:
-        return torch.as_tensor(found.true_field(float(t), y.numpy()))
+        return torch.as_tensor(posed.true_field(float(t), y.numpy()))
 
-    ys = RK4.solve(true_field, found.y0, TimeGrid.between(found.times, found.accurate_steps))
-    assert float((ys - found.data).abs().max()) < 1e-5
+    ys = RK4.solve(true_field, posed.y0, TimeGrid.between(posed.times, posed.accurate_steps))
+    assert float((ys - posed.data).abs().max()) < 1e-5
 
 
-def invariant(found: TimeSeries, u: Array) -> Array:
+def invariant(posed: TimeSeries, u: Array) -> Array:
     """What the system conserves, at states `(time, dim)`."""
-    if found.name == "lotka-volterra":
+    if posed.name == "lotka-volterra":
         return np.asarray(u[:, 0] - 3 * np.log(u[:, 0]) + u[:, 1] - 1.5 * np.log(u[:, 1]))
     q, p = np.split(u, 2, axis=1)
     return np.asarray(p**2 / 2 - np.cos(q))
@@ -57,19 +57,19 @@ def invariant(found: TimeSeries, u: Array) -> Array:
 
 @pytest.mark.parametrize(("name", "options"), [CASES[0], *CASES[4:]], ids=str)
 def test_conserved_quantities(name: str, options: dict[str, Any]) -> None:
-    found = problem(name, **options)
-    values = invariant(found, found.data.numpy())
+    posed = problem(name, **options)
+    values = invariant(posed, posed.data.numpy())
     np.testing.assert_allclose(values, np.broadcast_to(values[0], values.shape), atol=1e-10)
-    assert np.ptp(found.data.numpy(), axis=0).min() > 0.5, "nothing moves: the test shows nothing"
+    assert np.ptp(posed.data.numpy(), axis=0).min() > 0.5, "nothing moves: the test shows nothing"
 
 
 def test_pendulums_move_as_jacobi_said() -> None:
     """sin(q / 2) = sin(q_0 / 2) cd(w t) with the parameter m = sin(q_0 / 2)^2, from rest at q_0 = 1."""
-    found = problem("oscillator", dim=6, horizon=2.0)
+    posed = problem("oscillator", dim=6, horizon=2.0)
     k = np.sin(0.5)
     for i, w in enumerate((1.0, 1.5, 2.0)):
-        _, cn, dn, _ = ellipj(w * found.times.numpy(), k**2)
-        np.testing.assert_allclose(found.data.numpy()[:, i], 2 * np.arcsin(k * cn / dn), atol=1e-10)
+        _, cn, dn, _ = ellipj(w * posed.times.numpy(), k**2)
+        np.testing.assert_allclose(posed.data.numpy()[:, i], 2 * np.arcsin(k * cn / dn), atol=1e-10)
 
 
 def test_van_der_pol_comes_back_after_its_period() -> None:
@@ -82,25 +82,25 @@ def test_van_der_pol_comes_back_after_its_period() -> None:
 
 @pytest.mark.parametrize("architecture", ["mlp", "antisymmetric", "hamiltonian"])
 def test_oscillators_take_any_architecture(architecture: str) -> None:
-    found = problem("oscillator", dim=4, horizon=1.0, architecture=architecture, width=8)
-    assert found.field_spec.architecture == architecture
-    assert np.isfinite(found.validation_loss(found.model(0)))
+    posed = problem("oscillator", dim=4, horizon=1.0, architecture=architecture, width=8)
+    assert posed.field_spec.architecture == architecture
+    assert np.isfinite(posed.validation_loss(posed.model(0)))
 
 
 def test_collocation_fits_the_dynamics() -> None:
     """Much closer than an untrained field, without any solve; the same for the same seed."""
-    found = problem("oscillator", horizon=2.0, width=16)
-    fitted = found.collocated(3, iterations=300, points=100)
-    assert found.validation_loss(fitted) < 0.05 * found.validation_loss(found.model(3))
-    again = found.collocated(3, iterations=300, points=100)
+    posed = problem("oscillator", horizon=2.0, width=16)
+    fitted = posed.collocated(3, iterations=300, points=100)
+    assert posed.validation_loss(fitted) < 0.05 * posed.validation_loss(posed.model(3))
+    again = posed.collocated(3, iterations=300, points=100)
     assert torch.equal(fitted.theta(), again.theta())
 
 
 def test_evaluation_goes_beyond_the_data() -> None:
     from pynode.methods.disc_opt import DiscOpt
 
-    found = problem("lotka-volterra", horizon=2.0)
-    series = found.evaluate(found.model(0), DiscOpt()).series
+    posed = problem("lotka-volterra", horizon=2.0)
+    series = posed.evaluate(posed.model(0), DiscOpt()).series
     assert series["t"][-1] == pytest.approx(4.0)
     assert len(series["model"]) == len(series["truth"]) == 120
 
