@@ -35,13 +35,13 @@ def gradient(path: Path, method: GradientMethod) -> tuple[float, Tensor, Tensor]
     return float(loss.detach()), torch.cat([g.reshape(-1) for g in rest]), by_y0.reshape(-1)
 
 
-def worst(found: tuple[float, Tensor, Tensor], row: Row) -> float:
+def worst(ours: tuple[float, Tensor, Tensor], row: Row) -> float:
     """The largest relative difference of loss and gradients."""
     assert row.loss is not None
     assert row.grad_theta is not None
     assert row.grad_y0 is not None
-    parts = [float((a - b).norm() / b.norm()) for a, b in zip(found[1:], (row.grad_theta, row.grad_y0), strict=True)]
-    return max(abs(found[0] - row.loss) / abs(row.loss), *parts)
+    parts = [float((a - b).norm() / b.norm()) for a, b in zip(ours[1:], (row.grad_theta, row.grad_y0), strict=True)]
+    return max(abs(ours[0] - row.loss) / abs(row.loss), *parts)
 
 
 def test_every_field_was_recorded_with_every_adjoint() -> None:

@@ -33,18 +33,18 @@ HEAVY = {"torch", "juliacall", "torchdiffeq", "matplotlib", "scipy"}
 
 def test_importing_pynode_is_quick() -> None:
     """And brings in nothing heavy; the names of the public API load it when they are used."""
-    found = imported("-c", "import pynode")
-    assert "pynode" in found
-    assert found & HEAVY == set()
+    packages = imported("-c", "import pynode")
+    assert "pynode" in packages
+    assert packages & HEAVY == set()
     assert seconds_of(sys.executable, "-c", "import pynode")[0] < 1.5
 
 
 def test_help_is_quick() -> None:
     """Neither torch nor Julia starts to print a page of text."""
     run = str(ROOT / "experiments" / "run.py")
-    found = imported(run, "--help")
-    assert "pynode" in found
-    assert found & HEAVY == set()
+    packages = imported(run, "--help")
+    assert "pynode" in packages
+    assert packages & HEAVY == set()
     seconds, printed = seconds_of(sys.executable, run, "--help")
     assert "compare" in printed
     assert seconds < 1.5

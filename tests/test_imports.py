@@ -265,8 +265,8 @@ def covers(rule: str, module: str) -> bool:
 
 def inner_edges() -> set[Import]:
     """Imports of pynode by pynode, across parts."""
-    found = {(a, b.removeprefix("pynode").removeprefix(".")) for a, b in ALL_IMPORTS if b.split(".")[0] == "pynode"}
-    return {(a, b) for a, b in found if a.split(".")[0] != b.split(".")[0]}
+    edges = {(a, b.removeprefix("pynode").removeprefix(".")) for a, b in ALL_IMPORTS if b.split(".")[0] == "pynode"}
+    return {(a, b) for a, b in edges if a.split(".")[0] != b.split(".")[0]}
 
 
 def test_every_part_has_its_rule() -> None:

@@ -38,8 +38,8 @@ def autograd(method: GradientMethod, field: Field, y0: Tensor, data: Tensor) -> 
     solution = method.solve(field, y0, TS)
     loss = (solution.ys - data).square().sum()
     wanted = [p for p in field.parameters() if p.requires_grad]
-    found = iter(torch.autograd.grad(loss, wanted))
-    return float(loss.detach()), [next(found) if p.requires_grad else None for p in field.parameters()], solution.stats
+    grads = iter(torch.autograd.grad(loss, wanted))
+    return float(loss.detach()), [next(grads) if p.requires_grad else None for p in field.parameters()], solution.stats
 
 
 @pytest.mark.parametrize("name", FIELDS.names())

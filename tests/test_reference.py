@@ -68,8 +68,8 @@ def gradient(name: str, method: GradientMethod) -> Gradient:
     which = case(name)
     y0 = which.y0.clone().requires_grad_()
     loss = which.loss(method.solve(which.field, y0, which.ts).ys)
-    by_y0, *found = torch.autograd.grad(loss, [y0, *which.field.parameters()])
-    return Gradient(float(loss.detach()), torch.cat([g.reshape(-1) for g in found]), by_y0.reshape(-1))
+    by_y0, *by_theta = torch.autograd.grad(loss, [y0, *which.field.parameters()])
+    return Gradient(float(loss.detach()), torch.cat([g.reshape(-1) for g in by_theta]), by_y0.reshape(-1))
 
 
 @cache
@@ -85,12 +85,12 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 def rows(kind: str) -> list[Any]:
     """Every recorded row of every case, as parameters of a test."""
-    found = []
+    parameters = []
     for name in CASES:
         for row in case(name).record[kind]:
             label = row.get("scheme", row.get("adjoint"))
-            found.append(pytest.param(name, row, id=f"{name}-{label}-{row.get('substeps', row.get('rtol'))}"))
-    return found
+            parameters.append(pytest.param(name, row, id=f"{name}-{label}-{row.get('substeps', row.get('rtol'))}"))
+    return parameters
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -106,21 +106,21 @@ def test_disc_opt_is_met_to_rounding(name: str, row: dict[str, Any]) -> None:
     """Their ForwardDiff through a loop of their own against our reverse mode: the exact discrete gradient."""
     scheme = SCHEMES.load(OUR_NAMES.get(row["scheme"], row["scheme"]))
     for memory in ("store", "recompute", "checkpoint"):
-        found = gradient(name, DiscOpt(scheme, row["substeps"], memory))
-        assert found.loss == pytest.approx(row["loss"], rel=1e-12)
-        assert relative(found.by_theta, tensor(row["grad_theta"])) < 1e-12
-        assert relative(found.by_y0, tensor(row["grad_y0"])) < 1e-12
+        ours = gradient(name, DiscOpt(scheme, row["substeps"], memory))
+        assert ours.loss == pytest.approx(row["loss"], rel=1e-12)
+        assert relative(ours.by_theta, tensor(row["grad_theta"])) < 1e-12
+        assert relative(ours.by_y0, tensor(row["grad_y0"])) < 1e-12
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_opt_disc_meets_the_reference(name: str) -> None:
     """Their Vern9 at 1e-13 with ForwardDiff, our adjoint at tight tolerances."""
     wanted = case(name).record["reference"]
-    found = gradient(name, OptDisc(rtol=1e-11, atol=1e-11))
+    ours = gradient(name, OptDisc(rtol=1e-11, atol=1e-11))
     # a tolerance of 1e-11 a step, summed over the steps of two solves
-    assert found.loss == pytest.approx(wanted["loss"], rel=1e-9)
-    assert relative(found.by_theta, tensor(wanted["grad_theta"])) < 1e-8
-    assert relative(found.by_y0, tensor(wanted["grad_y0"])) < 1e-8
+    assert ours.loss == pytest.approx(wanted["loss"], rel=1e-9)
+    assert relative(ours.by_theta, tensor(wanted["grad_theta"])) < 1e-8
+    assert relative(ours.by_y0, tensor(wanted["grad_y0"])) < 1e-8
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -136,9 +136,9 @@ def test_states_meet_the_reference(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_our_discrete_reference_is_fine_enough(name: str) -> None:
     """It judges the recorded adjoints below, so it must itself agree with their reference."""
-    wanted, found = case(name).record["reference"], our_reference(name)
-    assert relative(found.by_theta, tensor(wanted["grad_theta"])) < 1e-9
-    assert relative(found.by_y0, tensor(wanted["grad_y0"])) < 1e-9
+    wanted, ours = case(name).record["reference"], our_reference(name)
+    assert relative(ours.by_theta, tensor(wanted["grad_theta"])) < 1e-9
+    assert relative(ours.by_y0, tensor(wanted["grad_y0"])) < 1e-9
 
 
 def test_exactly_the_wrong_adjoints_are_flagged() -> None:

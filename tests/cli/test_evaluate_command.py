@@ -164,8 +164,8 @@ def test_runs_that_can_not_be_evaluated_leave_those_of_the_others(
         capsys.readouterr()
         assert call("evaluate", out, "--no-grid", "--samples", rows) == status
         assert str(error) in capsys.readouterr().err
-        found = {(r.run, r.samples) for r in load_results(out).rediscretised}
-        assert found == {(DISC, rows), (OPT, 6)}, "what was measured is written, what was not is as before"
+        measured = {(r.run, r.samples) for r in load_results(out).rediscretised}
+        assert measured == {(DISC, rows), (OPT, 6)}, "what was measured is written, what was not is as before"
 
 
 def test_evaluate_skips_runs_that_are_not_finished(

@@ -22,9 +22,9 @@ LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 def free_port() -> str:
     """A port of this machine where nobody listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def ready(process: subprocess.Popen[str]) -> None:

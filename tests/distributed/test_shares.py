@@ -29,7 +29,7 @@ SIZES = (2, 3)
 
 
 @pytest.fixture(scope="session")
-def found(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, dict[str, Tensor]]:
+def numbers(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, dict[str, Tensor]]:
     """All numbers of work.py by the number of ranks; every rank has ended well, and all saw the same bits."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ranks"  # one for all workers of xdist
@@ -64,11 +64,11 @@ def relative(a: Tensor, b: Tensor) -> float:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("problem", "method"), [(p, m) for p, methods in CASES.items() for m in methods])
 def test_losses_and_gradients_add_up(
-    found: Mapping[int, dict[str, Tensor]], problem: str, method: str, size: int
+    numbers: Mapping[int, dict[str, Tensor]], problem: str, method: str, size: int
 ) -> None:
     """101 rows on two and three ranks.  Only the order of sums differs, and what GMRES (to 1e-12) leaves."""
     key = f"{problem}|{method}"
-    one, several = found[1], found[size]
+    one, several = numbers[1], numbers[size]
     tolerance = 1e-11 if method == "fixed-implicit" else 1e-12
     assert relative(several[f"{key}|loss"], one[f"{key}|loss"]) < tolerance
     gradient = one[f"{key}|gradient"]
@@ -80,20 +80,20 @@ def test_losses_and_gradients_add_up(
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_judges_a_model_has_the_same_bits(found: Mapping[int, dict[str, Tensor]], size: int) -> None:
+def test_what_judges_a_model_has_the_same_bits(numbers: Mapping[int, dict[str, Tensor]], size: int) -> None:
     """Validation and evaluation, which ranks divide by chunks; and one rank's failure is everybody's."""
     for problem in ("8gaussians", "gaussian"):
         for what in ("validation", "evaluation", "one row", "all rows"):
-            assert torch.equal(found[size][f"{problem}|{what}"], found[1][f"{problem}|{what}"]), what
-        assert torch.isfinite(found[1][f"{problem}|validation"]).all()
+            assert torch.equal(numbers[size][f"{problem}|{what}"], numbers[1][f"{problem}|{what}"]), what
+        assert torch.isfinite(numbers[1][f"{problem}|validation"]).all()
         for what in ("one row", "all rows"):
-            assert found[1][f"{problem}|{what}"].tolist() == [float("inf")]
+            assert numbers[1][f"{problem}|{what}"].tolist() == [float("inf")]
 
 
 @pytest.mark.parametrize("size", [1, *SIZES])
-def test_a_broadcast_arrives_whole(found: Mapping[int, dict[str, Tensor]], size: int) -> None:
+def test_a_broadcast_arrives_whole(numbers: Mapping[int, dict[str, Tensor]], size: int) -> None:
     """Zero bytes and all."""
-    assert bytes(found[size]["broadcast"].tolist()) == b"\x00bytes\xff"
+    assert bytes(numbers[size]["broadcast"].tolist()) == b"\x00bytes\xff"
 
 
 def test_shares_are_contiguous_and_fair() -> None:

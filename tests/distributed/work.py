@@ -85,7 +85,7 @@ def pose(name: str, table: str, world: World) -> Any:
 
 def share(out: Path, table: str, world: World) -> None:
     """Sums over the ranks of losses and gradients of an iteration; validation and evaluation."""
-    found: dict[str, Tensor] = {}
+    numbers: dict[str, Tensor] = {}
     for name, how in cases():
         problem = pose(name, table, world)
         model = problem.model(1)
@@ -102,28 +102,28 @@ def share(out: Path, table: str, world: World) -> None:
         stats = objective.stats
         work = torch.tensor([*vars(stats.forward).values(), *vars(stats.backward).values()])
         key = f"{name}|{how}"
-        found |= {f"{key}|loss": loss, f"{key}|gradient": gradient, f"{key}|work": work}
+        numbers |= {f"{key}|loss": loss, f"{key}|gradient": gradient, f"{key}|work": work}
     density.SHOWN, toys.GRID = 50, 20
     for name, density.CHUNK in (("8gaussians", 300), ("gaussian", 7)):  # so that there are several to divide
         problem = pose(name, table, world)
         model = problem.model(1)
-        found[f"{name}|validation"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)
+        numbers[f"{name}|validation"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)
         evaluation = problem.evaluate(model, method_from_json(METHODS["eager"])).metrics
-        found[f"{name}|evaluation"] = torch.tensor(list(evaluation.values()), dtype=torch.float64)
+        numbers[f"{name}|evaluation"] = torch.tensor(list(evaluation.values()), dtype=torch.float64)
         held_out = problem.validation_samples()
         held_out[-1] = 1e200  # of one rank's share
         problem.validation_samples = lambda rows=held_out: rows
-        found[f"{name}|one row"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)
+        numbers[f"{name}|one row"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)
         model.set_theta(torch.full_like(model.theta(), float("nan")))
-        found[f"{name}|all rows"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)
-    found["broadcast"] = torch.tensor(list(world.broadcast(b"\x00bytes\xff" if world.is_writer else None)))
+        numbers[f"{name}|all rows"] = torch.tensor([problem.validation_loss(model)], dtype=torch.float64)
+    numbers["broadcast"] = torch.tensor(list(world.broadcast(b"\x00bytes\xff" if world.is_writer else None)))
     assert world.broadcast(b"" if world.is_writer else None) == b""
     if world.size > 1:
         failures(world)
-    digests = {k: hashlib.sha256(v.numpy().tobytes()).hexdigest() for k, v in found.items()}
+    digests = {k: hashlib.sha256(v.numpy().tobytes()).hexdigest() for k, v in numbers.items()}
     (out / f"rank{world.rank}.json").write_text(json.dumps(digests))
     if world.is_writer:
-        torch.save(found, out / "found.pt")
+        torch.save(numbers, out / "found.pt")
 
 
 class BlowingUp(nn.Module):

@@ -57,7 +57,7 @@ def losses(out: Path, label: str) -> list[float]:
 
 def ranks_of(launcher: subprocess.Popen[str]) -> list[int]:
     """Process ids of the ranks, the first one first."""
-    found: dict[int, int] = {}
+    by_rank: dict[int, int] = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -67,8 +67,8 @@ def ranks_of(launcher: subprocess.Popen[str]) -> list[int]:
         except (OSError, ValueError, IndexError):
             continue
         if parent == launcher.pid and "RANK" in variables:
-            found[int(variables["RANK"])] = int(folder.name)
-    return [found[rank] for rank in sorted(found)]
+            by_rank[int(variables["RANK"])] = int(folder.name)
+    return [by_rank[rank] for rank in sorted(by_rank)]
 
 
 @pytest.fixture(scope="module")

@@ -57,8 +57,8 @@ class Page:
     @property
     def links(self) -> list[str]:
         """Targets of links and pictures inside the repository."""
-        found = re.findall(r"\]\(([^)#\s]+)[^)]*\)", self.text)
-        return [link for link in found if not link.startswith(("http:", "https:"))]
+        targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", self.text)
+        return [link for link in targets if not link.startswith(("http:", "https:"))]
 
     def unproven(self) -> list[str]:
         """Numbers outside the blocks that are made from records, each with its surroundings."""

@@ -62,9 +62,9 @@ def test_event_fn_of_odeint_is_torchdiffeqs(method: str) -> None:
         call: dict[str, Any] = {"event_fn": lambda _, y: y[0] - 3, "method": method}
         if method == "rk4":
             call["options"] = {"step_size": 0.05, "interp": "cubic"}
-        found, wanted = odeint(Fall(), y0, ts, **call), torchdiffeq.odeint(Fall(), y0, ts, **call)
-        assert torch.equal(found[0], wanted[0])
-        assert torch.equal(found[1], wanted[1])
+        event, wanted = odeint(Fall(), y0, ts, **call), torchdiffeq.odeint(Fall(), y0, ts, **call)
+        assert torch.equal(event[0], wanted[0])
+        assert torch.equal(event[1], wanted[1])
 
 
 @pytest.mark.parametrize("reverse_time", [False, True])
@@ -163,9 +163,9 @@ def test_an_event_within_the_limit_is_found() -> None:
     """Also where the step in which it lies ends beyond the limit; one behind the limit is not."""
     y0, t0 = torch.tensor([10.0, 0.0], dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
     fall = math.sqrt(2 * 7 / 9.8)
-    for limit, found in ((fall + 0.01, True), (fall - 0.01, False)):
+    for limit, is_within in ((fall + 0.01, True), (fall - 0.01, False)):
         call: dict[str, Any] = {"event_fn": lambda _, y: y[0] - 3, "options": {"event_time_limit": limit}}
-        if found:
+        if is_within:
             assert odeint_event(Fall(), y0, t0, **call)[0].item() == pytest.approx(fall, rel=1e-6)
         else:
             with pytest.raises(SolveError, match="event_fn"):

@@ -67,10 +67,10 @@ def results(solver: Callable[..., Any], field: Net, y0: Any, times: Tensor, **op
     return [*(y.detach() for y in outputs), *torch.autograd.grad(loss, [*parts, t, *field.parameters()])]
 
 
-def assert_equal(found: list[Tensor], wanted: list[Tensor], tolerance: float = 1e-12) -> None:
+def assert_equal(tensors: list[Tensor], wanted: list[Tensor], tolerance: float = 1e-12) -> None:
     """Every tensor, relative to its size."""
-    assert len(found) == len(wanted)
-    for a, b in zip(found, wanted, strict=True):
+    assert len(tensors) == len(wanted)
+    for a, b in zip(tensors, wanted, strict=True):
         assert a.shape == b.shape
         assert a.dtype == b.dtype
         assert float((a - b).norm()) <= tolerance * max(float(b.norm()), 1.0)
@@ -85,8 +85,8 @@ def assert_equal(found: list[Tensor], wanted: list[Tensor], tolerance: float = 1
 def test_values_and_gradients_are_those_of_torchdiffeq(method: str | None, times: Tensor) -> None:
     """By y0, by t, by the parameters, for every method and direction."""
     options = {"method": method, "rtol": 1e-4, "atol": 1e-5}
-    found = results(odeint, Net(), start(3, 2), times, **options)
-    assert_equal(found, results(torchdiffeq.odeint, Net(), start(3, 2), times, **options))
+    tensors = results(odeint, Net(), start(3, 2), times, **options)
+    assert_equal(tensors, results(torchdiffeq.odeint, Net(), start(3, 2), times, **options))
 
 
 @UNUSED
@@ -111,18 +111,18 @@ def test_tuples(method: str, times: Tensor) -> None:
     y0 = (start(3, 2), start(3, 2, 2))
     options = {"method": method, "rtol": 1e-4, "atol": 1e-5}
     for ours, theirs in ((odeint, torchdiffeq.odeint), (odeint_adjoint, torchdiffeq.odeint_adjoint)):
-        found = results(ours, PairNet(), y0, times, **options)
-        assert_equal(found, results(theirs, PairNet(), y0, times, **options))
+        tensors = results(ours, PairNet(), y0, times, **options)
+        assert_equal(tensors, results(theirs, PairNet(), y0, times, **options))
 
 
 @pytest.mark.parametrize("method", ["dopri5", "rk4", "midpoint"])
 def test_scalars(method: str) -> None:
     """y0 without a dimension."""
     y0 = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-    found = odeint(lambda t, y: -t * y, y0, TS, method=method)
-    assert found.shape == (4,)
-    assert torch.allclose(found, torchdiffeq.odeint(lambda t, y: -t * y, y0, TS, method=method), rtol=1e-12)
-    (slope,) = torch.autograd.grad(found[-1], y0)
+    states = odeint(lambda t, y: -t * y, y0, TS, method=method)
+    assert states.shape == (4,)
+    assert torch.allclose(states, torchdiffeq.odeint(lambda t, y: -t * y, y0, TS, method=method), rtol=1e-12)
+    (slope,) = torch.autograd.grad(states[-1], y0)
     assert slope.item() == pytest.approx(math.exp(-0.5), rel=0.1)  # three steps
 
 
@@ -133,15 +133,15 @@ def test_scalars(method: str) -> None:
 def test_step_sizes_that_divide_and_that_do_not(method: str, step_size: float, times: Tensor) -> None:
     """The last step is cut, outputs between grid points are interpolated linearly, as there."""
     options = {"method": method, "options": {"step_size": step_size}}
-    found = results(odeint, Net(), start(3, 2), times, **options)
+    tensors = results(odeint, Net(), start(3, 2), times, **options)
     wanted = results(torchdiffeq.odeint, Net(), start(3, 2), times, **options)
     if method in FIXED and step_size in (0.1, 0.05, 0.3):
         # an output on a step boundary: torchdiffeq takes the state there without its slope, so that the output's own
         # time gets no gradient; and where rounding makes it add a step of no size, the rest agrees to that rounding
-        del found[2], wanted[2]
-        assert_equal(found, wanted, 1e-9)
+        del tensors[2], wanted[2]
+        assert_equal(tensors, wanted, 1e-9)
     else:
-        assert_equal(found, wanted)
+        assert_equal(tensors, wanted)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_tolerances_for_each_part() -> None:
     """One tolerance for each part of a tuple, and tensors as tolerances."""
     y0 = (start(3, 2), start(3, 2, 2))
     call: dict[str, Any] = {"rtol": (1e-3, 1e-6), "atol": (1e-4, 1e-7)}
-    found = results(odeint, PairNet(), y0, TS, **call)
-    assert_equal(found, results(torchdiffeq.odeint, PairNet(), y0, TS, **call))
+    tensors = results(odeint, PairNet(), y0, TS, **call)
+    assert_equal(tensors, results(torchdiffeq.odeint, PairNet(), y0, TS, **call))
     call = {"rtol": torch.tensor(1e-4), "atol": torch.tensor([1e-4, 1e-6])}
     assert_equal(results(odeint, Net(), start(2), TS, **call), results(torchdiffeq.odeint, Net(), start(2), TS, **call))
 
@@ -224,8 +224,8 @@ def test_callbacks_of_the_user_still_run(method: str) -> None:
 def test_the_adjoint_is_that_of_torchdiffeq(method: str, times: Tensor) -> None:
     """Values and gradients, the one by t included."""
     options = {"method": method, "rtol": 1e-4, "atol": 1e-5}
-    found = results(odeint_adjoint, Net(), start(3, 2), times, **options)
-    assert_equal(found, results(torchdiffeq.odeint_adjoint, Net(), start(3, 2), times, **options))
+    tensors = results(odeint_adjoint, Net(), start(3, 2), times, **options)
+    assert_equal(tensors, results(torchdiffeq.odeint_adjoint, Net(), start(3, 2), times, **options))
 
 
 @pytest.mark.parametrize(
@@ -239,11 +239,11 @@ def test_the_adjoint_is_that_of_torchdiffeq(method: str, times: Tensor) -> None:
 )
 def test_adjoint_options(options: dict[str, Any]) -> None:
     """They change the gradient, and in the same way."""
-    found = results(odeint_adjoint, Net(), start(3, 2), TS, **options)
-    assert_equal(found, results(torchdiffeq.odeint_adjoint, Net(), start(3, 2), TS, **options))
+    tensors = results(odeint_adjoint, Net(), start(3, 2), TS, **options)
+    assert_equal(tensors, results(torchdiffeq.odeint_adjoint, Net(), start(3, 2), TS, **options))
     plain = results(odeint_adjoint, Net(), start(3, 2), TS)
-    assert torch.equal(found[0], plain[0])
-    assert not all(torch.equal(a, b) for a, b in zip(found[1:], plain[1:], strict=True))
+    assert torch.equal(tensors[0], plain[0])
+    assert not all(torch.equal(a, b) for a, b in zip(tensors[1:], plain[1:], strict=True))
 
 
 def test_adjoint_params_choose_what_gets_a_gradient() -> None:
@@ -276,14 +276,14 @@ def test_a_plain_function_needs_adjoint_params() -> None:
 def test_gradient_methods_can_be_given(solver: Callable[..., Any]) -> None:
     """By object: tensors and tuples, the gradient being that of the method."""
     discrete = DiscOpt(RK38, 1, "recompute")
-    found = results(solver, Net(), start(3, 2), TS, method=discrete)
-    assert_equal(found, results(torchdiffeq.odeint, Net(), start(3, 2), TS, method="rk4"))
+    tensors = results(solver, Net(), start(3, 2), TS, method=discrete)
+    assert_equal(tensors, results(torchdiffeq.odeint, Net(), start(3, 2), TS, method="rk4"))
     y0 = (start(3, 2), start(3, 2, 2))
-    found = results(solver, PairNet(), y0, TS, method=discrete)
-    assert_equal(found, results(torchdiffeq.odeint, PairNet(), y0, TS, method="rk4"))
-    found = results(solver, PairNet(), y0, TS, method=OptDisc(rtol=1e-9, atol=1e-10))
+    tensors = results(solver, PairNet(), y0, TS, method=discrete)
+    assert_equal(tensors, results(torchdiffeq.odeint, PairNet(), y0, TS, method="rk4"))
+    tensors = results(solver, PairNet(), y0, TS, method=OptDisc(rtol=1e-9, atol=1e-10))
     # two adaptive solves that control their steps by different norms
-    assert_equal(found, results(torchdiffeq.odeint, PairNet(), y0, TS, rtol=1e-9, atol=1e-10), 1e-6)
+    assert_equal(tensors, results(torchdiffeq.odeint, PairNet(), y0, TS, rtol=1e-9, atol=1e-10), 1e-6)
 
 
 def test_gradient_methods_refuse_what_is_theirs() -> None:

@@ -297,7 +297,7 @@ def test_a_run_of_an_earlier_version_goes_on(run: Path, unbroken: list[dict[str,
 
     def strip(text: str) -> str:
         parts = [line.partition(', "checksum"') for line in text.split("\n")]
-        return "\n".join(f"{start}}}" if found else start for start, found, _ in parts)
+        return "\n".join(f"{start}}}" if separator else start for start, separator, _ in parts)
 
     path = run / "records.jsonl"
     path.write_text(strip(path.read_text()))

@@ -148,11 +148,11 @@ def test_a_swallowed_interruption_is_found_at_the_next_check() -> None:
 
 
 def test_other_threads_leave_signals_alone(tmp_path: Path) -> None:
-    found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(train(replace(CONFIG, iterations=2), tmp_path / "run")))
+    summaries: list[Any] = []
+    thread = threading.Thread(target=lambda: summaries.append(train(replace(CONFIG, iterations=2), tmp_path / "run")))
     thread.start()
     thread.join()
-    assert found[0]["status"] == "finished"
+    assert summaries[0]["status"] == "finished"
 
 
 def test_ranks_stop_together() -> None:
