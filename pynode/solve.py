@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from pynode.errors import InvalidArgument, NotCapturable, NotTwiceDifferentiable
+from pynode.errors import InvalidArgument, NotCapturable, NotTwiceDifferentiable, nearest
 from pynode.evaluation import CountedField, parameters_of
 from pynode.fields.base import System, why_no_system
 from pynode.gradients import Gradient
 from pynode.grid import TimeGrid
+from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
 from pynode.solution import SolveStats
 from pynode.steps import Adaptive, Fixed, Steps
@@ -53,8 +54,7 @@ class Recipe:
         if not isinstance(steps, (Fixed, Adaptive)):
             raise InvalidArgument("steps", repr(steps), "neither Fixed nor Adaptive", "use e.g. pynode.Fixed(4)")
         if not isinstance(scheme, (Scheme, NamedScheme)):
-            remedy = "pass one, e.g. pynode.RK4, or SCHEMES.load(name)"
-            raise InvalidArgument("scheme", repr(scheme), "not a Scheme", remedy)
+            raise InvalidArgument("scheme", repr(scheme), "not a Scheme", _scheme_instead_of(scheme))
         self.gradient.check_steps(self.steps)
         if isinstance(self.steps, Fixed) and isinstance(self.scheme, NamedScheme):
             problem = f"its formula is known to an engine only, which takes no steps = {self.steps.label}"
@@ -70,6 +70,15 @@ class Recipe:
         """The scheme at steps of a given size."""
         assert isinstance(self.scheme, Scheme)
         return self.scheme.formula
+
+
+def _scheme_instead_of(given: object) -> str:
+    """The remedy for what is no `Scheme`: for a name, the scheme of that name or of the nearest one."""
+    match = nearest(given, SCHEMES.names()) if isinstance(given, str) else None
+    if match is None:
+        return "pass one, e.g. pynode.RK4, or SCHEMES.load(name)"
+    guess = "" if match == given else f"did you mean '{match}'? "
+    return f"{guess}pass pynode.SCHEMES.load('{match}')"
 
 
 class _Once(Generic[T]):

@@ -119,13 +119,13 @@ def crosscheck(
     from pynode.studies.crosscheck.study import broken_bounds
     from pynode.studies.results import CROSSCHECK
 
+    title, subjects = _subjects(problem, case, fields, seed, settings, data, at)
     known = [SCHEMES.load(name) for name in listed]
     reasons = unavailable(chosen)
     grid = method_grid([name for name in chosen if name not in reasons], tols, counts, known)
     if not grid:
         why = f"none of them can be checked here ({'; '.join(dict.fromkeys(reasons.values()))})"
         raise InvalidArgument("--methods", ",".join(chosen), why, f"add {compared()[0]}")
-    title, subjects = _subjects(problem, case, fields, seed, settings, data, at)
     _check_used(context, grid)
     directory = output_directory(out, f"{problem}-crosscheck" if problem else "crosscheck", resume=False)
     torch.set_num_threads(threads)

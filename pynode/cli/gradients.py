@@ -16,7 +16,7 @@ from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
 from pynode.schemes import SCHEMES
 from pynode.settings.known import compared, method_options, on_backend, on_engine, stands_for
-from pynode.training.plan import plan
+from pynode.training.plan import check_available, plan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,8 @@ def gradients(
     listed = values.names("--schemes", schemes)
     for name in listed:
         SCHEMES.check(name)
-    first = plan(problem, chosen, [seed], given.methods, problem_options=posed, **given.settings)[0]
+    planned = plan(problem, chosen, [seed], given.methods, problem_options=posed, available=False, **given.settings)
+    first = planned[0]
     _check_measured(first, at or [], samples)
 
     import torch
@@ -141,6 +142,7 @@ def gradients(
         raise InvalidArgument("--methods", methods, "none of them is in the study", f"use --methods {o.COMPARED}")
     _check_used(context, grid)
     weights = _weights(at or [], problem, untrained=untrained)
+    check_available(run.method for run in planned)
     directory = output_directory(out, f"{problem}-gradients", resume=resume, problem=problem)
     torch.set_num_threads(threads)
     console = new_console()

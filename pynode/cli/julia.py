@@ -9,7 +9,9 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import Given, with_options
-from pynode.settings.known import compared, on_backend, stands_for
+from pynode.problems import PROBLEMS
+from pynode.settings.known import compared, method_options, on_backend, stands_for
+from pynode.settings.values import check_value
 from pynode.training.plan import check_available, plan
 
 julia = typer.Typer(help="Install the Julia backend, and show its state.", no_args_is_help=True)
@@ -70,7 +72,12 @@ def status(
 def train(
     given: Given,
     problem: Annotated[
-        str, typer.Argument(metavar="[PROBLEM]", help="A time series problem, such as spiral.")
+        str,
+        typer.Argument(
+            metavar="[PROBLEM]",
+            help="A time series problem, such as spiral, or FILE.py:NAME of your own.",
+            callback=values.members(PROBLEMS),
+        ),
     ] = "spiral",
     adjoints: Annotated[
         str,
@@ -90,13 +97,19 @@ def train(
 
     from pynode.cli.console import new_console
 
-    check_available(on_backend(compared(), "julia"))
-    from pynode.training.in_julia import train_in_julia
-
-    console = new_console()
     discrete, continuous = on_backend(compared(), "julia")
+    listed = values.names("--adjoints", adjoints)
+    for adjoint in listed:
+        check_value("--adjoints", adjoint, method_options(continuous)["adjoint"].kind)
     kinds = [(discrete, given.of(discrete))]
-    kinds += [(continuous, {"adjoint": a, **given.of(continuous)}) for a in values.names("--adjoints", adjoints)]
+    kinds += [(continuous, {"adjoint": adjoint, **given.of(continuous)}) for adjoint in listed]
+    runs = [plan(problem, [name], [seed], options, available=False, **given.settings)[0] for name, options in kinds]
+
+    from pynode.training.in_julia import check_series, train_in_julia
+
+    posed = check_series(runs[0].make_problem())
+    check_available(run.method for run in runs)
+    console = new_console()
     table = Table(
         box=None,
         pad_edge=False,
@@ -106,11 +119,10 @@ def train(
     table.add_column("method", no_wrap=True)
     for column in ("ms", "forward", "back", "NFE", "evals", "compile", "loss"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, options in kinds:
-        run = plan(problem, [name], [seed], options, **given.settings)[0]
+    for run in runs:
         with console.status(run.method.label):
             found = train_in_julia(
-                run.make_problem(),
+                posed,
                 run.method,
                 iterations=run.iterations,
                 learning_rate=run.learning_rate,

@@ -52,6 +52,13 @@ class Engine(ABC):
         """Why the ranks of a run can't share a batch with this recipe, as a sentence; None where they can."""
         return None
 
+    def check_solve(self, solve: Solve) -> None:  # noqa: ARG002 (for those that may be unavailable)
+        """Raises a `UsageError` for arguments of `solve` that the engine takes on no machine.
+
+        Called where the engine is not available: a mistake is to be told before what has to be installed.
+        """
+        return
+
     @abstractmethod
     def obstacle(self, solve: Solve) -> str | None:
         """Why the engine can't run `solve`, whose recipe has been checked, as a sentence; None where it can."""

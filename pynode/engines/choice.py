@@ -67,6 +67,8 @@ def choose(engines: Sequence[Engine], solve: Solve) -> Engine:
     reasons = [reason for engine in engines if (reason := engine.unavailable() or obstacle(engine, solve))]
     if len(engines) == 1 and not reasons:
         return engines[0]
+    if len(engines) == 1:
+        engines[0].check_solve(solve)
     raise EngineUnavailable(f"{engines[0].title} can't solve this: {reasons[0]}; {engines[0].remedy}")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pynode.arguments import check_choice
 from pynode.errors import InvalidArgument
 from pynode.julia.arena import Array
 from pynode.julia.errors import ReferenceFailed
@@ -51,8 +52,9 @@ def reference_trajectory(
     for argument, tolerance in (("rtol", rtol), ("atol", atol)):
         if not (isinstance(tolerance, (int, float)) and 0 < tolerance < np.inf):
             raise InvalidArgument(argument, tolerance, "not a positive number", "use e.g. 1e-10")
-    if solver not in REFERENCE_SOLVERS:
-        raise InvalidArgument("solver", repr(solver), "unknown", f"use one of {', '.join(REFERENCE_SOLVERS)}")
+    check_choice("solver", solver, tuple(REFERENCE_SOLVERS))
+    if not callable(f):
+        raise InvalidArgument("f", repr(f), "not a function of t and y", "pass any f(t, y) -> dy/dt")
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
         raise InvalidArgument("max_steps", max_steps, "not a positive integer", "use 1 or more")
     answer, arrays, _ = (session or default_session()).call(

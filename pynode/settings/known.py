@@ -152,12 +152,14 @@ def plain_methods() -> list[str]:
 def on_backend(methods: list[str], backend: str) -> list[str]:
     """The methods called `methods` as `backend` has them.
 
-    Raises `UnknownName` for another backend, `InvalidArgument` where it has none of them; those that it lacks are left
-    out, so that no table mixes backends unasked.
+    Raises `UnknownName` for a backend or a method that is not known, `InvalidArgument` where the backend has none of
+    the methods; those that it lacks are left out, so that no table mixes backends unasked.
     """
     backends = {str(method_constants(name)["backend"]) for name in stands_for()}
     if backend not in ("torch", *backends):
         raise UnknownName("backend", backend, ("torch", *sorted(backends)))
+    for method in methods:
+        METHODS.check(method)
     if backend == "torch":
         return methods
     presets = {mine: name for name, mine in stands_for().items() if method_constants(name)["backend"] == backend}

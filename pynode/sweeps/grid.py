@@ -11,6 +11,7 @@ from typing import Any
 
 from pynode.datasets.sources import file_digest
 from pynode.errors import InvalidArgument
+from pynode.methods.base import GradientMethod
 from pynode.problems import PROBLEMS
 from pynode.settings.known import method_options, problem_options
 from pynode.settings.values import shown
@@ -33,8 +34,6 @@ def make_cells(axes: Axes, needs: Needs) -> list[Cell]:
     Raises `UsageError` for values that no run can have, for missing data, for methods that this machine can't run, and
     `SweepError` for cells that are the same run or would share a directory.
     """
-    check_available(axes.methods)
-    engines: set[str] = set()
     for device in axes.settings.get("device", []):
         if device not in DEVICES:
             raise InvalidArgument(
@@ -42,13 +41,12 @@ def make_cells(axes: Axes, needs: Needs) -> list[Cell]:
             )
     cells: dict[str, Cell] = {}
     sizes: dict[str, int] = {}
+    methods: list[GradientMethod] = []
     digests = {path: _digest(Path(path)) for path in axes.of_problems.get(DATA, [])}
     for problem in axes.problems:
         for method, values, seed in _combinations(axes, problem):
             config = _configure(axes, problem, method, values, seed, digests)
-            if config.method.engine_name not in engines:
-                config.method.check_available()
-                engines.add(config.method.engine_name)
+            methods.append(config.method)
             if (key := repr((problem, config.options, config.dtype, config.faithful, config.method))) not in sizes:
                 sizes[key] = _size(config)
             device = str(values.get("device", "cpu"))
@@ -59,6 +57,7 @@ def make_cells(axes: Axes, needs: Needs) -> list[Cell]:
             if cell.name in cells:
                 raise _clash(cells[cell.name], cell)
             cells[cell.name] = cell
+    check_available(methods)
     return list(cells.values())
 
 

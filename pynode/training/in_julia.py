@@ -33,6 +33,13 @@ class JuliaTraining:
         return self.seconds_forward + self.seconds_backward + self.seconds_optimiser
 
 
+def check_series(problem: Problem) -> TimeSeries:
+    """Raises `InvalidArgument` unless `problem` is a time series."""
+    if not isinstance(problem, TimeSeries):
+        raise InvalidArgument("problem", problem.name, "no time series", "train a flow with compare --backend julia")
+    return problem
+
+
 def train_in_julia(
     problem: Problem, method: GradientMethod, *, iterations: int, learning_rate: float, seed: int = 0
 ) -> JuliaTraining:
@@ -41,16 +48,15 @@ def train_in_julia(
     Data, weights, loss and update are those of the same training in torch.  Raises `InvalidArgument` for a problem that
     is no time series, and what a session's `call` raises.
     """
-    if not isinstance(problem, TimeSeries):
-        raise InvalidArgument("problem", problem.name, "no time series", "train a flow with compare --backend julia")
+    series = check_series(problem)
     model = problem.model(seed)
     asked: dict[str, Any] = {
         "system": model.system().to_json(),
         "theta": model.theta().tolist(),
-        "y0": problem.y0.tolist(),
-        "ts": problem.times.tolist(),
-        "data": problem.data.tolist(),
-        "options": bridge_options(method.recipe, problem.times),
+        "y0": series.y0.tolist(),
+        "ts": series.times.tolist(),
+        "data": series.data.tolist(),
+        "options": bridge_options(method.recipe, series.times),
         "iterations": iterations,
         "learning_rate": learning_rate,
     }

@@ -5,7 +5,7 @@ Heavy imports happen inside the functions, so that the command line can start wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from pynode.training.schedules import Multilevel
 
 
-def check_available(methods: list[str]) -> None:
-    """Raises `JuliaUnavailable` where one of `methods` can't run on this machine."""
-    from pynode.methods import METHODS
-
-    for name in methods:
-        METHODS.load(name)().check_available()
+def check_available(methods: Iterable[GradientMethod]) -> None:
+    """Raises a `UsageError` where one of `methods` can't run on this machine, such as `JuliaUnavailable`."""
+    for method in {(type(method), method.engine_name): method for method in methods}.values():
+        method.check_available()
 
 
 def configure(
@@ -60,12 +58,14 @@ def plan(
     *,
     multilevel: Multilevel | None = None,
     problem_options: Mapping[str, Any] | None = None,
+    available: bool = True,
     **settings: Any,
 ) -> list[RunConfig]:
     """One configuration per method and seed; every mistake in the options is found here.
 
     `settings` are fields of `RunConfig`, None for the study's value.  With `multilevel` each method with steps that is
-    exact for them runs twice: as it is, and by levels.
+    exact for them runs twice: as it is, and by levels.  Where the options are right, and unless `available` is False,
+    raises as `check_available` does for methods that can't run on this machine.
     """
     PROBLEMS.check(problem)
     check_options(methods, method_options)  # mistakes are told before the seconds that importing torch takes
@@ -76,13 +76,10 @@ def plan(
     from pynode.training.machine import check_size
 
     kind = PROBLEMS.load(problem)
-    check_available(methods)
     chosen = [
         default_method(kind, name, **{k: v for k, v in method_options.items() if k in known_options(name)})
         for name in methods
     ]
-    for method in chosen:  # on the engine that was asked for
-        method.check_available()
     levels: list[tuple[GradientMethod, Multilevel | None]] = [(method, None) for method in chosen]
     if multilevel is not None:
         fixed = [method for method in chosen if isinstance(method.recipe.gradient, Discrete)]
@@ -99,4 +96,6 @@ def plan(
     for run in planned:
         finest = run.method if run.multilevel is None else run.multilevel.method(run.method, -1)
         check_size(posed, finest)
+    if available:
+        check_available(chosen)
     return planned

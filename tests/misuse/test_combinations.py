@@ -234,7 +234,7 @@ def wrong(value: object) -> Any:
 NAMED: dict[str, tuple[Callable[[], Any], str]] = {
     # what it is: the choice, what is said
     "a scheme for its name": (lambda: OptDisc(solver=wrong(DOPRI5)), "solver = scheme dopri5: .*use e.g. 'dopri5'"),
-    "a name for a scheme": (lambda: DiscOpt(wrong("rk4")), "scheme = 'rk4': not a Scheme; pass one, e.g. pynode.RK4"),
+    "a name for a scheme": (lambda: DiscOpt(wrong("rk4")), r"not a Scheme; pass pynode.SCHEMES.load\('rk4'\)"),
     "a number for steps": (lambda: pynode.method(RK4, wrong(2), Discrete()), "steps = 2: .*use e.g. pynode.Fixed"),
     "a class for a gradient": (lambda: pynode.method(RK4, Fixed(2), wrong(Discrete)), r"use e.g. pynode.Discrete\(\)"),
     "an unknown engine": (lambda: DiscOpt(engine="fusd"), "engine = 'fusd': unknown; did you mean 'fused'"),

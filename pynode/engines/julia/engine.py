@@ -91,6 +91,10 @@ class Julia(Engine):
     def obstacle_on_ranks(self, recipe: Recipe) -> str | None:  # noqa: ARG002
         return "each of the ranks would choose its steps by its own samples alone"
 
+    def check_solve(self, solve: Solve) -> None:
+        _, _, ts = _checked(solve)
+        bridge_options(solve.recipe, ts)
+
     def obstacle(self, solve: Solve) -> str | None:
         return solve.no_system
 
