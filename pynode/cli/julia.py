@@ -22,7 +22,8 @@ def setup() -> None:
     """Install and compile the Julia packages and start the worker once; the first time this takes some minutes.
 
     Uses the environment variables PYTHON_JULIACALL_EXE and PYTHON_JULIACALL_PROJECT if both are set, else the Julia of
-    this machine and the project of this repository. Needs no network if everything has been downloaded before.
+    this machine and pynode's own project: a clone, or a folder of yours where pynode was installed from a wheel. Needs
+    no network if everything has been downloaded before.
     """
     from pynode.cli.console import new_console
     from pynode.julia.setup import set_up
@@ -57,7 +58,8 @@ def status(
     if problems:
         console.say(f"Julia can't be used yet; {environment.remedy(found)}")
         return
-    console.say("Julia can be used")
+    console.say("Julia can be used; a REPL with the package PyNODE:")
+    console.say(f"  {found.repl}")
     if start:
         from pynode.julia.setup import start as start_worker
 

@@ -1,13 +1,14 @@
 """Detects Julia on this machine: executable, project, packages.  No Julia code is run and nothing is changed.
 
 Where the user has set juliacall's variables `PYTHON_JULIACALL_EXE` and `PYTHON_JULIACALL_PROJECT`, they are
-used; otherwise Julia as found on this machine, with the project in the repository of this package.
+used; otherwise Julia as found on this machine, with the project that `pynode.julia.project` names.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pynode.julia import project as our
 from pynode.julia.errors import SET_UP, JuliaUnavailable
 
 EXE, PROJECT, BINDIR = "PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT", "PYTHON_JULIACALL_BINDIR"
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The repository: its Project.toml is the environment, and `julia` in it the package PyNODE."""
 
 OLDEST = (1, 10)
 
@@ -63,17 +62,28 @@ class Environment:
         return tuple(int(part) for part in re.findall(r"\d+", self.version)[:2])
 
     @property
-    def pythoncall_fits(self) -> bool:
-        """Whether PythonCall in the manifest and juliacall in Python have one version, as they should."""
+    def pythoncall(self) -> str:
+        """The version of PythonCall in the manifest; "" where it is not listed, or without a version."""
         package = self.packages.get("PythonCall")
-        return package is not None and package.version == self.juliacall
+        return package.version if package is not None else ""
+
+    @property
+    def pythoncall_fits(self) -> bool:
+        """Whether PythonCall in the manifest and juliacall in Python have one version: else Julia does not start."""
+        return self.pythoncall == self.juliacall
+
+    @property
+    def repl(self) -> str:
+        """The command that opens a Julia REPL with the package PyNODE."""
+        program = "julia" if self.executable is None or self.source == "PATH" else str(self.executable)
+        return shlex.join((program, f"--project={self.project}"))
 
 
 def find() -> Environment:
     """Detects executable, project and packages; takes as long as `julia --version`."""
     executable, source = _executable()
     named = os.environ.get(PROJECT)
-    project = Path(named) if named else ROOT if (ROOT / "Project.toml").is_file() else None
+    project = Path(named) if named else our.project()
     if project is not None and project.is_file():  # Julia takes the file as well as its folder
         project = project.parent
     number = _version(executable) if executable else ""
@@ -86,7 +96,7 @@ def find() -> Environment:
         project=project,
         project_is_users=bool(named),
         manifest=manifest,
-        wanted=NEEDED if named else _wanted(project),
+        wanted=NEEDED if named else _wanted(our.home()),
         packages=_packages(manifest, depots) if manifest else {},
         juliacall=_installed("juliacall"),
         depots=depots,
@@ -108,8 +118,8 @@ def missing(here: Environment) -> list[str]:
     elif here.version_numbers < OLDEST:
         problems.append(f"Julia {here.version} is too old (1.10 or newer is needed)")
     if here.project is None:
-        problems.append(f"no Julia project: {ROOT} has no Project.toml, which comes with the repository, not the wheel")
-    elif not here.project.is_dir():
+        problems.append(f"the Julia package PyNODE is neither in {our.CLONE} nor in {our.PACKAGED}")
+    elif here.project_is_users and not here.project.is_dir():
         problems.append(f"the Julia project {here.project} does not exist")
     elif here.manifest is None:
         problems.append(f"the packages of the project {here.project} are not installed (it has no Manifest.toml)")
@@ -118,6 +128,10 @@ def missing(here: Environment) -> list[str]:
             problems.append(f"{here.manifest} does not list {', '.join(unlisted)}")
         if absent := [name for name in here.wanted if name in here.packages and not here.packages[name].there]:
             problems.append(f"not downloaded: {', '.join(absent)}")
+        if here.juliacall and here.pythoncall and not here.pythoncall_fits:
+            problems.append(
+                f"juliacall {here.juliacall} does not go with PythonCall {here.pythoncall} of {here.manifest}"
+            )
     return problems
 
 
@@ -134,11 +148,19 @@ def remedy(here: Environment) -> str:
     if here.conflict:
         return "set both or none"
     if here.project is None:
-        return f"use a clone of the repository, or set {EXE} and {PROJECT}"
+        return "install pynode again, by pip or from a clone"
     if here.project_is_users and "PyNODE" not in here.packages:
-        package = ROOT / "julia"
+        package = our.package()
         return f"run: julia --project={here.project} -e 'using Pkg; Pkg.develop(path=\"{package}\")'; then: {SET_UP}"
+    if here.pythoncall and not here.pythoncall_fits:
+        own = with_juliacall(here.pythoncall)
+        return f"run: {own}" if here.project_is_users else f"run: {SET_UP}, or: {own}"
     return f"run: {SET_UP}"
+
+
+def with_juliacall(number: str) -> str:
+    """The command that installs this version of juliacall into the Python that runs."""
+    return f'{shlex.quote(sys.executable or "python")} -m pip install "juliacall=={number}"'
 
 
 def worker_variables(here: Environment) -> dict[str, str]:
@@ -279,12 +301,13 @@ def rows(here: Environment) -> list[tuple[str, str]]:
         package = here.packages.get(name)
         state = "missing" if package is None else package.version if package.there else "not downloaded"
         packages.append(f"{name} {state}".strip())
-    fits = "PythonCall has the same version" if here.pythoncall_fits else "PythonCall should have the same version"
+    fits = "has the same version" if here.pythoncall_fits else f"is {here.pythoncall}, and should be the same"
     return [
         ("Julia", f"{here.version or '?'}  {here.executable} ({here.source})" if here.executable else "none"),
         ("project", f"{here.project or 'none'}{f' ({PROJECT})' if here.project_is_users else ''}"),
         ("manifest", str(here.manifest or "none")),
         ("packages", ", ".join(packages)),
-        ("juliacall", f"{here.juliacall or 'none'}{f' ({fits})' if 'PythonCall' in here.packages else ''}"),
+        ("juliacall", f"{here.juliacall or 'none'}{f' (PythonCall {fits})' if here.pythoncall else ''}"),
+        ("PyNODE", str(our.package())),
         ("depots", os.pathsep.join(str(depot) for depot in here.depots)),
     ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pynode.errors import RunFailure, UsageError
+from pynode.julia.project import CLONE
 
-SET_UP = "python experiments/run.py julia setup"
+_IN_A_CLONE = (CLONE / "experiments" / "run.py").is_file()
+
+SET_UP = f"{'python experiments/run.py' if _IN_A_CLONE else 'pynode'} julia setup"
 """The command that installs what is missing."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pynode.julia import environment
+from pynode.julia import environment, project
 from pynode.julia.environment import Environment
 from pynode.julia.errors import JuliaUnavailable, SetupFailed
 from pynode.julia.session import default_session
@@ -38,6 +38,9 @@ def set_up(say: Say) -> dict[str, Any]:
     here = environment.find()
     if here.conflict:
         raise JuliaUnavailable(here.conflict, environment.remedy(here))
+    if not here.project_is_users:
+        _make_project()
+        here = environment.find()
     if here.executable is None:
         _install_julia(here, say)
         here = environment.find()
@@ -68,10 +71,20 @@ def _check(here: Environment) -> None:
         raise JuliaUnavailable("; ".join(problems), environment.remedy(here))
     if here.project_is_users and "PyNODE" not in here.packages and not _names_pynode(here.project):
         raise JuliaUnavailable(f"the project {here.project} has no package PyNODE", environment.remedy(here))
+    if here.project_is_users and here.pythoncall and not here.pythoncall_fits:  # what it lists is the user's
+        raise JuliaUnavailable(problems[-1], environment.remedy(here))
 
 
 def _names_pynode(project: Path) -> bool:
     return "PyNODE" in environment.read_toml(project / "Project.toml").get("deps", {})
+
+
+def _make_project() -> None:
+    try:
+        project.make_project()
+    except OSError as error:
+        remedy = f"make it writable, or set {environment.EXE} and {environment.PROJECT}"
+        raise SetupFailed(f"{project.project()} can't be written ({error.strerror}); {remedy}") from error
 
 
 # --- Julia itself -----------------------------------------------------------------------------------------------------
@@ -107,7 +120,10 @@ def _install_packages(here: Environment, say: Say) -> None:
             say("once more, with what is on this machine" if variables else "once more, with the network")
         if _run(here, _script(here), variables) == 0:
             return
-    raise SetupFailed("Julia's package manager could not install the packages; its output above says why")
+    said = "Julia's package manager could not install the packages; its output above says why"
+    if here.pythoncall and not here.pythoncall_fits:
+        said += f"; where PythonCall {here.juliacall} can't be had: {environment.with_juliacall(here.pythoncall)}"
+    raise SetupFailed(said)
 
 
 def _complete(here: Environment) -> bool:
@@ -130,7 +146,7 @@ def _run(here: Environment, script: str, variables: dict[str, str]) -> int:
 
     ARGS[1] is the folder of the package PyNODE.
     """
-    package = str(environment.ROOT / "julia")
+    package = str(project.package())
     command = [str(here.executable), f"--project={here.project}", "--startup-file=no", "-e", script, package]
     try:
         return subprocess.run(command, env={**os.environ, **variables}, check=False).returncode

@@ -1,17 +1,28 @@
-"""Sessions whose worker is the stand-in of `stand_in.py`."""
+"""Sessions whose worker is the stand-in of `stand_in.py`, and pretended installations of Julia."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from pynode.julia import environment
+from pynode.julia import project as our
 from pynode.julia.session import Session, default_session
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
+
+PRETENDED = """#!/bin/sh
+if [ "$1" = --version ]; then echo "julia version {version}"; exit; fi
+echo "offline=$JULIA_PKG_OFFLINE $*" >> "{log}"
+[ -z "{needs_network}" ] || [ -z "$JULIA_PKG_OFFLINE" ] || exit 1
+exit {status}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +43,56 @@ def stand_in_default(stand_in_command: Callable[[str], list[str]], monkeypatch: 
     """Makes `default_session()` use a stand-in."""
     monkeypatch.setenv("PYNODE_JULIA_WORKER", json.dumps(stand_in_command("")))
     return default_session()
+
+
+@pytest.fixture
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Julia anywhere, an empty home, a repository without packages."""
+    for name in list(os.environ):
+        if name.startswith(("PYTHON_JULIA", "JULIA", "PYNODE_JULIA")):
+            monkeypatch.delenv(name)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    (tmp_path / "repository" / "julia").mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(our, "CLONE", tmp_path / "repository")
+    monkeypatch.setattr(our, "PACKAGED", tmp_path / "packaged")
+    monkeypatch.setattr(environment, "juliapkg_prefix", lambda: None)
+
+
+@pytest.fixture
+def pretend_julia(tmp_path: Path) -> Callable[..., Path]:
+    """Puts a program called `julia` on the PATH that knows its version and writes its arguments down."""
+
+    def pretend(number: str = "1.10.8", *, status: int = 0, needs_network: bool = False, folder: str = "bin") -> Path:
+        path = tmp_path / folder / "julia"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = {"version": number, "log": tmp_path / "log", "status": status, "needs_network": needs_network or ""}
+        path.write_text(PRETENDED.format(**values))
+        path.chmod(0o755)
+        return path
+
+    return pretend
+
+
+@pytest.fixture
+def pretend_project(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a project with a manifest of the needed packages, and their folders."""
+
+    def pretend(name: str = "repository", *, without: tuple[str, ...] = (), pythoncall: str = "") -> Path:
+        project = tmp_path / name
+        (project / "julia" / "src").mkdir(parents=True, exist_ok=True)
+        (project / "julia" / "src" / "PyNODE.jl").touch()
+        (project / "Project.toml").write_text('[deps]\nPyNODE = "1"\nZygote = "2"\n')
+        lines = ['julia_version = "1.10.8"', 'manifest_format = "2.0"', ""]
+        for package in sorted({*environment.NEEDED, "Zygote"} - {*without, "PyNODE"}):
+            number = (pythoncall or version("juliacall")) if package == "PythonCall" else "1.2.3"
+            lines += [f"[[deps.{package}]]", 'git-tree-sha1 = "abc"', 'uuid = "u"', f'version = "{number}"', ""]
+            (tmp_path / ".julia" / "packages" / package).mkdir(parents=True, exist_ok=True)
+        if "PyNODE" not in without:
+            lines += ["[[deps.PyNODE]]", 'path = "julia"', 'uuid = "u"', 'version = "0.1.0"', ""]
+        (project / "Manifest.toml").write_text("\n".join(lines))
+        return project
+
+    return pretend

@@ -16,77 +16,18 @@ from pynode.cli.julia import julia as commands
 from pynode.errors import UsageError
 from pynode.julia import environment
 from pynode.julia.environment import EXE, PROJECT, find, missing, ready, worker_variables
-from pynode.julia.errors import JuliaUnavailable, SetupFailed
+from pynode.julia.errors import JuliaUnavailable
 from pynode.julia.session import default_session
 from pynode.julia.setup import set_up
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the pretended Julia is a shell script")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="the pretended Julia is a shell script"),
+    pytest.mark.usefixtures("bare_machine"),
+]
 
 JULIACALL = version("juliacall")
-
-PRETENDED = """#!/bin/sh
-if [ "$1" = --version ]; then echo "julia version {version}"; exit; fi
-echo "offline=$JULIA_PKG_OFFLINE $*" >> "{log}"
-[ -z "{needs_network}" ] || [ -z "$JULIA_PKG_OFFLINE" ] || exit 1
-exit {status}
-"""
-
-
-@pytest.fixture(autouse=True)
-def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No Julia anywhere, an empty home, a repository without packages."""
-    for name in list(os.environ):
-        if name.startswith(("PYTHON_JULIA", "JULIA", "PYNODE_JULIA")):
-            monkeypatch.delenv(name)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "repository" / "julia").mkdir(parents=True)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(environment, "ROOT", tmp_path / "repository")
-    monkeypatch.setattr(environment, "juliapkg_prefix", lambda: None)
-
-
-@pytest.fixture
-def pretend_julia(tmp_path: Path) -> Callable[..., Path]:
-    """Puts a program called `julia` on the PATH that knows its version and writes its arguments down."""
-
-    def pretend(number: str = "1.10.8", *, status: int = 0, needs_network: bool = False, folder: str = "bin") -> Path:
-        path = tmp_path / folder / "julia"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        values = {"version": number, "log": tmp_path / "log", "status": status, "needs_network": needs_network or ""}
-        path.write_text(PRETENDED.format(**values))
-        path.chmod(0o755)
-        return path
-
-    return pretend
-
-
-@pytest.fixture
-def pretend_project(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a project with a manifest of the needed packages, and their folders."""
-
-    def pretend(name: str = "repository", *, without: tuple[str, ...] = (), pythoncall: str = "") -> Path:
-        project = tmp_path / name
-        (project / "julia").mkdir(parents=True, exist_ok=True)
-        (project / "Project.toml").write_text('[deps]\nPyNODE = "1"\nZygote = "2"\n')
-        lines = ['julia_version = "1.10.8"', 'manifest_format = "2.0"', ""]
-        for package in sorted({*environment.NEEDED, "Zygote"} - {*without, "PyNODE"}):
-            number = (pythoncall or JULIACALL) if package == "PythonCall" else "1.2.3"
-            lines += [f"[[deps.{package}]]", 'git-tree-sha1 = "abc"', 'uuid = "u"', f'version = "{number}"', ""]
-            (tmp_path / ".julia" / "packages" / package).mkdir(parents=True, exist_ok=True)
-        if "PyNODE" not in without:
-            lines += ["[[deps.PyNODE]]", 'path = "julia"', 'uuid = "u"', 'version = "0.1.0"', ""]
-        (project / "Manifest.toml").write_text("\n".join(lines))
-        return project
-
-    return pretend
-
-
-def log(tmp_path: Path) -> list[str]:
-    """How the pretended Julia was called."""
-    return (tmp_path / "log").read_text().splitlines()
 
 
 def test_nothing_there(tmp_path: Path) -> None:
@@ -94,10 +35,9 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert (found.executable, found.project, found.version) == (None, None, "")
     assert missing(found) == [
         "no Julia was found on this machine",
-        f"no Julia project: {tmp_path / 'repository'} has no Project.toml, which comes with the repository, "
-        "not the wheel",
+        f"the Julia package PyNODE is neither in {tmp_path / 'repository'} nor in {tmp_path / 'packaged'}",
     ]
-    with pytest.raises(JuliaUnavailable, match=r"no Julia was found on this machine.*use a clone of the repository"):
+    with pytest.raises(JuliaUnavailable, match=r"no Julia was found on this machine.*install pynode again"):
         default_session()
 
 
@@ -148,7 +88,8 @@ def test_missing_packages_are_named(
     pretend_julia()
     project = pretend_project(without=("SciMLSensitivity", "Zygote"))
     (tmp_path / ".julia" / "packages" / "OrdinaryDiffEqTsit5").rmdir()
-    (project / "julia").rmdir()
+    manifest = project / "Manifest.toml"
+    manifest.write_text(manifest.read_text().replace('path = "julia"', 'path = "gone"'))
     assert missing(find()) == [
         f"{project / 'Manifest.toml'} does not list SciMLSensitivity, Zygote",
         "not downloaded: PyNODE, OrdinaryDiffEqTsit5",
@@ -225,19 +166,45 @@ def test_status_without_julia(capfd: pytest.CaptureFixture[str]) -> None:
     run("status", "--start")
     out = capfd.readouterr().out
     assert "missing: no Julia was found on this machine" in out
-    assert "Julia can't be used yet; use a clone of the repository, or set PYTHON_JULIACALL_EXE" in out
+    assert "Julia can't be used yet; install pynode again" in out
 
 
 def test_status_with_everything(
     pretend_julia: Callable[..., Path], pretend_project: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     pretend_julia()
-    pretend_project(pythoncall="0.9.1")
+    project = pretend_project()
     run("status")
     out = capfd.readouterr().out
     assert "Julia can be used" in out
     assert "1.10.8" in out
-    assert "PythonCall should have the same version" in out
+    assert "PythonCall has the same version" in out
+    assert f"\n  julia --project={project}\n" in out, "in one piece, to paste"
+
+
+def test_status_of_versions_that_do_not_go_together(
+    pretend_julia: Callable[..., Path],
+    pretend_project: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Both versions, and what to install: either may be changed in our project, juliacall alone beside the user's."""
+    mine = pretend_julia()
+    project = pretend_project(pythoncall="0.9.1")
+    both = f"juliacall {JULIACALL} does not go with PythonCall 0.9.1 of {project / 'Manifest.toml'}"
+    assert missing(find()) == [both]
+    own = '-m pip install "juliacall==0.9.1"'
+    with pytest.raises(JuliaUnavailable, match=rf"run: .* julia setup, or: .*{own}"):
+        ready()
+    run("status")
+    out = " ".join(capfd.readouterr().out.split())
+    assert f"missing: juliacall {JULIACALL} does not go with PythonCall 0.9.1" in out
+    assert "Julia can't be used yet" in out
+    monkeypatch.setenv(EXE, str(mine))
+    monkeypatch.setenv(PROJECT, str(project))
+    for call in (ready, lambda: set_up(lambda _: None)):
+        with pytest.raises(JuliaUnavailable, match=rf"PythonCall 0.9.1 of .*; run: \S+ {own}$"):
+            call()
 
 
 def test_status_starts_the_worker(
@@ -272,120 +239,3 @@ def test_a_whole_process_without_julia(command: str, tmp_path: Path) -> None:
         assert done.returncode == JuliaUnavailable.exit_status
         assert done.stderr.startswith("error: Julia can't be used: no Julia was found on this machine; install Julia")
         assert done.stderr.count("\n") == 1
-
-
-# --- setup ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def stand_in_worker(stand_in_command: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker that setup starts at its end."""
-    monkeypatch.setenv("PYNODE_JULIA_WORKER", json.dumps(stand_in_command("")))
-
-
-@pytest.mark.usefixtures("stand_in_worker")
-def test_setup_installs_into_a_fresh_clone(
-    tmp_path: Path, pretend_julia: Callable[..., Path], pretend_project: Callable[..., Path]
-) -> None:
-    pretend_julia()
-    project = pretend_project()
-    (project / "Manifest.toml").unlink()
-    said: list[str] = []
-    assert set_up(said.append)["stand-in"] == "1"
-    develop, add = "Pkg.develop(path=ARGS[1])", f'version="{JULIACALL}")'
-    steps = f'using Pkg; {develop}; Pkg.add(name="PythonCall", {add}; Pkg.instantiate(); Pkg.precompile()'
-    assert log(tmp_path) == [f"offline= --project={project} --startup-file=no -e {steps} {project / 'julia'}"]
-    assert any("the worker started and answered" in line for line in said)
-
-
-@pytest.mark.usefixtures("stand_in_worker")
-def test_setup_of_what_is_complete_needs_no_network(
-    tmp_path: Path, pretend_julia: Callable[..., Path], pretend_project: Callable[..., Path]
-) -> None:
-    pretend_julia()
-    pretend_project()
-    set_up(lambda _: None)
-    assert [line.split()[0] for line in log(tmp_path)] == ["offline=true"]
-    assert "Pkg.develop" not in log(tmp_path)[0]
-    assert "Pkg.add" not in log(tmp_path)[0]
-    pretend_julia(needs_network=True)
-    set_up(lambda _: None)
-    assert [line.split()[0] for line in log(tmp_path)[1:]] == ["offline=true", "offline="]
-
-
-def test_setup_says_when_packages_can_not_be_installed(
-    tmp_path: Path,
-    pretend_julia: Callable[..., Path],
-    pretend_project: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pretend_julia(status=1)
-    (pretend_project() / "Manifest.toml").unlink()
-    with pytest.raises(SetupFailed, match="could not install the packages"):
-        set_up(lambda _: None)
-    assert [line.split()[0] for line in log(tmp_path)] == ["offline=", "offline=true"]
-    monkeypatch.setenv("JULIA_PKG_OFFLINE", "true")
-    with pytest.raises(SetupFailed):
-        set_up(lambda _: None)
-    assert len(log(tmp_path)) == 3, "the user's word is followed"
-
-
-@pytest.mark.usefixtures("stand_in_worker")
-def test_setup_adds_nothing_to_the_users_project(
-    tmp_path: Path,
-    pretend_julia: Callable[..., Path],
-    pretend_project: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv(EXE, str(pretend_julia()))
-    project = pretend_project("theirs", pythoncall="0.9.1")
-    monkeypatch.setenv(PROJECT, str(project))
-    set_up(lambda _: None)
-    assert log(tmp_path) == [
-        f"offline=true --project={project} --startup-file=no -e using Pkg; Pkg.instantiate(); Pkg.precompile() "
-        f"{tmp_path / 'repository' / 'julia'}"
-    ]
-    pretend_project("theirs", without=("PyNODE",))
-    (project / "Project.toml").write_text("[deps]\n")
-    with pytest.raises(JuliaUnavailable, match=rf"{project} has no package PyNODE; run: julia --project={project} -e"):
-        set_up(lambda _: None)
-    assert len(log(tmp_path)) == 1
-
-
-def test_setup_of_a_julia_that_is_too_old(
-    pretend_julia: Callable[..., Path], pretend_project: Callable[..., Path]
-) -> None:
-    pretend_julia("1.6.7")
-    pretend_project()
-    with pytest.raises(JuliaUnavailable, match=r"1.6.7 is too old.*install Julia 1.10 or newer by hand"):
-        set_up(lambda _: None)
-
-
-def test_a_download_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from juliapkg import find_julia  # type: ignore[import-untyped]
-
-    def no_network(**_: object) -> None:
-        raise OSError("<urlopen error Name or service not known>")
-
-    monkeypatch.setattr(environment, "juliapkg_prefix", lambda: tmp_path / "own")
-    monkeypatch.setattr(find_julia, "find_julia", no_network)
-    said: list[str] = []
-    with pytest.raises(JuliaUnavailable, match=r"none could be downloaded \(<urlopen.*install Julia 1.10 or newer"):
-        set_up(said.append)
-    assert "juliapkg now downloads one" in said[0], "said before it is done"
-
-
-def test_juliapkg_does_install_where_it_may(
-    tmp_path: Path,
-    pretend_julia: Callable[..., Path],
-    pretend_project: Callable[..., Path],
-    stand_in_worker: None,  # noqa: ARG001
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from juliapkg import find_julia
-
-    pretend_project()
-    monkeypatch.setattr(environment, "juliapkg_prefix", lambda: tmp_path / "own")
-    monkeypatch.setattr(find_julia, "find_julia", lambda **_: pretend_julia(folder="own/bin"))
-    assert set_up(lambda _: None)["stand-in"] == "1"
-    assert find().source == "juliapkg"
