@@ -228,9 +228,10 @@ def _check(
 
 def _print_repl_lines(files: list[str], directory: Path, console: PlainConsole) -> None:
     """How to go on with the cases that were written, in lines that nothing wraps or styles."""
+    from pynode.julia.environment import find
     from pynode.studies.crosscheck.study import repl_line
 
     if files:
-        console.say("\nto look into it in a Julia REPL (julia --project=.), paste:")
+        console.say(f"\nto look into it in a Julia REPL ({find().repl}), paste:")
     for file in files:
         console.say(repl_line(directory, file))

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from pynode.cli import main
 from pynode.engines import fused
 from pynode.engines.julia.engine import Julia
+from pynode.julia.environment import find
 from pynode.julia.errors import JuliaUnavailable
 from pynode.methods.disc_opt import DiscOpt
 from pynode.studies.crosscheck.case import read_case
@@ -79,6 +80,7 @@ def test_a_broken_case_is_written_and_told(
     )
     written = out / "cases" / "concatsquash-reversed.json"
     assert f'\nusing PyNODE; case = load_case("{written.as_posix()}"); compare(case);\n' in printed
+    assert f"Julia REPL ({find().repl}), paste:" in printed
     assert len(read_case(written).rows) == len(read_case(case).rows)
     figure, tables = out / "figures" / "crosscheck.png", out / "tables.md"
     drawn, told = figure.read_bytes(), tables.read_text()
