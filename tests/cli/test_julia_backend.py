@@ -12,6 +12,7 @@ import pytest
 from pynode.cli import main
 from pynode.records.files import read_json, read_lines
 from pynode.records.iteration import IterationRecord
+from pynode.training import in_julia
 
 RUN = Path(__file__).parents[2] / "experiments" / "run.py"
 JULIA = ("PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT", "PYTHON_JULIAPKG_EXE", "PYNODE_JULIA_WORKER")
@@ -97,6 +98,20 @@ def test_without_julia_one_line_says_what_helps(
 def test_mistakes(command: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--out", str(tmp_path / "x")]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stand_in_for_julia")
+def test_an_interrupted_training_in_julia_recommends_no_resume(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has none: nothing is kept."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(in_julia, "train_in_julia", interrupt)
+    assert main(["julia", "train", "spiral", "--iterations", "5"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
 
 
 @pytest.mark.julia
