@@ -18,6 +18,7 @@ from experiments.benchmarks.workload import Array, Workload
 from pynode.errors import PynodeError, UsageError
 from pynode.records.files import append_line
 from pynode.registry import Registry
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from pynode.methods.base import GradientMethod
@@ -205,7 +206,7 @@ class _Measurements:
         """Records a way at all numbers of steps; what became of it."""
         name, seen = self.workload.name, set()
         for steps in self.steps:
-            self.task.say(f"memory: {way}, {steps} steps")
+            self.task.say(f"memory: {way}, {counted(steps, 'step')}")
             try:
                 method = _method(way, self.workload, steps)
             except (PynodeError, TypeError) as error:

@@ -9,6 +9,7 @@ import typer
 
 from pynode.cli import values
 from pynode.errors import RunFailure
+from pynode.wording import counted, verb
 
 study = typer.Typer(
     help="Run the study of seven problems and five questions, check its records, and publish them.",
@@ -91,7 +92,7 @@ def check(out: Out = PUBLISHED, parts: Parts = None, plan: Plan = None) -> None:
     if missing := missing_parts(out, names, plan or PLAN):
         console.say(f"not there: {', '.join(missing)}")
     if faults:
-        raise RunFailure(f"{len(faults)} faults in the records of {out}")
+        raise RunFailure(f"{counted(len(faults), 'fault')} in the records of {out}")
     console.say(f"all records in {out} are of one clean commit, one engine each, and an idle machine")
 
 
@@ -150,7 +151,8 @@ def page(
         for path in contents.PAGES:
             contents.write(path)
     if untrue:
-        raise RunFailure(f"{len(untrue)} texts claim what the records don't say; rewrite them in study/page/texts")
+        claim = f"{counted(len(untrue), 'text')} {verb(len(untrue), 'claims', 'claim')}"
+        raise RunFailure(f"{claim} what the records don't say; rewrite in study/page/texts")
     stale = {path: names for path in contents.PAGES if (names := contents.differing(path))}
     for path, names in stale.items():
         console.say(f"{path} differs from the records: {', '.join(names)}")

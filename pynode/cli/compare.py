@@ -17,6 +17,7 @@ from pynode.cli.ranks import check_alone, on_one_footing, ranks, shared_director
 from pynode.errors import InvalidArgument, RunFailure
 from pynode.settings.known import compared, on_backend
 from pynode.training.plan import plan
+from pynode.wording import counted
 
 RANK_TIMEOUT = 600.0
 """Seconds: longer than any rank validates while others wait."""
@@ -211,4 +212,4 @@ def run_comparison(
 
         report(directory, console, failures=failures, brief=brief)
     if failures:
-        raise RunFailure(f"{len(failures)} of {len(configs)} runs failed: {'; '.join(failures)}")
+        raise RunFailure(f"{len(failures)} of {counted(len(configs), 'run')} failed: {'; '.join(failures)}")

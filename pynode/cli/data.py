@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pynode.cli import values
+from pynode.wording import counted, verb
 
 if TYPE_CHECKING:
     from pynode.datasets.splits import Splits
@@ -101,7 +102,8 @@ def import_data(
     prepared = cache.import_set(name, source, root, replace=replace)
     console.say(_told(prepared.splits, cache.data_root(root)))
     if prepared.left_out:
-        console.say(f"{prepared.left_out:,} rows with missing values are left out")
+        n = prepared.left_out
+        console.say(f"{counted(n, 'row')} with missing values {verb(n, 'is', 'are')} left out")
     console.say(cache.extent(prepared.splits))
 
 
@@ -134,4 +136,4 @@ def _state(name: str, root: Path | None) -> str:
 def _told(splits: Splits, root: Path) -> str:
     """Columns and rows of a data set, and where it is."""
     rows = " / ".join(f"{len(part):,}" for part in (splits.train, splits.validation, splits.test))
-    return f"{splits.name}: {splits.dim} columns, {rows} rows in {root / splits.name}"
+    return f"{splits.name}: {counted(splits.dim, 'column')}, {rows} rows in {root / splits.name}"

@@ -13,6 +13,7 @@ from pynode.arguments import check_tolerance
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.errors import EngineUnavailable, InvalidArgument, OutputDirectoryError, RunFailure, UsageError
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
@@ -160,7 +161,7 @@ def evaluate(
         if records:
             report(plan.top, console, whole=True)
     if refused:
-        raise RunFailure(f"{len(refused)} runs can't be evaluated here: {'; '.join(refused)}")
+        raise RunFailure(f"{counted(len(refused), 'run')} can't be evaluated here: {'; '.join(refused)}")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pynode.errors import InvalidArgument, RunFailure
 from pynode.schemes import SCHEMES
 from pynode.settings.known import compared, method_options, on_backend, on_engine, stands_for
 from pynode.training.plan import check_available, plan
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -154,7 +155,7 @@ def gradients(
         failures = train_all(_training_grid(first, chosen, given), directory, resume=resume, console=console)
     report(directory, console, failures=failures, whole=True)
     if failures:
-        raise RunFailure(f"{len(failures)} runs failed: {'; '.join(failures)}")
+        raise RunFailure(f"{counted(len(failures), 'run')} failed: {'; '.join(failures)}")
 
 
 def _check_used(context: typer.Context, grid: list[GradientMethod]) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pynode.cli.console import PlainConsole
 from pynode.records.iteration import IterationRecord
+from pynode.wording import counted
 
 
 class _Speed(ProgressColumn):
@@ -66,7 +67,7 @@ class TrainingProgress:
     def begin(self, label: str, iterations: int) -> None:
         """A new run starts."""
         if not self.console.is_terminal:
-            self.console.say(f"training {label}, {iterations} iterations")
+            self.console.say(f"training {label}, {counted(iterations, 'iteration')}")
         self._task = self._bars.add_task(label, total=iterations, loss="")
 
     def advance(self, record: IterationRecord) -> None:

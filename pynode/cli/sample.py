@@ -11,6 +11,7 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.errors import InvalidArgument, OutputDirectoryError
+from pynode.wording import counted
 
 FORMATS = (".npy", ".csv")
 
@@ -101,7 +102,7 @@ def sample(
         np.savetxt(buffer, rows, delimiter=",", fmt="%.9g")
     write = write_atomically if overwrite else write_new
     write(path, buffer.getvalue())
-    new_console().say(f"{n} samples of {best.name}, shape {rows.shape}, in {path}")
+    new_console().say(f"{counted(n, 'sample')} of {best.name}, shape {rows.shape}, in {path}")
 
 
 def _check_target(path: Path, *, overwrite: bool) -> None:

@@ -16,6 +16,7 @@ from pynode.errors import RunFailure, Stopped, StorageError, UsageError
 from pynode.problems import PROBLEMS
 from pynode.settings.known import check_options, on_backend, run_settings
 from pynode.training.plan import plan
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from pynode.problems.base import Problem
@@ -110,7 +111,7 @@ def suite(
     console.rule("suite")
     report(directory, console, failures=failures)
     if failures:
-        raise RunFailure(f"{len(failures)} of {len(ready)} problems failed: {'; '.join(failures)}")
+        raise RunFailure(f"{len(failures)} of {counted(len(ready), 'problem')} failed: {'; '.join(failures)}")
 
 
 def _small(kind: type[Problem]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -15,6 +15,7 @@ from pynode.cli.planning import options_of_each
 from pynode.errors import InvalidArgument, OutputDirectoryError, RunFailure, UsageError
 from pynode.settings.values import shown
 from pynode.sweeps.specification import Specification, read_file, read_grid, specify
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
@@ -181,10 +182,9 @@ def _tell(cells: list[Cell], out: Path | None, console: PlainConsole) -> None:
     """What `--dry-run` prints."""
     from rich.table import Table
 
-    from pynode.sweeps.cells import counted
     from pynode.sweeps.progress import is_finished
 
-    table = Table(title=counted(len(cells)), title_justify="left")
+    table = Table(title=counted(len(cells), "cell"), title_justify="left")
     for column in ("cell", "iterations", "cpus", "gpus", "state"):
         table.add_column(column, justify="left" if column in ("cell", "state") else "right", overflow="fold")
     for cell in cells:
@@ -200,7 +200,7 @@ def _run(
 ) -> None:
     from pynode.records.files import make_directory
     from pynode.records.lock import lock
-    from pynode.sweeps.cells import SweepInterrupted, counted
+    from pynode.sweeps.cells import SweepInterrupted
     from pynode.sweeps.driver import run_sweep
     from pynode.sweeps.executors import EXECUTORS
     from pynode.sweeps.layout import write_sweep
@@ -225,7 +225,7 @@ def _run(
     failures = [f"{status.cell.name}: {status.error}" for status in statuses if status.error is not None]
     _report(directory, list(dict.fromkeys(cell.problem for cell in cells)), failures, console)
     if failures:
-        raise RunFailure(f"{len(failures)} of {counted(len(cells))} failed: {'; '.join(failures)}")
+        raise RunFailure(f"{len(failures)} of {counted(len(cells), 'cell')} failed: {'; '.join(failures)}")
 
 
 def _report(directory: Path, problems: list[str], failures: list[str], console: PlainConsole) -> None:

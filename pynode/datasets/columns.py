@@ -12,6 +12,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.reading import ColumnNames
 from pynode.datasets.splits import Array
+from pynode.wording import counted, verb
 
 DECIMALS = 9
 """Decimal places that are tried."""
@@ -215,7 +216,8 @@ def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count:
     if stepped := [c for c, r in each.items() if r.pairs > r.bound]:
         raise DataError(_steps(name, rows, columns, stepped, each))
     if n <= dim:
-        raise DataError(f"{name} has {n} rows for {dim} columns, which lie in a plane: give more rows than columns")
+        extent = f"{counted(n, 'row')} for {counted(dim, 'column')}"
+        raise DataError(f"{name} has {extent}, which lie in a plane: give more rows than columns")
     if relations := dependent_columns(rows, columns, filled.units):
         told = "; ".join([*relations.values()][:6]) + ("; and so on" if len(relations) > 6 else "")
         raise DataError(
@@ -228,7 +230,8 @@ def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count:
             remedy = "" if resolution(rows[:, c]) is None else f"; dequantise={columns.keys([c])} adds noise"
             notices.append(f"{columns.label(c)} has {r}, where a density can grow without bound{remedy}")
     if len(each) == dim and (repeated := _repeated_rows(rows)):
-        notices.append(f"{repeated:,} of {n:,} rows repeat another one: test rows are then among the training rows")
+        said = verb(repeated, "repeats", "repeat")
+        notices.append(f"{repeated:,} of {n:,} rows {said} another one: test rows are then among the training rows")
     if filled.units is not None and filled.units.any():
         noisy = np.flatnonzero(filled.units).tolist()
         told = ", ".join(f"{columns.label(c)} by {filled.units[c]:.6g}" for c in noisy)

@@ -14,6 +14,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.file_kinds import opened
 from pynode.datasets.splits import Array
+from pynode.wording import counted
 
 USUAL = "household_power_consumption.txt"
 HEADER = (
@@ -72,9 +73,10 @@ def _rows(path: Path, lines: list[bytes], first: int, delimiter: bytes) -> Array
     empty, cells = delimiter * 2, len(HEADER)
     for number, line in enumerate(lines, first):
         if line.count(delimiter) != cells - 1 and line.strip():
+            held = counted(line.count(delimiter) + 1, "cell")
             raise DataError(
-                f"{path}, line {number} has {line.count(delimiter) + 1} cells instead of {cells}: the file is cut "
-                "short or damaged; get it again, or remove the line"
+                f"{path}, line {number} has {held} instead of {cells}: the file is cut short or damaged; get it again, "
+                "or remove the line"
             )
     full = [
         line

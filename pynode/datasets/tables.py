@@ -17,6 +17,7 @@ from pynode.datasets.reading import ColumnNames, Reading, TableFile
 from pynode.datasets.splits import Array, Splits, check_scale, cut, first_damage, standardised
 from pynode.datasets.text_tables import read_text
 from pynode.errors import InvalidArgument
+from pynode.wording import counted, verb
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat")
 INDEX_NAMES = ("", "unnamed: 0", "index", "level_0", "rownames", "row.names", "row_names", "rowname")
@@ -113,7 +114,8 @@ def _read_npy(path: Path, reading: Reading) -> TableFile:
                 f"{path}, {damage}; remove the row or replace the value, or leave out such rows (missing=drop)"
             )
         finite = np.isfinite(rows).all(axis=1)
-        notices = (f"{int((~finite).sum()):,} rows with missing or infinite values are left out",)
+        n = int((~finite).sum())
+        notices = (f"{counted(n, 'row')} with missing or infinite values {verb(n, 'is', 'are')} left out",)
         rows = rows[finite]
         if not len(rows):
             raise DataError(f"{path} has no row without missing or infinite values: give at least one")

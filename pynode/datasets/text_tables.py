@@ -17,6 +17,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.reading import ColumnNames, Reading, TableFile
 from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
+from pynode.wording import counted, verb
 
 WHOLE = re.compile(r"\d+")
 
@@ -170,7 +171,8 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     if mark == "," and reading.decimal is None:
         notices.append("numbers are read with a decimal comma")
     if table.dropped:
-        notices.append(f"{table.dropped:,} rows with missing or infinite values are left out")
+        n = table.dropped
+        notices.append(f"{counted(n, 'row')} with missing or infinite values {verb(n, 'is', 'are')} left out")
     return TableFile(rows, columns.without(left_out), tuple(notices))
 
 
@@ -231,7 +233,8 @@ class _Table:
             remedy = "a quoted cell in it spans several lines: close the quote"
         elif len(cells) > width and self.text.delimiter == ",":
             remedy += "; if commas are decimal marks or separate thousands, put other delimiters between the cells"
-        return DataError(f"{self.text.path}, line {line} has {len(cells)} cells instead of {width}: {remedy}")
+        held = counted(len(cells), "cell")
+        return DataError(f"{self.text.path}, line {line} has {held} instead of {width}: {remedy}")
 
 
 def _decimal_mark(table: _Table) -> Mark:

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 
 from pynode.records.runs import Run
 from pynode.studies.results import Results
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,4 +133,4 @@ def percent(value: float | None) -> str:
 
 def accuracy(setting: float, *, adaptive: bool) -> str:
     """What a method's accuracy is set to, in words: its rtol, or its steps per interval."""
-    return f"rtol {setting:.0e}" if adaptive else f"{setting:.0f} steps"
+    return f"rtol {setting:.0e}" if adaptive else counted(round(setting), "step")

@@ -9,6 +9,7 @@ from typing import Any
 from pynode.errors import PynodeError, UsageError
 from pynode.records.runs import RUNS
 from pynode.records.schema import NonNegative, Positive, convert
+from pynode.wording import counted
 
 ATTEMPTS, LOGS = "attempts", "logs"
 """Folders beside a problem's runs: when and where each cell was begun, and what its processes wrote to stderr."""
@@ -70,11 +71,6 @@ class Cell:
         return cell
 
 
-def counted(cells: int) -> str:
-    """So many cells, in words."""
-    return f"{cells} cell" if cells == 1 else f"{cells} cells"
-
-
 class SweepError(UsageError):
     """A grid that can't be run: the same cell twice, or two cells that would share a directory."""
 
@@ -89,6 +85,6 @@ class SweepInterrupted(PynodeError):
     def __init__(self, signal_number: int, finished: int, cells: int, out: Path) -> None:
         self.exit_status = 128 + signal_number
         super().__init__(
-            f"interrupted with {finished} of {counted(cells)} finished; what was recorded is kept, and the same "
-            f"command with --resume --out {out} continues from the last checkpoints"
+            f"interrupted with {finished} of {counted(cells, 'cell')} finished; what was recorded is kept, and the "
+            f"same command with --resume --out {out} continues from the last checkpoints"
         )

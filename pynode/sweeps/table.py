@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pynode.sweeps.cells import counted
 from pynode.sweeps.driver import CellStatus
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
@@ -97,7 +97,8 @@ def table(statuses: list[CellStatus]) -> Table:
 def counts(statuses: list[CellStatus]) -> str:
     """How many cells are in each state."""
     states: Counter[str] = Counter(status.state for status in statuses)
-    return f"{counted(len(statuses))}: " + ", ".join(f"{states[state]} {state}" for state in ORDER if states[state])
+    listed = ", ".join(f"{states[state]} {state}" for state in ORDER if states[state])
+    return f"{counted(len(statuses), 'cell')}: {listed}"
 
 
 def _cut(statuses: list[CellStatus], rows: int) -> Group:

@@ -19,6 +19,7 @@ from pynode.errors import InvalidArgument, UnknownName
 from pynode.grid import check_times
 from pynode.methods.base import GradientMethod
 from pynode.torchdiffeq_interface.values import Y
+from pynode.wording import counted
 
 LARGEST = sys.float_info.max
 
@@ -76,7 +77,7 @@ def check_problem(y0: Any, t: Any, method: Any, event_fn: Any) -> None:
         return
     check_times(t, "t")
     if len(t) != 2:
-        problem = f"{len(t)} times, but a solve until an event takes two"
+        problem = f"{counted(len(t), 'time')}, but a solve until an event takes two"
         raise InvalidArgument("t", tuple(t.shape), problem, "give its first time, and another on the side to search")
     if not finds_events(method):
         known = ", ".join(name for name in known_methods() if finds_events(name))

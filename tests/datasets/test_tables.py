@@ -61,7 +61,7 @@ def test_csv_keeps_each_bit(tmp_path: Path) -> None:
         ("1,2\n3,1_000\n", r"line 2, column 2: '1_000' is not"),
         ("1;2\n3;4,x\n", r"line 2, column 2: '4,x' is not"),
         ("1,2\n3,4,5\n", r"line 2 has 3 cells instead of 2"),
-        ("a,b\n1\n", r"line 2 has 1 cells instead of 2"),
+        ("a,b\n1\n", r"line 2 has 1 cell instead of 2"),
         ("", "has no rows of numbers"),
         ("\n\n", "has no rows of numbers"),
         ("a,b\n", "has no rows of numbers"),

@@ -103,9 +103,9 @@ REFUSED: dict[str, tuple[str, str]] = {
     "half a header": ("x,1\n1.5,2\n", r"line 1, column 1: 'x' .*if this line is a header, say so \(header=true\)"),
     # lines
     "ragged": ("a,b\n1,2\n3,4,5\n", "line 3 has 3 cells instead of 2: give each line as many as the first has"),
-    "short": ("a;b\n1;2\n3\n", "line 3 has 1 cells instead of 2"),
+    "short": ("a;b\n1;2\n3\n", "line 3 has 1 cell instead of 2"),
     "decimal comma without another delimiter": ("x\n1,5\n2,5\n", "line 2 has 2 cells instead of 1: .*decimal marks"),
-    "open quote": ('a,b\n1,2\n"3,4\n5,6\n', "line 4 has 1 cells instead of 2: .*close the quote"),
+    "open quote": ('a,b\n1,2\n"3,4\n5,6\n', "line 4 has 1 cell instead of 2: .*close the quote"),
     "header only": ("a,b\n", "has no rows of numbers"),
     "numbers as names only": ("0,1,2\n", "has no rows of numbers"),
     "comments only": ("# a\n# b\n", "has no rows of numbers"),

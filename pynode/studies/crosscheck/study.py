@@ -119,9 +119,7 @@ def _summary(problem: str, judged: list[CrosscheckRecord], notes: list[str]) -> 
 def _accuracy(record: CrosscheckRecord) -> str:
     if record.adaptive and not record.setting:
         return "–"
-    return (
-        "1 step" if not record.adaptive and record.setting == 1 else accuracy(record.setting, adaptive=record.adaptive)
-    )
+    return accuracy(record.setting, adaptive=record.adaptive)
 
 
 def _verdicts(records: list[CrosscheckRecord]) -> str:

@@ -21,6 +21,7 @@ from pynode.studies.quality.samples import (
 )
 from pynode.studies.results import Results
 from pynode.studies.style import family_look, legend_below, looks, new_figure, styled
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,7 +100,7 @@ class Quality(Study):
                 rows.append([title, *(number(value, 4 if key in fine else 3) for value in values)])
         seeds = len({run.seed for runs in groups.values() for run in runs})
         lengths = {run.config["iterations"] for runs in groups.values() for run in runs}
-        length = f"{lengths.pop()} iterations" if len(lengths) == 1 else "runs of different length"
+        length = counted(lengths.pop(), "iteration") if len(lengths) == 1 else "runs of different length"
         notes = [f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {self.SOURCES}"]
         notes += [note for runs in groups.values() for run in runs for note in _losses(run)]
         return [Table(f"RQ1 Quality and cost: {results.title}", ["", *groups], rows, notes)]
@@ -132,9 +133,9 @@ class Quality(Study):
         iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
         last = [number(over_seeds(groups[name], partial(_value, key=LAST, scale=1)), digits) for name in names]
         return (
-            f"Within {iterations} iterations the best validation loss of Disc-Opt is {number(disc, digits)} and that "
-            f"of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. The training took "
-            f"{number(seconds[names[0]])} s and {number(seconds[names[1]])} s."
+            f"Within {counted(iterations, 'iteration')} the best validation loss of Disc-Opt is {number(disc, digits)} "
+            f"and that of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. The "
+            f"training took {number(seconds[names[0]])} s and {number(seconds[names[1]])} s."
         )
 
 
@@ -143,7 +144,8 @@ def _losses(run: Run) -> list[str]:
     summary = run.summary or {}
     notes = []
     if failed := summary.get("failed_iterations"):
-        notes.append(f"{run.label}: {failed} iterations failed, and the run continued ({run.config['on_failure']})")
+        continued = f"and the run continued ({run.config['on_failure']})"
+        notes.append(f"{run.label}: {counted(failed, 'iteration')} failed, {continued}")
     if lost := summary.get("lost_records"):
         notes.append(f"{run.label}: {lost} of its records are lost, so their costs are not counted")
     return notes

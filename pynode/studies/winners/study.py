@@ -27,6 +27,7 @@ from pynode.studies.winners.record import (
     WinnerRecord,
     cells,
 )
+from pynode.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +91,7 @@ def _counted(measured: list[Cell], target: float) -> str | None:
         unanimous = sum(cell.agreeing(target, "evaluations") == len(cell.seeds) for cell, _ in compared)
         agreed = f", all seeds agree in {unanimous}"
     return (
-        f"{sum(r > 1 for _, r in compared)} of {len(compared)} cells at {target:.0e} (median ratio "
+        f"{sum(r > 1 for _, r in compared)} of {counted(len(compared), 'cell')} at {target:.0e} (median ratio "
         f"{number(median(r for _, r in compared), 2)}{quicker}{agreed}{others})"
     )
 

@@ -74,7 +74,7 @@ def test_study_and_figure(tmp_path: Path) -> None:
     assert "| van-der-pol, stiffness 2 | 6 | 3 | 1.5 | no disc-opt |" in text
     finding = Winners().finding(results)
     assert finding is not None
-    assert "1 of 1 cells at 1e-02 (median ratio 3, less time in 1 of 1)" in finding
+    assert "1 of 1 cell at 1e-02 (median ratio 3, less time in 1 of 1)" in finding
     drawn = draw_map(results)
     assert drawn is not None
     texts = [t.get_text() for t in drawn.axes[0].texts]

@@ -51,7 +51,7 @@ def test_finding_counts_cells_by_target(tmp_path: Path) -> None:
     finding = Winners().finding(Results(tmp_path, winners=TWO_CELLS))
     assert finding is not None
     assert "1 of 2 cells at 1e-01 (median ratio 1.8, less time in 1 of 2)" in finding
-    assert "1 of 1 cells at 1e-02 (median ratio 3, less time in 1 of 1, 1 by disc-opt alone)" in finding
+    assert "1 of 1 cell at 1e-02 (median ratio 3, less time in 1 of 1, 1 by disc-opt alone)" in finding
     assert "1e-04" not in finding
     assert Winners().finding(Results(tmp_path)) is None
 
@@ -99,7 +99,7 @@ def test_tables_show_range_and_agreement_of_seeds(tmp_path: Path) -> None:
     assert len(settings.rows) == 2 * 4 * 3
     finding = Winners().finding(Results(tmp_path, winners=several))
     assert finding is not None
-    assert "1 of 1 cells at 1e-02 (median ratio 2, less time in 1 of 1, all seeds agree in 0)" in finding
+    assert "1 of 1 cell at 1e-02 (median ratio 2, less time in 1 of 1, all seeds agree in 0)" in finding
 
 
 def test_times_that_scatter_are_marked_and_left_out(tmp_path: Path) -> None:
