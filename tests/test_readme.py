@@ -14,6 +14,7 @@ from experiments.study.page import contents
 from experiments.study.page.blocks import BLOCK, blocks
 from experiments.study.page.published import PUBLISHED
 from experiments.study.spiral_differences.report import render
+from pynode.cli import app
 from pynode.studies import STUDIES
 from pynode.studies.base import Table
 from pynode.studies.results import load_results
@@ -152,6 +153,15 @@ def test_published_tables_are_those_of_the_records(folder: Path) -> None:
     text = (folder / "tables.md").read_text(encoding="utf-8")
     assert made
     assert [table.title for table in made if table.markdown() not in text] == []
+
+
+def test_the_table_of_commands_is_whole() -> None:
+    """The commands of the package, and those of `experiments/run.py` that are for more than one page."""
+    first = re.findall(r"^\| (`.*?`) \|", README, flags=re.MULTILINE)
+    told = {code.split()[0] for cell in first for code in re.findall(r"`([^`]+)`", cell)}
+    package = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    assert {"compare", "data", "map"} <= package
+    assert package | {"bench", "cost-model", "study"} == told
 
 
 def test_the_tree_of_the_library_is_whole() -> None:

@@ -17,6 +17,7 @@ from pynode.cli.console import PlainConsole
 from pynode.clock import load_average
 from pynode.errors import InvalidArgument, RunFailure, Stopped, UsageError
 from pynode.records.files import make_directory
+from pynode.records.lock import lock
 from pynode.studies.load import IDLE
 from pynode.training.machine import environment
 
@@ -48,24 +49,30 @@ class Runner:
         self._signals = Signals()
 
     def tell(self, parts: Sequence[Part]) -> None:
-        """Says which commands are done and which would run."""
+        """Says which commands are done and which would run, and which would not for want of data."""
         for part in parts:
             done = [d.command for d in done_in(self._out / part.name)]
             for command in part.commands:
                 state = "done" if list(command) in done else "to do"
                 self._console.say(f"{part.name:24} {state:6} {' '.join(command)}")
+        for part in parts:
+            try:
+                part.words(self._out / part.name, self._data)
+            except UsageError as error:  # as `run` would say
+                self._console.say(f"warning: {error}")
 
     def run(self, parts: Sequence[Part]) -> None:
         """Runs what is not done; a part whose command fails is told, and the others go on.
 
         Raises `UsageError` before anything runs for code that is not committed, for another commit than that of the
-        parts that are there, and for missing data; `RunFailure` at the end if a part failed, and where the machine does
-        not become idle; `Stopped` after SIGINT, SIGTERM or SIGHUP, when the command that ran has saved and ended.
+        parts that are there, for missing data, and where another process runs a study there; `RunFailure` at the end if
+        a part failed, and where the machine does not become idle; `Stopped` after SIGINT, SIGTERM or SIGHUP, when the
+        command that ran has saved and ended.
         """
         commit = self._commit()
         for part in parts:
             part.words(self._out / part.name, self._data)
-        with self._signals:
+        with lock(make_directory(self._out)), self._signals:
             try:
                 failures = [failure for part in parts if (failure := self._run_part(part, commit)) is not None]
             except Stopped as stopped:

@@ -261,6 +261,12 @@ def _miniboone(path: Path) -> Made:
     rows = _array("miniboone", path, MAF_ARCHIVE.shapes["miniboone"][0])
     _check_rows(path, len(rows), LEAST)
     _check_finite(path, rows)
+    if whole := [column + 1 for column in range(rows.shape[1]) if (rows[:, column] == np.floor(rows[:, column])).all()]:
+        columns = f"{'column' if len(whole) == 1 else 'columns'} {', '.join(map(str, whole))}"
+        raise DataError(
+            f"{path} has nothing but whole numbers in {columns}, and MINIBOONE's columns are continuous: "
+            f"give {RAW_SETS['miniboone'].about}, or train on the table as it is by the problem npy"
+        )
     with _of(path):
         return public.miniboone(rows), (path,), 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torchdiffeq
@@ -137,9 +138,8 @@ def odeint_adjoint(
     check_field(func, "func")
     check_problem(y0, t, method, event_fn)
     if adjoint_params is None and not isinstance(func, nn.Module):
-        raise InvalidArgument(
-            "func", type(func).__name__, "not an nn.Module", "make it one, or pass adjoint_params (may be empty: ())"
-        )
+        remedy = "make it one, or pass adjoint_params (may be empty: ())"
+        raise InvalidArgument("func", _place_of(func), "not an nn.Module", remedy)
     given = find_parameters(func) if adjoint_params is None else adjoint_params
     params = checked_params(given, "adjoint_params")
     if isinstance(method, GradientMethod):
@@ -200,6 +200,12 @@ def odeint_adjoint(
 
 
 # --- the ways below ----------------------------------------------------------------------------------------------
+
+
+def _place_of(func: object) -> str:
+    """The name of a function, with file and line where it has any: a lambda has no other name."""
+    name, code = getattr(func, "__name__", type(func).__name__), getattr(func, "__code__", None)
+    return f"{name} ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code is not None else name
 
 
 def _without_torchdiffeq(

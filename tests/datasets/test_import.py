@@ -277,6 +277,21 @@ def test_sources_that_do_not_determine_the_published_rows(tmp_path: Path) -> Non
         prepare("miniboone", path)
 
 
+def test_miniboone_has_no_columns_of_whole_numbers(tmp_path: Path) -> None:
+    """A table of such columns is another one: the published set has lost them, and a density of them has no bound."""
+    rows, path = np.random.default_rng(3).normal(size=(100, 43)), tmp_path / "data.npy"
+    rows[:20, 4] = 1.0  # repeated values are in the published columns, too
+    np.save(path, rows)
+    prepare("miniboone", path)
+    rows[:, [2, 7]] = np.round(rows[:, [2, 7]])
+    np.save(path, rows)
+    with pytest.raises(DataError, match=r"nothing but whole numbers in columns 3, 8, and .*: give data\.npy"):
+        prepare("miniboone", path)
+    np.save(path, np.arange(4300).reshape(100, 43))
+    with pytest.raises(DataError, match=r"nothing but whole numbers in columns 1, 2, 3"):
+        prepare("miniboone", path)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_such_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataMissing, match="nothing is missing: give"):

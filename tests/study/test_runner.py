@@ -23,7 +23,7 @@ from experiments.study.progress import done_in, forget_begun, note_begun, second
 from experiments.study.publish import publish_parts
 from experiments.study.runner import TRIES, Runner
 from pynode.cli.console import PlainConsole, new_console
-from pynode.errors import RunFailure, Stopped, UsageError
+from pynode.errors import OutputDirectoryError, RunFailure, Stopped, UsageError
 from pynode.records.files import read_json, write_json, write_lines
 from pynode.records.runs import load_run
 from pynode.studies.load import IDLE
@@ -70,6 +70,33 @@ def at_one_commit(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def study(out: Path) -> Runner:
     """A runner that prints nothing."""
     return Runner(out, None, new_console(quiet=True))
+
+
+def test_a_second_study_in_the_same_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the first one waits for an idle machine, and no command of it holds its part."""
+    said: list[str] = []
+
+    def busy() -> float:
+        with pytest.raises(OutputDirectoryError, match=rf"/out: in use by process {os.getpid()}") as no:
+            study(tmp_path / "out").run([QUICK])
+        said.append(str(no.value))
+        monkeypatch.setattr(runner, "load_average", lambda: 0.5)
+        return 0.5
+
+    monkeypatch.setattr(runner, "load_average", busy)
+    study(tmp_path / "out").run([QUICK])
+    assert len(said) == 1
+    assert [d.command for d in done_in(tmp_path / "out" / "listed")] == [["list"]]
+    study(tmp_path / "out").run([QUICK])
+
+
+def test_a_dry_run_warns_of_missing_data(tmp_path: Path) -> None:
+    reading = Part("rows", (("compare", "npy", "--data", "{data}/rows.npy", "--out", "{out}"),))
+    for data, warned in ((None, True), (tmp_path, False)):
+        out = io.StringIO()
+        Runner(tmp_path / "out", data, PlainConsole(file=out, width=200)).tell([QUICK, reading])
+        assert ("warning: the part rows reads a file of data; add --data DIR" in out.getvalue()) is warned
+        assert "to do" in out.getvalue()
 
 
 def made_at(letter: str) -> dict[str, Any]:

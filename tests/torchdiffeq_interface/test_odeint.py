@@ -264,8 +264,8 @@ def test_adjoint_params_choose_what_gets_a_gradient() -> None:
 
 
 def test_a_plain_function_needs_adjoint_params() -> None:
-    """As there, with a typed error."""
-    with pytest.raises(InvalidArgument, match="adjoint_params"):
+    """As there, with a typed error that says which function."""
+    with pytest.raises(InvalidArgument, match=r"func = <lambda> \(test_odeint\.py, line \d+\): .* adjoint_params"):
         odeint_adjoint(lambda _, y: -y, start(2), TS)
 
 
