@@ -16,7 +16,7 @@ from pynode.adjoint import check_cotangents
 from pynode.arguments import check_choice
 from pynode.drift import report_drift, sample_of_row
 from pynode.engines.base import Engine
-from pynode.errors import FieldChanged, InvalidArgument, PynodeError, SolveError, StateMismatch
+from pynode.errors import EngineUnavailable, FieldChanged, InvalidArgument, PynodeError, SolveError, StateMismatch
 from pynode.fields.base import System
 from pynode.gradients import Continuous, Discrete
 from pynode.grid import TimeGrid
@@ -92,6 +92,8 @@ class Julia(Engine):
         return "each of the ranks would choose its steps by its own samples alone"
 
     def check_solve(self, solve: Solve) -> None:
+        if reason := self.obstacle(solve):
+            raise EngineUnavailable(f"{self.title} can't solve this: {reason}; {self.remedy}")
         _, _, ts = _checked(solve)
         bridge_options(solve.recipe, ts)
 
