@@ -27,6 +27,7 @@ PAGES = (
     "experiments/README.md",
     "experiments/benchmarks/README.md",
     "julia/README.md",
+    "pynode/julia/README.md",
     "pynode/README.md",
 )
 

@@ -46,7 +46,7 @@ def test_julia_is_compared_where_it_was_there(folder: Path, monkeypatch: pytest.
     write_json(folder / julia.FOLDER / "environment.json", ENVIRONMENT)
     monkeypatch.setattr(julia, "ROOT", folder)
     assert flat(julia.set_up()) == (
-        "Spiral, 3 iterations, the same weights, one seed (`bench --repeats 3`; [records](../spiral-julia); "
+        "Spiral, 3 iterations, the same weights, one seed (`bench --repeats 3`; [records](../../spiral-julia); "
         "commit `0123456` (2026-12-01); two cores (Some CPU); load average not recorded):"
     )
 

@@ -23,6 +23,7 @@ NAMES = (
     r"3/8 rule",
     r"\((20\d\d)\)",
     r"Python 3\.\d+( to 3\.\d+)?",
+    r"Julia 1\.\d+",
     r"\b2-norm",
     r"\by0\b",
 )

@@ -9,7 +9,7 @@ from experiments.benchmarks.kinds import CONTINUOUS, THROUGH_STEPS
 from experiments.benchmarks.page import adaptive, fixed_steps, growth, julia, modules
 from experiments.benchmarks.page.made import made
 
-PAGES = ("experiments/benchmarks/README.md", "julia/README.md")
+PAGES = ("experiments/benchmarks/README.md", "pynode/julia/README.md")
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "bench-cpu-made": partial(made, "bench-cpu"),

@@ -1,4 +1,4 @@
-"""Blocks of julia/README.md: both methods through the bridge, SciML's adjoints, and the case of reversed time."""
+"""Blocks of pynode/julia/README.md: both methods through the bridge, SciML's adjoints, the case of reversed time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def set_up() -> str:
     seeds = len({run.seed for run in runs})
     commands = ", then ".join(dict.fromkeys(map(command_of, made)))
     machines = listed(list(dict.fromkeys(map(machine_of, made))))
-    records = f"[records](../{place.relative_to(ROOT).as_posix()})"
+    records = f"[records](../../{place.relative_to(ROOT).as_posix()})"
     trained = f"Spiral, {iterations} iterations, the same weights, {word(seeds)} seed{'s' * (seeds > 1)}"
     load = f"load average {load_text(highest_load(runs))}"
     return wrapped(f"{trained} ({commands}; {records}; {commits_of(made)}; {machines}; {load}):")
