@@ -50,7 +50,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "fields": (*LEAVES, "activations", "layers", "tangents"),
     "schemes": (*LEAVES, "grid"),
     "tapes": (*LEAVES, "reads", "field_state", "transforms", "fields.base"),
-    "julia": ("errors", "arguments"),  # no torch either: the worker is not to load it
+    "julia": ("errors", "arguments", "wording"),  # no torch either: the worker is not to load it
     "gradients": ("errors", "arguments", "steps"),
     # one solve, described: what methods make, and engines run
     "solve": (

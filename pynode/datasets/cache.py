@@ -30,6 +30,7 @@ from pynode.datasets.raw_files import RAW_SETS, Prepared, find, prepare
 from pynode.datasets.sources import FOLDERS, MAF_ARCHIVE, Source, file_digest
 from pynode.datasets.splits import PARTS, Array, Splits
 from pynode.errors import UnknownName
+from pynode.wording import COMMAND
 
 NAMES = tuple(RAW_SETS)
 MANIFEST = "manifest.json"
@@ -80,7 +81,7 @@ def dataset(name: str, root: Path | str | None = None, *, verify: bool = False) 
         provenance = _provenance(name, written)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CacheError(
-            f"{folder} is damaged: {error}; rebuild it: python experiments/run.py data fetch {name}, "
+            f"{folder} is damaged: {error}; rebuild it: {COMMAND} data fetch {name}, "
             f"or data import {name} --from PATH --replace"
         ) from error
     train, validation, test = parts
@@ -118,7 +119,7 @@ def fetch(
                 return there
             raise DataExists(
                 f"{top / name} holds other rows than the published ones ({extent(there)}); to fetch the published set "
-                f"in their place: python experiments/run.py data fetch {name} --replace"
+                f"in their place: {COMMAND} data fetch {name} --replace"
             )
     _check_own(top / name, replace=replace)
     archive = download(
@@ -314,8 +315,8 @@ def extent(splits: Splits) -> str:
 
 def _how_to_get(name: str, root: Path) -> str:
     return (
-        f"the data set '{name}' is not in {root}; run: python experiments/run.py data fetch {name} "
+        f"the data set '{name}' is not in {root}; run: {COMMAND} data fetch {name} "
         f"(or first download {MAF_ARCHIVE.url}, {MAF_ARCHIVE.about}, by hand and put it at "
-        f"{root / MAF_ARCHIVE.file_name}); or, with its files at hand: python experiments/run.py data import {name} "
+        f"{root / MAF_ARCHIVE.file_name}); or, with its files at hand: {COMMAND} data import {name} "
         "--from PATH"
     )

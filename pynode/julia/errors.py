@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pynode.errors import RunFailure, UsageError
-from pynode.julia.project import CLONE
+from pynode.wording import COMMAND
 
-_IN_A_CLONE = (CLONE / "experiments" / "run.py").is_file()
-
-SET_UP = f"{'python experiments/run.py' if _IN_A_CLONE else 'pynode'} julia setup"
+SET_UP = f"{COMMAND} julia setup"
 """The command that installs what is missing."""
 
 
