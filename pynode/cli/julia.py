@@ -54,7 +54,7 @@ def status(
         table.add_row(name, value)
     console.print(table)
     for problem in problems:
-        console.say(f"missing: {problem}")
+        console.say(f"problem: {problem}")
     if problems:
         console.say(f"Julia can't be used yet; {environment.remedy(found)}")
         return

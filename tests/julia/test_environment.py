@@ -165,7 +165,7 @@ def run(*arguments: str) -> None:
 def test_status_without_julia(capfd: pytest.CaptureFixture[str]) -> None:
     run("status", "--start")
     out = capfd.readouterr().out
-    assert "missing: no Julia was found on this machine" in out
+    assert "problem: no Julia was found on this machine" in out
     assert "Julia can't be used yet; install pynode again" in out
 
 
@@ -198,7 +198,7 @@ def test_status_of_versions_that_do_not_go_together(
         ready()
     run("status")
     out = " ".join(capfd.readouterr().out.split())
-    assert f"missing: juliacall {JULIACALL} does not go with PythonCall 0.9.1" in out
+    assert f"problem: juliacall {JULIACALL} does not go with PythonCall 0.9.1" in out
     assert "Julia can't be used yet" in out
     monkeypatch.setenv(EXE, str(mine))
     monkeypatch.setenv(PROJECT, str(project))
@@ -233,7 +233,7 @@ def test_a_whole_process_without_julia(command: str, tmp_path: Path) -> None:
     )
     if command == "status":
         assert done.returncode == 0, done.stderr
-        assert "missing: no Julia was found on this machine" in done.stdout
+        assert "problem: no Julia was found on this machine" in done.stdout
         assert done.stderr == ""
     else:
         assert done.returncode == JuliaUnavailable.exit_status
