@@ -18,7 +18,7 @@ end
 
 function Base.show(io::IO, case::Case)
     shape = "$(length(case.y0)) numbers at $(length(case.ts)) times, $(length(case.theta)) parameters"
-    return print(io, "Case ", case.name, ": ", case.data["field"]["architecture"], ", ", shape)
+    return print(io, "Case ", case.name, ": ", name(case.system.field), ", ", shape)
 end
 
 "scale * sum of (ys - target)^2."
