@@ -297,5 +297,8 @@ def _is_density(folder: Path) -> bool:
     from pynode.problems import PROBLEMS
     from pynode.problems.density.base import Density
     from pynode.records.run_files import read_config
+    from pynode.training.origins import recall_members
 
-    return issubclass(PROBLEMS.load(read_config(folder)["problem"]), Density)
+    config = read_config(folder)
+    recall_members(config)  # the problem may be one of the user's own
+    return issubclass(PROBLEMS.load(config["problem"]), Density)

@@ -277,6 +277,27 @@ class FiniteDifferences(pynode.GradientMethod):
         return Recipe(self.scheme, pynode.Fixed(self.steps), CentralDifferences(self.size))
 '''
 
+FLOW = '''"""A flow of a torch module."""
+from typing import ClassVar
+
+import torch
+from my_module import Net
+
+import pynode
+from pynode.problems.density.toys import Moons
+
+
+class ModuleMoons(Moons):
+    """Two moons by a flow of one block, a torch module."""
+
+    name: ClassVar[str] = "module-moons"
+
+    def model(self, seed=0):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return pynode.Flow([Net().to(self.dtype)], 2, horizon=0.5)
+'''
+
 SOURCES = {"scheme": SCHEME, "field": FIELD, "problem": PROBLEM, "method": METHOD}
 MEMBERS = {"scheme": "RALSTON", "field": "Damped", "problem": "Decay", "method": "Mine"}
 NAMES = {"scheme": "ralston", "field": "damped", "problem": "decay", "method": "mine"}
@@ -288,6 +309,7 @@ def write_files(folder: Path) -> dict[str, str]:
         (folder / f"my_{kind}.py").write_text(source)
     (folder / "my_engine.py").write_text(ENGINE)
     (folder / "my_module.py").write_text(MODULE)
+    (folder / "my_flow.py").write_text(FLOW)
     (folder / "my_gradient.py").write_text(DIFFERENCES)
     return {kind: f"{folder / f'my_{kind}.py'}:{member}" for kind, member in MEMBERS.items()}
 

@@ -134,6 +134,36 @@ def test_other_commands_take_a_module_to_julia(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("stand_in_for_julia")
+def test_flows_of_a_module_are_trained_and_evaluated_in_julia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a program that has not heard of the problem before."""
+    write_files(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # `my_flow.py` imports `my_module.py`
+    problem, out = f"{tmp_path / 'my_flow.py'}:ModuleMoons", tmp_path / "out"
+    options = "--methods disc-opt --engine julia --iterations 2 --no-checks --set batch=20 --validate-every 2"
+    assert main(["compare", problem, *options.split(), "--out", str(out)]) == 0
+    forget()
+    assert (
+        main(["evaluate", str(out), "--samples", "20", "--schemes", "rk4", "--steps", "2", "--tolerances", "1e-3"]) == 0
+    )
+    records = [json.loads(line) for line in (out / "rediscretisation.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert "julia" in {record["engine"] for record in records}
+    arguments = [
+        problem,
+        "--methods",
+        "disc-opt,disc-opt-julia",
+        "--steps",
+        "2",
+        "--schemes",
+        "rk4",
+        "--set",
+        "batch=8",
+    ]
+    assert main(["crosscheck", *arguments, "--cases", "--out", str(tmp_path / "checked")]) == 0
+    case = json.loads((tmp_path / "checked" / "cases" / "module-moons.json").read_text(encoding="utf-8"))
+    assert (case["field"]["architecture"], case["divergence"]) == ("tape", "exact")
+
+
+@pytest.mark.usefixtures("stand_in_for_julia")
 def test_what_can_not_be_captured_is_not_available_in_julia(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The others are judged; `compare` says what helps."""
     write_files(tmp_path)

@@ -277,7 +277,7 @@ def to_list(values: Tensor) -> list[Any]:
 
 def rows_at_once(model: Flow) -> int:
     """Rows in a chunk of validation: fewer where an exact trace carries dim tangents through wide layers."""
-    widest = max(p.shape[0] for p in model.fields.parameters())
+    widest = max((p.shape[0] for p in model.fields.parameters() if p.ndim), default=1)
     return max(1, min(CHUNK, TANGENT_ENTRIES // (model.dim * widest)))
 
 
