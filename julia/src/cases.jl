@@ -92,12 +92,13 @@ function loss_of(data, system::System)
     form === nothing && (form = understood(data))
     kind = form["kind"]
     if kind == "nll"
-        system.flow === nothing && throw(InvalidArgument(
-            "loss_form",
-            kind,
-            "needs the state of a flow, but there is no divergence",
-            "use squares or linear",
-        ))
+        system.flow === nothing &&
+            throw(InvalidArgument(
+                "loss_form",
+                kind,
+                "needs the state of a flow, but there is no divergence",
+                "use squares or linear",
+            ))
         return LikelihoodLoss(state_dim(system.field), rows(system))
     end
     kind == "linear" && return LinearLoss(columns(form["weights"]))
@@ -126,12 +127,13 @@ function understood(data)
     end
     found = match(SQUARES_SENTENCE, sentence)
     divisor = found === nothing ? 0.0 : parse(Float64, found[2])
-    iszero(divisor) && throw(InvalidArgument(
-        "loss",
-        repr(sentence),
-        "there is no loss_form, and this sentence is not understood",
-        "add e.g. \"loss_form\": {\"kind\": \"squares\", \"shift\": 0.5, \"scale\": 0.2}",
-    ))
+    iszero(divisor) &&
+        throw(InvalidArgument(
+            "loss",
+            repr(sentence),
+            "there is no loss_form, and this sentence is not understood",
+            "add e.g. \"loss_form\": {\"kind\": \"squares\", \"shift\": 0.5, \"scale\": 0.2}",
+        ))
     shift = found[1] === nothing ? 0.0 : parse(Float64, found[1])
     return Dict{String, Any}("kind" => "squares", "shift" => shift, "scale" => 1 / divisor)
 end

@@ -72,11 +72,14 @@ end
     end
     @test_throws PyNODE.InvalidArgument loss()
     @test_throws PyNODE.InvalidArgument loss("loss_form" => Dict("kind" => "nll"))
-    message = sprint(showerror, try
-        loss("loss" => "sum (ys - 0.3)^2 / 4")
-    catch error
-        error
-    end)
+    message = sprint(
+        showerror,
+        try
+            loss("loss" => "sum (ys - 0.3)^2 / 4")
+        catch error
+            error
+        end,
+    )
     @test occursin("no loss_form", message) && occursin("sum (ys - 0.3)^2 / 4", message)
 end
 
