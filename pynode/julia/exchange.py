@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -14,10 +15,15 @@ from pynode.errors import StateMismatch
 from pynode.julia.arena import Array
 from pynode.julia.errors import Cancelled, JuliaError, WorkerDied, WorkerError, WorkerGarbage, WorkerTimeout
 from pynode.julia.process import WorkerProcess
-from pynode.julia.protocol import TIMEOUT, encode
+from pynode.julia.protocol import TIMEOUT, BadFrame, Done, encode
 
 GRACE = 5.0
 """Seconds that cancelled work has to stop before its worker is killed."""
+
+SILENCE = 1.0
+"""Seconds of waiting after which it is said what is waited for."""
+
+_logger = logging.getLogger("pynode")
 
 Callback: TypeAlias = Callable[[float, Array], Array]
 """f(t, y) of the user."""
@@ -43,24 +49,37 @@ class Questions:
 
 @dataclass
 class Exchange:
-    """The request `number` for `verb`, under way at `worker`; `cancel` `(1,)` is the flag that stops it."""
+    """The request `number` for `verb`, under way at `worker`; `cancel` `(1,)` is the flag that stops it.
+
+    An answer that is nothing but done has its numbers in `report`, the handle of a solution first.  `first` says that
+    the worker has not done this before, so that it may have to compile.
+    """
 
     worker: WorkerProcess
     number: int
     verb: str
     limit: float
     cancel: Array
+    report: Array | None = None
     questions: Questions | None = None
+    first: bool = False
     _owing: bool = False
 
-    def run(self, frame: bytes) -> tuple[dict[str, Any], float]:
-        """Sends the request and returns the answer's plain values and the seconds that the worker measured."""
+    def run(self, frame: bytes) -> tuple[dict[str, Any] | None, float]:
+        """Sends the request; returns the answer's plain values, None where they lie in `report`, and the seconds that
+        the worker measured."""
+        self.worker.inbox.forget()
+        self.worker.sent.clear()
         try:
             self.worker.send(frame)
             answer = self._wait()
         except BaseException:  # Ctrl-C, or an error in the user's function: the work has to stop, the worker may live
             self._stop()
             raise
+        if isinstance(answer, Done):
+            if self.report is not None and math.isfinite(answer.seconds):
+                return None, answer.seconds
+            raise garbage(self.worker, f"'{self.verb}'", "an answer without value or error")
         seconds, value, error = answer.get("seconds"), answer.get("value"), answer.get("error")
         if isinstance(seconds, (int, float)) and math.isfinite(seconds):
             if isinstance(error, dict):
@@ -69,13 +88,24 @@ class Exchange:
                 return value, float(seconds)
         raise garbage(self.worker, f"'{self.verb}'", "an answer without value or error")
 
-    def _wait(self) -> dict[str, Any]:
+    def handle(self) -> int | None:
+        """The solution that the worker keeps by its answer, whether or not anybody has looked at that."""
+        answer = self.worker.inbox.event
+        if isinstance(answer, Done) and answer.number == self.number and self.report is not None:
+            return int(self.report[0]) or None if math.isfinite(self.report[0]) else None
+        if isinstance(answer, dict) and answer.get("id") == self.number and isinstance(answer.get("value"), dict):
+            handle = answer["value"].get("handle")
+            return handle if type(handle) is int else None
+        return None
+
+    def _wait(self) -> dict[str, Any] | Done:
         deadline = time.monotonic() + self.limit
         while True:
-            message = next_message(self.worker, deadline, f"'{self.verb}'", self.limit, TIMEOUT)
-            if message.get("id") != self.number:
-                raise garbage(self.worker, f"'{self.verb}'", f"an answer to request {message.get('id')!r}")
-            if "evaluate" not in message:
+            message = next_message(self.worker, deadline, f"'{self.verb}'", self.limit, TIMEOUT, first=self.first)
+            number = message.number if isinstance(message, Done) else message.get("id")
+            if number != self.number:
+                raise garbage(self.worker, f"'{self.verb}'", f"an answer to request {number!r}")
+            if isinstance(message, Done) or "evaluate" not in message:
                 return message
             if self.questions is None or not isinstance(message["evaluate"], (int, float)):
                 raise garbage(self.worker, f"'{self.verb}'", "a question without a callback to answer it")
@@ -91,24 +121,39 @@ class Exchange:
 
     def _stop(self) -> None:
         """Makes the worker stop what it does and waits until it has; kills it where that takes too long."""
-        stopped = False
+        if not self.worker.sent:  # it knows of nothing
+            return
+        stopped, said = self._answered(), False
+        began = time.monotonic()
         try:
-            if self.worker.alive:
-                self.cancel[0] = 1
-                deadline = time.monotonic() + GRACE
-                while not stopped:
-                    if self._owing:
-                        self._reply(go_on=False)
-                    event = self.worker.receive(deadline)
-                    if not isinstance(event, dict):
+            self.cancel[0] = 1
+            while not stopped and self.worker.alive:
+                if self._owing:
+                    self._reply(go_on=False)
+                try:
+                    event = self.worker.inbox.receive(began + (GRACE if said else SILENCE))
+                except TimeoutError:
+                    if said:
                         break
-                    self._owing = "evaluate" in event
-                    stopped = not self._owing and event.get("id") == self.number
-        except TimeoutError:
-            pass
+                    said = True
+                    _logger.warning(
+                        "Julia can't stop while it compiles; it is ended in %g s, by Ctrl-C at once", GRACE - SILENCE
+                    )
+                    continue
+                if not isinstance(event, (dict, Done)):
+                    break
+                self._owing = isinstance(event, dict) and "evaluate" in event
+                stopped = self._answered()
         finally:  # a second Ctrl-C comes here too
             if not stopped:
                 self.worker.kill()
+
+    def _answered(self) -> bool:
+        """Whether the worker has answered the request and is free."""
+        event = self.worker.inbox.event
+        if isinstance(event, Done):
+            return event.number == self.number
+        return isinstance(event, dict) and event.get("id") == self.number and "evaluate" not in event
 
     def _failure(self, error: Mapping[str, Any]) -> Exception:
         """The exception that an error answer stands for."""
@@ -120,13 +165,20 @@ class Exchange:
         return WorkerError(f"the Julia worker could not do '{self.verb}': {message}")
 
 
-def next_message(worker: WorkerProcess, deadline: float, doing: str, limit: float, variable: str) -> dict[str, Any]:
+def next_message(
+    worker: WorkerProcess, deadline: float, doing: str, limit: float, variable: str, *, first: bool = False
+) -> dict[str, Any] | Done:
     """The worker's next message; where none comes, ends the worker and raises the error that says why.
 
     `limit` (seconds, over at `deadline`) and the environment `variable` that sets it are named in `WorkerTimeout`.
     """
     try:
-        event = worker.receive(deadline)
+        try:
+            event = worker.inbox.receive(min(deadline, time.monotonic() + SILENCE) if first else deadline)
+        except TimeoutError:
+            if first and limit > SILENCE:
+                _logger.warning("Julia may compile for %s, which it does at the first use: up to a minute", doing)
+            event = worker.inbox.receive(deadline)
     except TimeoutError:
         worker.kill()
         argument = "limit" if variable == TIMEOUT else "start_limit"
@@ -134,9 +186,9 @@ def next_message(worker: WorkerProcess, deadline: float, doing: str, limit: floa
             f"the Julia worker did not answer {doing} within {limit:g} s and was ended; the next call starts a new "
             f"one; allow more by the environment variable {variable} (seconds) or the argument {argument}{_log(worker)}"
         ) from None
-    if isinstance(event, dict):
+    if isinstance(event, (dict, Done)):
         return event
-    if event is None or event.cut_short:
+    if event is None or (isinstance(event, BadFrame) and event.cut_short):
         how = worker.ending()
         if event is None or worker.failed:
             raise WorkerDied(f"the Julia worker {how} during {doing}; the next call starts a new one{_log(worker)}")

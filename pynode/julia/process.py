@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
 import threading
-import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import IO, Any, TypeAlias
+from typing import IO
 
 from pynode.julia.arena import Arena
 from pynode.julia.errors import JuliaUnavailable
-from pynode.julia.protocol import BadFrame, Readable, read_message
+from pynode.julia.inbox import open_inbox
 
 POSIX = os.name == "posix"
-
-SLICE = 0.5
-"""Seconds of one wait: on Windows a longer one would keep Ctrl-C waiting too."""
 
 AT_ONCE = 4096
 """Bytes that an empty pipe takes without blocking, whether or not anybody reads it."""
@@ -29,15 +26,17 @@ AT_ONCE = 4096
 LOG_LIMIT = 4 * 2**20
 TAIL_LINES, TAIL_CHARACTERS = 12, 1500
 
-Event: TypeAlias = "dict[str, Any] | BadFrame | None"
-"""A message, what was no message, or the end of the stream."""
+LONGEST_STACK = 2**16
+"""Bytes of the log's end in which a signal is looked for."""
+
+SIGNAL = re.compile(r"signal \(?\d+")
+"""What Julia writes first when a signal ends it; the stack that follows is longer than a tail."""
 
 
 class WorkerProcess:
     """A running worker with its pipes, its log and its arena.
 
-    It gets a process group of its own, so the terminal's Ctrl-C does not reach it.  A thread reads its answers, so that
-    every wait for one can have a limit on every system.
+    It gets a process group of its own, so the terminal's Ctrl-C does not reach it.
     """
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
@@ -62,9 +61,9 @@ class WorkerProcess:
         assert self._process.stdout is not None
         self._requests: IO[bytes] = self._process.stdin
         self._answers: IO[bytes] = self._process.stdout
-        self._events: SimpleQueue[Event] = SimpleQueue()
-        self._reader = threading.Thread(target=_read_all, args=(self._answers, self._events), daemon=True)
-        self._reader.start()
+        self.inbox = open_inbox(self._answers.fileno())
+        self.sent: deque[int] = deque()
+        """Bytes of the messages that were sent since somebody cleared it."""
 
     @property
     def pid(self) -> int:
@@ -81,19 +80,11 @@ class WorkerProcess:
         if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
             os.ftruncate(self._log.fileno(), 0)
         if len(frame) <= AT_ONCE:
-            _write(self._requests, frame)
+            with contextlib.suppress(OSError, ValueError):
+                self.sent.extend(map(self._requests.write, (frame,)))  # no signal comes between the two
         else:  # a worker that hangs does not empty its pipe
+            self.sent.append(len(frame))
             threading.Thread(target=_write, args=(self._requests, frame), daemon=True).start()
-
-    def receive(self, deadline: float) -> Event:
-        """The next event; raises `TimeoutError` at `deadline` (by `time.monotonic`)."""
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                return self._events.get(timeout=min(max(left, 0.0), SLICE))
-            except Empty:
-                if left <= 0:
-                    raise TimeoutError from None
 
     def ending(self, patience: float = 1.0) -> str:
         """How the process ended, in words; what does not end within `patience` seconds is killed."""
@@ -113,14 +104,17 @@ class WorkerProcess:
         return self._process.poll() not in (None, 0)
 
     def last_words(self) -> str:
-        """The end of what the ended worker wrote to its error stream, as one line."""
+        """The end of what the ended worker wrote to its error stream, as one line; after a signal, from that on."""
         try:
             size = os.fstat(self._log.fileno()).st_size
-            self._log.seek(max(0, size - 8 * TAIL_CHARACTERS))
+            self._log.seek(max(0, size - LONGEST_STACK))
             lines = self._log.read().decode(errors="replace").strip().splitlines()
         except (OSError, ValueError):  # another thread has closed it
             return ""
-        return " | ".join(line.strip() for line in lines[-TAIL_LINES:] if line.strip())[-TAIL_CHARACTERS:]
+        lines = [line.strip() for line in lines if line.strip()]
+        if signals := [k for k, line in enumerate(lines) if SIGNAL.search(line)]:
+            return " | ".join(lines[signals[-1] :][:TAIL_LINES])[:TAIL_CHARACTERS]
+        return " | ".join(lines[-TAIL_LINES:])[-TAIL_CHARACTERS:]
 
     def kill(self) -> None:
         """Ends the process and all that it started, now."""
@@ -144,22 +138,10 @@ class WorkerProcess:
                 self._process.wait(patience)
         self.kill()
         if self.owner == os.getpid():
-            self._reader.join(patience)  # it sees the end of the stream
+            self.inbox.end_reading(patience)  # another thread that waits there sees the end of the stream
         for stream in (self._requests, self._answers, self._log):
             with contextlib.suppress(OSError):
                 stream.close()
-
-
-def _read_all(answers: Readable, events: SimpleQueue[Event]) -> None:
-    """Puts every message and finally the end into `events`; stops at the first frame that is not a message."""
-    try:
-        while (message := read_message(answers)) is not None:
-            events.put(message)
-        events.put(None)
-    except BadFrame as problem:
-        events.put(problem)
-    except (OSError, ValueError):  # the stream was closed
-        events.put(None)
 
 
 def _write(stream: IO[bytes], frame: bytes) -> None:

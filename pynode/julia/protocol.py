@@ -1,8 +1,9 @@
 """Frames, the format of messages in the pipes between this process and the worker; and time limits of answers.
 
-A frame is four magic bytes, the length of its body as eight bytes (little-endian), and the body: one JSON object in
-UTF-8.  Arrays never travel here; they lie in the arena.  A reader trusts nothing: a wrong magic, a length beyond
-`LARGEST` or a body that is no JSON object raises `BadFrame`.
+A frame is four magic bytes, the length of its body as eight bytes (little-endian), and the body.  The magic tells what
+the body is: one JSON object in UTF-8, or the few numbers of a `Run` or a `Done`, which are cheap to write and to read.
+Arrays never travel here; they lie in the arena.  A reader trusts nothing: a wrong magic, a length beyond `LARGEST` or a
+body that is not of its kind raises `BadFrame`.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import math
 import os
 import struct
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 from pynode.errors import InvalidArgument
 
-MAGIC = b"PNJ1"
+MAGIC, MAGIC_RUN, MAGIC_DONE = b"PNJ1", b"PNJR", b"PNJD"
 HEADER = struct.Struct("<4sQ")
+DONE = struct.Struct("<qd")
 
 LARGEST = 64 * 2**20
 """Bytes of the largest body."""
 
-CHUNK = 2**20
-
 STATE, SLOPE = "callback_state", "callback_slope"
 """Names of the arrays in which the values of a user's function travel."""
+
+REPORT = "report"
+"""Name of the array of numbers in which a prepared request is answered."""
 
 TIMEOUT, START_TIMEOUT = "PYNODE_JULIA_TIMEOUT", "PYNODE_JULIA_START_TIMEOUT"
 """Environment variables with the limits in seconds."""
@@ -41,37 +44,65 @@ class BadFrame(ValueError):
         super().__init__(problem)
 
 
-class Readable(Protocol):
-    """A binary stream."""
+class Run(NamedTuple):
+    """Request `number`: to do once more what was prepared in `slot`, with other `numbers`.  Forgets handles first."""
 
-    def read(self, size: int, /) -> bytes | None:
-        """At most `size` bytes; none at the end."""
-        ...
+    number: int
+    slot: int
+    numbers: tuple[int, ...]
+    release: tuple[int, ...]
 
 
-def encode(message: Mapping[str, Any]) -> bytes:
+class Done(NamedTuple):
+    """The answer to request `number`: it is done, took `seconds`, and the results lie in the arena."""
+
+    number: int
+    seconds: float
+
+
+Message: TypeAlias = "dict[str, Any] | Run | Done"
+
+
+def encode(message: Mapping[str, Any] | Run | Done) -> bytes:
     """The frame of `message`; raises `BadFrame` where it is too large, `TypeError` where it is no JSON."""
+    if isinstance(message, Run):
+        entries = (message.number, message.slot, len(message.numbers), *message.numbers, *message.release)
+        return HEADER.pack(MAGIC_RUN, 8 * len(entries)) + struct.pack(f"<{len(entries)}q", *entries)
+    if isinstance(message, Done):
+        return HEADER.pack(MAGIC_DONE, DONE.size) + DONE.pack(*message)
     body = json.dumps(message, separators=(",", ":")).encode()
     if len(body) > LARGEST:
         raise BadFrame(f"a message of {len(body):,} bytes; {LARGEST:,} is the limit")
     return HEADER.pack(MAGIC, len(body)) + body
 
 
-def read_message(stream: Readable) -> dict[str, Any] | None:
-    """The next message, or None where the stream ended between two; raises `BadFrame`."""
-    header = _read(stream, HEADER.size)
-    if not header:
-        return None
-    if not MAGIC.startswith(header[: len(MAGIC)]):
-        raise BadFrame(f"{header[:32]!r} where a frame should begin")
-    if len(header) < HEADER.size:
-        raise BadFrame("the stream ended inside a frame", cut_short=True)
-    _, length = HEADER.unpack(header)
+def frame_length(data: bytes) -> int:
+    """Bytes of the frame that `data` begins with, of its header where that is not complete; raises `BadFrame`."""
+    start = data[: len(MAGIC)]
+    if not any(magic.startswith(start) for magic in (MAGIC, MAGIC_RUN, MAGIC_DONE)):
+        raise BadFrame(f"{data[: HEADER.size]!r} where a frame should begin")
+    if len(data) < HEADER.size:
+        return HEADER.size
+    _, length = HEADER.unpack_from(data)
     if length > LARGEST:
         raise BadFrame(f"a frame of {length:,} bytes; {LARGEST:,} is the limit")
-    body = _read(stream, length)
-    if len(body) < length:
-        raise BadFrame("the stream ended inside a frame", cut_short=True)
+    return HEADER.size + int(length)
+
+
+def decode(frame: bytes) -> Message:
+    """The message of a whole frame; raises `BadFrame`."""
+    magic, body = frame[: len(MAGIC)], frame[HEADER.size :]
+    if magic == MAGIC_DONE:
+        if len(body) != DONE.size:
+            raise BadFrame(f"an answer of {len(body)} bytes, not {DONE.size}")
+        return Done(*DONE.unpack(body))
+    if magic == MAGIC_RUN:
+        count, rest = divmod(len(body), 8)
+        entries = struct.unpack(f"<{count}q", body[: 8 * count])
+        if rest or count < 3 or not 0 <= entries[2] <= count - 3:
+            raise BadFrame(f"a request of {len(body)} bytes that does not hold what it says")
+        end = 3 + entries[2]
+        return Run(entries[0], entries[1], entries[3:end], entries[end:])
     try:
         message = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -79,15 +110,6 @@ def read_message(stream: Readable) -> dict[str, Any] | None:
     if not isinstance(message, dict):
         raise BadFrame(f"a frame whose body is not an object: {body[:64]!r}")
     return message
-
-
-def _read(stream: Readable, size: int) -> bytes:
-    """Exactly `size` bytes, fewer where the stream ends."""
-    parts: list[bytes] = []
-    while size and (part := stream.read(min(size, CHUNK))):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def checked_limit(argument: str, limit: float | None) -> float | None:

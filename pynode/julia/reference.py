@@ -57,7 +57,7 @@ def reference_trajectory(
         raise InvalidArgument("f", repr(f), "not a function of t and y", "pass any f(t, y) -> dy/dt")
     if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
         raise InvalidArgument("max_steps", max_steps, "not a positive integer", "use 1 or more")
-    answer, arrays, _ = (session or default_session()).call(
+    reply = (session or default_session()).call(
         "reference",
         {"solver": solver, "rtol": float(rtol), "atol": float(atol), "max_steps": max_steps},
         {"y0": start, "ts": times},
@@ -65,12 +65,13 @@ def reference_trajectory(
         limit=limit,
         callback=_on_arrays(f),
     )
+    answer = reply.value
     if answer.get("retcode") != "Success" or answer.get("saved") != len(times):
         raise ReferenceFailed(
             f"the reference solve ended at t = {answer.get('t')} before {times[-1]:g} ({answer.get('retcode')}); "
             "loosen rtol and atol, raise max_steps, or check f near that time"
         )
-    return arrays["ys"]
+    return reply.arrays["ys"]
 
 
 def _real(argument: str, array: Array) -> npt.NDArray[np.float64]:

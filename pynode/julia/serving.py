@@ -14,9 +14,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pynode.julia.protocol import encode, read_message
+from pynode.julia.inbox import open_inbox
+from pynode.julia.protocol import REPORT, BadFrame, Done, Run, encode
 
 if TYPE_CHECKING:
     from pynode.julia.arena import Arena, Array
@@ -29,21 +30,23 @@ class Stopped(Exception):
     """The parent no longer wants the answer."""
 
 
-@dataclass
 class Connection:
     """The two pipes to the parent."""
 
-    requests: IO[bytes]
-    answers: IO[bytes]
+    def __init__(self, requests: int, answers: int) -> None:
+        self.inbox, self.answers = open_inbox(requests), os.fdopen(answers, "wb")
 
-    def write(self, message: Mapping[str, Any]) -> None:
+    def write(self, message: Mapping[str, Any] | Done) -> None:
         """Sends one message."""
         self.answers.write(encode(message))
         self.answers.flush()
 
-    def read(self) -> dict[str, Any] | None:
-        """The next message, None at the end."""
-        return read_message(self.requests)
+    def read(self) -> dict[str, Any] | Run | None:
+        """The next message, None at the end; raises `BadFrame`."""
+        event = self.inbox.receive()
+        if isinstance(event, BadFrame):
+            raise event
+        return None if isinstance(event, Done) else event
 
 
 def open_connection() -> Connection:
@@ -54,7 +57,7 @@ def open_connection() -> Connection:
     os.close(nothing)
     os.dup2(2, 1)
     _watch_parent(requests)
-    return Connection(os.fdopen(requests, "rb"), os.fdopen(answers, "wb"))
+    return Connection(requests, answers)
 
 
 def _watch_parent(requests: int) -> None:
@@ -87,19 +90,35 @@ def _watch_parent(requests: int) -> None:
 class Request:
     """What the parent asks for; `arrays` and `outputs` lie in the arena, `cancel` `(1,)` is not 0 once it has to stop.
 
-    What is kept beyond the request has to be copied: the next one overwrites the arena.
+    What is kept beyond the request has to be copied: the next one overwrites the arena.  A prepared request comes
+    again, with other values of `numbers`; until then it keeps in `prepared` what its handler put there.
     """
 
+    number: int | None
     verb: str
     value: dict[str, Any]
     arrays: dict[str, Array]
     outputs: dict[str, Array]
     cancel: Array
-    ask: Callable[[float], None]
-    """Lets the parent put f(t, state) into the output `SLOPE`; raises `Stopped`."""
+    connection: Connection
+    numbers: tuple[str, ...] = ()
+    prepared: Any = None
 
     seconds: float = field(default=0.0)
     """Time of the work proper, measured by `clock`."""
+
+    def again(self, message: Run) -> Request:
+        """The same request once more."""
+        self.number, self.seconds = message.number, 0.0
+        self.value.update(zip(self.numbers, message.numbers, strict=True))
+        return self
+
+    def ask(self, t: float) -> None:
+        """Lets the parent put f(t, state) into the output `SLOPE`; raises `Stopped`."""
+        self.connection.write({"id": self.number, "evaluate": t})
+        answer = self.connection.read()
+        if not isinstance(answer, dict) or not answer.get("go_on"):
+            raise Stopped
 
     @contextlib.contextmanager
     def clock(self) -> Iterator[None]:
@@ -121,23 +140,36 @@ def serve(connection: Connection, handlers: Mapping[str, Handler], describe: Des
     `describe` turns an exception that it knows into the fields of an error answer; None for others.
     """
     arena: Arena | None = None
+    prepared: dict[int, Request] = {}
     while (message := connection.read()) is not None:
-        seconds, answer = 0.0, {}
+        request, answer = None, {}
+        number, release = (
+            (message.number, message.release)
+            if isinstance(message, Run)
+            else (message.get("id"), message.get("release", ()))
+        )
         try:
-            arena = _arena(message, arena)
-            request = _request(connection, message, arena)
-            for handle in message.get("release", ()):
-                release = Request("release", {"handle": handle}, {}, {}, request.cancel, request.ask)
-                handlers["release"](release)
+            if isinstance(message, Run):
+                request = prepared[message.slot].again(message)
+            else:
+                if message.get("arena") is not None:
+                    prepared.clear()  # their arrays lie in the old one
+                arena = _arena(message, arena)
+                request = _request(connection, message, arena)
+                if (slot := message.get("slot")) is not None:
+                    prepared[slot] = request
+            for handle in release:
+                handlers["release"](Request(number, "release", {"handle": handle}, {}, {}, request.cancel, connection))
             if request.verb not in handlers:
                 raise KeyError(f"no verb {request.verb!r}; known: {sorted(handlers)}")
-            try:
-                answer = {"value": handlers[request.verb](request) or {}}
-            finally:
-                seconds = request.seconds
+            value = handlers[request.verb](request) or {}
+            if number is not None and not value and REPORT in request.outputs:
+                connection.write(Done(number, request.seconds))
+                continue
+            answer = {"value": value}
         except Exception as error:
             answer = {"error": describe(error) or _own_error(error)}
-        connection.write({"id": message.get("id"), "seconds": seconds, **answer})
+        connection.write({"id": number, "seconds": request.seconds if request else 0.0, **answer})
 
 
 def _arena(message: Mapping[str, Any], known: Arena | None) -> Arena:
@@ -158,19 +190,15 @@ def _request(connection: Connection, message: Mapping[str, Any], arena: Arena) -
     outputs = {name: Place.from_json(place, arena.size) for name, place in message.get("outputs", {}).items()}
     check_disjoint((*arrays.values(), *outputs.values()))
 
-    def ask(t: float) -> None:
-        connection.write({"id": message.get("id"), "evaluate": t})
-        answer = connection.read()
-        if answer is None or not answer.get("go_on"):
-            raise Stopped
-
     return Request(
+        number=message.get("id"),
         verb=str(message.get("verb")),
         value=dict(message.get("value", {})),
         arrays={name: arena.view(place) for name, place in arrays.items()},
         outputs={name: arena.view(place) for name, place in outputs.items()},
         cancel=arena.cancel,
-        ask=ask,
+        connection=connection,
+        numbers=tuple(message.get("numbers", ())),
     )
 
 

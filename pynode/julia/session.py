@@ -6,7 +6,6 @@ the worker may take; `PYNODE_JULIA_WORKER`, for tests, a JSON list with the comm
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -14,18 +13,28 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pynode.errors import InvalidArgument, UsageError
+from pynode.errors import UsageError
 from pynode.julia import environment
-from pynode.julia.arena import Arena, Array, checked_layout, lay_out
+from pynode.julia.arena import Arena, Array
 from pynode.julia.errors import JuliaUnavailable, WorkerDied
 from pynode.julia.exchange import Callback, Exchange, Questions, garbage, next_message
+from pynode.julia.prepared import REPORT_LAYOUT, SLOTS, Layouts, Prepared, checked_layouts, read_report
 from pynode.julia.process import WorkerProcess
-from pynode.julia.protocol import SLOPE, START_TIMEOUT, STATE, TIMEOUT, BadFrame, checked_limit, encode, limit_from
+from pynode.julia.protocol import (
+    REPORT,
+    SLOPE,
+    START_TIMEOUT,
+    STATE,
+    TIMEOUT,
+    Done,
+    checked_limit,
+    limit_from,
+)
 
 WORKER = "PYNODE_JULIA_WORKER"
 COMMAND = (sys.executable, "-m", "pynode.julia.worker")
@@ -36,12 +45,22 @@ HANDLES = 2**32
 """Handles of the n-th worker are numbered from n times this on: one of a lost worker is never taken for a new one's."""
 
 
+class Held:
+    """The owner of a solution that the worker keeps under `handle`: once it is gone, the worker may forget that."""
+
+    def __init__(self, session: Session, handle: int) -> None:
+        self.handle = handle
+        weakref.finalize(self, session.release_later, handle)
+
+
 class Reply(NamedTuple):
-    """The result of a call: plain values, arrays (copies), and the wall-clock seconds that it spent outside Julia."""
+    """The result of a call: plain values, arrays (copies), the wall-clock seconds that it spent outside Julia, and the
+    owner of the solution that the worker keeps, if it keeps one."""
 
     value: dict[str, Any]
     arrays: dict[str, Array]
     bridge_seconds: float
+    held: Held | None = None
 
 
 class Session:
@@ -75,6 +94,10 @@ class Session:
         self._worker: WorkerProcess | None = None
         self._at_exit: weakref.finalize[..., Any] | None = None
         self._to_release: deque[int] = deque()
+        self._under_way: Exchange | None = None  # the last request, until its answer has an owner
+        self._slots: dict[int, Prepared] = {}  # what the worker knows
+        self._next_slot = 0
+        self._verbs_done: set[str] = set()
 
     def __enter__(self) -> Session:
         return self
@@ -118,7 +141,7 @@ class Session:
         verb: str,
         value: Mapping[str, Any] | None = None,
         arrays: Mapping[str, Array] | None = None,
-        outputs: Mapping[str, tuple[tuple[int, ...], Any]] | None = None,
+        outputs: Layouts | None = None,
         *,
         limit: float | None = None,
         callback: Callback | None = None,
@@ -129,76 +152,117 @@ class Session:
         shape and dtype of what it fills.  `callback(t, y)`, with arrays shaped like `arrays["y0"]`, is called where the
         verb wants values of a user's function; the time that it takes does not count towards `limit`.
 
-        A `handle` in the answer names a solution that the worker keeps; it may stand in `value` of later calls, and is
-        void once the worker has ended (`WorkerDied`).
+        A `handle` in the answer names a solution that the worker keeps as long as `held` of the reply exists; it may
+        stand in `value` of later calls, and is void once the worker has ended (`WorkerDied`).
 
         Raises `WorkerDied`, `WorkerTimeout` or `WorkerGarbage` where the worker fails, `JuliaError` where Julia code
         raises, `InvalidArgument` for what can't be passed, `JuliaUnavailable` where no worker can be started, and what
         `callback` raises.  Ctrl-C stops the work, raises `KeyboardInterrupt` and leaves the session usable.
         """
-        self._own()
-        limit = checked_limit("limit", limit) or self._limit or limit_from(TIMEOUT)
         inputs = {name: np.asarray(array) for name, array in (arrays or {}).items()}
-        given = {name: checked_layout(f"arrays[{name!r}]", a.shape, a.dtype) for name, a in inputs.items()}
-        wanted = {name: checked_layout(f"outputs[{name!r}]", *of) for name, of in (outputs or {}).items()}
+        given = checked_layouts("arrays", {name: (a.shape, a.dtype) for name, a in inputs.items()})
+        wanted = checked_layouts("outputs", outputs or {})
         if callback is not None:
             wanted |= dict.fromkeys((STATE, SLOPE), given["y0"])
-        if twice := sorted(set(given) & set(wanted)):
-            raise InvalidArgument("outputs", twice, "also names of arrays", "use other names")
+        plain = dict(value or {})
+        numbers = {"handle": plain.pop("handle")} if plain.get("handle") is not None else {}
+        return self._take_turn(Prepared(verb, plain, given, wanted), inputs, numbers, limit, callback)
+
+    def prepare(
+        self, verb: str, value: Mapping[str, Any], arrays: Layouts, outputs: Layouts, numbers: tuple[str, ...] = ()
+    ) -> Prepared:
+        """A request that is going to be sent often: as in `call`, but of the arrays only shape and dtype.
+
+        `numbers` are names of integers that are no part of `value` since they change.
+        """
+        wanted = {**checked_layouts("outputs", outputs), REPORT: REPORT_LAYOUT}
+        return Prepared(verb, dict(value), checked_layouts("arrays", arrays), wanted, numbers)
+
+    def run(
+        self,
+        prepared: Prepared,
+        arrays: Mapping[str, Array],
+        numbers: Mapping[str, int] | None = None,
+        *,
+        limit: float | None = None,
+    ) -> Reply:
+        """Like `call`, for a request of `prepare`; `arrays` have the prepared shapes, `numbers` the prepared names."""
+        return self._take_turn(prepared, arrays, numbers or {}, limit, None)
+
+    def _take_turn(
+        self,
+        prepared: Prepared,
+        arrays: Mapping[str, Array],
+        numbers: Mapping[str, int],
+        limit: float | None,
+        callback: Callback | None,
+    ) -> Reply:
+        self._own()
+        limit = checked_limit("limit", limit) or self._limit or limit_from(TIMEOUT)
         with self._lock:
             if self._busy:  # by this very thread
-                raise UsageError(f"'{verb}' was called from inside another call of this session; use a second session")
+                raise UsageError(
+                    f"'{prepared.verb}' was called from inside another call of this session; use a second session"
+                )
             self._busy = True
             try:
-                return self._converse(verb, dict(value or {}), inputs, given | wanted, wanted, limit, callback)
+                return self._converse(prepared, arrays, dict(numbers), limit, callback)
             finally:
                 self._busy = False
 
     def _converse(
         self,
-        verb: str,
-        value: dict[str, Any],
-        inputs: Mapping[str, Array],
-        layouts: Mapping[str, Any],
-        wanted: Iterable[str],
+        prepared: Prepared,
+        arrays: Mapping[str, Array],
+        numbers: dict[str, int],
         limit: float,
         callback: Callback | None,
     ) -> Reply:
-        """`call`, its arguments checked and the turn taken."""
-        if (handle := value.get("handle")) is not None:
-            generation, value["handle"] = divmod(int(handle), HANDLES)
+        """One request and its answer, the arguments checked and the turn taken."""
+        verb = prepared.verb
+        if (handle := numbers.get("handle")) is not None:
+            generation, numbers["handle"] = divmod(int(handle), HANDLES)
             if not self.alive or generation != self._generation:
                 if verb == "release":
                     return Reply({}, {}, 0.0)
                 raise WorkerDied("the Julia worker that kept this solution is gone; solve again")
         worker = self._running()
         began = time.perf_counter()
+        release = self._due(worker)
         self._number += 1
-        places, size = lay_out(layouts)
-        arena, told = _room(worker, size)
-        request = {
-            "id": self._number,
-            "verb": verb,
-            "value": value,
-            "arrays": {name: places[name] for name in inputs},
-            "outputs": {name: places[name] for name in wanted},
-            "release": self._due(),
-            "arena": None if told else [str(arena.path), arena.size],
-        }
+        arena, told = _room(worker, prepared.size)
+        known = told and prepared.slot is not None and self._slots.get(prepared.slot) is prepared
         try:
-            for name, array in inputs.items():
-                arena.view(places[name])[...] = array
+            if not known:
+                self._place(prepared, arena, told=told)
+            prepared.fill(arrays)
             arena.cancel[0] = 0
-            questions = callback and Questions(callback, arena.view(places[STATE]), arena.view(places[SLOPE]))
-            exchange = Exchange(worker, self._number, verb, limit, arena.cancel, questions or None)
-            answer, seconds = exchange.run(_frame(verb, request))
-            worker.arena = arena  # only now is it certain that the worker has it
+            frame = prepared.frame(self._number, numbers, release, known=known, told=told)
+            questions = None if callback is None else Questions(callback, prepared.views[STATE], prepared.views[SLOPE])
+            report = prepared.views.get(REPORT)
+            first = not known and (report is not None or verb not in self._verbs_done)
+            exchange = Exchange(worker, self._number, verb, limit, arena.cancel, report, questions, first)
+            self._under_way = exchange
+            answer, seconds = exchange.run(frame)
+            if not known:
+                self._worker_knows(worker, prepared, arena)
         finally:
-            arena.unlink()
+            if not told:
+                arena.unlink()
+        for _ in release:  # only now is it certain that they are forgotten; once more would do no harm
+            self._to_release.popleft()
+        if answer is None:
+            try:
+                answer = read_report(prepared.views[REPORT])
+            except (ValueError, OverflowError):
+                raise garbage(worker, f"'{verb}'", "numbers that can't be") from None
+        held = None
         if answer.get("handle") is not None:
             answer["handle"] += self._generation * HANDLES
-        results = {name: arena.view(places[name]).copy() for name in wanted if name not in (STATE, SLOPE)}
-        return Reply(answer, results, max(0.0, time.perf_counter() - began - seconds))
+            held = Held(self, answer["handle"])
+        self._under_way = None  # what it left behind has an owner
+        results = prepared.results()
+        return Reply(answer, results, max(0.0, time.perf_counter() - began - seconds), held)
 
     def _own(self) -> None:
         """In a process made by `os.fork`, leaves the worker to the parent."""
@@ -210,15 +274,33 @@ class Session:
             if worker is not None:
                 worker.close()
 
-    def _due(self) -> list[int]:
-        """Handles that the running worker may forget."""
-        due: list[int] = []
-        with contextlib.suppress(IndexError):
-            while True:
-                generation, handle = divmod(self._to_release.popleft(), HANDLES)
-                if generation == self._generation:
-                    due.append(handle)
-        return due
+    def _due(self, worker: WorkerProcess) -> list[int]:
+        """Handles that the running worker may forget; 0, which none has, for those of a lost worker."""
+        lost, self._under_way = self._under_way, None
+        if lost is not None and lost.worker is worker and (handle := lost.handle()) is not None:
+            self._to_release.append(self._generation * HANDLES + handle)  # the answer that nobody got
+        split = [divmod(handle, HANDLES) for handle in list(self._to_release)]
+        return [handle if generation == self._generation else 0 for generation, handle in split]
+
+    def _place(self, prepared: Prepared, arena: Arena, *, told: bool) -> None:
+        """Gives what the worker does not know places in `arena`, and a slot if it is to be known."""
+        if not told:  # with a new arena the worker forgets all that it knew
+            for old in self._slots.values():
+                old.forget()
+            self._slots.clear()
+        if REPORT in prepared.wanted:
+            self._next_slot = (self._next_slot + 1) % SLOTS
+            if (evicted := self._slots.pop(self._next_slot, None)) is not None:
+                evicted.forget()
+            prepared.slot = self._next_slot
+        prepared.move_to(arena)
+
+    def _worker_knows(self, worker: WorkerProcess, prepared: Prepared, arena: Arena) -> None:
+        """Notes what the worker has been told, now that it has answered."""
+        worker.arena = arena
+        if prepared.slot is not None:
+            self._slots[prepared.slot] = prepared
+        self._verbs_done.add(prepared.verb)
 
     def _running(self) -> WorkerProcess:
         """The worker, started where none runs."""
@@ -231,9 +313,12 @@ class Session:
         limit = self._start_limit or limit_from(START_TIMEOUT)
         worker = WorkerProcess(command, variables)
         self._generation += 1
+        self._verbs_done.clear()
         self._worker, self._at_exit = worker, weakref.finalize(self, worker.close)
         try:
             message = next_message(worker, time.monotonic() + limit, "the start", limit, START_TIMEOUT)
+            if isinstance(message, Done):
+                raise garbage(worker, "the start", "an answer")
             if isinstance(message.get("failed"), str):
                 raise WorkerDied(f"the Julia worker could not start: {message['failed']}")
             if message.get("ready") is not True:
@@ -251,13 +336,6 @@ def _room(worker: WorkerProcess, size: int) -> tuple[Arena, bool]:
     if arena is not None and arena.size >= size:
         return arena, True
     return Arena.create(max(size, SMALLEST_ARENA, 2 * (arena.size if arena else 0))), False
-
-
-def _frame(verb: str, request: Mapping[str, Any]) -> bytes:
-    try:
-        return encode(request)
-    except (BadFrame, TypeError) as error:
-        raise InvalidArgument("value", f"of '{verb}'", str(error), "pass plain values, and arrays apart") from error
 
 
 # --- one session for all ----------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from pynode.julia.protocol import HEADER, LARGEST, MAGIC, SLOPE, STATE, encode
+from pynode.julia.prepared import COUNTS, REPORT_FIELDS
+from pynode.julia.protocol import HEADER, LARGEST, MAGIC, MAGIC_DONE, REPORT, SLOPE, STATE, Done, encode
 from pynode.julia.serving import Connection, Handler, Request, open_connection, serve
 
 RETCODES = {"SUCCESS": "Success", "MAX_STEPS": "MaxIters", "STEP_UNDERFLOW": "DtLessThanMin", "NON_FINITE": "Unstable"}
@@ -112,6 +113,8 @@ def misdeeds(connection: Connection) -> dict[str, Callable[[Request], dict[str, 
         "other-id": lambda _: then_hang(encode({"id": 10**6, "seconds": 0.0, "value": {}})),
         "no-seconds": lambda _: connection.write({"id": None, "value": {}}),
         "bad-handle": lambda _: {"handle": "seven"},
+        "done": lambda r: connection.write(Done(r.number or 0, 0.0)),
+        "short-done": lambda _: then_hang(HEADER.pack(MAGIC_DONE, 3) + b"abc"),
         "question": lambda r: r.ask(0.0),
         "julia-error": lambda _: raise_(PretendedJuliaError("DomainError with -1.0:\nsqrt was called with -1.0")),
         "python-error": lambda _: raise_(LookupError("no such thing")),
@@ -213,10 +216,12 @@ def solve(request: Request) -> dict[str, Any]:
             return report(Cost(), request.seconds, error)
     request.outputs["ys"][...] = solution.ys.detach().numpy()
     reply = report(solution.stats.forward, request.seconds)
+    if request.value.get("late"):
+        time.sleep(request.value["late"])
     if options["gradient"]:
         reply["handle"] = next(handles)
         held[reply["handle"]] = (solution, method, field, y0, ts)
-    return reply
+    return as_numbers(request, reply)
 
 
 def pullback(request: Request) -> dict[str, Any]:
@@ -250,7 +255,17 @@ def pullback(request: Request) -> dict[str, Any]:
     cost = solution.stats.backward
     for name in ("n_f", "n_vjp", "n_accepted", "n_rejected"):
         setattr(before, name, getattr(cost, name) - getattr(before, name))
-    return report(before, request.seconds, drift=solution.stats.drift)
+    return as_numbers(request, report(before, request.seconds, drift=solution.stats.drift))
+
+
+def as_numbers(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
+    """The answer as it is, or written into the report of a prepared request."""
+    if REPORT not in request.outputs:
+        return reply
+    entries = {**{name: 0 for name in COUNTS}, **reply["cost"], **reply, "handle": reply["handle"] or 0}
+    numbers = [float("nan") if entries[name] is None else entries[name] for name in REPORT_FIELDS]
+    request.outputs[REPORT][...] = numbers
+    return {}
 
 
 def release(request: Request) -> None:

@@ -18,7 +18,7 @@ import pytest
 from pynode.errors import InvalidArgument, UsageError
 from pynode.julia import session as session_module
 from pynode.julia.errors import JuliaUnavailable, WorkerDied
-from pynode.julia.session import Session, default_session
+from pynode.julia.session import Held, Session, default_session
 
 SHARED = Path("/dev/shm")
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,27 +163,31 @@ SOLVE = {
 """Two Euler steps of y' = W y + b."""
 
 
-def solve(session: Session) -> int:
-    """A solution that the worker keeps."""
+def solve(session: Session) -> Held:
+    """The owner of a solution that the worker keeps."""
     arrays = {"theta": np.array([0.0, 1, -1, 0, 0, 0]), "y0": np.array([[1.0, 0]]), "ts": np.array([0.0, 1.0])}
     reply = session.call("solve", SOLVE, arrays, {"ys": ((2, 1, 2), float)})
     np.testing.assert_allclose(reply.arrays["ys"][-1], [[0.75, -1.0]], rtol=1e-15)
-    return int(reply.value["handle"])
+    assert reply.held is not None
+    assert reply.held.handle == reply.value["handle"]
+    return reply.held
 
 
-def pullback(session: Session, handle: int) -> Any:
+def pullback(session: Session, held: Held) -> Any:
     """The gradient of the last state's first entry."""
     outputs = {"grad_y0": ((1, 2), float), "grad_theta": ((6,), float), "grad_ts": ((2,), float)}
     cotangents = np.array([[[0.0, 0]], [[1, 0]]])
-    return session.call("pullback", {"handle": handle, "times": 0}, {"cotangents": cotangents}, outputs).arrays
+    value = {"handle": held.handle, "times": 0}
+    return session.call("pullback", value, {"cotangents": cotangents}, outputs).arrays
 
 
 def test_solutions_are_kept_and_forgotten(stand_in_session: Session) -> None:
     first, second = solve(stand_in_session), solve(stand_in_session)
-    assert first != second
+    assert first.handle != second.handle
     np.testing.assert_allclose(pullback(stand_in_session, first)["grad_y0"], [[0.75, 1.0]], rtol=1e-15)
-    stand_in_session.call("release", {"handle": first})
-    stand_in_session.release_later(second)
+    stand_in_session.call("release", {"handle": first.handle})
+    assert stand_in_session.call("echo").value["held"] == 1
+    del second
     assert stand_in_session.call("echo").value["held"] == 0
 
 
@@ -193,8 +197,8 @@ def test_a_solution_of_a_lost_worker_is_no_other_workers(stand_in_session: Sessi
     new = solve(stand_in_session)
     with pytest.raises(WorkerDied, match="solve again"):
         pullback(stand_in_session, old)
-    stand_in_session.call("release", {"handle": old})
-    stand_in_session.release_later(old)
+    stand_in_session.call("release", {"handle": old.handle})
+    del old
     assert pullback(stand_in_session, new)["grad_theta"].shape == (6,)
 
 

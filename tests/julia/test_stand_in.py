@@ -82,7 +82,6 @@ def test_solve_and_pullback_are_those_of_torch(
         "pullback", {"handle": solved.value["handle"], "times": 1}, {"cotangents": cotangents}, outputs
     )
     assert pulled.value["cost"]["n_vjp"] == solution.stats.backward.n_vjp
-    stand_in_session.release_later(solved.value["handle"])
     by_theta = torch.cat([p.grad.reshape(-1) for p in field.parameters() if p.grad is not None])
     for got, want in (
         (solved.arrays["ys"], solution.ys),

@@ -1,0 +1,164 @@
+"""Messages from a pipe: a wait with a limit, that is quick where the answer is near and loses nothing at Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+from collections import deque
+from enum import Enum
+from queue import Empty, SimpleQueue
+from typing import Final, TypeAlias
+
+from pynode.julia.protocol import HEADER, BadFrame, Message, decode, frame_length
+
+CHUNK = 2**20
+
+SLICE = 0.5
+"""Seconds of one wait for a queue: on Windows a longer one would keep Ctrl-C waiting too."""
+
+SPIN = 0.001
+"""Seconds that a reader looks again and again before it sleeps: a sleeper needs 0.05 ms and more to wake up."""
+
+
+class Nothing(Enum):
+    """No event."""
+
+    NOTHING = 0
+
+
+NOTHING: Final = Nothing.NOTHING
+
+Event: TypeAlias = "Message | BadFrame | None"
+"""A message, what was no message, or the end of the stream."""
+
+
+def spin_seconds() -> float:
+    """`SPIN`, but nothing on a single core, where the one who looks keeps the other from its work."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return SPIN if (cores or 1) > 1 else 0.0
+
+
+class Inbox:
+    """The messages that come through the pipe `descriptor`, one by one.
+
+    A signal's Python code may run between any two operations of ours, and raise there.  So what was read and what was
+    taken out of it change by one operation each: an interrupted `receive` can be repeated.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._spin = spin_seconds()
+        self._state: tuple[Event | Nothing, deque[bytes]] = (NOTHING, deque())  # the last event, and what came after it
+        self._needed = HEADER.size
+        self._reading = threading.Lock()
+        self._watch()
+
+    @property
+    def event(self) -> Event | Nothing:
+        """The last event, until it is forgotten."""
+        return self._state[0]
+
+    def forget(self) -> None:
+        """Forgets the last event."""
+        self._state = (NOTHING, self._state[1])
+
+    def receive(self, deadline: float | None = None) -> Event:
+        """The next event; raises `TimeoutError` at `deadline` (by `time.monotonic`)."""
+        with self._reading:
+            began = now = time.monotonic()
+            while (event := self._next()) is NOTHING:
+                left = None if deadline is None else max(deadline - now, 0.0)
+                near = now - began < self._spin
+                if not self._more(0.0 if near else left):
+                    if left is not None and left <= 0:
+                        raise TimeoutError
+                    if near:
+                        _give_way()
+                now = time.monotonic()
+            return event
+
+    def end_reading(self, patience: float) -> bool:
+        """Waits until no thread reads, or `patience` seconds; whether the pipe may be closed without harm."""
+        return self._reading.acquire(timeout=patience)
+
+    def _next(self) -> Event | Nothing:
+        """Takes the next event out of what has been read, if it is all there."""
+        chunks = self._state[1]
+        ended = bool(chunks) and chunks[-1] == b""
+        if not ended and sum(map(len, chunks)) < self._needed:
+            return NOTHING
+        data, rest = b"".join(chunks), b""
+        event: Event
+        try:
+            length = frame_length(data)
+            if len(data) >= length:
+                event, rest = decode(data[:length]), data[length:]
+            elif not ended:
+                self._needed = length
+                return NOTHING
+            else:
+                event = BadFrame("the stream ended inside a frame", cut_short=True) if data else None
+        except BadFrame as problem:
+            event = problem
+        self._needed = HEADER.size
+        self._state = (event, deque([rest, b""] if ended else [rest] if rest else []))
+        return event
+
+    def _watch(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLIN)
+
+    def _more(self, timeout: float | None) -> bool:
+        """Reads what comes within `timeout` seconds; whether anything did.  Empty bytes are the end."""
+        if not self._poll.poll(None if timeout is None else timeout * 1000):
+            return False
+        chunks = self._state[1]
+        try:
+            chunks.extend(map(os.read, (self._descriptor,), (CHUNK,)))  # no signal comes between the two
+        except OSError:  # the pipe was closed
+            chunks.append(b"")
+        return True
+
+
+class ThreadedInbox(Inbox):
+    """The same by a thread that reads, for systems that can't wait for a pipe with a limit."""
+
+    def _watch(self) -> None:
+        self._queue: SimpleQueue[bytes] = SimpleQueue()
+        self._thread = threading.Thread(target=_read_all, args=(self._descriptor, self._queue), daemon=True)
+        self._thread.start()
+
+    def end_reading(self, patience: float) -> bool:
+        self._thread.join(patience)
+        return not self._thread.is_alive()
+
+    def _more(self, timeout: float | None) -> bool:
+        try:
+            self._state[1].extend(map(self._queue.get, (True,), (SLICE if timeout is None else min(timeout, SLICE),)))
+        except Empty:
+            return False
+        return True
+
+
+def _read_all(descriptor: int, queue: SimpleQueue[bytes]) -> None:
+    try:
+        while chunk := os.read(descriptor, CHUNK):
+            queue.put(chunk)
+    except OSError:  # the pipe was closed
+        pass
+    queue.put(b"")
+
+
+def _yield_nothing() -> None:
+    """Where a process can't give way."""
+
+
+_give_way = getattr(os, "sched_yield", _yield_nothing)
+
+
+def open_inbox(descriptor: int) -> Inbox:
+    """The inbox that this system can have."""
+    return Inbox(descriptor) if hasattr(select, "poll") and sys.platform != "win32" else ThreadedInbox(descriptor)
