@@ -12,8 +12,7 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,9 +47,12 @@ HANDLES = 2**32
 class Held:
     """The owner of a solution that the worker keeps under `handle`: once it is gone, the worker may forget that."""
 
-    def __init__(self, session: Session, handle: int) -> None:
+    def __init__(self, handle: int) -> None:
         self.handle = handle
-        weakref.finalize(self, session.release_later, handle)
+
+
+def _nobody() -> None:
+    """The owner of a solution that never had one."""
 
 
 class Reply(NamedTuple):
@@ -93,7 +95,7 @@ class Session:
         self._busy = False
         self._worker: WorkerProcess | None = None
         self._at_exit: weakref.finalize[..., Any] | None = None
-        self._to_release: deque[int] = deque()
+        self._owners: dict[int, Callable[[], Held | None]] = {}  # of the solutions that the worker keeps
         self._under_way: Exchange | None = None  # the last request, until its answer has an owner
         self._slots: dict[int, Prepared] = {}  # what the worker knows
         self._next_slot = 0
@@ -131,10 +133,6 @@ class Session:
         with self._lock:
             self.close()
             self._running()
-
-    def release_later(self, handle: int) -> None:
-        """Lets the worker forget the solution `handle` along with the next request; never blocks, never raises."""
-        self._to_release.append(handle)
 
     def call(
         self,
@@ -249,17 +247,18 @@ class Session:
         finally:
             if not told:
                 arena.unlink()
-        for _ in release:  # only now is it certain that they are forgotten; once more would do no harm
-            self._to_release.popleft()
+        for forgotten in release:  # only now is it certain that they are; once more would do no harm
+            self._owners.pop(forgotten, None)
         if answer is None:
             try:
                 answer = read_report(prepared.views[REPORT])
             except (ValueError, OverflowError):
                 raise garbage(worker, f"'{verb}'", "numbers that can't be") from None
         held = None
-        if answer.get("handle") is not None:
-            answer["handle"] += self._generation * HANDLES
-            held = Held(self, answer["handle"])
+        if (local := answer.get("handle")) is not None:
+            held = Held(self._generation * HANDLES + local)
+            self._owners[local] = weakref.ref(held)
+            answer = {**answer, "handle": held.handle}
         self._under_way = None  # what it left behind has an owner
         results = prepared.results()
         return Reply(answer, results, max(0.0, time.perf_counter() - began - seconds), held)
@@ -275,12 +274,12 @@ class Session:
                 worker.close()
 
     def _due(self, worker: WorkerProcess) -> list[int]:
-        """Handles that the running worker may forget; 0, which none has, for those of a lost worker."""
-        lost, self._under_way = self._under_way, None
+        """Solutions that the running worker may forget: those whose owner is gone, and one that never got an owner."""
+        lost = self._under_way
         if lost is not None and lost.worker is worker and (handle := lost.handle()) is not None:
-            self._to_release.append(self._generation * HANDLES + handle)  # the answer that nobody got
-        split = [divmod(handle, HANDLES) for handle in list(self._to_release)]
-        return [handle if generation == self._generation else 0 for generation, handle in split]
+            self._owners.setdefault(handle, _nobody)
+        self._under_way = None
+        return [handle for handle, owner in self._owners.items() if owner() is None]
 
     def _place(self, prepared: Prepared, arena: Arena, *, told: bool) -> None:
         """Gives what the worker does not know places in `arena`, and a slot if it is to be known."""
@@ -314,6 +313,7 @@ class Session:
         worker = WorkerProcess(command, variables)
         self._generation += 1
         self._verbs_done.clear()
+        self._owners.clear()
         self._worker, self._at_exit = worker, weakref.finalize(self, worker.close)
         try:
             message = next_message(worker, time.monotonic() + limit, "the start", limit, START_TIMEOUT)

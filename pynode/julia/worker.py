@@ -5,17 +5,18 @@ Every Julia function that is called from Python stands in `BRIDGE`.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from pynode.julia.protocol import SLOPE, STATE
+from pynode.julia.protocol import REPORT, SLOPE, STATE
 from pynode.julia.serving import Handler, Request, Stopped, open_connection, serve
 
 if TYPE_CHECKING:
-    from pynode.julia.arena import Array
+    from pynode.julia.arena import Array as Numbers
 
 
 class Json(NamedTuple):
@@ -30,69 +31,64 @@ class Value(NamedTuple):
     name: str
 
 
-class Input(NamedTuple):
-    """An argument: this array of the request; of size (0, 0) where it is left out and may be."""
+class Array(NamedTuple):
+    """An argument: this array of the request, which the function reads or fills; of size (0, 0) where it is left out
+    and may be."""
 
     name: str
     optional: bool = False
-
-
-class Output(NamedTuple):
-    """An argument: this array, which the function fills."""
-
-    name: str
 
 
 class Cancel(NamedTuple):
     """An argument: the cancel flag, one UInt8."""
 
 
-Argument: TypeAlias = "Json | Value | Input | Output | Cancel"
+Argument: TypeAlias = "Json | Value | Array | Cancel"
 
 
 class BridgeFunction(NamedTuple):
-    """A function of Julia's `PyNODE.Bridge` with its positional arguments; it returns JSON text or nothing."""
+    """A function of Julia's `PyNODE.Bridge` with its positional arguments; it returns JSON text or nothing.
+
+    With `then`, it returns a function instead, which is called with these further arguments: at once, and again
+    whenever a prepared request comes back.
+    """
 
     name: str
     arguments: tuple[Argument, ...]
+    then: tuple[Value, ...] | None = None
 
 
-PROBES = Input("probes", optional=True)
+PROBES, ANSWER = Array("probes", optional=True), Array(REPORT, optional=True)
 
 BRIDGE: dict[str, BridgeFunction] = {
     "versions": BridgeFunction("versions", ()),
     "solve": BridgeFunction(
-        "solve!",
+        "prepared_solve",
         (
-            Output("ys"),
+            Array("ys"),
+            ANSWER,
             Json("system"),
-            Input("theta"),
-            Input("y0"),
-            Input("ts"),
+            Array("theta"),
+            Array("y0"),
+            Array("ts"),
             PROBES,
             Json("options"),
             Cancel(),
         ),
+        then=(),
     ),
     "pullback": BridgeFunction(
-        "pullback!",
-        (
-            Output("grad_y0"),
-            Output("grad_theta"),
-            Output("grad_ts"),
-            Value("handle"),
-            Value("times"),
-            Input("cotangents"),
-            Cancel(),
-        ),
+        "prepared_pullback",
+        (Array("grad_y0"), Array("grad_theta"), Array("grad_ts"), ANSWER, Array("cotangents"), Cancel()),
+        then=(Value("handle"), Value("times")),
     ),
     "release": BridgeFunction("release", (Value("handle"),)),
     "evaluate": BridgeFunction(
-        "evaluate!", (Output("dy"), Json("system"), Input("theta"), Value("t"), Input("y"), PROBES)
+        "evaluate!", (Array("dy"), Json("system"), Array("theta"), Value("t"), Array("y"), PROBES)
     ),
     "train": BridgeFunction("train", (Json("problem"), Cancel())),
 }
-"""Verb of a session: the Julia function that does it.  `solve!(ys, system_json, theta, ...)` and so on."""
+"""Verb of a session: the Julia function that does it.  `evaluate!(dy, system_json, theta, ...)` and so on."""
 
 REFERENCE_SOLVERS = {
     "vern9": ("OrdinaryDiffEqVerner", "Vern9"),
@@ -121,19 +117,23 @@ class Julia:
             dtype: self.main.seval(f"(address, dims...) -> unsafe_wrap(Array, Ptr{{{element}}}(UInt(address)), dims)")
             for dtype, element in ELEMENTS.items()
         }
-        self._nothing = {dtype: self.main.seval(f"zeros({element}, 0, 0)") for dtype, element in ELEMENTS.items()}
+        self._nothing = self.main.seval("zeros(0, 0)")
 
-    def array(self, array: Array) -> Any:
+    def array(self, array: Numbers) -> Any:
         """A C-ordered array in the arena as a Julia `Array` with the axes in reversed order, without a copy."""
         return self._wrap[array.dtype.name](array.ctypes.data, *reversed(array.shape))
 
     def handler(self, verb: str) -> Handler:
         """Serves `verb` by the function in `BRIDGE`."""
+        function, (_, arguments, then) = self._functions[verb], BRIDGE[verb]
 
         def handle(request: Request) -> dict[str, Any]:
-            arguments = [self._argument(of, request) for of in BRIDGE[verb].arguments]
+            if request.prepared is None:
+                given = [self._argument(of, request) for of in arguments]
+                request.prepared = function(*given) if then is not None else functools.partial(function, *given)
+            numbers = [request.value[name] for (name,) in then or ()]
             with request.clock():
-                text = self._functions[verb](*arguments)
+                text = request.prepared(*numbers)
             return json.loads(str(text)) if text is not None else {}
 
         return handle
@@ -144,14 +144,15 @@ class Julia:
                 return json.dumps(request.value[name])
             case Value(name):
                 return request.value[name]
-            case Output(name):
-                return self.array(request.outputs[name])
             case Cancel():
                 return self.array(request.cancel)
-            case Input(name, optional):
-                if optional and name not in request.arrays:
-                    return self._nothing[request.arrays["theta"].dtype.name]
-                return self.array(request.arrays[name])
+            case Array(name, optional):
+                array = request.outputs.get(name, request.arrays.get(name))
+                if array is not None:
+                    return self.array(array)
+                if optional:
+                    return self._nothing
+                raise KeyError(name)
 
     def reference(self, request: Request) -> dict[str, Any]:
         """Solves the right-hand side that the parent evaluates, by diffeqpy; fills `ys`."""

@@ -262,7 +262,7 @@ def as_numbers(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
     """The answer as it is, or written into the report of a prepared request."""
     if REPORT not in request.outputs:
         return reply
-    entries = {**{name: 0 for name in COUNTS}, **reply["cost"], **reply, "handle": reply["handle"] or 0}
+    entries = {**dict.fromkeys(COUNTS, 0), **reply["cost"], **reply, "handle": reply["handle"] or 0}
     numbers = [float("nan") if entries[name] is None else entries[name] for name in REPORT_FIELDS]
     request.outputs[REPORT][...] = numbers
     return {}

@@ -11,6 +11,7 @@ import pytest
 from pynode.activations import ACTIVATIONS
 from pynode.engines.julia.engine import ADJOINTS, SOLVERS, VJPS, bridge_options
 from pynode.fields import FIELDS
+from pynode.julia.prepared import REPORT_FIELDS
 from pynode.julia.worker import BRIDGE
 from pynode.schemes import SCHEMES
 
@@ -75,6 +76,18 @@ def test_names_of_choices_are_the_same_on_both_sides() -> None:
     assert keys_of("SOLVERS") == set(SOLVERS)
     schemes = set(re.findall(r'Scheme\(\s*"(\w+)",\s*\d', ALL_JULIA))
     assert schemes == {name for name, scheme in SCHEMES.load_all().items() if scheme.solver not in PAIRS}
+
+
+def test_entries_of_a_report_are_the_same_on_both_sides() -> None:
+    """They have no names where they are sent."""
+    assert keys_in_order("REPORT") == REPORT_FIELDS
+
+
+def keys_in_order(constant: str) -> tuple[str, ...]:
+    """The entries of a constant tuple of strings, one a line."""
+    lines = ALL_JULIA.splitlines()
+    start = lines.index(f"const {constant} = (")
+    return tuple(line.strip(' ",') for line in lines[start + 1 : lines.index(")", start)])
 
 
 def test_options_of_opt_disc_are_keywords_in_julia() -> None:

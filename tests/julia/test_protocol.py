@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from pathlib import Path
@@ -15,14 +14,8 @@ from pynode.errors import InvalidArgument
 from pynode.julia import arena as arena_module
 from pynode.julia.arena import Arena, BadPlace, Place, check_disjoint, checked_layout, lay_out
 from pynode.julia.errors import WorkerError
-from pynode.julia.protocol import HEADER, LARGEST, MAGIC, BadFrame, encode, read_message
-
-
-def test_messages_come_back() -> None:
-    messages: list[dict[str, Any]] = [{}, {"a": [1, 2.5, None, "ä\n"]}, {"long": "x" * 3_000_000}]
-    stream = io.BytesIO(b"".join(map(encode, messages)))
-    assert [read_message(stream) for _ in messages] == messages
-    assert read_message(stream) is None
+from pynode.julia.protocol import HEADER, LARGEST, MAGIC, MAGIC_DONE, MAGIC_RUN, BadFrame, Run, encode
+from tests.julia.pipes import events_in
 
 
 @pytest.mark.parametrize(
@@ -39,12 +32,18 @@ def test_messages_come_back() -> None:
         (HEADER.pack(MAGIC, 2) + b"\xff\xff", "not JSON", False),
         (HEADER.pack(MAGIC, 100_000) + b"[" * 100_000, "not JSON", False),
         (HEADER.pack(MAGIC, 2) + b"17", "not an object", False),
+        (HEADER.pack(MAGIC_DONE, 15) + bytes(15), "an answer of 15 bytes", False),
+        (HEADER.pack(MAGIC_RUN, 0), "a request of 0 bytes", False),
+        (HEADER.pack(MAGIC_RUN, 25) + bytes(25), "a request of 25 bytes", False),
+        (HEADER.pack(MAGIC_RUN, 24) + bytes(16) + b"\1" + bytes(7), "does not hold what it says", False),
+        (encode(Run(1, 2, (3,), ()))[:-1], "ended inside", True),
     ],
 )
 def test_malformed_frames_are_refused(data: bytes, problem: str, cut_short: bool) -> None:
-    with pytest.raises(BadFrame, match=problem) as caught:
-        read_message(io.BytesIO(data))
-    assert caught.value.cut_short is cut_short
+    (event,) = events_in(data)
+    assert isinstance(event, BadFrame)
+    assert problem in str(event)
+    assert event.cut_short is cut_short
 
 
 def test_a_message_that_is_too_large_is_refused() -> None:

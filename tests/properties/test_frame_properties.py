@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from typing import Any
 
@@ -12,52 +10,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pynode.julia.arena import ALIGNMENT, BadPlace, Place, check_disjoint, lay_out
-from pynode.julia.protocol import HEADER, MAGIC, BadFrame, encode, read_message
+from pynode.julia.protocol import HEADER, MAGIC, MAGIC_DONE, MAGIC_RUN, BadFrame, Done, Run, encode
+from tests.julia.pipes import events_in
 from tests.properties.profiles import tried
 from tests.properties.strategies import damaged, plain
 
 messages = st.dictionaries(st.text(max_size=5), plain, max_size=4)
 
 
-class Trickle(io.BytesIO):
-    """A pipe that gives a byte at a time, as pipes may."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(min(size or 0, 1))
-
-
-@given(st.lists(messages, max_size=4), st.booleans())
+@given(st.lists(messages, max_size=4), st.integers(1, 50))
 @tried(100)
-def test_messages_come_back(sent: list[dict[str, Any]], slowly: bool) -> None:
-    content = b"".join(map(encode, sent))
-    stream = Trickle(content) if slowly else io.BytesIO(content)
-    for message in sent:
-        # NaN is not equal to itself
-        assert json.dumps(read_message(stream)) == json.dumps(message)
-    assert read_message(stream) is None
+def test_messages_come_back(sent: list[dict[str, Any]], pieces: int) -> None:
+    received = events_in(b"".join(map(encode, sent)), pieces=pieces)
+    # NaN is not equal to itself
+    assert [json.dumps(message) for message in received] == [*(json.dumps(message) for message in sent), "null"]
+
+
+whole = st.integers(-(2**63), 2**63 - 1)
+runs = st.builds(Run, whole, whole, st.lists(whole, max_size=3).map(tuple), st.lists(whole, max_size=3).map(tuple))
+
+
+@given(st.lists(runs | st.builds(Done, whole, st.floats(allow_nan=False)), max_size=4))
+@tried(100)
+def test_numbers_come_back(sent: list[Run | Done]) -> None:
+    assert events_in(b"".join(map(encode, sent))) == [*sent, None]
 
 
 @given(st.data())
 @tried(200, 3000)
 def test_damaged_streams(data: st.DataObject) -> None:
-    stream = io.BytesIO(data.draw(damaged(encode({"a": [1, 2.5]}) + encode({"b": None}))))
-    for _ in range(1000):  # each message takes bytes
-        try:
-            message = read_message(stream)
-        except BadFrame:
-            return
-        if message is None:
-            return
-        assert isinstance(message, dict)
-    raise AssertionError("the stream does not end")
+    *events, last = events_in(data.draw(damaged(encode({"a": [1, 2.5]}) + encode(Run(1, 2, (3,), ())) + encode({}))))
+    assert all(isinstance(event, (dict, Run, Done)) for event in events)
+    assert last is None or isinstance(last, BadFrame)
 
 
-@given(st.binary(max_size=60), st.one_of(st.none(), st.integers(0, 2**64 - 1)))
+@given(st.sampled_from([MAGIC, MAGIC_RUN, MAGIC_DONE]), st.binary(max_size=60), st.none() | st.integers(0, 2**64 - 1))
 @tried(200)
-def test_any_body_and_any_length(body: bytes, length: int | None) -> None:
-    stream = io.BytesIO(HEADER.pack(MAGIC, len(body) if length is None else length) + body)
-    with contextlib.suppress(BadFrame):
-        assert isinstance(read_message(stream), dict)
+def test_any_body_and_any_length(magic: bytes, body: bytes, length: int | None) -> None:
+    events_in(HEADER.pack(magic, len(body) if length is None else length) + body)
 
 
 places = st.tuples(

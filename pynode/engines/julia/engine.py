@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from pynode.fields.base import System
 from pynode.gradients import Continuous, Discrete
 from pynode.grid import TimeGrid
 from pynode.julia.environment import ready
-from pynode.julia.session import WORKER, Reply, Session, default_session
+from pynode.julia.session import WORKER, Held, Reply, Session, default_session
 from pynode.schemes.base import Scheme
 from pynode.solution import Cost, SolveStats, Status
 from pynode.solve import Kept, Pullback, Recipe, Run, Solve
@@ -121,7 +120,8 @@ class Julia(Engine):
         states = torch.from_numpy(reply.arrays["ys"].reshape(len(ts), *y0.shape))
         if not wanted:
             return Run(states, None, solve.stats)
-        return Run(states, _Pullback(solve, system, inputs, _Held(session, reply.value["handle"])), solve.stats)
+        assert reply.held is not None
+        return Run(states, _Pullback(solve, system, inputs, _Held(session, reply.held)), solve.stats)
 
 
 def bridge_options(recipe: Recipe, ts: Times) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class _Pullback(Pullback):
         shape = (y0.numel() // system.columns, system.columns)
         reply = self.held.session.call(
             "pullback",
-            {"handle": self.held.handle, "times": int(wanted[0])},
+            {"handle": self.held.owner.handle, "times": int(wanted[0])},
             {"cotangents": np.ascontiguousarray(cotangents.detach().numpy()).reshape(len(ts), *shape)},
             {
                 "grad_y0": (shape, dtype),
@@ -222,12 +222,11 @@ class _Pullback(Pullback):
         return by_ts, adjoint, *by_theta
 
 
-class _Held:
-    """A solution that the worker keeps until nobody holds this object any more."""
+class _Held(NamedTuple):
+    """A solution that the worker of `session` keeps as long as its `owner` lives."""
 
-    def __init__(self, session: Session, handle: int) -> None:
-        self.session, self.handle = session, handle
-        weakref.finalize(self, session.release_later, handle)
+    session: Session
+    owner: Held
 
 
 def _theta(system: System, dtype: torch.dtype) -> Any:
