@@ -137,7 +137,8 @@ class Exchange:
                         break
                     said = True
                     _logger.warning(
-                        "Julia can't stop while it compiles; it is ended in %g s, by Ctrl-C at once", GRACE - SILENCE
+                        "Julia can't stop while it compiles; its worker is ended in %g s, or at once by another Ctrl-C",
+                        GRACE - SILENCE,
                     )
                     continue
                 if not isinstance(event, (dict, Done)):
@@ -177,7 +178,7 @@ def next_message(
             event = worker.inbox.receive(min(deadline, time.monotonic() + SILENCE) if first else deadline)
         except TimeoutError:
             if first and limit > SILENCE:
-                _logger.warning("Julia may compile for %s, which it does at the first use: up to a minute", doing)
+                _logger.warning("Julia may be compiling for %s, which it does at the first use (up to a minute)", doing)
             event = worker.inbox.receive(deadline)
     except TimeoutError:
         worker.kill()

@@ -116,3 +116,14 @@ class Prepared:
 def checked_layouts(argument: str, layouts: Layouts) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """The layouts of arrays that can be passed; raises `InvalidArgument`."""
     return {name: checked_layout(f"{argument}[{name!r}]", *of) for name, of in layouts.items()}
+
+
+def prepare(
+    verb: str, value: Mapping[str, Any], arrays: Layouts, outputs: Layouts, numbers: tuple[str, ...] = ()
+) -> Prepared:
+    """A request that `Session.run` is going to send often: as in `Session.call`, but of the arrays only the layouts.
+
+    `numbers` are names of integers that are no part of `value` since they change.
+    """
+    wanted = {**checked_layouts("outputs", outputs), REPORT: REPORT_LAYOUT}
+    return Prepared(verb, dict(value), checked_layouts("arrays", arrays), wanted, numbers)

@@ -22,7 +22,7 @@ from pynode.julia import environment
 from pynode.julia.arena import Arena, Array
 from pynode.julia.errors import JuliaUnavailable, WorkerDied
 from pynode.julia.exchange import Callback, Exchange, Questions, garbage, next_message
-from pynode.julia.prepared import REPORT_LAYOUT, SLOTS, Layouts, Prepared, checked_layouts, read_report
+from pynode.julia.prepared import SLOTS, Layouts, Prepared, checked_layouts, read_report
 from pynode.julia.process import WorkerProcess
 from pynode.julia.protocol import (
     REPORT,
@@ -126,6 +126,9 @@ class Session:
             at_exit.detach()
         if worker is not None:
             worker.close()
+        if not self._busy and self._lock.acquire(blocking=False):
+            self._forget_slots()  # they keep the arena
+            self._lock.release()
 
     def restart(self) -> None:
         """Ends the worker, if there is one, and starts a new one; raises as `call` does."""
@@ -165,16 +168,6 @@ class Session:
         plain = dict(value or {})
         numbers = {"handle": plain.pop("handle")} if plain.get("handle") is not None else {}
         return self._take_turn(Prepared(verb, plain, given, wanted), inputs, numbers, limit, callback)
-
-    def prepare(
-        self, verb: str, value: Mapping[str, Any], arrays: Layouts, outputs: Layouts, numbers: tuple[str, ...] = ()
-    ) -> Prepared:
-        """A request that is going to be sent often: as in `call`, but of the arrays only shape and dtype.
-
-        `numbers` are names of integers that are no part of `value` since they change.
-        """
-        wanted = {**checked_layouts("outputs", outputs), REPORT: REPORT_LAYOUT}
-        return Prepared(verb, dict(value), checked_layouts("arrays", arrays), wanted, numbers)
 
     def run(
         self,
@@ -284,15 +277,18 @@ class Session:
     def _place(self, prepared: Prepared, arena: Arena, *, told: bool) -> None:
         """Gives what the worker does not know places in `arena`, and a slot if it is to be known."""
         if not told:  # with a new arena the worker forgets all that it knew
-            for old in self._slots.values():
-                old.forget()
-            self._slots.clear()
+            self._forget_slots()
         if REPORT in prepared.wanted:
             self._next_slot = (self._next_slot + 1) % SLOTS
             if (evicted := self._slots.pop(self._next_slot, None)) is not None:
                 evicted.forget()
             prepared.slot = self._next_slot
         prepared.move_to(arena)
+
+    def _forget_slots(self) -> None:
+        for prepared in self._slots.values():
+            prepared.forget()
+        self._slots.clear()
 
     def _worker_knows(self, worker: WorkerProcess, prepared: Prepared, arena: Arena) -> None:
         """Notes what the worker has been told, now that it has answered."""

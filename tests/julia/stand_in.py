@@ -62,6 +62,15 @@ def kill_itself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def crash(_: Request) -> None:
+    """As Julia does where memory is damaged: a signal, and a stack that is longer than what anybody reads."""
+    print("worked for hours", *(f"line {k}" for k in range(100)), sep="\n", file=sys.stderr)
+    print("\n[4321] signal (11.1): Segmentation fault\nin expression starting at none:0", file=sys.stderr)
+    print(*(f"jl_apply at /usr/bin/../lib/libjulia-internal.so.1 ({k})" for k in range(100)), sep="\n", file=sys.stderr)
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def write_raw(connection: Connection, data: bytes) -> None:
     """Puts bytes where a frame belongs."""
     connection.answers.write(data)
@@ -101,6 +110,8 @@ def misdeeds(connection: Connection) -> dict[str, Callable[[Request], dict[str, 
         "exit": then_exit,
         "hang": lambda _: hang(),
         "slow": slow,
+        "nap": lambda _: time.sleep(0.6),
+        "crash": crash,
         "deaf": lambda _: time.sleep(60),
         "garbage": lambda _: then_hang(b"Segmentation fault, said somebody"),
         "half-then-exit": lambda _: then_end(frame[:-3], 0),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from pynode.errors import RunFailure, StateMismatch
+from pynode.julia import exchange
 from pynode.julia.arena import SHARED_MEMORY
 from pynode.julia.errors import Cancelled, JuliaError, WorkerDied, WorkerError, WorkerGarbage, WorkerTimeout
 from pynode.julia.session import Session
@@ -46,6 +47,11 @@ def goes_on(session: Session) -> None:
     ("misdeed", "error", "said"),
     [
         ("kill", WorkerDied, "was ended by SIGKILL during 'echo'" if POSIX else "exit code"),
+        (
+            "crash",
+            WorkerDied,
+            "was ended by SIGSEGV.*its log ends with: .4321. signal .11.1.: Segmentation fault . in expression",
+        ),
         ("exit", WorkerDied, "ended with exit code 3 during 'echo'.*its log ends with: could not go on"),
         ("half-then-crash", WorkerDied, "ended with exit code 9"),
         ("close", WorkerDied, "closed its pipe without ending"),
@@ -196,6 +202,47 @@ def test_a_worker_that_does_not_start(
         with pytest.raises(error, match=said):
             session.call("ping")
         assert not session.alive
+
+
+# --- what takes long --------------------------------------------------------------------------------------------------
+
+
+def test_what_may_be_compilation_is_announced(
+    stand_in_session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the first use by a worker, and where it takes long."""
+    monkeypatch.setattr(exchange, "SILENCE", 0.3)
+    stand_in_session.restart()
+    stand_in_session.call("versions")
+    assert caplog.messages == []
+    for _ in range(2):
+        stand_in_session.call("echo", {"misbehave": "nap"})
+        (message,) = caplog.messages
+        assert "may be compiling for 'echo'" in message
+    stand_in_session.restart()
+    stand_in_session.call("echo", {"misbehave": "nap"})
+    assert len(caplog.messages) == 2
+
+
+@pytest.mark.skipif(not POSIX, reason="sends SIGINT as a terminal does")
+def test_ctrl_c_that_has_to_wait_says_so(
+    stand_in_session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that compiles hears nothing; it is ended after a while, and that is announced."""
+    stand_in_session.call("echo")
+    monkeypatch.setattr(exchange, "SILENCE", 0.2)
+    monkeypatch.setattr(exchange, "GRACE", 0.7)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        stand_in_session.call("echo", {"misbehave": "deaf"})
+    assert 0.7 < time.monotonic() - began < 5
+    timer.join()
+    (message,) = caplog.messages
+    assert "can't stop while it compiles; its worker is ended in 0.5 s" in message
+    assert not stand_in_session.alive
+    goes_on(stand_in_session)
 
 
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------

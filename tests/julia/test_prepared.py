@@ -16,7 +16,7 @@ import pytest
 from pynode.errors import InvalidArgument
 from pynode.julia.errors import JuliaError, WorkerDied, WorkerGarbage
 from pynode.julia.exchange import Exchange
-from pynode.julia.prepared import SLOTS, Prepared
+from pynode.julia.prepared import SLOTS, Prepared, prepare
 from pynode.julia.session import Reply, Session
 
 SYSTEM = {"field": {"architecture": "mlp", "widths": [2, 3, 2]}, "flow": None}
@@ -27,17 +27,17 @@ TS = np.array([0.0, 1.0])
 POSIX = os.name == "posix"
 
 
-def prepared_solve(session: Session, batch: int = 2, **options: Any) -> Prepared:
+def prepared_solve(batch: int = 2, **options: Any) -> Prepared:
     """Two Euler steps of a small net, or what the options say."""
     layouts = {"theta": ((17,), float), "y0": ((batch, 2), float), "ts": ((2,), float)}
     value = {"system": SYSTEM, "options": {**EULER, **options}}
-    return session.prepare("solve", value, layouts, {"ys": ((2, batch, 2), float)})
+    return prepare("solve", value, layouts, {"ys": ((2, batch, 2), float)})
 
 
-def prepared_pullback(session: Session, batch: int = 2) -> Prepared:
+def prepared_pullback(batch: int = 2) -> Prepared:
     """Its gradient."""
     outputs = {"grad_y0": ((batch, 2), float), "grad_theta": ((17,), float), "grad_ts": ((2,), float)}
-    return session.prepare("pullback", {}, {"cotangents": ((2, batch, 2), float)}, outputs, ("handle", "times"))
+    return prepare("pullback", {}, {"cotangents": ((2, batch, 2), float)}, outputs, ("handle", "times"))
 
 
 def given(factor: float = 1.0, batch: int = 2) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def held(session: Session) -> int:
 
 
 def test_prepared_and_told_anew_are_the_same(stand_in_session: Session) -> None:
-    solve, pullback = prepared_solve(stand_in_session), prepared_pullback(stand_in_session)
+    solve, pullback = prepared_solve(), prepared_pullback()
     cotangents = {"cotangents": np.arange(8.0).reshape(2, 2, 2)}
     for factor in (1.0, 0.5, -2.0):
         quick, slow = stand_in_session.run(solve, given(factor)), told_anew(stand_in_session, factor)
@@ -83,7 +83,7 @@ def test_prepared_and_told_anew_are_the_same(stand_in_session: Session) -> None:
 
 def test_what_was_prepared_is_sent_once(stand_in_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []
-    solve, send = prepared_solve(stand_in_session), Exchange.run
+    solve, send = prepared_solve(), Exchange.run
 
     def noted(self: Exchange, frame: bytes) -> Any:
         lengths.append(len(frame))
@@ -98,7 +98,7 @@ def test_what_was_prepared_is_sent_once(stand_in_session: Session, monkeypatch: 
 
 def test_it_is_told_again_where_that_is_needed(stand_in_session: Session) -> None:
     """To a new worker, in a new arena, and where others took its place."""
-    solve = prepared_solve(stand_in_session)
+    solve = prepared_solve()
     want = stand_in_session.run(solve, given()).arrays["ys"]
 
     def larger() -> None:
@@ -110,7 +110,7 @@ def test_it_is_told_again_where_that_is_needed(stand_in_session: Session) -> Non
 
     def others() -> None:
         for batch in range(1, SLOTS + 3):
-            reply = stand_in_session.run(prepared_solve(stand_in_session, batch), given(1.0, batch))
+            reply = stand_in_session.run(prepared_solve(batch), given(1.0, batch))
             np.testing.assert_array_equal(reply.arrays["ys"], told_anew(stand_in_session, 1.0, batch).arrays["ys"])
 
     for between in (lambda: None, stand_in_session.restart, larger, others, lambda: None):
@@ -120,7 +120,7 @@ def test_it_is_told_again_where_that_is_needed(stand_in_session: Session) -> Non
 
 
 def test_a_solve_that_fails_says_why(stand_in_session: Session) -> None:
-    solve = stand_in_session.prepare(
+    solve = prepare(
         "solve",
         {"system": SYSTEM, "options": ADAPTIVE},
         {"theta": ((17,), float), "y0": ((2, 2), float), "ts": ((2,), float)},
@@ -133,7 +133,7 @@ def test_a_solve_that_fails_says_why(stand_in_session: Session) -> None:
 
 
 def test_an_error_at_the_first_time_is_one_at_the_second(stand_in_session: Session) -> None:
-    pullback = prepared_pullback(stand_in_session)
+    pullback = prepared_pullback()
     handle = told_anew(stand_in_session).value["handle"]  # whose owner is gone
     for _ in range(3):
         with pytest.raises(JuliaError, match="released"):
@@ -141,7 +141,7 @@ def test_an_error_at_the_first_time_is_one_at_the_second(stand_in_session: Sessi
 
 
 def test_other_shapes_and_lost_workers_are_named(stand_in_session: Session) -> None:
-    solve, pullback = prepared_solve(stand_in_session), prepared_pullback(stand_in_session)
+    solve, pullback = prepared_solve(), prepared_pullback()
     reply = stand_in_session.run(solve, given())
     with pytest.raises(InvalidArgument, match=r"arrays\['y0'\] = \(3, 2\): not the shape that was prepared"):
         stand_in_session.run(solve, given(1.0, 3))
@@ -165,10 +165,10 @@ def test_an_answer_that_comes_after_ctrl_c_is_given_back(stand_in_session: Sessi
     """The worker ends its solve nevertheless, keeps the solution, and lives on."""
     if not POSIX:
         pytest.skip("sends SIGINT as a terminal does")
-    solve = prepared_solve(stand_in_session)
+    solve = prepared_solve()
     stand_in_session.run(solve, given())
     before = stand_in_session.worker_pid
-    slow = prepared_solve(stand_in_session)
+    slow = prepared_solve()
     slow.value["late"] = 0.3
     for _ in range(2):
         timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
@@ -185,7 +185,7 @@ def test_an_answer_that_is_dropped_is_given_back(
     stand_in_session: Session, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever an exception meets it: before it is looked at, where results are copied, where its owner is made."""
-    wait, solve = Exchange._wait, prepared_solve(stand_in_session)
+    wait, solve = Exchange._wait, prepared_solve()
 
     def too_late(self: Exchange) -> Any:
         wait(self)
@@ -240,7 +240,7 @@ def test_interruptions_anywhere_leave_a_session_that_works(stand_in_command: Cal
             raise KeyboardInterrupt
 
     with Session(stand_in_command("")) as session:
-        solve, kept, rings = prepared_solve(session), [], 0
+        solve, kept, rings = prepared_solve(), [], 0
         want = session.run(solve, given()).arrays["ys"]
         before, delays = session.worker_pid, np.random.default_rng(0).uniform(2e-5, 3e-3, 300)
         previous = signal.signal(signal.SIGALRM, ring)

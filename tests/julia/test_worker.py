@@ -12,7 +12,7 @@ import pytest
 
 from pynode.errors import RunFailure
 from pynode.julia.errors import Cancelled, JuliaError, WorkerDied
-from pynode.julia.prepared import COUNTS
+from pynode.julia.prepared import COUNTS, prepare
 from pynode.julia.reference import reference_trajectory
 from pynode.julia.session import COMMAND, Session, default_session
 from pynode.julia.worker import BRIDGE
@@ -148,7 +148,7 @@ def test_the_other_verbs(pretended: Session) -> None:
 def test_prepared_requests_answer_by_numbers(pretended: Session) -> None:
     handle = pretended._generation << 32 | 1
     layouts = {"grad_y0": ((3, 2), float), "grad_theta": ((4,), float), "grad_ts": ((2,), float)}
-    pullback = pretended.prepare("pullback", {}, {"cotangents": ((2, 3, 2), float)}, layouts, ("handle", "times"))
+    pullback = prepare("pullback", {}, {"cotangents": ((2, 3, 2), float)}, layouts, ("handle", "times"))
     for times in (0, 1, 0):
         reply = pretended.run(pullback, {"cotangents": array("float64", 2, 3, 2)}, {"handle": handle, "times": times})
         assert reply.arrays["grad_y0"].ravel().tolist() == list(range(6))

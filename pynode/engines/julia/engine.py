@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from pynode.adjoint import check_cotangents
 from pynode.arguments import check_choice
 from pynode.drift import report_drift, sample_of_row
 from pynode.engines.base import Engine
+from pynode.engines.julia.requests import pullback_request, solve_request
 from pynode.errors import EngineUnavailable, FieldChanged, InvalidArgument, PynodeError, SolveError, StateMismatch
 from pynode.fields.base import System
 from pynode.gradients import Continuous, Discrete
@@ -108,12 +108,8 @@ class Julia(Engine):
         arrays = {"theta": _theta(system, y0.dtype), "y0": flat, "ts": ts.detach().double().numpy()}
         if system.probes is not None:
             arrays["probes"] = system.probes.detach().to(y0.dtype).numpy()
-        reply = session.call(
-            "solve",
-            {"system": system.to_json(), "options": {**bridge_options(solve.recipe, ts), "gradient": wanted}},
-            arrays,
-            {"ys": ((len(ts), *flat.shape), flat.dtype)},
-        )
+        options = {**bridge_options(solve.recipe, ts), "gradient": wanted}
+        reply = session.run(solve_request(system, options, flat, len(ts)), arrays)
         _account(solve.stats.forward, solve.stats, reply, start)
         _check(reply, "forward")
         # the array reshaped, not the tensor: a view could not be changed in place
@@ -197,15 +193,10 @@ class _Pullback(Pullback):
         system, y0, start = self.system, self.inputs[1], time.perf_counter()
         dtype = y0.detach().numpy().dtype
         shape = (y0.numel() // system.columns, system.columns)
-        reply = self.held.session.call(
-            "pullback",
+        reply = self.held.session.run(
+            pullback_request(system.n_params, shape, dtype, len(ts)),
+            {"cotangents": cotangents.detach().numpy().reshape(len(ts), *shape)},
             {"handle": self.held.owner.handle, "times": int(wanted[0])},
-            {"cotangents": np.ascontiguousarray(cotangents.detach().numpy()).reshape(len(ts), *shape)},
-            {
-                "grad_y0": (shape, dtype),
-                "grad_theta": ((system.n_params,), dtype),
-                "grad_ts": (tuple(ts.shape), "float64"),
-            },
         )
         _account(self.stats.backward, self.stats, reply, start)
         _check(reply, "backward")
