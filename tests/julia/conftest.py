@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -36,6 +37,15 @@ def stand_in_session(stand_in_command: Callable[[str], list[str]]) -> Iterator[S
     """A session with a stand-in; tests may end its worker, the next call starts another."""
     with Session(stand_in_command(""), limit=30, start_limit=60) as session:
         yield session
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """No garbage is collected: what raises in a finalizer is lost, and so would an exception of a signal be."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def test_a_wait_has_a_limit(kind: type[Inbox]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer's signals")
+@pytest.mark.usefixtures("no_collection")
 def test_no_message_is_lost_to_signals() -> None:
     """Each signal raises wherever it finds the reader, as Ctrl-C does."""
     count = 2000

@@ -230,6 +230,7 @@ def test_what_could_not_be_released_is_released_later(
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer's signals")
+@pytest.mark.usefixtures("no_collection")
 def test_interruptions_anywhere_leave_a_session_that_works(stand_in_command: Callable[[str], list[str]]) -> None:
     """Signals that raise at any moment of a call, hundreds of times: one worker does it all, and keeps nothing."""
     armed = [False]
