@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 
 from pynode.errors import RunFailure
+from pynode.fields.mlp import MLP
 from pynode.julia.errors import Cancelled, JuliaError, WorkerDied
-from pynode.julia.prepared import COUNTS, prepare
+from pynode.julia.prepared import COUNTS, Prepared, prepare
 from pynode.julia.reference import reference_trajectory
 from pynode.julia.session import COMMAND, Session, default_session
 from pynode.julia.worker import BRIDGE
@@ -197,8 +201,6 @@ def test_julia_answers(julia: Session) -> None:
 def test_julia_evaluates_a_field(julia: Session, dtype: str) -> None:
     import torch
 
-    from pynode.fields.mlp import MLP
-
     spec = MLP(widths=(2, 5, 2), activation="tanh")
     y = np.random.default_rng(1).standard_normal((3, 2)).astype(dtype)
     theta = np.linspace(-1, 1, spec.n_params).astype(dtype)
@@ -237,3 +239,55 @@ def test_julia_solves_a_python_function(julia: Session) -> None:
     with pytest.raises(LookupError, match="mine"):
         reference_trajectory(failing, y0, np.array([0.0, 1.0]), session=julia)
     assert julia.alive
+
+
+SPIRAL = MLP(widths=(2, 50, 2), activation="tanh", input_power=3)
+
+
+def spiral(**options: Any) -> tuple[Prepared, Prepared, dict[str, np.ndarray[Any, Any]]]:
+    """Solve and gradient of a net of the spiral's size at 30 output times, and their arrays."""
+    rk4 = {"A": [[], [0.5], [0, 0.5], [0, 0, 1.0]], "b": [1 / 6, 1 / 3, 1 / 3, 1 / 6], "c": [0, 0.5, 0.5, 1.0]}
+    value = {
+        "system": {"field": SPIRAL.to_json(), "flow": None},
+        "options": {"kind": "disc-opt", **rk4, "substeps": [1] * 29, "gradient": True, **options},
+    }
+    layouts = {"theta": ((252,), float), "y0": ((1, 2), float), "ts": ((30,), float)}
+    outputs = {"grad_y0": ((1, 2), float), "grad_theta": ((252,), float), "grad_ts": ((30,), float)}
+    solve = prepare("solve", value, layouts, {"ys": ((30, 1, 2), float)})
+    pullback = prepare("pullback", {}, {"cotangents": ((30, 1, 2), float)}, outputs, ("handle", "times"))
+    theta = SPIRAL.initial_theta(0).numpy()
+    return solve, pullback, {"theta": theta, "y0": np.array([[2.0, 0.0]]), "ts": np.linspace(0.0, 1.5, 30)}
+
+
+@pytest.mark.julia
+@pytest.mark.timeout(900)
+def test_the_bridge_costs_little(julia: Session) -> None:
+    """Loss and gradient: what is not Julia's own work, 0.15 ms where nothing else runs."""
+    solve, pullback, arrays = spiral()
+    seconds = []
+    for _ in range(100):
+        solved = julia.run(solve, arrays)
+        numbers = {"handle": solved.value["handle"], "times": 0}
+        pulled = julia.run(pullback, {"cotangents": solved.arrays["ys"]}, numbers)
+        seconds.append(sum(r.bridge_seconds for r in (solved, pulled)))
+        assert pulled.value["status"] == "SUCCESS"
+    assert min(seconds) < 1e-3
+
+
+@pytest.mark.julia
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT as a terminal does")
+def test_julia_stops_at_ctrl_c(julia: Session) -> None:
+    """A long solve ends, in the same worker; nothing is kept, and the next solve is right."""
+    solve, _, arrays = spiral()
+    want = julia.run(solve, arrays).arrays["ys"]
+    before = julia.worker_pid
+    long, _, _ = spiral(substeps=[200_000] * 29)
+    for _ in range(2):
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            julia.run(long, arrays)
+        timer.join()
+    assert julia.worker_pid == before
+    np.testing.assert_array_equal(julia.run(solve, arrays).arrays["ys"], want)
