@@ -192,9 +192,9 @@ class _Pullback(Pullback):
         check_cotangents(ts, cotangents)
         system, y0, start = self.system, self.inputs[1], time.perf_counter()
         dtype = y0.detach().numpy().dtype
-        shape = (y0.numel() // system.columns, system.columns)
+        shape, sizes = (y0.numel() // system.columns, system.columns), [p.numel() for p in system.theta]
         reply = self.held.session.run(
-            pullback_request(system.n_params, shape, dtype, len(ts)),
+            pullback_request(sum(sizes), shape, dtype, len(ts)),
             {"cotangents": cotangents.detach().numpy().reshape(len(ts), *shape)},
             {"handle": self.held.owner.handle, "times": int(wanted[0])},
         )
@@ -204,7 +204,7 @@ class _Pullback(Pullback):
             samples = sample_of_row(torch.empty(y0.shape, device="meta"), int(reply.value["drift_sample"]) - 1)
             report_drift(self.stats, self.on_drift, reply.value["drift"], reply.value["drift_t"], samples)
         adjoint = torch.from_numpy(reply.arrays["grad_y0"]).reshape(y0.shape)
-        chunks = torch.from_numpy(reply.arrays["grad_theta"]).split([p.numel() for p in system.theta])
+        chunks = torch.from_numpy(reply.arrays["grad_theta"]).split(sizes)
         by_theta = [
             chunk.reshape(p.shape) if want else None
             for p, chunk, want in zip(system.theta, chunks, wanted[2:], strict=True)

@@ -20,7 +20,7 @@ def solve_request(system: System, options: Mapping[str, Any], flat: np.ndarray[A
     """A solve of `system` from states like `flat` `(batch, columns)`, to `n_times` output times."""
     flow = None if system.flow is None else json.dumps(system.flow)
     # the specification by its identity, as long as it is kept here: to look into a large one takes longer than a solve
-    key = ("solve", id(system.spec), flow, json.dumps(options), flat.shape, flat.dtype, n_times)
+    key = ("solve", id(system.spec), flow, _told(options), flat.shape, flat.dtype, n_times)
 
     def make() -> Prepared:
         layouts = {"theta": ((system.n_params,), flat.dtype), "y0": (flat.shape, flat.dtype), "ts": ((n_times,), float)}
@@ -30,6 +30,16 @@ def solve_request(system: System, options: Mapping[str, Any], flat: np.ndarray[A
         return prepare("solve", value, layouts, {"ys": ((n_times, *flat.shape), flat.dtype)})
 
     return _prepared(key, system.spec, make)
+
+
+def _told(options: Mapping[str, Any]) -> Hashable:
+    """What the options say."""
+    values = tuple(options.values())  # the first of them, the kind, says what the others are
+    try:
+        hash(values)
+    except TypeError:  # lists in a scheme of the user's own
+        return json.dumps(options)
+    return values
 
 
 def pullback_request(n_params: int, shape: tuple[int, int], dtype: np.dtype[Any], n_times: int) -> Prepared:
