@@ -47,6 +47,7 @@ class Inbox:
         self._descriptor = descriptor
         self._state: tuple[Event | Nothing, deque[bytes]] = (NOTHING, deque())  # the last event, and what came after it
         self._needed = HEADER.size
+        self._closed = False
         self._reading = threading.Lock()
         self._watch()
 
@@ -68,9 +69,12 @@ class Inbox:
                     raise TimeoutError
             return event
 
-    def end_reading(self, patience: float) -> bool:
-        """Waits until no thread reads, or `patience` seconds; whether the pipe may be closed without harm."""
-        return self._reading.acquire(timeout=patience)
+    def end_reading(self, patience: float) -> None:
+        """Waits until no thread reads, or `patience` seconds, and ends the stream: the pipe is going to be closed."""
+        free = self._reading.acquire(timeout=patience)
+        self._closed = True
+        if free:
+            self._reading.release()
 
     def _next(self) -> Event | Nothing:
         """Takes the next event out of what has been read, if it is all there."""
@@ -101,6 +105,9 @@ class Inbox:
 
     def _more(self, timeout: float | None) -> bool:
         """Reads what comes within `timeout` seconds; whether anything did.  Empty bytes are the end."""
+        if self._closed:  # another file may have the descriptor's number now
+            self._state[1].append(b"")
+            return True
         if timeout is not None and not self._poll.poll(timeout * 1000):
             return False
         chunks = self._state[1]
@@ -119,9 +126,8 @@ class ThreadedInbox(Inbox):
         self._thread = threading.Thread(target=_read_all, args=(self._descriptor, self._queue), daemon=True)
         self._thread.start()
 
-    def end_reading(self, patience: float) -> bool:
+    def end_reading(self, patience: float) -> None:
         self._thread.join(patience)
-        return not self._thread.is_alive()
 
     def _more(self, timeout: float | None) -> bool:
         try:

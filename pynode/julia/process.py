@@ -77,8 +77,9 @@ class WorkerProcess:
 
     def send(self, frame: bytes) -> None:
         """Sends a frame and never blocks; that the worker is gone shows when its answer is waited for."""
-        if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
-            os.ftruncate(self._log.fileno(), 0)
+        with contextlib.suppress(OSError, ValueError):  # the user's function may have closed everything
+            if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
+                os.ftruncate(self._log.fileno(), 0)
         if len(frame) <= AT_ONCE:
             with contextlib.suppress(OSError, ValueError):
                 self.sent.extend(map(self._requests.write, (frame,)))  # no signal comes between the two

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from pynode.errors import RunFailure, StateMismatch
-from pynode.julia import exchange
 from pynode.julia.arena import SHARED_MEMORY
 from pynode.julia.errors import Cancelled, JuliaError, WorkerDied, WorkerError, WorkerGarbage, WorkerTimeout
 from pynode.julia.session import Session
@@ -204,47 +203,6 @@ def test_a_worker_that_does_not_start(
         assert not session.alive
 
 
-# --- what takes long --------------------------------------------------------------------------------------------------
-
-
-def test_what_may_be_compilation_is_announced(
-    stand_in_session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """At the first use by a worker, and where it takes long."""
-    monkeypatch.setattr(exchange, "SILENCE", 0.3)
-    stand_in_session.restart()
-    stand_in_session.call("versions")
-    assert caplog.messages == []
-    for _ in range(2):
-        stand_in_session.call("echo", {"misbehave": "nap"})
-        (message,) = caplog.messages
-        assert "may be compiling for 'echo'" in message
-    stand_in_session.restart()
-    stand_in_session.call("echo", {"misbehave": "nap"})
-    assert len(caplog.messages) == 2
-
-
-@pytest.mark.skipif(not POSIX, reason="sends SIGINT as a terminal does")
-def test_ctrl_c_that_has_to_wait_says_so(
-    stand_in_session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A worker that compiles hears nothing; it is ended after a while, and that is announced."""
-    stand_in_session.call("echo")
-    monkeypatch.setattr(exchange, "SILENCE", 0.2)
-    monkeypatch.setattr(exchange, "GRACE", 0.7)
-    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        stand_in_session.call("echo", {"misbehave": "deaf"})
-    assert 0.7 < time.monotonic() - began < 5
-    timer.join()
-    (message,) = caplog.messages
-    assert "can't stop while it compiles; its worker is ended in 0.5 s" in message
-    assert not stand_in_session.alive
-    goes_on(stand_in_session)
-
-
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 INTERRUPTED = """
@@ -361,6 +319,16 @@ def test_an_exception_in_the_users_function_comes_through(stand_in_session: Sess
     assert len(calls) == 4
     np.testing.assert_allclose(reference(stand_in_session, lambda t, y: -y)[-1], np.exp([[-1.0, -1.0]]), rtol=1e-7)
     assert stand_in_session.worker_pid == before
+
+
+def test_a_function_that_closes_the_session_ends_its_call(stand_in_session: Session) -> None:
+    def f(_: float, y: object) -> object:
+        stand_in_session.close()
+        return y
+
+    with pytest.raises(WorkerDied):
+        reference(stand_in_session, f)
+    goes_on(stand_in_session)
 
 
 def test_a_function_of_another_shape_is_refused(stand_in_session: Session) -> None:

@@ -51,8 +51,24 @@ def test_a_wait_has_a_limit(kind: type[Inbox]) -> None:
     assert inbox.event is NOTHING
     os.close(writing)
     assert [inbox.receive(), inbox.receive()] == [None, None], "the end stays the end"
-    assert inbox.end_reading(5)
     os.close(reading)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pipe_that_is_closed_has_ended(kind: type[Inbox]) -> None:
+    """Whatever file has its number afterwards."""
+    reading, writing = os.pipe()
+    inbox = kind(reading)
+    os.write(writing, encode({"a": 1}))
+    assert inbox.receive() == {"a": 1}
+    os.close(writing)
+    inbox.end_reading(5)
+    os.close(reading)
+    again, other = os.pipe()
+    os.write(other, encode({"a": 2}))
+    assert [inbox.receive(time.monotonic() + 5) for _ in range(2)] == [None, None]
+    os.close(again)
+    os.close(other)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer's signals")
