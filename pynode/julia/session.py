@@ -358,6 +358,11 @@ def default_session() -> Session:
         return _default[1]
 
 
+def is_running() -> bool:
+    """Whether the default session has a worker: then nothing that it needs is missing."""
+    return _default is not None and _default[0] == os.environ.get(WORKER, "") and _default[1].alive
+
+
 def _command(text: str) -> list[str]:
     try:
         command = json.loads(text)

@@ -20,7 +20,7 @@ from pynode.fields.base import System
 from pynode.gradients import Continuous, Discrete
 from pynode.grid import TimeGrid
 from pynode.julia.environment import ready
-from pynode.julia.session import WORKER, Held, Reply, Session, default_session
+from pynode.julia.session import WORKER, Held, Reply, Session, default_session, is_running
 from pynode.schemes.base import Scheme
 from pynode.solution import Cost, SolveStats, Status
 from pynode.solve import Kept, Pullback, Recipe, Run, Solve
@@ -64,7 +64,7 @@ class Julia(Engine):
         return None
 
     def check_available(self) -> None:
-        if not os.environ.get(WORKER):
+        if not os.environ.get(WORKER) and not is_running():
             ready()
 
     def check(self, recipe: Recipe) -> None:
