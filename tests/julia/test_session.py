@@ -18,7 +18,7 @@ import pytest
 from pynode.errors import InvalidArgument, UsageError
 from pynode.julia import session as session_module
 from pynode.julia.errors import JuliaUnavailable, WorkerDied
-from pynode.julia.session import Held, Session, default_session
+from pynode.julia.session import Held, Session, default_session, is_running
 
 SHARED = Path("/dev/shm")
 ROOT = Path(__file__).resolve().parents[2]
@@ -242,6 +242,18 @@ print(os.waitstatus_to_exitcode(status), session.worker_pid == ours)
 def test_the_default_session_is_one(stand_in_default: Session) -> None:
     assert default_session() is stand_in_default
     assert stand_in_default.call("ping").value == {}
+
+
+def test_whether_a_worker_runs_is_known(stand_in_default: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_default.close()
+    assert not is_running()
+    stand_in_default.call("ping")
+    assert is_running()
+    with monkeypatch.context() as patched:
+        patched.setenv("PYNODE_JULIA_WORKER", "")
+        assert not is_running(), "that is the worker of another command"
+    stand_in_default.close()
+    assert not is_running()
 
 
 @pytest.mark.parametrize("text", ["python", "[]", "[1]", '{"a": 1}'])
