@@ -7,4 +7,5 @@ using Test
     include("training.jl")
     include("cases.jl")
     include("bridge.jl")
+    include("readme.jl")
 end
