@@ -2,7 +2,8 @@
 
 "The code of the page for those who write Julia."
 page_code() = only(
-    m.captures[1] for m in eachmatch(r"```julia\n(.*?)```"s, read(joinpath(@__DIR__, "..", "README.md"), String))
+    m.captures[1]
+    for m in eachmatch(r"```julia\n(.*?)```"s, read(joinpath(@__DIR__, "..", "README.md"), String))
 )
 
 module OnThePage end
