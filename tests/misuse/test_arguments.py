@@ -36,7 +36,6 @@ NEEDED = {"problem": ["spiral"], "directory": ["results"], "names": ["miniboone"
 FINE = {
     # (command, option, value) that are in order: what they do is tested elsewhere
     ("data fetch", "--sha256"),  # only compared with what arrives
-    ("julia train", "--adjoints"),  # told after Julia has been looked for
     ("sweep", "--address"),  # of another executor
     ("compare", "--adjoint"),  # another value for each method; unknown ones are told as `adjoint`
 }
@@ -65,7 +64,7 @@ def rows() -> list[tuple[str, str, str]]:
     """(command, option, value) for all that must be refused."""
     table = []
     for name, command in commands():
-        if name in ("julia train", "julia setup", "julia status", "data fetch", "list"):
+        if name in ("julia setup", "julia status", "data fetch", "list"):
             continue
         for param in command.params:
             if param.param_type_name != "option" or param.is_flag or "--help" in param.opts:
