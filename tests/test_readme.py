@@ -156,6 +156,13 @@ def test_published_tables_are_those_of_the_records(folder: Path) -> None:
     assert [table.title for table in made if table.markdown() not in text] == []
 
 
+def test_the_julia_model_is_what_julias_tests_run() -> None:
+    (code,) = re.findall(r"```julia\n(.*?)```", Page("julia/README.md").text, flags=re.DOTALL)
+    first, _, tried = (ROOT / "julia" / "test" / "own_model.jl").read_text(encoding="utf-8").partition("\n")
+    assert first.startswith("# The code of julia/README.md")
+    assert tried == code
+
+
 def test_the_table_of_commands_is_whole() -> None:
     """The commands of the package, and those of `experiments/run.py` that are for more than one page."""
     first = re.findall(r"^\| (`.*?`) \|", README, flags=re.MULTILINE)

@@ -1,15 +1,10 @@
 @isdefined(SMALL) || include("setup.jl")
 
-"The code of the page for those who write Julia."
-page_code() = only(
-    m.captures[1]
-    for m in eachmatch(r"```julia\n(.*?)```"s, read(joinpath(@__DIR__, "..", "README.md"), String))
-)
-
-module OnThePage end
+module OnThePage
+    include("own_model.jl")
+end
 
 @testset "the model of the README" begin
-    include_string(OnThePage, page_code())
     field, theta = OnThePage.field, OnThePage.theta
     x, y = 1.3, 0.7
     a, b, c, d = theta
