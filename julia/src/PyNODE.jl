@@ -9,9 +9,10 @@ module PyNODE
 
 using ForwardDiff: ForwardDiff
 using JSON: JSON
-using LinearAlgebra: BLAS, axpy!, dot, mul!, norm
+using LinearAlgebra: LinearAlgebra, BLAS, LAPACK, axpy!, dot, ldiv!, lmul!, mul!, norm, opnorm, transpose!
+using LinearSolve: LinearSolve
 using Logging: NullLogger, with_logger
-using OrdinaryDiffEqRosenbrock: Rosenbrock23
+using OrdinaryDiffEqRosenbrock: Rodas5P
 using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, AutoTsit5, Tsit5
 using OrdinaryDiffEqVerner: Vern7, Vern9
 using Random: Xoshiro
@@ -23,6 +24,7 @@ using SciMLSensitivity:
     EnzymeVJP,
     GaussAdjoint,
     InterpolatingAdjoint,
+    ODEAdjointProblem,
     QuadratureAdjoint,
     ReverseDiffAdjoint,
     ReverseDiffVJP,
@@ -68,7 +70,12 @@ include("system.jl")
 include("schemes.jl")
 include("report.jl")
 include("disc_opt.jl")
+include("stiff.jl")
+include("stiff_adjoint.jl")
+include("memory.jl")
+include("watch.jl")
 include("opt_disc.jl")
+include("pullback.jl")
 include("oracles.jl")
 include("training.jl")
 include("specs.jl")

@@ -4,6 +4,8 @@ using Test
     include("fields.jl")
     include("disc_opt.jl")
     include("opt_disc.jl")
+    include("stiff.jl")
+    include("memory.jl")
     include("training.jl")
     include("cases.jl")
     include("bridge.jl")

@@ -17,12 +17,14 @@ from pynode.steps import Adaptive
 class OptDiscJulia(GradientMethod):
     """Optimise, then discretise, by the SciML stack (Ma et al. 2021, arXiv 1812.01892; Rackauckas et al. 2020).
 
-    `solver`: "tsit5", "vern7", "vern9", or "auto" (Tsit5 that changes to Rosenbrock23 where the problem is stiff).
+    `solver`: "tsit5", "vern7", "vern9", or "auto" (Tsit5 that changes to Rodas5P where the problem is stiff, with one
+    block of the Jacobian a sample).
     `adjoint`: "gauss", "interpolating" and "quadrature" read the state from the dense forward solution, so they cost
     memory and don't care how the field behaves in reversed time; "gauss" takes the fewest products where parameters are
-    many.  "backsolve" solves the state backwards too, with `checkpointing` anew from every output time; where it leaves
-    the stored state by more than `pynode.drift.DRIFT_BOUND` tolerances, `drift` says what follows ("error", "warn",
-    "ignore").
+    many.  A solution that would take more than half of the free memory is solved piece by piece on the way back, at the
+    cost of one more forward solve.  "backsolve" (not with "auto") solves the state backwards too, with `checkpointing`
+    anew from every output time; where it leaves the stored state by more than `pynode.drift.DRIFT_BOUND` tolerances,
+    `drift` says what follows ("error", "warn", "ignore").
     `vjp`: products with the field's Jacobian by hand-written formulas, or by an AD system of Julia's to check them.
     Tolerances are per step, relative and absolute; those of the adjoint default to the forward ones.
 

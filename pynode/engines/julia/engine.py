@@ -31,7 +31,7 @@ from pynode.types import State, States, Times
 DTYPES = (torch.float64, torch.float32)
 
 SOLVERS = ("tsit5", "vern7", "vern9", "auto")
-"""SciML's solvers by our names; "auto" is Tsit5 that changes to Rosenbrock23 where the problem is stiff."""
+"""SciML's solvers by our names; "auto" is Tsit5 that changes to Rodas5P where the problem is stiff."""
 
 ADJOINTS = ("gauss", "interpolating", "quadrature", "backsolve")
 VJPS = ("handwritten", "reversediff", "zygote", "enzyme")
@@ -83,6 +83,9 @@ class Julia(Engine):
             raise InvalidArgument("landing", True, problem, "leave it out, or use engine auto")
         if isinstance(gradient, Continuous):
             check_choice("adjoint", gradient.adjoint, ADJOINTS)
+            if gradient.adjoint == "backsolve" and recipe.scheme.name == "auto":
+                problem = "solver = 'auto' is for stiff problems, whose state can't be solved backwards"
+                raise InvalidArgument("adjoint", "'backsolve'", problem, "use adjoint = 'gauss', or solver = 'tsit5'")
             if gradient.norm not in ("mixed", "rms"):
                 remedy = "leave adjoint_norm out, or use engine auto"
                 raise InvalidArgument("adjoint_norm", f"'{gradient.norm}'", "engine = 'julia' has SciML's", remedy)

@@ -1,0 +1,64 @@
+# What a solve may keep: a budget of bytes, what a dense solution and a stiff solver's matrices take of it, and the refusal
+# of what can't fit.
+
+"Vectors that a step of a dense solution keeps: its state and the slopes of its interpolant."
+const VECTORS_PER_STEP = Dict("tsit5" => 8, "vern7" => 17, "vern9" => 27, "auto" => 9)
+
+"A vector of Julia's takes this beside its entries."
+const VECTOR_BYTES = 64
+
+"Fewer steps than this between two restarts would cost more than they save."
+const FEWEST_STEPS = 20
+
+gigabytes(bytes) = string(round(bytes / 1.0e9; sigdigits = 2), " GB")
+
+"""
+    budget(method)
+
+Bytes that a solve may keep: `method.memory`, or half of what is free now.
+"""
+function budget(method)
+    method.memory === nothing || return method.memory
+    return Int(min(Sys.free_memory(), Int128(typemax(Int)))) ÷ 2
+end
+
+bytes_per_step(s::System{T}, solver) where {T} = VECTORS_PER_STEP[solver] * (sizeof(T) * state_length(s) + VECTOR_BYTES)
+
+"""
+    steps_within(bytes, system, method)
+
+How many steps a dense solution may keep; throws [`InvalidArgument`](@ref) where that is too few to be of use.
+"""
+function steps_within(bytes, s::System, method)
+    step = bytes_per_step(s, method.solver)
+    # a quadrature keeps the adjoint's solution beside the state's
+    steps = bytes ÷ (method.adjoint == "quadrature" ? 2 * step : step)
+    steps >= FEWEST_STEPS && return steps
+    throw(InvalidArgument(
+        "y0",
+        "$(s.batch) samples of $(rows(s)) entries",
+        "a step kept for the gradient takes $(gigabytes(step)), and the budget is $(gigabytes(bytes))",
+        "use smaller batches, adjoint = backsolve, or fixed steps",
+    ))
+end
+
+"""
+    check_matrices(system, method; bytes = budget(method))
+
+Throws [`InvalidArgument`](@ref) where the matrices of solver `"auto"` would not fit into `bytes`: blocks, or a dense matrix
+where the products come from an AD system.
+"""
+function check_matrices(s::System{T}, method; bytes = budget(method)) where {T}
+    method.solver == "auto" || return nothing
+    n = Float64(state_length(s))
+    # the Jacobian, the matrix of a step, and the same for the adjoint with a copy of the forward one
+    needed = 5 * sizeof(T) * (method.vjp == "handwritten" ? n * rows(s) : n * n)
+    needed <= bytes && return nothing
+    remedy = method.vjp == "handwritten" ? "smaller batches" : "vjp = handwritten, whose Jacobian has blocks, smaller batches"
+    throw(InvalidArgument(
+        "solver",
+        "auto",
+        "its Jacobians would take $(gigabytes(needed)), and the budget is $(gigabytes(bytes))",
+        "use $remedy, or another solver",
+    ))
+end
