@@ -133,6 +133,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str, str]] = {
         "engine = 'julia'",
         "use solver = tsit5, vern7, vern9, auto",
     ),
+    "a stiff solver backwards": (
+        lambda: OptDiscJulia(solver="auto", adjoint="backsolve"),
+        "adjoint = 'backsolve'",
+        "solver = 'auto' is for stiff problems",
+        "use adjoint = 'gauss', or solver = 'tsit5'",
+    ),
     "a solver that torchdiffeq lacks": (
         lambda: OptDisc(solver="tsit5", engine="eager"),
         "engine = 'eager'",
