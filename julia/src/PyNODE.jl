@@ -20,6 +20,7 @@ using ReverseDiff: ReverseDiff
 using SciMLBase: SciMLBase, FullSpecialize, ODEFunction, ODEProblem, ReturnCode, remake, solve
 using SciMLSensitivity:
     SciMLSensitivity,
+    AdjointSensitivityIntegrand,
     BacksolveAdjoint,
     EnzymeVJP,
     GaussAdjoint,

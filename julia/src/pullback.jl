@@ -70,10 +70,15 @@ function pull_piece!(adjoint, by_theta, back, sol::AdaptiveSolution, piece, cota
     forward = piece == lastindex(sol.restarts) ? sol.sol : solve_again(sol, piece, stop)
     by_y0, by_p = with_logger(NullLogger()) do
         solver, algorithm = solver_of(method), sensealg(method)
-        if method.solver == "auto" && method.adjoint == "interpolating" && method.vjp == "handwritten"
-            stiff_interpolating(forward, sol.theta, solver; t = times, dgdu_discrete = dg, sensealg = algorithm, options...)
+        problem = (t = times, dgdu_discrete = dg, sensealg = algorithm)
+        if method.solver == "auto" && method.vjp == "handwritten" && method.adjoint == "interpolating"
+            stiff_interpolating(forward, sol.theta, solver; problem..., options...)
+        elseif method.solver == "auto" && method.adjoint == "quadrature"
+            stiff_quadrature(forward, sol.theta, solver; problem..., options...)
+        elseif method.solver == "auto" && method.adjoint == "gauss"
+            # the adjoint's steps follow the adjoint alone, and would pass over a fast layer of the state
+            adjoint_sensitivities(forward, solver; problem..., options..., tstops = forward.t)
         else
-            problem = (t = times, dgdu_discrete = dg, sensealg = algorithm)
             adjoint_sensitivities(forward, solver; problem..., options..., anew...)
         end
     end

@@ -22,7 +22,8 @@ function blocks!(A::SampleBlocks{T}) where {T}
 end
 
 Base.size(A::SampleBlocks) = (A.n * A.batch, A.n * A.batch)
-Base.similar(A::SampleBlocks{T}) where {T} = SampleBlocks{T}(A.n, A.batch)
+Base.similar(A::SampleBlocks{T}) where {T} = similar(A, T)
+Base.similar(A::SampleBlocks, ::Type{T}) where {T} = SampleBlocks{T}(A.n, A.batch)
 Base.copy(A::SampleBlocks{T}) where {T} = copyto!(similar(A), A)
 
 "Sample, row and column within its block, of entry (i, j); `nothing` outside of the blocks."

@@ -1,5 +1,8 @@
-# The interpolating adjoint under a stiff solver: its state holds the parameters' gradient, whose rows of the linear systems
-# follow from one product.
+# The interpolating and the quadrature adjoint under a stiff solver.
+#
+# SciMLSensitivity alone would make a dense matrix of states and parameters for the one, whose state holds the parameters'
+# gradient; its rows of the linear systems follow from one product. The other would miss what happens within a fast layer of
+# the state or of the adjoint, as its quadrature knows of neither's steps.
 
 """
     BorderedBlocks(jacobian, theta)
@@ -23,6 +26,7 @@ end
 
 Base.size(A::BorderedBlocks) = size(A.top) .+ length(A.theta)
 Base.similar(A::BorderedBlocks) = BorderedBlocks(A.system, A.theta)
+Base.similar(A::BorderedBlocks{T}, ::Type{T}) where {T} = similar(A)
 
 function Base.copyto!(A::BorderedBlocks, B::BorderedBlocks)
     copyto!(A.top, B.top)
@@ -112,3 +116,32 @@ function transpose_blocks!(A::SampleBlocks)
     end
     return A
 end
+
+"""
+    stiff_quadrature(sol, theta, solver; t, dgdu_discrete, sensealg, options...)
+
+`adjoint_sensitivities` with `sensealg` a QuadratureAdjoint and a stiff `solver`, on the dense solution `sol`: the integral is
+taken from step to step of both solutions, between which their interpolants are smooth.
+"""
+function stiff_quadrature(sol, theta, solver; t, dgdu_discrete, sensealg, options...)
+    adjoint = ODEAdjointProblem(sol, sensealg, solver, t, dgdu_discrete)
+    solved = solve(adjoint, solver; save_everystep = true, save_start = true, options...)
+    integrand = AdjointSensitivityIntegrand(sol, solved, sensealg)
+    stops = sort!(unique!([sol.t; solved.t]); rev = sol.t[end] < sol.t[1])
+    total, part = zero(theta), zero(theta)
+    for (a, b) in zip(stops, view(stops, 2:length(stops)))
+        for (node, weight) in zip(GAUSS_NODES, GAUSS_WEIGHTS)
+            integrand(part, (a + b) / 2 + node * (b - a) / 2)
+            axpy!(weight * (b - a) / 2, part, total)
+        end
+    end
+    return solved.u[end], total
+end
+
+# Gauss-Legendre on [-1, 1], exact to degree 9: that of two interpolants of degree 4 or 5 and a little of the field's
+const GAUSS_NODES = (
+    -0.9061798459386640, -0.5384693101056831, 0.0, 0.5384693101056831, 0.9061798459386640,
+)
+const GAUSS_WEIGHTS = (
+    0.2369268850561891, 0.4786286704993665, 0.5688888888888889, 0.4786286704993665, 0.2369268850561891,
+)
