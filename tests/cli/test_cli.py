@@ -144,7 +144,7 @@ def test_a_failed_run_exits_with_one_and_keeps_the_others(tmp_path: Path, capsys
     options = ["--lr", "1e200", "--iterations", "20", "--methods", "disc-opt", "--no-checks", "--out", str(out)]
     assert main(["compare", "spiral", *options]) == 1
     error = capsys.readouterr().err
-    assert "1 of 1 runs failed" in error
+    assert "1 of 1 run failed" in error
     assert "lower the learning rate" in error
     summary = json.loads((out / "summary.json").read_text())
     assert summary["runs"][0]["status"] == "failed"

@@ -172,7 +172,7 @@ def test_failed_solves(tmp_path: Path, method: str, label: str) -> None:
     options = ["compare", "spiral", "--methods", method, "--no-checks", "--iterations", "12", "--lr", "1e200"]
     options += ["--rtol", "1e-3", "--adjoint-rtol", "1e-3"] if method == "opt-disc" else []
     stopped = run_here(*options, "--out", str(tmp_path / "stop")).check(1)
-    assert f"1 of 1 runs failed: {label}, iteration 1: forward solve failed at t = " in stopped.complained
+    assert f"1 of 1 run failed: {label}, iteration 1: forward solve failed at t = " in stopped.complained
     assert "(saved; see " in stopped.complained
     first = untimed(tmp_path / "stop", label)
     assert [(r["iteration"], r["failure"]) for r in first] == [(0, None)]

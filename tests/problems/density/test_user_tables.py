@@ -68,7 +68,7 @@ def test_notices_are_logged_once(survey: Path, caplog: pytest.LogCaptureFixture)
             problem(survey, "drop=day", "missing=drop", "dequantise=auto").check()
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == len(set(told)) == 4
-    for part in ("is an index", "decimal comma", "1 rows with missing", r"the steps of column 4 ('children') by 1"):
+    for part in ("is an index", "decimal comma", "1 row with missing", r"the steps of column 4 ('children') by 1"):
         assert sum(part in line for line in told) == 1, part
 
 
