@@ -213,6 +213,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     # package: who may import it; any other user is an edge that somebody has to want
     "juliacall": ("julia.worker",),
     "diffeqpy": ("julia.worker",),
+    "setuptools": ("julia.wheel",),
     "numba": ("engines",),
     "llvmlite": ("engines",),
     "triton": ("engines",),

@@ -51,7 +51,7 @@ def run(*command: str, cwd: Path, **variables: str) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy to build in, where an earlier build has left a file behind."""
     copy = tmp_path_factory.mktemp("source")
-    for name in ("setup.py", "pyproject.toml", "Project.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "Project.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
     for folder in ("pynode", "julia"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "Manifest*.toml"))

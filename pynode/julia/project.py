@@ -18,7 +18,7 @@ CLONE = Path(__file__).resolve().parents[2]
 """The clone that this file lies in, if it lies in one."""
 
 PACKAGED = Path(__file__).resolve().parent / "packaged"
-"""What setup.py puts into a wheel."""
+"""What `pynode.julia.wheel` puts into a wheel."""
 
 PROJECT, MODULE = "Project.toml", Path("julia", "src", "PyNODE.jl")
 

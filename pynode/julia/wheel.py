@@ -1,6 +1,7 @@
 """Puts the Julia package into wheels: what lies in julia/ here lies in pynode/julia/packaged/julia/ there.
 
-All else about the build stands in pyproject.toml.  An editable install uses the clone's own files.
+Only the build imports this, see `tool.setuptools.cmdclass` in pyproject.toml.  An editable install uses the clone's own
+files.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from setuptools import setup
 from setuptools.command.build_py import build_py
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[2]
 PACKAGED = Path("pynode", "julia", "packaged")
 
 
 def carried() -> Iterator[Path]:
-    """The files that travel, relative to this folder: julia/ without its tests, which read files of tests/."""
+    """The files that travel, relative to the clone: julia/ without its tests, which read files of tests/."""
     yield Path("Project.toml")
     yield Path("julia", "Project.toml")
     yield Path("julia", "README.md")
@@ -46,6 +46,3 @@ class BuildWithJulia(build_py):
     def get_source_files(self) -> list[str]:
         """What an sdist holds, so that a wheel made of it carries the same."""
         return [*super().get_source_files(), *(str(path) for path in carried())]
-
-
-setup(cmdclass={"build_py": BuildWithJulia})
