@@ -211,7 +211,7 @@ def report(cost: Any, seconds: float, error: Any = None, drift: float | None = N
 
 
 def solve(request: Request) -> dict[str, Any]:
-    """`solve!` by torch."""
+    """A solve by torch."""
     import torch
 
     from pynode.errors import SolveError
@@ -236,7 +236,7 @@ def solve(request: Request) -> dict[str, Any]:
 
 
 def pullback(request: Request) -> dict[str, Any]:
-    """`pullback!` by torch."""
+    """Its gradient by torch."""
     import torch
 
     from pynode.errors import SolveError

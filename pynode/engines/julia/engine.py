@@ -124,7 +124,7 @@ class Julia(Engine):
 
 
 def bridge_options(recipe: Recipe, ts: Times) -> dict[str, Any]:
-    """The recipe as `PyNODE.Bridge.solve!` wants it, for output times `ts`."""
+    """The recipe as `PyNODE.Bridge.prepared_solve` wants it, for output times `ts`."""
     scheme, steps, gradient = recipe.scheme, recipe.steps, recipe.gradient
     if isinstance(scheme, Scheme) and not isinstance(steps, Adaptive):
         formula, substeps = scheme.formula, TimeGrid.between(ts, steps.n).steps_per_interval
