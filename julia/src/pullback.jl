@@ -11,7 +11,9 @@ function sensealg(method::OptDisc)
     else
         ZygoteVJP()
     end
-    method.adjoint == "gauss" && return GaussAdjoint(; autojacvec = vjp)
+    # a stiff solver's integral is taken here, see `stiff_quadrature`
+    ours = method.solver == "auto" && method.vjp == "handwritten"
+    method.adjoint == "gauss" && !ours && return GaussAdjoint(; autojacvec = vjp)
     method.adjoint == "interpolating" && return InterpolatingAdjoint(; autojacvec = vjp)
     method.adjoint == "backsolve" && return BacksolveAdjoint(; autojacvec = vjp, checkpointing = method.checkpointing)
     return QuadratureAdjoint(; autojacvec = vjp, abstol = method.adjoint_atol, reltol = method.adjoint_rtol)
@@ -68,18 +70,14 @@ function pull_piece!(adjoint, by_theta, back, sol::AdaptiveSolution, piece, cota
         hooks(watch, drift)...,
     )
     forward = piece == lastindex(sol.restarts) ? sol.sol : solve_again(sol, piece, stop)
-    by_y0, by_p = with_logger(NullLogger()) do
-        solver, algorithm = solver_of(method), sensealg(method)
-        problem = (t = times, dgdu_discrete = dg, sensealg = algorithm)
-        if method.solver == "auto" && method.vjp == "handwritten" && method.adjoint == "interpolating"
-            stiff_interpolating(forward, sol.theta, solver; problem..., options...)
-        elseif method.solver == "auto" && method.adjoint == "quadrature"
-            stiff_quadrature(forward, sol.theta, solver; problem..., options...)
-        elseif method.solver == "auto" && method.adjoint == "gauss"
-            # the adjoint's steps follow the adjoint alone, and would pass over a fast layer of the state
-            adjoint_sensitivities(forward, solver; problem..., options..., tstops = forward.t)
+    by_y0, by_p, accepted = with_logger(NullLogger()) do
+        solver, problem = solver_of(method), (t = times, dgdu_discrete = dg, sensealg = sensealg(method))
+        if method.solver == "auto" && method.vjp == "handwritten"
+            stiff = method.adjoint == "interpolating" ? stiff_interpolating : stiff_quadrature
+            stiff(forward, sol.theta, solver; problem..., options...)
         else
-            adjoint_sensitivities(forward, solver; problem..., options..., anew...)
+            found = adjoint_sensitivities(forward, solver; problem..., options..., anew...)
+            (found..., watch.accepted + 1) # the last step is followed by no check
         end
     end
     adjoint .= vec(by_y0)
@@ -87,13 +85,14 @@ function pull_piece!(adjoint, by_theta, back, sol::AdaptiveSolution, piece, cota
     back.watch = watch
     back.whole = reached[] == 1
     back.attempts += watch.attempts
-    back.accepted += watch.accepted + back.whole # the last step is followed by no check
+    back.accepted += back.whole ? accepted : watch.accepted
     return nothing
 end
 
 # only a quadrature keeps its backward solve, and SciMLSensitivity would integrate over one that has stopped half way
 function backward_watch(s::System, method)
-    method.adjoint == "quadrature" || return StepWatch()
+    keeps = method.adjoint == "quadrature" && !(method.solver == "auto" && method.vjp == "handwritten")
+    keeps || return StepWatch()
     bytes = budget(method)
     problem = "the adjoint's solution, which it keeps, would take more than the budget of $(gigabytes(bytes))"
     return StepWatch(

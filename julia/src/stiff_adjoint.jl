@@ -1,8 +1,8 @@
 # The interpolating and the quadrature adjoint under a stiff solver.
 #
 # SciMLSensitivity alone would make a dense matrix of states and parameters for the one, whose state holds the parameters'
-# gradient; its rows of the linear systems follow from one product. The other would miss what happens within a fast layer of
-# the state or of the adjoint, as its quadrature knows of neither's steps.
+# gradient; its rows of the linear systems follow from one product. Of the other it would miss what happens within a fast layer
+# of the state or of the adjoint, as its quadratures know of one solution's steps at most.
 
 """
     BorderedBlocks(jacobian, theta)
@@ -73,7 +73,7 @@ end
     stiff_interpolating(sol, theta, solver; t, dgdu_discrete, sensealg, options...)
 
 `adjoint_sensitivities` with `sensealg` an InterpolatingAdjoint and a stiff `solver`, on the dense solution `sol` of a problem
-with a [`SampleJacobian`](@ref): SciMLSensitivity alone would make a dense matrix of states and parameters.
+with a [`SampleJacobian`](@ref); returns what [`stiff_quadrature`](@ref) does.
 """
 function stiff_interpolating(sol, theta, solver; t, dgdu_discrete, sensealg, options...)
     forward = sol.prob
@@ -106,7 +106,7 @@ function stiff_interpolating(sol, theta, solver; t, dgdu_discrete, sensealg, opt
     g = ODEFunction{true, FullSpecialize}(adjoint.f.f; jac = write_jacobian!, jac_prototype = BorderedBlocks(s, theta))
     solved = solve(remake(adjoint; f = g), solver; save_everystep = false, save_start = false, options...)
     last, n = solved.u[end], state_length(s)
-    return last[1:n], last[(n + 1):end]
+    return last[1:n], last[(n + 1):end], solved.stats.naccept
 end
 
 "Transposes every block in place."
@@ -120,28 +120,44 @@ end
 """
     stiff_quadrature(sol, theta, solver; t, dgdu_discrete, sensealg, options...)
 
-`adjoint_sensitivities` with `sensealg` a QuadratureAdjoint and a stiff `solver`, on the dense solution `sol`: the integral is
-taken from step to step of both solutions, between which their interpolants are smooth.
+`adjoint_sensitivities` with a stiff `solver` on the dense solution `sol`, for `sensealg` a QuadratureAdjoint: the integral is
+taken along with the adjoint, within every step of it from step to step of `sol`, between which both are polynomials. Returns
+dL/dy0, dL/dtheta and how many steps were accepted.
 """
 function stiff_quadrature(sol, theta, solver; t, dgdu_discrete, sensealg, options...)
     adjoint = ODEAdjointProblem(sol, sensealg, solver, t, dgdu_discrete)
-    solved = solve(adjoint, solver; save_everystep = true, save_start = true, options...)
-    integrand = AdjointSensitivityIntegrand(sol, solved, sensealg)
-    stops = sort!(unique!([sol.t; solved.t]); rev = sol.t[end] < sol.t[1])
-    total, part = zero(theta), zero(theta)
-    for (a, b) in zip(stops, view(stops, 2:length(stops)))
-        for (node, weight) in zip(GAUSS_NODES, GAUSS_WEIGHTS)
-            integrand(part, (a + b) / 2 + node * (b - a) / 2)
-            axpy!(weight * (b - a) / 2, part, total)
+    vjp_p = sol.prob.f.vjp_p
+    total, part, y, lambda = zero(theta), zero(theta), zero(sol.u[1]), zero(sol.u[1])
+    function integrate!(integrator)
+        from, to, dt = integrator.tprev, integrator.t, integrator.dt
+        # after a step that was cut short to end at an output, `dt` is the step that was planned, and interpolation is off
+        integrator.dt = to - from
+        for (a, b) in intervals(sol.t, from, to), (node, weight) in zip(GAUSS_NODES, GAUSS_WEIGHTS)
+            at = (a + b) / 2 + node * (b - a) / 2
+            integrator(lambda, at)
+            sol(y, at; continuity = :right)
+            vjp_p(part, lambda, y, theta, at)
+            axpy!(-weight * (b - a) / 2, part, total)
         end
+        integrator.dt = dt
+        SciMLBase.derivative_discontinuity!(integrator, false)
+        return nothing
     end
-    return solved.u[end], total
+    always(u, t, integrator) = true
+    along = DiscreteCallback(always, integrate!; save_positions = (false, false))
+    callback = CallbackSet(along, adjoint.kwargs[:callback])
+    solved = solve(remake(adjoint; callback), solver; save_everystep = false, save_start = false, options...)
+    return solved.u[end], total, solved.stats.naccept
 end
 
-# Gauss-Legendre on [-1, 1], exact to degree 9: that of two interpolants of degree 4 or 5 and a little of the field's
-const GAUSS_NODES = (
-    -0.9061798459386640, -0.5384693101056831, 0.0, 0.5384693101056831, 0.9061798459386640,
-)
-const GAUSS_WEIGHTS = (
-    0.2369268850561891, 0.4786286704993665, 0.5688888888888889, 0.4786286704993665, 0.2369268850561891,
-)
+"The parts of the interval from `from` back to `to` between the monotone `stops`, against their direction."
+function intervals(stops, from, to)
+    rev = stops[end] < stops[1]
+    inner = (searchsortedlast(stops, to; rev) + 1):(searchsortedfirst(stops, from; rev) - 1)
+    cuts = [from; stops[reverse(inner)]; to]
+    return zip(cuts, Iterators.drop(cuts, 1))
+end
+
+# Gauss-Legendre on [-1, 1], exact to degree 9: that of two interpolants of degree 4 or 5
+const GAUSS_NODES = (-0.9061798459386640, -0.5384693101056831, 0.0, 0.5384693101056831, 0.9061798459386640)
+const GAUSS_WEIGHTS = (0.2369268850561891, 0.4786286704993665, 0.5688888888888889, 0.4786286704993665, 0.2369268850561891)

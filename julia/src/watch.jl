@@ -4,8 +4,8 @@
     StepWatch(most = typemax(Int), refusal = nothing)
 
 Follows the steps of a solve by two hooks that every solver calls and that no adjoint swallows: `isoutofdomain` once an
-attempted step, `unstable_check` after an accepted one (but not after the last). Stops the solve after `most` accepted steps
-([`isfull`](@ref)), by throwing `refusal` if there is one, or where the state is not finite.
+attempted step, `unstable_check` after an accepted one (but not after the last, nor always where a solver is about to turn
+stiff). Stops the solve after `most` attempted steps ([`isfull`](@ref)), by throwing `refusal` if there is one, or where the state is not finite.
 """
 mutable struct StepWatch
     const most::Int
@@ -20,7 +20,7 @@ end
 StepWatch(most = typemax(Int), refusal = nothing) = StepWatch(most, refusal, 0, 0, NaN, NaN, true)
 
 "Whether the watch has stopped a solve that could have gone on."
-isfull(watch::StepWatch) = watch.finite && watch.accepted >= watch.most
+isfull(watch::StepWatch) = watch.finite && watch.attempts >= watch.most
 
 """
     DriftWatch(s, ys, ts, rtol, atol)

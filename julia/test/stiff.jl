@@ -1,19 +1,11 @@
 @isdefined(SMALL) || include("setup.jl")
-using PyNODE: BlockLU, SampleBlocks, SampleJacobian, blocks!, factorize!, prototype, rows
+using PyNODE: SampleBlocks, SampleJacobian, blocks!, factorize!, intervals, prototype
 
 "df/dy by ForwardDiff of the plain formulas, dense."
 dense_jacobian(system, theta, y, t) = ForwardDiff.jacobian(u -> slope_of(system, u, theta, t), y)
 
 "y' = W y on pairs: the first entry decays at `rate` towards the second, which decays at rate 1."
 decay(rate) = (MLP([2, 2], Tanh()), [-rate, rate, 0.0, -1.0, 0.0, 0.0])
-
-"A field with a stiff direction and parameters that matter: cubes of the state through a small network."
-function stiff_network(rate)
-    field = MLP([2, 6, 2], Tanh())
-    theta = theta_of(field)
-    theta[13:24] .*= rate # the last layer's weights
-    return field, theta
-end
 
 loss_of(ys) = sum(abs2, ys .- 0.3)
 
@@ -52,6 +44,14 @@ end
     @test Matrix(lmul!(-1, copy(A))) == -dense
 end
 
+@testset "intervals between steps" begin
+    steps = [0.0, 0.1, 0.4, 1.0]
+    @test collect(intervals(steps, 0.5, 0.05)) == [(0.5, 0.4), (0.4, 0.1), (0.1, 0.05)]
+    @test collect(intervals(steps, 0.4, 0.1)) == [(0.4, 0.1)]
+    @test collect(intervals(steps, 1.0, 0.7)) == [(1.0, 0.7)]
+    @test collect(intervals(reverse(steps), 0.05, 0.5)) == [(0.05, 0.1), (0.1, 0.4), (0.4, 0.5)]
+end
+
 @testset "stiff batch against its samples: $adjoint" for adjoint in ("gauss", "quadrature", "interpolating")
     method = OptDisc(; solver = "auto", adjoint, rtol = 1.0e-8, atol = 1.0e-10)
     field, theta = decay(1.0e4)
@@ -69,8 +69,9 @@ end
         loss_of,
         OptDisc(; solver = "auto", rtol = 1.0e-12, atol = 1.0e-13),
     )
-    @test relative(back.by_y0, wanted.by_y0) < 1.0e-6
-    @test relative(back.by_theta, wanted.by_theta) < 1.0e-6
+    # the layers of the state and of the adjoint, of width 1e-4, are not passed over
+    @test relative(back.by_y0, wanted.by_y0) < 1.0e-8
+    @test relative(back.by_theta, wanted.by_theta) < 2.0e-8
 end
 
 @testset "stiff flows and reversed time" begin
