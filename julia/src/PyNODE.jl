@@ -30,6 +30,7 @@ using SciMLSensitivity:
     ReverseDiffVJP,
     ZygoteVJP,
     adjoint_sensitivities
+using SpecialFunctions: erf, erfc
 using Statistics: median
 using Zygote: Zygote
 
@@ -50,18 +51,26 @@ function versions()
     return found
 end
 
-export Antisymmetric, ConcatSquash, Hamiltonian, MLP
+export Antisymmetric, ConcatSquash, Hamiltonian, MLP, Tape
 export FlowState, System, evaluate, slope_of, vjp!, vjp_theta!
 export DiscOpt, OptDisc, scheme, solve_forward, pullback
 export forwarddiff_gradient, reversediff_gradient
 export train, train_spiral
-export load_case, rerun, compare
+export load_case, rerun, compare, describe
 
 include("errors.jl")
-include("activations.jl")
 include("products.jl")
 include("fields/base.jl")
-include("fields/chain.jl")
+include("tapes/elementary.jl")
+include("tapes/functions.jl")
+include("tapes/operations.jl")
+include("tapes/program.jl")
+include("tapes/tape.jl")
+include("tapes/blocks.jl")
+include("tapes/forward.jl")
+include("tapes/backward.jl")
+include("tapes/plain.jl")
+include("fields/writer.jl")
 include("fields/mlp.jl")
 include("fields/concatsquash.jl")
 include("fields/antisymmetric.jl")
@@ -80,6 +89,8 @@ include("oracles.jl")
 include("training.jl")
 include("specs.jl")
 include("cases.jl")
+include("describe.jl")
 include("bridge.jl")
+include("precompile.jl")
 
 end

@@ -45,11 +45,11 @@ one task at a time. `work` counts, `cancel[] != 0` stops the solve at its next e
 
 `probes` `(dim, batch)` are those of Hutchinson's estimate.
 """
-mutable struct System{T <: Real, F <: Field, S <: Union{Nothing, FlowState}, B}
+mutable struct System{T <: Real, F <: Field, B}
     const field::F
-    const flow::S
+    const flow::Union{Nothing, FlowState} # no type of its own, so that solvers are compiled once for both
     const batch::Int
-    const V::Union{Nothing, Matrix{T}} # tangents (dim, batch * k)
+    const V::Matrix{T} # tangents (dim, batch * k), k = 0 without a flow
     const buffers::B
     const Y::Matrix{T}
     const Ybar::Matrix{T}
@@ -64,11 +64,11 @@ end
 
 function System(field::Field, batch::Integer; flow = nothing, probes = nothing, T = Float64)
     dim = state_dim(field)
-    V = flow === nothing ? nothing : tangents_of(flow, dim, batch, probes, T)
-    k = V === nothing ? 0 : size(V, 2) ÷ batch
+    V = flow === nothing ? zeros(T, dim, 0) : tangents_of(flow, dim, batch, probes, T)
+    k = size(V, 2) ÷ batch
     buf = buffers(field, T, batch, k)
     states(n) = zeros(T, dim, n)
-    return System{T, typeof(field), typeof(flow), typeof(buf)}(
+    return System{T, typeof(field), typeof(buf)}(
         field,
         flow,
         batch,
@@ -193,7 +193,8 @@ function write_slope!(dy, s::System{T}) where {T}
     @inbounds for b in 1:(s.batch), i in 1:dim
         dy[(b - 1) * n + i] = buf.value[i, b]
     end
-    s.flow === nothing && return nothing
+    flow = s.flow
+    flow === nothing && return nothing
     @inbounds for b in 1:(s.batch)
         trace = frobenius = kinetic = zero(T)
         for m in b:(s.batch):size(s.V, 2), i in 1:dim
@@ -205,8 +206,8 @@ function write_slope!(dy, s::System{T}) where {T}
         end
         row = (b - 1) * n + dim + 1
         dy[row] = -trace
-        s.flow.kinetic && (dy[row += 1] = kinetic)
-        s.flow.jacobian && (dy[row += 1] = frobenius)
+        flow.kinetic && (dy[row += 1] = kinetic)
+        flow.jacobian && (dy[row += 1] = frobenius)
     end
     return nothing
 end
@@ -217,12 +218,13 @@ function read_cotangent!(s::System{T}, v) where {T}
     @inbounds for b in 1:(s.batch), i in 1:dim
         s.fbar[i, b] = v[(b - 1) * n + i]
     end
-    s.flow === nothing && return nothing
+    flow = s.flow
+    flow === nothing && return nothing
     @inbounds for b in 1:(s.batch)
         row = (b - 1) * n + dim + 1
         trace_bar = -v[row]
-        kinetic_bar = s.flow.kinetic ? v[row += 1] : zero(T)
-        frobenius_bar = s.flow.jacobian ? v[row += 1] : zero(T)
+        kinetic_bar = flow.kinetic ? v[row += 1] : zero(T)
+        frobenius_bar = flow.jacobian ? v[row += 1] : zero(T)
         for i in 1:dim
             s.fbar[i, b] += kinetic_bar * buf.value[i, b]
         end

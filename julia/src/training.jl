@@ -90,7 +90,7 @@ The study's first problem from beginning to end; prints the loss and the median 
 """
 function train_spiral(method; iterations = 300, learning_rate = 0.1, theta = nothing, seed = 0, io = stdout)
     problem = spiral()
-    theta = theta === nothing ? glorot(problem.field.chain, seed) : theta
+    theta = theta === nothing ? glorot(problem.field, seed) : theta
     done = train(
         System(problem.field, 1),
         theta,
@@ -120,11 +120,12 @@ function train_spiral(method; iterations = 300, learning_rate = 0.1, theta = not
     return done
 end
 
-"Glorot-uniform weights and zero biases of a chain without gates."
-function glorot(c::DenseChain, seed)
-    rng, parts = Xoshiro(seed), Vector{Float64}[]
-    for (i, o) in zip(c.widths, c.widths[2:end])
-        push!(parts, sqrt(6 / (i + o)) .* (2 .* rand(rng, i * o) .- 1), zeros(o))
+"Glorot-uniform weights and zero biases, as the tape's slots say, `(n_params,)`."
+function glorot(tape::Tape, seed)
+    rng = Xoshiro(seed)
+    parts = map(tape.slots) do slot
+        slot.fan === nothing && return zeros(length(slot))
+        return sqrt(6 / sum(slot.fan)) .* (2 .* rand(rng, length(slot)) .- 1)
     end
-    return reduce(vcat, parts)
+    return reduce(vcat, parts; init = Float64[])
 end

@@ -145,7 +145,7 @@ end
             "activation" => "tanh",
             "input_power" => 3,
         )),
-        "theta" => PyNODE.glorot(problem.field.chain, 0),
+        "theta" => PyNODE.glorot(problem.field, 0),
         "y0" => problem.y0,
         "ts" => problem.ts,
         "data" => [problem.data[:, i] for i in axes(problem.data, 2)],

@@ -15,7 +15,7 @@ end
 
 @testset "both methods see the same problem" begin
     problem = PyNODE.spiral()
-    theta = PyNODE.glorot(problem.field.chain, 1)
+    theta = PyNODE.glorot(problem.field, 1)
     system = System(problem.field, 1)
     gradients = map((DiscOpt(scheme("rk4"); substeps = 8), OptDisc(; rtol = 1.0e-10, atol = 1.0e-12))) do method
         sol = solve_forward(system, theta, problem.y0, problem.ts, method)

@@ -3,15 +3,15 @@
 """
     Field
 
-A vector field on states `Y` `(dim, batch)` with flat parameters `theta`, layer by layer, weights (out, in) row by row.
+A vector field on states `Y` `(dim, batch)` with flat parameters `theta`, tensor by tensor, each row by row.
 
-An architecture is one file in `fields/`: a struct with
+All fields of this package are a [`Tape`](@ref). Another one is a struct with
 
 - `state_dim(field)`, `n_params(field)`;
 - `tangents(field, theta, t, Y, V)`: `f` and its Jacobian times the `k` tangents `V` `(dim, batch * k)` (one block of
   `batch` columns after another; `nothing` for none), in plain array algebra for numbers of any type;
 - `buffers(field, T, batch, k)`, `forward!(buf, field, theta, t, Y, V)`: the same without allocation, into
-  `buf.value` `(dim, batch)` and `buf.pushed` `(dim, batch * k)`;
+  `buf.value` `(dim, batch)` and `buf.pushed` `(dim, batch * k)`; `V` is not read where k = 0;
 - `backward!(Ybar, theta_bar, buf, field, theta, t, Y, V, fbar, pushed_bar)`: the cotangents, after a `forward!` at the
   same point. `Ybar` is overwritten, `theta_bar` added to; either may be `nothing`.
 """
@@ -30,7 +30,7 @@ const FIELDS = Dict{String, Function}()
 """
     field_from_spec(spec)
 
-The field of a specification as pynode writes it: `"architecture"` and its sizes.
+The field of a specification as pynode writes it: `"architecture"` and its sizes, or a tape.
 """
 function field_from_spec(spec::AbstractDict)
     name = get(spec, "architecture", "")

@@ -4,29 +4,22 @@
 Layers x -> (W x + b) * sigmoid(w_g t + b_g) + w_b t, the activation after all but the last. Theta: W, b, w_g, b_g, w_b
 of each layer.
 """
-struct ConcatSquash{A <: Activation} <: Field
-    chain::DenseChain{A, true}
+function ConcatSquash(widths, act::UnaryFunction)
+    widths = checked_widths(widths)
+    w = TapeWriter("ConcatSquash", widths[1])
+    x = STATE
+    for (k, (i, o)) in enumerate(zip(widths, widths[2:end]))
+        W, b = weight!(w, "W$(k - 1)", o, i), parameter!(w, "b$(k - 1)", o)
+        w_g, b_g = time_weight!(w, "w_g$(k - 1)", o), parameter!(w, "b_g$(k - 1)", o)
+        w_b = time_weight!(w, "w_b$(k - 1)", o)
+        grown = operation!(w, "multiply", [w_g, TIME], o)
+        gate = operation!(w, Sigmoid(), operation!(w, "add", [grown, b_g], o; numbers = [1, 1]), o)
+        shift = operation!(w, "multiply", [w_b, TIME], o)
+        u = operation!(w, "linear", [x, W, b], o)
+        x = operation!(w, "add", [operation!(w, "multiply", [u, gate], o), shift], o; numbers = [1, 1])
+        k == length(widths) - 1 || (x = operation!(w, act, x, o))
+    end
+    return Tape(w, x)
 end
-
-ConcatSquash(widths, act::Activation) = ConcatSquash(DenseChain(widths, act; gated = true))
 
 FIELDS["concatsquash"] = spec -> ConcatSquash(spec["widths"], activation(get(spec, "activation", "tanh")))
-
-state_dim(f::ConcatSquash) = f.chain.widths[1]
-n_params(f::ConcatSquash) = n_params(f.chain)
-
-tangents(f::ConcatSquash, theta, t, Y, V) = chain_tangents(f.chain, theta, t, Y, V)
-
-buffers(f::ConcatSquash, ::Type{T}, batch, k) where {T} = ChainBuffers{T}(f.chain, batch, k)
-
-function forward!(buf::ChainBuffers, f::ConcatSquash, theta, t, Y, V)
-    copyto!(buf.x[1], Y)
-    buf.k > 0 && copyto!(buf.v[1], V)
-    return chain_forward!(buf, f.chain, theta, t)
-end
-
-function backward!(Ybar, theta_bar, buf::ChainBuffers, f::ConcatSquash, theta, t, Y, V, fbar, pushed_bar)
-    chain_backward!(theta_bar, buf, f.chain, theta, t, fbar, pushed_bar; input = Ybar !== nothing)
-    Ybar === nothing || copyto!(Ybar, buf.xbar[1])
-    return nothing
-end
