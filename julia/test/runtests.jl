@@ -1,6 +1,10 @@
 using Test
 
 @testset "PyNODE" begin
+    include("functions.jl")
+    include("tapes.jl")
+    include("written.jl")
+    include("describe.jl")
     include("fields.jl")
     include("disc_opt.jl")
     include("opt_disc.jl")

@@ -34,3 +34,31 @@ function systems_of(field, batch)
         System(field, batch; flow = FlowState("hutchinson"; jacobian = true), probes),
     ]
 end
+
+"Checks value and products of systems of every kind against ForwardDiff of the plain form."
+function check_products(field, batch, t; rtol = 1.0e-11)
+    theta = theta_of(field)
+    for system in systems_of(field, batch)
+        n = state_length(system)
+        y, v = wave(n, 0.9, 0.2, 0.8), wave(n, 2.1, 0.3, 1.0)
+        dy = zeros(n)
+        system(dy, y, theta, t)
+        @test dy ≈ slope_of(system, y, theta, t) rtol = 1.0e-12 atol = 1.0e-13
+        J = ForwardDiff.jacobian(y -> slope_of(system, y, theta, t), y)
+        by_state, by_theta = zeros(n), zeros(length(theta))
+        vjp!(by_state, v, system, y, theta, t)
+        @test by_state ≈ J' * v rtol = rtol atol = 1.0e-13
+        Jp = ForwardDiff.jacobian(theta -> slope_of(system, y, theta, t), theta)
+        vjp_theta!(by_theta, v, system, y, theta, t)
+        @test by_theta ≈ Jp' * v rtol = rtol atol = 1.0e-13
+        both_state, both_theta = zeros(n), copy(by_theta)
+        PyNODE.vjp_both!(both_state, both_theta, v, system, y, theta, t)
+        @test both_state ≈ by_state
+        @test both_theta ≈ 2 .* by_theta
+        # another point, so that nothing is left over from this one
+        vjp!(by_state, v, system, 0.5 .* y, theta, 2t)
+        J = ForwardDiff.jacobian(y -> slope_of(system, y, theta, 2t), 0.5 .* y)
+        @test by_state ≈ J' * v rtol = rtol atol = 1.0e-13
+    end
+    return nothing
+end
