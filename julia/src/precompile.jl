@@ -1,0 +1,43 @@
+# What a new worker calls first, compiled when the package is: solves with gradients of a small tape, as Python asks for
+# them. All models are tapes, so that this serves every model.
+
+using PrecompileTools: @compile_workload, @setup_workload
+
+@setup_workload begin
+    spec = """{"field": {"architecture": "concatsquash", "widths": [2, 3, 2]}, "flow": null}"""
+    flow = replace(spec, "null" => """{"divergence": "exact", "kinetic": true, "jacobian": true}""")
+    disc_opt = """{"kind": "disc-opt", "scheme": "rk4", "substeps": [1, 1], "gradient": true}"""
+    opt_disc(
+        solver,
+        adjoint,
+    ) = """{"kind": "opt-disc", "solver": "$solver", "adjoint": "$adjoint", "rtol": 1e-4, "atol": 1e-4, "gradient": true}"""
+
+    "A solve and its gradient as the worker calls them."
+    function round_trip(T, options; system = spec, rows = 2, times = 0)
+        cancel, none = UInt8[0], zeros(T, 0, 0)
+        theta, y0, ts = fill(T(0.1), 32), fill(T(0.5), rows, 2), [0.0, 0.1, 0.2]
+        ys, by_y0, by_theta, by_ts = zeros(T, rows, 2, 3), zero(y0), zero(theta), zero(ts)
+        reply = JSON.parse(Bridge.solve!(ys, system, theta, y0, ts, none, options, cancel))
+        Bridge.pullback!(by_y0, by_theta, by_ts, reply["handle"], times, ys, cancel)
+        Bridge.release(reply["handle"])
+        return nothing
+    end
+
+    @compile_workload begin
+        Bridge.versions()
+        Bridge.evaluate!(zeros(2, 2), spec, fill(0.1, 32), 0.0, fill(0.5, 2, 2), zeros(0, 0))
+        for T in (Float64, Float32)
+            round_trip(T, disc_opt)
+            round_trip(T, disc_opt; system = flow, rows = 5)
+            round_trip(T, opt_disc("tsit5", "gauss"))
+        end
+        for adjoint in ("interpolating", "quadrature", "backsolve")
+            round_trip(Float64, opt_disc("tsit5", adjoint))
+        end
+        for solver in ("vern7", "vern9", "auto")
+            round_trip(Float64, opt_disc(solver, "gauss"))
+        end
+        round_trip(Float64, disc_opt; times = 1)
+        Bridge.LAST_HANDLE[] = 0
+    end
+end

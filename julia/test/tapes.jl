@@ -26,9 +26,9 @@ end
 "f = tanh(y) + what `operate` makes of a pair of operands, for every pair."
 pairs_of(operate) = written() do w
     operands = operands!(w)
-    sum = operands[1]
+    sum, single = operands[1], operands[[2, 4, 6]]
     for a in operands, b in operands
-        own = (a == operands[2] || a == operands[4] || a == operands[6]) && a == b ? 1 : 3
+        own = a in single && b in single ? 1 : 3
         sum = add!(w, sum, operate(w, a, b, own), 3)
     end
     sum
@@ -100,7 +100,7 @@ function functions(w)
     )
     sum = x
     for (name, (_, n)) in PyNODE.FUNCTIONS, argument in (x, time)
-        f = operation!(w, name, [argument], 3; numbers = [1.2, 0.3][1:n])
+        f = operation!(w, name, [argument], 3; numbers = [1.2, 2.0][1:n])
         sum = add!(w, sum, argument == x ? f : multiply!(w, f, x, 3), 3; numbers = [1, 0.2])
     end
     return sum
@@ -115,7 +115,7 @@ const TAPES = [
     "others" => written(others),
     "functions" => written(functions),
     "the state" => written(w -> STATE),
-    "a constant" => written(w -> parameter!(w, "one", 1) == 0 ? STATE : operation!(w, Sin(), -1, 1)),
+    "a constant" => written(w -> operation!(w, Sin(), parameter!(w, "one", 1), 1)),
     "time" => written(w -> multiply!(w, parameter!(w, "row", 3), TIME, 3)),
     "a column" => written(w -> column!(w, operation!(w, Sin(), STATE, 3), 1)),
     "no slope" => written(w -> operation!(w, "sign", [STATE], 3)),
