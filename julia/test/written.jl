@@ -33,12 +33,12 @@ end
 
 @testset "tapes that can't be read" begin
     data = JSON.parsefile(joinpath(@__DIR__, "tapes", first(WRITTEN)))["field"]
-    refused(changes...) = @test_throws PyNODE.InvalidArgument PyNODE.field_from_spec(merge(data, Dict(changes...)))
+    refused(changes...) = @test_throws PyNODE.InvalidArgument PyNODE.field_from_spec(merge(Dict(data), Dict(changes...)))
     refused("preparation" => [Dict("target" => "aten.t.default")])
     refused("operations" => nothing)
     refused("operations" => [Dict("name" => "tanh")])
     refused("constants" => [Dict("value" => 99, "shape" => [1], "transposed" => false)])
     refused("output" => 10_000)
     refused("dim" => "two")
-    @test_throws PyNODE.InvalidArgument PyNODE.field_from_spec(delete!(copy(data), "dim"))
+    @test_throws PyNODE.InvalidArgument PyNODE.field_from_spec(delete!(Dict(data), "dim"))
 end

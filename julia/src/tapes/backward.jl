@@ -102,12 +102,12 @@ function pull_by!(f, buf::TapeBuffers, it::Instruction, operand::Operand, other,
     operand.leads & wanted == 0 && return nothing
     bar, columns = buf.bars[it.out], it.columns
     n = size(bar, 2)
-    mask = other == 0 ? Block(bar, columns, n) : Block(buf.values[other], columns, n)
-    combine!(f, Block(buf.bars[operand.register], columns, n), Block(bar, columns, n), mask, columns, n, operand.adds)
+    mask = other == 0 ? block(bar, columns, n) : block(buf.values[other], columns, n)
+    combine!(f, block(buf.bars[operand.register], columns, n), block(bar, columns, n), mask, columns, n, operand.adds)
     k > 0 && operand.tangents_lead & wanted != 0 || return nothing
     for m in 0:(k - 1)
-        to = Block(buf.tangent_bars[operand.register], columns, n, m * n)
-        from = Block(buf.tangent_bars[it.out], columns, n, m * n)
+        to = block(buf.tangent_bars[operand.register], columns, n, m * n)
+        from = block(buf.tangent_bars[it.out], columns, n, m * n)
         combine!(f, to, from, other == 0 ? from : mask, columns, n, operand.tangents_add)
     end
     return nothing
@@ -132,10 +132,10 @@ function pull_product!(buf::TapeBuffers, it::Instruction, operand::Operand, othe
     pull_by!(Times(), buf, it, operand, other.register, wanted, k)
     operand.leads & wanted != 0 && k > 0 && other.has_tangents || return nothing
     columns, n = it.columns, buf.batch
-    to = Block(buf.bars[operand.register], columns, n)
+    to = block(buf.bars[operand.register], columns, n)
     for m in 0:(k - 1)
-        from = Block(buf.tangent_bars[it.out], columns, n, m * n)
-        combine!(Times(), to, from, Block(buf.tangents[other.register], columns, n, m * n), columns, n, true)
+        from = block(buf.tangent_bars[it.out], columns, n, m * n)
+        combine!(Times(), to, from, block(buf.tangents[other.register], columns, n, m * n), columns, n, true)
     end
     return nothing
 end

@@ -1,11 +1,6 @@
 # Loops over blocks of numbers, with operands that may be one row for all samples or one column for all columns.
 
-"""
-    Block(numbers, columns, samples; skip = 0)
-
-`numbers` as an operand of an elementwise operation with results `(columns, samples)`, from its sample `skip + 1` on: a
-single row stands for all columns and a single sample for all samples.
-"""
+"`numbers` as an operand of elementwise operations, whose entry (i, j) stands at `at + i by_column + j by_sample`."
 struct Block{T}
     numbers::Matrix{T}
     at::Int
@@ -13,7 +8,13 @@ struct Block{T}
     by_sample::Int
 end
 
-@inline function Block(numbers::Matrix, columns, samples, skip = 0)
+"""
+    block(numbers, columns, samples, skip = 0)
+
+`numbers` for results `(columns, samples)`, from its sample `skip + 1` on: a single column stands for all of them, and a
+single sample for all samples.
+"""
+@inline function block(numbers::Matrix, columns, samples, skip = 0)
     own, n = size(numbers)
     by_column = own == 1 && columns > 1 ? 0 : 1
     by_sample = n == 1 && samples > 1 ? 0 : own

@@ -143,7 +143,7 @@ function add!(buf::TapeBuffers{T}, it::Instruction, k) where {T}
     combine_values!(WeightedSum(alpha, beta), buf.values, out, a, b, columns)
     k > 0 && it.has_tangents || return nothing
     tangents, n = buf.tangents, size(buf.tangents[out], 2)
-    whole(register) = Block(tangents[register], columns, n)
+    whole(register) = block(tangents[register], columns, n)
     if it.a.has_tangents && it.b.has_tangents
         combine!(WeightedSum(alpha, beta), whole(out), whole(a), whole(b), columns, n, false)
     elseif it.a.has_tangents
@@ -156,7 +156,7 @@ end
 
 function combine_values!(f, values, out, a, b, columns)
     n = size(values[out], 2)
-    of(register) = Block(values[register], columns, n)
+    of(register) = block(values[register], columns, n)
     combine!(f, of(out), of(a), of(b), columns, n, false)
     return nothing
 end
@@ -167,8 +167,8 @@ function multiply!(buf::TapeBuffers, it::Instruction, k)
     combine_values!(Times(), buf.values, out, a, b, columns)
     k > 0 && it.has_tangents || return nothing
     n = buf.batch
-    of(register) = Block(buf.values[register], columns, n)
-    tangent(register, m) = Block(buf.tangents[register], columns, n, m * n)
+    of(register) = block(buf.values[register], columns, n)
+    tangent(register, m) = block(buf.tangents[register], columns, n, m * n)
     for m in 0:(k - 1)
         to = tangent(out, m)
         it.a.has_tangents && combine!(Times(), to, tangent(a, m), of(b), columns, n, false)
@@ -180,12 +180,12 @@ end
 "a or b; tangents go the way of their sample."
 function choose!(buf::TapeBuffers, it::Instruction, k)
     n, columns = size(buf.values[it.out], 2), it.columns
-    of(register) = Block(buf.values[register], columns, n)
+    of(register) = block(buf.values[register], columns, n)
     mask = of(it.a.register)
     choose!(of(it.out), mask, of(it.b.register), of(it.c.register), columns, n)
     k > 0 && it.has_tangents || return nothing
     for m in 0:(k - 1)
-        tangent(register) = Block(buf.tangents[register], columns, n, m * n)
+        tangent(register) = block(buf.tangents[register], columns, n, m * n)
         out, b, c = tangent(it.out), it.b, it.c
         if b.has_tangents && c.has_tangents
             choose!(out, mask, tangent(b.register), tangent(c.register), columns, n)
