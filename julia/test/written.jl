@@ -33,7 +33,10 @@ end
 
 @testset "tapes that can't be read" begin
     data = JSON.parsefile(joinpath(@__DIR__, "tapes", first(WRITTEN)))["field"]
-    refused(changes...) = @test_throws PyNODE.InvalidArgument PyNODE.field_from_spec(merge(Dict(data), Dict(changes...)))
+    refused(changes...) = @test_throws PyNODE.InvalidArgument PyNODE.field_from_spec(merge(
+        Dict(data),
+        Dict(changes...),
+    ))
     refused("preparation" => [Dict("target" => "aten.t.default")])
     refused("operations" => nothing)
     refused("operations" => [Dict("name" => "tanh")])
