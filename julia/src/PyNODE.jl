@@ -7,6 +7,7 @@ that Python writes, to be opened here.
 """
 module PyNODE
 
+using Base.Cartesian: @nexprs
 using ForwardDiff: ForwardDiff
 using JSON: JSON
 using LinearAlgebra: LinearAlgebra, BLAS, LAPACK, axpy!, dot, ldiv!, lmul!, mul!, norm, opnorm, transpose!

@@ -1,13 +1,19 @@
 # The products of a linear map with its matrix as theta holds it: M = W' (in, out) for a row-major W.
 #
-# A BLAS call costs more than a small product; below LOOP_LIMIT multiplications plain loops win. Each of them sets its
-# first argument, or adds to it.
+# Each of them sets its first argument, or adds to it. A BLAS call costs more than a small product, and its products of
+# matrices are slow for one or two columns: there plain loops win. Where M has very few rows, as that of a field's first
+# layer, the long loop must be the inner one.
 
-const LOOP_LIMIT = 2048
+const LOOP_LIMIT = 512 # multiplications
+const FEW_COLUMNS, FEW_ROWS = 2, 4
+
+"Whether a product of M with n columns takes BLAS."
+takes_blas(M, n) = n > FEW_COLUMNS && length(M) * n > LOOP_LIMIT
 
 "`U = M' X` for M (in, out), X (in, n), U (out, n), or added to it."
 function product!(U::AbstractMatrix{T}, M::AbstractMatrix, X::AbstractMatrix, adds = false) where {T}
-    if length(M) * size(X, 2) > LOOP_LIMIT
+    with_few_rows(rows -> product!(U, M, X, adds, rows), size(M, 1)) && return U
+    if takes_blas(M, size(X, 2))
         return adds ? mul!(U, transpose(M), X, one(T), one(T)) : mul!(U, transpose(M), X)
     end
     @inbounds for j in axes(X, 2), o in axes(M, 2)
@@ -22,7 +28,8 @@ end
 
 "`X = M U` for M (in, out), U (out, n), X (in, n), or added to it: the cotangent of a layer's input."
 function pull_input!(X::AbstractMatrix{T}, M::AbstractMatrix, U::AbstractMatrix, adds = false) where {T}
-    if length(M) * size(U, 2) > LOOP_LIMIT
+    with_few_rows(rows -> pull_input!(X, M, U, adds, rows), size(M, 1)) && return X
+    if takes_blas(M, size(U, 2))
         return adds ? mul!(X, M, U, one(T), one(T)) : mul!(X, M, U)
     end
     adds || fill!(X, zero(T))
@@ -37,7 +44,8 @@ end
 
 "`Mbar += X U'` for X (in, n), U (out, n), Mbar (in, out): the cotangent of a layer's weight."
 function add_weight!(Mbar::AbstractMatrix{T}, X::AbstractMatrix, U::AbstractMatrix) where {T}
-    length(Mbar) * size(X, 2) > LOOP_LIMIT && return mul!(Mbar, X, transpose(U), one(T), one(T))
+    with_few_rows(rows -> add_weight!(Mbar, X, U, rows), size(Mbar, 1)) && return Mbar
+    takes_blas(Mbar, size(X, 2)) && return mul!(Mbar, X, transpose(U), one(T), one(T))
     @inbounds for j in axes(X, 2), o in axes(U, 1)
         u = U[o, j]
         @simd ivdep for i in axes(X, 1)
@@ -45,6 +53,54 @@ function add_weight!(Mbar::AbstractMatrix{T}, X::AbstractMatrix, U::AbstractMatr
         end
     end
     return Mbar
+end
+
+"Calls `work` with the number of rows as a type, where they are few; says whether it did."
+@inline function with_few_rows(work::W, rows) where {W}
+    rows == 1 ? work(Val(1)) : rows == 2 ? work(Val(2)) : rows == 3 ? work(Val(3)) : rows == 4 ? work(Val(4)) : nothing
+    return 1 <= rows <= FEW_ROWS
+end
+
+# The same three for a known number of rows: `@nexprs` writes a statement for each of them.
+for rows in 1:FEW_ROWS
+    @eval function product!(U::AbstractMatrix, M::AbstractMatrix, X::AbstractMatrix, adds, ::Val{$rows})
+        @inbounds for j in axes(X, 2)
+            @nexprs $rows i -> x_i = X[i, j]
+            if adds
+                @simd ivdep for o in axes(U, 1)
+                    @nexprs $rows i -> U[o, j] += M[(o - 1) * $rows + i] * x_i
+                end
+            else
+                @simd ivdep for o in axes(U, 1)
+                    u = M[(o - 1) * $rows + 1] * x_1
+                    @nexprs $(rows - 1) i -> u += M[(o - 1) * $rows + i + 1] * x_{i + 1}
+                    U[o, j] = u
+                end
+            end
+        end
+        return U
+    end
+
+    @eval function pull_input!(X::AbstractMatrix{T}, M::AbstractMatrix, U::AbstractMatrix, adds, ::Val{$rows}) where {T}
+        @inbounds for j in axes(U, 2)
+            @nexprs $rows i -> s_i = zero(T)
+            @simd for o in axes(U, 1)
+                @nexprs $rows i -> s_i += M[(o - 1) * $rows + i] * U[o, j]
+            end
+            @nexprs $rows i -> X[i, j] = adds ? X[i, j] + s_i : s_i
+        end
+        return X
+    end
+
+    @eval function add_weight!(Mbar::AbstractMatrix, X::AbstractMatrix, U::AbstractMatrix, ::Val{$rows})
+        @inbounds for j in axes(X, 2)
+            @nexprs $rows i -> x_i = X[i, j]
+            @simd ivdep for o in axes(U, 1)
+                @nexprs $rows i -> Mbar[(o - 1) * $rows + i] += x_i * U[o, j]
+            end
+        end
+        return Mbar
+    end
 end
 
 "`b += sum of the columns of U`, for b (out,), U (out, n)."

@@ -38,12 +38,13 @@ end
     end
 end
 
-@testset "exp, tanh and sigmoid of $T" for T in (Float64, Float32)
+@testset "exp, tanh, sigmoid and softplus of $T" for T in (Float64, Float32)
     ends = T === Float64 ? (-707.0, 709.7) : (-86.0, 88.7)
     points = T[range(ends...; length = 20_001); range(-1, 1; length = 10_001); 10.0.^range(-30, 0; length = 301)]
     ulps(x, exact) = abs(Float64(x) - Float64(exact)) / eps(T(exact))
     @test maximum(ulps(PyNODE.quick_exp(x), exp(big(x))) for x in points) < 2
     @test maximum(ulps(PyNODE.quick_tanh(x), tanh(big(x))) for x in points) < 4
+    @test maximum(ulps(PyNODE.quick_softplus(x), log1p(exp(big(x)))) for x in points if x > -80) < 4
     @test maximum(abs(PyNODE.sigmoid(x) / inv(1 + exp(-big(x))) - 1) for x in points if x > ends[1]) < 8 * eps(T)
     for (x, e, h) in ((T(Inf), T(Inf), T(1)), (T(-Inf), T(0), T(-1)), (T(NaN), T(NaN), T(NaN)), (T(1000), T(Inf), T(1)))
         @test isequal(PyNODE.quick_exp(x), e)

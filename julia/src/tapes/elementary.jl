@@ -60,6 +60,21 @@ quick_tanh(x) = tanh(x)
 
 @inline sigmoid(x) = inv(one(x) + quick_exp(-x))
 
+# 2 / (2 k + 1), the series of 2 artanh(s) / s in powers of s^2 <= 1/9
+const ARTANH64 = ntuple(k -> 2 / (2k - 1), 17)
+const ARTANH32 = ntuple(k -> 2.0f0 / (2k - 1), 8)
+@inline artanh_series(w::Float64) = evalpoly(w, ARTANH64)
+@inline artanh_series(w::Float32) = evalpoly(w, ARTANH32)
+
+"log(1 + e^y) = max(y, 0) + log(1 + z) with z = e^-|y|, which is 2 artanh(z / (2 + z))."
+@inline function quick_softplus(y::Union{Float32, Float64})
+    z = quick_exp(-abs(y))
+    s = z / (2 + z)
+    return ifelse(y < 0, zero(y), y) + s * artanh_series(s * s)
+end
+
+quick_softplus(y) = max(y, zero(y)) + log1p(exp(-abs(y)))
+
 # Functions of real numbers that Base refuses outside of their domains, where torch gives NaN.
 
 nan_like(x) = oftype(x, NaN)

@@ -3,9 +3,9 @@
 """
     TapeBuffers{T}
 
-Memory for one tape with `batch` samples and `k` tangents each: for every register of the program its value, its tangents
-`(columns, batch * k)`, and their cotangents, which share memory where their lives allow; of functions of one number that
-have tangents also the slopes. `value` and `pushed` are those of the field.
+Memory for one tape with `batch` samples and `k` tangents each: for every register of the program its value, its
+tangents `(columns, batch * k)`, and their cotangents, which share memory where their lives allow; of functions of one
+number that have tangents also the slopes. `value` and `pushed` are those of the field.
 """
 struct TapeBuffers{T}
     values::Vector{Matrix{T}}

@@ -1,5 +1,6 @@
-# The functions of one number that tapes know, with first and second derivatives: those that torch's autograd gives, also
-# where there is none in the strict sense (0 for |x| at 0, 1 for `clamp` at its bounds).
+# The functions of one number that tapes know, with first and second derivatives: those that torch's autograd gives,
+# also where there is none in the strict sense (0 for |x| at 0, 1 for `clamp` at its bounds). All are inlined, so that
+# loops over them can be vectorised.
 
 """
     UnaryFunction
@@ -14,8 +15,8 @@ abstract type PiecewiseLinear <: UnaryFunction end
 "A function whose derivative is 0 wherever it has one."
 abstract type PiecewiseConstant <: PiecewiseLinear end
 
-curvature(::PiecewiseLinear, x, a) = zero(x)
-slope(::PiecewiseConstant, x, a) = zero(x)
+@inline curvature(::PiecewiseLinear, x, a) = zero(x)
+@inline slope(::PiecewiseConstant, x, a) = zero(x)
 
 has_curvature(::Type{<:UnaryFunction}) = true
 has_curvature(::Type{<:PiecewiseLinear}) = false
@@ -40,12 +41,9 @@ struct Softplus{T} <: UnaryFunction
     threshold::T
 end
 Softplus() = Softplus(1.0, 40.0) # pynode's activation, whose threshold changes no float64
-function value(f::Softplus, x)
-    y = f.beta * x
-    return ifelse(y > f.threshold, x, (max(y, zero(y)) + log1p(quick_exp(-abs(y)))) / f.beta)
-end
-slope(f::Softplus, x, a) = (y = f.beta * x; ifelse(y > f.threshold, one(y), sigmoid(y)))
-function curvature(f::Softplus, x, a)
+@inline value(f::Softplus, x) = (y = f.beta * x; ifelse(y > f.threshold, x, quick_softplus(y) / f.beta))
+@inline slope(f::Softplus, x, a) = (y = f.beta * x; ifelse(y > f.threshold, one(y), sigmoid(y)))
+@inline function curvature(f::Softplus, x, a)
     y = f.beta * x
     s = sigmoid(y)
     return ifelse(y >= f.threshold, zero(y), s * (one(s) - s) * f.beta)
@@ -53,28 +51,28 @@ end
 
 "x sigmoid(x)."
 struct Silu <: UnaryFunction end
-value(::Silu, x) = x / (one(x) + quick_exp(-x))
-slope(::Silu, x, a) = (s = sigmoid(x); s * (one(s) + x * (one(s) - s)))
-curvature(::Silu, x, a) = (s = sigmoid(x); s * (one(s) - s) * (2 + x * (one(s) - 2 * s)))
+@inline value(::Silu, x) = x / (one(x) + quick_exp(-x))
+@inline slope(::Silu, x, a) = (s = sigmoid(x); s * (one(s) + x * (one(s) - s)))
+@inline curvature(::Silu, x, a) = (s = sigmoid(x); s * (one(s) - s) * (2 + x * (one(s) - 2 * s)))
 
 "x tanh(log(1 + e^x)); from MISH_LARGE on it is x."
 struct Mish <: UnaryFunction end
 const MISH_LARGE = 40
 "sigmoid(x), T = tanh(softplus(x)) and 1 - T^2; with e = e^x and n = e (e + 2), T is n / (n + 2)."
-function mish_parts(x)
+@inline function mish_parts(x)
     e = quick_exp(x)
     n = e * (e + 2)
     inverse = inv(n + 2)
     return e / (one(e) + e), n * inverse, 4 * (n + 1) * inverse * inverse
 end
-below(x, bound) = ifelse(x > bound, oftype(x, bound), x)
-value(::Mish, x) = x * mish_parts(below(x, MISH_LARGE))[2]
-function slope(::Mish, x, a)
+@inline below(x, bound) = ifelse(x > bound, oftype(x, bound), x)
+@inline value(::Mish, x) = x * mish_parts(below(x, MISH_LARGE))[2]
+@inline function slope(::Mish, x, a)
     x = below(x, MISH_LARGE)
     s, t, u = mish_parts(x)
     return t + x * s * u
 end
-function curvature(::Mish, x, a)
+@inline function curvature(::Mish, x, a)
     x = below(x, MISH_LARGE)
     s, t, u = mish_parts(x)
     return s * u * (2 + x * (one(s) - s - 2 * s * t))
@@ -83,29 +81,29 @@ end
 # --- gelu ------------------------------------------------------------------------------------------------------------
 
 const GELU_LARGE = 50 # beyond, the derivatives of both forms are constant; powers of larger numbers might overflow
-within(x, bound) = ifelse(x < -bound, oftype(x, -bound), below(x, bound))
+@inline within(x, bound) = ifelse(x < -bound, oftype(x, -bound), below(x, bound))
 
 "x times the standard normal distribution function."
 struct GeluErf <: UnaryFunction end
 normal_below(x) = erfc(-x * oftype(x, sqrt(0.5))) / 2
 normal_density(x) = exp(-x * x / 2) * oftype(x, 1 / sqrt(2pi))
-value(::GeluErf, x) = x * normal_below(x)
-slope(::GeluErf, x, a) = (x = within(x, GELU_LARGE); normal_below(x) + x * normal_density(x))
-curvature(::GeluErf, x, a) = (x = within(x, GELU_LARGE); normal_density(x) * (2 - x * x))
+@inline value(::GeluErf, x) = x * normal_below(x)
+@inline slope(::GeluErf, x, a) = (x = within(x, GELU_LARGE); normal_below(x) + x * normal_density(x))
+@inline curvature(::GeluErf, x, a) = (x = within(x, GELU_LARGE); normal_density(x) * (2 - x * x))
 
 "x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), which pynode's architectures mean by gelu."
 struct Gelu <: UnaryFunction end
 gelu_scale(x) = oftype(x, sqrt(2 / pi))
 gelu_cubic(x) = oftype(x, 0.044715)
-gelu_inner(x) = quick_tanh(gelu_scale(x) * (x + gelu_cubic(x) * x * x * x))
-gelu_stretch(x) = gelu_scale(x) * (one(x) + 3 * gelu_cubic(x) * x * x)
-value(::Gelu, x) = x / 2 * (one(x) + gelu_inner(x))
-function slope(::Gelu, x, a)
+@inline gelu_inner(x) = quick_tanh(gelu_scale(x) * (x + gelu_cubic(x) * x * x * x))
+@inline gelu_stretch(x) = gelu_scale(x) * (one(x) + 3 * gelu_cubic(x) * x * x)
+@inline value(::Gelu, x) = x / 2 * (one(x) + gelu_inner(x))
+@inline function slope(::Gelu, x, a)
     x = within(x, GELU_LARGE)
     inner = gelu_inner(x)
     return (one(x) + inner) / 2 + x / 2 * (one(x) - inner * inner) * gelu_stretch(x)
 end
-function curvature(::Gelu, x, a)
+@inline function curvature(::Gelu, x, a)
     x = within(x, GELU_LARGE)
     inner, stretch = gelu_inner(x), gelu_stretch(x)
     bend = 6 * gelu_scale(x) * gelu_cubic(x) * x
@@ -115,128 +113,128 @@ end
 # --- functions in pieces ---------------------------------------------------------------------------------------------
 
 struct Relu <: PiecewiseLinear end
-value(::Relu, x) = ifelse(x < 0, zero(x), x)
-slope(::Relu, x, a) = ifelse(x <= 0, zero(x), one(x))
+@inline value(::Relu, x) = ifelse(x < 0, zero(x), x)
+@inline slope(::Relu, x, a) = ifelse(x <= 0, zero(x), one(x))
 
 struct LeakyRelu{T} <: PiecewiseLinear
     slope::T
 end
-value(f::LeakyRelu, x) = ifelse(x > 0, x, f.slope * x)
-slope(f::LeakyRelu, x, a) = ifelse(x > 0, one(x), oftype(x, f.slope))
+@inline value(f::LeakyRelu, x) = ifelse(x > 0, x, f.slope * x)
+@inline slope(f::LeakyRelu, x, a) = ifelse(x > 0, one(x), oftype(x, f.slope))
 
 "scale * x above 0, scale * alpha (e^x - 1) below."
 struct Elu{T} <: UnaryFunction
     alpha::T
     scale::T
 end
-value(f::Elu, x) = f.scale * (x > 0 ? x : f.alpha * expm1(x))
-slope(f::Elu, x, a) = f.scale * ifelse(x > 0, one(x), f.alpha * quick_exp(x))
-curvature(f::Elu, x, a) = ifelse(x >= 0, zero(x), f.scale * f.alpha * quick_exp(x))
+@inline value(f::Elu, x) = f.scale * (x > 0 ? x : f.alpha * expm1(x))
+@inline slope(f::Elu, x, a) = f.scale * ifelse(x > 0, one(x), f.alpha * quick_exp(x))
+@inline curvature(f::Elu, x, a) = ifelse(x >= 0, zero(x), f.scale * f.alpha * quick_exp(x))
 
 struct Clamp{T} <: PiecewiseLinear
     low::T
     high::T
 end
-value(f::Clamp, x) = ifelse(x < f.low, oftype(x, f.low), ifelse(x > f.high, oftype(x, f.high), x))
-slope(f::Clamp, x, a) = ifelse((x >= f.low) & (x <= f.high), one(x), zero(x))
+@inline value(f::Clamp, x) = ifelse(x < f.low, oftype(x, f.low), ifelse(x > f.high, oftype(x, f.high), x))
+@inline slope(f::Clamp, x, a) = ifelse((x >= f.low) & (x <= f.high), one(x), zero(x))
 
 struct Abs <: PiecewiseLinear end
-value(::Abs, x) = abs(x)
-slope(::Abs, x, a) = value(Sign(), x)
+@inline value(::Abs, x) = abs(x)
+@inline slope(::Abs, x, a) = value(Sign(), x)
 
 "scale * x + offset."
 struct Affine{T} <: PiecewiseLinear
     scale::T
     offset::T
 end
-value(f::Affine, x) = f.scale * x + f.offset
-slope(f::Affine, x, a) = oftype(x, f.scale)
+@inline value(f::Affine, x) = f.scale * x + f.offset
+@inline slope(f::Affine, x, a) = oftype(x, f.scale)
 
 struct Sign <: PiecewiseConstant end
-value(::Sign, x) = ifelse(x > 0, one(x), ifelse(x < 0, -one(x), zero(x)))
+@inline value(::Sign, x) = ifelse(x > 0, one(x), ifelse(x < 0, -one(x), zero(x)))
 
 struct Greater{T} <: PiecewiseConstant
     bound::T
 end
-value(f::Greater, x) = ifelse(x > f.bound, one(x), zero(x))
+@inline value(f::Greater, x) = ifelse(x > f.bound, one(x), zero(x))
 
 struct AtLeast{T} <: PiecewiseConstant
     bound::T
 end
-value(f::AtLeast, x) = ifelse(x >= f.bound, one(x), zero(x))
+@inline value(f::AtLeast, x) = ifelse(x >= f.bound, one(x), zero(x))
 
 struct Equal{T} <: PiecewiseConstant
     bound::T
 end
-value(f::Equal, x) = ifelse(x == f.bound, one(x), zero(x))
+@inline value(f::Equal, x) = ifelse(x == f.bound, one(x), zero(x))
 
 # --- elementary functions --------------------------------------------------------------------------------------------
 
 struct Sin <: UnaryFunction end
-value(::Sin, x) = real_sin(x)
-slope(::Sin, x, a) = real_cos(x)
-curvature(::Sin, x, a) = -a
+@inline value(::Sin, x) = real_sin(x)
+@inline slope(::Sin, x, a) = real_cos(x)
+@inline curvature(::Sin, x, a) = -a
 
 struct Cos <: UnaryFunction end
-value(::Cos, x) = real_cos(x)
-slope(::Cos, x, a) = -real_sin(x)
-curvature(::Cos, x, a) = -a
+@inline value(::Cos, x) = real_cos(x)
+@inline slope(::Cos, x, a) = -real_sin(x)
+@inline curvature(::Cos, x, a) = -a
 
 struct Exp <: UnaryFunction end
-value(::Exp, x) = quick_exp(x)
-slope(::Exp, x, a) = a
-curvature(::Exp, x, a) = a
+@inline value(::Exp, x) = quick_exp(x)
+@inline slope(::Exp, x, a) = a
+@inline curvature(::Exp, x, a) = a
 
 struct Log <: UnaryFunction end
-value(::Log, x) = real_log(x)
-slope(::Log, x, a) = inv(x)
-curvature(::Log, x, a) = -inv(x)^2
+@inline value(::Log, x) = real_log(x)
+@inline slope(::Log, x, a) = inv(x)
+@inline curvature(::Log, x, a) = -inv(x)^2
 
 struct Sqrt <: UnaryFunction end
-value(::Sqrt, x) = real_sqrt(x)
-slope(::Sqrt, x, a) = inv(2 * a)
-curvature(::Sqrt, x, a) = -inv(4 * a * a * a)
+@inline value(::Sqrt, x) = real_sqrt(x)
+@inline slope(::Sqrt, x, a) = inv(2 * a)
+@inline curvature(::Sqrt, x, a) = -inv(4 * a * a * a)
 
 struct Square <: UnaryFunction end
-value(::Square, x) = x * x
-slope(::Square, x, a) = 2 * x
-curvature(::Square, x, a) = oftype(x, 2)
+@inline value(::Square, x) = x * x
+@inline slope(::Square, x, a) = 2 * x
+@inline curvature(::Square, x, a) = oftype(x, 2)
 
 struct Power{T} <: UnaryFunction
     p::T
 end
-value(f::Power, x) = power(x, f.p)
-slope(f::Power, x, a) = iszero(f.p) ? zero(x) : f.p * power(x, f.p - 1)
-curvature(f::Power, x, a) = iszero(f.p) || isone(f.p) ? zero(x) : f.p * (f.p - 1) * power(x, f.p - 2)
+@inline value(f::Power, x) = power(x, f.p)
+@inline slope(f::Power, x, a) = iszero(f.p) ? zero(x) : f.p * power(x, f.p - 1)
+@inline curvature(f::Power, x, a) = iszero(f.p) || isone(f.p) ? zero(x) : f.p * (f.p - 1) * power(x, f.p - 2)
 
 struct Reciprocal <: UnaryFunction end
-value(::Reciprocal, x) = inv(x)
-slope(::Reciprocal, x, a) = -a * a
-curvature(::Reciprocal, x, a) = 2 * a * a * a
+@inline value(::Reciprocal, x) = inv(x)
+@inline slope(::Reciprocal, x, a) = -a * a
+@inline curvature(::Reciprocal, x, a) = 2 * a * a * a
 
 struct Erf <: UnaryFunction end
-value(::Erf, x) = erf(x)
-slope(::Erf, x, a) = oftype(x, 2 / sqrt(pi)) * exp(-x * x)
-curvature(f::Erf, x, a) = -2 * x * slope(f, x, a)
+@inline value(::Erf, x) = erf(x)
+@inline slope(::Erf, x, a) = oftype(x, 2 / sqrt(pi)) * exp(-x * x)
+@inline curvature(f::Erf, x, a) = -2 * x * slope(f, x, a)
 
 struct Expm1 <: UnaryFunction end
-value(::Expm1, x) = expm1(x)
-slope(::Expm1, x, a) = a + 1
-curvature(::Expm1, x, a) = a + 1
+@inline value(::Expm1, x) = expm1(x)
+@inline slope(::Expm1, x, a) = a + 1
+@inline curvature(::Expm1, x, a) = a + 1
 
 struct Log1p <: UnaryFunction end
-value(::Log1p, x) = real_log1p(x)
-slope(::Log1p, x, a) = inv(x + 1)
-curvature(::Log1p, x, a) = -inv(x + 1)^2
+@inline value(::Log1p, x) = real_log1p(x)
+@inline slope(::Log1p, x, a) = inv(x + 1)
+@inline curvature(::Log1p, x, a) = -inv(x + 1)^2
 
 struct Atan <: UnaryFunction end
-value(::Atan, x) = atan(x)
-slope(::Atan, x, a) = inv(x * x + 1)
-curvature(::Atan, x, a) = -2 * x * inv(x * x + 1)^2
+@inline value(::Atan, x) = atan(x)
+@inline slope(::Atan, x, a) = inv(x * x + 1)
+@inline curvature(::Atan, x, a) = -2 * x * inv(x * x + 1)^2
 
 # --- by name and by number -------------------------------------------------------------------------------------------
 
-"The functions of one number: their names in a tape, and how many numbers they take. A function's code is its place here."
+"Functions of one number: their names in a tape, and how many numbers they take. A function's code is its place here."
 const FUNCTIONS = [
     "tanh" => (Tanh, 0),
     "sigmoid" => (Sigmoid, 0),

@@ -1,6 +1,6 @@
 # The operations of a tape as plain data, and what they must be to fit together.
 
-"One tensor in theta: its name, its shape in memory (row by row), and fan-in / fan-out for Glorot (nothing: starts at 0)."
+"One tensor in theta: its name, its shape in memory (row by row), fan-in and fan-out for Glorot (nothing: starts at 0)."
 struct Slot
     name::String
     shape::Vector{Int}

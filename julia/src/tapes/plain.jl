@@ -1,4 +1,4 @@
-# A tape in plain array algebra, without mutation: for duals, tracked arrays and whatever else AD systems calculate with.
+# A tape in plain array algebra, without mutation: for duals, tracked arrays and whatever else AD systems work with.
 #
 # It works on the operations themselves, not on the program made of them, and so checks that too.
 
@@ -111,12 +111,12 @@ spread(x, columns) = size(x, 1) == columns ? x : repeat(x, columns, 1)
 chosen(mask, x, y) = ifelse(mask != 0, x, y)
 
 "A factor of tangents: a block of samples for each of them, unless it is the same for all samples."
+repeated(factor::Number, pushed) = factor
 repeated(factor, pushed) = size(factor, 2) in (1, size(pushed, 2)) ?
     factor :
     repeat(factor, 1, size(pushed, 2) ÷ size(factor, 2))
 
 scaled(factor, ::Nothing) = nothing
-scaled(factor::Number, pushed) = factor .* pushed
 scaled(factor, pushed) = repeated(factor, pushed) .* pushed
 
 total(x, y) = x .+ y

@@ -19,7 +19,7 @@ struct Register
     tangents_lead::UInt8
 end
 
-"A register as one instruction reads it; `adds`: other instructions have written to its cotangent (or its tangents') before."
+"A register as an instruction reads it; `adds`: others have written to its cotangent (or to its tangents') before."
 struct Operand
     register::Int
     has_tangents::Bool

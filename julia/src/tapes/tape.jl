@@ -1,4 +1,4 @@
-# A vector field as a tape: what it computes as plain data, the form that pynode/tapes/tape.py has after its preparation.
+# A vector field as a tape, which is plain data: the form that pynode/tapes/tape.py has after its preparation.
 
 """
     Tape(architecture, dim, slots, constants, operations, output)
