@@ -132,6 +132,6 @@ function places(first, step, count)
 end
 
 function columns_of(tape::Tape, input)
-    input < 0 && return prod(tape.constants[~input + 1].shape; init = 1)
+    input < 0 && return length(tape.constants[~input + 1])
     return input == TIME ? 1 : input == STATE ? tape.dim : tape.operations[input - 1].columns
 end

@@ -6,7 +6,7 @@ const FUNCTION_CASES = JSON.parsefile(joinpath(@__DIR__, "tapes", "functions.jso
 numbers_of(values) = [PyNODE.number_from_spec(x) for x in values]
 
 "Like `≈`, where NaN and infinities are alike too."
-alike(a, b; rtol) = isequal(a, b) || isapprox(a, b; rtol, atol = 1.0e-15)
+alike(a, b; rtol) = isequal(a, b) || isapprox(a, b; rtol, atol = 1.0e-14)
 
 @testset "$(row["name"]) $(row["numbers"]) is torch's" for row in FUNCTION_CASES["functions"]
     code, numbers = PyNODE.FUNCTION_CODES[row["name"]], numbers_of(row["numbers"])

@@ -7,7 +7,7 @@ struct Slot
     fan::Union{Nothing, Tuple{Int, Int}}
 end
 
-Base.length(slot::Slot) = prod(slot.shape; init = 1)
+Base.length(slot::Slot) = prod(slot.shape)
 
 "A slot as operations use it: a row, or a matrix (out, in), `transposed` if memory holds it as (in, out)."
 struct Constant
@@ -16,6 +16,7 @@ struct Constant
     transposed::Bool
 end
 
+Base.length(constant::Constant) = prod(constant.shape)
 is_matrix(constant::Constant) = length(constant.shape) == 2
 
 "`count` columns of one input that are added to columns of the result; columns count from 0."
@@ -77,7 +78,7 @@ function check_tape(dim, slots, constants, operations, output)
     end
     for (i, constant) in enumerate(constants)
         constant.slot in eachindex(slots) || refuse("constants", i - 1, "no such value")
-        same = all(>=(0), constant.shape) && prod(constant.shape; init = 1) == length(slots[constant.slot])
+        same = all(>=(0), constant.shape) && length(constant) == length(slots[constant.slot])
         same || refuse("constants", i - 1, "not the size of $(slots[constant.slot].name)")
         length(constant.shape) <= 2 || refuse("constants", i - 1, "neither a row nor a matrix")
     end
@@ -128,7 +129,7 @@ function problem_of(operation::Operation, shapes)
         all(x -> isinteger(x) && 0 <= x < 2^31, numbers) || return "sizes that are none"
         return has_columns(shapes[1], Int(prod(numbers))) ? nothing : "sizes that don't fit"
     elseif name == "largest"
-        own = prod(shapes[1]; init = 1)
+        own = prod(shapes[1])
         fits = numbers[1] == columns && columns >= 1 && own % columns == 0 && own >= columns
         return fits ? nothing : "groups that don't fit"
     elseif name == "move"
@@ -137,12 +138,12 @@ function problem_of(operation::Operation, shapes)
     return all(s -> has_columns(s, columns, 1), shapes) ? nothing : "columns that don't fit"
 end
 
-has_columns(shape, allowed...) = length(shape) < 2 && prod(shape; init = 1) in allowed
+has_columns(shape, allowed...) = length(shape) < 2 && prod(shape) in allowed
 
 function is_inside(run::Run, shapes, columns)
     run.input in eachindex(shapes) && run.count >= 0 || return false
     run.count == 0 && return true
-    own = 0:(prod(shapes[run.input]; init = 1) - 1)
+    own = 0:(prod(shapes[run.input]) - 1)
     ends(first, step) = (first, first + (run.count - 1) * step)
     return all(in(own), ends(run.first, run.step)) && all(in(0:(columns - 1)), ends(run.to, run.to_step))
 end

@@ -17,8 +17,8 @@ function tangents(tape::Tape, theta, t, Y, V)
     values[2], pushed[2] = Y, V
     for i in eachindex(operations)
         operation = operations[i]
-        inputs = [j < 0 ? constant_at(tape, theta, starts, ~j + 1) : values[j + 1] for j in operation.inputs]
-        before = [j < 0 ? nothing : pushed[j + 1] for j in operation.inputs]
+        inputs = read_inputs(j -> constant_at(tape, theta, starts, ~j + 1), values, operation.inputs, 1)
+        before = read_inputs(_ -> nothing, pushed, operation.inputs, 1)
         values[i + 2] = plain_value(operation, inputs)
         moves = V !== nothing && unseen(() -> any(x -> x !== nothing, before))
         pushed[i + 2] = moves ? plain_tangent(operation, inputs, before, values[i + 2]) : nothing
@@ -27,6 +27,16 @@ function tangents(tape::Tape, theta, t, Y, V)
     slope = settled(alike(values[out], Y), theta, t, Y)
     V === nothing && return slope, nothing
     return slope, settled(pushed[out] === nothing ? zero.(V) : alike(pushed[out], V), theta, t, Y)
+end
+
+"""
+What `registers` hold for the inputs from number `k` on, and `constant(j)` for those that are constants; a tuple, because
+Zygote does not let a closure read a list that is being filled.
+"""
+function read_inputs(constant, registers, inputs, k)
+    k > length(inputs) && return ()
+    j = inputs[k]
+    return (j < 0 ? constant(j) : registers[j + 1], read_inputs(constant, registers, inputs, k + 1)...)
 end
 
 "What `work()` returns, of which AD systems see nothing."
@@ -49,8 +59,7 @@ slot_starts(slots) = cumsum([0; [length(slot) for slot in slots]])
 "A constant: a column, or a matrix (out, in)."
 function constant_at(tape::Tape, theta, starts, i)
     constant = tape.constants[i]
-    at = starts[constant.slot]
-    numbers = theta[(at + 1):(at + prod(constant.shape; init = 1))]
+    numbers = theta[unseen(() -> (starts[constant.slot] + 1):(starts[constant.slot] + length(constant)))]
     is_matrix(constant) || return reshape(numbers, length(numbers), 1)
     n_out, n_in = constant.shape
     return constant.transposed ? reshape(numbers, n_out, n_in) : transpose(reshape(numbers, n_in, n_out))
@@ -59,8 +68,8 @@ end
 "The value of an operation from those of its inputs: (columns, batch), (columns, 1), or a matrix (out, in)."
 function plain_value(operation::Operation, inputs)
     name, numbers = operation.name, operation.numbers
-    f = unseen(() -> function_of(operation, inputs[1]))
-    f === nothing || return spread(value.(Ref(f), inputs[1]), operation.columns)
+    f = unseen(() -> function_of(ValueOf, operation, inputs[1]))
+    f === nothing || return spread(f.(inputs[1]), operation.columns)
     name == "add" && return numbers[1] .* inputs[1] .+ numbers[2] .* inputs[2]
     name == "multiply" && return inputs[1] .* inputs[2]
     name == "choose" && return chosen.(inputs[1], inputs[2], inputs[3])
@@ -74,10 +83,9 @@ end
 "The tangents of an operation's value `a` from those of its inputs; `nothing` stands for zeros."
 function plain_tangent(operation::Operation, inputs, pushed, a)
     name, numbers = operation.name, operation.numbers
-    f = unseen(() -> function_of(operation, inputs[1]))
+    f = unseen(() -> function_of(SlopeOf, operation, inputs[1]))
     if f !== nothing
-        x = spread(inputs[1], operation.columns)
-        return scaled(slope.(Ref(f), x, a), pushed[1])
+        return scaled(f.(spread(inputs[1], operation.columns), a), pushed[1])
     elseif name == "add"
         return total(scaled(numbers[1], pushed[1]), scaled(numbers[2], pushed[2]))
     elseif name == "multiply"
@@ -96,13 +104,20 @@ function plain_tangent(operation::Operation, inputs, pushed, a)
     return nothing # `largest` has the derivative 0
 end
 
-"The function of an operation, its numbers no wider than those of `x`; nothing if it is no function of one number."
-function function_of(operation::Operation, x)
-    code = get(FUNCTION_CODES, operation.name, 0)
-    code == 0 && return nothing
-    p, q = (operation.numbers..., 0.0, 0.0)
-    narrow = eltype(x) === Float32
-    return unary_function(code, narrow ? Float32(p) : p, narrow ? Float32(q) : q)
+# Functions without data (of type `Function`), the numbers being part of their types: of others AD systems trace the branches for one argument,
+# or try to look into the bits of a number.
+struct ValueOf{Kind, Numbers} <: Function end
+(::ValueOf{K, N})(x) where {K, N} = value(K(N...), x)
+
+struct SlopeOf{Kind, Numbers} <: Function end
+(::SlopeOf{K, N})(x, a) where {K, N} = slope(K(N...), x, a)
+
+"The function of an operation as `ValueOf` or `SlopeOf`, its numbers no wider than those of `x`; nothing if it has none."
+function function_of(what, operation::Operation, x)
+    haskey(FUNCTION_CODES, operation.name) || return nothing
+    kind, _ = FUNCTIONS[FUNCTION_CODES[operation.name]].second
+    T = eltype(x) === Float32 ? Float32 : Float64
+    return what{kind, Tuple(T.(operation.numbers))}()
 end
 
 "A single column as `columns` of them."

@@ -151,7 +151,7 @@ function register_of(l::Lowering, input)
     input >= 0 && return l.register_of[input + 1]
     return get!(l.row_of, ~input) do
         constant = l.constants[~input + 1]
-        n = prod(constant.shape; init = 1)
+        n = length(constant)
         push!(l.registers, Register(n, false, false, BY_THETA, 0x00))
         push!(l.rows, Row(length(l.registers), l.starts[constant.slot], n))
         length(l.registers)
@@ -196,7 +196,7 @@ function lower_linear!(l::Lowering, operation::Operation)
     x, matrix = register_of(l, inputs[1]), matrix_place(l, inputs[2])
     length(inputs) == 2 && return add!(l, LINEAR, [x], columns; matrix)
     b = inputs[3]
-    if b < 0 && prod(l.constants[~b + 1].shape; init = 1) == columns
+    if b < 0 && length(l.constants[~b + 1]) == columns
         return add!(l, LINEAR, [x], columns; matrix, bias_at = l.starts[l.constants[~b + 1].slot])
     end
     product = add!(l, LINEAR, [x], columns; matrix)
