@@ -3,6 +3,7 @@ using JSON
 
 const REFERENCE = joinpath(@__DIR__, "..", "..", "tests", "reference")
 const RECORDED = filter(endswith(".json"), readdir(REFERENCE; join = true))
+const MODULES = filter(endswith(".json"), readdir(joinpath(REFERENCE, "modules"); join = true))
 
 "The recorded gradient of the continuous problem."
 function reference_of(case)
@@ -10,7 +11,7 @@ function reference_of(case)
     return (loss = row["loss"], by_theta = PyNODE.floats(row["grad_theta"]), by_y0 = PyNODE.floats(row["grad_y0"]))
 end
 
-@testset "recorded case $(basename(path))" for path in RECORDED
+@testset "recorded case $(basename(path))" for path in [RECORDED; MODULES]
     case = load_case(path)
     wanted = reference_of(case)
     @test rerun(case, OptDisc(; rtol = 1.0e-10, atol = 1.0e-12)).loss ≈ wanted.loss rtol = 1.0e-8
@@ -97,6 +98,15 @@ end
     @test maximum(row.error_theta for row in rows if startswith(row.name, "here: gauss")) < 1.0e-6
     @test occursin("discrete adjoint", String(take!(io)))
     @test_throws PyNODE.InvalidArgument load_case("nosuch.json")
+end
+
+@testset "compare takes the tape of a module" begin
+    case = load_case(joinpath(REFERENCE, "modules", "pendulum.json"))
+    @test startswith(sprint(show, case), "Case pendulum: tape, ")
+    rows = compare(case; io = IOBuffer())
+    @test length(rows) == 6 + 1 + 8 + 4
+    errors = [row.error_theta for row in rows if !occursin("rk", row.name) && !occursin("euler", row.name)]
+    @test maximum(errors) < 1.0e-3
 end
 
 @testset "a method that fails is a row, not an end" begin

@@ -37,10 +37,7 @@ between them, and does not control its error: 7e-4 at a tolerance of 1e-8."""
 LEFT_OUT = {
     *((name, adjoint) for name in SLIDING for adjoint in ADJOINTS),
     *((name, "gauss") for name in SWITCHED_IN_TIME),
-    (
-        "masks of the default dtype",
-        "backsolve",
-    ),  # it jumps: backwards it leaves the trajectory, and `DriftError` says so
+    ("masks of the default dtype", "backsolve"),  # backwards it leaves the trajectory, as `DriftError` says
 }
 """Fields that jump, with adjoints whose gradient is not right to the tolerance."""
 
