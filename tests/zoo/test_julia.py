@@ -9,11 +9,13 @@ import torch
 
 import pynode
 from pynode.engines.julia.engine import ADJOINTS
+from pynode.flows.divergence import Exact, Hutchinson
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from tests.zoo.entries import Entry, zoo
 from tests.zoo.solving import BATCH, apart, apart_altogether, solved, times
+from tests.zoo.test_methods import DENSITIES, density
 
 pytestmark = [pytest.mark.julia, pytest.mark.timeout(900)]  # the first calls compile
 
@@ -64,3 +66,13 @@ def test_every_adjoint_is_right_to_its_tolerance(zoo_entry: Entry, adjoint: str)
     here = solved(zoo_entry, module, OptDisc("dopri5", engine="auto", **tolerances), ts)
     assert there.engine == "julia"
     assert apart_altogether(there, here) <= (ROUGH if operations & JUMPS else SMOOTH) * rtol
+
+
+@pytest.mark.parametrize("zoo_entry", DENSITIES, ids=str)
+def test_log_likelihoods_are_torchs_to_rounding(zoo_entry: Entry) -> None:
+    """Of flows, with gradients, by an exact divergence and by Hutchinson's."""
+    module = zoo_entry.module()
+    for divergence in (Exact(), Hutchinson()):
+        there, here = (density(zoo_entry, module, DiscOpt(RK4, 1, engine=e), divergence) for e in ("julia", "eager"))
+        assert (there.engine, here.engine) == ("julia", "eager")
+        assert apart(there, here) <= 10 * FIXED[zoo_entry.dtype], divergence
