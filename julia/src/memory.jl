@@ -31,8 +31,8 @@ How many steps a dense solution may keep; throws [`InvalidArgument`](@ref) where
 """
 function steps_within(bytes, s::System, method)
     step = bytes_per_step(s, method.solver)
-    # a quadrature keeps the adjoint's solution beside the state's
-    steps = bytes ÷ (method.adjoint == "quadrature" ? 2 * step : step)
+    # a quadrature keeps the adjoint's solution too, which may take more steps than the state's
+    steps = bytes ÷ (method.adjoint == "quadrature" ? 4 * step : step)
     steps >= FEWEST_STEPS && return steps
     throw(InvalidArgument(
         "y0",

@@ -96,7 +96,7 @@ function backward_watch(s::System, method)
     bytes = budget(method)
     problem = "the adjoint's solution, which it keeps, would take more than the budget of $(gigabytes(bytes))"
     return StepWatch(
-        steps_within(bytes, s, method),
+        3 * steps_within(bytes, s, method), # what the state's solution leaves of the budget
         InvalidArgument("adjoint", "quadrature", problem, "use adjoint = gauss, which keeps none, or smaller batches"),
     )
 end

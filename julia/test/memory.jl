@@ -16,7 +16,7 @@ end
     sol = solve_forward(system, theta_of(field), wave(10_000, 0.9, 0.2, 0.8), [0.0, 5.0], OptDisc(; solver)).sol
     vectors = length(sol.u) + sum(length, sol.k)
     @test vectors <= length(sol.u) * VECTORS_PER_STEP[solver]
-    @test vectors >= (length(sol.u) - 1) * (VECTORS_PER_STEP[solver] - 1)
+    @test 2 * vectors >= (length(sol.u) - 1) * VECTORS_PER_STEP[solver]
     steps = length(sol.t)
     bytes = Base.summarysize(sol.u) + Base.summarysize(sol.k)
     @test bytes <= 1.01 * steps * bytes_per_step(system, solver)
@@ -31,12 +31,11 @@ end
     tight = (rtol = 1.0e-10, atol = 1.0e-12, adjoint = adjoint)
     whole, wanted = kept_and_gradient(system, theta, y0, ts, OptDisc(; tight...))
     @test length(whole.restarts) == 1
-    for steps in (40, 60)
+    for steps in (25, 50)
         memory = steps * bytes_per_step(system, "tsit5") * (adjoint == "quadrature" ? 4 : 1)
         sol, found = kept_and_gradient(system, theta, y0, ts, OptDisc(; tight..., memory))
-        adjoint == "quadrature" || @test length(sol.restarts) > 2
-        @test length(sol.restarts) > 1 || adjoint == "quadrature"
-        @test length(sol.sol.t) <= 2 * steps + 2
+        @test length(sol.restarts) > (steps == 25 ? 2 : 1)
+        @test length(sol.sol.t) <= steps + 1
         @test relative(sol.ys, whole.ys) < 1.0e-8
         @test relative(found.by_y0, wanted.by_y0) < 1.0e-8
         @test relative(found.by_theta, wanted.by_theta) < 1.0e-8
@@ -93,7 +92,7 @@ end
     field = ConcatSquash([3, 6, 3], Tanh())
     system, theta, y0 = System(field, 1), theta_of(field), state_of(field, 1)
     loose = (adjoint = "quadrature", rtol = 1.0e-3, atol = 1.0e-4, adjoint_rtol = 1.0e-12, adjoint_atol = 1.0e-13)
-    memory = 45 * 2 * bytes_per_step(system, "tsit5")
+    memory = 20 * 4 * bytes_per_step(system, "tsit5")
     sol = solve_forward(system, theta, y0, [0.0, 5.0], OptDisc(; loose..., memory))
     @test length(sol.restarts) == 1
     @test_throws PyNODE.InvalidArgument pullback(sol, sol.ys)
