@@ -186,13 +186,14 @@ vector-Jacobian product with the same unit cotangent in every sample gives one r
 """
 struct SampleJacobian{S, V}
     system::S
+    y::V
     unit::V
     row::V
 end
 
 function SampleJacobian(s::System{T}) where {T}
     n = state_length(s)
-    return SampleJacobian(s, zeros(T, n), zeros(T, n))
+    return SampleJacobian(s, zeros(T, n), zeros(T, n), zeros(T, n))
 end
 
 prototype(jacobian::SampleJacobian) = prototype(jacobian.system)
@@ -200,10 +201,11 @@ prototype(s::System{T}) where {T} = SampleBlocks{T}(rows(s), s.batch)
 
 function (jacobian::SampleJacobian)(J::SampleBlocks, y, theta, t)
     n, blocks = rows(jacobian.system), blocks!(J)
+    copyto!(jacobian.y, y) # interpolated at a Float64 time, a state in single precision comes in double
     for r in 1:n
         fill!(jacobian.unit, 0)
         jacobian.unit[r:n:end] .= 1
-        vjp!(jacobian.row, jacobian.unit, jacobian.system, y, theta, t)
+        vjp!(jacobian.row, jacobian.unit, jacobian.system, jacobian.y, theta, t)
         blocks[r, :, :] .= reshape(jacobian.row, n, :)
     end
     return nothing

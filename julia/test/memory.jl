@@ -106,7 +106,7 @@ end
         sol, found = kept_and_gradient(system, theta, y0, ts, OptDisc(; adjoint = "backsolve", checkpointing, tight...))
         dense, wanted = kept_and_gradient(system, theta, y0, ts, OptDisc(; tight...))
         @test length(sol.sol.u) == length(ts)
-        @test isempty(sol.sol.k) || sum(length, sol.sol.k) == 0
+        @test length(sol.sol.k) <= 1 # of the start
         @test 10 * Base.summarysize(sol.sol.u) < Base.summarysize(dense.sol.u) + Base.summarysize(dense.sol.k)
         @test relative(found.by_y0, wanted.by_y0) < 1.0e-7
         @test relative(found.by_theta, wanted.by_theta) < 1.0e-7
