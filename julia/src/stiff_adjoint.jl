@@ -81,7 +81,7 @@ function stiff_interpolating(sol, theta, solver; t, dgdu_discrete, sensealg, opt
     s = jacobian.system
     f = ODEFunction{true, FullSpecialize}(forward.f.f; vjp = forward.f.vjp, vjp_p = forward.f.vjp_p)
     plain = SciMLBase.build_solution(
-        remake(forward; f),
+        ODEProblem(f, forward.u0, forward.tspan, forward.p), # `remake` would keep the prototype
         sol.alg,
         sol.t,
         sol.u;
@@ -104,7 +104,8 @@ function stiff_interpolating(sol, theta, solver; t, dgdu_discrete, sensealg, opt
         return nothing
     end
     g = ODEFunction{true, FullSpecialize}(adjoint.f.f; jac = write_jacobian!, jac_prototype = BorderedBlocks(s, theta))
-    solved = solve(remake(adjoint; f = g), solver; save_everystep = false, save_start = false, options...)
+    problem = ODEProblem(g, adjoint.u0, adjoint.tspan, adjoint.p; adjoint.kwargs...)
+    solved = solve(problem, solver; save_everystep = false, save_start = false, options...)
     last, n = solved.u[end], state_length(s)
     return last[1:n], last[(n + 1):end], solved.stats.naccept
 end
