@@ -18,7 +18,16 @@ using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, AutoTsit5, Tsit5
 using OrdinaryDiffEqVerner: Vern7, Vern9
 using Random: Xoshiro
 using ReverseDiff: ReverseDiff
-using SciMLBase: SciMLBase, CallbackSet, DiscreteCallback, FullSpecialize, ODEFunction, ODEProblem, ReturnCode, remake, solve
+using SciMLBase:
+    SciMLBase,
+    CallbackSet,
+    DiscreteCallback,
+    FullSpecialize,
+    ODEFunction,
+    ODEProblem,
+    ReturnCode,
+    remake,
+    solve
 using SciMLSensitivity:
     SciMLSensitivity,
     BacksolveAdjoint,

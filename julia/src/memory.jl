@@ -54,7 +54,9 @@ function check_matrices(s::System{T}, method; bytes = budget(method)) where {T}
     # the Jacobian, the matrix of a step, and the same for the adjoint with a copy of the forward one
     needed = 5 * sizeof(T) * (method.vjp == "handwritten" ? n * rows(s) : n * n)
     needed <= bytes && return nothing
-    remedy = method.vjp == "handwritten" ? "smaller batches" : "vjp = handwritten, whose Jacobian has blocks, smaller batches"
+    remedy = method.vjp == "handwritten" ?
+        "smaller batches" :
+        "vjp = handwritten, whose Jacobian has blocks, smaller batches"
     throw(InvalidArgument(
         "solver",
         "auto",

@@ -9,8 +9,8 @@ something is written for the first time, so a solve that never turns stiff pays 
 mutable struct SampleBlocks{T} <: AbstractMatrix{T}
     const n::Int
     const batch::Int
-    blocks::Array{T, 3}   # (n, n, batch), or empty before the first write
-    pivots::Matrix{Int}   # (n, batch): rows exchanged by `factorize!`, which overwrites the blocks
+    blocks::Array{T, 3} # (n, n, batch), or empty before the first write
+    pivots::Matrix{Int} # (n, batch): rows exchanged by `factorize!`, which overwrites the blocks
 end
 
 SampleBlocks{T}(n, batch) where {T} = SampleBlocks{T}(n, batch, zeros(T, 0, 0, 0), zeros(Int, 0, 0))

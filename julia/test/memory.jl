@@ -22,8 +22,11 @@ end
     @test bytes <= 1.01 * steps * bytes_per_step(system, solver)
 end
 
-@testset "a solution in pieces: $adjoint, $direction" for adjoint in ("gauss", "interpolating", "quadrature"),
-    direction in ("forwards", "backwards")
+@testset "a solution in pieces: $adjoint, $direction" for adjoint in (
+        "gauss",
+        "interpolating",
+        "quadrature",
+    ), direction in ("forwards", "backwards")
 
     field = ConcatSquash([3, 6, 3], Tanh())
     system, theta, y0 = System(field, 2), theta_of(field), state_of(field, 2)
