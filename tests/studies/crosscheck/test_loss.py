@@ -19,7 +19,8 @@ from pynode.studies.crosscheck.loss import LossForm, loss_of
 from pynode.studies.crosscheck.record import AGREES
 from pynode.studies.crosscheck.subjects import case_subject, example_cases
 
-RECORDED = sorted((Path(__file__).parents[2] / "reference").glob("**/*.json"))
+REFERENCE = Path(__file__).parents[2] / "reference"
+RECORDED = sorted([*REFERENCE.glob("*.json"), *(REFERENCE / "direct").glob("*.json")])
 SENTENCES = {
     # sentence: the form that it says
     "sum over all output times and entries of ys^2, divided by 3": {"kind": "squares", "shift": 0.0, "scale": 1 / 3},
