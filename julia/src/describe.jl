@@ -93,8 +93,10 @@ end
 
 "A `move`: a slice, a sum, a concatenation, or columns one by one."
 function moves(tape::Tape, operation::Operation, names)
+    isempty(operation.runs) && return "zeros($(operation.columns))"
     parts, next, follows = String[], 0, true
-    for run in operation.runs
+    runs = sort(operation.runs; by = run -> run.to)
+    for run in runs
         n = run.to_step == 0 ? 1 : run.count
         follows &= run.to == next && (run.to_step == 1 || n == 1)
         next += n
@@ -105,7 +107,7 @@ function moves(tape::Tape, operation::Operation, names)
     if !follows
         targets = [
             run.to_step == 0 || run.count == 1 ? "$(run.to + 1)" : places(run.to, run.to_step, run.count)
-            for run in operation.runs
+            for run in runs
         ]
         parts = ["[$target] += $text" for (target, text) in zip(targets, parts)]
     end
@@ -117,7 +119,7 @@ end
 "What one run reads."
 function part(tape::Tape, input, name, run::Run)
     own = columns_of(tape, input)
-    run.step == 0 && return "repeat($(sliced(name, own, run.first, 1, 1)), $(run.count))"
+    run.step == 0 && run.count > 1 && return "repeat($(sliced(name, own, run.first, 1, 1)), $(run.count))"
     text = sliced(name, own, run.first, run.step, run.count)
     return run.to_step == 0 && run.count > 1 ? "sum($text; dims = 1)" : text
 end

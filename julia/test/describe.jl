@@ -44,6 +44,7 @@ end
     add("y[2:3, :]", "move", [STATE], 2; runs = [Run(1, 1, 1, 0, 1, 2)])
     add("y[1:2:3, :]", "move", [STATE], 2; runs = [Run(1, 0, 2, 0, 1, 2)])
     add("repeat(y[2:2, :], 3)", "move", [STATE], 3; runs = [Run(1, 1, 0, 0, 1, 3)])
+    add("vcat(y[1:2, :], t)", "move", [TIME, STATE], 3; runs = [Run(1, 0, 0, 2, 1, 1), Run(2, 0, 1, 0, 1, 2)])
     add("columns(3; [2:3] += y[1:2, :])", "move", [STATE], 3; runs = [Run(1, 0, 1, 1, 1, 2)])
     matrix = add("reshape(net.0.bias, 1, 3)'", "matrix", [row], 3; numbers = [3, 1])
     last = add("v$matrix * t", "linear", [TIME, matrix], 3)

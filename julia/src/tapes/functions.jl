@@ -272,12 +272,6 @@ const FUNCTION_CODES = Dict(name => code for (code, (name, _)) in enumerate(FUNC
 "How many numbers the function with that code takes."
 n_numbers(code::Int) = FUNCTIONS[code].second[2]
 
-"The function with that code; its type is known when it runs."
-function unary_function(code::Int, p, q)
-    make, n = FUNCTIONS[code].second
-    return n == 0 ? make() : n == 1 ? make(p) : make(p, q)
-end
-
 # One branch for each function, so that `work` is compiled for each of them and the loop inside knows its function.
 @eval @inline function with_function(work::W, code::Int, p, q) where {W}
     $(
