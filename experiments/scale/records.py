@@ -105,14 +105,22 @@ class ReferenceRecord:
     @property
     def inside(self) -> bool | None:
         """Whether the model's own range, low to high, meets the known number or range; None where that is one of
-        another quantity, such as seconds beside evaluations."""
+        another quantity, such as seconds beside evaluations.
+
+        What is known was rounded to the digits that are printed: 97 stands for all that is nearer to it than 0.5.
+        """
         least, most = min(self.low, self.central, self.high), max(self.low, self.central, self.high)
         if "(seconds)" in self.published:
             return None
         if self.published.startswith("under "):
             return least < float(self.published.removeprefix("under "))
-        ends = [float(number) for number in re.findall(r"[\d.]+", self.published)]
-        return least <= ends[-1] and most >= ends[0]
+        first, *_, last = 2 * re.findall(r"[\d.]+", self.published)
+        return least < float(last) + _half_a_digit(last) and most > float(first) - _half_a_digit(first)
+
+
+def _half_a_digit(number: str) -> float:
+    """Half of what the last digit of a printed number counts."""
+    return 0.5 * 10.0 ** -len(number.partition(".")[2])
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ def reference(published: str, low: float, high: float) -> ReferenceRecord:
         ("39 to 97, six of seven", 23.7, 40.0, True),
         ("39 to 97, six of seven", 98.0, 50.0, True),
         ("39 to 97, six of seven", -25.0, 38.0, False),
+        ("39 to 97, six of seven", 97.2, 97.3, True),
+        ("39 to 97, six of seven", 97.6, 97.7, False),
+        ("1.25", 1.2, 1.246, True),
+        ("1.25", 1.2, 1.244, False),
         ("36.9 (seconds)", 5.0, 5.0, None),
     ],
 )

@@ -89,7 +89,7 @@ def certainty() -> str:
     said = [f"Turns in which others were faster than the kernels at {size}: {won}."]
     shares = dict(zip(*_of_kernels(published, SHARE), strict=True))
     if LARGEST in shares:
-        said.append(f"The kernels reach {shares[LARGEST]} of the rate of a square product of matrices there.")
+        said.append(f"The kernels reach {shares[LARGEST]} of the rate of a square product by torch there.")
     if unsure := [name for name in others if _is_unsure(seconds[name], seconds[BASE])]:
         said.append(
             f"For {listed(unsure)} the quartiles of the ratio lie on both sides of 1: who is faster is not certain."
