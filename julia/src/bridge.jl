@@ -123,8 +123,13 @@ function system_of(p::PreparedSolve{T}, key) where {T}
     k = findfirst(idle -> first(idle) == key, IDLE)
     k === nothing && return PyNODE.system_from_spec(p.spec, size(p.y0, 2), p.probes, T)
     s = last(popat!(IDLE, k))
-    s.flow === nothing || s.flow.exact || copyto!(s.V, p.probes)
+    s.flow === nothing || s.flow.exact || renew_probes!(s, p.probes)
     return s
+end
+
+function renew_probes!(s::System, probes)
+    size(probes) == size(s.V) && return copyto!(s.V, probes)
+    throw(PyNODE.InvalidArgument("probes", size(probes), "wrong shape", "one probe a sample: $(size(s.V))"))
 end
 
 "Lets `s` be used again by a solve of the same `key`."
@@ -180,6 +185,7 @@ function train(problem, cancel)
 end
 
 "The byte that Python sets to stop a solve, as memory that costs nothing to look at."
+watched(cancel::Vector{UInt8}) = cancel
 # fatou-ignore discouraged-function: the byte lies in Python's shared memory, which outlives the call
 watched(cancel) = unsafe_wrap(Vector{UInt8}, Base.unsafe_convert(Ptr{UInt8}, cancel), 1)
 

@@ -68,6 +68,13 @@ function states(s::System, theta, y0, ts, method::OptDisc)
         (ts[1], ts[end]),
         theta,
     )
-    sol = solve(prob, SOLVERS[method.solver](); reltol = method.rtol, abstol = method.atol)
+    tolerances = (reltol = method.rtol, abstol = method.atol, maxiters = method.max_steps)
+    sol = solve(prob, SOLVERS[method.solver](); tolerances...)
+    if !SciMLBase.successful_retcode(sol)
+        # its last polynomial would be taken for the rest
+        word = string(sol.retcode)
+        status = sol.retcode == ReturnCode.MaxIters ? "MAX_STEPS" : "STEP_UNDERFLOW"
+        throw(SolveFailed(SolveReport(status, word, Float64(sol.t[end]), NaN, NaN, s.work, 0, 0, NaN)))
+    end
     return reduce(hcat, [sol(t) for t in ts])
 end

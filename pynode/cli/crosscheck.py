@@ -223,7 +223,7 @@ def _check(
                 files.append(f"cases/{case.name}.json")
                 (directory / "cases").mkdir(exist_ok=True)
                 write_case(case, directory / files[-1])
-    return records, files
+    return records, list(dict.fromkeys(files))
 
 
 def _print_repl_lines(files: list[str], directory: Path, console: PlainConsole) -> None:

@@ -20,6 +20,9 @@ from pynode.julia.protocol import HEADER, BadFrame, Message, decode, frame_lengt
 
 CHUNK = 2**16
 
+LONGEST_POLL = 2**31 - 1
+"""Milliseconds that one wait for a pipe may take; who has more time waits again."""
+
 SLICE = 0.5
 """Seconds of one wait for a queue: on Windows a longer one would keep Ctrl-C waiting too."""
 
@@ -108,7 +111,7 @@ class Inbox:
         if self._closed:  # another file may have the descriptor's number now
             self._state[1].append(b"")
             return True
-        if timeout is not None and not self._poll.poll(timeout * 1000):
+        if timeout is not None and not self._poll.poll(min(timeout * 1000, LONGEST_POLL)):
             return False
         chunks = self._state[1]
         try:

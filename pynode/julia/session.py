@@ -222,7 +222,14 @@ class Session:
         release = self._due(worker)
         self._number += 1
         arena, told = _room(worker, prepared.size)
-        known = told and prepared.slot is not None and self._slots.get(prepared.slot) is prepared
+        known = (
+            told
+            and prepared.arena is arena
+            and prepared.slot is not None
+            and self._slots.get(prepared.slot) is prepared
+        )
+        if not told:  # whether the worker has it is not certain before its answer
+            worker.arena = None
         try:
             if not known:
                 self._place(prepared, arena, told=told)
@@ -237,6 +244,10 @@ class Session:
             answer, seconds = exchange.run(frame)
             if not known:
                 self._worker_knows(worker, prepared, arena)
+        except BaseException:
+            if not known:  # it would keep the arena
+                prepared.forget()
+            raise
         finally:
             if not told:
                 arena.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -356,3 +357,19 @@ def test_the_users_time_does_not_count(stand_in_session: Session) -> None:
         limit=0.5,
     )
     assert reply.value["retcode"] == "Success"
+
+
+@pytest.mark.parametrize("misdeed", ["julia-error", "python-error"])
+def test_a_larger_request_that_fails_leaves_both_sides_with_one_arena(stand_in_session: Session, misdeed: str) -> None:
+    """The worker has the new arena by then, and the parent does not know it."""
+    goes_on(stand_in_session)
+    large = np.arange(400_000.0)
+    with pytest.raises(WorkerError if misdeed == "python-error" else JuliaError):
+        stand_in_session.call("echo", {"misbehave": misdeed}, {"x": large}, {"y": (large.shape, large.dtype)})
+    goes_on(stand_in_session)
+
+
+def test_no_limit_is_too_long(stand_in_session: Session) -> None:
+    """The system's own wait takes no more than some weeks."""
+    for limit in (1e9, math.inf):
+        stand_in_session.call("ping", limit=limit)

@@ -69,7 +69,7 @@ def keys_of(constant: str) -> set[str]:
 
 def test_names_of_choices_are_the_same_on_both_sides() -> None:
     """Fields, activations, schemes, adjoints, solvers, products."""
-    assert set(re.findall(r'^FIELDS\["(\w+)"\]', ALL_JULIA, flags=re.MULTILINE)) == set(FIELDS.names())
+    assert set(re.findall(r'^FIELDS\["(\w+)"\]', ALL_JULIA, flags=re.MULTILINE)) == {*FIELDS.names(), "tape"}
     assert keys_of("ACTIVATIONS") == set(ACTIVATIONS)
     assert keys_of("ADJOINTS") == set(ADJOINTS)
     assert keys_of("VJPS") == set(VJPS)

@@ -166,7 +166,7 @@ function pull_unary!(buf::TapeBuffers{T}, it::Instruction, wanted, k) where {T}
     operand.leads & wanted == 0 && return nothing
     xbar, bar, adds = buf.bars[operand.register], buf.bars[it.out], operand.adds
     if k == 0 || !it.has_tangents
-        with_function(it.code, T(it.p), T(it.q)) do f
+        with_function(it.code, narrowed(T, it.p), narrowed(T, it.q)) do f
             @inbounds @simd ivdep for i in eachindex(xbar, bar, x, a)
                 pulled = slope(f, x[i], a[i]) * bar[i]
                 xbar[i] = ifelse(adds, xbar[i], zero(T)) + pulled
@@ -178,7 +178,7 @@ function pull_unary!(buf::TapeBuffers{T}, it::Instruction, wanted, k) where {T}
     tangents, tangent_bars = buf.tangents[operand.register], buf.tangent_bars[it.out]
     if it.bends
         sums = sum_of_products!(buf.scratch, tangents, tangent_bars, n, k)
-        with_function(it.code, T(it.p), T(it.q)) do f
+        with_function(it.code, narrowed(T, it.p), narrowed(T, it.q)) do f
             @inbounds @simd ivdep for i in 1:n
                 pulled = slopes[i] * bar[i] + curvature(f, x[i], a[i]) * sums[i]
                 xbar[i] = ifelse(adds, xbar[i], zero(T)) + pulled

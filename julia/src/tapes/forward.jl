@@ -219,14 +219,14 @@ end
 "f(x), and f'(x) x'."
 function unary!(buf::TapeBuffers{T}, it::Instruction, k) where {T}
     x, a = buf.values[it.a.register], buf.values[it.out]
-    with_function(it.code, T(it.p), T(it.q)) do f
+    with_function(it.code, narrowed(T, it.p), narrowed(T, it.q)) do f
         @inbounds @simd ivdep for i in eachindex(a, x)
             a[i] = value(f, x[i])
         end
     end
     k > 0 && it.has_tangents || return nothing
     slopes, n = buf.slopes[it.out], length(a)
-    with_function(it.code, T(it.p), T(it.q)) do f
+    with_function(it.code, narrowed(T, it.p), narrowed(T, it.q)) do f
         @inbounds @simd ivdep for i in eachindex(slopes, x, a)
             slopes[i] = slope(f, x[i], a[i])
         end

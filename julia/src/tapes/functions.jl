@@ -135,7 +135,10 @@ struct Clamp{T} <: PiecewiseLinear
     low::T
     high::T
 end
-@inline value(f::Clamp, x) = ifelse(x < f.low, oftype(x, f.low), ifelse(x > f.high, oftype(x, f.high), x))
+@inline function value(f::Clamp, x)
+    raised = ifelse(x < f.low, oftype(x, f.low), x)
+    return ifelse(raised > f.high, oftype(x, f.high), raised) # `high` where the bounds are crossed, as in torch
+end
 @inline slope(f::Clamp, x, a) = ifelse((x >= f.low) & (x <= f.high), one(x), zero(x))
 
 struct Abs <: PiecewiseLinear end
@@ -273,6 +276,11 @@ const FUNCTION_CODES = Dict(name => code for (code, (name, _)) in enumerate(FUNC
 n_numbers(code::Int) = FUNCTIONS[code].second[2]
 
 # One branch for each function, so that `work` is compiled for each of them and the loop inside knows its function.
+# a whole power of dual numbers is no dual number
+"A number of an operation beside values of type `T`: no wider than these, and no dual number."
+narrowed(::Type{T}, number) where {T <: AbstractFloat} = T(number)
+narrowed(::Type, number) = number
+
 @eval @inline function with_function(work::W, code::Int, p, q) where {W}
     $(
         [

@@ -21,7 +21,9 @@ function tangents(tape::Tape, theta, t, Y, V)
         before = read_inputs(_ -> nothing, pushed, operation.inputs, 1)
         values[i + 2] = plain_value(operation, inputs)
         moves = V !== nothing && unseen(() -> any(x -> x !== nothing, before))
-        pushed[i + 2] = moves ? plain_tangent(operation, inputs, before, values[i + 2]) : nothing
+        pushed[i + 2] = moves ?
+            widened(plain_tangent(operation, inputs, before, values[i + 2]), operation.columns) :
+            nothing
     end
     out = tape.output + 1
     slope = settled(alike(values[out], Y), theta, t, Y)
@@ -38,6 +40,10 @@ function read_inputs(constant, registers, inputs, k)
     j = inputs[k]
     return (j < 0 ? constant(j) : registers[j + 1], read_inputs(constant, registers, inputs, k + 1)...)
 end
+
+"The tangents of a result of `columns` rows, of which an input of a single row gave one."
+widened(::Nothing, columns) = nothing
+widened(x, columns) = spread(x, columns)
 
 "What `work()` returns, of which AD systems see nothing."
 unseen(work) = Zygote.ignore(work)
