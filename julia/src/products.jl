@@ -61,19 +61,27 @@ end
     return 1 <= rows <= FEW_ROWS
 end
 
+"Writes `definitions` for each number of rows up to [`FEW_ROWS`](@ref), for which ROWS stands in them, and REST for one less."
+macro for_few_rows(definitions)
+    return esc(Expr(:block, (with_rows(definitions, rows) for rows in 1:FEW_ROWS)...))
+end
+
+with_rows(x, rows) = x === :ROWS ? rows : x === :REST ? rows - 1 : x
+with_rows(x::Expr, rows) = Expr(x.head, (with_rows(part, rows) for part in x.args)...)
+
 # The same three for a known number of rows: `@nexprs` writes a statement for each of them.
-for rows in 1:FEW_ROWS
-    @eval function product!(U::AbstractMatrix, M::AbstractMatrix, X::AbstractMatrix, adds, ::Val{$rows})
+@for_few_rows begin
+    function product!(U::AbstractMatrix, M::AbstractMatrix, X::AbstractMatrix, adds, ::Val{ROWS})
         @inbounds for j in axes(X, 2)
-            @nexprs $rows i -> x_i = X[i, j]
+            @nexprs ROWS i -> x_i = X[i, j]
             if adds
                 @simd ivdep for o in axes(U, 1)
-                    @nexprs $rows i -> U[o, j] += M[(o - 1) * $rows + i] * x_i
+                    @nexprs ROWS i -> U[o, j] += M[(o - 1) * ROWS + i] * x_i
                 end
             else
                 @simd ivdep for o in axes(U, 1)
-                    u = M[(o - 1) * $rows + 1] * x_1
-                    @nexprs $(rows - 1) i -> u += M[(o - 1) * $rows + i + 1] * x_{i + 1}
+                    u = M[(o - 1) * ROWS + 1] * x_1
+                    @nexprs REST i -> u += M[(o - 1) * ROWS + i + 1] * x_{i + 1}
                     U[o, j] = u
                 end
             end
@@ -81,22 +89,22 @@ for rows in 1:FEW_ROWS
         return U
     end
 
-    @eval function pull_input!(X::AbstractMatrix{T}, M::AbstractMatrix, U::AbstractMatrix, adds, ::Val{$rows}) where {T}
+    function pull_input!(X::AbstractMatrix{T}, M::AbstractMatrix, U::AbstractMatrix, adds, ::Val{ROWS}) where {T}
         @inbounds for j in axes(U, 2)
-            @nexprs $rows i -> s_i = zero(T)
+            @nexprs ROWS i -> s_i = zero(T)
             @simd for o in axes(U, 1)
-                @nexprs $rows i -> s_i += M[(o - 1) * $rows + i] * U[o, j]
+                @nexprs ROWS i -> s_i += M[(o - 1) * ROWS + i] * U[o, j]
             end
-            @nexprs $rows i -> X[i, j] = adds ? X[i, j] + s_i : s_i
+            @nexprs ROWS i -> X[i, j] = adds ? X[i, j] + s_i : s_i
         end
         return X
     end
 
-    @eval function add_weight!(Mbar::AbstractMatrix, X::AbstractMatrix, U::AbstractMatrix, ::Val{$rows})
+    function add_weight!(Mbar::AbstractMatrix, X::AbstractMatrix, U::AbstractMatrix, ::Val{ROWS})
         @inbounds for j in axes(X, 2)
-            @nexprs $rows i -> x_i = X[i, j]
+            @nexprs ROWS i -> x_i = X[i, j]
             @simd ivdep for o in axes(U, 1)
-                @nexprs $rows i -> Mbar[(o - 1) * $rows + i] += x_i * U[o, j]
+                @nexprs ROWS i -> Mbar[(o - 1) * ROWS + i] += x_i * U[o, j]
             end
         end
         return Mbar

@@ -275,28 +275,29 @@ const FUNCTION_CODES = Dict(name => code for (code, (name, _)) in enumerate(FUNC
 "How many numbers the function with that code takes."
 n_numbers(code::Int) = FUNCTIONS[code].second[2]
 
-# One branch for each function, so that `work` is compiled for each of them and the loop inside knows its function.
-# a whole power of dual numbers is no dual number
-"A number of an operation beside values of type `T`: no wider than these, and no dual number."
+"A number of an operation beside values of type `T`: no wider than these, and no dual number, of which none is whole."
 narrowed(::Type{T}, number) where {T <: AbstractFloat} = T(number)
 narrowed(::Type, number) = number
 
-@eval @inline function with_function(work::W, code::Int, p, q) where {W}
-    $(
-        [
-            :(code == $code && return work($((:($make()), :($make(p)), :($make(p, q)))[n + 1])))
-            for (code, (_, (make, n))) in enumerate(FUNCTIONS)
-        ]...
-    )
-    return nothing
+"Returns `work(f)` for the function f whose code is `code`: a branch for each of [`FUNCTIONS`](@ref)."
+macro return_for_code(work, code, p, q)
+    branches = map(enumerate(FUNCTIONS)) do (k, (_, (make, n)))
+        numbers = (esc(p), esc(q))[1:n]
+        :($(esc(code)) == $k && return $(esc(work))($make($(numbers...))))
+    end
+    return Expr(:block, branches...)
 end
 
 """
     with_function(work, code, p, q)
 
-`work(f)` for the function f with that code and the numbers p and q.
+`work(f)` for the function f with that code and the numbers p and q. `work` is compiled for each function, so that a loop in
+it knows its function.
 """
-with_function
+@inline function with_function(work::W, code::Int, p, q) where {W}
+    @return_for_code(work, code, p, q)
+    return nothing
+end
 
 # --- activations of the architectures --------------------------------------------------------------------------------
 
