@@ -45,27 +45,27 @@ def status(
     from pynode.julia import environment
 
     console = new_console()
-    found = environment.find()
-    problems = environment.missing(found)
+    installation = environment.find()
+    problems = environment.missing(installation)
     table = Table(show_header=False, box=None)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in environment.rows(found):
+    for name, value in environment.rows(installation):
         table.add_row(name, value)
     console.print(table)
     for problem in problems:
         console.say(f"problem: {problem}")
     if problems:
-        console.say(f"Julia can't be used yet; {environment.remedy(found)}")
+        console.say(f"Julia can't be used yet; {environment.remedy(installation)}")
         return
     console.say("Julia can be used; a REPL with the package PyNODE:")
-    console.say(f"  {found.repl}")
+    console.say(f"  {installation.repl}")
     if start:
         from pynode.julia.setup import start as start_worker
 
         try:
             _print_versions(console, start_worker(lambda line: console.say(line)))
-        except PynodeError as error:  # what the status is, is no failure of this command
+        except PynodeError as error:  # reported as part of the status: the command itself has worked
             console.say(f"but its worker does not start: {error}")
 
 
@@ -89,11 +89,17 @@ def train(
 ) -> None:
     """Train a time series by both methods entirely inside Julia, and print what an iteration costs.
 
+    The loop in Julia knows one loss, the sum of squares over all data, and Adam at one learning rate. A problem of your
+    own with another loss, masked data, or a model whose weights are computed is refused: train it by compare --backend
+    julia.
+
     Examples:
 
       julia train
 
       julia train spiral --iterations 100 --adjoints gauss --rtol 1e-5
+
+      julia train my_series.py:MySeries
     """
     from rich.table import Table
 
@@ -107,9 +113,9 @@ def train(
     kinds += [(continuous, {"adjoint": adjoint, **given.of(continuous)}) for adjoint in listed]
     runs = [plan(problem, [name], [seed], options, available=False, **given.settings)[0] for name, options in kinds]
 
-    from pynode.training.in_julia import check_series, train_in_julia
+    from pynode.training.in_julia import julia_loop, train_in_julia
 
-    posed = check_series(runs[0].make_problem())
+    loops = [julia_loop(run) for run in runs]
     check_available(run.method for run in runs)
     console = new_console()
     table = Table(
@@ -121,20 +127,14 @@ def train(
     table.add_column("method", no_wrap=True)
     for column in ("ms", "forward", "back", "NFE", "evals", "compile", "loss"):
         table.add_column(column, justify="right", no_wrap=True)
-    for run in runs:
+    for run, loop in zip(runs, loops, strict=True):
         with console.status(run.method.label):
-            found = train_in_julia(
-                posed,
-                run.method,
-                iterations=run.iterations,
-                learning_rate=run.learning_rate,
-                seed=seed,
-            )
-        seconds = (found.seconds, found.seconds_forward, found.seconds_backward)
-        cost = (f"{found.nfe:.0f}", f"{found.evaluations:.0f}", f"{found.warmup_seconds:.1f} s")
-        words = run.method.family.split()  # the solver goes without saying
+            trained = train_in_julia(loop)
+        seconds = (trained.seconds, trained.seconds_forward, trained.seconds_backward)
+        cost = (f"{trained.nfe:.0f}", f"{trained.evaluations:.0f}", f"{trained.warmup_seconds:.1f} s")
+        words = run.method.family.split()  # name, adjoint, solver: the last is the same in every row
         name = " ".join((stands_for().get(run.method.name, run.method.name), *words[1:2]))
-        table.add_row(name, *(f"{1000 * s:.3f}" for s in seconds), *cost, f"{min(found.losses):.3g}")
+        table.add_row(name, *(f"{1000 * s:.3f}" for s in seconds), *cost, f"{min(trained.losses):.3g}")
     console.print(table)
 
 

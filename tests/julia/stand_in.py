@@ -294,6 +294,31 @@ def evaluate(request: Request) -> None:
     request.outputs["dy"][...] = slope.numpy()
 
 
+def train(request: Request) -> dict[str, Any]:
+    """`train` by torch: the sum of squares, Adam."""
+    import torch
+
+    from pynode.tapes.tape import specification_from_json
+
+    asked = request.value["problem"]
+    spec = specification_from_json(asked["system"]["field"])
+    field = spec.build(theta=torch.tensor(asked["theta"], dtype=torch.float64))
+    y0, ts, data = (torch.tensor(asked[name], dtype=torch.float64) for name in ("y0", "ts", "data"))
+    optimiser, method = torch.optim.Adam(field.parameters(), asked["learning_rate"]), method_of(asked["options"])
+    seconds = dict.fromkeys(("seconds_forward", "seconds_backward", "seconds_optimiser"), 0.001)
+    rows = []
+    for _ in range(asked["iterations"]):
+        solution = method.solve(field, y0.reshape(-1, spec.state_dim), ts)
+        loss = (solution.ys.flatten(1) - data).square().sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        forward, backward = solution.stats.forward, solution.stats.backward
+        counts = {"nfe_forward": forward.n_f, "nfe_backward": backward.n_f, "n_vjp_backward": backward.n_vjp}
+        rows.append({"loss": loss.item(), **seconds, **counts})
+    return {"iterations": rows, "theta": field.theta().tolist(), "warmup_seconds": 0.0}
+
+
 def versions(_: Request) -> dict[str, Any]:
     """Versions of what computes here."""
     return {"stand-in": "1", "torch": version("torch")}
@@ -346,6 +371,7 @@ def main(mode: str) -> int:
         "pullback": pullback,
         "release": release,
         "evaluate": evaluate,
+        "train": train,
         "versions": versions,
         "reference": reference,
         "echo": echo,
