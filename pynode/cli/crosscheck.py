@@ -87,7 +87,7 @@ def crosscheck(
 
     Each difference is judged by a bound. Where one is broken, the exit status is 1 and the case is written to a file
     that a Julia REPL can open; --cases writes it anyway. The case of a module of your own holds the tape that it was
-    captured as.
+    captured as; of one that can't be captured there is none, and the reason is printed.
 
     Examples:
 
@@ -130,10 +130,12 @@ def crosscheck(
     directory = output_directory(out, f"{problem}-crosscheck" if problem else "crosscheck", resume=False)
     torch.set_num_threads(threads)
     console = new_console()
-    records, files = _check(subjects, grid, title, directory, console, all_cases=cases)
-    left_out = [not_available(name, reason, title) for name, reason in reasons.items()]
-    write_lines(directory / CROSSCHECK, [*records, *left_out])
+    records, files, left_out = _check(subjects, grid, title, directory, console, all_cases=cases)
+    missing = [not_available(name, reason, title) for name, reason in reasons.items()]
+    write_lines(directory / CROSSCHECK, [*records, *missing])
     report(directory, console)
+    for solve in left_out:
+        console.say(f"no case file of {solve}")
     _print_repl_lines(files, directory, console)
     if (sentence := broken_bounds(records)) is not None:
         raise RunFailure(sentence)
@@ -207,23 +209,25 @@ def _check(
     console: PlainConsole,
     *,
     all_cases: bool,
-) -> tuple[list[CrosscheckRecord], list[str]]:
-    """The records of all subjects, and the files that were written: cases with a broken bound, or all of them."""
+) -> tuple[list[CrosscheckRecord], list[str], list[str]]:
+    """The records of all subjects, the files that were written (cases with a broken bound, or all of them), and a
+    sentence for each solve that has no case."""
     from pynode.studies.crosscheck.case import write_case
     from pynode.studies.crosscheck.check import crosscheck as check
 
     records: list[CrosscheckRecord] = []
-    files = []
+    files, left_out = [], []
     with console.status("cross-check") as status:
         for subject in subjects:
             status.update(f"cross-check: {subject.name}")
-            judged, cases = check(subject, grid, problem=title, all_cases=all_cases)
-            records += judged
-            for case in cases:
+            checked = check(subject, grid, problem=title, all_cases=all_cases)
+            records += checked.records
+            left_out += checked.left_out
+            for case in checked.cases:
                 files.append(f"cases/{case.name}.json")
                 (directory / "cases").mkdir(exist_ok=True)
                 write_case(case, directory / files[-1])
-    return records, list(dict.fromkeys(files))
+    return records, list(dict.fromkeys(files)), left_out
 
 
 def _print_repl_lines(files: list[str], directory: Path, console: PlainConsole) -> None:

@@ -13,6 +13,7 @@ Three rules, each on relative errors (2-norm) of the loss, of the gradient by th
 - *halving*: a fixed-step method is within `SAFETY` times its own error estimate, from two halvings of the step, of the
   continuous gradient: a gradient that converges to something else has a small estimate and a large error.
 
+Where a run at half the step or at a tighter tolerance fails, the verdict rests on what is left, and its reason says so.
 The continuous gradient is RK4 refined until it stands; its own uncertainty and `ROUNDING` are added to each bound.
 """
 
@@ -21,10 +22,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,10 +34,11 @@ from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.records.files import finite
 from pynode.schemes import SCHEMES
+from pynode.studies.base import accuracy
 from pynode.studies.crosscheck.case import Case, Row, versions
 from pynode.studies.crosscheck.methods import VARIED, is_discrete
 from pynode.studies.crosscheck.record import AGREES, BROKEN, FAILED, UNAVAILABLE, UNJUDGED, CrosscheckRecord
-from pynode.studies.crosscheck.subjects import Distance, Gradient, Subject, Truth, case_subject
+from pynode.studies.crosscheck.subjects import Distance, Gradient, Solves, Subject, Truth, case_subject
 
 ROUNDING = 1e-10
 """What float64 leaves of a gradient of a few hundred operations in sequence, with room."""
@@ -59,11 +60,20 @@ SHOWN = ("adjoint", "solver", "rtol", "atol", "scheme")
 QUANTITIES = ("loss", "theta", "y0")
 
 
+class Checked(NamedTuple):
+    """Judged gradients, the cases to write, and a sentence for each solve that can't be written as a case."""
+
+    records: list[CrosscheckRecord]
+    cases: list[Case]
+    left_out: list[str]
+
+
 @dataclass(eq=False)
 class Entry:
     """One gradient of one subject on its way to a verdict; `program` is what twins share.
 
-    `finer` are gradients of the same method at half and a quarter of its step, or at tighter tolerances.
+    `finer` are gradients of the same method at half and a quarter of its step, or at tighter tolerances; `not_finer`
+    says why one of them is missing.
     """
 
     record: CrosscheckRecord
@@ -72,11 +82,12 @@ class Entry:
     order: int = 1
     gradient: Gradient | None = None
     finer: tuple[Gradient, ...] = ()
+    not_finer: str | None = None
 
 
 def crosscheck(
     subject: Subject, methods: Sequence[GradientMethod], *, problem: str, all_cases: bool = False
-) -> tuple[list[CrosscheckRecord], list[Case]]:
+) -> Checked:
     """Every gradient of `subject` by `methods` or recorded, judged; and the cases to write where one is broken, or
     with `all_cases` anyway.
 
@@ -99,7 +110,7 @@ def crosscheck(
     for entry in entries:
         entry.record = _judged(entry, truth, entries)
     wanted = all_cases or any(e.record.verdict == BROKEN for e in entries)
-    cases = _cases(subject, entries) if wanted else []
+    cases, left_out = _cases(subject, entries) if wanted else Solves([], [])
     files = [f"cases/{case.name}.json" for case in cases]
     records = [
         replace(
@@ -109,7 +120,7 @@ def crosscheck(
         )
         for e in entries
     ]
-    return records, cases
+    return Checked(records, cases, left_out)
 
 
 def _coarseness(record: CrosscheckRecord) -> float:
@@ -141,17 +152,38 @@ def _measured(subject: Subject, method: GradientMethod, problem: str) -> Entry:
         entry.program, entry.order = (scheme.name, int(method.setting)), scheme.order
     try:
         entry.gradient = subject.gradient(method)
-        with suppress(SolveError):  # smaller steps may follow a state that blows up farther
-            for finer in _finer(method):
-                entry.finer += (subject.gradient(finer),)
     except SolveError as error:
         entry.record = replace(entry.record, verdict=FAILED, reason=str(error))
     except UsageError as error:
         entry.record = replace(entry.record, verdict=UNAVAILABLE, reason=str(error))
     except RunFailure as error:  # the backend is there and did not get through
-        entry.gradient = None
-        entry.record = replace(entry.record, verdict=BROKEN, reason=" ".join(str(error).split()))
+        entry.record = replace(entry.record, verdict=BROKEN, reason=_one_line(error))
+    else:
+        entry.finer, entry.not_finer = _gradients_of_finer(subject, method)
     return entry
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _gradients_of_finer(subject: Subject, method: GradientMethod) -> tuple[tuple[Gradient, ...], str | None]:
+    """The gradients of `_finer(method)` up to the first that is missing, and why that is.
+
+    Whatever happens there says nothing of `method`: smaller steps may follow a state that blows up farther, and tighter
+    tolerances may need more steps or memory than there are.
+    """
+    gradients: list[Gradient] = []
+    for finer in _finer(method):
+        try:
+            gradient = subject.gradient(finer)
+            problem = None if gradient.is_finite else "the gradient has NaN or infinite entries"
+        except (RunFailure, UsageError) as error:
+            problem = _one_line(error)
+        if problem is not None:
+            return tuple(gradients), f"not compared with {accuracy(finer.setting, adaptive=finer.adaptive)}: {problem}"
+        gradients.append(gradient)
+    return tuple(gradients), None
 
 
 def _finer(method: GradientMethod) -> list[GradientMethod]:
@@ -238,8 +270,9 @@ def _judged(entry: Entry, truth: Truth | str, entries: list[Entry]) -> Crosschec
             vague = f"its tolerance justifies {min(bounds):.1e}, which is as much as any gradient may be off"
     judged = (bounds is not None and vague is None) or apart is not None
     verdict = BROKEN if broken else AGREES if judged else UNJUDGED
-    reason = "; ".join(broken) or (None if judged else vague or "nothing to judge it by")
-    return replace(record, verdict=verdict, reason=reason)
+    reasons = broken or ([] if judged else [vague or "nothing to judge it by"])
+    reasons += [] if entry.not_finer is None else [entry.not_finer]
+    return replace(record, verdict=verdict, reason="; ".join(reasons) or None)
 
 
 def _bounds(entry: Entry, truth: Truth) -> Distance | None:
@@ -308,12 +341,16 @@ def _difference(a: Gradient | None, b: Gradient | None) -> float | None:
     return finite(max(min(x, y) for x, y in zip(a.distance(b), b.distance(a), strict=True)))
 
 
-def _cases(subject: Subject, entries: list[Entry]) -> list[Case]:
+def _cases(subject: Subject, entries: list[Entry]) -> Solves:
     """The solves of `subject` with a reference and what the broken methods make of them."""
     broken = [e for e in entries if e.record.verdict == BROKEN and e.method is not None]
     labels = {e.record.entry for e in entries}
     written = []
-    for case in subject.cases():
+    try:
+        cases, left_out = subject.solves()
+    except SolveError as error:
+        return Solves([], [f"{subject.name}: {_one_line(error)}"])
+    for case in cases:
         alone = subject if subject.is_case else case_subject(case)
         rows = [row for row in case.rows if row.kind != "results" or row.label not in labels]
         if case.reference is None and isinstance(truth := _truth(alone), Truth):
@@ -329,7 +366,7 @@ def _cases(subject: Subject, entries: list[Entry]) -> list[Case]:
                 rows.append(Row("results", {**settings, "failed": str(error)}))
         name = re.sub(r"[^\w.-]+", "-", case.name)
         written.append(replace(case, name=name, rows=tuple(rows), versions={**versions(), **case.versions}))
-    return written
+    return Solves(written, left_out)
 
 
 def _truth(subject: Subject) -> Truth | str:

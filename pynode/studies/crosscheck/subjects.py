@@ -78,19 +78,26 @@ class Truth(NamedTuple):
     growth: float
 
 
+class Solves(NamedTuple):
+    """The solves behind a loss as cases, for files, and a sentence for each that can't be one."""
+
+    cases: list[Case]
+    left_out: list[str]
+
+
 @dataclass(eq=False)
 class Subject:
     """What is checked: a loss as a function of the method that solves for it, of `params` and of `y0` (leaves).
 
-    `rows` were recorded by somebody else; `cases` gives the solves behind the loss as cases, for a file; `is_case`
-    where it is itself the only one.
+    `rows` were recorded by somebody else; `solves` gives the solves behind the loss; `is_case` where the subject is
+    itself a case, and the only one.
     """
 
     name: str
     objective: Callable[[GradientMethod], Tensor]
     params: list[Tensor]
     y0: Tensor
-    cases: Callable[[], list[Case]]
+    solves: Callable[[], Solves]
     rows: tuple[Row, ...] = ()
     is_case: bool = False
     computed: dict[str, Gradient] = field(default_factory=dict)
@@ -155,38 +162,42 @@ def case_subject(case: Case) -> Subject:
         lambda method: case.loss(method.solve(module, y0, case.ts).ys),
         list(module.parameters()),
         y0,
-        lambda: [case],
+        lambda: Solves([case], []),
         case.rows,
         is_case=True,
     )
 
 
 def problem_subject(problem: Problem, model: Any, batch: Any) -> Subject:
-    """The objective of a problem on a batch: a tensor of initial states, a tuple with such a tensor called `x`, or
-    whatever a problem of the user's trains on, whose first solve then tells the initial state."""
+    """The objective of a problem on a batch.
+
+    A batch is a tensor of initial states, or a named tuple with such a tensor called `x`.  Of any other batch, such as
+    row numbers, the initial state is the one that the first solve of the objective starts from.
+    """
 
     def objective(method: GradientMethod) -> Tensor:
         return problem.objective(method, model, given).loss
 
     asked: Callable[[GradientMethod], Tensor] = objective
     given, named = batch, getattr(batch, "x", None)
-    if isinstance(batch, Tensor):
+    if isinstance(batch, Tensor) and batch.is_floating_point():
         given = y0 = batch.detach().clone().requires_grad_()
-    elif isinstance(batch, tuple) and isinstance(named, Tensor):
+    elif isinstance(named, Tensor) and named.is_floating_point() and "x" in getattr(batch, "_fields", ()):
         y0 = named.detach().clone().requires_grad_()
-        given = batch._replace(x=y0)  # type: ignore[attr-defined]
+        given = batch._replace(x=y0)
     else:
         y0, asked = _starting_from_leaf(problem.name, objective)
     params = [p for p in model.parameters() if p.requires_grad]
-    return Subject(problem.name, asked, params, y0, lambda: solves(problem.name, asked))
+    return Subject(problem.name, asked, params, y0, lambda: solves_of(problem.name, asked))
 
 
 def _starting_from_leaf(
     name: str, objective: Callable[[GradientMethod], Tensor]
 ) -> tuple[Tensor, Callable[[GradientMethod], Tensor]]:
-    """The initial state of the first solve of `objective` as a leaf, and the objective as a function of this leaf.
+    """The initial state y0 of the first solve of `objective` as a leaf, and the objective as a function of this leaf.
 
-    What that state depends on keeps its gradient: the solve starts as far from it as the leaf has been moved.
+    The objective still computes its own initial state, with its gradient by whatever that depends on; what the leaf
+    differs from y0 is added to it.
     """
     watched = Watched()
     objective(watched)
@@ -240,21 +251,23 @@ class Watched(GradientMethod):
         return run
 
 
-def solves(name: str, objective: Callable[[GradientMethod], Tensor]) -> list[Case]:
+def solves_of(name: str, objective: Callable[[GradientMethod], Tensor]) -> Solves:
     """Each solve behind a loss as a case with a linear loss: its weights are the derivatives of the loss by the states.
 
     Such a case has the gradients of that part of the problem.  That of a module of the user's holds its tape after the
-    preparation, and gradients by the tape's constants.  Modules that can't be captured are left out.
+    preparation, and gradients by the tape's constants.  Modules that can't be captured are left out, with the reason.
     """
     watched = Watched()
     loss = objective(watched)
     weights = torch.autograd.grad(loss, [states for _, states in watched.seen], materialize_grads=True)
-    cases = []
+    cases, left_out = [], []
     for k, ((solve, _), w) in enumerate(zip(watched.seen, weights, strict=True)):
+        label = name if len(watched.seen) == 1 else f"{name}-solve{k + 1}"
         if solve.no_system is None:
-            label = name if len(watched.seen) == 1 else f"{name}-solve{k + 1}"
             cases.append(_case_of(label, solve, LossForm("linear", rows=w.reshape(len(w), -1))))
-    return cases
+        else:
+            left_out.append(f"{label}: {solve.no_system}")
+    return Solves(cases, left_out)
 
 
 def _case_of(label: str, solve: Solve, form: LossForm) -> Case:

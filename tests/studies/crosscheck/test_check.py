@@ -29,7 +29,7 @@ from pynode.schemes.rk4 import RK4
 from pynode.solution import Status
 from pynode.solve import Run
 from pynode.studies.crosscheck.case import Case, DamagedCase, read_case, write_case
-from pynode.studies.crosscheck.check import ROUNDING, crosscheck
+from pynode.studies.crosscheck.check import ROUNDING, Checked, crosscheck
 from pynode.studies.crosscheck.loss import LossForm
 from pynode.studies.crosscheck.methods import method_grid, unavailable
 from pynode.studies.crosscheck.record import AGREES, BROKEN, FAILED, UNAVAILABLE, UNJUDGED, CrosscheckRecord
@@ -52,7 +52,7 @@ def example(name: str) -> Subject:
 
 
 @cache
-def found_in(name: str) -> tuple[list[CrosscheckRecord], list[Case]]:
+def judged(name: str) -> Checked:
     """The records of a recorded case, and the cases to write."""
     return crosscheck(case_subject(recorded(name)), OURS, problem=name)
 
@@ -65,7 +65,7 @@ def checked(subject: Subject, *methods: GradientMethod) -> dict[str, CrosscheckR
 @pytest.mark.parametrize("name", FILES)
 def test_exactly_the_wrong_recorded_adjoints_are_flagged(name: str) -> None:
     """In reversed time three of SciML's adjoints, as recorded, are 10.8 % off at every tolerance; nothing else is."""
-    records, cases = found_in(name)
+    records, cases, _ = judged(name)
     broken = {r.entry for r in records if r.verdict == BROKEN}
     wrong = ("interpolating", "quadrature", "gauss")
     expected = {f"recorded {a}-tsit5-rtol{tol:.0e}" for a in wrong for tol in (1e-3, 1e-5, 1e-7, 1e-10)}
@@ -83,15 +83,15 @@ def test_exactly_the_wrong_recorded_adjoints_are_flagged(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_recorded_discrete_gradients_have_twins(name: str) -> None:
     """Each recorded scheme is run here as well, whatever was asked for, and met to rounding."""
-    found = {r.entry: r for r in found_in(name)[0]}
+    records = {r.entry: r for r in judged(name).records}
     for row in rows_of(name, "disc_opt"):
-        record = found[f"recorded {row['scheme']}-x{row['substeps']}"]
+        record = records[f"recorded {row['scheme']}-x{row['substeps']}"]
         ours = {"rk4_38": "rk38"}.get(row["scheme"], row["scheme"])
         assert record.twin == f"disc-opt-{ours}-x{row['substeps']}"
         assert record.twin_difference is not None
         assert record.twin_difference < 1e-12
-        assert found[record.twin].backend == "torch"
-        assert found[record.twin].verdict == AGREES
+        assert records[record.twin].backend == "torch"
+        assert records[record.twin].verdict == AGREES
 
 
 def rows_of(name: str, kind: str) -> list[dict[str, Any]]:
@@ -221,13 +221,13 @@ def test_a_wrong_gradient_breaks_its_bound() -> None:
     """Under each of the rules, in whatever order; the right ones beside it don't."""
     wrong = [SkewedDiscOpt(EULER, 2), SkewedOptDisc(rtol=1e-5, atol=1e-7), SkewedFixed(EULER, 8)]
     right = [DiscOpt(EULER, 2), OptDisc(rtol=1e-5, atol=1e-7), OptDiscFixed(EULER, 2)]
-    found = checked(example("mlp"), *wrong, *right)
-    assert [r.verdict for r in found.values()] == [BROKEN if "skewed" in entry else AGREES for entry in found]
-    assert found["disc-opt-skewed-euler-x2"].twin == "disc-opt-euler-x2"
-    assert found["disc-opt-skewed-euler-x2"].twin_difference == pytest.approx(0.01, rel=0.02)
-    assert "rounding justifies 1e-10" in str(found["disc-opt-skewed-euler-x2"].reason)
-    assert "its own error estimate justifies" in str(found["opt-disc-skewed-dopri5-rtol1e-05"].reason)
-    assert "its own error estimate justifies" in str(found["opt-disc-fixed-skewed-euler-explicit-x8"].reason)
+    records = checked(example("mlp"), *wrong, *right)
+    assert [r.verdict for r in records.values()] == [BROKEN if "skewed" in entry else AGREES for entry in records]
+    assert records["disc-opt-skewed-euler-x2"].twin == "disc-opt-euler-x2"
+    assert records["disc-opt-skewed-euler-x2"].twin_difference == pytest.approx(0.01, rel=0.02)
+    assert "rounding justifies 1e-10" in str(records["disc-opt-skewed-euler-x2"].reason)
+    assert "its own error estimate justifies" in str(records["opt-disc-skewed-dopri5-rtol1e-05"].reason)
+    assert "its own error estimate justifies" in str(records["opt-disc-fixed-skewed-euler-explicit-x8"].reason)
 
 
 @dataclass(frozen=True)
@@ -242,10 +242,12 @@ class FarSkewedOptDisc(SkewedOptDisc):
 def test_loose_tolerances_are_judged_too(name: str) -> None:
     """By what tighter ones change: right gradients at 1e-2 agree, however far off; wrong ones do not."""
     loose: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-4}
-    found = checked(example(name), FarSkewedOptDisc(**loose), *method_grid(["opt-disc", "ad-adaptive"], [1e-2], [], []))
-    assert {r.entry for r in found.values() if r.verdict == BROKEN} == {"opt-disc-far-skewed-dopri5-rtol1e-02"}
-    assert {r.verdict for r in found.values()} == {AGREES, BROKEN}
-    wrong = found["opt-disc-far-skewed-dopri5-rtol1e-02"]
+    records = checked(
+        example(name), FarSkewedOptDisc(**loose), *method_grid(["opt-disc", "ad-adaptive"], [1e-2], [], [])
+    )
+    assert {r.entry for r in records.values() if r.verdict == BROKEN} == {"opt-disc-far-skewed-dopri5-rtol1e-02"}
+    assert {r.verdict for r in records.values()} == {AGREES, BROKEN}
+    wrong = records["opt-disc-far-skewed-dopri5-rtol1e-02"]
     assert wrong.bound is not None
     assert wrong.bound < 0.5
 
@@ -253,9 +255,9 @@ def test_loose_tolerances_are_judged_too(name: str) -> None:
 def test_the_majority_of_twins_is_right() -> None:
     """Whoever comes first."""
     twins = [SkewedDiscOpt(RK4, 1), DiscOpt(RK4, 1), DiscOpt(RK4, 1, "recompute")]
-    found = checked(example("mlp"), *twins)
-    assert [r.verdict for r in found.values()] == [BROKEN, AGREES, AGREES]
-    assert max(r.twin_difference or 0.0 for r in list(found.values())[1:]) < ROUNDING
+    records = checked(example("mlp"), *twins)
+    assert [r.verdict for r in records.values()] == [BROKEN, AGREES, AGREES]
+    assert max(r.twin_difference or 0.0 for r in list(records.values())[1:]) < ROUNDING
 
 
 def test_verdicts_without_a_gradient() -> None:
@@ -276,10 +278,10 @@ def test_verdicts_without_a_gradient() -> None:
         UsageError("no such field there"),
         RunFailure("the worker died"),
     )
-    found = list(checked(example("mlp"), DiscOpt(), *map(failing, errors)).values())
-    assert [r.verdict for r in found] == [AGREES, FAILED, UNAVAILABLE, BROKEN]
-    assert [str(e) for e in errors] == [r.reason for r in found[1:]]
-    assert found[1].differences == [None] * 4
+    records = list(checked(example("mlp"), DiscOpt(), *map(failing, errors)).values())
+    assert [r.verdict for r in records] == [AGREES, FAILED, UNAVAILABLE, BROKEN]
+    assert [str(e) for e in errors] == [r.reason for r in records[1:]]
+    assert records[1].differences == [None] * 4
 
 
 def test_without_a_continuous_gradient_only_twins_are_judged() -> None:
@@ -288,25 +290,25 @@ def test_without_a_continuous_gradient_only_twins_are_judged() -> None:
     spec = replace(base.spec, activation="softplus", input_power=3)  # type: ignore[call-arg]
     case = replace(base, spec=spec, theta=base.theta.abs(), y0=base.y0.abs())
     methods = (DiscOpt(EULER, 1), DiscOpt(EULER, 1, "recompute"), OptDisc(rtol=1e-3), OptDiscFixed(EULER, 1))
-    found = list(checked(case_subject(case), *methods).values())
-    assert [r.verdict for r in found] == [AGREES, AGREES, FAILED, UNJUDGED]
-    assert "no continuous gradient to judge by" in str(found[-1].reason)
-    assert all(r.error is None for r in found)
+    records = list(checked(case_subject(case), *methods).values())
+    assert [r.verdict for r in records] == [AGREES, AGREES, FAILED, UNJUDGED]
+    assert "no continuous gradient to judge by" in str(records[-1].reason)
+    assert all(r.error is None for r in records)
 
 
 def test_a_written_case_can_be_checked_again(tmp_path: Path) -> None:
     """The broken gradient is a recorded row then, unless its method runs again; reference and losses come back."""
     method = SkewedOptDisc(rtol=1e-6, atol=1e-8)
-    _, (case,) = crosscheck(example("mlp"), [method], problem="test")
+    _, (case,), _ = crosscheck(example("mlp"), [method], problem="test")
     write_case(case, tmp_path / "case.json")
     again = case_subject(read_case(tmp_path / "case.json"))
     label = "opt-disc-skewed-dopri5-rtol1e-06"
-    found = checked(again, DiscOpt())
-    assert {entry: r.verdict for entry, r in found.items() if r.verdict != AGREES} == {f"recorded {label}": BROKEN}
-    assert found["recorded reference-rk4-refined"].verdict == AGREES
-    found = checked(again, method)
-    assert found[label].verdict == BROKEN
-    assert f"recorded {label}" not in found
+    records = checked(again, DiscOpt())
+    assert {entry: r.verdict for entry, r in records.items() if r.verdict != AGREES} == {f"recorded {label}": BROKEN}
+    assert records["recorded reference-rk4-refined"].verdict == AGREES
+    records = checked(again, method)
+    assert records[label].verdict == BROKEN
+    assert f"recorded {label}" not in records
     row = json.loads((tmp_path / "case.json").read_text(encoding="utf-8"))["results"][0]
     assert (row["backend"], row["solver"], row["rtol"], row["verdict"]) == ("torchdiffeq", "dopri5", 1e-6, "broken")
     assert row["method"]["method"] == "opt-disc-skewed"
@@ -339,7 +341,7 @@ def test_the_solves_of_a_problem_are_cases_with_its_gradients(problem: Any, tmp_
     subject = problem_subject(problem, problem.model(0), batch)
     method = DiscOpt(RK4, 16)
     whole, parts = subject.gradient(method), []
-    for case in subject.cases():
+    for case in subject.solves().cases:
         write_case(case, tmp_path / "case.json")
         parts.append(case_subject(read_case(tmp_path / "case.json")).gradient(method))
     theta = torch.cat([part.theta for part in parts])
@@ -379,12 +381,12 @@ def test_another_backend_takes_part() -> None:
     """Through the real protocol, computed by the stand-in worker: twins on two backends, and every adjoint."""
     names = ["disc-opt", "disc-opt-julia", "opt-disc-julia"]
     assert unavailable(names) == {}
-    found = checked(example("concatsquash-reversed"), *method_grid(names, [1e-5], [2], [RK4]))
-    assert {r.verdict for r in found.values()} == {AGREES}
-    julia = found["disc-opt-julia-rk4-x2"]
-    assert (julia.backend, found[str(julia.twin)].backend) == ("julia", "torch")
+    records = checked(example("concatsquash-reversed"), *method_grid(names, [1e-5], [2], [RK4]))
+    assert {r.verdict for r in records.values()} == {AGREES}
+    julia = records["disc-opt-julia-rk4-x2"]
+    assert (julia.backend, records[str(julia.twin)].backend) == ("julia", "torch")
     assert julia.twin_difference is not None
     assert julia.twin_difference < ROUNDING
-    assert {r.group for r in found.values() if r.method == "opt-disc-julia"} == {
+    assert {r.group for r in records.values() if r.method == "opt-disc-julia"} == {
         f"opt-disc-julia {a} tsit5" for a in ("gauss", "interpolating", "quadrature", "backsolve")
     }
