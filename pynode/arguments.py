@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from pynode.errors import InvalidArgument, nearest
+
+UNITS = {
+    "B": 1,
+    **{f"{k}B": 1000**n for n, k in enumerate("kMGT", 1)},
+    **{f"{k}iB": 1024**n for n, k in enumerate("KMGT", 1)},
+}
+"""Bytes in a unit of memory."""
 
 SMALLEST_RTOL = 1e-15
 """Relative tolerances below this can't be met: steps would shrink until the time stands still."""
@@ -41,3 +49,18 @@ def check_count(argument: str, value: int, most: int = 2**63 - 1) -> None:
         raise InvalidArgument(argument, value, "not a positive integer", "use 1 or more")
     if value > most:
         raise InvalidArgument(argument, f"{value:.3g}" if value < 1e300 else "huge", f"more than {most:,}", "use fewer")
+
+
+def memory_bytes(argument: str, value: int | str) -> int:
+    """The bytes that `value` stands for: a number of them, or text such as "4GiB" or "500 MB".
+
+    Raises `InvalidArgument` for everything else, and for less than one byte.
+    """
+    count = float(value) if isinstance(value, int) and not isinstance(value, bool) else 0.0
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)):
+        units = {unit.lower(): size for unit, size in UNITS.items()}
+        count = float(match[1]) * units.get(match[2].lower() or "b", 0)
+    if not 1 <= count < 2**63:
+        remedy = f"use a number of bytes, or one with a unit ({', '.join(UNITS)}) such as 4GiB"
+        raise InvalidArgument(argument, repr(value), "not an amount of memory", remedy)
+    return value if isinstance(value, int) else int(count)

@@ -9,7 +9,7 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from pynode.arguments import check_choice, check_count, check_flag, check_tolerance
+from pynode.arguments import check_choice, check_count, check_flag, check_tolerance, memory_bytes
 from pynode.errors import InvalidArgument
 from pynode.steps import Adaptive, Fixed, Steps
 
@@ -74,7 +74,8 @@ class Continuous(Gradient):
     it from the forward solution, "backsolve" solves it backwards too.  `rtol` and `atol` are the adjoint's tolerances
     (None: those of the forward solve); `norm` measures the adjoint's error: "mixed" the largest of the root mean
     squares of state, adjoint and each parameter's gradient, "seminorm" without the last, "rms" one of everything.
-    `drift` says what follows where a backsolve leaves the stored states.  `vjp` and `checkpointing` are SciML's.
+    `drift` says what follows where a backsolve leaves the stored states.  `vjp`, `checkpointing` and `memory_limit` are
+    SciML's; the last is what a solution that is kept for the gradient may take (None: half of what is free).
     """
 
     takes: ClassVar = Adaptive
@@ -87,6 +88,7 @@ class Continuous(Gradient):
     drift: OnDrift = "error"
     vjp: Literal["handwritten", "reversediff", "zygote", "enzyme"] = "handwritten"
     checkpointing: bool = True
+    memory_limit: int | str | None = None
 
     def __post_init__(self) -> None:
         check_choice("adjoint", self.adjoint, ("interpolating", "backsolve", "gauss", "quadrature"))
@@ -94,18 +96,21 @@ class Continuous(Gradient):
         check_choice("drift", self.drift, get_args(OnDrift))
         check_choice("vjp", self.vjp, ("handwritten", "reversediff", "zygote", "enzyme"))
         check_flag("checkpointing", self.checkpointing)
+        if self.memory_limit is not None:
+            memory_bytes("memory_limit", self.memory_limit)
         for argument, value in (("adjoint_rtol", self.rtol), ("adjoint_atol", self.atol)):
             if value is not None:
                 check_tolerance(argument, value)
 
     def check_known(self, engine: str, adjoints: tuple[str, ...]) -> None:
-        """Raises `InvalidArgument` for what SciML alone has: other `adjoints`, and its ways to take products."""
+        """Raises `InvalidArgument` for what SciML alone has: other `adjoints`, products, and a memory limit."""
         if self.adjoint not in adjoints:
             remedy = f"use adjoint = {' or '.join(adjoints)}, or engine julia"
             raise InvalidArgument("adjoint", f"'{self.adjoint}'", f"engine = '{engine}' does not have it", remedy)
         for option, value, default in (
             ("vjp", self.vjp, "handwritten"),
             ("checkpointing", self.checkpointing, True),
+            ("memory_limit", self.memory_limit, None),
         ):
             if value != default:
                 problem = f"engine = '{engine}' does not have it"

@@ -21,7 +21,7 @@ GRACE = 5.0
 """Seconds that cancelled work has to stop before its worker is killed."""
 
 SILENCE = 1.0
-"""Seconds of waiting after which it is said what is waited for."""
+"""Seconds of waiting after which a message says what Julia is doing."""
 
 _logger = logging.getLogger("pynode")
 
@@ -51,8 +51,8 @@ class Questions:
 class Exchange:
     """The request `number` for `verb`, under way at `worker`; `cancel` `(1,)` is the flag that stops it.
 
-    An answer that is nothing but done has its numbers in `report`, the handle of a solution first.  `first` says that
-    the worker has not done this before, so that it may have to compile.
+    A short answer, that the request is done, has its numbers in `report`, the handle of a solution first.  `first` says
+    that the worker has not done this before, so that it may have to compile.
     """
 
     worker: WorkerProcess
@@ -63,7 +63,6 @@ class Exchange:
     report: Array | None = None
     questions: Questions | None = None
     first: bool = False
-    _owing: bool = False
 
     def run(self, frame: bytes) -> tuple[dict[str, Any] | None, float]:
         """Sends the request; returns the answer's plain values, None where they lie in `report`, and the seconds that
@@ -109,26 +108,35 @@ class Exchange:
                 return message
             if self.questions is None or not isinstance(message["evaluate"], (int, float)):
                 raise garbage(self.worker, f"'{self.verb}'", "a question without a callback to answer it")
-            self._owing = True
             asked = time.monotonic()
             self.questions.answer(float(message["evaluate"]))
             deadline += time.monotonic() - asked  # the user's own time is no silence of the worker
             self._reply(go_on=True)
 
+    @property
+    def _owes_an_answer(self) -> bool:
+        """Whether the worker waits for the answer to a question.
+
+        Read off what came and what was sent, which are noted by the operations that receive and send: an interruption
+        can't come between a question and the note that it is open.
+        """
+        event, number = self.worker.inbox.last
+        # the request was sent first, then one reply to each question
+        return isinstance(event, dict) and "evaluate" in event and len(self.worker.sent) == number
+
     def _reply(self, *, go_on: bool) -> None:
-        self._owing = False
         self.worker.send(encode({"id": self.number, "go_on": go_on}))
 
     def _stop(self) -> None:
         """Makes the worker stop what it does and waits until it has; kills it where that takes too long."""
-        if not self.worker.sent:  # it knows of nothing
+        if not self.worker.sent:  # the request did not get there
             return
         stopped, said = self._answered(), False
         began = time.monotonic()
         try:
             self.cancel[0] = 1
             while not stopped and self.worker.alive:
-                if self._owing:
+                if self._owes_an_answer:
                     self._reply(go_on=False)
                 try:
                     event = self.worker.inbox.receive(began + (GRACE if said else SILENCE))
@@ -137,13 +145,13 @@ class Exchange:
                         break
                     said = True
                     _logger.warning(
-                        "Julia can't stop while it compiles; its worker is ended in %g s, or at once by another Ctrl-C",
+                        "waiting for Julia to stop, which it can't while it compiles; its worker is ended in %g s, or "
+                        "at once by another Ctrl-C",
                         GRACE - SILENCE,
                     )
                     continue
                 if not isinstance(event, (dict, Done)):
                     break
-                self._owing = isinstance(event, dict) and "evaluate" in event
                 stopped = self._answered()
         finally:  # a second Ctrl-C comes here too
             if not stopped:
@@ -178,7 +186,7 @@ def next_message(
             event = worker.inbox.receive(min(deadline, time.monotonic() + SILENCE) if first else deadline)
         except TimeoutError:
             if first and limit > SILENCE:
-                _logger.warning("Julia may be compiling for %s, which it does at the first use (up to a minute)", doing)
+                _logger.warning("Julia is busy with %s; at the first use it compiles, for up to a minute", doing)
             event = worker.inbox.receive(deadline)
     except TimeoutError:
         worker.kill()

@@ -21,7 +21,7 @@ from pynode.julia.protocol import HEADER, BadFrame, Message, decode, frame_lengt
 CHUNK = 2**16
 
 LONGEST_POLL = 2**31 - 1
-"""Milliseconds that one wait for a pipe may take; who has more time waits again."""
+"""The most milliseconds that `poll` takes for one wait; a longer wait is several of them."""
 
 SLICE = 0.5
 """Seconds of one wait for a queue: on Windows a longer one would keep Ctrl-C waiting too."""
@@ -48,7 +48,8 @@ class Inbox:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._state: tuple[Event | Nothing, deque[bytes]] = (NOTHING, deque())  # the last event, and what came after it
+        # the last event, how many there were since somebody called `forget`, and what came after it
+        self._state: tuple[Event | Nothing, int, deque[bytes]] = (NOTHING, 0, deque())
         self._needed = HEADER.size
         self._closed = False
         self._reading = threading.Lock()
@@ -59,9 +60,14 @@ class Inbox:
         """The last event, until it is forgotten."""
         return self._state[0]
 
+    @property
+    def last(self) -> tuple[Event | Nothing, int]:
+        """The last event with its number: 1 for the first one after `forget`."""
+        return self._state[:2]
+
     def forget(self) -> None:
-        """Forgets the last event."""
-        self._state = (NOTHING, self._state[1])
+        """Forgets the last event, and counts from 0 again."""
+        self._state = (NOTHING, 0, self._state[2])
 
     def receive(self, deadline: float | None = None) -> Event:
         """The next event; raises `TimeoutError` at `deadline` (by `time.monotonic`)."""
@@ -81,7 +87,7 @@ class Inbox:
 
     def _next(self) -> Event | Nothing:
         """Takes the next event out of what has been read, if it is all there."""
-        chunks = self._state[1]
+        _, count, chunks = self._state
         ended = bool(chunks) and chunks[-1] == b""
         if not ended and sum(map(len, chunks)) < self._needed:
             return NOTHING
@@ -99,7 +105,7 @@ class Inbox:
         except BadFrame as problem:
             event = problem
         self._needed = HEADER.size
-        self._state = (event, deque([rest, b""] if ended else [rest] if rest else []))
+        self._state = (event, count + 1, deque([rest, b""] if ended else [rest] if rest else []))
         return event
 
     def _watch(self) -> None:
@@ -109,11 +115,11 @@ class Inbox:
     def _more(self, timeout: float | None) -> bool:
         """Reads what comes within `timeout` seconds; whether anything did.  Empty bytes are the end."""
         if self._closed:  # another file may have the descriptor's number now
-            self._state[1].append(b"")
+            self._state[2].append(b"")
             return True
         if timeout is not None and not self._poll.poll(min(timeout * 1000, LONGEST_POLL)):
             return False
-        chunks = self._state[1]
+        chunks = self._state[2]
         try:
             chunks.extend(map(os.read, (self._descriptor,), (CHUNK,)))  # no signal comes between the two
         except OSError:  # the pipe was closed
@@ -134,7 +140,7 @@ class ThreadedInbox(Inbox):
 
     def _more(self, timeout: float | None) -> bool:
         try:
-            self._state[1].extend(map(self._queue.get, (True,), (SLICE if timeout is None else min(timeout, SLICE),)))
+            self._state[2].extend(map(self._queue.get, (True,), (SLICE if timeout is None else min(timeout, SLICE),)))
         except Empty:
             return False
         return True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -61,6 +62,13 @@ class Prepared:
             raise InvalidArgument("outputs", twice, "also names of arrays", "use other names")
         self.places, self.size = lay_out({**self.given, **self.wanted})
 
+    @cached_property
+    def kind(self) -> Hashable:
+        """What Julia compiles code for: the verb, the words among the options (solver, adjoint, ...), the dtypes."""
+        options = self.value.get("options")
+        words = (text for text in (options.values() if isinstance(options, Mapping) else ()) if isinstance(text, str))
+        return self.verb, tuple(words), tuple(str(dtype) for _, dtype in (*self.given.values(), *self.wanted.values()))
+
     def move_to(self, arena: Arena) -> None:
         """Gives the arrays their places in `arena`."""
         self.arena = arena
@@ -104,7 +112,7 @@ class Prepared:
         for name in self.given:
             array, view = arrays[name], self.views[name]
             if array.shape != view.shape:
-                remedy = f"prepare another request, or pass {view.shape}"
+                remedy = f"pass an array of shape {view.shape}"
                 raise InvalidArgument(f"arrays[{name!r}]", array.shape, "not the shape that was prepared", remedy)
             view[...] = array
 

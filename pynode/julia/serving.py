@@ -134,16 +134,19 @@ Handler: TypeAlias = Callable[[Request], "dict[str, Any] | None"]
 Describe: TypeAlias = Callable[[BaseException], "dict[str, Any] | None"]
 
 
-def serve(connection: Connection, handlers: Mapping[str, Handler], describe: Describe) -> None:
+def serve(
+    connection: Connection, handlers: Mapping[str, Handler], release: Callable[[int], object], describe: Describe
+) -> None:
     """Serves requests until the parent closes its pipe.
 
-    `describe` turns an exception that it knows into the fields of an error answer; None for others.
+    `release` forgets the solution of a handle; which ones may go comes with any request.  `describe` turns an exception
+    that it knows into the fields of an error answer; None for others.
     """
     arena: Arena | None = None
     prepared: dict[int, Request] = {}
     while (message := connection.read()) is not None:
         request, answer = None, {}
-        number, release = (
+        number, handles = (
             (message.number, message.release)
             if isinstance(message, Run)
             else (message.get("id"), message.get("release", ()))
@@ -158,8 +161,8 @@ def serve(connection: Connection, handlers: Mapping[str, Handler], describe: Des
                 request = _request(connection, message, arena)
                 if (slot := message.get("slot")) is not None:
                     prepared[slot] = request
-            for handle in release:
-                handlers["release"](Request(number, "release", {"handle": handle}, {}, {}, request.cancel, connection))
+            for handle in handles:
+                release(handle)
             if request.verb not in handlers:
                 raise KeyError(f"no verb {request.verb!r}; known: {sorted(handlers)}")
             value = handlers[request.verb](request) or {}

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,7 +99,8 @@ class Session:
         self._under_way: Exchange | None = None  # the last request, until its answer has an owner
         self._slots: dict[int, Prepared] = {}  # what the worker knows
         self._next_slot = 0
-        self._verbs_done: set[str] = set()
+        self._done: set[Hashable] = set()  # kinds of requests that the worker has done
+        self._solved: Hashable = None  # the kind of its last solve
 
     def __enter__(self) -> Session:
         return self
@@ -214,8 +215,6 @@ class Session:
         if (handle := numbers.get("handle")) is not None:
             generation, numbers["handle"] = divmod(int(handle), HANDLES)
             if not self.alive or generation != self._generation:
-                if verb == "release":
-                    return Reply({}, {}, 0.0)
                 raise WorkerDied("the Julia worker that kept this solution is gone; solve again")
         worker = self._running()
         began = time.perf_counter()
@@ -238,12 +237,15 @@ class Session:
             frame = prepared.frame(self._number, numbers, release, known=known, told=told)
             questions = None if callback is None else Questions(callback, prepared.views[STATE], prepared.views[SLOPE])
             report = prepared.views.get(REPORT)
-            first = not known and (report is not None or verb not in self._verbs_done)
+            first = self._kind(prepared) not in self._done
             exchange = Exchange(worker, self._number, verb, limit, arena.cancel, report, questions, first)
             self._under_way = exchange
             answer, seconds = exchange.run(frame)
             if not known:
                 self._worker_knows(worker, prepared, arena)
+            self._done.add(self._kind(prepared))
+            if verb == "solve":
+                self._solved = prepared.kind
         except BaseException:
             if not known:  # it would keep the arena
                 prepared.forget()
@@ -257,7 +259,7 @@ class Session:
             try:
                 answer = read_report(prepared.views[REPORT])
             except (ValueError, OverflowError):
-                raise garbage(worker, f"'{verb}'", "numbers that can't be") from None
+                raise garbage(worker, f"'{verb}'", "a report whose counts are NaN or infinite") from None
         held = None
         if (local := answer.get("handle")) is not None:
             held = Held(self._generation * HANDLES + local)
@@ -306,7 +308,10 @@ class Session:
         worker.arena = arena
         if prepared.slot is not None:
             self._slots[prepared.slot] = prepared
-        self._verbs_done.add(prepared.verb)
+
+    def _kind(self, prepared: Prepared) -> Hashable:
+        """What Julia compiles for a request; of a gradient it depends on the solve, here taken to be the last one."""
+        return (prepared.kind, self._solved) if prepared.verb == "pullback" else prepared.kind
 
     def _running(self) -> WorkerProcess:
         """The worker, started where none runs."""
@@ -319,7 +324,7 @@ class Session:
         limit = self._start_limit or limit_from(START_TIMEOUT)
         worker = WorkerProcess(command, variables)
         self._generation += 1
-        self._verbs_done.clear()
+        self._done.clear()
         self._owners.clear()
         self._worker, self._at_exit = worker, weakref.finalize(self, worker.close)
         try:

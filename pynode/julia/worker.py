@@ -82,13 +82,15 @@ BRIDGE: dict[str, BridgeFunction] = {
         (Array("grad_y0"), Array("grad_theta"), Array("grad_ts"), ANSWER, Array("cotangents"), Cancel()),
         then=(Value("handle"), Value("times")),
     ),
-    "release": BridgeFunction("release", (Value("handle"),)),
     "evaluate": BridgeFunction(
         "evaluate!", (Array("dy"), Json("system"), Array("theta"), Value("t"), Array("y"), PROBES)
     ),
     "train": BridgeFunction("train", (Json("problem"), Cancel())),
 }
 """Verb of a session: the Julia function that does it.  `evaluate!(dy, system_json, theta, ...)` and so on."""
+
+RELEASE = BridgeFunction("release", (Value("handle"),))
+"""The Julia function that forgets a solution; no verb: the handles come with other requests."""
 
 REFERENCE_SOLVERS = {
     "vern9": ("OrdinaryDiffEqVerner", "Vern9"),
@@ -112,7 +114,9 @@ class Julia:
         self.main = juliacall.Main
         self.exception: type[BaseException] = juliacall.JuliaError
         self.main.seval("using PyNODE")
-        self._functions = {verb: self.main.seval(f"PyNODE.Bridge.{f.name}") for verb, f in BRIDGE.items()}
+        bridge = "PyNODE.Bridge."
+        self._functions = {verb: self.main.seval(bridge + f.name) for verb, f in BRIDGE.items()}
+        self.release = self.main.seval(bridge + RELEASE.name)
         self._wrap = {
             dtype: self.main.seval(f"(address, dims...) -> unsafe_wrap(Array, Ptr{{{element}}}(UInt(address)), dims)")
             for dtype, element in ELEMENTS.items()
@@ -239,7 +243,7 @@ def main() -> int:
     handlers["reference"] = julia.reference
     handlers["ping"] = lambda request: {}  # noqa: ARG005
     connection.write({"ready": True})
-    serve(connection, handlers, julia.describe)
+    serve(connection, handlers, julia.release, julia.describe)
     return 0
 
 

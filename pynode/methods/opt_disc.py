@@ -81,6 +81,8 @@ class OptDisc(GradientMethod):
     """Vector-Jacobian products of engine julia: by formulas, or by an AD system of Julia's."""
     checkpointing: bool = True
     """Whether a backsolve of engine julia starts anew from every output time."""
+    memory_limit: int | str | None = None
+    """Memory that a solution of engine julia may take, in bytes or as 4GiB (default: half of what is free)."""
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -93,6 +95,7 @@ class OptDisc(GradientMethod):
             self.drift,
             self.vjp,
             self.checkpointing,
+            self.memory_limit,
         )
         return Recipe(scheme_of(self.solver), steps, gradient)
 
@@ -115,6 +118,7 @@ class OptDisc(GradientMethod):
             drift=gradient.drift,
             vjp=gradient.vjp,
             checkpointing=gradient.checkpointing,
+            memory_limit=gradient.memory_limit,
         )
 
     @property

@@ -21,10 +21,11 @@ class OptDiscJulia(GradientMethod):
     block of the Jacobian a sample).
     `adjoint`: "gauss", "interpolating" and "quadrature" read the state from the dense forward solution, so they cost
     memory and don't care how the field behaves in reversed time; "gauss" takes the fewest products where parameters are
-    many.  A solution that would take more than half of the free memory is solved piece by piece on the way back, at the
-    cost of one more forward solve.  "backsolve" (not with "auto") solves the state backwards too, with `checkpointing`
-    anew from every output time; where it leaves the stored state by more than `pynode.drift.DRIFT_BOUND` tolerances,
-    `drift` says what follows ("error", "warn", "ignore").
+    many.  A solution that would take more than `memory_limit` (bytes, or text such as "4GiB"; by default half of what
+    is free) is solved piece by piece on the way back, at the cost of one more forward solve; where not even a piece
+    fits, or the Jacobians of "auto" do not, the solve is refused.  "backsolve" (not with "auto") solves the state
+    backwards too, with `checkpointing` anew from every output time; where it leaves the stored state by more than
+    `pynode.drift.DRIFT_BOUND` tolerances, `drift` says what follows ("error", "warn", "ignore").
     `vjp`: products with the field's Jacobian by hand-written formulas, or by an AD system of Julia's to check them.
     Tolerances are per step, relative and absolute; those of the adjoint default to the forward ones.
 
@@ -58,12 +59,19 @@ class OptDiscJulia(GradientMethod):
     """Steps after which a solve gives up, forward and backward each."""
     drift: Literal["error", "warn", "ignore"] = "error"
     """What to do where a backsolve has left the stored states."""
+    memory_limit: int | str | None = None
+    """Memory that a solution of engine julia may take, in bytes or as 4GiB (default: half of what is free)."""
 
     @cached_property
     def recipe(self) -> Recipe:
         tolerances = (self.adjoint_rtol, self.adjoint_atol)
         gradient = Continuous(
-            self.adjoint, *tolerances, drift=self.drift, vjp=self.vjp, checkpointing=self.checkpointing
+            self.adjoint,
+            *tolerances,
+            drift=self.drift,
+            vjp=self.vjp,
+            checkpointing=self.checkpointing,
+            memory_limit=self.memory_limit,
         )
         return Recipe(scheme_of(self.solver), Adaptive(self.rtol, self.atol, self.max_steps), gradient)
 

@@ -279,9 +279,9 @@ def as_numbers(request: Request, reply: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def release(request: Request) -> None:
+def release(handle: int) -> None:
     """`release`."""
-    held.pop(request.value["handle"], None)
+    held.pop(handle, None)
 
 
 def evaluate(request: Request) -> None:
@@ -369,7 +369,6 @@ def main(mode: str) -> int:
     done: dict[str, Handler] = {
         "solve": solve,
         "pullback": pullback,
-        "release": release,
         "evaluate": evaluate,
         "train": train,
         "versions": versions,
@@ -383,7 +382,7 @@ def main(mode: str) -> int:
         return lambda request: (bad[request.value["misbehave"]] if "misbehave" in request.value else handler)(request)
 
     connection.write({"ready": True})
-    serve(connection, {verb: minded(handler) for verb, handler in done.items()}, describe)
+    serve(connection, {verb: minded(handler) for verb, handler in done.items()}, release, describe)
     return 0
 
 

@@ -12,7 +12,7 @@ from pynode.activations import ACTIVATIONS
 from pynode.engines.julia.engine import ADJOINTS, SOLVERS, VJPS, bridge_options
 from pynode.fields import FIELDS
 from pynode.julia.prepared import REPORT_FIELDS
-from pynode.julia.worker import BRIDGE
+from pynode.julia.worker import BRIDGE, RELEASE, BridgeFunction
 from pynode.schemes import SCHEMES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,19 +23,18 @@ ALL_JULIA = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCE
 def julia_functions(path: Path) -> dict[str, list[str]]:
     """Names and positional arguments of the functions that a Julia file defines, long form and short form."""
     text = path.read_text(encoding="utf-8")
-    found = {}
+    functions = {}
     for pattern in (r"^function ([\w!]+)\(([^)]*)\)", r"^([\w!]+)\(([^)]*)\) = "):
         for name, arguments in re.findall(pattern, text, flags=re.MULTILINE):
             positional = arguments.partition(";")[0]
-            found[name] = [a.strip() for a in positional.split(",") if a.strip()]
-    return found
+            functions[name] = [a.strip() for a in positional.split(",") if a.strip()]
+    return functions
 
 
-@pytest.mark.parametrize("verb", sorted(BRIDGE))
-def test_bridge_functions_exist_with_their_arguments(verb: str) -> None:
+@pytest.mark.parametrize("function", [*BRIDGE.values(), RELEASE], ids=lambda function: function.name)
+def test_bridge_functions_exist_with_their_arguments(function: BridgeFunction) -> None:
     """By name and order: an argument that Python calls `theta` is called so in Julia."""
     known = julia_functions(SOURCES / "bridge.jl")
-    function = BRIDGE[verb]
     assert function.name in known
     assert [getattr(a, "name", "cancel") for a in function.arguments] == known[function.name]
 

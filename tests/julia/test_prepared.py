@@ -152,6 +152,20 @@ def test_other_shapes_and_lost_workers_are_named(stand_in_session: Session) -> N
     assert held(stand_in_session) == 0
 
 
+def test_an_array_of_another_shape_is_told_the_right_one(stand_in_session: Session) -> None:
+    with pytest.raises(InvalidArgument, match=r"pass an array of shape \(2, 2\)$"):
+        stand_in_session.run(prepared_solve(), given(1.0, 3))
+
+
+def test_a_report_without_counts_is_garbage(stand_in_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> dict[str, Any]:
+        return {"n_f": int(float("nan"))}
+
+    monkeypatch.setattr("pynode.julia.session.read_report", refuse)
+    with pytest.raises(WorkerGarbage, match="answered 'solve' by a report whose counts are NaN or infinite"):
+        stand_in_session.run(prepared_solve(), given())
+
+
 @pytest.mark.parametrize("misdeed", ["done", "short-done"])
 def test_numbers_that_nobody_asked_for_are_garbage(stand_in_session: Session, misdeed: str) -> None:
     with pytest.raises(WorkerGarbage):

@@ -7,10 +7,12 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from pynode.julia import exchange
-from pynode.julia.session import Session
+from pynode.julia.prepared import prepare
+from pynode.julia.session import Reply, Session
 
 POSIX = os.name == "posix"
 
@@ -26,10 +28,33 @@ def test_what_may_be_compilation_is_announced(
     for _ in range(2):
         stand_in_session.call("echo", {"misbehave": "nap"})
         (message,) = caplog.messages
-        assert "may be compiling for 'echo'" in message
+        assert "busy with 'echo'; at the first use it compiles" in message
     stand_in_session.restart()
     stand_in_session.call("echo", {"misbehave": "nap"})
     assert len(caplog.messages) == 2
+
+
+def test_compilation_is_announced_once_for_each_solver(
+    stand_in_session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not for each size of a batch, which Julia compiles nothing for; but for each solver, and for its gradient."""
+    monkeypatch.setattr(exchange, "SILENCE", 0.2)
+    options = {"kind": "opt-disc", "rtol": 1e-3, "atol": 1e-5, "gradient": True}
+    stand_in_session.restart()
+
+    def solve(solver: str, batch: int) -> Reply:
+        layouts = {"theta": ((17,), float), "y0": ((batch, 2), float), "ts": ((2,), float)}
+        system = {"field": {"architecture": "mlp", "widths": [2, 3, 2]}, "flow": None}
+        value = {"system": system, "options": {**options, "solver": solver}, "late": 0.5}
+        request = prepare("solve", value, layouts, {"ys": ((2, batch, 2), float)})
+        given = {"theta": np.ones(17), "y0": np.ones((batch, 2)), "ts": np.array([0.0, 1.0])}
+        return stand_in_session.run(request, given)
+
+    counts = []
+    for solver, batch in (("tsit5", 1), ("tsit5", 2), ("tsit5", 3), ("vern7", 1), ("tsit5", 4)):
+        solve(solver, batch)
+        counts.append(len(caplog.messages))
+    assert counts == [1, 1, 1, 2, 2]
 
 
 @pytest.mark.skipif(not POSIX, reason="sends SIGINT as a terminal does")
@@ -48,6 +73,6 @@ def test_ctrl_c_that_has_to_wait_says_so(
     assert 0.7 < time.monotonic() - began < 5
     timer.join()
     (message,) = caplog.messages
-    assert "can't stop while it compiles; its worker is ended in 0.5 s" in message
+    assert "which it can't while it compiles; its worker is ended in 0.5 s" in message
     assert not stand_in_session.alive
     stand_in_session.call("echo")

@@ -15,7 +15,7 @@ import pytest
 
 from pynode.errors import RunFailure
 from pynode.fields.mlp import MLP
-from pynode.julia.errors import Cancelled, JuliaError, WorkerDied
+from pynode.julia.errors import Cancelled, JuliaError, WorkerDied, WorkerError
 from pynode.julia.prepared import COUNTS, Prepared, prepare
 from pynode.julia.reference import reference_trajectory
 from pynode.julia.session import COMMAND, Session, default_session
@@ -143,10 +143,11 @@ def test_the_other_verbs(pretended: Session) -> None:
     assert value["numbers"] == [7, 1]
     assert [told[k][1] for k in range(4)] == [[2, 3], [4], [2], [0, 0]]
     assert told[4:] == [["float64", [2, 3, 2], list(range(10, 22))], ["uint8", [1], [0]]]
-    assert pretended.call("release", {"handle": handle}).value == {}
     assert pretended.call("train", {"problem": {"a": 1}}).value["told"] == ['{"a": 1}', ["uint8", [1], [0]]]
     assert pretended.call("ping").value == {}
-    assert set(BRIDGE) == {"versions", "solve", "pullback", "release", "evaluate", "train"}
+    assert set(BRIDGE) == {"versions", "solve", "pullback", "evaluate", "train"}
+    with pytest.raises(WorkerError, match="no verb 'release'"):
+        pretended.call("release")
 
 
 def test_prepared_requests_answer_by_numbers(pretended: Session) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pynode.adjoint import check_cotangents
-from pynode.arguments import check_choice
+from pynode.arguments import check_choice, memory_bytes
 from pynode.drift import report_drift, sample_of_row
 from pynode.engines.base import Engine
 from pynode.engines.julia.requests import pullback_request, solve_request
@@ -131,6 +131,7 @@ def bridge_options(recipe: Recipe, ts: Times) -> dict[str, Any]:
         return {"kind": "disc-opt", "A": formula.a, "b": formula.b, "c": formula.c, "substeps": substeps}
     assert isinstance(steps, Adaptive)
     assert isinstance(gradient, Continuous)
+    limit = gradient.memory_limit
     return {
         "kind": "opt-disc",
         "solver": scheme.name,
@@ -142,6 +143,7 @@ def bridge_options(recipe: Recipe, ts: Times) -> dict[str, Any]:
         "adjoint_atol": steps.atol if gradient.atol is None else gradient.atol,
         "checkpointing": gradient.checkpointing,
         "max_steps": steps.max_steps,
+        **({} if limit is None else {"memory": memory_bytes("memory_limit", limit)}),
     }
 
 
@@ -163,6 +165,11 @@ def _checked(solve: Solve) -> tuple[System, State, Tensor]:
     known = {id(p) for p in system.theta}
     # of a captured module, whose constants these are not, it has been looked into
     strange = [] if isinstance(system.spec, Tape) else [tuple(p.shape) for p in solve.params if id(p) not in known]
+    if system.probes is not None:
+        shape = (y0.numel() // system.columns, system.spec.state_dim)
+        if tuple(system.probes.shape) != shape:
+            remedy = f"give one probe a sample, as a tensor of shape {shape}"
+            raise InvalidArgument("probes", tuple(system.probes.shape), "wrong shape", remedy)
     if strange:
         raise InvalidArgument("params", strange, "no parameters of the field's specification", "leave params out")
     return system, y0, solve.ts
