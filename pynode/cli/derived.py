@@ -136,7 +136,7 @@ def _place(parameter: inspect.Parameter) -> int:
 def _parameter(name: str, methods: tuple[str, ...], varied: str | None, *, hidden: bool) -> inspect.Parameter:
     """The parameter for an option of methods or of runs; a single value of what is `varied` is refused."""
     kind, panel, text = _about(name, methods)
-    plain = next((t for t in (int, float) if t in kind.types and list not in kind.types), str)
+    plain = next((t for t in (int, float) if t in kind.types and not kind.types & {list, str}), str)
     argument = flag(name)
     texts = [argument, *map(flag, SHORT.get(name, ()))]
     if kind.is_flag:

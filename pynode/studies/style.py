@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from pynode.records.files import write_atomically
 from pynode.settings.known import compared, plain_methods, stands_for
@@ -24,8 +25,8 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 LONGEST_ENTRY = 32
 """Letters of an entry of a legend, of which three have room beside each other."""
 LABEL_SIZE = 6.5
-CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
-"""Where a label may stand beside its point: right or left, above or below."""
+PLACES = tuple((right, up * line) for line in range(1, 7) for up in (1, -1) for right in (1, -1))
+"""Where a label may stand: right or left of its point, and in which line above or below it, the nearest first."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -114,41 +115,54 @@ class Label:
 
 
 def label_points(figure: Figure, axes: Axes, labels: Iterable[Label]) -> None:
-    """Writes labels beside their points, each at the corner where it covers least of lines and other labels.
+    """Writes labels beside their points, each at the nearest place where it covers least of lines and other labels.
 
-    To be called when all lines of the figure are drawn and the scales are set.
+    Places are the four corners of a point, then those above and below them; a thin line leads from the point to a label
+    that is farther away.  To be called when all lines of the figure are drawn and the scales are set.
     """
     figure.draw_without_rendering()  # so that the panels have their sizes
     points = figure.dpi / 72
     taken = [spot for line in axes.get_lines() for spot in _spots(axes.transData.transform(line.get_xydata()))]
-    boxes: list[tuple[float, float, float, float]] = []
+    frame = axes.get_window_extent()
+    boxes: list[Bbox] = []
     for label in labels:
         x, y = axes.transData.transform(label.at)
         width, height = 0.6 * LABEL_SIZE * len(label.text) * points, LABEL_SIZE * points
 
-        def box(corner: tuple[int, int]) -> tuple[float, float, float, float]:
-            right, up = corner
-            left = x + 3 * points if right > 0 else x - 3 * points - width  # noqa: B023 (called at once)
-            low = y + 2 * points if up > 0 else y - 2 * points - height  # noqa: B023
-            return left, low, left + width, low + height  # noqa: B023
+        def box(place: tuple[int, int]) -> Bbox:
+            right, up = (points * shift for shift in _shift(place))
+            left = x + right if right > 0 else x + right - width  # noqa: B023 (called at once)
+            low = y + up if up > 0 else y + up - height  # noqa: B023
+            return Bbox.from_bounds(left, low, width, height)  # noqa: B023
 
-        def covered(corner: tuple[int, int]) -> int:
-            left, low, right, high = box(corner)
-            inside = sum(left < a < right and low < b < high for a, b in taken)
-            return inside + 2 * sum(left < r and a < right and low < h and b < high for a, b, r, h in boxes)
+        def cost(place: tuple[int, int]) -> tuple[int, int, int]:
+            inside = box(place)
+            outside = not (frame.x0 <= inside.x0 and inside.x1 <= frame.x1 + width)  # noqa: B023
+            outside |= not (frame.y0 <= inside.y0 and inside.y1 <= frame.y1)
+            covered = sum(inside.overlaps(other) for other in boxes)
+            crossed = sum(inside.x0 < a < inside.x1 and inside.y0 < b < inside.y1 for a, b in taken)
+            return covered, 3 * outside + crossed + abs(place[1]) - 1, abs(place[1])
 
-        corner = min(CORNERS, key=covered)
-        boxes.append(box(corner))
+        place = min(PLACES, key=cost)
+        boxes.append(box(place))
+        far = abs(place[1]) > 1
         axes.annotate(
             label.text,
             label.at,
             fontsize=LABEL_SIZE,
             color=label.color,
-            xytext=(3 * corner[0], 2 * corner[1]),
+            xytext=_shift(place),
             textcoords="offset points",
-            ha="left" if corner[0] > 0 else "right",
-            va="bottom" if corner[1] > 0 else "top",
+            ha="left" if place[0] > 0 else "right",
+            va="bottom" if place[1] > 0 else "top",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": label.color, "shrinkA": 0} if far else None,
         )
+
+
+def _shift(place: tuple[int, int]) -> tuple[float, float]:
+    """The offset in points of a label at a place: to the right or left, and in so many lines above or below."""
+    right, line = place
+    return 3 * right, (1 if line > 0 else -1) * (2 + (abs(line) - 1) * (LABEL_SIZE + 1))
 
 
 def _spots(corners: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

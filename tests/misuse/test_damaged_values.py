@@ -86,7 +86,9 @@ def with_value(path: Path, key: str, value: Any) -> None:
 def test_a_value_that_can_not_be(here: Path, row: Value, capsys: pytest.CaptureFixture[str]) -> None:
     path = here / "out" / FOLDER / row.file
     with_value(path, row.key, row.value)
-    refused(["show", str(here / "out")], path, here, capsys, row.said, "--resume")
+    complaint = refused(["show", str(here / "out")], path, here, capsys)
+    assert row.said in complaint
+    assert "--resume" in complaint
 
 
 OTHER_VALUES = [
@@ -112,7 +114,9 @@ OTHER_VALUES = [
 def test_a_value_of_other_records(here: Path, row: Value, capsys: pytest.CaptureFixture[str]) -> None:
     path = here / "out" / row.file
     with_value(path, row.key, row.value)
-    refused(["show", str(here / "out")], path, here, capsys, row.said, "line 1 is damaged")
+    complaint = refused(["show", str(here / "out")], path, here, capsys)
+    assert row.said in complaint
+    assert "line 1 is damaged" in complaint
 
 
 CASE_VALUES = [
@@ -145,7 +149,8 @@ CASE_VALUES = [
 def test_a_value_of_a_case(here: Path, key: str, value: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = here / "case.json"
     path.write_text(json.dumps({**CASE, key: value}))
-    refused(["crosscheck", "--case", str(path), "--out", str(here / "new")], path, here, capsys, said)
+    complaint = refused(["crosscheck", "--case", str(path), "--out", str(here / "new")], path, here, capsys)
+    assert said in complaint
 
 
 SWEEP_VALUES = [
@@ -164,10 +169,13 @@ SWEEP_VALUES = [
 def test_a_value_of_a_sweep(here: Path, key: str, value: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = here / "sweep" / FILE
     with_value(path, key, value)
-    refused(["sweep", "--resume", "--out", str(path.parent)], path, here, capsys, said)
+    complaint = refused(["sweep", "--resume", "--out", str(path.parent)], path, here, capsys)
+    assert said in complaint
 
 
 def test_a_summary_of_more_iterations(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with_value(here / "out" / FOLDER / "summary.json", "iterations", 5)
     path = here / "out" / FOLDER / "records.jsonl"
-    refused(["show", str(here / "out")], path, here, capsys, "summary.json speaks of 5 iterations", "--resume")
+    complaint = refused(["show", str(here / "out")], path, here, capsys)
+    assert "summary.json speaks of 5 iterations" in complaint
+    assert "--resume" in complaint

@@ -42,6 +42,21 @@ class Damped(pynode.FieldSpec):
         return y @ p["W"].T + p["b"]
 '''
 
+POSED = """
+    def objective(self, method, model, batch):
+        y0, ts, data = batch
+        solution = method.solve(model, y0, ts)
+        return Objective.of((solution.ys - data).square().mean(), (solution.stats,))
+
+    def validation_loss(self, model):
+        with torch.no_grad():
+            return float(self.objective(pynode.OptDisc(rtol=1e-8, atol=1e-10), model, self.batch(0)).loss)
+
+    def evaluate(self, model, method):
+        return Evaluation({"fit": self.validation_loss(model)}, {})
+"""
+"""Loss, validation and evaluation of both problems."""
+
 PROBLEM = '''"""Exponential decay."""
 from dataclasses import dataclass
 from typing import ClassVar
@@ -74,18 +89,6 @@ class Decay(pynode.Problem):
         ts = torch.linspace(0, 1, 4, dtype=self.dtype)
         y0 = torch.tensor([[1.0, 2.0], [-1.0, 0.5]], dtype=self.dtype)
         return y0, ts, torch.stack([y0 * torch.exp(-self.options.rate * t) for t in ts])
-
-    def objective(self, method, model, batch):
-        y0, ts, data = batch
-        solution = method.solve(model, y0, ts)
-        return Objective.of((solution.ys - data).square().mean(), (solution.stats,))
-
-    def validation_loss(self, model):
-        with torch.no_grad():
-            return float(self.objective(pynode.OptDisc(rtol=1e-8, atol=1e-10), model, self.batch(0)).loss)
-
-    def evaluate(self, model, method):
-        return Evaluation({"fit": self.validation_loss(model)}, {})
 '''
 
 MODULE = '''"""Decay, with a torch module for a field."""
@@ -139,18 +142,6 @@ class ModuleDecay(pynode.Problem):
         ts = torch.linspace(0, 1, 4, dtype=self.dtype)
         y0 = torch.tensor([[1.0, 2.0], [-1.0, 0.5]], dtype=self.dtype)
         return y0, ts, torch.stack([y0 * torch.exp(-t) for t in ts])
-
-    def objective(self, method, model, batch):
-        y0, ts, data = batch
-        solution = method.solve(model, y0, ts)
-        return Objective.of((solution.ys - data).square().mean(), (solution.stats,))
-
-    def validation_loss(self, model):
-        with torch.no_grad():
-            return float(self.objective(pynode.OptDisc(rtol=1e-8, atol=1e-10), model, self.batch(0)).loss)
-
-    def evaluate(self, model, method):
-        return Evaluation({"fit": self.validation_loss(model)}, {})
 '''
 
 METHOD = '''"""Disc-Opt under another name."""
@@ -298,7 +289,7 @@ class ModuleMoons(Moons):
             return pynode.Flow([Net().to(self.dtype)], 2, horizon=0.5)
 '''
 
-SOURCES = {"scheme": SCHEME, "field": FIELD, "problem": PROBLEM, "method": METHOD}
+SOURCES = {"scheme": SCHEME, "field": FIELD, "problem": PROBLEM + POSED, "method": METHOD}
 MEMBERS = {"scheme": "RALSTON", "field": "Damped", "problem": "Decay", "method": "Mine"}
 NAMES = {"scheme": "ralston", "field": "damped", "problem": "decay", "method": "mine"}
 
@@ -308,7 +299,7 @@ def write_files(folder: Path) -> dict[str, str]:
     for kind, source in SOURCES.items():
         (folder / f"my_{kind}.py").write_text(source)
     (folder / "my_engine.py").write_text(ENGINE)
-    (folder / "my_module.py").write_text(MODULE)
+    (folder / "my_module.py").write_text(MODULE + POSED)
     (folder / "my_flow.py").write_text(FLOW)
     (folder / "my_gradient.py").write_text(DIFFERENCES)
     return {kind: f"{folder / f'my_{kind}.py'}:{member}" for kind, member in MEMBERS.items()}

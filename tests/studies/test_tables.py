@@ -60,6 +60,21 @@ def test_labels_stand_apart() -> None:
     assert len(corners) == 4
 
 
+def test_labels_of_one_place_do_not_overlap() -> None:
+    """Of the curves of four adjoints that begin alike, with the names of a fifth and sixth beside them."""
+    figure, (axes,) = new_figure(1)
+    xs = [[100.0, 400.0], [104.0, 900.0], [100.0, 700.0], [108.0, 950.0], [101.0, 300.0], [99.0, 500.0]]
+    for x in xs:
+        axes.plot(x, [1e-3, 1e-9], marker="o")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    label_points(figure, axes, [Label("1e-01", (x, 1e-3), "black") for x, _ in xs])
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 6
+    assert not [1 for k, a in enumerate(boxes) for b in boxes[:k] if Bbox.intersection(a, b) is not None]
+
+
 def test_a_run_of_one_iteration_is_drawn(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whose loss never falls, so that nothing is known of the cost of reaching one."""
     out = tmp_path_factory.mktemp("one") / "x"

@@ -58,11 +58,11 @@ def test_the_engine_is_that_of_all_records(monkeypatch: pytest.MonkeyPatch) -> N
         return replace(run, records=[replace(run.records[0], engine=name) for name in engines])
 
     publish(monkeypatch, on("fused", "fused"))
-    assert values.engine("8gaussians-multilevel") == "compiled kernels"
+    assert values.engine_in_words("8gaussians-multilevel") == "compiled kernels"
     for mixed in (on("fused", "eager"), on("")):
         publish(monkeypatch, mixed)
         with pytest.raises(UsageError, match="not one; write what they are"):
-            values.engine("8gaussians-multilevel")
+            values.engine_in_words("8gaussians-multilevel")
 
 
 def test_numbers_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pynode.tapes.capture import capture_module
 from pynode.tapes.operations import UNARY
-from pynode.tapes.tape import Tape, plain
+from pynode.tapes.tape import plain
 from tests.zoo.entries import zoo
 
 FOLDER = Path(__file__).parents[2] / "julia" / "test" / "tapes"
@@ -48,17 +48,6 @@ NUMBERS: dict[str, list[tuple[float, ...]]] = {
 POINTS = [-60.0, -20.0, -2.0, -1.0, -0.3, -1e-9, 0.0, 1e-9, 0.3, 0.4, 1.0, 1.7, 2.4, 2.6, 19.0, 21.0, 60.0]
 
 
-def prepared(tape: Tape, constants: list[Tensor]) -> dict[str, Any]:
-    """The tape's JSON form with its constants as parameters, and no preparation."""
-    slots = tape.slots()
-    names = [slots[c.value].name if c.value < len(slots) else f"p{c.value}" for c in tape.constants]
-    parameters = [
-        {"name": name, "shape": list(value.shape), "fan": None} for name, value in zip(names, constants, strict=True)
-    ]
-    written = [{"value": i, "shape": list(c.shape), "transposed": c.transposed} for i, c in enumerate(tape.constants)]
-    return tape.to_json() | {"parameters": parameters, "buffers": [], "preparation": [], "constants": written}
-
-
 def module_case(name: str) -> dict[str, Any]:
     """The case of the zoo's entry of that name."""
     entry = next(e for e in zoo(captured=True) if e.name == name)
@@ -78,7 +67,7 @@ def module_case(name: str) -> dict[str, Any]:
     by_y, *by_constants = torch.autograd.grad(total, (y, *constants), allow_unused=True, materialize_grads=True)
     return {
         "name": name,
-        "field": prepared(tape, constants),
+        "field": tape.after_preparation().to_json(),
         "theta": _numbers(torch.cat([x.detach().reshape(-1) for x in constants] or [torch.zeros(0)])),
         "t": float(t),
         "y": _numbers(y),

@@ -19,6 +19,8 @@ from pynode.problems.density.base import Density
 from pynode.studies.base import number
 from pynode.studies.gradients.record import STEADY
 
+ENGINES_IN_WORDS = {"fused": "compiled kernels", "eager": "torch operators", "julia": "Julia"}
+
 
 def count_seeds(folder: str) -> str:
     """How many seeds a folder has."""
@@ -62,13 +64,12 @@ def apart(folder: str) -> str:
     return number(max(gaps), 2)
 
 
-def engine(folder: str) -> str:
+def engine_in_words(folder: str) -> str:
     """What the runs of a folder were made by, in words."""
-    names = {"fused": "compiled kernels", "eager": "torch operators", "julia": "Julia"}
     engines = {str(record.engine) for run in seeds_of(folder, DISC) for record in run.records}
-    if len(engines) != 1 or not engines <= set(names):
+    if len(engines) != 1 or not engines <= set(ENGINES_IN_WORDS):
         raise UsageError(f"the runs in {folder} have the engines {sorted(engines)}, not one; write what they are")
-    return names[engines.pop()]
+    return ENGINES_IN_WORDS[engines.pop()]
 
 
 def _pairs(folder: str, pick: q.Pick) -> list[tuple[float, float]]:
@@ -189,7 +190,7 @@ VALUES: dict[str, Callable[..., str]] = {
     "cells": cells_of_map,
     "cells_won": cells_won,
     "configured": configured,
-    "engine": engine,
+    "engine": engine_in_words,
     "exploded": exploded,
     "last": last,
     "levels": levels,

@@ -232,14 +232,19 @@ def _draw_costs(
         (left, [float(r.evaluations) for r in records if r.evaluations]),
         (right, [r.seconds for r in records if r.seconds]),
     ):
-        if costs and max(costs) < 100 * min(costs):  # then powers of ten would be too few
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter("{x:g}")
+        _scale_costs(axes, costs)
     unsteady = sum(not r.is_steady for r in records)
     left_out = f"\nleft out, since times scatter: {unsteady}" if unsteady else ""
     right.set_xlabel(f"loss and gradient (ms){left_out}")
     return labels
+
+
+def _scale_costs(axes: Axes, costs: list[float]) -> None:
+    """Numbers at the powers of ten of the logarithmic axis of costs, or at 1, 2, 5 of each where that is too few."""
+    if costs and max(costs) < 100 * min(costs):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 @dataclass(frozen=True)
@@ -285,8 +290,9 @@ def draw_sweep(results: Results) -> Figure | None:
         for axes, x in ((left, [p.seconds for p in mine]), (right, [float(p.evaluations) for p in mine])):
             axes.plot(x, [p.loss for p in mine], label=method, **look.points() | {"linestyle": "none"})
             labels[axes] += [Label(p.setting, (at, p.loss), look.color) for p, at in zip(mine, x, strict=True)]
-    for axes in (left, right):
+    for axes, costs in ((left, [p.seconds for p in points]), (right, [float(p.evaluations) for p in points])):
         axes.set_xscale("log")
+        _scale_costs(axes, [cost for cost in costs if cost > 0])
         if not is_likelihood(results.runs):
             axes.set_yscale("log")
         axes.set_ylabel("best validation loss")
