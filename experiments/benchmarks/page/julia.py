@@ -14,7 +14,7 @@ from experiments.study.page.published import DISC, OPT, ROOT, environments, plac
 from experiments.study.page.words import word
 from pynode.records.runs import Run
 from pynode.studies.base import number
-from pynode.studies.load import highest_load, load_text
+from pynode.studies.load import load_and_threads, load_text
 from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.reduction.study import engine_of, reductions
 
@@ -66,7 +66,7 @@ def set_up() -> str:
     machines = listed(list(dict.fromkeys(map(machine_of, made))))
     records = f"[records](../../{place.relative_to(ROOT).as_posix()})"
     trained = f"Spiral, {iterations} iterations, the same weights, {word(seeds)} seed{'s' * (seeds > 1)}"
-    load = f"load average {load_text(highest_load(runs))}"
+    load = f"load average {load_text(*load_and_threads(runs))}"
     return wrapped(f"{trained} ({commands}; {records}; {commits_of(made)}; {machines}; {load}):")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,10 +13,17 @@ from pynode.problems.base import Problem, options_from_json
 from pynode.problems.density.base import Density
 from pynode.problems.density.toys import Toy
 from pynode.records.runs import Run
-from pynode.records.table_data import data_mark
+from pynode.records.table_data import MIXED, are_mixed, data_mark
 
 
-def rows_of(run: Run) -> str:
+def rows_of(runs: Sequence[Run]) -> str:
+    """The rows of runs that belong together: of the first, or of each where they are not on the same rows."""
+    if are_mixed(run.config for run in runs):
+        return f"{MIXED}, so that medians are over runs on {' and '.join(dict.fromkeys(map(_rows_of_run, runs)))}"
+    return _rows_of_run(runs[0])
+
+
+def _rows_of_run(run: Run) -> str:
     """Training, validation and test rows where they are recorded, else training rows; what takes their place else.
 
     Rows of a set that stands in for the study's are named.

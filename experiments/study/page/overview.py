@@ -33,14 +33,14 @@ def _row(title: str, c: Comparison) -> list[str]:
         title,
         linked(c.folder),
         c.engine,
-        rows_of(c.method),
+        rows_of([c.method, *pair[0], *pair[1]]),
         weights_of(c.method),
         str(c.seeds),
         f"{c.method.config['iterations']:,}",
         _both(pair, q.last, digits),
         _both(pair, q.summary("test_nll"), digits),
         *(percent_with_range(r, f"{kind}_reduction") for kind in ("time", "nfe", "evaluation")),
-        load_text(r["load_average"]),
+        load_text(r["load_average"], r["threads"]),
     ]
 
 

@@ -15,7 +15,7 @@ from experiments.study.page.published import environments, linked, place_of
 from experiments.study.page.sections import SECTIONS, compared, runs_in
 from experiments.study.progress import done_in
 from pynode.studies.base import number, percent
-from pynode.studies.load import highest_load, load_text
+from pynode.studies.load import load_and_threads, load_text
 from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.suite.study import Comparison
 
@@ -29,7 +29,7 @@ def runs(problem: str) -> str:
             [
                 linked(c.folder),
                 c.engine,
-                rows_of(c.method),
+                rows_of([c.method, *disc, *opt]),
                 net_of(c.method, SECTIONS[problem].problem),
                 weights_of(c.method),
                 str(c.seeds),
@@ -82,7 +82,7 @@ def reduction(problem: str) -> str:
                 number(r["matched_loss"], 4),
                 *(number(r["seconds"][r[end]]) for end in ("baseline", "method")),
                 *(percent_with_range(r, f"{kind}_reduction") for kind in ("time", "nfe", "evaluation")),
-                load_text(r["load_average"]),
+                load_text(r["load_average"], r["threads"]),
             ]
         )
     columns = ["records", "engine", "matched loss", "Opt-Disc s", "Disc-Opt s"]
@@ -109,7 +109,7 @@ def seeds(problem: str) -> str:
                     *(number(s) for s in seconds),
                     *(number(i) for i in iterations),
                     *(percent(entry[f"{kind}_reduction"]) for kind in ("time", "nfe", "evaluation")),
-                    load_text(highest_load(pair)),
+                    load_text(*load_and_threads(pair)),
                 ]
             )
     columns = ["records, seed", "engine", "best loss", "last loss", "Opt-Disc s", "Disc-Opt s"]

@@ -6,7 +6,7 @@ from experiments.benchmarks.load import Load, load_in
 from experiments.study.page.markdown import table
 from experiments.study.page.problem_tables import commits_text
 from experiments.study.page.published import folders, linked, place_of, runs_of
-from pynode.studies.load import highest_load, load_text
+from pynode.studies.load import load_and_threads, load_text
 from pynode.studies.reduction.study import engine_of
 
 
@@ -19,7 +19,7 @@ def _row(folder: str) -> list[str]:
     part = runs_of(folder)
     seeds = str(len({run.seed for run in part.runs})) if part else "–"
     engines = ", ".join(sorted({engine_of(run.summary or {}) for run in part.runs})) if part else "–"
-    load = load_text(highest_load(part.runs)) if part else _load_of_benchmark(folder)
+    load = load_text(*load_and_threads(part.runs)) if part else _load_of_benchmark(folder)
     return [linked(folder), seeds, engines, commits_text(folder).removeprefix("commit "), load]
 
 
