@@ -277,6 +277,44 @@ def test_no_thread_works_on_when_an_error_has_been_raised(own_pool: None, monkey
     assert working == []
 
 
+@pytest.mark.parametrize("begins", [True, False])
+def test_no_thread_works_on_after_a_signal_while_it_was_started(
+    own_pool: None,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    begins: bool,
+) -> None:
+    """Be it that the thread has its work already, or that all threads are busy and it would begin later."""
+    from pynode.engines.fused import compile
+
+    submit, working, begun, free = ThreadPoolExecutor.submit, list[int](), threading.Event(), threading.Event()
+    if not begins:
+        compile._POOL.executor(1).submit(free.wait)
+
+    def interrupted(pool: ThreadPoolExecutor, work: Any, i: int) -> None:
+        submit(pool, work, i)
+        if begins:
+            begun.wait(10)
+        raise KeyboardInterrupt
+
+    def work(i: int) -> None:
+        working.append(i)
+        begun.set()
+        time.sleep(0.2)
+        working.remove(i)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compile.run_all(work, 2)
+        assert working == []
+    finally:
+        free.set()
+    executor = compile._POOL._executor
+    assert executor is not None
+    executor.shutdown()
+    assert begun.is_set() == begins
+
+
 def test_signals_do_not_end_the_wait_for_threads(own_pool: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     from pynode.engines.fused import compile
 

@@ -176,22 +176,45 @@ def run_all(work: Callable[[int], None], workers: int) -> None:
         work(0)
         return
     executor, others = _POOL.executor(workers - 1), list[Future[None]]()
+
+    def share(i: int) -> None:
+        _do(others[i - 1], work, i)
+
+    is_whole = False
     try:
         for i in range(1, workers):
-            others.append(executor.submit(work, i))
+            # known before a thread may take it: a signal may be raised while it is handed over, or just after that
+            others.append(Future())
+            executor.submit(share, i)
         work(0)
+        is_whole = True
     finally:
-        _wait_for_all(others)
+        _wait_for_all(others, cancel=not is_whole)
     for other in others:
         other.result()
 
 
-def _wait_for_all(others: Sequence[Future[None]]) -> None:
-    """Waits to the end, whatever is raised meanwhile: memory that they write to may be used again after that."""
+def _do(future: Future[None], work: Callable[[int], None], i: int) -> None:
+    """Does one share, unless it has been cancelled, and tells `future` how it ended."""
+    if future.set_running_or_notify_cancel():
+        try:
+            work(i)
+        except BaseException as error:
+            future.set_exception(error)
+            del future  # the error's traceback leads here
+        else:
+            future.set_result(None)
+
+
+def _wait_for_all(others: Sequence[Future[None]], *, cancel: bool) -> None:
+    """Waits to the end, whatever is raised meanwhile: memory that they write to may be used again after that.
+
+    Cancels those that no thread has begun, where `cancel`: some may never have been handed to one.
+    """
     interruption: BaseException | None = None
     while True:
         try:
-            wait(others)
+            wait([other for other in others if not (cancel and other.cancel())])
         except BaseException as error:  # of a signal
             interruption = error
         else:
