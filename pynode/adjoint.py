@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
+from pynode.deferred import Checks
 from pynode.errors import CotangentError
 from pynode.finite import is_finite
 from pynode.samples import non_finite_samples
@@ -15,10 +17,18 @@ from pynode.types import State, States, Times, VectorField
 from pynode.world import World
 
 
-def check_cotangents(ts: Times, cotangents: States) -> None:
-    """Raises `CotangentError` with the time and the samples where `cotangents` `(time, ...)` are not finite."""
-    if is_finite(cotangents):
-        return
+def check_cotangents(ts: Times, cotangents: States, checks: Checks | None = None) -> None:
+    """Raises `CotangentError` with the time and the samples where `cotangents` `(time, ...)` are not finite.
+
+    On a device with `checks`, when those are read.
+    """
+    if checks is not None and not cotangents.is_cpu:
+        checks.add(torch.isfinite(cotangents).all(), lambda: _not_finite(ts, cotangents))
+    elif not is_finite(cotangents):
+        _not_finite(ts, cotangents)
+
+
+def _not_finite(ts: Times, cotangents: States) -> NoReturn:
     rows = torch.isfinite(cotangents.reshape(len(cotangents), -1)).all(1)
     first = cotangents[int(rows.long().argmin())]
     value = "NaN" if bool(torch.isnan(first).any()) else "infinite"

@@ -34,10 +34,34 @@ def check_times(ts: Times, argument: str = "ts", least: int = 2) -> tuple[float,
     if not isinstance(ts, Tensor) or not ts.is_floating_point() or ts.ndim != 1:
         shown = f"{tuple(ts.shape)} {ts.dtype}" if isinstance(ts, Tensor) else type(ts).__name__
         raise InvalidArgument(argument, shown, "not a 1-D floating point tensor", "pass torch.tensor([t0, t1, ...])")
-    values = tuple(ts.tolist())
+    values = _times_of(ts)
     if problem := _problem_of(values, least):
         raise InvalidArgument(argument, shown_times(ts), *problem)
     return values
+
+
+def note_times(ts: Times, times: tuple[float, ...]) -> Times:
+    """`ts`, made on a device from `times`, which `check_times` then need not read from there."""
+    if not ts.is_cpu:
+        ts.known_times = (ts._version, times)  # type: ignore[attr-defined]
+    return ts
+
+
+def _times_of(ts: Times) -> tuple[float, ...]:
+    if not ts.is_cpu:
+        version, times = getattr(ts, "known_times", (None, ()))
+        if version is not None and version == ts._version:
+            return times
+    return tuple(ts.tolist())
+
+
+def times_beside(ts: Times, times: tuple[float, ...], y0: Tensor) -> Times:
+    """`ts`, whose values are `times`, on the device of `y0`: copied there once for all solves at the same times."""
+    if ts.is_cpu and y0.is_cpu:
+        return ts
+    if ts.is_cpu and not ts.requires_grad:
+        return _times_on(times, ts.dtype, y0.device).clone()
+    return ts.to(y0.device)
 
 
 @lru_cache(maxsize=64)
@@ -121,10 +145,17 @@ class TimeGrid:
         start, end = times[:-1][left, None], times[1:][left, None]
         return np.asarray(start * (1 - weights) + end * weights)
 
+    def point_times(self) -> list[float]:
+        """The times of all states of the solve, `(n_steps + 1,)`."""
+        return [*self.stage_times((0.0,))[:, 0].tolist(), self.output_times[-1]]
+
     def points(self, like: Tensor) -> Tensor:
-        """The times of all states of the solve, `(n_steps + 1,)`, in the dtype and on the device of `like`."""
-        times = [*self.stage_times((0.0,))[:, 0].tolist(), self.output_times[-1]]
-        return torch.tensor(times, dtype=torch.float64).to(like.device, _real(like.dtype))
+        """`point_times` as a tensor in the dtype and on the device of `like`."""
+        return _points_like(self, _real(like.dtype), like.device).clone()
+
+    def at_outputs(self, states: Tensor) -> Tensor:
+        """Those of the states `(n_steps + 1, ...)` of all steps that are at output times, `(time, ...)`."""
+        return states.index_select(0, _output_indices_on(self.steps_per_interval, states.device))
 
     def schedule(
         self, c: tuple[float, ...], like: Tensor, ts: Times | None = None
@@ -143,8 +174,7 @@ class TimeGrid:
 
     def differentiable(self, c: tuple[float, ...], ts: Times, like: Tensor) -> tuple[Tensor, Tensor]:
         """Stage times `(n_steps, len(c))` and step sizes `(n_steps,)` as functions of `ts` that autograd can follow."""
-        positions = _positions(self.steps_per_interval, c)
-        weights, left, counts = (torch.from_numpy(array).to(ts.device) for array in positions)
+        weights, left, counts = _positions_on(self.steps_per_interval, c, ts.device)
         start, end = ts.double()[:-1][left], ts.double()[1:][left]
         times = start[:, None] * (1 - weights) + end[:, None] * weights
         dtype = _real(like.dtype)
@@ -182,6 +212,38 @@ def _times_like(grid: TimeGrid, c: tuple[float, ...], dtype: torch.dtype, device
     # cached, and never handed out: on a GPU each would be a copy from the host
     with torch.inference_mode(False):  # the next one to need them may be training
         return torch.tensor(grid.stage_times(c)).to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _points_like(grid: TimeGrid, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(grid.point_times(), dtype=torch.float64).to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _positions_on(
+    steps_per_interval: tuple[int, ...], c: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_positions` as tensors, which are never handed out."""
+    weights, left, counts = _positions(steps_per_interval, c)
+    with torch.inference_mode(False):
+        return (
+            torch.from_numpy(weights).to(device),
+            torch.from_numpy(left).to(device),
+            torch.from_numpy(counts).to(device),
+        )
+
+
+@lru_cache(maxsize=64)
+def _output_indices_on(steps_per_interval: tuple[int, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor([*accumulate(steps_per_interval, initial=0)]).to(device)
+
+
+@lru_cache(maxsize=64)
+def _times_on(times: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(times, dtype=dtype).to(device)
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pynode.arguments import check_choice
+from pynode.deferred import active_checks, require
 from pynode.engines.node import attach
 from pynode.errors import InvalidArgument
 from pynode.finite import check_finite, is_finite
@@ -44,10 +47,9 @@ class LeastSquares:
     entries (before anything is solved), and for `missing="mask"` where no entry is left.
     """
 
-    loss: float
-    count: int
-    """Observed entries of the data: all of them unless some are masked."""
     stats: SolveStats
+    on_device: Tensor | None = None
+    """The loss as a scalar on the device; None where it was there as a number at once, as on the CPU."""
 
     def __init__(
         self,
@@ -67,11 +69,12 @@ class LeastSquares:
             check_times(ts)
             problem = f"the states have shape {(len(ts), *y0.shape)}"
             raise InvalidArgument("data", tuple(data.shape), problem, "give one row for each output time")
-        observed = observed_entries(data, missing)
-        self.count = data.numel() if observed is None else int(observed.sum())
-        self._data, self._observed = data, observed
+        observed = observed_entries(data, missing) if data.is_cpu else _entries_on_device(data, missing)
+        self._data, self._observed, self._missing = data, observed, missing
+        self._loss: float | None = None
         self._tensor: Tensor | None = None
         self._pullback: Pullback | None = None
+        self._solve_again: Callable[[], None] | None = None
         plain = data.dtype == y0.dtype and data.device == y0.device and not (data.requires_grad or y0.requires_grad)
         if not plain or ts.requires_grad or torch.compiler.is_compiling():
             self._solve(method, field, y0, ts)
@@ -80,20 +83,49 @@ class LeastSquares:
         pullback = self._run.pullback
         if pullback is None or not _can_accumulate(pullback):
             self._tensor = sum_of_squares(attach(self._run), data, observed)
-            self.loss, self.stats = float(self._tensor.detach()), self._run.stats
+            self.stats = self._run.stats
+            self._note(self._tensor)
         else:
             residual = self._run.states.numpy() - data.detach().numpy()
             if observed is not None:
                 residual[~observed.numpy()] = 0
-            self.loss, self.stats = float(np.vdot(residual, residual)), self._run.stats
+            self._loss, self.stats = float(np.vdot(residual, residual)), self._run.stats
             self._pullback, self._residual = pullback, residual
-        if not math.isfinite(self.loss):
-            self._solve(method, field, y0, ts)  # which says what went wrong where a state is not finite
+        # which says what went wrong where a state is not finite
+        self._solve_again = partial(self._solve, method, field, y0, ts)
+        if self._loss is not None and not math.isfinite(self._loss):
+            self._solve_again()
 
     def _solve(self, method: GradientMethod, field: nn.Module, y0: State, ts: Times) -> None:
         solution = method.solve(field, y0, ts)
         self._tensor = sum_of_squares(solution.ys, self._data, self._observed)
-        self.loss, self.stats = float(self._tensor.detach()), solution.stats
+        self.stats = solution.stats
+        self._note(self._tensor)
+
+    def _note(self, loss: Tensor) -> None:
+        """Takes note of the loss: of its number, unless the host would have to wait for it."""
+        if loss.is_cpu:
+            self._loss = float(loss.detach())
+        else:
+            self._loss, self.on_device = None, loss.detach()
+
+    @property
+    def loss(self) -> float:
+        """The loss as a number; on a GPU the host waits for it, and what is wrong with it is said here."""
+        if self._loss is None:
+            assert self.on_device is not None
+            self._loss = float(self.on_device)
+            if not math.isfinite(self._loss):
+                observed_entries(self._data, self._missing)
+                if self._solve_again is not None:
+                    self._solve_again()
+                    self._loss = math.nan if self.on_device is None else float(self.on_device)
+        return self._loss
+
+    @property
+    def count(self) -> int:
+        """Observed entries of the data: all of them unless some are masked."""
+        return self._data.numel() if self._observed is None else int(self._observed.sum())
 
     @property
     def tensor(self) -> Tensor:
@@ -129,6 +161,16 @@ def observed_entries(data: States, missing: Missing) -> Tensor | None:
         raise InvalidArgument(
             "data", tuple(data.shape), "all entries are NaN or infinite, so nothing is left to fit", "give some data"
         )
+    return observed
+
+
+def _entries_on_device(data: States, missing: Missing) -> Tensor | None:
+    """The same without waiting for the device: data that are not finite show in the loss."""
+    check_choice("missing", missing, get_args(Missing))
+    if missing == "error":
+        return None
+    observed = torch.isfinite(data.detach())
+    require(active_checks(), observed.any(), lambda: observed_entries(data, missing))
     return observed
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Generator, Tensor
 from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
+from pynode.deferred import active_checks
 from pynode.errors import FieldChanged, MissingParameters, RandomField
 from pynode.evaluation import CountedField
 from pynode.field_state import FieldState
@@ -53,6 +54,7 @@ class Rebuilding:
         without: Sequence[Tensor] = (),
     ) -> None:
         self.method, self._replays = method, replays
+        self._checks = active_checks()
         self._f = CountedField(f.f, Cost())  # counts for nobody
         self._autocast = _autocast_of(y0.device.type)
         self.origin = y0
@@ -221,12 +223,18 @@ class Rebuilding:
             return
         with self._state.own_kept():
             slope = self._plain(self._t0, self.y0)
-        if _differ(slope, self._slope):
-            raise FieldChanged(
-                "the field has changed since the solve: at the initial state it has another value now, so that its "
-                f"gradient by {self.method} would be that of another solve; take the gradient before changing what "
-                'the field reads, or use DiscOpt(memory="store")'
-            )
+        if self._checks is None or slope.is_cpu or _differ_in_kind(slope, self._slope):
+            if _differ(slope, self._slope):
+                self._changed()
+        else:
+            self._checks.add(~_beyond_rounding(slope, self._slope), self._changed)
+
+    def _changed(self) -> NoReturn:
+        raise FieldChanged(
+            "the field has changed since the solve: at the initial state it has another value now, so that its "
+            f"gradient by {self.method} would be that of another solve; take the gradient before changing what "
+            'the field reads, or use DiscOpt(memory="store")'
+        )
 
     # --- small things ------------------------------------------------------------------------------------------------
 
@@ -343,10 +351,16 @@ def _copies_of(sources: Sequence[Tensor]) -> dict[int, Tensor]:
 
 def _differ(a: Tensor, b: Tensor) -> bool:
     """Whether two slopes differ by more than rounding."""
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return True
+    return _differ_in_kind(a, b) or bool(_beyond_rounding(a, b))
+
+
+def _differ_in_kind(a: Tensor, b: Tensor) -> bool:
+    return a.shape != b.shape or a.dtype != b.dtype
+
+
+def _beyond_rounding(a: Tensor, b: Tensor) -> Tensor:
     error = (a.detach() - b.detach()).norm()
-    return bool(error > ROUNDING * torch.finfo(a.dtype).eps * b.detach().norm())
+    return error > ROUNDING * torch.finfo(a.dtype).eps * b.detach().norm()
 
 
 def _autocast_of(kind: str) -> tuple[str, bool, torch.dtype]:

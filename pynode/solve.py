@@ -140,6 +140,11 @@ class Solve:
         system: System = self.field.system()  # type: ignore[attr-defined]
         return system
 
+    @_Once
+    def known_times(self) -> tuple[float, ...]:
+        """The output times as numbers."""
+        return tuple(self.ts.tolist()) if self.times is None else self.times
+
     @property
     def grid(self) -> TimeGrid:
         """All steps of a solve with fixed steps."""

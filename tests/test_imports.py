@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pynode"
 
-LEAVES = ("errors", "types", "outside_members", "registry", "seeding", "wording")
+LEAVES = ("errors", "types", "outside_members", "registry", "seeding", "wording", "deferred", "placement")
 CORE = (*LEAVES, "activations", "grid", "samples", "solution", "evaluation")
 REBUILDING = ("rebuilding", "second_derivatives", "transforms")
 EVERYTHING = ("",)
@@ -21,6 +21,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "wording": (),
     "types": (),
+    "deferred": (),
+    "placement": (),
     "outside_members": ("errors",),
     "registry": ("errors", "outside_members"),
     "finite": ("errors", "transforms"),
@@ -39,11 +41,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "evaluation": ("errors", "solution", "transforms", "types"),
     "reads": (),
     "field_state": (),
-    "rebuilding": ("errors", "types", "solution", "evaluation", "reads", "field_state"),
+    "rebuilding": ("errors", "deferred", "types", "solution", "evaluation", "reads", "field_state"),
     "second_derivatives": ("errors", "transforms"),
     "samples": (),
     "drift": ("errors", "types", "samples", "solution"),
-    "adjoint": ("errors", "types", "finite", "samples", "solution", "world"),
+    "adjoint": ("errors", "deferred", "types", "finite", "samples", "solution", "world"),
     "clock": (),
     # names of members only, to tell an unknown one: neither imports a method or a problem
     "records": ("errors", "registry", "methods", "problems"),
@@ -107,6 +109,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "least_squares": (
         "errors",
+        "deferred",
         "arguments",
         "finite",
         "types",
@@ -133,7 +136,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "datasets": ("errors", "wording"),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
-    "flows": (*LEAVES, "solution", "tangents", "transforms", "evaluation", "fields", "schemes", "methods"),
+    "flows": (*LEAVES, "grid", "solution", "tangents", "transforms", "evaluation", "fields", "schemes", "methods"),
     # which engine runs a solve, and why
     "explanation": (*LEAVES, "engines", "fields.base", "flows", "methods", "solve", "tapes"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme

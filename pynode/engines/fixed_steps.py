@@ -10,7 +10,7 @@ import torch
 from pynode.engines.base import Engine
 from pynode.engines.choice import AUTO, candidates, choose
 from pynode.gradients import Discrete
-from pynode.grid import check_times
+from pynode.grid import check_times, times_beside
 from pynode.schemes.base import Scheme
 from pynode.solve import Recipe, Solve
 from pynode.steps import Fixed, checked_steps
@@ -23,9 +23,9 @@ def fixed_steps(scheme: Scheme, field: VectorField, y0: State, ts: Times, steps:
 
     States that blow up are returned as they are, infinite or NaN.
     """
-    check_times(ts)
+    times = check_times(ts)
     recipe, engines = _recipe(scheme, checked_steps(steps))
-    solve = Solve(field, y0, ts, recipe, wants_gradient=False)
+    solve = Solve(field, y0, times_beside(ts, times, y0), recipe, wants_gradient=False, times=times)
     return choose(engines, solve).run(solve).states
 
 

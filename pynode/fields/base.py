@@ -25,7 +25,6 @@ from pynode.types import State, Theta
 LARGEST = 2**48
 """Entries of a tensor beyond which torch need not be asked whether there is room."""
 
-
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """What the parameters of a field may be."""
 
@@ -129,7 +128,7 @@ class FieldSpec(ABC):
                 bound = math.sqrt(6 / sum(slot.fan))
                 unit = torch.rand(slot.size, dtype=torch.float64, generator=generator)
                 parts.append((2 * unit - 1) * bound)
-        return _joined(parts)
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
 
     def build(
         self,
@@ -152,11 +151,6 @@ class FieldSpec(ABC):
     def to_json(self) -> dict[str, Any]:
         """Plain values; `field_from_json` gives the specification back."""
         return {"architecture": self.architecture, **asdict(self)}
-
-
-def _joined(parts: Sequence[Tensor]) -> Theta:
-    """Float64 vectors one after the other; there may be none."""
-    return torch.cat([torch.empty(0, dtype=torch.float64), *parts])
 
 
 def field_from_json(data: Mapping[str, Any]) -> FieldSpec:
@@ -270,7 +264,12 @@ class Field(nn.Module):
 
         Of a parametrized or pruned field the values that it computes with.
         """
-        return _joined([p.detach().reshape(-1).double().cpu() for p in self._tensors().values()])
+        return self.joined().cpu()
+
+    def joined(self) -> Tensor:
+        """`theta` on the device of the parameters."""
+        parts = [p.detach().reshape(-1).double() for p in self._tensors().values()]
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
 
     @torch.no_grad()
     def set_theta(self, theta: Theta) -> None:

@@ -117,7 +117,7 @@ def check_block(block: nn.Module, k: int, t: Tensor, z: State) -> None:
     if has_formulas(block) or len(z) < 2 or mode in tried or is_transformed():
         return
     where, kind = f"fields[{k}]", type(block).__name__
-    t = t.to(z.dtype)  # horizons are float64, and solves evaluate fields at times of the state's dtype
+    t = t.to(z)  # horizons are float64 on the CPU, and solves evaluate fields at times like the state
     if torch.is_grad_enabled() and (reason := can_train(block, t.detach(), z.detach())):
         remedy = "use operators with a second derivative"
         raise InvalidArgument(where, kind, f"its divergence can't be differentiated ({reason})", remedy)

@@ -27,12 +27,14 @@ from pynode.flows.checking import (
 from pynode.flows.divergence import Divergence, Exact
 from pynode.flows.probes import Draw, DrawCounter
 from pynode.flows.reverse_mode import Linearised
+from pynode.grid import note_times
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from pynode.seeding import check_seed, seed_or_new
 from pynode.solution import SolveStats
+from pynode.transforms import has_values
 from pynode.types import State, States, Theta, Times
 
 DEFAULT = DiscOpt(RK4, steps=16)
@@ -228,10 +230,11 @@ class Flow(nn.Module):
         method, way, read = self._method(method), [points], checked_params(params)
         if isinstance(times, bool) or not isinstance(times, int) or times < 2:
             raise InvalidArgument("times", repr(times), "not an integer of 2 or more", "use 2 for the end alone")
+        horizons = self.horizons.tolist()
         for k in self._order(backwards):
             check_modules(self.fields[k], k)
-            start, end = (self.horizons[k], 0.0) if backwards else (0.0, self.horizons[k])
-            ts = torch.linspace(float(start), float(end), times, dtype=torch.float64, device=points.device)
+            start, end = (horizons[k], 0.0) if backwards else (0.0, horizons[k])
+            ts = torch.linspace(start, end, times, dtype=torch.float64)
             way += list(_states(method, self.fields[k], way[-1], ts, read)[1:])
         return way[-1] if times == 2 else torch.stack(way)
 
@@ -250,7 +253,10 @@ class Flow(nn.Module):
 
     def theta(self) -> Theta:
         """All parameters in one float64 vector on the CPU: block after block, then the log-horizons."""
-        return torch.cat([part.detach().reshape(-1).double().cpu() for part in self._parts()])
+        parts = [part.detach().reshape(-1).double() for part in self._parts()]
+        if len({part.device for part in parts}) > 1:
+            parts = [part.cpu() for part in parts]
+        return torch.cat(parts).cpu()
 
     @torch.no_grad()
     def set_theta(self, theta: Theta) -> None:
@@ -273,7 +279,7 @@ class Flow(nn.Module):
         """What `theta` strings together: of a `Field` its own theta, whose order its specification fixes."""
         parts: list[Tensor] = []
         for block in self.fields:
-            parts += [block.theta()] if isinstance(block, Field) else list(block.parameters())
+            parts += [block.joined()] if isinstance(block, Field) else list(block.parameters())
         return parts if self.log_horizons is None else [*parts, self.log_horizons]
 
     def _transport(
@@ -297,7 +303,8 @@ class Flow(nn.Module):
         check_draw(draw)
         z, solves = start, []
         totals = start.new_zeros(len(start), 1 + costs.columns)
-        horizons = self.horizons.to(start.device)
+        horizons = self.horizons  # those that are not trained are on the CPU, where reading them costs nothing
+        known = None if horizons.is_cpu or not has_values(horizons) else horizons.tolist()
         for k in self._order(backwards):
             block = self.fields[k]
             check_block(block, k, horizons[k] if backwards else torch.zeros_like(horizons[k]), z)
@@ -305,6 +312,8 @@ class Flow(nn.Module):
             field = AugmentedField(block, self.dim, divergence, divergence.probes(draw, start, k), costs)
             ends = (horizons[k], torch.zeros_like(horizons[k]))
             ts = torch.stack(ends if backwards else ends[::-1])
+            if known is not None:
+                note_times(ts, (known[k], 0.0) if backwards else (0.0, known[k]))
             solution = method.solve(field, field.initial(z), ts, params=_with_parameters(field, read))
             z, gained = solution.ys[-1].split((self.dim, 1 + costs.columns), dim=-1)
             totals = totals + gained

@@ -16,6 +16,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
+from pynode.placement import placed
 
 Noise: TypeAlias = Literal["gaussian", "rademacher"]
 NOISES: tuple[Noise, ...] = ("gaussian", "rademacher")
@@ -52,7 +53,7 @@ class Draw:
         generator = np.random.Philox(key=philox_key(self.seed, self.iteration), counter=start)
         words = generator.random_raw(n * counters * WORDS).reshape(n, -1)[:, :dim]
         values = _gaussian(words) if noise == "gaussian" else _rademacher(words)
-        return torch.from_numpy(values).to(device=like.device, dtype=like.dtype)
+        return placed(values, like.device, like.dtype)
 
     def ahead(self, noise: Noise, like: Tensor, blocks: int) -> DrawnAhead:
         """The same probes, drawn now for `blocks` blocks."""

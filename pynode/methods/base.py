@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pynode.deferred import active_checks, require
 from pynode.engines.base import Engine
 from pynode.engines.choice import AUTO, candidates, choose
 from pynode.engines.node import attach
@@ -20,17 +21,20 @@ from pynode.evaluation import checked_params
 from pynode.fields.base import FieldSpec
 from pynode.finite import check_finite, is_finite
 from pynode.gradients import Gradient
-from pynode.grid import check_times
+from pynode.grid import check_times, times_beside
 from pynode.memory import active_meter
 from pynode.samples import non_finite_samples
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
 from pynode.solution import Solution, Status, begin_stats
 from pynode.solve import NamedScheme, Recipe, Run, Solve
-from pynode.steps import Steps
+from pynode.steps import Fixed, Steps
 from pynode.transforms import has_values, is_transformed
 from pynode.types import State, States, Times, VectorField
 from pynode.world import World, sharing
+
+CHECK_DATA = "check the data"
+"""The remedy for an initial state with NaN or infinite entries."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +142,30 @@ class GradientMethod(ABC):
         try:
             run = self.run(solve, engine)
             states = attach(run)
-            if not is_finite(states):
-                raise _blown_up(field, states.detach(), times)
+            if states.is_cpu:
+                if not is_finite(states):
+                    raise _blown_up(field, states.detach(), times)
+            elif has_values(states):
+                self._check_on_device(field, y0, states, times, throw=throw)
         except SolveError as error:
             if throw:
                 raise
-            return Solution(solve.ts, torch.full((len(ts), *y0.shape), math.nan).to(y0), solve.stats, error.status)
+            return Solution(solve.ts, y0.new_full((len(ts), *y0.shape), math.nan), solve.stats, error.status)
         return Solution(solve.ts, states, solve.stats)
+
+    def _check_on_device(
+        self, field: VectorField, y0: State, states: States, times: tuple[float, ...], *, throw: bool
+    ) -> None:
+        """Raises where y0 or the states of a solve on a device are not finite.
+
+        Both by one read, which comes after the solve, or later still with `deferred_checks`: y0 is the first state.
+        """
+
+        def fail() -> None:
+            check_finite("y0", y0, CHECK_DATA)
+            raise _blown_up(field, states.detach(), times)
+
+        require(active_checks() if throw else None, torch.isfinite(states.detach()).all(), fail)
 
     def run_directly(self, field: VectorField, y0: State, ts: Times) -> Run:
         """Solves as `solve` does; the states hang on no graph where the run has a pullback.
@@ -163,12 +184,14 @@ class GradientMethod(ABC):
     ) -> tuple[Solve, tuple[float, ...]]:
         """The solve, checked, and the output times as numbers; raises what `solve` raises for bad input."""
         times = _check_input(field, y0, ts)
+        if y0.is_cpu or not isinstance(self.recipe.steps, Fixed):
+            check_finite("y0", y0, CHECK_DATA)
         named = checked_params(params)
         if is_transformed() and (obstacle := self._transform_obstacle()):
             raise UnsupportedTransform(obstacle)
         stats, wants = begin_stats("", active_meter()), torch.is_grad_enabled()
         given = None if params is None else named
-        return Solve(field, y0, ts.to(y0.device), self.recipe, given, wants, sharing(), times, stats), times
+        return Solve(field, y0, times_beside(ts, times, y0), self.recipe, given, wants, sharing(), times, stats), times
 
     def _prepared(
         self, field: VectorField, y0: State, ts: Times, params: Sequence[Tensor] | None
@@ -308,7 +331,6 @@ def _check_input(field: VectorField, y0: State, ts: Times) -> tuple[float, ...]:
         raise InvalidArgument("y0", kind, "not a dense tensor with values", "pass y0.to_dense(), or a real tensor")
     if y0.numel() == 0:
         raise InvalidArgument("y0", f"shape {tuple(y0.shape)}", "an empty state", "pass one sample or more")
-    check_finite("y0", y0, "check the data")
     return times
 
 

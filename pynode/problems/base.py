@@ -43,23 +43,40 @@ class NoOptions:
     """A problem without options of its own."""
 
 
-@dataclass(frozen=True)
 class Objective:
     """A scalar loss with its gradient: its value, and the pullback to `.grad` of the parameters.
 
-    `tensor` gives the same loss as a tensor, for who wants to differentiate it otherwise; `solves` are the live counts
-    of the solves behind it.
+    `value` is a number or a function that gives it: of a loss on a device, for which the host has to wait.  `tensor`
+    gives the same loss as a tensor, for who wants to differentiate it otherwise; `solves` are the live counts of the
+    solves behind it.  `on_device` is the loss as a scalar that has not been read yet, None where its value is there.
     """
 
-    value: float
-    pullback: Callable[[], None]
-    tensor: Callable[[], Tensor]
-    solves: tuple[SolveStats, ...] = ()
+    def __init__(
+        self,
+        value: float | Callable[[], float],
+        pullback: Callable[[], None],
+        tensor: Callable[[], Tensor],
+        solves: tuple[SolveStats, ...] = (),
+        *,
+        on_device: Tensor | None = None,
+    ) -> None:
+        self._value, self.pullback, self.tensor, self.solves = value, pullback, tensor, solves
+        self.on_device = on_device
 
     @classmethod
     def of(cls, loss: Tensor, solves: tuple[SolveStats, ...] = ()) -> Objective:
         """The objective of a loss that autograd can differentiate."""
-        return cls(float(loss.detach()), loss.backward, lambda: loss, solves)
+        if loss.is_cpu:
+            return cls(float(loss.detach()), loss.backward, lambda: loss, solves)
+        scalar = loss.detach()
+        return cls(lambda: float(scalar), loss.backward, lambda: loss, solves, on_device=scalar)
+
+    @property
+    def value(self) -> float:
+        """The loss as a number."""
+        if callable(self._value):
+            self._value = self._value()
+        return self._value
 
     @property
     def loss(self) -> Tensor:

@@ -21,10 +21,10 @@ from pynode.records.events import note
 from pynode.records.files import finite, sync_file
 from pynode.records.iteration import IterationRecord
 from pynode.solution import SolveStats
-from pynode.training import checkpoint
+from pynode.training import checkpoint, on_device
 from pynode.training.agreement import agreed_loss, first_message
 from pynode.training.config import RunConfig
-from pynode.training.optimiser import make_adam
+from pynode.training.optimiser import LeanAdam, make_adam
 from pynode.training.progress import Progress
 from pynode.training.schedules import decay, learning_rate
 from pynode.training.signals import Stop
@@ -38,7 +38,7 @@ AFTER_FAILURE = 0.5
 
 
 @dataclass
-class _Work:
+class Work:
     """What one attempt at an iteration has spent so far."""
 
     loss: float = math.nan
@@ -103,7 +103,7 @@ class Loop:
             p.grad = torch.zeros_like(p)
         optimiser.step()
         with contextlib.suppress(SolveError, WorkerError, JuliaError):  # the first iteration will meet it, and save
-            self._objective().backward()
+            self.objective().backward()
         self.optimiser.zero_grad()
         return clock.lap()
 
@@ -121,7 +121,7 @@ class Loop:
         if validation is not None:
             self._adapt(validation)
         is_last = self._settle()
-        work, failure = _Work(), None
+        work, failure = Work(), None
         try:
             self._step(work)
         except (NonFiniteLoss, SolveError) as error:
@@ -161,21 +161,25 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def _objective(self, batch: Any = None) -> Objective:
+    def objective(self, batch: Any = None) -> Objective:
+        """The loss of `batch`, or of the iteration's own."""
         batch = self.problem.batch(self.progress.iteration) if batch is None else batch
         if self.world.size == 1:
             return self.problem.objective(self.method, self.model, batch)
         with shared_among(self.world):
             return self.problem.objective(self.method, self.model, batch)
 
-    def _step(self, work: _Work) -> None:
+    def _step(self, work: Work) -> None:
         """Loss, gradient and update.  Where ranks share the batch, all of them come to the same end of it."""
         batch = self.problem.batch(self.progress.iteration)  # drawing data is no part of a method's cost
+        if self._stays_on_device:
+            on_device.step(self, work, batch)
+            return
         failed: SolveError | None = None
         clock = Clock(self.problem.device)
         with self.stop.interruptible():
             try:
-                work.objective = self._objective(batch)
+                work.objective = self.objective(batch)
                 work.forward = clock.lap()
                 work.loss = work.objective.value
             except SolveError as error:
@@ -184,7 +188,7 @@ class Loop:
         work.loss = agreed_loss(self.world, self.stop, work.loss)
         work.exchange = clock.lap()
         if not math.isfinite(work.loss):
-            raise self._failure(failed, f"the loss is {work.loss}")
+            raise self.failure(failed, f"the loss is {work.loss}")
 
         assert work.objective is not None
         clock.start()
@@ -200,12 +204,19 @@ class Loop:
             sum(float(p.grad.double().square().sum()) for p in self.model.parameters() if p.grad is not None)
         )
         if failed is not None or not math.isfinite(work.norm):
-            raise self._failure(failed, f"the gradient's norm is {work.norm}")
+            raise self.failure(failed, f"the gradient's norm is {work.norm}")
 
         clock.start()
         self.optimiser.step()
         self.optimiser.zero_grad()
         work.optimiser = clock.lap()
+
+    @property
+    def _stays_on_device(self) -> bool:
+        """Whether an iteration can be queued as a whole before the host asks how it went."""
+        if self.problem.device.type == "cpu" or self.world.size > 1 or self.method.own_process:
+            return False
+        return isinstance(self.optimiser, LeanAdam) and self.optimiser.can_skip
 
     def _sum_gradients(self, *, spoilt: bool) -> None:
         """Adds up the ranks' parts of the gradient; a rank that has none spoils the sum, so that all of them know."""
@@ -217,7 +228,7 @@ class Loop:
                 p.grad.fill_(math.nan)
         self.world.sum_(*(p.grad for p in self.model.parameters() if p.grad is not None))
 
-    def _failure(self, mine: SolveError | None, otherwise: str) -> SolveError | NonFiniteLoss:
+    def failure(self, mine: SolveError | None, otherwise: str) -> SolveError | NonFiniteLoss:
         """The error that ended an iteration; of a solve that failed on another rank, in its words."""
         said = first_message(self.world, "" if mine is None else str(mine))
         if mine is not None:
@@ -268,13 +279,13 @@ class Loop:
 
     def _gradient_work(self) -> None:
         """One loss and gradient whose result nobody needs."""
-        self._objective().backward()
+        self.objective().backward()
         self.optimiser.zero_grad()
 
     def _record(
         self,
         i: int,
-        work: _Work,
+        work: Work,
         validation: float | None,
         memory: int | None,
         failure: str | None,

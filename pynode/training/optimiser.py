@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+DEVICES = frozenset({"cpu", "cuda"})
+"""Types of devices on which torch has a fused step."""
+
 SMALL = 1 << 20
 """Weights up to which a step does without other threads."""
 
@@ -43,10 +46,11 @@ class LeanAdam(torch.optim.Adam):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
         devices = {p.device.type for p in self._each()}
         for group in self.param_groups:
-            group["fused"] = devices <= {"cpu", "cuda"}
+            group["fused"] = devices <= DEVICES
         self._known: dict[int, tuple[Any, tuple[int, int], Lists]] = {}
         self._is_small = devices == {"cpu"} and sum(p.numel() for p in self._each()) <= SMALL
-        self._is_plain = len(devices) == 1 and devices <= {"cpu", "cuda"} and hasattr(torch, "_fused_adam_")
+        self._is_plain = len(devices) == 1 and devices <= DEVICES and hasattr(torch, "_fused_adam_")
+        self._is_on_cpu = devices == {"cpu"}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; parameters without a gradient stay as they are."""
@@ -65,6 +69,20 @@ class LeanAdam(torch.optim.Adam):
                 torch.set_num_threads(threads)
         return None
 
+    @property
+    def can_skip(self) -> bool:
+        """Whether `step_unless` can be used."""
+        return self._is_plain
+
+    @torch.no_grad()
+    def step_unless(self, bad: Tensor) -> None:
+        """One step that leaves everything as it is where the float32 scalar `bad` on the device is 1, not 0.
+
+        Nobody waits for the device to know which.
+        """
+        for group in self.param_groups:
+            self._step_group(group, bad)
+
     # torch wraps the `step` of a subclass to look for profilers and hooks, unless it bears this mark
     step.hooked = True  # type: ignore[attr-defined]
 
@@ -79,15 +97,18 @@ class LeanAdam(torch.optim.Adam):
     def _each(self) -> Iterable[Tensor]:
         return (p for group in self.param_groups for p in group["params"])
 
-    def _step_group(self, group: dict[str, Any]) -> None:
+    def _step_group(self, group: dict[str, Any], bad: Tensor | None = None) -> None:
         params, means, squares, counts = self._lists(group)
         grads = [p.grad for p in params if p.grad is not None]
         if len(grads) < len(params):
             params, means, squares, counts = self._lists_of([p for p in params if p.grad is not None])
         if not params:
             return
-        for count in counts:  # quicker than one call for all, which sorts them first
-            count.add_(1)
+        if self._is_on_cpu:
+            for count in counts:  # quicker than one call for all, which sorts them first
+                count.add_(1)
+        else:
+            torch._foreach_add_(counts, 1)
         beta1, beta2 = group["betas"]
         torch._fused_adam_(
             params,
@@ -103,7 +124,10 @@ class LeanAdam(torch.optim.Adam):
             eps=group["eps"],
             amsgrad=False,
             maximize=False,
+            found_inf=bad,
         )
+        if bad is not None:
+            torch._foreach_sub_(counts, [bad] * len(counts))
 
     def _lists(self, group: dict[str, Any]) -> Lists:
         """What a step of the group's parameters works on, as it was at the last step if nothing has changed."""

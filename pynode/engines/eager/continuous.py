@@ -42,8 +42,8 @@ class _Forward:
         steps = solve.recipe.steps
         assert isinstance(steps, Adaptive)
         self.steps, self.solver, self.world = steps, solver_of(solve.recipe.scheme), solve.world
-        end = float(solve.ts[-1].detach())
-        self.watch = AdaptiveWatch(solve.counted(), solve.stats, steps.max_steps, solve.world, end=end)
+        times = solve.known_times
+        self.watch = AdaptiveWatch(solve.counted(), solve.stats, steps.max_steps, solve.world, end=times[-1])
 
     def __call__(self, ts: Times, y0: State) -> States:
         """The states at `ts`."""
@@ -85,13 +85,14 @@ class _ContinuousAdjoint(Pullback):
         ts, y0 = solve.ts, solve.y0
         self._rebuilding: Rebuilding | None = Rebuilding(self.watch.f, y0, ts[0], solve.params, method=self.name)
         self.inputs = (ts, y0, *self._rebuilding.sources)
+        self._times = solve.known_times
         self._recorder: StepRecorder | None = None
         self._interpolant: Interpolant | None = None
         self._states: States | None = None
         if how.adjoint == "backsolve":
             self.watch.hint = BACKSOLVE_HINT
         elif any(x.requires_grad for x in self.inputs):
-            self._recorder = StepRecorder(forward.solver, 1.0 if bool(ts[-1] > ts[0]) else -1.0)
+            self._recorder = StepRecorder(forward.solver, 1.0 if self._times[-1] > self._times[0] else -1.0)
             self.watch.record = self._recorder.accept
 
     def forward(self) -> States:
@@ -100,7 +101,7 @@ class _ContinuousAdjoint(Pullback):
         ts, y0 = self.inputs[:2]
         ys = self._forward(ts, y0)
         self.watch.turn_backward()
-        self._rebuilding.settle(float(ts[-1]), ys[-1])
+        self._rebuilding.settle(self._times[-1], ys[-1])
         self._states = ys
         return ys
 
@@ -128,7 +129,7 @@ class _ContinuousAdjoint(Pullback):
         watch, how = self.watch, self.how
         watch.check_cotangents(ts, cotangents)
         if self._recorder is not None and self._interpolant is None:
-            nodes = self._recorder.nodes(watch.f, ts.detach().tolist(), ys.unbind())
+            nodes = self._recorder.nodes(watch.f, self._times, ys.unbind())
             forward, f = self._forward, watch.f
             self._interpolant = Interpolant(forward.solver, nodes, f, lambda t, y, times: forward.onto(f, t, y, times))
         dim, backsolve = ys[0].numel(), how.adjoint == "backsolve"
@@ -144,7 +145,7 @@ class _ContinuousAdjoint(Pullback):
         adjoint = cotangents[-1].reshape(-1)
         for k in range(len(ts) - 1, 0, -1):
             interval = torch.stack((ts[k], ts[k - 1]))
-            watch.end = float(ts[k - 1])
+            watch.end = self._times[k - 1]
             end = torchdiffeq.odeint(
                 augmented,
                 torch.cat((*([ys[k].reshape(-1)] if backsolve else []), adjoint, gradients)),

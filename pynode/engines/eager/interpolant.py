@@ -54,7 +54,11 @@ class StepRecorder:
         """
         self._close_step()
         slope = first if self._slope is None else self._slope
-        self._step = (float(t.detach()), y.detach(), self.direction * float(dt.detach()), [slope, *slopes])
+        if t.is_cpu:
+            start, size = float(t.detach()), float(dt.detach())
+        else:
+            start, size = torch.stack((t.detach(), dt.detach())).tolist()
+        self._step = (start, y.detach(), self.direction * size, [slope, *slopes])
         self._slope = slopes[-1]
 
     def nodes(self, f: VectorField, ts: Sequence[float], ys: Sequence[State]) -> list[Node]:

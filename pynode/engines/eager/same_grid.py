@@ -11,6 +11,7 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from torch import Tensor
 
 from pynode.adjoint import check_cotangents, time_gradient
+from pynode.deferred import Checks, active_checks, require
 from pynode.errors import SolveError
 from pynode.gradients import SameGrid
 from pynode.rebuilding import Rebuilding
@@ -51,8 +52,10 @@ class _FixedAdjoint(Pullback):
         assert isinstance(gradient, SameGrid)
         self.implicit = gradient.adjoint == "backward-euler"
         self.f, self.scheme, self.grid, self.stats = solve.counted(), solve.recipe.formula, solve.grid, solve.stats
-        self._rebuilding: Rebuilding | None = Rebuilding(self.f, solve.y0, solve.ts[0], solve.params, method=self.name)
+        first = solve.ts[0]
+        self._rebuilding: Rebuilding | None = Rebuilding(self.f, solve.y0, first, solve.params, method=self.name)
         self._states: States | None = None
+        self._checks = active_checks()
         self.inputs = (solve.ts, solve.y0, *self._rebuilding.sources)
 
     def forward(self) -> States:
@@ -61,7 +64,7 @@ class _FixedAdjoint(Pullback):
         states = self.scheme.trajectory(self.f, self.inputs[1], self.grid)
         self._rebuilding.settle(self.grid.output_times[-1], states[-1])
         self._states = states
-        return states[list(self.grid.output_indices)]
+        return self.grid.at_outputs(states)
 
     def release(self) -> Kept:
         states, rebuilding, self._states, self._rebuilding = self._states, self._rebuilding, None, None
@@ -70,10 +73,10 @@ class _FixedAdjoint(Pullback):
     def pull(self, kept: Kept, cotangents: States, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         ts, states = kept.tensors
         rebuilding: Rebuilding = kept.held
-        check_cotangents(ts, cotangents)
+        check_cotangents(ts, cotangents, self._checks)
         with torch.no_grad(), rebuilding.as_it_was() as params:
             f, grid, backward = self.f, self.grid, self.stats.backward
-            points = grid.points(states).unbind()
+            points, times = grid.points(states).unbind(), grid.point_times()
             output_of = {index: k for k, index in enumerate(grid.output_indices)}
             by_params = [torch.zeros_like(p) for p in params]
             adjoint = cotangents[-1]
@@ -86,7 +89,7 @@ class _FixedAdjoint(Pullback):
                     rebuilding.check_graph(slope, y)
                     product = _Products(slope, y, params, backward)
                     if self.implicit:
-                        adjoint = _solve_shifted(product, adjoint, h, float(points[at]))
+                        adjoint = _solve_shifted(product, adjoint, h, times[at], self._checks)
                     by_y, parts = product.by_all(adjoint)
                     for total, part in zip(by_params, parts, strict=True):
                         total.add_(part, alpha=h)
@@ -96,7 +99,7 @@ class _FixedAdjoint(Pullback):
                         adjoint = adjoint + cotangents[output_of[k]]
                 by_ts = None
                 if wanted[0]:
-                    by_ts = time_gradient(f, ts, states[list(grid.output_indices)], cotangents, adjoint)
+                    by_ts = time_gradient(f, ts, grid.at_outputs(states), cotangents, adjoint)
             return by_ts, adjoint, *by_params
 
 
@@ -122,16 +125,22 @@ class _Products:
         return torch.autograd.grad(self.slope, sources, v, retain_graph=True, allow_unused=True, materialize_grads=True)
 
 
-def _solve_shifted(product: _Products, right: State, h: float, t: float) -> State:
-    """l with (I - h J^T) l = right, from products J^T v."""
+def _solve_shifted(product: _Products, right: State, h: float, t: float, checks: Checks | None) -> State:
+    """l with (I - h J^T) l = right, from products J^T v.
+
+    Beyond `DENSE_LIMIT` SciPy solves it, to which a device hands over every vector.
+    """
     transposed, n, shape = product.by_state, right.numel(), right.shape
     if n <= DENSE_LIMIT:
         units = torch.eye(n, dtype=right.dtype, device=right.device)
         columns = [e - h * transposed(e.reshape(shape)).reshape(-1) for e in units]
         solved, info = torch.linalg.solve_ex(torch.stack(columns, dim=1), right.reshape(-1))
-        if int(info) == 0:
-            return solved.reshape(shape)
-        raise _unsolved(product, h, t)
+
+        def fail() -> None:
+            raise _unsolved(product, h, t)
+
+        require(None if right.is_cpu else checks, info == 0, fail)
+        return solved.reshape(shape)
 
     def apply(v: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         e = torch.as_tensor(v.reshape(-1)).to(right).reshape(shape)

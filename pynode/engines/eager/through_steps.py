@@ -20,7 +20,7 @@ def run(solve: Solve) -> Run:
     assert isinstance(steps, Adaptive)
     solver = solver_of(solve.recipe.scheme)
     f = _CountingProducts(solve.counted(), stats.backward)
-    watch = AdaptiveWatch(f, stats, steps.max_steps, end=float(solve.ts[-1].detach()))
+    watch = AdaptiveWatch(f, stats, steps.max_steps, end=solve.known_times[-1])
     states = torchdiffeq.odeint(
         watch,
         solve.y0,

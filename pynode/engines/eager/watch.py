@@ -107,8 +107,12 @@ class AdaptiveWatch:
 
     def check_step(self, t: Tensor, dt: Tensor, y: State, everything: Tensor) -> None:
         """Raises `SolveError` unless a step `dt` can be taken from `t`; `everything` is all that is being solved."""
-        finite = self._finite_everywhere(everything)
-        underflow = not bool(t + dt != t)
+        if everything.is_cpu or self.world.size > 1:
+            finite = self._finite_everywhere(everything)
+            underflow = not bool(t + dt != t)
+        else:  # one wait for the device
+            finite, moves = torch.stack((torch.isfinite(everything).all(), t + dt != t)).tolist()
+            underflow = not moves
         exhausted = self._cost.n_accepted + self._cost.n_rejected >= self.max_steps
         if finite and not underflow and not exhausted:
             return

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from pynode.datasets.digits import digits, to_levels
@@ -21,6 +20,7 @@ from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
 from pynode.flows.metrics import bits_per_dim
 from pynode.flows.probes import philox_key
+from pynode.placement import placed
 from pynode.problems.base import Evaluation, TrainingSettings
 from pynode.problems.density.base import WHOLE, Density, FlowOptions, negative_log_likelihood
 from pynode.types import State
@@ -117,7 +117,7 @@ class Table(Density):
         epoch, k = divmod(iteration, per_epoch)
         rows = self._order(epoch)[k * self.batch_rows : (k + 1) * self.batch_rows][share]
         if self._on_device is not None:
-            return self._on_device[torch.from_numpy(rows).to(self.device)]
+            return self._on_device[placed(rows, self.device)]
         return self._tensor(self.splits.train[rows])
 
     def in_raw_units(self, rows: State) -> npt.NDArray[np.float64]:
@@ -160,7 +160,7 @@ class Table(Density):
 
     def _tensor(self, rows: Array) -> Tensor:
         # a copy: torch can't take read-only memory
-        return torch.from_numpy(np.array(rows)).to(device=self.device, dtype=self.dtype)
+        return placed(np.array(rows), self.device, self.dtype)
 
 
 class Digits(Table):

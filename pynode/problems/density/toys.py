@@ -15,6 +15,7 @@ from scipy.special import i0e, logsumexp
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import density_on_grid, mass_on_grid
 from pynode.flows.probes import philox_key
+from pynode.placement import placed
 from pynode.problems.base import Evaluation, TrainingSettings
 from pynode.problems.density.base import VALIDATION, WHOLE, Density, to_list
 from pynode.types import State
@@ -72,7 +73,7 @@ class Toy(Density):
 
     def _fresh(self, n: int, key: tuple[int, int]) -> State:
         samples = self.draw(n, np.random.Generator(np.random.Philox(key=philox_key(*key))))
-        return torch.from_numpy(samples).to(device=self.device, dtype=self.dtype)
+        return placed(samples, self.device, self.dtype)
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
         """Adds `mass`, the total probability on the grid; with a known density also `optimal_nll`, that of the test

@@ -66,7 +66,7 @@ class TimeSeries(Problem):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         t = self.observation_times()
-        self.times = self._tensor(t)
+        self.times = self._tensor(t).cpu()  # solves read them
         self.y0 = self._tensor(self.initial_state())
         self.data = self._tensor(self.true_states(t))
 
@@ -121,7 +121,9 @@ class TimeSeries(Problem):
 
     def objective(self, method: GradientMethod, model: Field, batch: State) -> Objective:
         fit = LeastSquares(method, model, batch, self.solve_times(method), self.data, missing=self.missing)
-        return Objective(fit.loss, fit.backward, lambda: fit.tensor, (fit.stats,))
+        if fit.on_device is None:
+            return Objective(fit.loss, fit.backward, lambda: fit.tensor, (fit.stats,))
+        return Objective(lambda: fit.loss, fit.backward, lambda: fit.tensor, (fit.stats,), on_device=fit.on_device)
 
     @torch.no_grad()
     def validation_loss(self, model: Field) -> float:
@@ -171,9 +173,10 @@ class TimeSeries(Problem):
         # errors count relative to the size of each component's derivative, or fast phases hide the slow ones
         scale = slopes.square().mean(0).sqrt()
         optimiser = torch.optim.Adam(field.parameters(), lr=0.01)
+        start = self.times[0].to(self.device)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, iterations)
         for _ in range(iterations):
-            loss = ((field(self.times[0], y) - slopes) / scale).square().mean()
+            loss = ((field(start, y) - slopes) / scale).square().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
