@@ -133,9 +133,9 @@ def put_back(values: Sequence[tuple[Tensor, Tensor]]) -> None:
 def default_generator(device: Any) -> Generator:
     """The generator that random operators on `device` use where none is given."""
     device = torch.device("cpu" if device is None else device)
-    if device.type == "cpu":
+    module = getattr(torch, device.type, None)
+    if device.type == "cpu" or module is None:  # such as meta, which draws nothing
         return torch.default_generator
-    module = getattr(torch, device.type)
     generators: Sequence[Generator] = module.default_generators
     return generators[module.current_device() if device.index is None else device.index]
 

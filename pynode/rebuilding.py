@@ -364,4 +364,6 @@ def _beyond_rounding(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _autocast_of(kind: str) -> tuple[str, bool, torch.dtype]:
+    if not torch.amp.is_autocast_available(kind):
+        kind = "cpu"  # devices without autocast leave the setting of the CPU as it is
     return kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
