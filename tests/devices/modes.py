@@ -81,8 +81,9 @@ class _Lists(TorchFunctionMode):
         if func is torch.Tensor.tolist and isinstance(args[0], OnDevice):
             return args[0].detach().cpu().tolist()
         if func is torch.Tensor.backward:  # in a handler of its own the mode would be off
+            given = {("grad_tensors" if k == "gradient" else k): v for k, v in (kwargs or {}).items()}
             with self:
-                return torch.autograd.backward(*args, **(kwargs or {}))
+                return torch.autograd.backward(*args, **given)
         return func(*args, **(kwargs or {}))
 
 
