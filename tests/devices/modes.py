@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -69,22 +68,13 @@ class OnDevice(torch.Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
+    def tolist(self) -> Any:
+        """As of a tensor, which torch refuses to subclasses."""
+        return self.detach().cpu().tolist()
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         raise DeviceFault(f"{func} outside of the pretended device")
-
-
-class _Lists(TorchFunctionMode):
-    """Lets `tolist` work, which torch refuses to subclasses."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.Tensor.tolist and isinstance(args[0], OnDevice):
-            return args[0].detach().cpu().tolist()
-        if func is torch.Tensor.backward:  # in a handler of its own the mode would be off
-            given = {("grad_tensors" if k == "gradient" else k): v for k, v in (kwargs or {}).items()}
-            with self:
-                return torch.autograd.backward(*args, **given)
-        return func(*args, **(kwargs or {}))
 
 
 class Pretended(TorchDispatchMode):
@@ -94,15 +84,12 @@ class Pretended(TorchDispatchMode):
     """
 
     def __enter__(self) -> Any:
-        self._lists = _Lists()
-        self._lists.__enter__()
         self._lifted = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=DEVICE) moves in sight of this mode
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> Any:
         torch._C._set_only_lift_cpu_tensors(self._lifted)
-        self._lists.__exit__(*error)
         return super().__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
