@@ -80,8 +80,8 @@ class CudaRecorder(Recorder):
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._stream = _capture_stream(device)
+        self.device = device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
+        self._stream = _capture_stream(self.device)
         self._pool = torch.cuda.graph_pool_handle()
 
     def enter(self) -> None:
