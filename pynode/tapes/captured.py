@@ -293,6 +293,35 @@ def _captured(module: nn.Module, y: State, t: Tensor) -> Captured:
     return Captured(watch, capture.tape, tensors)
 
 
+def changes_of_trial(watch: Watch, module: nn.Module, t: Tensor, y: State) -> str | None:
+    """Why `watch` could not tell whether `module` is what it was, as a clause, seen by an evaluation at f(t, y).
+
+    None where it can.  The evaluation leaves no traces.
+    """
+    if watch.unwatched:
+        return f"it reads {watch.unwatched}, whose changes can't be seen"
+    if not watch.complete:
+        return "it holds more objects than can be watched for changes"
+    if (failure := _hook_failure(module)) is not None:
+        return failure.reason
+    with torch.inference_mode(False), _without_traces(module, t, y) as reads:
+        try:
+            with reads:
+                if value_of(module, t, y).is_inference():
+                    return "it computes inside torch.inference_mode()"
+        except Exception as error:  # whatever it is, a solve by torch operators will tell
+            return f"its evaluation raises {type(error).__name__}: {error}"
+        watch.free_changed()
+        made = watch.own_tensors()
+    if made:
+        return f"its evaluation makes {made[0][0]}, which others may read"
+    if (name := watch.steering()) is not None:
+        return f"its evaluation changes `{name}`, and reads it for more than to count"
+    if reads.drawn:
+        return "it draws random numbers"
+    return "its evaluation changes a tensor in place, which others can read" if reads.written else None
+
+
 @contextmanager
 def _without_traces(module: nn.Module, t: Tensor, y: State) -> Iterator[Reads]:
     """What the module holds, and the states of random numbers, are after the block what they were before it.

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_iter, tree_map
 
 from pynode.engines.graph.capture import Function, Inspection, Recorder, Recording
 
@@ -43,9 +43,18 @@ class _Tape(Inspection):
         results = func(*args, **kwargs)
         given = {x.untyped_storage().data_ptr() for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)}
         made = [x for x in tree_iter(results) if isinstance(x, Tensor)]
-        fresh = [x if x.untyped_storage().data_ptr() not in given else None for x in made]
+        fresh = [_plain(x) if x.untyped_storage().data_ptr() not in given else None for x in made]
+        args, kwargs = tree_map(_plain, (args, kwargs))
         self.calls.append((func, args, kwargs, fresh))
         return results
+
+
+def _plain(x: Any) -> Any:
+    """The same memory as a tensor that autograd knows nothing of."""
+    if not isinstance(x, Tensor) or x.is_meta:
+        return x
+    alias = torch.empty(0, dtype=x.dtype, device=x.device)
+    return alias.set_(x.untyped_storage(), x.storage_offset(), x.size(), x.stride())
 
 
 class _Played(Recording):
@@ -61,7 +70,7 @@ class _Played(Recording):
                 results = [x for x in tree_iter(func(*args, **kwargs)) if isinstance(x, Tensor)]
                 for x, y in zip(fresh, results, strict=True):
                     if x is not None and x is not y:
-                        x.detach().copy_(y)
+                        x.copy_(y)
 
     def release(self) -> None:
         self._tape = None

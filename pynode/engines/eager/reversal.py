@@ -199,7 +199,7 @@ class Checkpointed(Reversal):
     def __init__(self, solve: Solve, budget: int) -> None:
         super().__init__(solve)
         self._budget = budget
-        self._stored_at = {a.i for a in _until_reversed(self.grid.n_steps, budget) if a.do is Do.STORE}
+        self._stored_at = {a.i for a in until_reversed(self.grid.n_steps, budget) if a.do is Do.STORE}
         self._stored: list[State] = []
         self._swept: tuple[list[State], State] | None = None
 
@@ -245,7 +245,7 @@ class Checkpointed(Reversal):
             here = i
 
 
-def _until_reversed(n: int, budget: int) -> list[Action]:
+def until_reversed(n: int, budget: int) -> list[Action]:
     """The actions of the first sweep."""
     sweep = []
     for action in actions(n, budget):

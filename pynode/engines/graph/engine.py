@@ -1,0 +1,41 @@
+"""CUDA graphs: all kernels of a solve, and all of its gradient, launched together."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from pynode.engines.base import Engine
+from pynode.engines.graph import known
+from pynode.engines.graph.capture import RECORDERS
+from pynode.errors import InvalidArgument
+from pynode.gradients import Discrete
+from pynode.solve import Recipe, Run, Solve
+from pynode.steps import Fixed
+
+
+class Graph(Engine):
+    """Runs a solve on a GPU as recorded CUDA graphs."""
+
+    name: ClassVar[str] = "graph"
+    title: ClassVar[str] = "CUDA graphs"
+    verified: ClassVar[bool] = False
+    """Whether a passing run on a GPU is on record; until then `auto` does not choose this engine."""
+    automatic: ClassVar[bool] = verified
+
+    def unavailable(self) -> str | None:
+        if torch.cuda.is_available() or set(RECORDERS) != {"cuda"}:
+            return None
+        return "CUDA graphs need an NVIDIA GPU, and torch finds none; use a machine with one and torch's CUDA build"
+
+    def check(self, recipe: Recipe) -> None:
+        if not isinstance(recipe.steps, Fixed) or type(recipe.gradient) is not Discrete:
+            problem = f"CUDA graphs do not have gradient = {type(recipe.gradient).__name__}"
+            raise InvalidArgument("engine", "'graph'", problem, "use engine eager")
+
+    def obstacle(self, solve: Solve) -> str | None:
+        return known.obstacle(solve)
+
+    def run(self, solve: Solve) -> Run:
+        return known.recorded(solve).run(solve)
