@@ -192,6 +192,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "schemes",
         "julia",
         "methods",
+        "solve",
+        "flows.probes",
         "problems",
     ),
     "sweeps": (

@@ -229,6 +229,13 @@ class Problem(ABC):
     def objective(self, method: GradientMethod, model: Any, batch: Any) -> Objective:
         """The training loss of `model` on `batch`, solved and differentiated by `method`."""
 
+    def loss(self, method: GradientMethod, model: Any, batch: Any) -> Tensor | None:  # noqa: ARG002
+        """The same loss as a tensor, computed without reading values of the device, so that a GPU can record it.
+
+        None for a problem that has no such form; its iterations run operator by operator then.
+        """
+        return None
+
     @abstractmethod
     def validation_loss(self, model: Any) -> float:
         """The loss of the continuous problem, solved accurately; infinite where the solve blows up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pynode.solution import SolveStats
 from pynode.training import checkpoint, on_device
 from pynode.training.agreement import agreed_loss, first_message
 from pynode.training.config import RunConfig
+from pynode.training.graphed import Graphed
 from pynode.training.optimiser import LeanAdam, make_adam
 from pynode.training.progress import Progress
 from pynode.training.schedules import decay, learning_rate
@@ -89,6 +91,11 @@ class Loop:
             self._methods[level] = levels.method(method, level)
         return self._methods[level]
 
+    @cached_property
+    def graphed(self) -> Graphed:
+        """Iterations as recordings, where the engine is `graph`."""
+        return Graphed(self)
+
     @property
     def ended(self) -> bool:
         """Whether there is no iteration left to do."""
@@ -102,6 +109,8 @@ class Loop:
         for p in copies:
             p.grad = torch.zeros_like(p)
         optimiser.step()
+        if self.graphed.prepare(self.problem.batch(self.progress.iteration)):
+            return clock.lap()
         with contextlib.suppress(SolveError, WorkerError, JuliaError):  # the first iteration will meet it, and save
             self.objective().backward()
         self.optimiser.zero_grad()
@@ -172,6 +181,8 @@ class Loop:
     def _step(self, work: Work) -> None:
         """Loss, gradient and update.  Where ranks share the batch, all of them come to the same end of it."""
         batch = self.problem.batch(self.progress.iteration)  # drawing data is no part of a method's cost
+        if self.graphed.step(work, batch):
+            return
         if self._stays_on_device:
             on_device.step(self, work, batch)
             return

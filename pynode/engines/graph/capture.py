@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_iter
 
 from pynode.errors import PynodeError
 
-Function = Callable[[], None]
+Function = Callable[[], object]
 
 
 class NotRecordable(PynodeError):
@@ -57,7 +57,10 @@ class Recorder(ABC):
         value of the device, data move between them, or random numbers are drawn.
         """
         with _kept(keeping):
-            return self._record(function)
+            try:
+                return self._record(function)
+            except torch.OutOfMemoryError as error:
+                raise NotRecordable("there is not enough memory on the device for a recording") from error
 
     def enter(self) -> None:
         """To be called before inputs are written: the current stream waits for replays on another one."""
@@ -165,6 +168,11 @@ class Inspection(TorchDispatchMode):
     `outside` are the storages, by address, that the operators read or write and that none of them allocated: a
     recording has to hold them.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Asks torch not to load its compiler for the first operator, which takes two seconds."""
+        return False
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from pynode.steps import Fixed
 
 
 class Graph(Engine):
-    """Runs a solve on a GPU as recorded CUDA graphs."""
+    """Runs a solve on a GPU as recorded CUDA graphs; not yet run on hardware, so that `auto` does not choose it."""
 
     name: ClassVar[str] = "graph"
     title: ClassVar[str] = "CUDA graphs"

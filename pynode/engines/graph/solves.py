@@ -73,6 +73,7 @@ class RecordedSolve:
         work = _Work(solve, self._given)
         self.forward = recorder.record(work.forward)
         self.states, self.slope = work.states, work.slope
+        self.forward.replay()  # what the gradient reads has values then; indices could be anything else
         if work.differentiates:
             self._cotangents = work.cotangents = torch.zeros_like(work.states)
             self.backward = recorder.record(work.backward)

@@ -33,6 +33,7 @@ from pynode.problems.base import (
     steps_of,
     stores_stages,
 )
+from pynode.solution import SolveStats
 from pynode.types import State
 from pynode.world import ALONE, World
 
@@ -220,6 +221,14 @@ class Density(Problem):
 
     def objective(self, method: GradientMethod, model: Flow, batch: FlowBatch) -> Objective:
         """Mean negative log-likelihood in nats plus weighted running costs; this share's part of the means."""
+        return Objective.of(*self._loss_and_solves(method, model, batch))
+
+    def loss(self, method: GradientMethod, model: Flow, batch: FlowBatch) -> Tensor:
+        return self._loss_and_solves(method, model, batch)[0]
+
+    def _loss_and_solves(
+        self, method: GradientMethod, model: Flow, batch: FlowBatch
+    ) -> tuple[Tensor, tuple[SolveStats, ...]]:
         costs = RunningCosts(self.options.kinetic > 0, self.options.jacobian > 0)
         moved = model(batch.x, method=method, divergence=self.training_divergence, draw=batch.draw, costs=costs)
         loss = -part_of_mean(moved.log_prob, batch.of)
@@ -227,7 +236,7 @@ class Density(Problem):
             loss = loss + self.options.kinetic * part_of_mean(moved.kinetic, batch.of)
         if moved.jacobian is not None:
             loss = loss + self.options.jacobian * part_of_mean(moved.jacobian, batch.of)
-        return Objective.of(loss, moved.solves)
+        return loss, moved.solves
 
     def validation_loss(self, model: Flow) -> float:
         """Negative log-likelihood in nats of the validation samples; infinite where the solve fails."""

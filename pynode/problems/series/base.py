@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -124,6 +125,14 @@ class TimeSeries(Problem):
         if fit.on_device is None:
             return Objective(fit.loss, fit.backward, lambda: fit.tensor, (fit.stats,))
         return Objective(lambda: fit.loss, fit.backward, lambda: fit.tensor, (fit.stats,), on_device=fit.on_device)
+
+    def loss(self, method: GradientMethod, model: Field, batch: State) -> Tensor:
+        ys = method.solve(model, batch, self.solve_times(method)).ys
+        return sum_of_squares(ys, self.data, self._observed)
+
+    @cached_property
+    def _observed(self) -> Tensor | None:
+        return observed_entries(self.data, self.missing)
 
     @torch.no_grad()
     def validation_loss(self, model: Field) -> float:

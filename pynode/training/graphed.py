@@ -1,0 +1,401 @@
+"""An iteration of training as one recording: loss, gradient and Adam's update are a single launch on a GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from pynode.engines.graph.capture import RECORDERS, NotRecordable, Recording
+from pynode.engines.graph.fields import is_own, obstacle_to_recording, reading
+from pynode.engines.graph.stepwise import states_of
+from pynode.evaluation import parameters_of
+from pynode.flows.probes import Draw, DrawnAhead
+from pynode.gradients import Discrete
+from pynode.grid import TimeGrid
+from pynode.methods.base import GradientMethod
+from pynode.problems.base import Objective, Problem
+from pynode.records.events import note
+from pynode.solution import Solution, SolveStats
+from pynode.solve import Recipe
+from pynode.steps import Fixed
+from pynode.training.optimiser import LeanAdam
+from pynode.types import State, Times, VectorField
+
+if TYPE_CHECKING:
+    from pynode.training.loop import Loop
+
+KEPT = 4
+"""Recorded iterations that are kept: one for each shape of a batch, and each level of a multilevel training."""
+
+EVENT = "eager iterations"
+"""What the run's events call it where iterations can't be recorded."""
+
+
+class Graphed:
+    """The recorded iterations of one run.
+
+    A recording reads the batch from tensors of its own, and changes weights and Adam's state where they are.  Loss,
+    norm of the gradient and whether all is finite are read once, after everything has been queued; where something is
+    not finite, the update has left weights and state as they were.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._recorded: OrderedDict[Any, _Iteration] = OrderedDict()
+        self._refused: set[Any] = set()
+        self._off = self._obstacle() is not None
+
+    def prepare(self, batch: Any) -> bool:
+        """Whether the iteration with a batch like this one is recorded, which is done here if need be."""
+        return self._iteration(batch) is not None
+
+    def step(self, work: Any, batch: Any) -> bool:
+        """One iteration; False, with nothing changed, where torch operators have to do it, or tell why it fails.
+
+        All of its seconds count as forward.
+        """
+        iteration = self._iteration(batch)
+        if iteration is None:
+            return False
+        start = time.perf_counter()
+        loss, norm, fine = iteration.run(batch)
+        seconds = time.perf_counter() - start
+        if not fine:
+            return False
+        work.loss, work.norm, work.forward = loss, norm, seconds
+        work.objective = Objective(loss, _nothing, lambda: torch.tensor(loss), (iteration.stats,))
+        return True
+
+    def _iteration(self, batch: Any) -> _Iteration | None:
+        if self._off:
+            return None
+        loop = self._loop
+        try:
+            kind = (loop.method, _kind_of(batch))
+        except NotRecordable as error:
+            self._refuse(None, str(error))
+            return None
+        if kind in self._refused:
+            return None
+        iteration = self._recorded.get(kind)
+        if iteration is None or not iteration.holds():
+            self._recorded.pop(kind, None)
+            try:
+                iteration = _Iteration(loop.problem, loop.method, loop.model, loop.optimiser, batch)
+            except NotRecordable as error:
+                self._refuse(kind, str(error))
+                return None
+            self._recorded[kind] = iteration
+            while len(self._recorded) > KEPT:
+                self._recorded.popitem(last=False)
+        self._recorded.move_to_end(kind)
+        return iteration
+
+    def _refuse(self, kind: Any, reason: str) -> None:
+        """Leaves iterations with such a batch, or for None all of them, to torch operators, and notes the reason."""
+        self._off = self._off or kind is None
+        self._refused.add(kind)
+        loop = self._loop
+        note(loop.directory, EVENT, loop.progress.iteration, f"an iteration can't be recorded as a whole: {reason}")
+
+    def _obstacle(self) -> str | None:
+        loop = self._loop
+        if loop.problem.device.type not in RECORDERS or [engine.name for engine in loop.method.engines] != ["graph"]:
+            return "another engine runs its solves"
+        if loop.world.size > 1:
+            return "several ranks share its batch"
+        recipe = loop.method.recipe
+        if not isinstance(recipe.steps, Fixed) or type(recipe.gradient) is not Discrete:
+            return "its steps are not fixed"
+        if not isinstance(loop.optimiser, LeanAdam) or not hasattr(torch, "_fused_adam_"):
+            return "its optimiser is not Adam"
+        return None
+
+
+def _nothing() -> None:
+    """The gradient has been taken."""
+
+
+class _Iteration:
+    """The recording of one iteration for batches of one shape; raises `NotRecordable`."""
+
+    def __init__(self, problem: Problem, method: GradientMethod, model: Any, optimiser: Any, batch: Any) -> None:
+        device = problem.device
+        self._problem, self._model = problem, model
+        self._method = _Unchecked(method.recipe)
+        with torch.inference_mode(False):
+            self._batch, self._slots = _static(batch)
+            self._update = _Update(optimiser, device)
+            self._status = torch.zeros(3, dtype=torch.float64, device=device)
+        self._params = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._places = [(p, p.data_ptr()) for p in self._params.values()]
+        self._recorder = RECORDERS[device.type](device)
+        self._recording: Recording = self._recorder.record(self._work, keeping=self._update.changes)
+        self.stats = sum(self._method.solves, SolveStats())
+
+    def holds(self) -> bool:
+        """Whether weights and Adam's state are still where they were."""
+        return self._update.holds() and all(p.data_ptr() == place for p, place in self._places)
+
+    def run(self, batch: Any) -> tuple[float, float, bool]:
+        """Loss, norm of the gradient, and whether both and all states are finite, so that the weights were updated."""
+        with torch.no_grad():
+            self._recorder.enter()
+            for static, x in zip(self._slots, _tensors_of(batch), strict=True):
+                static.copy_(x)
+            self._update.set_rates()
+            self._recording.replay()
+            for p in self._update.params:  # what watches versions is to see the change
+                torch.autograd.graph.increment_version(p)
+            loss, norm, fine = self._status.tolist()
+        return loss, norm, fine == 1.0
+
+    def _work(self) -> None:
+        method = self._method
+        method.begin()
+        leaves = {name: p.detach().requires_grad_() for name, p in self._params.items()}
+        with torch.inference_mode(False), torch.enable_grad(), reading(self._model, leaves):
+            result = self._problem.loss(method, self._model, self._batch)
+            if result is None:
+                raise NotRecordable(f"the problem {self._problem.name} has no method `loss`, which reads no values")
+            gradients = torch.autograd.grad(result, list(leaves.values()), allow_unused=True)
+            method.end()
+        with torch.inference_mode(False), torch.no_grad():
+            by = {id(p): g for p, g in zip(self._params.values(), gradients, strict=True) if g is not None}
+            norms = torch._foreach_norm(list(by.values()), 2.0, torch.float64)
+            norm = torch.linalg.vector_norm(torch.stack(norms))
+            loss = result.detach().double()
+            flags = torch.stack([torch.isfinite(loss), torch.isfinite(norm), *method.finite])
+            fine = flags.all()
+            self._update(by, (~fine).float())
+            self._status.copy_(torch.stack((loss, norm, fine.double())))
+
+
+class _Unchecked(GradientMethod):
+    """A gradient method for a recording: the same steps, without checks that read values.
+
+    Output times are read when it is first used, and have to be the same in the same order from then on.
+    """
+
+    name: ClassVar[str] = "recorded"
+    backend: ClassVar[str] = "torch"
+    adaptive: ClassVar[bool] = False
+
+    def __init__(self, recipe: Recipe) -> None:
+        object.__setattr__(self, "recorded_recipe", recipe)
+        object.__setattr__(self, "times", [])
+        self.begin()
+
+    @property
+    def recipe(self) -> Recipe:
+        recipe: Recipe = self.__dict__["recorded_recipe"]
+        return recipe
+
+    def begin(self) -> None:
+        """To be called before each use."""
+        for name in ("solves", "finite"):
+            object.__setattr__(self, name, [])
+
+    def end(self) -> None:
+        """To be called once the gradient has been taken."""
+        gradient = self.recipe.gradient
+        if isinstance(gradient, Discrete) and gradient.memory == "store":
+            for stats in self.solves:
+                stats.backward.n_vjp = stats.forward.n_f
+
+    solves: list[SolveStats]
+    finite: list[Tensor]
+    times: list[tuple[float, ...]]
+
+    def solve(
+        self,
+        field: VectorField,
+        y0: State,
+        ts: Times,
+        *,
+        params: Sequence[Tensor] | None = None,
+        throw: bool = True,  # noqa: ARG002 (whether all is finite is known later)
+    ) -> Solution:
+        if ts.requires_grad:
+            raise NotRecordable("its output times want a gradient, but a recording has its times built in")
+        k = len(self.solves)
+        if k == len(self.times):
+            if reason := obstacle_to_recording(field, ts[0], y0):
+                raise NotRecordable(reason)
+            assert isinstance(field, torch.nn.Module)
+            if is_own(field):
+                raise NotRecordable(f"its field {type(field).__name__} is not one of pynode's own")
+            self.times.append(tuple(ts.tolist()))
+        recipe, steps = self.recipe, self.recipe.steps
+        assert isinstance(steps, Fixed)
+        assert isinstance(recipe.gradient, Discrete)
+        stats = SolveStats(engine="graph")
+        grid = TimeGrid.through(self.times[k], steps.n)
+        leaves = list({id(p): p for p in (*parameters_of(field), *(params or ()))}.values())
+        states = states_of(field, y0, grid, recipe.formula, recipe.gradient, leaves, stats)
+        self.solves.append(stats)
+        self.finite.append(torch.isfinite(states.detach()).all())
+        return Solution(ts, states, stats)
+
+
+class _Update:
+    """Adam's step on static tensors: learning rates are read from the device, and a bad gradient changes nothing.
+
+    Torch's fused step, by a learning rate of 1, changes tensors of zeros; these are then scaled by the rate in the
+    parameters' own precision (the fused step would take it in single precision).
+    """
+
+    def __init__(self, optimiser: LeanAdam, device: torch.device) -> None:
+        self._optimiser, self._groups = optimiser, list(optimiser.param_groups)
+        self._lists = [optimiser._lists_of(group["params"]) for group in self._groups]
+        self._rates = [torch.zeros((), dtype=_dtype_of(group), device=device) for group in self._groups]
+        self._set: list[Any] = [None for _ in self._groups]
+        self._constants = [_constants_of(group) for group in self._groups]
+
+    @property
+    def changes(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        return [x for lists in self._lists for each in lists for x in each]
+
+    @property
+    def params(self) -> list[Tensor]:
+        """All parameters."""
+        return [p for params, *_ in self._lists for p in params]
+
+    def holds(self) -> bool:
+        """Whether the optimiser has the same state and settings still."""
+        state = self._optimiser.state
+        for group, lists, constants in zip(self._groups, self._lists, self._constants, strict=True):
+            if _constants_of(group) != constants or len(group["params"]) != len(lists[0]):
+                return False
+            for p, mean, square, count in zip(*lists, strict=True):
+                own: Mapping[str, Any] = state.get(p, {})
+                if (
+                    own.get("exp_avg") is not mean
+                    or own.get("exp_avg_sq") is not square
+                    or own.get("step") is not count
+                ):
+                    return False
+        return True
+
+    def set_rates(self) -> None:
+        """Writes the learning rates of the optimiser's groups where they have changed."""
+        for k, group in enumerate(self._groups):
+            if group["lr"] != self._set[k]:
+                self._rates[k].fill_(group["lr"])
+                self._set[k] = group["lr"]
+
+    def __call__(self, gradients: Mapping[int, Tensor], bad: Tensor) -> None:
+        """A step by `gradients`, by identity of the parameter; none where the float32 scalar `bad` is 1."""
+        for group, lists, rate in zip(self._groups, self._lists, self._rates, strict=True):
+            rows = [row for row in zip(*lists, strict=True) if id(row[0]) in gradients]
+            if not rows:
+                continue
+            params, means, squares, counts = (list(column) for column in zip(*rows, strict=True))
+            own = [_laid_out(gradients[id(p)], p) for p in params]
+            if group["weight_decay"]:
+                own = list(torch._foreach_add(own, params, alpha=group["weight_decay"]))
+            changes = [torch.zeros_like(p) for p in params]
+            beta1, beta2 = group["betas"]
+            torch._foreach_add_(counts, 1)
+            torch._fused_adam_(
+                changes,
+                own,
+                means,
+                squares,
+                [],
+                counts,
+                lr=1.0,
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=0.0,
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+                found_inf=bad,
+            )
+            torch._foreach_sub_(counts, [bad] * len(counts))
+            torch._foreach_mul_(changes, rate)
+            torch._foreach_add_(params, changes)
+
+
+def _laid_out(gradient: Tensor, p: Tensor) -> Tensor:
+    """The gradient with the strides of its parameter, as the fused step wants it."""
+    return gradient if gradient.stride() == p.stride() else torch.empty_like(p).copy_(gradient)
+
+
+def _dtype_of(group: Mapping[str, Any]) -> torch.dtype:
+    dtypes = {p.dtype for p in group["params"]}
+    if len(dtypes) != 1:
+        raise NotRecordable("its parameters have several dtypes")
+    return dtypes.pop()
+
+
+def _constants_of(group: Mapping[str, Any]) -> tuple[Any, ...]:
+    return group["betas"], group["eps"], group["weight_decay"]
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+class _NoDraw(Draw):
+    """Stands for a draw in a recording, which would have the probes of one iteration built in."""
+
+    def probes(self, noise: Any, like: Tensor, block: int = 0) -> Tensor:  # noqa: ARG002
+        raise NotRecordable("it draws probes in the middle of an iteration")
+
+
+def _parts_of(batch: Any) -> list[Any]:
+    """What a batch consists of, one level below."""
+    if isinstance(batch, DrawnAhead):
+        return list(batch.drawn)
+    if isinstance(batch, Draw):
+        return []
+    if isinstance(batch, (tuple, list)):
+        return list(batch)
+    if isinstance(batch, dict):
+        return list(batch.values())
+    raise NotRecordable(f"its batch holds {type(batch).__name__}, of which a recording can't tell what it reads")
+
+
+def _tensors_of(batch: Any) -> list[Tensor]:
+    """All tensors of a batch, in the order in which `_static` replaces them."""
+    if isinstance(batch, Tensor):
+        return [batch.detach()]
+    if batch is None or isinstance(batch, (bool, int, float, str)):
+        return []
+    return [x for part in _parts_of(batch) for x in _tensors_of(part)]
+
+
+def _kind_of(batch: Any) -> Any:
+    """Shapes and plain values of a batch: all that a recording has built in."""
+    if isinstance(batch, Tensor):
+        return (batch.shape, batch.dtype, batch.device, batch.requires_grad)
+    if batch is None or isinstance(batch, (bool, int, float, str)):
+        return (type(batch), batch)
+    names = tuple(batch) if isinstance(batch, dict) else None
+    return (type(batch), names, *map(_kind_of, _parts_of(batch)))
+
+
+def _static(batch: Any) -> tuple[Any, list[Tensor]]:
+    """The batch with tensors of its own, and these."""
+    if isinstance(batch, Tensor):
+        own = batch.detach().clone(memory_format=torch.contiguous_format)
+        return own, [own]
+    if batch is None or isinstance(batch, (bool, int, float, str)):
+        return batch, []
+    pairs = [_static(part) for part in _parts_of(batch)]
+    parts, slots = [part for part, _ in pairs], [x for _, own in pairs for x in own]
+    if isinstance(batch, DrawnAhead):
+        return dataclasses.replace(batch, drawn=tuple(parts)), slots
+    if isinstance(batch, Draw):
+        return _NoDraw(batch.seed, batch.iteration, batch.first_sample), slots
+    if isinstance(batch, dict):
+        return dict(zip(batch, parts, strict=True)), slots
+    return (type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)), slots
