@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,6 @@ from pynode.engines.graph.capture import RECORDERS, NotRecordable, Recording
 from pynode.engines.graph.fields import is_own, obstacle_to_recording, reading
 from pynode.engines.graph.stepwise import states_of
 from pynode.evaluation import parameters_of
-from pynode.flows.probes import Draw, DrawnAhead
 from pynode.gradients import Discrete
 from pynode.grid import TimeGrid
 from pynode.methods.base import GradientMethod
@@ -25,6 +23,7 @@ from pynode.solution import Solution, SolveStats
 from pynode.solve import Recipe
 from pynode.steps import Fixed
 from pynode.training.optimiser import LeanAdam
+from pynode.training.static_batch import kind_of, static_copy, tensors_of
 from pynode.types import State, Times, VectorField
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Graphed:
             return None
         loop = self._loop
         try:
-            kind = (loop.method, _kind_of(batch))
+            kind = (loop.method, kind_of(batch))
         except NotRecordable as error:
             self._refuse(None, str(error))
             return None
@@ -130,7 +129,7 @@ class _Iteration:
         self._problem, self._model = problem, model
         self._method = _Unchecked(method.recipe)
         with torch.inference_mode(False):
-            self._batch, self._slots = _static(batch)
+            self._batch, self._slots = static_copy(batch)
             self._update = _Update(optimiser, device)
             self._status = torch.zeros(3, dtype=torch.float64, device=device)
         self._params = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -147,7 +146,7 @@ class _Iteration:
         """Loss, norm of the gradient, and whether both and all states are finite, so that the weights were updated."""
         with torch.no_grad():
             self._recorder.enter()
-            for static, x in zip(self._slots, _tensors_of(batch), strict=True):
+            for static, x in zip(self._slots, tensors_of(batch), strict=True):
                 static.copy_(x)
             self._update.set_rates()
             self._recording.replay()
@@ -339,63 +338,3 @@ def _dtype_of(group: Mapping[str, Any]) -> torch.dtype:
 
 def _constants_of(group: Mapping[str, Any]) -> tuple[Any, ...]:
     return group["betas"], group["eps"], group["weight_decay"]
-
-
-# --- batches ---------------------------------------------------------------------------------------------------------
-
-
-class _NoDraw(Draw):
-    """Stands for a draw in a recording, which would have the probes of one iteration built in."""
-
-    def probes(self, noise: Any, like: Tensor, block: int = 0) -> Tensor:  # noqa: ARG002
-        raise NotRecordable("it draws probes in the middle of an iteration")
-
-
-def _parts_of(batch: Any) -> list[Any]:
-    """What a batch consists of, one level below."""
-    if isinstance(batch, DrawnAhead):
-        return list(batch.drawn)
-    if isinstance(batch, Draw):
-        return []
-    if isinstance(batch, (tuple, list)):
-        return list(batch)
-    if isinstance(batch, dict):
-        return list(batch.values())
-    raise NotRecordable(f"its batch holds {type(batch).__name__}, of which a recording can't tell what it reads")
-
-
-def _tensors_of(batch: Any) -> list[Tensor]:
-    """All tensors of a batch, in the order in which `_static` replaces them."""
-    if isinstance(batch, Tensor):
-        return [batch.detach()]
-    if batch is None or isinstance(batch, (bool, int, float, str)):
-        return []
-    return [x for part in _parts_of(batch) for x in _tensors_of(part)]
-
-
-def _kind_of(batch: Any) -> Any:
-    """Shapes and plain values of a batch: all that a recording has built in."""
-    if isinstance(batch, Tensor):
-        return (batch.shape, batch.dtype, batch.device, batch.requires_grad)
-    if batch is None or isinstance(batch, (bool, int, float, str)):
-        return (type(batch), batch)
-    names = tuple(batch) if isinstance(batch, dict) else None
-    return (type(batch), names, *map(_kind_of, _parts_of(batch)))
-
-
-def _static(batch: Any) -> tuple[Any, list[Tensor]]:
-    """The batch with tensors of its own, and these."""
-    if isinstance(batch, Tensor):
-        own = batch.detach().clone(memory_format=torch.contiguous_format)
-        return own, [own]
-    if batch is None or isinstance(batch, (bool, int, float, str)):
-        return batch, []
-    pairs = [_static(part) for part in _parts_of(batch)]
-    parts, slots = [part for part, _ in pairs], [x for _, own in pairs for x in own]
-    if isinstance(batch, DrawnAhead):
-        return dataclasses.replace(batch, drawn=tuple(parts)), slots
-    if isinstance(batch, Draw):
-        return _NoDraw(batch.seed, batch.iteration, batch.first_sample), slots
-    if isinstance(batch, dict):
-        return dict(zip(batch, parts, strict=True)), slots
-    return (type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)), slots
