@@ -199,7 +199,7 @@ class Rebuilding:
             copies = _copies_of(leaves) if cut else self._copies
             leaves = tuple(copies.get(id(x), x) for x in leaves)
             if copies:
-                stack.enter_context(_Replaced(copies))
+                stack.enter_context(Replaced(copies))
             self._leaf_edges = self._excluded.union(map(_edge, leaves)) if copies else self._edges
             yield leaves
 
@@ -281,7 +281,7 @@ def saved(ctx: Any) -> tuple[Rebuilding, list[Any]]:
     return rebuilding, tensors
 
 
-class _Replaced(TorchFunctionMode):
+class Replaced(TorchFunctionMode):
     """Puts copies in the place of some tensors, whoever passes them to an operator."""
 
     def __init__(self, copies: Mapping[int, Tensor]) -> None:
