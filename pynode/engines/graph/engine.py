@@ -8,11 +8,12 @@ import torch
 
 from pynode.engines.base import Engine
 from pynode.engines.graph import known
+from pynode.engines.graph.adaptive import known as adaptive
 from pynode.engines.graph.capture import RECORDERS
 from pynode.errors import InvalidArgument
 from pynode.gradients import Discrete
 from pynode.solve import Recipe, Run, Solve
-from pynode.steps import Fixed
+from pynode.steps import Adaptive
 
 
 class Graph(Engine):
@@ -30,12 +31,21 @@ class Graph(Engine):
         return "CUDA graphs need an NVIDIA GPU, and torch finds none; use a machine with one and torch's CUDA build"
 
     def check(self, recipe: Recipe) -> None:
-        if not isinstance(recipe.steps, Fixed) or type(recipe.gradient) is not Discrete:
+        if isinstance(recipe.steps, Adaptive):
+            adaptive.check(recipe, self.name)
+        elif type(recipe.gradient) is not Discrete:
             problem = f"CUDA graphs do not have gradient = {type(recipe.gradient).__name__}"
             raise InvalidArgument("engine", "'graph'", problem, "use engine eager")
 
+    def obstacle_on_ranks(self, recipe: Recipe) -> str | None:
+        if isinstance(recipe.steps, Adaptive):
+            return "recordings choose their steps by the samples of one of the ranks"
+        return None
+
     def obstacle(self, solve: Solve) -> str | None:
-        return known.obstacle(solve)
+        return (adaptive if isinstance(solve.recipe.steps, Adaptive) else known).obstacle(solve)
 
     def run(self, solve: Solve) -> Run:
+        if isinstance(solve.recipe.steps, Adaptive):
+            return adaptive.run(solve)
         return known.recorded(solve).run(solve)

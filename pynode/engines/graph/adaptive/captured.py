@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from pynode.engines.solvers import solver_of
 from pynode.gradients import Continuous
 from pynode.solve import Solve
 from pynode.steps import Adaptive
-from pynode.types import State
+from pynode.types import State, VectorField
 
 
 class Lease:
@@ -45,6 +46,7 @@ class Captured:
         assert isinstance(steps, Adaptive)
         assert isinstance(how, Continuous)
         self.lock = threading.RLock()
+        self._recorder = recorder
         self.field = StaticField(inputs)
         self._sign = sign
         solver = solver_of(solve.recipe.scheme)
@@ -53,7 +55,7 @@ class Captured:
         interpolating = wants and how.adjoint == "interpolating"
         formula = Formula(solver, like, steps.rtol, steps.atol)
         self.nodes = Nodes(like, with_middle=solver == "dopri5") if interpolating else None
-        self._middle = formula.weights(torch.tensor(MIDDLE, dtype=torch.float64)) if interpolating else None
+        self._middle = formula.weights(torch.tensor(MIDDLE, dtype=torch.float64)) if solver == "dopri5" else None
         keep = self._keep if interpolating else None
         self.forward = Stepper(recorder, formula, self.field, root_mean_square, like, sign, keep)
         self._lease: weakref.ref[Lease] | None = None
@@ -71,16 +73,24 @@ class Captured:
             measured = {"mixed": sizes, "seminorm": sizes[:states], "rms": [sum(sizes)]}[how.norm]
             backward = Formula(solver, flat, rtol, atol)
             self.adjoint = Stepper(recorder, backward, self._augmented, norm_of_parts(measured), flat, -sign)
-        with torch.no_grad(), self.field.bind(solve.field, inputs.tensors):
+        with self.use(solve.field, inputs.tensors):
             self.forward.y.copy_(like)
             self.forward.record(self._counters())
             if self.adjoint is not None:
                 self.adjoint.record()
 
+    @contextmanager
+    def use(self, field: VectorField, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """Inside the block the recordings belong to one solve of `field`, which reads `tensors`."""
+        with self.lock, torch.no_grad():
+            self._recorder.enter()
+            with self.field.bind(field, tensors):
+                yield
+
     # --- the forward solve -------------------------------------------------------------------------------------------
 
     def solve(self, y0: State, times: Sequence[float], listener: Listener, *, landing: bool) -> Tensor:
-        """The states at `times`; to be called inside of `field.bind`."""
+        """The states at `times`; to be called inside of `use`."""
         if self.nodes is not None:
             self._make_room()
             self.nodes.clear()
@@ -145,7 +155,7 @@ class Captured:
         assert self.nodes is not None
         forward = self.forward
         values = [forward.before, forward.slopes[0]]
-        if self.nodes.columns > 2:
+        if self._middle is not None:
             weights = self._middle * forward.taken.to(forward.before.dtype)
             values.append(forward.before + (forward.slopes * weights).sum(0))
         self.nodes.write(forward.start, values, accepted)

@@ -84,7 +84,8 @@ class Formula:
     def next_size(self, size: Tensor, ratio: Tensor) -> Tensor:
         """The size of the next attempt, by torchdiffeq's integral controller; zero where that is not finite."""
         most_shrinking = torch.where(ratio < 1, self._one, self._smallest)
-        factor = torch.minimum(self._largest, torch.maximum(self._safety / ratio.double() ** self._exponent, most_shrinking))
+        wanted = self._safety / ratio.double() ** self._exponent
+        factor = torch.minimum(self._largest, torch.maximum(wanted, most_shrinking))
         return usable(size * torch.where(ratio == 0, self._largest, factor))
 
     def first_size(self, f: Slope, t: Tensor, y: State, slope: State, norm: Norm) -> Tensor:

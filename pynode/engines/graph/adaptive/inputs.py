@@ -108,7 +108,7 @@ class StaticField:
 
     @contextmanager
     def bind(self, field: VectorField, tensors: Sequence[Tensor]) -> Iterator[None]:
-        """Inside the block recordings compute with `tensors`, the values of which are copied; they may be made there."""
+        """Inside the block recordings may be made and replayed, and compute with the values of `tensors`."""
         with torch.no_grad():
             for static, x, copied in zip(self._static, tensors, self._copied, strict=True):
                 if copied:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from numpy.polynomial import Polynomial
@@ -17,7 +18,7 @@ QUARTIC = (
     (_REST**2 * _BEND * (1 + 4 * _X), _X * _REST**2 * _BEND, 16 * _X**2 * _REST**2),
     (-(_X**2) * _BEND * (5 - 4 * _X), _X**2 * _REST * _BEND, Polynomial([0])),
 )
-"""Weights of state, slope and middle of the left and the right end of a step of dopri5, as functions of the fraction."""
+"""Weights of state, slope and middle at the left and the right end of a step of dopri5, by the fraction of the step."""
 
 CUBIC = ((_REST**2 * (1 + 2 * _X), _X * _REST**2), (_X**2 * (3 - 2 * _X), -(_X**2) * _REST))
 """The same for state and slope, of pairs of order 2 and 3."""
@@ -40,7 +41,7 @@ class Nodes:
         degree = max(map(len, polynomials))
         padded = [[*map(float, coefficients), *[0.0] * (degree - len(coefficients))] for coefficients in polynomials]
         flags = [[float(column == 1) for _ in table for column in range(self.columns)]]
-        options = {"dtype": torch.float64, "device": like.device}
+        options: dict[str, Any] = {"dtype": torch.float64, "device": like.device}
         self._polynomials = torch.tensor(padded, **options)
         self._powers = torch.arange(degree, **options)
         self._is_slope = torch.tensor(flags[0], **options)

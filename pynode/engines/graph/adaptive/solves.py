@@ -24,7 +24,6 @@ from pynode.gradients import Continuous
 from pynode.rebuilding import Rebuilding
 from pynode.solve import Kept, Pullback, Run, Solve
 from pynode.steps import Adaptive
-from pynode.transforms import is_transformed
 from pynode.types import State, States, Times
 
 KEPT = 8
@@ -50,19 +49,14 @@ class AdaptiveSolves:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def forget(self) -> None:
+        """Forgets all recordings; solves whose gradient is still to come keep theirs."""
+        with self._lock:
+            self._kept.clear()
+            self._refused.clear()
+
     def obstacle(self, solve: Solve) -> str | None:
-        """Why `solve`, with adaptive steps, can't be run by recordings, as a sentence; None where it can."""
-        recipe = solve.recipe
-        if not isinstance(recipe.gradient, Continuous):
-            return f"adaptive steps with gradient = {type(recipe.gradient).__name__} are not recorded"
-        if solve.wants_gradient and recipe.gradient.adjoint == "interpolating" and solver_of(recipe.scheme) == "dopri8":
-            return "the interpolant of solver = dopri8 solves again inside of steps (adjoint = 'backsolve' does not)"
-        if solve.world.size > 1:
-            return "ranks that share a batch exchange numbers in every step"
-        if is_transformed() or torch.is_inference_mode_enabled():
-            return "transforms of torch.func and torch.inference_mode() can't be recorded"
-        if torch.is_autocast_enabled(solve.y0.device.type):
-            return "autocast keeps copies of parameters, which a recording would not renew"
+        """Why `solve` can't be recorded, as a sentence; None where there are recordings, which are made if need be."""
         try:
             self._prepared(solve)
         except NotRecordable as error:
@@ -90,7 +84,8 @@ class AdaptiveSolves:
         times = _times_of(solve)
         sign = 1.0 if times[-1] > times[0] else -1.0
         like = (tuple(y0.shape), y0.dtype, y0.device)
-        key = (inputs.key, like, recipe.scheme, recipe.steps, recipe.gradient, sign, solve.wants_gradient)
+        choices = (recipe.scheme, recipe.steps, recipe.gradient, sign, solve.wants_gradient)
+        key = (inputs.key, like, choices, _precision())
         with self._lock:
             if reason := self._refused.get(key):
                 raise NotRecordable(reason)
@@ -122,6 +117,13 @@ class AdaptiveSolves:
                 weakref.finalize(x, forget).atexit = False
 
 
+def _precision() -> tuple[Any, ...]:
+    """The settings by which torch chooses kernels."""
+    products = torch.backends.cuda.matmul
+    chosen = getattr(products, "fp32_precision", None)
+    return products.allow_tf32 if chosen is None else chosen, torch.are_deterministic_algorithms_enabled()
+
+
 def _shorten(cache: OrderedDict[Hashable, Any], limit: int) -> None:
     while len(cache) > limit:
         cache.popitem(last=False)
@@ -149,7 +151,7 @@ class _Forward:
     def __call__(self, y0: State) -> States:
         """The states at the output times."""
         captured = self.captured
-        with captured.lock, captured.field.bind(self.field, self.inputs.tensors):
+        with captured.use(self.field, self.inputs.tensors):
             return captured.solve(
                 y0.detach(),
                 self.times,
@@ -248,7 +250,7 @@ class _Adjoint(Pullback):
         captured = self._captured
         with torch.no_grad(), captured.lock, held.rebuilding.as_it_was():
             self.watch.check_cotangents(ts, cotangents)
-            with captured.field.bind(self._forward.field, held.tensors):
+            with captured.use(self._forward.field, held.tensors):
                 if held.lease is not None:
                     captured.bring_back(held.lease)
                     self._close(held.lease, ts, states)

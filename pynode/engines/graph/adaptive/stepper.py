@@ -77,7 +77,9 @@ class Stepper:
             self._recordings.popitem()[1].release()
         self.record(besides)
 
-    def solve(self, times: Sequence[float], listener: Listener, *, landing: bool, resume: bool = False) -> Iterator[State]:
+    def solve(
+        self, times: Sequence[float], listener: Listener, *, landing: bool, resume: bool = False
+    ) -> Iterator[State]:
         """The states at `times` after the first, each in memory that the next one overwrites.
 
         With `landing` the steps end at these times.  `resume` begins with the size that was tried last.
@@ -87,7 +89,7 @@ class Stepper:
         self._landing.fill_(points[1] if landing else math.inf)
         self._replay(self._resume if resume else self._estimate)
         listener.evaluated(1 if resume else 2)
-        _, sound, _, s, _ = self._status.tolist()
+        _, sound, _, s, _ = self._read()
         index = 1
         for point in points[1:]:
             while point > s:
@@ -95,7 +97,7 @@ class Stepper:
                     listener.refuse()
                 self._replay(self._attempt)
                 listener.evaluated(self.formula.stages)
-                accepted, sound, landed, s, _ = self._status.tolist()  # the one read of a step
+                accepted, sound, landed, s, _ = self._read()
                 listener.attempted(accepted=bool(accepted))
                 if accepted and landed and index < len(points) - 1:
                     index += 1
@@ -152,6 +154,11 @@ class Stepper:
 
     def _derivative(self, s: Tensor, y: State) -> State:
         return self._f(s, y) if self.sign > 0 else -1.0 * self._f(-s, y)
+
+    def _read(self) -> list[float]:
+        """What `_report` has written: the host waits here, once a step."""
+        numbers: list[float] = self._status.tolist()
+        return numbers
 
     def _replay(self, function: Callable[[], None]) -> None:
         self._recordings[function.__name__].replay()
