@@ -74,6 +74,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "steps",
         "grid",
         "memory",
+        "reads",
         "finite",
         "samples",
         "solution",
@@ -227,7 +228,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "click": ("cli",),
     "matplotlib": ("studies",),
-    "torchdiffeq": ("engines.eager", "torchdiffeq_interface"),
+    "torchdiffeq": ("engines.eager", "engines.graph.adaptive", "torchdiffeq_interface"),
 }
 
 Import = tuple[str, str]

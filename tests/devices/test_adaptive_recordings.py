@@ -246,7 +246,7 @@ class Counts:
 
     def evaluated(self, times: int) -> None: ...
 
-    def refuse(self) -> None:
+    def refuse(self, *, tried: bool) -> None:  # noqa: ARG002
         raise AssertionError
 
     def may_attempt(self) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from pynode.engines.graph.adaptive.solves import AdaptiveSolves
-from pynode.engines.graph.capture import RECORDERS
+from pynode.engines.graph.capture import RECORDERS, NotRecordable
 from pynode.engines.graph.fields import obstacle_to_recording
 from pynode.engines.solvers import solver_of
-from pynode.errors import InvalidArgument
+from pynode.errors import EngineUnavailable, InvalidArgument
 from pynode.gradients import Continuous
 from pynode.schemes.base import Scheme
 from pynode.solve import Recipe, Run, Solve
@@ -54,7 +54,10 @@ def obstacle(solve: Solve) -> str | None:
 
 def run(solve: Solve) -> Run:
     """Solves by recordings; there must be no `obstacle`."""
-    return _SOLVES.run(solve)
+    try:
+        return _SOLVES.run(solve)
+    except NotRecordable as error:
+        raise EngineUnavailable(f"CUDA graphs can't solve this: {error}; use engine eager") from error
 
 
 def recordings() -> int:

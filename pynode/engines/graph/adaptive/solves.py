@@ -155,7 +155,7 @@ class _Forward:
             return captured.solve(
                 y0.detach(),
                 self.times,
-                _Progress(self.watch, captured.forward, lambda: captured.forward.y),
+                _Progress(self.watch, captured.forward, lambda: captured.forward.y, states=1, backward=False),
                 landing=self.steps.landing or self.solver == "dopri8",
             )
 
@@ -164,11 +164,11 @@ class _Progress:
     """Counts the work of a solve by recordings, and raises its errors."""
 
     def __init__(
-        self, watch: AdaptiveWatch, stepper: Stepper, state: Callable[[], State], *, backward: bool = False
+        self, watch: AdaptiveWatch, stepper: Stepper, state: Callable[[], State], *, states: int, backward: bool
     ) -> None:
         self._watch, self._stepper, self._state, self._backward = watch, stepper, state, backward
+        self._states = states  # vectors of the state's shape that are solved for, before all others
         self._cost = watch.stats.backward if backward else watch.stats.forward
-        self._tried = False
 
     def evaluated(self, times: int) -> None:
         self._cost.n_f += times
@@ -176,7 +176,6 @@ class _Progress:
             self._cost.n_vjp += times
 
     def attempted(self, *, accepted: bool) -> None:
-        self._tried = True
         if accepted:
             self._cost.n_accepted += 1
         else:
@@ -185,14 +184,14 @@ class _Progress:
     def may_attempt(self) -> bool:
         return self._cost.n_accepted + self._cost.n_rejected < self._watch.max_steps
 
-    def refuse(self) -> None:
+    def refuse(self, *, tried: bool) -> None:
         stepper, y = self._stepper, self._state()
-        slopes = stepper.slopes[1:] if self._tried else stepper.slope[None]
+        slopes = stepper.slopes[1:] if tried else stepper.slope[None]
         columns = y.numel()
         self._watch.recent = [
-            row[i : i + columns].reshape(y.shape)
+            row[i * columns : (i + 1) * columns].reshape(y.shape)
             for row in slopes.reshape(len(slopes), -1)
-            for i in range(0, min(2 * columns, row.numel()) - columns + 1, columns)
+            for i in range(self._states)
         ]
         self._watch.check_step(stepper.time, stepper.size, y, stepper.y)
         raise AssertionError("a step was refused that can be taken")
@@ -275,7 +274,10 @@ class _Adjoint(Pullback):
         y = stepper.y
         captured.gradients_of(y).zero_()
         captured.adjoint_of(y).copy_(cotangents[-1])
-        progress = _Progress(watch, stepper, lambda: captured.state_of(stepper.time, y), backward=True)
+        states_solved = 2 if backsolve else 1
+        progress = _Progress(
+            watch, stepper, lambda: captured.state_of(stepper.time, y), states=states_solved, backward=True
+        )
         for k in range(len(times) - 1, 0, -1):
             watch.end = times[k - 1]
             if backsolve:

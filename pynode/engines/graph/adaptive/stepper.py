@@ -26,8 +26,8 @@ class Listener(Protocol):
     def may_attempt(self) -> bool:
         """Whether the limit of steps allows one more attempt."""
 
-    def refuse(self) -> None:
-        """Raises the error of a solve whose next step can't be taken."""
+    def refuse(self, *, tried: bool) -> None:
+        """Raises the error of a solve whose next step can't be taken; `tried` where there has been an attempt."""
 
 
 class Stepper:
@@ -90,12 +90,13 @@ class Stepper:
         self._replay(self._resume if resume else self._estimate)
         listener.evaluated(1 if resume else 2)
         _, sound, _, s, _ = self._read()
-        index = 1
+        index, tried = 1, False
         for point in points[1:]:
             while point > s:
                 if not (sound and listener.may_attempt()):
-                    listener.refuse()
+                    listener.refuse(tried=tried)
                 self._replay(self._attempt)
+                tried = True
                 listener.evaluated(self.formula.stages)
                 accepted, sound, landed, s, _ = self._read()
                 listener.attempted(accepted=bool(accepted))
