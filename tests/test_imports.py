@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "tangents": ("types",),
     "arguments": ("errors",),
     "steps": ("errors", "arguments"),
+    "precision": ("errors", "arguments"),
     "grid": ("errors", "types", "steps"),
     "seeding": ("errors",),
     "memory": (),
@@ -57,6 +58,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # one solve, described: what methods make, and engines run
     "solve": (
         *LEAVES,
+        "precision",
         "steps",
         "grid",
         "solution",
@@ -69,6 +71,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "engines": (
         *LEAVES,
+        "precision",
         "arguments",
         "activations",
         "steps",
@@ -164,6 +167,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds
     "studies": (
         *CORE,
+        "precision",
         "settings",
         "arguments",
         "gradients",
@@ -180,6 +184,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "training": (
         *CORE,
+        "precision",
         "arguments",
         "settings",
         "steps",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pynode.errors import EngineUnavailable
+from pynode.precision import FULL
 from pynode.solve import Recipe, Run, Solve
 
 
@@ -32,6 +33,8 @@ class Engine(ABC):
     """Names of adaptive solvers whose formula the engine keeps to itself."""
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Options of methods that the command line gives this engine where the user gives none."""
+    precisions: ClassVar[tuple[str, ...]] = (FULL,)
+    """The precisions of matrix products that the engine follows; see `pynode.precision`."""
     remedy: ClassVar[str] = "use engine eager or auto"
     """What else a user may choose where this engine can't run a solve."""
 

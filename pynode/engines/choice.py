@@ -9,6 +9,7 @@ from pynode.engines import AUTO as AUTO
 from pynode.engines import ENGINES
 from pynode.engines.base import Engine
 from pynode.errors import EngineUnavailable, InvalidArgument, UnknownName, UsageError, nearest
+from pynode.precision import active_precision
 from pynode.solve import Recipe, Solve
 
 
@@ -74,6 +75,8 @@ def choose(engines: Sequence[Engine], solve: Solve) -> Engine:
 
 def obstacle(engine: Engine, solve: Solve) -> str | None:
     """Why an engine, which is available, can't run `solve`, on its ranks if there are several."""
+    if (precision := active_precision()) not in engine.precisions:
+        return f"its products are in full precision, and {precision} is asked for"
     if solve.world.size > 1 and (reason := engine.obstacle_on_ranks(solve.recipe)):
         return reason
     return engine.obstacle(solve)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pynode.precision import active_precision, products_in
 from pynode.second_derivatives import final
 from pynode.solve import Kept, Pullback, Run
 from pynode.transforms import is_batched, one_by_one
@@ -33,7 +34,7 @@ class _Node(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pullback: Pullback, outputs: tuple[Tensor, ...], *inputs: Tensor) -> Any:  # noqa: ARG004
         tensors, held = pullback.release()
-        ctx.pullback, ctx.held = pullback, None
+        ctx.pullback, ctx.held, ctx.precision = pullback, None, active_precision()
         if held is None:
             ctx.save_for_backward(*tensors)
         else:
@@ -54,7 +55,7 @@ class _Node(torch.autograd.Function):
             *tensors, token = kept.tensors
             kept = Kept(tensors, token.held if ctx.held is None else ctx.held)
         # several threads may differentiate one graph; a pullback has one memory to work in
-        with ctx.lock:
+        with ctx.lock, products_in(ctx.precision):  # steps that are rebuilt are those of the solve
             return None, None, *_pulled(ctx, kept, cotangents)
 
 

@@ -68,6 +68,7 @@ class ConfigKeys(_ConfigKeys, total=False):
     weight_decay: NonNegative
     dtype: str
     device: str
+    precision: str
     validate_every: Positive
     checkpoint_every: Positive
     memory_every: Positive

@@ -15,6 +15,7 @@ from pynode.engines.choice import AUTO, engine_called
 from pynode.errors import ConfigurationMismatch, InvalidArgument, OutsideError, RecordError, UsageError
 from pynode.gradients import Continuous
 from pynode.methods.base import GradientMethod, method_from_json
+from pynode.precision import Precision, check_precision
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Problem, options_from_json
 from pynode.records.run_files import CONFIG, RESUME, ConfigKeys, read_config
@@ -59,6 +60,8 @@ class RunConfig:
     """Floating point type of weights, states and data."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
+    precision: Precision = "full"
+    """Products of float32 matrices in training: full, or tf32 (on GPUs) or bf16, with less exact gradients."""
     faithful: bool = False
     """Reproduce the defects of the original study, for problems that have any."""
     validate_every: int = 10
@@ -101,6 +104,7 @@ class RunConfig:
             )
         check_accuracy(self.method)
         check_device(self.device)
+        check_precision(self.precision, self.device, DTYPES[self.dtype])
 
     @property
     def running(self) -> GradientMethod:

@@ -9,6 +9,7 @@ import torch
 
 from pynode.engines.choice import AUTO, engine_called
 from pynode.errors import EngineUnavailable, SolveError
+from pynode.precision import products_in
 from pynode.problems.base import Problem
 from pynode.solution import collected_stats
 from pynode.training.config import RunConfig
@@ -38,10 +39,11 @@ def _choice(config: RunConfig, problem: Problem) -> str | None:
     """The engine of the first solve of a run; None where its solves are by several."""
     method, world = config.method, problem.world
     able = [e for e in method.engines if world.size == 1 or e.obstacle_on_ranks(method.recipe) is None]
+    able = [e for e in able if config.precision in e.precisions]
     if len(able) == 1:
         return able[0].name
     # the first iteration will meet the failure of its solve
-    with collected_stats() as solves, torch.no_grad(), suppress(SolveError):
+    with collected_stats() as solves, torch.no_grad(), products_in(config.precision), suppress(SolveError):
         problem.objective(method, problem.model(config.seed), problem.batch(0))
     engines = {stats.engine for stats in solves}
     return engines.pop() if len(engines) == 1 else None

@@ -17,6 +17,7 @@ from pynode.errors import NonFiniteLoss, SolveError
 from pynode.julia.errors import JuliaError, WorkerError
 from pynode.memory import peak_bytes
 from pynode.methods.base import GradientMethod
+from pynode.precision import FULL, products_in
 from pynode.problems.base import Objective, Problem
 from pynode.records.events import note
 from pynode.records.files import finite, sync_file
@@ -125,7 +126,8 @@ class Loop:
         i, config, progress = self.progress.iteration, self.config, self.progress
         validates = i % config.validate_every == 0 or i == config.iterations - 1
         with self.stop.interruptible():
-            validation = self.problem.validation_loss(self.model) if validates else None
+            with products_in(FULL):
+                validation = self.problem.validation_loss(self.model) if validates else None
             memory = self._probe_memory() if i % config.memory_every == 0 else None
         if validation is not None:
             self._adapt(validation)

@@ -18,6 +18,7 @@ import torch
 
 from pynode.errors import Interrupted, NonFiniteLoss, PynodeError, RankLost, SolveError, StorageError
 from pynode.julia.errors import JuliaError, WorkerError
+from pynode.precision import products_in
 from pynode.problems.base import Problem
 from pynode.records.events import note
 from pynode.records.files import append_line, make_directory, remove, write_json
@@ -132,22 +133,23 @@ def _run(loop: Loop, listener: Listener | None) -> dict[str, Any]:
     config, directory, writes = loop.config, loop.directory, loop.world.is_writer
     warmup, goes_on = 0.0, False
     try:
-        loop.set_rate()
-        if not loop.ended:
-            with loop.stop.interruptible():
-                warmup = loop.warm_up()
-        while not loop.ended:
-            loop.stop.check()
-            record = loop.iterate()
-            if writes:
-                if not goes_on:
-                    _forget_ends(directory)
-                    goes_on = True
-                append_line(directory / RECORDS, record)
-            if loop.ended or loop.progress.iteration % config.checkpoint_every == 0:
-                loop.save()
-            if listener:
-                listener(record)
+        with products_in(config.precision):
+            loop.set_rate()
+            if not loop.ended:
+                with loop.stop.interruptible():
+                    warmup = loop.warm_up()
+            while not loop.ended:
+                loop.stop.check()
+                record = loop.iterate()
+                if writes:
+                    if not goes_on:
+                        _forget_ends(directory)
+                        goes_on = True
+                    append_line(directory / RECORDS, record)
+                if loop.ended or loop.progress.iteration % config.checkpoint_every == 0:
+                    loop.save()
+                if listener:
+                    listener(record)
     except KeyboardInterrupt as error:
         raise _interrupted(loop, error) from None
     except (NonFiniteLoss, SolveError, WorkerError, JuliaError, RankLost) as error:

@@ -10,6 +10,7 @@ from pynode.engines.eager import continuous, discrete, same_grid, through_steps
 from pynode.engines.solvers import solver_of
 from pynode.errors import InvalidArgument
 from pynode.gradients import Continuous, Discrete, Gradient, SameGrid, ThroughSteps
+from pynode.precision import PRECISIONS
 from pynode.schemes.base import Scheme
 from pynode.solve import NamedScheme, Recipe, Run, Solve
 from pynode.steps import Adaptive
@@ -32,6 +33,7 @@ class Eager(Engine):
     title: ClassVar[str] = "torch"
     automatic: ClassVar[bool] = True
     fallback: ClassVar[bool] = True
+    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
     remedy: ClassVar[str] = "use another engine"
 
     def check(self, recipe: Recipe) -> None:
