@@ -18,6 +18,9 @@ PER_RTOL = 100.0
 TIMED = {"float64": math.inf, "float32": 1e-3}
 """The same for the numbers that are timed, where these are not float64."""
 
+REDUCED = {"full": 1.0, "tf32": 20.0, "bf16": 200.0}
+"""How many times as much it may be where products have fewer digits: 10 bits of TF32, 7 of bfloat16, 23 in full."""
+
 TRAINED, ITERATIONS = 1e-6, 3
 """Relative difference of the way that theta takes in so many iterations: Adam divides small gradients by small ones."""
 

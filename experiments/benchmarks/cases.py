@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.benchmarks.workload import Workload
@@ -12,10 +13,17 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     import torch
 
+    from pynode.problems.density.public_tables import PublicTable
+
 SPIRAL_STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Steps per interval for the scaling."""
 
 BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
+
+REDUCED = ("full", "tf32", "bf16")
+"""Precisions of products for nets that are wide enough to gain by them."""
+
+BSDS_ROWS = 2500
 
 FLOW_STEPS = (2, 4, 8, 16, 32, 64)
 """Sizes for the scaling."""
@@ -27,8 +35,12 @@ class Case(ABC):
     name: ClassVar[str]
 
     def workloads(self, *, quick: bool) -> Sequence[Workload]:  # noqa: ARG002
-        """For the suites `cpu` and `gpu`."""
+        """For the suite `cpu`."""
         return ()
+
+    def on_gpu(self, *, quick: bool) -> Sequence[Workload]:
+        """For the suite `gpu`."""
+        return self.workloads(quick=quick)
 
     def scaling(self, *, quick: bool) -> Sequence[Workload]:  # noqa: ARG002
         """Families of workloads that differ in one number, their `axis`."""
@@ -186,32 +198,52 @@ class MinibooneFlow(Case):
     name: ClassVar[str] = "miniboone"
 
     def workloads(self, *, quick: bool) -> Sequence[Workload]:
-        import numpy as np
-
         from pynode.problems.density.public_tables import Miniboone
 
-        problem = Miniboone()
-        batch = 100 if quick else problem.batch_size
-        draws = np.random.default_rng(0).standard_normal((2, batch, problem.dim))
-        return (
-            Workload(
-                name=f"miniboone-{batch}",
-                title=f"miniboone 43-860-860-43, batch {batch}: rk38, 4 steps, Hutchinson",
-                kind="flow",
-                method="disc-opt",
-                unit="iteration",
-                spec=problem.field_spec.to_json(),
-                ts=(0.0, problem.horizon),
-                dtype="float32",
-                threads=2,
-                steps=int(problem.fixed_settings["steps"]),
-                **scheme_options(str(problem.fixed_settings["scheme"])),
-                divergence="hutchinson",
-                learning_rate=problem.training.learning_rate,
-                weight_decay=problem.training.weight_decay,
-                arrays={"theta": numbers(problem.model(0).theta()), "y0": draws[0], "probes": draws[1]},
-            ),
-        )
+        return (_table_workload(Miniboone(), 100 if quick else Miniboone.batch_size),)
+
+    def on_gpu(self, *, quick: bool) -> Sequence[Workload]:
+        return [replace(w, precisions=REDUCED) for w in self.workloads(quick=quick)]
+
+
+class Bsds300Flow(Case):
+    """ConcatSquash 1260-1260-1260, softplus, one of the study's two blocks, on normal numbers; a quarter of the study's
+    batch, so that several programs fit on a GPU beside each other.  For the suite `gpu` alone.
+    """
+
+    name: ClassVar[str] = "bsds300"
+
+    def on_gpu(self, *, quick: bool) -> Sequence[Workload]:
+        from pynode.problems.density.public_tables import BSDS300
+
+        return (replace(_table_workload(BSDS300(), 100 if quick else BSDS_ROWS), precisions=REDUCED[:2]),)
+
+
+def _table_workload(problem: PublicTable, batch: int) -> Workload:
+    """The first block, scheme and steps of the study for a table, on normal numbers."""
+    import numpy as np
+
+    spec, steps = problem.field_spec, int(problem.fixed_settings["steps"])
+    draws = np.random.default_rng(0).standard_normal((2, batch, spec.state_dim))
+    widths = "-".join(map(str, spec.to_json()["widths"]))
+    scheme = str(problem.fixed_settings["scheme"])
+    return Workload(
+        name=f"{problem.name}-{batch}",
+        title=f"{problem.name} {widths}, batch {batch}: {scheme}, {steps} steps, Hutchinson",
+        kind="flow",
+        method="disc-opt",
+        unit="iteration",
+        spec=spec.to_json(),
+        ts=(0.0, problem.horizon),
+        dtype="float32",
+        threads=2,
+        steps=steps,
+        **scheme_options(scheme),
+        divergence="hutchinson",
+        learning_rate=problem.training.learning_rate,
+        weight_decay=problem.training.weight_decay,
+        arrays={"theta": numbers(problem.model(0).theta())[: spec.n_params], "y0": draws[0], "probes": draws[1]},
+    )
 
 
 CASES: Registry[type[Case]] = Registry("experiments.benchmarks.cases", "case", "Case")

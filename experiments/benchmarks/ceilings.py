@@ -26,12 +26,24 @@ Layout = Literal["nt", "nn", "tn"]
 """Which factor is transposed: x W^T forwards, g W by the input, g^T x by the weights."""
 
 
-def measure(products: Sequence[Sequence[Any]], dtype: str, threads: int, device: str) -> list[dict[str, Any]]:
-    """Rates in 1e9 operations (products) or bytes (copy) a second."""
+def measure(
+    products: Sequence[Sequence[Any]], dtype: str, threads: int, device: str, precision: str = "full"
+) -> list[dict[str, Any]]:
+    """Rates in 1e9 operations (products) or bytes (copy) a second; "bf16" multiplies what is in bfloat16 already."""
     import torch
 
+    from pynode.precision import TF32, products_in
+
     torch.set_num_threads(threads)
-    kind = getattr(torch, dtype)
+    kind = torch.bfloat16 if precision == "bf16" else getattr(torch, dtype)
+    with products_in(TF32 if precision == TF32 else "full"):
+        return _measure(products, kind, device)
+
+
+def _measure(products: Sequence[Sequence[Any]], kind: Any, device: str) -> list[dict[str, Any]]:
+    """The rates for numbers of one type."""
+    import torch
+
     rates = []
     for m, k, n, layout in products:
         a = torch.randn((k, m) if layout == "tn" else (m, k), dtype=kind, device=device)

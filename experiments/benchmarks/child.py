@@ -82,11 +82,28 @@ class Server:
             gc.enable()
         return {"seconds": seconds}
 
+    def memory(self, key: str) -> dict[str, Any]:
+        """Bytes that a unit of work takes from the GPU, null where that is not known."""
+        return {"bytes": self.built[key].memory()}
+
+    def forget(self, key: str) -> dict[str, Any]:
+        """Frees what was built under `key`."""
+        self.built.pop(key, None)
+        gc.unfreeze()
+        gc.collect()
+        return {}
+
     def ceilings(self, **request: Any) -> dict[str, Any]:
         """What products and copies reach here."""
         from experiments.benchmarks.ceilings import measure
 
         return {"rates": measure(**request)}
+
+    def launches(self, device: str) -> dict[str, Any]:
+        """How many kernels a second start here."""
+        from experiments.benchmarks.limits import launches
+
+        return {"rates": launches(device)}
 
 
 def serve(requests: IO[str], answers: IO[str]) -> None:
@@ -111,8 +128,8 @@ def _version(name: str) -> str | None:
 
 
 def _keep_to(threads: int) -> None:
-    """Stays on as many processors as there are threads: not every library lets its threads be counted."""
-    if hasattr(os, "sched_setaffinity"):
+    """Stays on as many processors as there are threads (0: on all): not every library lets its threads be counted."""
+    if threads and hasattr(os, "sched_setaffinity"):
         free = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, free[-threads:])
 

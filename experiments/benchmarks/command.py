@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,8 +29,8 @@ def bench(
         typer.Option(
             metavar="NAME,...",
             help="Programs to measure, separated by commas: pynode-fused, pynode-eager, torchdiffeq, jax, diffrax, "
-            "torchode, julia; for own-modules also pynode-auto and torch-compile. [dim]Default: all that are "
-            "installed; for scaling, pynode's two engines.[/dim]",
+            "torchode, julia; for own-modules also pynode-auto and torch-compile, for gpu pynode-graph and "
+            "torch-reduce-overhead. [dim]Default: all that are installed; for scaling, pynode's two engines.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
@@ -37,8 +38,8 @@ def bench(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Workloads, separated by commas: spiral, spiral-opt-disc, 8gaussians, miniboone; for "
-            "own-modules, names of modules. [dim]Default: all.[/dim]",
+            help="Workloads, separated by commas: spiral, spiral-opt-disc, 8gaussians, miniboone; for gpu "
+            "also bsds300; for own-modules, names of modules. [dim]Default: all.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
@@ -63,6 +64,16 @@ def bench(
             rich_help_panel=o.WHERE,
         ),
     ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            help="For gpu: measure nothing after so many seconds. [dim]Default: 150; 40 with --quick.[/dim]",
+            rich_help_panel=o.WHERE,
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(hidden=True)] = "cuda",
     out: o.Out = None,
     show: Annotated[
         Path | None,
@@ -93,7 +104,7 @@ def bench(
 
     console = new_console()
     if show is not None:
-        measured = ("suite", "peers", "cases", "quick", "threads", "repeats", "out")
+        measured = ("suite", "peers", "cases", "quick", "threads", "repeats", "limit", "out")
         values.check_no_effect(context, "no effect with --show, which measures nothing", "drop one of them", *measured)
         report(show, console, render)
         return
@@ -102,6 +113,8 @@ def bench(
     from experiments.benchmarks.suites import SUITES, Choice
 
     _check_counts(threads, repeats)
+    if limit is not None and suite != "gpu":
+        raise InvalidArgument("--limit", limit, f"no effect on --suite {suite}", "drop it")
     kind = SUITES.load(suite)()
     who = _names("--peers", peers, Choice(ENTRANTS.kind, ENTRANTS.names()))
     which = _names("--cases", cases, kind.cases())
@@ -115,7 +128,7 @@ def bench(
     chosen = who or kind.entered
     names = ENTRANTS.names() if chosen is None else chosen
     entrants = tuple(ENTRANTS.load(name) for name in names)
-    task = Task(entrants, which, threads, repeats, quick, Path(), lambda _: None)
+    task = Task(entrants, which, threads, repeats, quick, Path(), lambda _: None, device, limit)
     kind.check(task)
     directory = output_directory(out, f"bench-{suite}{'-quick' if quick else ''}", resume=False)
     config = {
@@ -125,11 +138,12 @@ def bench(
         "threads": threads,
         "repeats": repeats,
         "quick": quick,
+        **({"limit": limit, "device": device} if suite == "gpu" else {}),
     }
     write_json(directory / "config.json", config)
     write_json(directory / ENVIRONMENT, {**environment(), "load_average": load_average()})
     with console.status("starting") as status:
-        entries = kind.run(Task(entrants, which, threads, repeats, quick, directory, status.update))
+        entries = kind.run(replace(task, directory=directory, say=status.update))
     report(directory, console, render)
     if any(entry.status in (FAILED, REFUSED) for entry in entries):
         raise typer.Exit(1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,13 +45,25 @@ def environment(threads: int, device: str, extra: dict[str, str] | None = None) 
 
 
 class Child:
-    """One process; used as a context, it is gone afterwards."""
+    """One process; used as a context, it is gone afterwards.
 
-    def __init__(self, threads: int, device: str, log: Path, extra: dict[str, str] | None = None) -> None:
-        self.log = log
+    It stays on as many cores as it has `threads`, unless `pinned` is False.  `patience`: seconds within which a request
+    must be answered; `until`: when all must be, by `time.monotonic`.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        device: str,
+        log: Path,
+        extra: dict[str, str] | None = None,
+        *,
+        pinned: bool = True,
+    ) -> None:
+        self.log, self.patience, self.until = log, PATIENCE, math.inf
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "experiments.benchmarks.child", str(threads)],
+                [sys.executable, "-m", "experiments.benchmarks.child", str(threads if pinned else 0)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -68,9 +82,10 @@ class Child:
             self._process.stdin.flush()
         except OSError as error:
             raise EntrantFailure(self._last_words()) from error
-        if not self._selector.select(PATIENCE):
+        seconds = max(0.1, min(self.patience, self.until - time.monotonic()))
+        if not self._selector.select(seconds):
             self.close()
-            raise EntrantFailure(f"no answer within {PATIENCE:.0f} s")
+            raise EntrantFailure(f"no answer within {seconds:.0f} s")
         line = self._process.stdout.readline()
         if not line:
             raise EntrantFailure(self._last_words())

@@ -106,13 +106,13 @@ def race(
     append_line(path_of(directory, "workloads"), described(workload))
     entries: list[EntryRecord] = []
     with _shelf(workload) as shelf, ExitStack() as stack:
-        arena = _Arena(workload, shelf, directory, settings, pool)
+        arena = Arena(workload, shelf, directory, settings, pool)
         reference = reference or arena.reference(say)
         ready: list[_Ready] = []
         for kind in kinds:
-            absent = _absent(kind, workload)
-            if absent is not None:
-                entries.append(absent)
+            missing = absent(kind, workload)
+            if missing is not None:
+                entries.append(missing)
                 continue
             for variant in kind.variants(workload):
                 contestant = Contestant(kind, variant)
@@ -130,7 +130,7 @@ def race(
     return entries
 
 
-def _absent(kind: type[Entrant], workload: Workload) -> EntryRecord | None:
+def absent(kind: type[Entrant], workload: Workload) -> EntryRecord | None:
     """Why an entrant does not take part; None where it does."""
     for status, reason in ((records.UNFIT, kind.unfit(workload)), (records.SKIPPED, kind.missing())):
         if reason is not None:
@@ -138,10 +138,12 @@ def _absent(kind: type[Entrant], workload: Workload) -> EntryRecord | None:
     return None
 
 
-class _Arena:
+class Arena:
     """What all contestants of one workload share."""
 
-    def __init__(self, workload: Workload, shelf: Path, directory: Path, settings: Settings, pool: Pool | None) -> None:
+    def __init__(
+        self, workload: Workload, shelf: Path, directory: Path, settings: Settings, pool: Pool | None = None
+    ) -> None:
         self.workload, self.shelf, self.directory, self.settings = workload, shelf, directory, settings
         self.path, self.pool = shelf / "workload", pool
 
@@ -155,9 +157,9 @@ class _Arena:
         stack.callback(child.close)
         return child
 
-    def key(self, dtype: str) -> str:
-        """Under which an entrant of this workload is kept in its process."""
-        return f"{self.workload.name} {dtype}"
+    def key(self, contestant: Contestant, dtype: str) -> str:
+        """Under which a contestant on this workload is kept in its process."""
+        return f"{self.workload.name} {contestant.label} {dtype}"
 
     def reference(self, say: Say) -> Reference:
         """The gradient that all must have."""
@@ -169,8 +171,9 @@ class _Arena:
         say(f"{self.workload.name}: reference")
         with ExitStack() as stack:
             child = self.child("reference", stack)
-            self._prepare(child, Contestant(ENTRANTS.load(REFERENCE)), "float64")
-            return self._ask_gradient(child, "float64")[0]
+            contestant = Contestant(ENTRANTS.load(REFERENCE))
+            self.prepare(child, contestant, "float64")
+            return self.ask_gradient(child, contestant, "float64")[0]
 
     def admit(
         self, contestant: Contestant, reference: Reference, stack: ExitStack
@@ -180,27 +183,29 @@ class _Arena:
         cache = self._cache(contestant) if contestant.kind.caches else None
         child = self.child(contestant.label, stack, cache)
         try:
-            first = self._prepare(child, contestant, self.workload.dtype)
+            first = self.prepare(child, contestant, self.workload.dtype)
             if self.workload.dtype != "float64":
-                self._prepare(child, contestant, "float64")
-            mine, counts, engine = self._ask_gradient(child, "float64")
-            entry = replace(entry, **first, **self._compared(mine, reference), counts=counts, engine=engine)
+                self.prepare(child, contestant, "float64")
+            mine, counts, engine = self.ask_gradient(child, contestant, "float64")
+            entry = replace(entry, **first, **self.compared(mine, reference), counts=counts, engine=engine)
             if self.workload.dtype != "float64":
-                timed, *_ = self._ask_gradient(child, self.workload.dtype)
+                timed, *_ = self.ask_gradient(child, contestant, self.workload.dtype)
                 entry = replace(entry, timed_error=_finite(agreement.difference(timed.gradient, reference.gradient)))
             if cache is not None and self.settings.caches:
                 with ExitStack() as passing:
                     again = self.child(f"{contestant.label} again", passing, cache)
-                    cached = self._prepare(again, contestant, self.workload.dtype)
+                    cached = self.prepare(again, contestant, self.workload.dtype)
                     entry = replace(entry, cached_seconds=cached["first_seconds"])
         except EntrantFailure as error:
             child.close()
             return replace(entry, reason=str(error)), None
-        reason = self._objection(entry, mine, reference)
+        reason = self.objection(entry, mine, reference)
         if reason is not None:
             child.close()
             return replace(entry, status=records.REFUSED, reason=reason), None
-        return replace(entry, status=records.TIMED), _Ready(contestant, child, self.key(self.workload.dtype))
+        return replace(entry, status=records.TIMED), _Ready(
+            contestant, child, self.key(contestant, self.workload.dtype)
+        )
 
     def take_turns(self, ready: list[_Ready], stack: ExitStack, say: Say) -> dict[str, str]:
         """Everyone warms up, then all in turn, the first one another each round; who broke down on the way, and how."""
@@ -267,10 +272,11 @@ class _Arena:
         for rate in rates:
             append_line(path_of(self.directory, "ceilings"), CeilingRecord(self.workload.name, turn, **rate))
 
-    def _prepare(self, child: Child, contestant: Contestant, dtype: str) -> dict[str, Any]:
+    def prepare(self, child: Child, contestant: Contestant, dtype: str) -> dict[str, Any]:
+        """Builds a contestant in its process, and lets it do its work once."""
         return child.ask(
             "prepare",
-            key=self.key(dtype),
+            key=self.key(contestant, dtype),
             module=contestant.kind.__module__,
             name=contestant.kind.__qualname__,
             variant=contestant.variant,
@@ -278,8 +284,10 @@ class _Arena:
             dtype=dtype,
         )
 
-    def _ask_gradient(self, child: Child, dtype: str) -> tuple[Reference, dict[str, int], str]:
-        path, key = str(self.shelf / "answer.npy"), self.key(dtype)
+    def ask_gradient(self, child: Child, contestant: Contestant, dtype: str) -> tuple[Reference, dict[str, int], str]:
+        """Loss, gradient and trained weights of a contestant that is prepared; counts, and pynode's engine."""
+        key = self.key(contestant, dtype)
+        path = str(self.shelf / f"answer-{contestant.label.replace(' ', '-')}.npy")
         answer = child.ask("gradient", key=key, path=path)
         gradient = np.load(path, allow_pickle=False)
         trained = None
@@ -288,7 +296,8 @@ class _Arena:
             trained = np.load(path, allow_pickle=False)
         return Reference(float(answer["loss"]), gradient, trained), answer["counts"], answer["engine"]
 
-    def _compared(self, mine: Reference, reference: Reference) -> dict[str, Any]:
+    def compared(self, mine: Reference, reference: Reference) -> dict[str, Any]:
+        """How far a contestant is from the reference, in float64."""
         values: dict[str, Any] = {
             "loss": _finite(mine.loss),
             "gradient_error": _finite(agreement.difference(mine.gradient, reference.gradient)),
@@ -299,9 +308,10 @@ class _Arena:
             values["trained_error"] = _finite(agreement.difference(mine.trained - start, reference.trained - start))
         return values
 
-    def _objection(self, entry: EntryRecord, mine: Reference, reference: Reference) -> str | None:
+    def objection(self, entry: EntryRecord, mine: Reference, reference: Reference) -> str | None:
         """Why this is not the same computation, as a sentence."""
-        limit, timed = agreement.bound(self.workload), agreement.TIMED[self.workload.dtype]
+        limit = agreement.bound(self.workload)
+        timed = agreement.TIMED[self.workload.dtype]
         apart = agreement.difference(np.array([mine.loss]), np.array([reference.loss]))
         if not apart <= limit:
             return f"its loss is off by {apart:.1e}, allowed are {limit:.1e}"

@@ -65,7 +65,7 @@ class EntryRecord:
     be `bound`; `timed_error` is that of the numbers' type that is timed; `trained_error` that of the way which theta
     takes in a few iterations.  `import_seconds`: its packages; `build_seconds`: model and data; `first_seconds`: the
     first unit of work, with all compilation; `cached_seconds`: the same with compiled code on disk.
-    `engine`: that of pynode which ran.
+    `engine`: that of pynode which ran.  `peak_bytes`: what a unit of work takes from the GPU by torch's allocator.
     """
 
     workload: str
@@ -84,6 +84,7 @@ class EntryRecord:
     cached_seconds: Seconds | None = None
     versions: dict[str, str | None] = field(default_factory=dict)
     engine: str = ""
+    peak_bytes: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class RepeatRecord:
 class CeilingRecord:
     """What the machine can do, measured in turn with the entrants: `rate` in 1e9 operations or bytes a second.
 
-    `what` is "product" (of matrices m x k and k x n, `layout` as in `ceilings`) or "copy".
+    `what` is "product" (of matrices m x k and k x n, `layout` as in `ceilings`) or "copy"; on a GPU also "launch" and
+    "replay", kernels a second one by one and in a CUDA graph.  `precision` is that of products, where it is not full.
     """
 
     workload: str
@@ -115,6 +117,7 @@ class CeilingRecord:
     sizes: list[Positive]
     layout: str
     rate: PositiveNumber
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -248,9 +251,12 @@ class Ceiling:
     copy: float
 
 
-def ceiling(benchmark: Benchmark, workload: WorkloadRecord) -> Ceiling | None:
-    """Medians over all turns; None where nothing was measured."""
+def ceiling(benchmark: Benchmark, workload: WorkloadRecord, precision: str = "") -> Ceiling | None:
+    """Medians over all turns; None where nothing was measured.  Products in `precision`, full where it is empty."""
     mine = [r for r in benchmark.ceilings if r.workload == workload.name]
+    mine = [r for r in mine if r.what != "product" or r.precision == precision]
+    if precision and not any(r.precision == precision for r in mine):
+        return None
     if not mine:
         return None
     kinds: dict[tuple[str, tuple[int, ...], str], list[float]] = {}

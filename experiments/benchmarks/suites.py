@@ -23,12 +23,15 @@ from pynode.wording import counted
 if TYPE_CHECKING:
     from pynode.methods.base import GradientMethod
 
-ORDER = ("spiral", "spiral-opt-disc", "8gaussians", "miniboone")
+ORDER = ("spiral", "spiral-opt-disc", "8gaussians", "miniboone", "bsds300")
 """The order of cases in a report; others follow by name."""
 
 MEMORY_STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 QUICK_STEPS = (1, 2, 4, 8)
+
+SECONDS, QUICK_SECONDS = 150.0, 40.0
+"""Time limits of the suite `gpu`."""
 
 BATCH = 512
 
@@ -60,6 +63,10 @@ class Task:
     quick: bool
     directory: Path
     say: Callable[[str], None]
+    device: str = "cuda"
+    """Of the suite `gpu`; another one is for tests."""
+    seconds: float | None = None
+    """The time limit of the suite `gpu`."""
 
 
 @dataclass(frozen=True)
@@ -125,25 +132,33 @@ def settings_of(task: Task) -> Settings:
 
 
 class Gpu(Suite):
-    """Every case in the size of the study, states and parameters on the GPU."""
+    """Every case in the size of the study, states and parameters on the GPU, within a time limit.
+
+    Entrants prepare side by side in a process each, which stays up for all workloads; see `heats`.
+    """
 
     name: ClassVar[str] = "gpu"
+    entered: ClassVar[tuple[str, ...] | None] = ("pynode-eager", "pynode-graph", "jax", "torch-reduce-overhead")
 
-    def check(self, task: Task) -> None:  # noqa: ARG002
+    def check(self, task: Task) -> None:
         import torch
 
-        if not torch.cuda.is_available():
+        if task.device == "cuda" and not torch.cuda.is_available():
             raise NoGpu(
                 "--suite gpu: torch sees no CUDA device here; run it on a machine with one, or take --suite cpu"
             )
 
     def run(self, task: Task) -> list[EntryRecord]:
+        from experiments.benchmarks.heats import Heats
+
         workloads = [
-            replace(w, device="cuda", title=f"{w.title}, CUDA")
+            replace(w, device=task.device, title=f"{w.title}, {task.device.upper()}", threads=task.threads or w.threads)
             for name in case_names(task)
-            for w in CASES.load(name)().workloads(quick=task.quick)
+            for w in CASES.load(name)().on_gpu(quick=task.quick)
         ]
-        return race_all(task, workloads, settings_of(task))
+        settings = Settings(repeats=task.repeats or (5 if task.quick else 12), block=0.03 if task.quick else 0.12)
+        seconds = task.seconds or (QUICK_SECONDS if task.quick else SECONDS)
+        return Heats(settings, task.directory, task.say, seconds).run(workloads, task.entrants)
 
 
 class Scaling(Suite):

@@ -27,7 +27,8 @@ class Workload:
     `steps` steps in each interval of `ts`; Opt-Disc has the tolerances `rtol` and `atol`.
 
     `dtype` is that of the timing, gradients are compared in float64.  `axis` and `value` say what a family of workloads
-    varies.  `arrays` are float64: theta, y0, data, probes, as far as there are any.
+    varies.  `precisions` are those of matrix products in which entrants that can are timed, each as a variant.
+    `arrays` are float64: theta, y0, data, probes, as far as there are any.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Workload:
     device: str = "cpu"
     axis: str = ""
     value: float = 0.0
+    precisions: tuple[str, ...] = ("full",)
     arrays: dict[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -90,7 +92,16 @@ def load(path: Path) -> Workload:
     described = read_json(path.with_suffix(".json"))
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return Workload(**{**described, "ts": tuple(described["ts"])}, arrays=arrays)
+    tuples = {name: tuple(described[name]) for name in ("ts", "precisions")}
+    return Workload(**{**described, **tuples}, arrays=arrays)
+
+
+def first_rows(workload: Workload, rows: int) -> Workload:
+    """The workload on its first `rows` samples; a series as it is."""
+    if workload.arrays["y0"].ndim == 1 or workload.batch <= rows:
+        return workload
+    cut = {name: values[:rows] for name, values in workload.arrays.items() if name in ("y0", "probes")}
+    return replace(workload, arrays={**workload.arrays, **cut})
 
 
 def slots(workload: Workload, theta: Any) -> dict[str, Any]:

@@ -10,6 +10,11 @@ from typing import ClassVar
 
 from experiments.benchmarks.workload import Array, Workload
 
+FULL = "full"
+
+PRECISIONS = (FULL, "tf32", "bf16")
+"""Names of precisions as in `pynode.precision`, which imports torch."""
+
 
 @dataclass(frozen=True)
 class Gradient:
@@ -35,6 +40,8 @@ class Entrant(ABC):
     """Packages beyond pynode's own that must be there."""
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
     """Whose versions are recorded."""
+    slow_to_compile: ClassVar[bool] = False
+    """Whether compiling takes so long that where time is short only the numbers' type that is timed is compared."""
     caches: ClassVar[bool] = False
     """Whether compiled code is kept on disk: then the first call is measured without it and with it."""
 
@@ -72,6 +79,10 @@ class Entrant(ABC):
     def work(self) -> None:
         """One unit of the workload, complete when this returns."""
 
+    def memory(self) -> int | None:
+        """Bytes that a unit of work takes from the GPU beyond what was taken before this was built; None: not known."""
+        return None
+
     @abstractmethod
     def theta(self) -> Array:
         """The parameters as they are now, float64."""
@@ -80,3 +91,14 @@ class Entrant(ABC):
 def label(name: str, variant: str) -> str:
     """The name of an entrant in one of its variants."""
     return f"{name} {variant}" if variant else name
+
+
+def precision_of(variant: str) -> str:
+    """The precision of products in a variant: its last word, if it is one."""
+    last = variant.split()[-1] if variant else FULL
+    return last if last in PRECISIONS else FULL
+
+
+def by_precision(workload: Workload, known: tuple[str, ...] = PRECISIONS) -> tuple[str, ...]:
+    """A variant for each precision that the workload asks for, of those `known`."""
+    return tuple("" if precision == FULL else precision for precision in workload.precisions if precision in known)

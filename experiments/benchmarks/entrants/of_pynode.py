@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from experiments.benchmarks.entrants.base import Gradient
+from experiments.benchmarks.entrants.base import Gradient, by_precision
 from experiments.benchmarks.entrants.on_torch import TorchEntrant, flat, module_of
 from experiments.benchmarks.workload import Workload
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pynode.methods.base import GradientMethod
 
 AUTOGRAD = "autograd"
+
+RECOMPUTE = "recompute"
+"""A variant of pynode-eager, which keeps states alone: references are computed by it."""
 
 
 class PynodeEntrant(TorchEntrant):
@@ -83,6 +86,12 @@ class PynodeEager(PynodeEntrant):
 
     name: ClassVar[str] = "pynode-eager"
     distributions: ClassVar[tuple[str, ...]] = ("torch", "torchdiffeq")
+    on: ClassVar[str] = "eager"
+    """The engine."""
+
+    @classmethod
+    def variants(cls, workload: Workload) -> tuple[str, ...]:
+        return by_precision(workload)
 
     def method(self) -> GradientMethod:
         from pynode.methods.disc_opt import DiscOpt
@@ -91,8 +100,30 @@ class PynodeEager(PynodeEntrant):
 
         workload = self.workload
         if workload.method == "opt-disc":
-            return OptDisc(rtol=workload.rtol, atol=workload.atol, adjoint="backsolve", engine="eager")
-        return DiscOpt(SCHEMES.load(workload.scheme), workload.steps, engine="eager")
+            return OptDisc(rtol=workload.rtol, atol=workload.atol, adjoint="backsolve", engine=self.on)
+        memory: Any = RECOMPUTE if RECOMPUTE in self.variant else "store"
+        return DiscOpt(SCHEMES.load(workload.scheme), workload.steps, memory=memory, engine=self.on)
+
+
+class PynodeGraph(PynodeEager):
+    """`DiscOpt(..., engine="graph")` and `OptDisc(..., engine="graph")`: solves as CUDA graphs, on a GPU."""
+
+    name: ClassVar[str] = "pynode-graph"
+    on: ClassVar[str] = "graph"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        from pynode.engines.choice import engine_called
+        from pynode.errors import UsageError
+
+        try:
+            return super().missing() or engine_called(cls.on).unavailable()
+        except UsageError as error:
+            return f"this pynode has no such engine: {error}"
+
+    @classmethod
+    def unfit(cls, workload: Workload) -> str | None:
+        return "its graphs are those of a GPU" if workload.device == "cpu" else None
 
 
 class PynodeFused(PynodeEntrant):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.benchmarks.entrants.base import Entrant, Gradient
+from experiments.benchmarks.entrants.base import Entrant, Gradient, by_precision, precision_of
 from experiments.benchmarks.modules import DIFFRAX, few
 from experiments.benchmarks.modules.in_jax import fields
 from experiments.benchmarks.workload import Array, Workload, layers, slots
@@ -42,6 +42,8 @@ class JaxEntrant(Entrant):
         self.dtype = jax.numpy.dtype(dtype)
         self.inputs = {name: self._array(values) for name, values in workload.arrays.items() if name != "theta"}
         self.own = fields()[workload.module] if workload.kind == "module" else None
+        # without a word on it JAX multiplies float32 in TF32 on GPUs
+        self.precision = {"full": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}[precision_of(variant)]
         rate, decay = workload.learning_rate, workload.weight_decay
         self.optimiser = optax.chain(optax.add_decayed_weights(decay), optax.adam(rate)) if decay else optax.adam(rate)
         self.value_and_grad = jax.jit(jax.value_and_grad(self.loss, has_aux=True))
@@ -72,10 +74,15 @@ class JaxEntrant(Entrant):
         self.state = self.optimiser.init(self.params)
 
     def gradient(self) -> Gradient:
-        (loss, counts), grads = self.value_and_grad(self.params, self.inputs)
+        with self.jax.default_matmul_precision(self.precision):
+            (loss, counts), grads = self.value_and_grad(self.params, self.inputs)
         return Gradient(float(loss), _flat(grads), {k: int(v) for k, v in counts.items()})
 
     def work(self) -> None:
+        with self.jax.default_matmul_precision(self.precision):
+            self._work()
+
+    def _work(self) -> None:
         if self.workload.unit == "iteration":
             self.params, self.state, loss = self.iteration(self.params, self.state, self.inputs)
             self.jax.block_until_ready((self.params, loss))
@@ -136,6 +143,10 @@ class Jax(JaxEntrant):
     """Written as one would by hand: stages unrolled in the body, one scan over all steps."""
 
     name: ClassVar[str] = "jax"
+
+    @classmethod
+    def variants(cls, workload: Workload) -> tuple[str, ...]:
+        return by_precision(workload)
 
     @classmethod
     def unfit(cls, workload: Workload) -> str | None:

@@ -6,12 +6,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.benchmarks.entrants.base import Entrant, Gradient
+from experiments.benchmarks.entrants.base import Entrant, Gradient, precision_of
 from experiments.benchmarks.workload import Array, Workload
 
 
@@ -23,9 +24,13 @@ class TorchEntrant(Entrant):
     def __init__(self, workload: Workload, variant: str, dtype: str) -> None:
         import torch
 
+        from pynode.precision import products_in
+
         torch.set_num_threads(workload.threads)
         self.torch, self.workload, self.variant = torch, workload, variant
         self.device, self.dtype = torch.device(workload.device), getattr(torch, dtype)
+        self.products = partial(products_in, precision_of(variant))
+        self.held = self._reserved()
         self.y0 = self.tensor("y0").requires_grad_(workload.kind == "module")
         self.params = list(self.build())
         self.reset()
@@ -72,19 +77,36 @@ class TorchEntrant(Entrant):
 
     def gradient(self) -> Gradient:
         self._clear()
-        loss = self.loss()
-        loss.backward()
+        with self.products():
+            loss = self.loss()
+            loss.backward()
         leaves = (*self.params, *self.inputs())
         grads = [np.zeros(p.numel()) if p.grad is None else flat(p.grad) for p in leaves]
         return Gradient(float(loss.detach()), np.concatenate(grads), self.counts(), self.engine())
 
     def work(self) -> None:
         self._clear()
-        self.loss().backward()
+        with self.products():
+            self.loss().backward()
         if self.optimiser is not None:
             self.optimiser.step()
         if self.device.type == "cuda":
             self.torch.cuda.synchronize()
+
+    def memory(self) -> int | None:
+        if self.device.type != "cuda":
+            return None
+        self._reserved()
+        self.work()
+        return self.torch.cuda.max_memory_reserved(self.device) - self.held
+
+    def _reserved(self) -> int:
+        """Bytes of the GPU that torch holds, after it has given back what is not in use."""
+        if self.device.type != "cuda":
+            return 0
+        self.torch.cuda.empty_cache()
+        self.torch.cuda.reset_peak_memory_stats(self.device)
+        return int(self.torch.cuda.memory_reserved(self.device))
 
     def theta(self) -> Array:
         return np.concatenate([flat(p) for p in self.params])
