@@ -1,7 +1,7 @@
 """The command line of pynode: `python experiments/run.py --help`.  Everything behind it lives in pynode/cli.
 
-Beside that stand `bench`, `cost-model`, `study` and `spiral-differences`, which belong to the experiments
-(experiments/benchmarks, experiments/scale, experiments/study) and not to the package.
+Beside that stand `bench`, `gpu`, `cost-model`, `study` and `spiral-differences`, which belong to the experiments
+(experiments/benchmarks, experiments/gpu, experiments/scale, experiments/study) and not to the package.
 """
 
 import sys
@@ -16,6 +16,13 @@ def add_bench() -> None:
     from experiments.benchmarks.command import bench
 
     app.command("bench", rich_help_panel="Compare with other programs")(bench)
+
+
+def add_gpu() -> None:
+    """Adds the command `gpu`, after `add_bench`."""
+    from experiments.gpu.command import gpu
+
+    app.command("gpu", rich_help_panel="Compare with other programs")(gpu)
 
 
 def add_cost_model() -> None:
@@ -41,6 +48,7 @@ def add_spiral_differences() -> None:
 
 if __name__ == "__main__":
     add_bench()
+    add_gpu()
     add_cost_model()
     add_study()
     add_spiral_differences()

@@ -1,0 +1,236 @@
+"""One session on a GPU: parts in processes of their own, each with its time limit, and files that outlive a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from experiments.benchmarks.records import NoBenchmark, path_of, read
+from pynode.records.files import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+
+RUN = ROOT / "experiments" / "run.py"
+
+TESTING = 0.45
+"""Share of the time that the tests may take, where both parts are run."""
+
+ENDING = 12.0
+"""Seconds that are left for tables and figures."""
+
+PACKED_EVERY = 10.0
+"""Seconds between two states of the records' archive."""
+
+GRACE = 8.0
+"""Seconds between asking a part to end and ending it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run, where, and for how long."""
+
+    seconds: float
+    quick: bool = False
+    only: str = "all"
+    device: str = "cuda"
+    workers: int = 4
+    commit: str | None = None
+
+
+@dataclass
+class Session:
+    """Runs a plan; everything that it leaves is in `directory`."""
+
+    directory: Path
+    plan: Plan
+    start: float = field(default_factory=time.monotonic)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> bool:
+        """Whether all tests passed and no entrant failed."""
+        plan = self.plan
+        self.summary = {"limit": plan.seconds, "quick": plan.quick, "device": plan.device, "commit": plan.commit}
+        shelf = Path(tempfile.mkdtemp(prefix="pynode-gpu-"))
+        done = threading.Event()
+        packer = threading.Thread(target=self._keep_packing, args=(shelf, done), daemon=True)
+        packer.start()
+        try:
+            self._note(machine=_machine())
+            if plan.only != "bench":
+                self._note(tests=self._test(self.left() * (TESTING if plan.only == "all" else 0.95)))
+            if plan.only != "tests":
+                self._note(bench=self._bench(shelf))
+        finally:
+            done.set()
+            packer.join()
+            self._pack(shelf)
+            shutil.rmtree(shelf, ignore_errors=True)
+        self._note(seconds=round(time.monotonic() - self.start, 1))
+        print(json.dumps({k: v for k, v in self.summary.items() if k != "machine"}, indent=1))
+        parts = [self.summary[name] for name in ("tests", "bench") if name in self.summary]
+        return all(part["passed"] for part in parts)
+
+    def left(self) -> float:
+        """Seconds until the limit."""
+        return max(1.0, self.start + self.plan.seconds - time.monotonic())
+
+    def _note(self, **values: Any) -> None:
+        self.summary |= values
+        write_json(self.directory / "summary.json", self.summary)
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _test(self, seconds: float) -> dict[str, Any]:
+        """`pytest -m gpu`, each finished test a line of tests.log."""
+        report, log = self.directory / "tests.xml", self.directory / "tests.log"
+        marked = "gpu and not slow" if self.plan.quick else "gpu"
+        command = [sys.executable, "-m", "pytest", "tests/gpu", "-m", marked, "-v", "--color=no", "-rfE"]
+        command += ["-n", str(self.plan.workers), "--tb=short", "--durations=10", f"--junitxml={report}"]
+        command += ["-p", "no:cacheprovider", "--timeout=90"]
+        start = time.monotonic()
+        status, overdue = _call(command, log, seconds, environment(self.plan.device))
+        outcome = _outcome(report) or _outcome_of_log(log)
+        passed = status == 0 and outcome["passed_tests"] > 0
+        spent = round(time.monotonic() - start, 1)
+        return {"passed": passed, "status": status, "overdue": overdue, "seconds": spent, **outcome}
+
+    def _bench(self, shelf: Path) -> dict[str, Any]:
+        """`bench --suite gpu`; where it has to be ended, tables are made of what there is."""
+        records, log = shelf / "bench", self.directory / "bench.log"
+        limit = max(5.0, self.left() - ENDING - GRACE - (3 if self.plan.quick else 8))
+        options = ["--suite", "gpu", "--device", self.plan.device, "--limit", f"{limit:.0f}", "--out", str(records)]
+        command = [sys.executable, str(RUN), "bench", *options, *(["--quick"] * self.plan.quick)]
+        start = time.monotonic()
+        status, overdue = _call(command, log, self.left() - ENDING, environment(self.plan.device))
+        if overdue and path_of(records, "workloads").exists():
+            show = [sys.executable, str(RUN), "bench", "--show", str(records)]
+            _call(show, log, max(5.0, self.left() - 1), environment(self.plan.device))
+        for made in ("tables.md", "figures/seconds.png", "figures/gpu.png"):
+            if (records / made).exists():
+                shutil.copy(records / made, self.directory / Path(made).name)
+        spent = round(time.monotonic() - start, 1)
+        return {"passed": status == 0, "status": status, "overdue": overdue, "seconds": spent, **_entered(records)}
+
+    # --- what outlives a kill -----------------------------------------------------------------------------------------
+
+    def _keep_packing(self, shelf: Path, done: threading.Event) -> None:
+        while not done.wait(PACKED_EVERY):
+            self._pack(shelf)
+
+    def _pack(self, shelf: Path) -> None:
+        """One archive of all records so far, in the place of the last one."""
+        if not any(shelf.iterdir()):
+            return
+        beside = self.directory / ".records.tmp"
+        with contextlib.suppress(OSError):  # a file that is being replaced; the next state will have it
+            with tarfile.open(beside, "w:gz") as archive:
+                archive.add(shelf, arcname=".")
+            beside.replace(self.directory / "records.tar.gz")
+        beside.unlink(missing_ok=True)
+
+
+def environment(device: str) -> dict[str, str]:
+    """Variables of a part: this source tree first, no data from the network, bounded compilers."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    extra = {} if device == "cuda" else {"PYNODE_GPU_TESTS": device}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **extra}
+
+
+def _call(command: Sequence[str], log: Path, seconds: float, env: dict[str, str]) -> tuple[int, bool]:
+    """Exit status of a command, and whether it had to be ended: first asked to, then with all its processes."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(max(0.5, seconds - GRACE)), False
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            status = -int(signal.SIGKILL)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return status, True
+
+
+def _machine() -> dict[str, Any]:
+    """What `nvidia-smi` says, and the cores."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version,clocks.sm", "--format=csv,noheader"]
+    said = None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    return {"gpu": said, "cores": os.cpu_count(), "python": sys.version.split()[0]}
+
+
+def _outcome(report: Path) -> dict[str, Any] | None:
+    """Numbers of tests by outcome, names of those that failed, reasons of those that were skipped."""
+    try:
+        cases = list(ElementTree.parse(report).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        return None
+    failed = [_name(c) for c in cases if c.find("failure") is not None or c.find("error") is not None]
+    skips = [skip.get("message", "") for c in cases if (skip := c.find("skipped")) is not None]
+    reasons = {reason: skips.count(reason) for reason in sorted(set(skips))}
+    return {"passed_tests": len(cases) - len(failed) - len(skips), "failed": failed, "skipped": reasons}
+
+
+def _name(case: ElementTree.Element) -> str:
+    return f"{case.get('classname')}::{case.get('name')}"
+
+
+def _outcome_of_log(log: Path) -> dict[str, Any]:
+    """The same from the lines of a run that was ended; without reasons."""
+    words = [line.split() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    ended = [(w[-1] if w[-1].startswith("tests/") else w[0], w) for w in words if len(w) > 1]
+    by_outcome = {
+        outcome: [w[-1] if w[-1].startswith("tests/") else w[0] for _, w in ended if outcome in w[:4]]
+        for outcome in ("PASSED", "FAILED", "ERROR", "SKIPPED")
+    }
+    return {
+        "passed_tests": len(by_outcome["PASSED"]),
+        "failed": by_outcome["FAILED"] + by_outcome["ERROR"],
+        "skipped": {"": len(by_outcome["SKIPPED"])},
+    }
+
+
+def _entered(records: Path) -> dict[str, Any]:
+    """Entrants by what became of them."""
+    try:
+        benchmark = read(records)
+    except NoBenchmark as error:
+        return {"entries": {}, "said": str(error)}
+    status: dict[str, list[str]] = {}
+    for entry in benchmark.entries:
+        status.setdefault(entry.status, []).append(f"{entry.workload}: {entry.entrant}")
+    troubles = [
+        f"{e.workload}: {e.entrant}: {e.reason}" for e in benchmark.entries if e.status in ("failed", "refused")
+    ]
+    return {
+        "entries": {name: len(who) for name, who in status.items()},
+        "troubles": troubles,
+        "turns": len(benchmark.repeats),
+    }

@@ -1,0 +1,63 @@
+"""Tests on a GPU; `PYNODE_GPU_TESTS=cpu` runs them on the CPU instead, with a stand-in for CUDA graphs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from pynode.engines import ENGINES
+from pynode.engines.choice import engine_called
+
+STAND_IN = os.environ.get("PYNODE_GPU_TESTS", "")
+"""The device in the place of a GPU; empty: a GPU is needed."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this folder are marked `gpu`, and skipped where there is none."""
+    reason = None if STAND_IN or torch.cuda.is_available() else "torch sees no CUDA device"
+    for item in items:
+        if item.path.parent.name == "gpu":
+            item.add_marker(pytest.mark.gpu)
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def device() -> torch.device:
+    """The GPU, or what stands for it."""
+    return torch.device(STAND_IN or "cuda")
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of the engine that replays CUDA graphs; the test is skipped where this pynode has none."""
+    if "graph" not in ENGINES.names():
+        pytest.skip("this pynode has no engine graph")
+    from pynode.engines.graph import capture, known
+
+    if STAND_IN:
+        from tests.devices.recording import StandIn
+
+        monkeypatch.setitem(capture.RECORDERS, STAND_IN, lambda device: StandIn())
+    known.forget_recordings()
+    if (reason := engine_called("graph").unavailable()) is not None:
+        pytest.skip(reason)
+    yield "graph"
+    known.forget_recordings()
+
+
+@pytest.fixture(params=["eager", "graph"])
+def any_engine(request: pytest.FixtureRequest) -> str:
+    """Each engine that runs on the GPU in turn."""
+    return str(request.getfixturevalue("graph")) if request.param == "graph" else "eager"
+
+
+@pytest.fixture(autouse=True)
+def gpu_in_full_precision() -> Iterator[None]:
+    """No test leaves torch's switch for products as it must not be."""
+    before = torch.get_float32_matmul_precision()
+    yield
+    assert torch.get_float32_matmul_precision() == before
