@@ -26,7 +26,7 @@ def field_on(name: str, device: torch.device, dtype: torch.dtype = torch.float64
     """A small field; the same numbers on every device."""
     spec = SMALL_SPECS[name]
     noise = torch.randn(spec.n_params, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
-    return spec.build(theta=(0.6 * noise).to(dtype)).to(device)
+    return spec.build(theta=0.6 * noise, dtype=dtype).to(device)
 
 
 def states_for(name: str, device: torch.device, dtype: torch.dtype = torch.float64, rows: int = 5) -> Tensor:

@@ -24,10 +24,9 @@ def compared(field: Any, y0: Tensor, **options: Any) -> None:
     by_graph = solved(pynode.DiscOpt(engine="graph", **options), field, y0)
     by_torch = solved(pynode.DiscOpt(engine="eager", **options), field, y0)
     assert by_graph.engine == "graph"
-    for a, b in zip((by_graph.values, *by_graph.gradients), (by_torch.values, *by_torch.gradients), strict=True):
-        torch.testing.assert_close(
-            a, b, rtol=1e-9 if y0.dtype is torch.float64 else 1e-4, atol=1e-11 if y0.dtype is torch.float64 else 1e-5
-        )
+    rtol, atol = (1e-9, 1e-11) if y0.dtype is torch.float64 else (1e-4, 1e-5)
+    torch.testing.assert_close(by_graph.values, by_torch.values, rtol=rtol, atol=atol)
+    torch.testing.assert_close(by_graph.gradients, by_torch.gradients, rtol=rtol, atol=atol)
 
 
 @pytest.mark.usefixtures("graph")

@@ -1,4 +1,4 @@
-"""Products in TF32 and bfloat16 on the GPU: less exact than in full, exact enough, and only where they are asked for."""
+"""Products in TF32 and bfloat16 on the GPU: less exact than in full, and only where they are asked for."""
 
 from __future__ import annotations
 
