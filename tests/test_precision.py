@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -142,9 +143,9 @@ def test_only_engines_that_follow_it_are_chosen(posed: tuple[Field, Tensor, Tens
             pynode.DiscOpt(engine="fused").solve(field, y0, ts)
 
 
-def configured(**settings: object) -> RunConfig:
+def configured(**settings: Any) -> RunConfig:
     """Six iterations of a small flow."""
-    options = {"dtype": "float32", "iterations": 6, "validate_every": 3, "checkpoint_every": 3}
+    options: dict[str, Any] = {"dtype": "float32", "iterations": 6, "validate_every": 3, "checkpoint_every": 3}
     return plan(
         "8gaussians", ["disc-opt"], [0], {"steps": 2}, problem_options={"batch": 32}, **{**options, **settings}
     )[0]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from experiments.benchmarks import own_modules
+from experiments.benchmarks import on_gpu, own_modules
 from experiments.benchmarks.kinds import parts
 from experiments.benchmarks.records import Benchmark, MemoryRecord, WorkloadRecord, power_law, ratios, read, spread
 from experiments.benchmarks.tables import base_of, families, milliseconds, points, tables
@@ -167,8 +167,8 @@ def render(directory: Path, *, write: bool = True) -> Rendered:
     """
     benchmark = read(directory)
     rendered = Rendered(
-        tables=own_modules.tables(benchmark) + tables(benchmark),
-        findings=own_modules.findings(benchmark) + findings(benchmark),
+        tables=own_modules.tables(benchmark) + on_gpu.tables(benchmark) + tables(benchmark),
+        findings=own_modules.findings(benchmark) + on_gpu.findings(benchmark) + findings(benchmark),
     )
     if write:
         rendered.paths += write_files(rendered.tables, draw(benchmark), directory)

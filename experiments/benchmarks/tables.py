@@ -24,7 +24,8 @@ def tables(benchmark: Benchmark) -> list[Table]:
     """All tables for which there are records."""
     raced = [w for w in benchmark.workloads if not w.axis]
     made = [_race(benchmark, w, title, seconds) for w in raced for title, seconds in parts(benchmark, w)]
-    made += [table for table in (_profile(benchmark), _first_calls(benchmark)) if table.rows]
+    profile = [] if benchmark.config.get("suite") == "gpu" else [_profile(benchmark)]  # `on_gpu` has its own
+    made += [table for table in (*profile, _first_calls(benchmark)) if table.rows]
     made += _scaling(benchmark)
     made += _memory(benchmark)
     absent = _absent(benchmark)

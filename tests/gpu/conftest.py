@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 import torch
@@ -36,12 +37,10 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of the engine that replays CUDA graphs; the test is skipped where this pynode has none."""
     if "graph" not in ENGINES.names():
         pytest.skip("this pynode has no engine graph")
-    from pynode.engines.graph import capture, known
-
+    capture, known = (import_module(f"pynode.engines.graph.{name}") for name in ("capture", "known"))
     if STAND_IN:
-        from tests.devices.recording import StandIn
-
-        monkeypatch.setitem(capture.RECORDERS, STAND_IN, lambda device: StandIn())
+        stand_in = import_module("tests.devices.recording").StandIn
+        monkeypatch.setitem(capture.RECORDERS, STAND_IN, lambda device: stand_in())
     known.forget_recordings()
     if (reason := engine_called("graph").unavailable()) is not None:
         pytest.skip(reason)
