@@ -23,7 +23,7 @@ BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024)
 REDUCED = ("full", "tf32", "bf16")
 """Precisions of products for nets that are wide enough to gain by them."""
 
-BSDS_ROWS = 2500
+BSDS_ROWS = 2000
 
 FLOW_STEPS = (2, 4, 8, 16, 32, 64)
 """Sizes for the scaling."""
@@ -207,7 +207,7 @@ class MinibooneFlow(Case):
 
 
 class Bsds300Flow(Case):
-    """ConcatSquash 1260-1260-1260, softplus, one of the study's two blocks, on normal numbers; a quarter of the study's
+    """ConcatSquash 1260-1260-1260, softplus, one of the study's two blocks, on normal numbers; a fifth of the study's
     batch, so that several programs fit on a GPU beside each other.  For the suite `gpu` alone.
     """
 

@@ -160,7 +160,7 @@ def _call(command: Sequence[str], log: Path, seconds: float, env: dict[str, str]
             stderr=subprocess.STDOUT,
             env=env,
             cwd=ROOT,
-            start_new_session=True,
+            preexec_fn=os.setpgrp,  # a group to be ended, in the session of this command: it ends with that
         )
         try:
             return process.wait(max(0.5, seconds - GRACE)), False
