@@ -169,7 +169,7 @@ def test_the_table_of_commands_is_whole() -> None:
     told = {code.split()[0] for cell in first for code in re.findall(r"`([^`]+)`", cell)}
     package = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     assert {"compare", "data", "map"} <= package
-    assert package | {"bench", "cost-model", "study"} == told
+    assert package | {"bench", "gpu", "cost-model", "study"} == told
 
 
 def test_the_tree_of_the_library_is_whole() -> None:

@@ -108,6 +108,44 @@ def check_errors(
     beside.replace(directory / ERRORS)
 
 
+def check_precisions(
+    run: RunConfig,
+    precisions: list[str],
+    directory: Path,
+    console: PlainConsole,
+    *,
+    grid: list[GradientMethod],
+    weights: Mapping[str, Tensor | None],
+    samples: int | None = None,
+) -> None:
+    """Errors of gradients in float32 with products in each of `precisions`, recorded when complete.
+
+    At each of `weights`, on the batch of `check_errors`, by the methods of `grid` that take fixed steps.
+    """
+    from pynode.records.files import append_line
+    from pynode.records.table_data import mark_of
+    from pynode.studies.gradients.precisions import precision_errors
+    from pynode.studies.results import PRECISIONS
+
+    problems = [replace(run, dtype=dtype, precision="full").make_problem() for dtype in ("float64", "float32")]
+    batches, rows = [_check_batch(p, samples) for p in problems], mark_of(problems[0].data_record())
+    beside = directory / f".{PRECISIONS}.tmp"
+    beside.unlink(missing_ok=True)
+    with console.status("gradient errors by precision") as status:
+        for name, theta in weights.items():
+            models = [problem.model(run.seed) for problem in problems]
+            for model in models:
+                model.set_theta(models[0].theta() if theta is None else theta)
+            exact, single = (
+                (lambda method, p=p, m=m, b=b: p.objective(method, m, b), list(m.parameters()))
+                for p, m, b in zip(problems, models, batches, strict=True)
+            )
+            for record in precision_errors(exact, single, grid, precisions, problem=run.problem):
+                append_line(beside, replace(record, weights=name, samples=_samples(batches[0]), rows=rows))
+                status.update(f"gradient errors: {record.label}, {record.precision}, {name}")
+    beside.replace(directory / PRECISIONS)
+
+
 def check_samples(problem: Problem, samples: int | None) -> None:
     """Raises `InvalidArgument` where a batch of `problem` does not have so many samples."""
     from pynode.problems.density.base import Density

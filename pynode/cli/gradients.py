@@ -75,6 +75,15 @@ def gradients(
             rich_help_panel=o.WHAT,
         ),
     ] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Also measure gradients in float32 with matrix products in these precisions (full, tf32, bf16), "
+            "separated by commas, against float64; for methods with fixed steps.",
+            rich_help_panel=o.WHAT,
+        ),
+    ] = None,
     seed: o.Seed = 0,
     settings: o.Set = None,
     data: o.Data = None,
@@ -104,6 +113,8 @@ def gradients(
       gradients spiral --train --iterations 300
 
       gradients spiral --backend julia
+
+      gradients miniboone --methods disc-opt --precision tf32,bf16 --device cuda
     """
     if not train:
         given.check_posed("no effect without --train", "add --train, or drop it")
@@ -120,10 +131,11 @@ def gradients(
     planned = plan(problem, chosen, [seed], given.methods, problem_options=posed, available=False, **given.settings)
     first = planned[0]
     _check_measured(first, at or [], samples)
+    precisions = _precisions(precision, first.device)
 
     import torch
 
-    from pynode.cli.checking import check_errors
+    from pynode.cli.checking import check_errors, check_precisions
     from pynode.cli.console import new_console
     from pynode.cli.planning import train_all
     from pynode.cli.report import report
@@ -149,6 +161,8 @@ def gradients(
     console = new_console()
     made = environment(backend=backend)
     check_errors(first, directory, console, grid=grid, weights=weights, samples=samples, repeats=CAREFUL)
+    if precisions:
+        check_precisions(first, precisions, directory, console, grid=grid, weights=weights, samples=samples)
     note_environment(directory, made)  # not before there are records: what holds none is to be usable again
     failures: list[str] = []
     if train:
@@ -156,6 +170,18 @@ def gradients(
     report(directory, console, failures=failures, whole=True)
     if failures:
         raise RunFailure(f"{counted(len(failures), 'run')} failed: {'; '.join(failures)}")
+
+
+def _precisions(text: str | None, device: str) -> list[str]:
+    """The precisions that are asked for, float32 in full before them; raises where `device` has none of them."""
+    from pynode.precision import FULL, check_precision
+
+    if text is None:
+        return []
+    names = values.names("--precision", text)
+    for name in names:
+        check_precision(name, device)
+    return list(dict.fromkeys((FULL, *names)))
 
 
 def _check_used(context: typer.Context, grid: list[GradientMethod]) -> None:

@@ -14,7 +14,7 @@ from pynode.records.files import RESTORE, lines_if_any
 from pynode.records.runs import RUNS, Run, load_run, run_folders
 from pynode.records.table_data import are_mixed, common_mark, marked
 from pynode.studies.crosscheck.record import CrosscheckRecord
-from pynode.studies.gradients.record import GradientErrorRecord, TaylorRecord
+from pynode.studies.gradients.record import GradientErrorRecord, PrecisionErrorRecord, TaylorRecord
 from pynode.studies.invertibility.record import RediscretisationRecord
 from pynode.studies.winners.record import StabilityRecord, WinnerRecord
 
@@ -22,12 +22,13 @@ T = TypeVar("T")
 
 TAYLOR, ERRORS = "taylor.jsonl", "gradient_errors.jsonl"
 REDISCRETISED, WINNERS, STABILITY = "rediscretisation.jsonl", "winners.jsonl", "stability.jsonl"
-CROSSCHECK = "crosscheck.jsonl"
+CROSSCHECK, PRECISIONS = "crosscheck.jsonl", "precision_errors.jsonl"
 
 LINES: dict[str, tuple[str, type[Any]]] = {
     # part of the results: its file, and the record that a line holds
     "taylor": (TAYLOR, TaylorRecord),
     "errors": (ERRORS, GradientErrorRecord),
+    "precisions": (PRECISIONS, PrecisionErrorRecord),
     "rediscretised": (REDISCRETISED, RediscretisationRecord),
     "winners": (WINNERS, WinnerRecord),
     "stability": (STABILITY, StabilityRecord),
@@ -47,6 +48,7 @@ class Results:
     runs: list[Run] = field(default_factory=list)
     taylor: list[TaylorRecord] = field(default_factory=list)
     errors: list[GradientErrorRecord] = field(default_factory=list)
+    precisions: list[PrecisionErrorRecord] = field(default_factory=list)
     rediscretised: list[RediscretisationRecord] = field(default_factory=list)
     winners: list[WinnerRecord] = field(default_factory=list)
     stability: list[StabilityRecord] = field(default_factory=list)

@@ -106,3 +106,29 @@ class GradientErrorRecord:
     def evaluations(self) -> int:
         """Field evaluations and vector-Jacobian products."""
         return self.nfe_forward + self.nfe_backward + self.n_vjp
+
+
+@dataclass(frozen=True)
+class PrecisionErrorRecord:
+    """The gradient of one method by fixed steps in float32, with products in `precision`, against float64.
+
+    `error` is relative (2-norm over all parameters) to the gradient of the same discrete loss in float64, products in
+    full.  Seconds are the median of repeats, `engine` what ran the solves in float32.  The rest is as in
+    `GradientErrorRecord`.
+    """
+
+    problem: str
+    method: str
+    label: str
+    family: str
+    setting: NonNegative
+    precision: str
+    device: str
+    error: NonNegative | None = None
+    seconds: Seconds | None = None
+    failure: str | None = None
+    engine: str = ""
+    rows: str = ""
+    weights: str = ""
+    samples: Count = 0
+    n_params: Count = 0

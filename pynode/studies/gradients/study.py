@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.gradients.accuracy import ROW, at_weights, by_weights, draw_accuracy, family_looks
+from pynode.studies.gradients.precisions import precision_table
 from pynode.studies.gradients.record import STEADY, UNTRAINED, GradientErrorRecord
 from pynode.studies.losses import is_likelihood
 from pynode.studies.results import Results
@@ -28,7 +29,12 @@ class Gradients(Study):
     question: ClassVar[str] = "How accurate is each gradient when the solver is coarse?"
 
     def tables(self, results: Results) -> list[Table]:
-        tables = [_taylor_table(results), _error_table(results), _sweep_table(results)]
+        tables = [
+            _taylor_table(results),
+            _error_table(results),
+            precision_table(results.precisions, results.title),
+            _sweep_table(results),
+        ]
         return [table for table in tables if table]
 
     def figures(self, results: Results) -> dict[str, Figure | None]:
