@@ -41,7 +41,7 @@ PREPARING = 0.6
 CELL = 75.0
 """Seconds in which an entrant must answer one request."""
 
-EVERY = 4
+EVERY = 6
 """Turns between measurements of the machine's limits."""
 
 
@@ -191,6 +191,8 @@ class Heats:
             return replace(entry, reason="no reference within the time limit")
         except EntrantFailure as error:
             return replace(entry, reason=str(error))
+        except Exception as error:  # of a reference, or of an answer that nobody has thought of: the others go on
+            return replace(entry, reason=f"{type(error).__name__}: {error}")
         if reason is not None:
             return replace(entry, status=records.REFUSED, reason=reason)
         with self._lock:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.benchmarks import on_gpu
+from experiments.benchmarks import heats, on_gpu
 from experiments.benchmarks.agreement import difference
 from experiments.benchmarks.entrants import ENTRANTS
 from experiments.benchmarks.entrants.base import by_precision, precision_of
@@ -36,16 +36,17 @@ def statuses(entries: list[EntryRecord]) -> dict[str, str]:
 
 
 def test_all_take_turns_and_what_fails_costs_its_own_cells(
-    stand_in: Callable[..., Any], series: Workload, tmp_path: Path
+    stand_in: Callable[..., Any], series: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of pynode, of one that is not installed, one that computes something else, and one that raises."""
+    monkeypatch.setattr(heats, "CELL", 250.0)  # machines that run tests are busy
     kinds = [
         ENTRANTS.load("pynode-eager"),
         stand_in("absent", packages="('no_such_package',)"),
         stand_in("other"),
         stand_in("broken", work="raise ValueError('no such kernel')"),
     ]
-    entries = Heats(SHORT, tmp_path, said, 300).run([series, replace(series, name="second", steps=2)], kinds)
+    entries = Heats(SHORT, tmp_path, said, 600).run([series, replace(series, name="second", steps=2)], kinds)
     assert statuses(entries) == {
         "pynode-eager": "timed",
         "absent": "skipped",
@@ -70,7 +71,7 @@ def test_who_is_late_is_left_behind(stand_in: Callable[..., Any], series: Worklo
     late = stand_in("late", work="import time; time.sleep(600)")
     start = time.monotonic()
     entries = Heats(SHORT, tmp_path, said, 12).run([series, replace(series, name="second")], [late])
-    assert time.monotonic() - start < 40
+    assert time.monotonic() - start < 120
     assert [e.status for e in entries] == ["failed", "skipped"]
     assert "no answer within" in str(entries[0].reason)
     assert "the time limit of 12 s left no time to prepare it" in str(entries[1].reason)

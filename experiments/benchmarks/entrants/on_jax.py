@@ -25,6 +25,7 @@ class JaxEntrant(Entrant):
 
     packages: ClassVar[tuple[str, ...]] = ("jax", "optax")
     distributions: ClassVar[tuple[str, ...]] = ("jax", "jaxlib", "optax")
+    slow_to_compile: ClassVar[bool] = True
 
     @classmethod
     def unfit(cls, workload: Workload) -> str | None:

@@ -14,6 +14,8 @@ from experiments.benchmarks.workload import Workload, layers
 BACKEND = "PYNODE_BENCH_BACKEND"
 """Environment variable that names another backend of torch.compile, for tests on machines without a GPU."""
 
+MOST_COMPILED = 64
+
 
 class TorchReduceOverhead(TorchEntrant):
     """A step of the workload's tableau, field and trace written by hand, by `torch.compile(mode="reduce-overhead")`.
@@ -37,6 +39,8 @@ class TorchReduceOverhead(TorchEntrant):
         return by_precision(workload, known=("full", "tf32"))
 
     def build(self) -> Sequence[Any]:
+        import torch._dynamo
+
         torch, workload = self.torch, self.workload
         self.slots = [
             [part.clone().requires_grad_() for part in layer] for layer in layers(workload, self.tensor("theta"))
@@ -50,7 +54,9 @@ class TorchReduceOverhead(TorchEntrant):
         self.steps = list(zip(self._moved(starts), self._moved(sizes), strict=True))
         backend = os.environ.get(BACKEND)
         options = {"backend": backend} if backend else {"mode": "reduce-overhead"}
-        torch.compiler.reset()
+        # workloads share the code of a step, which torch would compile eight times at most
+        limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+        setattr(torch._dynamo.config, limit, MOST_COMPILED)
         self.step = torch.compile(self._step(), dynamic=False, fullgraph=True, **options)
         return [part for layer in self.slots for part in layer]
 
