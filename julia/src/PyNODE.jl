@@ -13,9 +13,9 @@ using JSON: JSON
 using LinearAlgebra: LinearAlgebra, BLAS, LAPACK, axpy!, dot, ldiv!, lmul!, mul!, norm, opnorm, transpose!
 using LinearSolve: LinearSolve
 using Logging: NullLogger, with_logger
-using OrdinaryDiffEqRosenbrock: Rodas5P
+using OrdinaryDiffEqRosenbrock: OrdinaryDiffEqRosenbrock, Rodas5P
 using OrdinaryDiffEqTsit5: OrdinaryDiffEqTsit5, AutoTsit5, Tsit5
-using OrdinaryDiffEqVerner: Vern7, Vern9
+using OrdinaryDiffEqVerner: OrdinaryDiffEqVerner, Vern7, Vern9
 using Random: Xoshiro
 using ReverseDiff: ReverseDiff
 using SciMLBase:
@@ -40,12 +40,23 @@ using SciMLSensitivity:
     ReverseDiffVJP,
     ZygoteVJP,
     adjoint_sensitivities
-using SpecialFunctions: erf, erfc
+using SpecialFunctions: SpecialFunctions, erf, erfc
 using Statistics: median
 using Zygote: Zygote
 
 "The packages that compute, so that a result can say what made it."
-const PACKAGES = (ForwardDiff, OrdinaryDiffEqTsit5, ReverseDiff, SciMLBase, SciMLSensitivity, Zygote)
+const PACKAGES = (
+    ForwardDiff,
+    LinearSolve,
+    OrdinaryDiffEqRosenbrock,
+    OrdinaryDiffEqTsit5,
+    OrdinaryDiffEqVerner,
+    ReverseDiff,
+    SciMLBase,
+    SciMLSensitivity,
+    SpecialFunctions,
+    Zygote,
+)
 
 """
     versions()
@@ -53,12 +64,12 @@ const PACKAGES = (ForwardDiff, OrdinaryDiffEqTsit5, ReverseDiff, SciMLBase, SciM
 Versions of Julia, of this package and of those that compute, by name; threads too.
 """
 function versions()
-    found = Dict{String, Any}(string(nameof(package)) => string(pkgversion(package)) for package in PACKAGES)
-    found["PyNODE"] = string(pkgversion(@__MODULE__))
-    found["julia"] = string(VERSION)
-    found["threads"] = Threads.nthreads()
-    found["blas_threads"] = BLAS.get_num_threads()
-    return found
+    versions = Dict{String, Any}(string(nameof(package)) => string(pkgversion(package)) for package in PACKAGES)
+    versions["PyNODE"] = string(pkgversion(@__MODULE__))
+    versions["julia"] = string(VERSION)
+    versions["threads"] = Threads.nthreads()
+    versions["blas_threads"] = BLAS.get_num_threads()
+    return versions
 end
 
 export Antisymmetric, ConcatSquash, Hamiltonian, MLP, Tape
