@@ -125,8 +125,8 @@ function understood(data)
             throw(InvalidArgument("loss", sentence, "there is no data in the file", "add data, or a loss_form"))
         return Dict{String, Any}("kind" => "squares", "data" => data["data"], "scale" => 1.0)
     end
-    found = match(SQUARES_SENTENCE, sentence)
-    divisor = found === nothing ? 0.0 : parse(Float64, found[2])
+    parts = match(SQUARES_SENTENCE, sentence)
+    divisor = parts === nothing ? 0.0 : parse(Float64, parts[2])
     iszero(divisor) &&
         throw(InvalidArgument(
             "loss",
@@ -134,7 +134,7 @@ function understood(data)
             "there is no loss_form, and this sentence is not understood",
             "add e.g. \"loss_form\": {\"kind\": \"squares\", \"shift\": 0.5, \"scale\": 0.2}",
         ))
-    shift = found[1] === nothing ? 0.0 : parse(Float64, found[1])
+    shift = parts[1] === nothing ? 0.0 : parse(Float64, parts[1])
     return Dict{String, Any}("kind" => "squares", "shift" => shift, "scale" => 1 / divisor)
 end
 
@@ -147,15 +147,15 @@ own solution object where the method is an [`OptDisc`](@ref). Throws [`SolveFail
 function rerun(case::Case, method = OptDisc(; rtol = 1.0e-8, atol = 1.0e-10))
     solution = solve_forward(case.system, case.theta, case.y0, case.ts, method)
     succeeded(solution.report) || throw(SolveFailed(solution.report))
-    found = pullback(solution, cotangents(case.loss, solution.ys))
-    succeeded(found.report) || throw(SolveFailed(found.report))
+    gradient = pullback(solution, cotangents(case.loss, solution.ys))
+    succeeded(gradient.report) || throw(SolveFailed(gradient.report))
     return (
         loss = case.loss(solution.ys),
-        by_y0 = found.by_y0,
-        by_theta = found.by_theta,
+        by_y0 = gradient.by_y0,
+        by_theta = gradient.by_theta,
         solution = solution,
         forward = solution.report,
-        backward = found.report,
+        backward = gradient.report,
     )
 end
 
@@ -179,12 +179,12 @@ row are from [`reference_gradient`](@ref), relative; returns the rows `(name, er
 """
 function compare(case::Case; rtol = 1.0e-8, atol = rtol / 100, solver = "tsit5", io = stdout)
     truth = reference_gradient(case)
-    found = NamedTuple[]
+    rows = NamedTuple[]
     function note(name, by_theta, by_y0)
         errors = (relative(by_theta, truth.by_theta), relative(by_y0, truth.by_y0))
-        return push!(found, (name = name, error_theta = errors[1], error_y0 = errors[2], failed = ""))
+        return push!(rows, (name = name, error_theta = errors[1], error_y0 = errors[2], failed = ""))
     end
-    failed(name, why) = push!(found, (name = name, error_theta = NaN, error_y0 = NaN, failed = why))
+    failed(name, why) = push!(rows, (name = name, error_theta = NaN, error_y0 = NaN, failed = why))
     function attempt(name, method)
         try
             result = rerun(case, method)
@@ -208,13 +208,13 @@ function compare(case::Case; rtol = 1.0e-8, atol = rtol / 100, solver = "tsit5",
             failed("file: " * row_name(kind, row), first(string(row["failed"]), 60))
         end
     end
-    width = maximum(length(row.name) for row in found)
+    width = maximum(length(row.name) for row in rows)
     println(io, case, "\n", rpad("relative error of the gradient by", width + 2), rpad("theta", 14), "y0")
-    for row in found
+    for row in rows
         errors = rpad(brief(row.error_theta), 14) * brief(row.error_y0)
         println(io, rpad(row.name, width + 2), isempty(row.failed) ? errors : "failed: " * row.failed)
     end
-    return found
+    return rows
 end
 
 brief(x) = string(round(x; sigdigits = 3))

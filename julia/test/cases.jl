@@ -16,16 +16,16 @@ end
     wanted = reference_of(case)
     @test rerun(case, OptDisc(; rtol = 1.0e-10, atol = 1.0e-12)).loss ≈ wanted.loss rtol = 1.0e-8
     for adjoint in PyNODE.ADJOINTS
-        found = rerun(case, OptDisc(; adjoint, rtol = 1.0e-10, atol = 1.0e-12))
-        @test relative(found.by_theta, wanted.by_theta) < 1.0e-7
-        @test relative(found.by_y0, wanted.by_y0) < 1.0e-7
+        result = rerun(case, OptDisc(; adjoint, rtol = 1.0e-10, atol = 1.0e-12))
+        @test relative(result.by_theta, wanted.by_theta) < 1.0e-7
+        @test relative(result.by_y0, wanted.by_y0) < 1.0e-7
     end
     for row in PyNODE.recorded(case.data, "disc_opt")
         name = row["scheme"] == "rk4_38" ? "rk38" : row["scheme"]
-        found = rerun(case, DiscOpt(scheme(name); substeps = row["substeps"]))
-        @test found.loss ≈ row["loss"] rtol = 1.0e-12
-        @test relative(found.by_theta, PyNODE.floats(row["grad_theta"])) < 1.0e-11
-        @test relative(found.by_y0, PyNODE.floats(row["grad_y0"])) < 1.0e-11
+        result = rerun(case, DiscOpt(scheme(name); substeps = row["substeps"]))
+        @test result.loss ≈ row["loss"] rtol = 1.0e-12
+        @test relative(result.by_theta, PyNODE.floats(row["grad_theta"])) < 1.0e-11
+        @test relative(result.by_y0, PyNODE.floats(row["grad_y0"])) < 1.0e-11
     end
 end
 
