@@ -44,6 +44,7 @@ Solves from the flat state `y0` at `ts[1]` and returns a solution with `ys` `(le
 function solve_forward(s::System{T}, theta, y0, ts, method::DiscOpt; gradient = true) where {T}
     check_times(ts)
     check_theta(s.field, theta)
+    check_length("y0", y0, state_length(s))
     counts = steps_between(method, ts)
     start = time_ns()
     begin!(s)
@@ -91,7 +92,7 @@ function take_step!(y, stage, K, s::System{T}, theta, t, h, scheme, keep) where 
             iszero(a) || axpy!(T(h * a), view(K, :, r), stage)
         end
         keep === nothing || (keep[:, i] .= stage)
-        s(view(K, :, i), stage, theta, t + scheme.c[i] * h)
+        slope!(view(K, :, i), s, stage, theta, t + scheme.c[i] * h)
     end
     for (i, b) in enumerate(scheme.b)
         iszero(b) || axpy!(T(h * b), view(K, :, i), y)
@@ -116,6 +117,7 @@ function pullback(sol::DiscreteSolution{T}, cotangents; times = false) where {T}
             "nothing was kept",
             "solve with gradient = true",
         ))
+    check_cotangents(sol, cotangents)
     start = time_ns()
     begin!(s)
     n, m = state_length(s), n_stages(scheme)
@@ -143,6 +145,17 @@ function pullback(sol::DiscreteSolution{T}, cotangents; times = false) where {T}
     return (by_y0 = adjoint, by_theta = by_theta, by_ts = by_ts, report = report)
 end
 
+"Throws [`InvalidArgument`](@ref) unless there is one cotangent for each number of the states."
+function check_cotangents(sol, cotangents)
+    size(cotangents) == size(sol.ys) && return nothing
+    throw(InvalidArgument(
+        "cotangents",
+        "size $(size(cotangents))",
+        "wrong size",
+        "give dL/dys of the size of the states: $(size(sol.ys))",
+    ))
+end
+
 "The cotangent of one step, in place: `adjoint` goes from the step's end to its start, `room` keeps those of the stages."
 function pull_step!(adjoint, by_theta, room, s::System{T}, theta, t, h, scheme, stages) where {T}
     m = n_stages(scheme)
@@ -165,7 +178,7 @@ function time_cotangents(last, room, s::System, theta, t, h, scheme, stages)
     by_t = by_h = 0.0
     for i in 1:n_stages(scheme)
         stage, at = view(stages, :, i), t + scheme.c[i] * h
-        uncounted(() -> s(view(room.K, :, i), stage, theta, at), s)
+        uncounted(() -> slope!(view(room.K, :, i), s, stage, theta, at), s)
         by_time = uncounted(() -> ForwardDiff.derivative(at -> slope_of(s, stage, theta, at), at), s)
         moved = dot(view(room.Kbar, :, i), by_time)
         by_t += moved

@@ -20,6 +20,12 @@ function Base.showerror(io::IO, e::InvalidArgument)
     return print(io, e.argument, " = ", e.value, ": ", e.problem, "; ", e.remedy)
 end
 
+"Throws [`InvalidArgument`](@ref) unless `x` has `n` numbers."
+function check_length(argument, x, n)
+    length(x) == n && return nothing
+    throw(InvalidArgument(argument, "length $(length(x))", "wrong length", "give $n numbers"))
+end
+
 """
     Cancelled()
 

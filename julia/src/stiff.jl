@@ -205,7 +205,7 @@ function (jacobian::SampleJacobian)(J::SampleBlocks, y, theta, t)
     for r in 1:n
         fill!(jacobian.unit, 0)
         jacobian.unit[r:n:end] .= 1
-        vjp!(jacobian.row, jacobian.unit, jacobian.system, jacobian.y, theta, t)
+        pull_state!(jacobian.row, jacobian.unit, jacobian.system, jacobian.y, theta, t)
         blocks[r, :, :] .= reshape(jacobian.row, n, :)
     end
     return nothing

@@ -64,7 +64,7 @@ function LinearAlgebra.ldiv!(x::AbstractVector, A::BorderedBlocks, b::AbstractVe
     n = size(A.top, 1)
     lambda, gradient = view(x, 1:n), view(x, (n + 1):length(x))
     ldiv!(lambda, A.top, view(b, 1:n))
-    vjp_theta!(gradient, lambda, A.system, A.y, A.theta, A.t)
+    pull_theta!(gradient, lambda, A.system, A.y, A.theta, A.t)
     gradient .= (gradient .+ view(b, (n + 1):length(b))) ./ A.diagonal
     return x
 end

@@ -43,6 +43,9 @@ dy/dt = f(t, y) on flat states of length `state_length(system)`: sample after sa
 [`vjp_theta!`](@ref) are its products. Holds all buffers, so a call allocates next to nothing, and one `System` serves
 one task at a time. `work` counts, `cancel[] != 0` stops the solve at its next evaluation.
 
+Each of these calls makes the forward pass at its point. A solve, during which theta stays as it is, makes it once where
+several calls ask for the same point.
+
 `probes` `(dim, batch)` are those of Hutchinson's estimate.
 """
 mutable struct System{T <: Real, F <: Field, B}
@@ -117,7 +120,7 @@ rows(s::System) = state_dim(s.field) + n_extra(s.flow)
 """
     begin!(system)
 
-Forgets the last point and starts to count anew: to be called where theta changes.
+Forgets the last point, as theta may be another one, and starts to count from 0.
 """
 function begin!(s::System)
     s.work = Work()
@@ -125,7 +128,28 @@ function begin!(s::System)
     return s
 end
 
-function (s::System{T})(dy::AbstractVector{T}, y::AbstractVector{T}, theta, t::AbstractFloat) where {T <: AbstractFloat}
+function (s::System)(dy, y, theta, t)
+    check_length("dy", dy, state_length(s))
+    check_point(s, y, theta)
+    s.fresh = false
+    return slope!(dy, s, y, theta, t)
+end
+
+"Throws [`InvalidArgument`](@ref) where the state or theta has another length than the system needs."
+function check_point(s::System, y, theta)
+    check_length("y", y, state_length(s))
+    check_theta(s.field, theta)
+    return nothing
+end
+
+"""
+    slope!(dy, system, y, theta, t)
+
+The right-hand side for use within a solve: at the last point of another such call it takes the forward pass that was made
+there, whatever theta was.
+"""
+function slope!(dy::AbstractVector{T}, s::System{T}, y::AbstractVector{T}, theta, t::AbstractFloat) where {T <:
+    AbstractFloat}
     s.cancel[1] == 0x00 || throw(Cancelled())
     s.work.n_f += 1
     visit!(s, y, theta, t)
@@ -134,7 +158,7 @@ function (s::System{T})(dy::AbstractVector{T}, y::AbstractVector{T}, theta, t::A
 end
 
 # duals, tracked numbers and the like: the same formulas in plain array algebra
-function (s::System)(dy, y, theta, t)
+function slope!(dy, s::System, y, theta, t)
     s.work.n_f += 1
     dy .= slope_of(s, y, theta, t)
     return nothing
@@ -147,6 +171,7 @@ dy/dt as a new vector, for numbers of any type; what AD of the field differentia
 """
 function slope_of(s::System, y, theta, t)
     s.cancel[1] == 0x00 || throw(Cancelled())
+    unseen(() -> check_point(s, y, theta))
     n, dim = rows(s), state_dim(s.field)
     U = reshape(y, n, s.batch)
     s.flow === nothing && return vec(evaluate(s.field, theta, t, U))
@@ -255,9 +280,18 @@ end
 
 `Jv = (df/dy)' v` on flat states.
 """
-function vjp!(Jv, v, s::System{T}, y, theta, t) where {T}
+function vjp!(Jv, v, s::System, y, theta, t)
+    check_length("Jv", Jv, state_length(s))
+    check_length("v", v, state_length(s))
+    check_point(s, y, theta)
+    s.fresh = false
+    return pull_state!(Jv, v, s, y, theta, t)
+end
+
+"[`vjp!`](@ref) for use within a solve, see [`slope!`](@ref)."
+function pull_state!(Jv, v, s::System{T}, y, theta, t) where {T}
     s.cancel[1] == 0x00 || throw(Cancelled())
-    is_plain(s, v, y, t) || return vjp!(Jv, v, dual_copy(s, v, y, t), y, theta, t)
+    is_plain(s, v, y, t) || return pull_state!(Jv, v, dual_copy(s, v, y, t), y, theta, t)
     visit!(s, y, theta, t)
     s.work.n_vjp += 1
     s.work.by_state += 1
@@ -273,9 +307,18 @@ end
 
 `Jv = (df/dtheta)' v`, `(n_params,)`.
 """
-function vjp_theta!(Jv, v, s::System{T}, y, theta, t) where {T}
+function vjp_theta!(Jv, v, s::System, y, theta, t)
+    check_length("Jv", Jv, n_params(s.field))
+    check_length("v", v, state_length(s))
+    check_point(s, y, theta)
+    s.fresh = false
+    return pull_theta!(Jv, v, s, y, theta, t)
+end
+
+"[`vjp_theta!`](@ref) for use within a solve, see [`slope!`](@ref)."
+function pull_theta!(Jv, v, s::System{T}, y, theta, t) where {T}
     s.cancel[1] == 0x00 || throw(Cancelled())
-    is_plain(s, v, y, t) || return vjp_theta!(Jv, v, dual_copy(s, v, y, t), y, theta, t)
+    is_plain(s, v, y, t) || return pull_theta!(Jv, v, dual_copy(s, v, y, t), y, theta, t)
     visit!(s, y, theta, t)
     s.vjp_fresh || (s.work.n_vjp += 1) # else the same product, its other half
     s.vjp_fresh = false
@@ -289,7 +332,7 @@ end
 """
     vjp_both!(Jv, theta_bar, v, system, y, theta, t)
 
-`Jv = (df/dy)' v` and `theta_bar += (df/dtheta)' v` in one pass.
+`Jv = (df/dy)' v` and `theta_bar += (df/dtheta)' v` in one pass, for use within a solve, see [`slope!`](@ref).
 """
 function vjp_both!(Jv, theta_bar, v, s::System{T}, y, theta, t) where {T}
     s.cancel[1] == 0x00 || throw(Cancelled())

@@ -38,6 +38,13 @@ Throws [`SolveFailed`](@ref).
 """
 function train(s::System{T}, theta, y0, ts, data, method; iterations, learning_rate, report = nothing) where {T}
     theta = Vector{T}(theta)
+    size(data) == (state_length(s), length(ts)) ||
+        throw(InvalidArgument(
+            "data",
+            "size $(size(data))",
+            "wrong size",
+            "give the states at all times: $((state_length(s), length(ts)))",
+        ))
     adam = Adam(length(theta); learning_rate, T)
     start = time_ns()
     one_iteration!(copy(theta), Adam(length(theta); learning_rate, T), s, y0, ts, data, method, 0)

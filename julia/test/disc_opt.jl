@@ -13,12 +13,12 @@
         sol = solve_forward(system, theta, y0, ts, method)
         @test sol.report.status == "SUCCESS"
         @test sol.ys ≈ PyNODE.states(system, theta, y0, ts, method) rtol = 1.0e-13
-        found = pullback(sol, 2 .* (sol.ys .- 0.3))
+        gradient = pullback(sol, 2 .* (sol.ys .- 0.3))
         wanted = forwarddiff_gradient(system, theta, y0, ts, loss, method)
-        @test relative(found.by_y0, wanted.by_y0) < 1.0e-11
-        @test relative(found.by_theta, wanted.by_theta) < 1.0e-11
+        @test relative(gradient.by_y0, wanted.by_y0) < 1.0e-11
+        @test relative(gradient.by_theta, wanted.by_theta) < 1.0e-11
         @test sol.report.work.n_f == 5 * PyNODE.n_stages(method.scheme)
-        @test found.report.work.n_vjp == 5 * PyNODE.n_stages(method.scheme)
+        @test gradient.report.work.n_vjp == 5 * PyNODE.n_stages(method.scheme)
     end
 end
 
@@ -28,10 +28,10 @@ end
     loss(ys) = sum(abs2, ys .- 0.3)
     for method in (DiscOpt(scheme("rk4"); substeps = [1, 3]), OptDisc(; rtol = 1.0e-11, atol = 1.0e-13))
         sol = solve_forward(system, theta, y0, ts, method)
-        found = pullback(sol, 2 .* (sol.ys .- 0.3); times = true)
+        gradient = pullback(sol, 2 .* (sol.ys .- 0.3); times = true)
         at(i, h) = (moved = copy(ts); moved[i] += h; loss(solve_forward(system, theta, y0, moved, method).ys))
         wanted = [(at(i, 1.0e-5) - at(i, -1.0e-5)) / 2.0e-5 for i in 1:3]
-        @test relative(found.by_ts, wanted) < 1.0e-6
+        @test relative(gradient.by_ts, wanted) < 1.0e-6
     end
 end
 
@@ -57,6 +57,11 @@ end
     @test_throws PyNODE.InvalidArgument solve_forward(system, theta, y0, [0.0, 1.0], DiscOpt(scheme("rk4"), [1, 1]))
     thin = solve_forward(system, theta, y0, [0.0, 1.0], rk4; gradient = false)
     @test_throws PyNODE.InvalidArgument pullback(thin, zero(thin.ys))
+    @test_throws r"y0 = length 3: wrong length" solve_forward(system, theta, zeros(3), [0.0, 1.0], rk4)
+    whole = solve_forward(system, theta, y0, [0.0, 1.0], rk4)
+    for cotangents in (zeros(2, 3), zeros(3, 2), zeros(4))
+        @test_throws r"cotangents = size .*: wrong size; .*\(2, 2\)" pullback(whole, cotangents)
+    end
     system.cancel[1] = 0x01
     @test_throws PyNODE.Cancelled solve_forward(system, theta, y0, [0.0, 1.0], rk4)
 end

@@ -78,3 +78,38 @@ end
     @test_throws PyNODE.InvalidArgument ConcatSquash([2, 0, 2], Tanh())
     @test length(unique(typeof(field) for (_, field) in SMALL)) == 1
 end
+
+@testset "another theta is another function at the same point" begin
+    field = MLP([2, 5, 2], Tanh())
+    system, theta, y, v = System(field, 2), theta_of(field), wave(4, 0.9, 0.2, 0.8), wave(4, 2.1, 0.3, 1.0)
+    "Slope and both products at `theta`, by `system` or by one that has never been called."
+    function results(system, theta)
+        dy, by_state, by_theta = zeros(4), zeros(4), zero(theta)
+        system(dy, y, theta, 0.3)
+        vjp!(by_state, v, system, y, theta, 0.3)
+        vjp_theta!(by_theta, v, system, y, theta, 0.3)
+        return dy, by_state, by_theta
+    end
+    before = results(system, theta)
+    theta .*= 0.5 # in place
+    after = results(system, theta)
+    @test after == results(System(field, 2), theta)
+    @test all(before .!= after)
+end
+
+@testset "lengths are checked" begin
+    field = MLP([2, 5, 2], Tanh())
+    system, theta, y = System(field, 2), theta_of(field), zeros(4)
+    refused(call, argument) = @test_throws Regex("^$argument = length \\d+: wrong length; .*\\d") call()
+    for short in (zeros(3), zeros(6))
+        refused(() -> system(short, y, theta, 0.0), "dy")
+        refused(() -> system(zeros(4), short, theta, 0.0), "y")
+        refused(() -> slope_of(system, short, theta, 0.0), "y")
+        refused(() -> system(zeros(4), y, short, 0.0), "theta")
+        refused(() -> slope_of(system, y, short, 0.0), "theta")
+        refused(() -> vjp!(short, y, system, y, theta, 0.0), "Jv")
+        refused(() -> vjp!(zeros(4), short, system, y, theta, 0.0), "v")
+        refused(() -> vjp_theta!(short, y, system, y, theta, 0.0), "Jv")
+        refused(() -> vjp_theta!(zero(theta), short, system, y, theta, 0.0), "v")
+    end
+end

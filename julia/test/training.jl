@@ -23,3 +23,19 @@ end
     end
     @test relative(gradients[1], gradients[2]) < 1.0e-6
 end
+
+@testset "data of another size is refused" begin
+    problem = PyNODE.spiral()
+    system, theta = System(problem.field, 1), PyNODE.glorot(problem.field, 1)
+    few = problem.data[:, 1:3]
+    @test_throws r"data = size \(2, 3\): wrong size" train(
+        system,
+        theta,
+        problem.y0,
+        problem.ts,
+        few,
+        DiscOpt(scheme("rk4"));
+        iterations = 1,
+        learning_rate = 0.1,
+    )
+end
