@@ -10,6 +10,9 @@ const VECTOR_BYTES = 64
 "Fewer steps than this between two restarts would cost more than they save."
 const FEWEST_STEPS = 20
 
+"States of more entries get no dense Jacobian: its factors alone would take longer than a solve should."
+const LARGEST_DENSE = 2_000
+
 gigabytes(bytes) = string(round(bytes / 1.0e9; sigdigits = 2), " GB")
 
 """
@@ -27,17 +30,18 @@ bytes_per_step(s::System{T}, solver) where {T} = VECTORS_PER_STEP[solver] * (siz
 """
     steps_within(bytes, system, method)
 
-How many steps a dense solution may keep; throws [`InvalidArgument`](@ref) where that is too few to be of use.
+How many steps a piece of a dense solution may keep; throws [`InvalidArgument`](@ref) where that is too few to be of use.
 """
 function steps_within(bytes, s::System, method)
     step = bytes_per_step(s, method.solver)
-    # a quadrature keeps the adjoint's solution too, which may take more steps than the state's
-    steps = bytes ÷ (method.adjoint == "quadrature" ? 4 * step : step)
+    # on the way back there are two pieces: the last one, and one that is solved again; a quadrature keeps the adjoint's
+    # solution too, which may take three times as many steps as the state's
+    steps = bytes ÷ ((method.adjoint == "quadrature" ? 5 : 2) * step)
     steps >= FEWEST_STEPS && return steps
     throw(InvalidArgument(
         "y0",
         "$(s.batch) samples of $(rows(s)) entries",
-        "a step kept for the gradient takes $(gigabytes(step)), and the budget is $(gigabytes(bytes))",
+        "each step kept for the gradient takes $(gigabytes(step)), and the budget is $(gigabytes(bytes))",
         "use smaller batches, adjoint = backsolve, or fixed steps",
     ))
 end
@@ -46,11 +50,19 @@ end
     check_matrices(system, method; bytes = budget(method))
 
 Throws [`InvalidArgument`](@ref) where the matrices of solver `"auto"` would not fit into `bytes`: blocks, or a dense matrix
-where the products come from an AD system.
+where the products come from an AD system, which is for small states only.
 """
 function check_matrices(s::System{T}, method; bytes = budget(method)) where {T}
     method.solver == "auto" || return nothing
     n = Float64(state_length(s))
+    method.vjp == "handwritten" ||
+        n <= LARGEST_DENSE ||
+        throw(InvalidArgument(
+            "vjp",
+            method.vjp,
+            "solver = auto has dense Jacobians with it, and the state has $(state_length(s)) entries",
+            "use vjp = handwritten, whose Jacobian has blocks, or at most $LARGEST_DENSE entries",
+        ))
     # the Jacobian, the matrix of a step, and the same for the adjoint with a copy of the forward one
     needed = 5 * sizeof(T) * (method.vjp == "handwritten" ? n * rows(s) : n * n)
     needed <= bytes && return nothing

@@ -20,12 +20,14 @@ Optimise, then discretise: the continuous adjoint ODE, solved back in time by an
   forward and backward; samples are independent, so its Jacobians are blocks, one a sample. Not with `"backsolve"`: where
   the field is stiff, its state can't be solved backwards;
 - `adjoint`: `"gauss"` (needs least work for many parameters), `"interpolating"`, `"quadrature"` read the state from the
-  forward solve's dense output; `"backsolve"` solves it backwards once more, with `checkpointing` anew from each output
+  forward solve's dense output (of these `"gauss"` has no error control for the gradient by theta, so that a field whose
+  derivative by theta jumps wants another one); `"backsolve"` solves it backwards once more, with `checkpointing` anew from each output
   time (it keeps the states at output times only, and it loses accuracy where the field is unstable in reversed time);
 - `vjp`: the products of this package, or those of an AD system, to check them by (`"enzyme"` needs an Enzyme that
   supports this Julia);
-- `memory`: bytes that a dense solution may take, by default half of what is free. A longer solve keeps states from which
-  it is solved anew on the way back, piece by piece: its gradient costs one more forward solve.
+- `memory`: bytes that dense solutions may take, by default half of what is free. A solve that would take more than half of
+  them keeps states from which it is solved anew on the way back, piece by piece: its gradient costs one more forward solve,
+  and two pieces are kept at a time.
 """
 struct OptDisc
     solver::String
@@ -112,9 +114,9 @@ function ode_problem(s::System, theta, y0, span, method)
     if method.vjp == "handwritten"
         jacobian = method.solver == "auto" ? SampleJacobian(s) : nothing
         f = ODEFunction{true, FullSpecialize}(
-            (dy, y, p, t) -> s(dy, y, p, t);
-            vjp = (Jv, v, y, p, t) -> vjp!(Jv, v, s, y, p, t),
-            vjp_p = (Jv, v, y, p, t) -> vjp_theta!(Jv, v, s, y, p, t),
+            (dy, y, p, t) -> slope!(dy, s, y, p, t);
+            vjp = (Jv, v, y, p, t) -> pull_state!(Jv, v, s, y, p, t),
+            vjp_p = (Jv, v, y, p, t) -> pull_theta!(Jv, v, s, y, p, t),
             jac = jacobian,
             jac_prototype = jacobian === nothing ? nothing : prototype(s),
         )
@@ -162,6 +164,7 @@ end
 function solve_forward(s::System{T}, theta, y0, ts, method::OptDisc; gradient = true) where {T}
     check_times(ts)
     check_theta(s.field, theta)
+    check_length("y0", y0, state_length(s))
     begin!(s)
     bytes = budget(method)
     check_matrices(s, method; bytes)

@@ -35,7 +35,18 @@ function method_from_options(options::AbstractDict)
         substeps = options["substeps"]
         return DiscOpt(tableau(options), substeps isa Integer ? Int(substeps) : Int.(substeps))
     elseif kind == "opt-disc"
-        names = (:solver, :adjoint, :vjp, :rtol, :atol, :adjoint_rtol, :adjoint_atol, :checkpointing, :max_steps)
+        names = (
+            :solver,
+            :adjoint,
+            :vjp,
+            :rtol,
+            :atol,
+            :adjoint_rtol,
+            :adjoint_atol,
+            :checkpointing,
+            :max_steps,
+            :memory,
+        )
         given = Dict(n => options[string(n)] for n in names if get(options, string(n), nothing) !== nothing)
         return OptDisc(; given...)
     end
