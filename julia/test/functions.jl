@@ -38,6 +38,14 @@ end
     end
 end
 
+@testset "clamp with crossed bounds is the upper one" begin
+    clamp = PyNODE.Clamp(2.0, 1.0)
+    for x in (0.5, 1.0, 1.5, 2.0, 3.0)
+        @test PyNODE.value(clamp, x) == 1
+        @test PyNODE.slope(clamp, x, 1.0) == 0
+    end
+end
+
 @testset "exp, tanh, sigmoid and softplus of $T" for T in (Float64, Float32)
     ends = T === Float64 ? (-707.0, 709.7) : (-86.0, 88.7)
     points = T[range(ends...; length = 20_001); range(-1, 1; length = 10_001); 10.0.^range(-30, 0; length = 301)]

@@ -44,6 +44,17 @@ end
     @test Matrix(lmul!(-1, copy(A))) == -dense
 end
 
+@testset "a block of $n that is not finite spoils no other" for n in (5, 30)
+    A = SampleBlocks{Float64}(n, 3)
+    for b in 1:3, i in 1:n
+        blocks!(A)[i, i, b] = 2.0
+    end
+    A.blocks[2, 1, 2] = NaN
+    X = reshape(ldiv!(zeros(3 * n), factorize!(A), ones(3 * n)), n, 3)
+    @test all(==(0.5), X[:, [1, 3]])
+    @test any(isnan, X[:, 2])
+end
+
 @testset "intervals between steps" begin
     steps = [0.0, 0.1, 0.4, 1.0]
     @test collect(intervals(steps, 0.5, 0.05)) == [(0.5, 0.4), (0.4, 0.1), (0.1, 0.05)]
@@ -71,6 +82,19 @@ end
     )
     # the layers of the state and of the adjoint, of width 1e-4, are not passed over
     @test relative(back.by_y0, wanted.by_y0) < 1.0e-8
+    @test relative(back.by_theta, wanted.by_theta) < 2.0e-8
+end
+
+# a power of the state, of which the stiff solver takes dual numbers
+@testset "stiff cubic field: $adjoint" for adjoint in ("gauss", "interpolating")
+    field, theta = MLP([2, 2], Tanh(); input_power = 3), [-1.0e4, 1.0e4, 0.0, -1.0, 0.0, 0.0]
+    system, y0, ts = System(field, 2), [1.2, 0.8, 0.9, 1.1], [0.0, 0.3, 1.0]
+    method = OptDisc(; solver = "auto", adjoint, rtol = 1.0e-8, atol = 1.0e-10)
+    solution, back = gradient_of(system, theta, y0, ts, method)
+    @test 2 in solution.sol.alg_choice
+    exact = OptDisc(; solver = "auto", rtol = 1.0e-12, atol = 1.0e-13)
+    wanted = forwarddiff_gradient(system, theta, y0, ts, loss_of, exact)
+    @test relative(back.by_y0, wanted.by_y0) < 2.0e-8
     @test relative(back.by_theta, wanted.by_theta) < 2.0e-8
 end
 

@@ -88,6 +88,14 @@ function others(w)
     return add!(w, multiply!(w, x, z, 3), multiply!(w, add!(w, powers, multiply!(w, y, y, 3), 3), top, 3), 3)
 end
 
+"Sums of one column and a row, whose tangents are one column, where all three are read."
+function widened_sums(w)
+    single, row = column!(w, operation!(w, Sin(), STATE, 3), 1), parameter!(w, "row", 3)
+    x = operation!(w, "move", [add!(w, single, row, 3)], 3; runs = [Run(1, 2, -1, 0, 1, 3)])
+    y = operation!(w, "linear", [add!(w, row, single, 3), weight!(w, "W", 3, 3)], 3)
+    return add!(w, multiply!(w, x, STATE, 3), y, 3)
+end
+
 "Every function of one number, of arguments where it has a derivative."
 function functions(w)
     x = operation!(w, "affine", [operation!(w, Sin(), STATE, 3)], 3; numbers = [0.3, 1.9])
@@ -113,6 +121,7 @@ const TAPES = [
     "moves" => written(moves),
     "choices" => written(choices),
     "others" => written(others),
+    "widened sums" => written(widened_sums),
     "functions" => written(functions),
     "the state" => written(w -> STATE),
     "a constant" => written(w -> operation!(w, Sin(), parameter!(w, "one", 1), 1)),

@@ -97,24 +97,29 @@ function choose!(out::Block{T}, mask::Block, a, b, columns, samples) where {T}
     return nothing
 end
 
-"Columns of `source` to those of `out`, or added to them; a single sample of the source stands for all."
+"""
+    move!(out, source, run, adds)
+
+Columns of `source` to those of `out`, or added to them. A single sample of the source stands for all of `out`; a single one of
+`out`, which is added to, takes the sum over those of the source.
+"""
 function move!(out::Matrix{T}, source::Matrix, run::Run, adds) where {T}
-    fixed = size(source, 2) == 1
-    @inbounds for j in axes(out, 2)
-        from = fixed ? 1 : j
+    single_out, single_source = size(out, 2) == 1, size(source, 2) == 1
+    @inbounds for j in axes(single_source ? out : source, 2)
+        to, from = single_out ? 1 : j, single_source ? 1 : j
         if run.to_step == 0
             s = zero(T)
             for k in 0:(run.count - 1)
                 s += source[1 + run.first + k * run.step, from]
             end
-            out[1 + run.to, j] += s # several columns meet in one, so that what they add to has been cleared
+            out[1 + run.to, to] += s # several columns meet in one, so that what they add to has been cleared
         elseif adds
             @simd ivdep for k in 0:(run.count - 1)
-                out[1 + run.to + k * run.to_step, j] += source[1 + run.first + k * run.step, from]
+                out[1 + run.to + k * run.to_step, to] += source[1 + run.first + k * run.step, from]
             end
         else
             @simd ivdep for k in 0:(run.count - 1)
-                out[1 + run.to + k * run.to_step, j] = source[1 + run.first + k * run.step, from]
+                out[1 + run.to + k * run.to_step, to] = source[1 + run.first + k * run.step, from]
             end
         end
     end
@@ -122,24 +127,7 @@ function move!(out::Matrix{T}, source::Matrix, run::Run, adds) where {T}
 end
 
 "Adds columns of the cotangent `bar` of a result to those that a run has moved there."
-function move_back!(source_bar::Matrix{T}, bar::Matrix, run::Run) where {T}
-    fixed = size(source_bar, 2) == 1
-    @inbounds for j in axes(bar, 2)
-        to = fixed ? 1 : j
-        if run.step == 0
-            s = zero(T)
-            for k in 0:(run.count - 1)
-                s += bar[1 + run.to + k * run.to_step, j]
-            end
-            source_bar[1 + run.first, to] += s
-        else
-            @simd ivdep for k in 0:(run.count - 1)
-                source_bar[1 + run.first + k * run.step, to] += bar[1 + run.to + k * run.to_step, j]
-            end
-        end
-    end
-    return nothing
-end
+move_back!(source_bar, bar, run::Run) = move!(source_bar, bar, reversed(run), true)
 
 "The largest of each group of adjoining columns; NaN where there is one."
 function largest!(out::Matrix, X::Matrix)

@@ -29,6 +29,9 @@ struct Run
     count::Int
 end
 
+"The run from the columns of the result back to those of the input."
+reversed(run::Run) = Run(run.input, run.to, run.to_step, run.first, run.step, run.count)
+
 """
     Operation(name, inputs, columns; numbers = Float64[], runs = Run[])
 
