@@ -31,6 +31,7 @@ function pullback(sol::AdaptiveSolution{T}, cotangents; times = false) where {T}
     s, method, ts = sol.system, sol.method, sol.ts
     sol.differentiable ||
         throw(InvalidArgument("solution", "solved with gradient = false", "not dense", "solve with gradient = true"))
+    check_cotangents(sol, cotangents)
     begin!(s)
     rtol, atol = max(method.rtol, method.adjoint_rtol), max(method.atol, method.adjoint_atol)
     drift = method.adjoint == "backsolve" ? DriftWatch(s, sol.ys, ts, rtol, atol) : nothing
@@ -62,7 +63,6 @@ function pull_piece!(adjoint, by_theta, back, sol::AdaptiveSolution, piece, cota
         i == length(times) && (out .+= later)
         return nothing
     end
-    anew = method.adjoint == "backsolve" && method.checkpointing ? (checkpoints = times,) : (;)
     options = (
         reltol = method.adjoint_rtol,
         abstol = method.adjoint_atol,
@@ -70,14 +70,21 @@ function pull_piece!(adjoint, by_theta, back, sol::AdaptiveSolution, piece, cota
         hooks(watch, drift)...,
     )
     forward = piece == lastindex(sol.restarts) ? sol.sol : solve_again(sol, piece, stop)
+    stops = if method.adjoint == "backsolve" && method.checkpointing
+        (checkpoints = times,) # from which the state is solved anew
+    elseif method.adjoint == "gauss"
+        (tstops = stops_of_short_steps(forward.t),)
+    else
+        (;)
+    end
     by_y0, by_p, accepted = with_logger(NullLogger()) do
         solver, problem = solver_of(method), (t = times, dgdu_discrete = dg, sensealg = sensealg(method))
         if method.solver == "auto" && method.vjp == "handwritten"
             stiff = method.adjoint == "interpolating" ? stiff_interpolating : stiff_quadrature
             stiff(forward, sol.theta, solver; problem..., options...)
         else
-            found = adjoint_sensitivities(forward, solver; problem..., options..., anew...)
-            (found..., watch.accepted + 1) # the last step is followed by no check
+            gradients = adjoint_sensitivities(forward, solver; problem..., options..., stops...)
+            (gradients..., watch.accepted + 1) # the last step is followed by no check
         end
     end
     adjoint .= vec(by_y0)
@@ -115,7 +122,18 @@ function times_of_piece(ts, start, stop, first)
     return times, outputs
 end
 
+# A gauss adjoint integrates by the parameters within each of the adjoint's steps, which know nothing of that integral's error.
+# Where the field jumps and the adjoint does not, the steps of the state tell of it.
+"The ends of all steps between the times `ts` that are shorter than a tenth of the median one."
+function stops_of_short_steps(ts)
+    length(ts) > 2 || return similar(ts, 0)
+    steps = abs.(diff(ts))
+    short = findall(<(median(steps) / 10), steps)
+    return ts[sort!(unique!([short; short .+ 1]))]
+end
+
 function solve_again(sol::AdaptiveSolution, piece, stop)
+    GC.gc() # it takes the memory of the piece before
     again = solve_piece(sol.system, sol.theta, sol.restarts[piece], stop, sol.method, StepWatch())
     again.retcode == ReturnCode.Success && return again
     error("the piece from t = $(sol.restarts[piece].t) could be solved once and not again: $(again.retcode)")

@@ -1,4 +1,6 @@
 @isdefined(SMALL) || include("setup.jl")
+# fatou-ignore unused-import: as others do
+using PyNODE: STATE, TIME, TapeWriter, operation!, parameter!
 
 loss(ys) = sum(abs2, ys .- 0.3)
 
@@ -6,10 +8,10 @@ loss(ys) = sum(abs2, ys .- 0.3)
 function gradient_error(system, theta, y0, ts, method, wanted)
     sol = solve_forward(system, theta, y0, ts, method)
     @test sol.report.status == "SUCCESS"
-    found = pullback(sol, 2 .* (sol.ys .- 0.3))
-    @test found.report.status == "SUCCESS"
-    @test found.report.n_accepted > 0
-    return max(relative(found.by_y0, wanted.by_y0), relative(found.by_theta, wanted.by_theta))
+    gradient = pullback(sol, 2 .* (sol.ys .- 0.3))
+    @test gradient.report.status == "SUCCESS"
+    @test gradient.report.n_accepted > 0
+    return max(relative(gradient.by_y0, wanted.by_y0), relative(gradient.by_theta, wanted.by_theta))
 end
 
 truth(system, theta, y0, ts) = forwarddiff_gradient(
@@ -61,6 +63,32 @@ end
     @test steps(loose) < steps(tight)
 end
 
+"dy/dt = -a y + b from t = 0.37 on, before that -a y."
+function jump()
+    w = TapeWriter("jump", 1)
+    a, b = parameter!(w, "a", 1), parameter!(w, "b", 1)
+    on = operation!(w, "greater", [TIME], 1; numbers = [0.37])
+    decay, push = operation!(w, "multiply", [a, STATE], 1), operation!(w, "multiply", [b, on], 1)
+    return Tape(w, operation!(w, "add", [decay, push], 1; numbers = [-1, 1]))
+end
+
+@testset "a field that jumps in time: $adjoint" for adjoint in PyNODE.ADJOINTS
+    system, theta = System(jump(), 2), [0.7, 1.3]
+    for ts in ([0.0, 1.0], [0.0, 0.2, 0.8, 1.0], [1.0, 0.0])
+        wanted = truth(system, theta, [1.0, -0.5], ts)
+        method = OptDisc(; adjoint, rtol = 1.0e-8, atol = 1.0e-10)
+        @test gradient_error(system, theta, [1.0, -0.5], ts, method, wanted) < 1.0e-6
+    end
+end
+
+@testset "steps that are much shorter than others" begin
+    short = PyNODE.stops_of_short_steps
+    @test isempty(short([0.0, 1.0]))
+    @test isempty(short([0.0, 0.1, 0.2, 0.4, 0.8]))
+    @test short([0.0, 0.1, 0.2, 0.201, 0.2011, 0.3, 0.4, 0.5]) == [0.2, 0.201, 0.2011]
+    @test short([0.5, 0.4, 0.3, 0.299, 0.2, 0.1]) == [0.299, 0.3]
+end
+
 @testset "products by $vjp" for vjp in ("reversediff", "zygote")
     field = ConcatSquash([3, 6, 3], Tanh())
     for system in (System(field, 2), System(field, 2; flow = FlowState("exact")))
@@ -78,9 +106,9 @@ end
     field = MLP([2, 6, 2], Tanh())
     system, theta, y0, ts = System(field, 1), theta_of(field), state_of(field, 1), [0.0, 0.4, 1.0]
     wanted = truth(system, theta, y0, ts)
-    found = reversediff_gradient(system, theta, y0, ts, loss, OptDisc(; rtol = 1.0e-10, atol = 1.0e-12))
-    @test relative(found.by_theta, wanted.by_theta) < 1.0e-7
-    @test relative(found.by_y0, wanted.by_y0) < 1.0e-7
+    gradient = reversediff_gradient(system, theta, y0, ts, loss, OptDisc(; rtol = 1.0e-10, atol = 1.0e-12))
+    @test relative(gradient.by_theta, wanted.by_theta) < 1.0e-7
+    @test relative(gradient.by_y0, wanted.by_y0) < 1.0e-7
 end
 
 @testset "counts" begin
@@ -143,6 +171,9 @@ end
     thin = solve_forward(system, theta, [0.1, 0.1], [0.0, 1.0], OptDisc(); gradient = false)
     @test thin.report.status == "SUCCESS"
     @test_throws PyNODE.InvalidArgument pullback(thin, zero(thin.ys))
+    whole = solve_forward(system, theta, [0.1, 0.1], [0.0, 1.0], OptDisc())
+    @test_throws r"cotangents = size \(2, 3\): wrong size; .*\(2, 2\)" pullback(whole, zeros(2, 3))
+    @test_throws r"y0 = length 3: wrong length" solve_forward(system, theta, zeros(3), [0.0, 1.0], OptDisc())
     system.cancel[1] = 0x01
     @test_throws PyNODE.Cancelled solve_forward(system, theta, [0.1, 0.1], [0.0, 1.0], OptDisc())
     @test_throws PyNODE.InvalidArgument OptDisc(; adjoint = "nosuch")
