@@ -15,15 +15,23 @@ const LARGEST_DENSE = 2_000
 
 gigabytes(bytes) = string(round(bytes / 1.0e9; sigdigits = 2), " GB")
 
+"Bytes that were free at a time in nanoseconds: to ask the system takes longer than a small solve, so it is asked once a second."
+const FREE = Ref((bytes = 0, at = UInt64(0)))
+
+function free_bytes()
+    now = time_ns()
+    if now - FREE[].at > 1_000_000_000
+        FREE[] = (bytes = Int(min(Sys.free_memory(), UInt64(typemax(Int)))), at = now)
+    end
+    return FREE[].bytes
+end
+
 """
     budget(method)
 
-Bytes that a solve may keep: `method.memory`, or half of what is free now.
+Bytes that a solve may keep: `method.memory`, or half of what is free.
 """
-function budget(method)
-    method.memory === nothing || return method.memory
-    return Int(min(Sys.free_memory(), Int128(typemax(Int)))) ÷ 2
-end
+budget(method) = method.memory === nothing ? free_bytes() ÷ 2 : method.memory
 
 bytes_per_step(s::System{T}, solver) where {T} = VECTORS_PER_STEP[solver] * (sizeof(T) * state_length(s) + VECTOR_BYTES)
 

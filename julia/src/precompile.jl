@@ -32,5 +32,6 @@ using PrecompileTools: @compile_workload, @setup_workload
         # what is left here would be part of the compiled package
         empty!(Bridge.IDLE)
         Bridge.LAST_HANDLE[] = 0
+        FREE[] = (bytes = 0, at = UInt64(0))
     end
 end
