@@ -149,7 +149,8 @@ function solve_piece(s::System, theta, from::Restart, stop, method, watch, saved
         (dense = false, save_everystep = false, saveat = saved)
     # failures are told by the report, so the solver's own warnings would only repeat them
     return with_logger(NullLogger()) do
-        solve(
+        Base.invokelatest(
+            solve,
             ode_problem(s, theta, copy(from.y), (from.t, Float64(stop)), method),
             solver_of(method);
             reltol = method.rtol,

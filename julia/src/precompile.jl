@@ -1,6 +1,9 @@
-# What a new worker calls first, compiled when the package is: solves by fixed steps with gradients of a small tape, as Python
-# asks for them. All models are tapes, so that this serves every model. Not the adaptive solves: with them Julia 1.10 was seen
-# to crash when it loads the compiled package.
+# What a new worker calls first, compiled when the package is: solves with gradients of a small tape, as Python asks for them.
+# All models are tapes, so that this serves every model.
+#
+# Julia up to 1.12 may crash when it loads a compiled package that brings a new type whose supertype speaks of that very type
+# (JuliaLang/julia#62047), and so may not see ReverseDiff's arrays here: calls to SciML with arguments of types that are known
+# only when they run stand behind `Base.invokelatest`, so that nothing but what runs is compiled.
 
 using PrecompileTools: @compile_workload, @setup_workload
 
@@ -8,6 +11,7 @@ using PrecompileTools: @compile_workload, @setup_workload
     spec = """{"field": {"architecture": "concatsquash", "widths": [2, 3, 2]}, "flow": null}"""
     flow = replace(spec, "null" => """{"divergence": "exact", "kinetic": true, "jacobian": true}""")
     disc_opt = """{"kind": "disc-opt", "scheme": "rk4", "substeps": [1, 1], "gradient": true}"""
+    opt_disc(solver, adjoint) = """{"kind": "opt-disc", "solver": "$solver", "adjoint": "$adjoint", "gradient": true}"""
 
     "A solve and its gradient as the worker calls them."
     function round_trip(T, options; system = spec, rows = 2, times = 0)
@@ -29,6 +33,16 @@ using PrecompileTools: @compile_workload, @setup_workload
             round_trip(T, disc_opt; system = flow, rows = 5)
         end
         round_trip(Float64, disc_opt; times = 1)
+        for adjoint in ADJOINTS
+            round_trip(Float64, opt_disc("tsit5", adjoint))
+        end
+        round_trip(Float64, opt_disc("tsit5", "gauss"); times = 1)
+        round_trip(Float32, opt_disc("tsit5", "gauss"))
+        round_trip(Float64, opt_disc("vern7", "gauss"))
+        round_trip(Float64, opt_disc("vern9", "gauss"))
+        for adjoint in ("gauss", "interpolating")
+            round_trip(Float64, opt_disc("auto", adjoint))
+        end
         # what is left here would be part of the compiled package
         empty!(Bridge.IDLE)
         Bridge.LAST_HANDLE[] = 0

@@ -81,9 +81,9 @@ function pull_piece!(adjoint, by_theta, back, sol::AdaptiveSolution, piece, cota
         solver, problem = solver_of(method), (t = times, dgdu_discrete = dg, sensealg = sensealg(method))
         if method.solver == "auto" && method.vjp == "handwritten"
             stiff = method.adjoint == "interpolating" ? stiff_interpolating : stiff_quadrature
-            stiff(forward, sol.theta, solver; problem..., options...)
+            Base.invokelatest(stiff, forward, sol.theta, solver; problem..., options...)
         else
-            gradients = adjoint_sensitivities(forward, solver; problem..., options..., stops...)
+            gradients = Base.invokelatest(adjoint_sensitivities, forward, solver; problem..., options..., stops...)
             (gradients..., watch.accepted + 1) # the last step is followed by no check
         end
     end
