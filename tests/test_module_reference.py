@@ -44,13 +44,13 @@ def gradient(path: Path, method: GradientMethod) -> Numbers:
     return float(loss.detach()), torch.cat([g.reshape(-1) for g in rest]), by_y0.reshape(-1)
 
 
-def worst(found: Numbers, row: Row) -> float:
+def worst(computed: Numbers, row: Row) -> float:
     """The largest relative difference of loss and gradients."""
     assert row.loss is not None
     assert row.grad_theta is not None
     assert row.grad_y0 is not None
-    parts = [float((a - b).norm() / b.norm()) for a, b in zip(found[1:], (row.grad_theta, row.grad_y0), strict=True)]
-    return max(abs(found[0] - row.loss) / abs(row.loss), *parts)
+    parts = [float((a - b).norm() / b.norm()) for a, b in zip(computed[1:], (row.grad_theta, row.grad_y0), strict=True)]
+    return max(abs(computed[0] - row.loss) / abs(row.loss), *parts)
 
 
 def rows(path: Path, kind: str) -> list[Row]:
@@ -116,11 +116,13 @@ def test_the_module_itself_has_the_recorded_gradients(path: Path, engine: str) -
         module, y0 = zoo_entry.module(), which.y0.clone().requires_grad_()
         method = DiscOpt(SCHEMES.load(row.settings["scheme"]), int(row.settings["substeps"]), engine=engine)
         loss = which.loss(method.solve(module, y0, which.ts).ys)
-        found = torch.autograd.grad(loss, [y0, *module.parameters()], allow_unused=True)
+        gradients = torch.autograd.grad(loss, [y0, *module.parameters()], allow_unused=True)
         assert row.grad_theta is not None
         assert row.grad_y0 is not None
         assert float(loss.detach()) == pytest.approx(row.loss, rel=1e-12)
-        pairs = zip(found, [row.grad_y0.reshape(y0.shape), *by_the_modules_own(zoo_entry, row.grad_theta)], strict=True)
+        pairs = zip(
+            gradients, [row.grad_y0.reshape(y0.shape), *by_the_modules_own(zoo_entry, row.grad_theta)], strict=True
+        )
         for ours, theirs in pairs:
             assert (ours is None) == (theirs is None)
             if ours is not None and theirs is not None:

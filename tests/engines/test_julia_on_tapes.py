@@ -111,12 +111,12 @@ def test_what_wants_a_gradient_gets_one(method: GradientMethod) -> None:
 
 def test_gradients_by_the_output_times() -> None:
     """Which the kernels do not give."""
-    module, found = net(), []
+    module, pair = net(), []
     for method in (JULIA, EAGER):
         ts = TS.clone().requires_grad_()
-        found.append(gradients(method, module, [ts, module.spec], ts))
-    assert apart(*found) < 1e-12
-    assert bool(found[0].gradients[1].any())
+        pair.append(gradients(method, module, [ts, module.spec], ts))
+    assert apart(*pair) < 1e-12
+    assert bool(pair[0].gradients[1].any())
     with pytest.raises(EngineUnavailable, match="output times"):
         gradients(pynode.DiscOpt(engine="fused"), module, [], TS.clone().requires_grad_())
 
@@ -124,8 +124,8 @@ def test_gradients_by_the_output_times() -> None:
 def test_tensors_that_are_named() -> None:
     """By `params`: those that the module reads; others are not silently left without a gradient."""
     module = net()
-    found = gradients(JULIA, module, [module.spec], params=[module.spec])
-    assert apart(found, gradients(EAGER, module, [module.spec])) < 1e-12
+    through_julia = gradients(JULIA, module, [module.spec], params=[module.spec])
+    assert apart(through_julia, gradients(EAGER, module, [module.spec])) < 1e-12
     with pytest.raises(EngineUnavailable, match=r"Julia can't solve this: .* in params .*; use engine eager"):
         JULIA.solve(module, Y0, TS, params=[torch.ones(7, dtype=torch.float64, requires_grad=True)])
 

@@ -181,6 +181,41 @@ def test_threads_that_differentiate_one_solve_take_turns(method: Any, samples: i
     assert wrong == []
 
 
+@pytest.mark.parametrize("adjoint", ["interpolating", "backsolve"])
+def test_threads_take_turns_with_torch_operators_too(adjoint: Any) -> None:
+    """Of an eager Opt-Disc no two threads are in the adjoint at once: its watch and its counts are one."""
+    inside, most = list[int](), [0]
+
+    class Slow(torch.nn.Linear):
+        def forward(self, _: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+            inside.append(1)
+            most[0] = max(most[0], len(inside))
+            time.sleep(2e-4)
+            inside.pop()
+            return super().forward(y)
+
+    field, y0 = Slow(2, 2).double(), torch.ones(2, 2, dtype=torch.float64)
+    method = pynode.OptDisc(rtol=1e-3, atol=1e-5, adjoint=adjoint, engine="eager")
+    solution = method.solve(field, y0, torch.tensor([0.0, 0.5], dtype=torch.float64))
+    loss, params = solution.ys.square().sum(), list(field.parameters())
+
+    def gradient() -> Tensor:
+        return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, params, retain_graph=True)])
+
+    expected, gradients = gradient(), list[Tensor]()
+    once = solution.stats.backward.n_f
+    threads = [threading.Thread(target=lambda: gradients.append(gradient())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+    assert len(gradients) == 3
+    for each in gradients:
+        torch.testing.assert_close(each, expected, rtol=1e-12, atol=1e-12)
+    assert solution.stats.backward.n_f == 4 * once
+
+
 def decay() -> tuple[torch.nn.Module, Tensor, Tensor]:
     """A solve that takes more steps than there is room for at first."""
     field = pynode.MLP((2, 8, 2)).build(seed=0)

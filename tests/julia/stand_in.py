@@ -252,17 +252,17 @@ def pullback(request: Request) -> dict[str, Any]:
     before = solution.stats.backward + type(solution.stats.backward)()
     with request.clock():
         try:
-            found = torch.autograd.grad(
+            gradients = torch.autograd.grad(
                 solution.ys, sources, tensor(request, "cotangents"), retain_graph=True, materialize_grads=True
             )
         except SolveError as error:
             return report(solution.stats.backward, request.seconds, error)
-    request.outputs["grad_y0"][...] = found[0].numpy()
+    request.outputs["grad_y0"][...] = gradients[0].numpy()
     request.outputs["grad_theta"][...] = (
-        torch.cat([y0.new_empty(0), *(g.reshape(-1) for g in found[1:count])]).detach().numpy()
+        torch.cat([y0.new_empty(0), *(g.reshape(-1) for g in gradients[1:count])]).detach().numpy()
     )
     if request.value["times"]:
-        request.outputs["grad_ts"][...] = found[-1].numpy()
+        request.outputs["grad_ts"][...] = gradients[-1].numpy()
     cost = solution.stats.backward
     for name in ("n_f", "n_vjp", "n_accepted", "n_rejected"):
         setattr(before, name, getattr(cost, name) - getattr(before, name))
@@ -337,11 +337,11 @@ def reference(request: Request) -> dict[str, Any]:
         return slope.reshape(-1).copy()
 
     options = {"rtol": max(request.value["rtol"], 1e-13), "atol": request.value["atol"]}
-    found = solve_ivp(f, (ts[0], ts[-1]), y0, "DOP853", t_eval=ts, **options)
-    if found.success:
-        ys.reshape(len(ts), -1)[...] = found.y.T
-    retcode = "Success" if found.success else "Unstable"
-    return {"retcode": retcode, "saved": len(found.t), "t": float(found.t[-1])}
+    solved = solve_ivp(f, (ts[0], ts[-1]), y0, "DOP853", t_eval=ts, **options)
+    if solved.success:
+        ys.reshape(len(ts), -1)[...] = solved.y.T
+    retcode = "Success" if solved.success else "Unstable"
+    return {"retcode": retcode, "saved": len(solved.t), "t": float(solved.t[-1])}
 
 
 def echo(request: Request) -> dict[str, Any]:

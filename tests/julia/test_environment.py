@@ -31,9 +31,9 @@ JULIACALL = version("juliacall")
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    found = find()
-    assert (found.executable, found.project, found.version) == (None, None, "")
-    assert missing(found) == [
+    installation = find()
+    assert (installation.executable, installation.project, installation.version) == (None, None, "")
+    assert missing(installation) == [
         "no Julia was found on this machine",
         f"the Julia package PyNODE is neither in {tmp_path / 'repository'} nor in {tmp_path / 'packaged'}",
     ]
@@ -43,11 +43,18 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_all_there(pretend_julia: Callable[..., Path], pretend_project: Callable[..., Path]) -> None:
     executable, project = pretend_julia(), pretend_project()
-    found = ready()
-    assert (found.executable, found.source, found.version, found.project) == (executable, "PATH", "1.10.8", project)
-    assert found.packages["SciMLSensitivity"].version == "1.2.3"
-    assert found.pythoncall_fits
-    assert worker_variables(found) | {EXE: str(executable), PROJECT: str(project)} == worker_variables(found)
+    installation = ready()
+    assert (installation.executable, installation.source, installation.version, installation.project) == (
+        executable,
+        "PATH",
+        "1.10.8",
+        project,
+    )
+    assert installation.packages["SciMLSensitivity"].version == "1.2.3"
+    assert installation.pythoncall_fits
+    assert worker_variables(installation) | {EXE: str(executable), PROJECT: str(project)} == worker_variables(
+        installation
+    )
 
 
 def test_no_packages_yet(
@@ -142,10 +149,10 @@ def test_the_users_variables_stay(
     monkeypatch.setenv(PROJECT, str(project / "Project.toml"))
     monkeypatch.setenv("PYTHON_JULIACALL_HANDLE_SIGNALS", "no")
     monkeypatch.setenv("JULIA_DEPOT_PATH", f"{tmp_path / 'depot'}:")
-    found = ready()
-    assert (found.executable, found.source, found.project) == (mine, EXE, project)
-    assert found.depots == (tmp_path / "depot", tmp_path / ".julia")
-    assert set(worker_variables(found)).isdisjoint({EXE, PROJECT, "PYTHON_JULIACALL_HANDLE_SIGNALS"})
+    installation = ready()
+    assert (installation.executable, installation.source, installation.project) == (mine, EXE, project)
+    assert installation.depots == (tmp_path / "depot", tmp_path / ".julia")
+    assert set(worker_variables(installation)).isdisjoint({EXE, PROJECT, "PYTHON_JULIACALL_HANDLE_SIGNALS"})
 
 
 def test_juliaup_is_found_beside_the_path(pretend_julia: Callable[..., Path]) -> None:

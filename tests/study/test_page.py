@@ -12,15 +12,18 @@ from experiments.study.command import study
 from experiments.study.page import contents, facts, published, quantities, texts
 from experiments.study.page.blocks import blocks, rewritten, without_blocks
 from experiments.study.page.markdown import WIDTH, table, wrapped
+from experiments.study.page.net import rows_of
 from experiments.study.page.problem_tables import command_of, commits_of, commits_text
 from experiments.study.page.records import records
 from experiments.study.progress import Done, note_done
 from pynode.errors import RunFailure, UnknownName, UsageError
 from pynode.problems.density.public_tables import BSDS300, Hepmass
 from pynode.records.files import write_json
+from pynode.records.runs import Run
 from pynode.studies.gradients.record import STEADY
 from tests.readme.pages import NAMES, without_code
 from tests.studies.reduction.test_study import run
+from tests.study.made_up import disc_opt
 
 PAGE = """# A page
 
@@ -194,3 +197,15 @@ def test_a_command_does_not_tell_the_folders_of_a_machine() -> None:
     git = {"commit": "0123456789", "changed": True}
     assert commits_of([made | {"git": git}] * 2) == "commit `0123456` with uncommitted changes (2026-11-29)"
     assert commits_of([]) == "commit not recorded"
+
+
+def test_runs_on_different_rows_are_named() -> None:
+    """A median over them is one over other problems."""
+
+    def on(train: int, seed: int) -> Run:
+        made = disc_opt(seed, seconds=1.0)
+        made.config["data"] = {"name": "power", "rows": {"train": train, "validation": 5, "test": 5}, "sha256": "a"}
+        return made
+
+    assert rows_of([on(60, 0), on(60, 1)]) == "60 / 5 / 5"
+    assert rows_of([on(60, 0), on(61, 1)]) == "mixed rows, so that medians are over runs on 60 / 5 / 5 and 61 / 5 / 5"

@@ -125,10 +125,10 @@ def test_what_was_recorded_at_tighter_tolerances() -> None:
     failed = entry(None, setting=1e-6)
     steps = entry(gradient(8.0), setting=1e-7, adaptive=False)
     entries = [*made.values(), other, failed, steps]
-    found = {tol: [g.loss + float(g.theta) - 2 for g in _recorded_tighter(e, entries)] for tol, e in made.items()}
-    assert found[1e-2] == pytest.approx([1e-3, 5e-4, 1e-5])
-    assert found[1e-3] == pytest.approx([1e-5])
-    assert found[1e-5] == found[0.0] == []
+    tighter = {tol: [g.loss + float(g.theta) - 2 for g in _recorded_tighter(e, entries)] for tol, e in made.items()}
+    assert tighter[1e-2] == pytest.approx([1e-3, 5e-4, 1e-5])
+    assert tighter[1e-3] == pytest.approx([1e-5])
+    assert tighter[1e-5] == tighter[0.0] == []
     assert _recorded_tighter(steps, entries) == ()
 
 
