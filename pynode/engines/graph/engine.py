@@ -24,6 +24,7 @@ class Graph(Engine):
     verified: ClassVar[bool] = False
     """Whether a passing run on a GPU is on record; until then `auto` does not choose this engine."""
     automatic: ClassVar[bool] = verified
+    precisions: ClassVar[tuple[str, ...]] = ("full", "tf32", "bf16")
 
     def unavailable(self) -> str | None:
         if torch.cuda.is_available() or set(RECORDERS) != {"cuda"}:

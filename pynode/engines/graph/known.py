@@ -14,6 +14,7 @@ from pynode.engines.graph.capture import RECORDERS, NotRecordable
 from pynode.engines.graph.fields import identity_of, inner_of, obstacle_to_recording, probes_of
 from pynode.engines.graph.solves import RecordedSolve, differentiates
 from pynode.evaluation import parameters_of
+from pynode.precision import active_precision
 from pynode.solve import Solve
 from pynode.transforms import is_transformed
 from pynode.types import State
@@ -152,6 +153,7 @@ def _precision(kind: str) -> tuple[Any, ...]:
         torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
         products.allow_tf32 if chosen is None else chosen,
         torch.are_deterministic_algorithms_enabled(),
+        active_precision(),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -274,18 +275,19 @@ class _Settings:
     """What a recorded function runs under: gradients or none, and autocast as it is, without its cache of casts."""
 
     def __init__(self, kind: str, *, gradients: bool) -> None:
-        enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-        self._contexts: list[Any] = [torch.inference_mode(False), torch.set_grad_enabled(gradients)]
-        if enabled:
-            self._contexts.append(torch.autocast(kind, dtype=dtype, cache_enabled=False))
+        self._kind, self._gradients = kind, gradients
+        self._autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
     def __enter__(self) -> None:
-        for context in self._contexts:
-            context.__enter__()
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.set_grad_enabled(self._gradients))  # it acts where it is made
+            if self._autocast is not None:
+                stack.enter_context(torch.autocast(self._kind, dtype=self._autocast, cache_enabled=False))
+            self._entered = stack.pop_all()
 
     def __exit__(self, *error: Any) -> None:
-        for context in reversed(self._contexts):
-            context.__exit__(*error)
+        self._entered.__exit__(*error)
 
 
 class GraphPullback(Pullback):
