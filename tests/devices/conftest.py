@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pynode.engines.graph import capture, known
+from pynode.engines.graph.adaptive import known as adaptive
 from tests.devices.recording import StandIn
 
 
@@ -33,5 +34,7 @@ def recorders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorders]:
     made = Recorders()
     monkeypatch.setitem(capture.RECORDERS, "cpu", made)
     known.forget_recordings()
+    adaptive.forget_recordings()
     yield made
     known.forget_recordings()
+    adaptive.forget_recordings()

@@ -53,7 +53,7 @@ class TorchReduceOverhead(TorchEntrant):
         )
         self.steps = list(zip(self._moved(starts), self._moved(sizes), strict=True))
         backend = os.environ.get(BACKEND)
-        options = {"backend": backend} if backend else {"mode": "reduce-overhead"}
+        options: dict[str, Any] = {"backend": backend} if backend else {"mode": "reduce-overhead"}
         # workloads share the code of a step, which torch would compile eight times at most
         limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
         setattr(torch._dynamo.config, limit, MOST_COMPILED)

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.gradients.accuracy import ROW, at_weights, by_weights, draw_accuracy, family_looks
-from pynode.studies.gradients.precisions import precision_table
+from pynode.studies.gradients.precision_table import precision_table
 from pynode.studies.gradients.record import STEADY, UNTRAINED, GradientErrorRecord
 from pynode.studies.losses import is_likelihood
 from pynode.studies.results import Results

@@ -11,7 +11,8 @@ from torch import Tensor
 import pynode
 from pynode.cli import main
 from pynode.methods.base import GradientMethod
-from pynode.studies.gradients.precisions import precision_errors, precision_table
+from pynode.studies.gradients.precision_table import precision_table
+from pynode.studies.gradients.precisions import precision_errors
 from pynode.studies.results import load_results
 
 

@@ -21,6 +21,7 @@ from pynode.engines.graph.adaptive.stepper import Stepper
 from pynode.engines.graph.capture import NotRecordable, Recorder
 from pynode.engines.solvers import solver_of
 from pynode.gradients import Continuous
+from pynode.precision import active_precision
 from pynode.rebuilding import Rebuilding
 from pynode.solve import Kept, Pullback, Run, Solve
 from pynode.steps import Adaptive
@@ -121,7 +122,8 @@ def _precision() -> tuple[Any, ...]:
     """The settings by which torch chooses kernels."""
     products = torch.backends.cuda.matmul
     chosen = getattr(products, "fp32_precision", None)
-    return products.allow_tf32 if chosen is None else chosen, torch.are_deterministic_algorithms_enabled()
+    tensor_cores = products.allow_tf32 if chosen is None else chosen
+    return tensor_cores, torch.are_deterministic_algorithms_enabled(), active_precision()
 
 
 def _shorten(cache: OrderedDict[Hashable, Any], limit: int) -> None:
