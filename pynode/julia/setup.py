@@ -23,6 +23,12 @@ Say = Callable[[str], None]
 
 OFFLINE = "JULIA_PKG_OFFLINE"
 
+LARGEST_STATUS = 128
+"""The largest exit status of a program that no signal has ended."""
+
+PREFERENCES, WITHOUT_SOLVES = "LocalPreferences.toml", "[PyNODE]\nprecompile_workload = false\n"
+"""What tells PrecompileTools to compile a package without its workload."""
+
 BY_HAND = (
     f"install Julia 1.10 or newer by hand (https://julialang.org/downloads) so that `julia` is on the PATH, or set "
     f"{environment.EXE} and {environment.PROJECT}"
@@ -49,6 +55,8 @@ def set_up(say: Say) -> dict[str, Any]:
     say(f"project: {here.project}")
     began = time.perf_counter()
     _install_packages(here, say)
+    if not _loads(here):
+        _compile_without_solves(here, say)
     say(f"packages are in place ({time.perf_counter() - began:.0f} s); starting the worker")
     return start(say)
 
@@ -139,6 +147,35 @@ def _script(here: Environment) -> str:
         if not here.pythoncall_fits:  # the two are made for each other
             steps.append(f'Pkg.add(name="PythonCall", version="{here.juliacall}")')
     return "; ".join([*steps, "Pkg.instantiate()", "Pkg.precompile()"])
+
+
+def _loads(here: Environment) -> bool:
+    """Whether Julia survives loading the compiled package; errors are left to the worker, which tells them."""
+    return 0 <= _run(here, "using PyNODE", {OFFLINE: "true"}) <= LARGEST_STATUS
+
+
+def _compile_without_solves(here: Environment, say: Say) -> None:
+    """Compiles the package without its first solves, for a Julia that crashes on what they leave in it.
+
+    Julia up to 1.12 may crash when it loads a compiled package (JuliaLang/julia#62047), depending on its version and
+    on those of the packages.
+    """
+    assert here.project is not None
+    if here.project_is_users:
+        raise SetupFailed(
+            f"Julia crashes when it loads the compiled package; write these two lines to "
+            f"{here.project / PREFERENCES}, then run setup again: {WITHOUT_SOLVES.strip().replace(chr(10), ' and ')}"
+        )
+    say("Julia crashes when it loads the compiled package; compiling it without solves, which makes first calls slower")
+    try:
+        (here.project / PREFERENCES).write_text(WITHOUT_SOLVES, encoding="utf-8")
+    except OSError as error:
+        raise SetupFailed(
+            f"{here.project / PREFERENCES} can't be written ({error.strerror}); make it writable"
+        ) from error
+    _install_packages(here, say)
+    if not _loads(here):
+        raise SetupFailed(f"Julia {here.version} crashes when it loads the package; install another version of Julia")
 
 
 def _run(here: Environment, script: str, variables: dict[str, str]) -> int:

@@ -21,6 +21,11 @@ STAND_IN = Path(__file__).with_name("stand_in.py")
 PRETENDED = """#!/bin/sh
 if [ "$1" = --version ]; then echo "julia version {version}"; exit; fi
 echo "offline=$JULIA_PKG_OFFLINE $*" >> "{log}"
+case "$*" in *"-e using PyNODE"*)
+    if [ -n "{crashes}" ] && ! {{ [ "{crashes}" = once ] && [ -e "${{1#--project=}}/LocalPreferences.toml" ]; }}
+    then kill -SEGV $$; fi
+    exit 0;;
+esac
 [ -z "{needs_network}" ] || [ -z "$JULIA_PKG_OFFLINE" ] || exit 1
 exit {status}
 """
@@ -75,10 +80,13 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def pretend_julia(tmp_path: Path) -> Callable[..., Path]:
     """Puts a program called `julia` on the PATH that knows its version and writes its arguments down."""
 
-    def pretend(number: str = "1.10.8", *, status: int = 0, needs_network: bool = False, folder: str = "bin") -> Path:
+    def pretend(
+        number: str = "1.10.8", *, status: int = 0, needs_network: bool = False, folder: str = "bin", crashes: str = ""
+    ) -> Path:
         path = tmp_path / folder / "julia"
         path.parent.mkdir(parents=True, exist_ok=True)
         values = {"version": number, "log": tmp_path / "log", "status": status, "needs_network": needs_network or ""}
+        values["crashes"] = crashes
         path.write_text(PRETENDED.format(**values))
         path.chmod(0o755)
         return path

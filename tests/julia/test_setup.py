@@ -25,9 +25,12 @@ pytestmark = [
 JULIACALL = version("juliacall")
 
 
+LOADING = "-e using PyNODE "
+
+
 def log(tmp_path: Path) -> list[str]:
-    """How the pretended Julia was called."""
-    return (tmp_path / "log").read_text().splitlines()
+    """How the pretended Julia was called, apart from loading the package once it is compiled."""
+    return [line for line in (tmp_path / "log").read_text().splitlines() if LOADING not in line]
 
 
 @pytest.fixture
@@ -107,6 +110,39 @@ def test_setup_adds_nothing_to_the_users_project(
     with pytest.raises(JuliaUnavailable, match=rf"{project} has no package PyNODE; run: julia --project={project} -e"):
         set_up(lambda _: None)
     assert len(log(tmp_path)) == 1
+
+
+@pytest.mark.usefixtures("stand_in_worker")
+def test_a_package_that_crashes_julia_is_compiled_without_solves(
+    tmp_path: Path, pretend_julia: Callable[..., Path], pretend_project: Callable[..., Path]
+) -> None:
+    """As JuliaLang/julia#62047 does; one that loads is left as it is."""
+    pretend_julia()
+    preferences = pretend_project() / "LocalPreferences.toml"
+    set_up(lambda _: None)
+    assert not preferences.exists()
+    pretend_julia(crashes="once")
+    said: list[str] = []
+    assert set_up(said.append)["stand-in"] == "1"
+    assert environment.read_toml(preferences) == {"PyNODE": {"precompile_workload": False}}
+    assert any("compiling it without solves" in line for line in said)
+    assert len(log(tmp_path)) == 3, "compiled once more"
+
+
+def test_setup_says_when_julia_crashes_in_any_case(
+    pretend_julia: Callable[..., Path], pretend_project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    julia, project = pretend_julia(crashes="always"), pretend_project()
+    with pytest.raises(SetupFailed, match=r"Julia 1.10.8 crashes when it loads the package; install another version"):
+        set_up(lambda _: None)
+    (project / "LocalPreferences.toml").unlink()
+    monkeypatch.setenv(EXE, str(julia))
+    monkeypatch.setenv(PROJECT, str(project))
+    with pytest.raises(
+        SetupFailed, match=r"write these two lines to .*toml, then .*\[PyNODE\] and precompile_workload"
+    ):
+        set_up(lambda _: None)
+    assert not (project / "LocalPreferences.toml").exists(), "it is the user's"
 
 
 def test_setup_of_a_julia_that_is_too_old(
