@@ -124,7 +124,7 @@ function part(tape::Tape, input, name, run::Run)
     return run.to_step == 0 && run.count > 1 ? "sum($text; dims = 1)" : text
 end
 
-sliced(name, own, first, step, count) = first == 0 && step == 1 && count == own ?
+sliced(name, own, first, step, count) = first == 0 && (step == 1 || count == 1) && count == own ?
     name :
     "$name[$(places(first, step, count)), :]"
 

@@ -50,9 +50,11 @@ class Graphed:
         self._refused: set[Any] = set()
         self._off = self._obstacle() is not None
 
-    def prepare(self, batch: Any) -> bool:
-        """Whether the iteration with a batch like this one is recorded, which is done here if need be."""
-        return self._iteration(batch) is not None
+    def prepare(self) -> bool:
+        """Whether the next iteration is recorded, which is done here if need be."""
+        if self._off:  # no batch is drawn for nothing
+            return False
+        return self._iteration(self._loop.problem.batch(self._loop.progress.iteration)) is not None
 
     def step(self, work: Any, batch: Any) -> bool:
         """One iteration; False, with nothing changed, where torch operators have to do it, or tell why it fails.

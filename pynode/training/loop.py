@@ -110,7 +110,7 @@ class Loop:
         for p in copies:
             p.grad = torch.zeros_like(p)
         optimiser.step()
-        if self.graphed.prepare(self.problem.batch(self.progress.iteration)):
+        if self.graphed.prepare():
             return clock.lap()
         with contextlib.suppress(SolveError, WorkerError, JuliaError):  # the first iteration will meet it, and save
             self.objective().backward()
