@@ -25,6 +25,9 @@ from pynode.records.files import append_line, write_json
 
 SHORT = Settings(repeats=3, block=0.001, ceilings=False)
 
+traces = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+"""torch.compile asks every tensor for its gradient, and hides the warning, which is an error in tests before that."""
+
 
 def said(text: str) -> None:
     """Nobody listens."""
@@ -60,7 +63,9 @@ def test_all_take_turns_and_what_fails_costs_its_own_cells(
         (name, "pynode-eager", turn) for name in ("small", "second") for turn in range(3)
     }
     mine = [e for e in benchmark.entries if e.entrant == "pynode-eager"]
-    assert all(e.gradient_error == 0 and e.trained_error == 0 for e in mine)
+    # the reference is this entrant with the option to keep states alone, which sums the gradient in another order
+    assert all(e.gradient_error is not None and e.gradient_error < 1e-14 for e in mine)
+    assert all(e.trained_error is not None and e.trained_error < 1e-9 for e in mine)
     assert "no such kernel" in next(str(e.reason) for e in benchmark.entries if e.entrant == "broken")
 
 
@@ -78,15 +83,19 @@ def test_who_is_late_is_left_behind(stand_in: Callable[..., Any], series: Worklo
     assert len(path_of(tmp_path, "entries").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("name", ["series", "flow"])
-def test_the_compiled_step_computes_the_same(
-    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@traces
+def test_the_compiled_step_computes_the_same(series: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_traced_like_eager(series, monkeypatch)
+
+
+@traces
+def test_the_compiled_step_of_a_flow_computes_the_same(flow: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_traced_like_eager(flow, monkeypatch)
+
+
+def assert_traced_like_eager(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced by torch.compile and run by torch operators: compiling it in full needs a GPU to be worth it."""
     monkeypatch.setitem(os.environ, BACKEND, "eager")
-    if name == "flow":
-        request.applymarker(pytest.mark.slow)
-    workload: Workload = request.getfixturevalue(name)
     for one in (workload, replace(workload, steps=3)):
         reference = ENTRANTS.load("pynode-eager")(one, "", "float64").gradient()
         mine = TorchReduceOverhead(one, "", "float64").gradient()
@@ -120,7 +129,7 @@ def recorded(tmp_path: Path) -> Path:
     """A run in which graphs take a tenth of the time, and TF32 half of that, at known limits."""
     workload = WorkloadRecord(
         "wide", "wide, CUDA", "iteration", "disc-opt", "float32", 2, "cuda", 100, 16, 1000,
-        operations=8e9, product_operations=8e9, bytes=1e6, products=[[64, 32, 16, "nt", 100_000]],
+        operations=8e9, product_operations=8e9, bytes=1e6, products=[[4096, 64, 32, "nt", 500]],
     )  # fmt: skip
     write_json(tmp_path / "config.json", {"suite": "gpu"})
     append_line(path_of(tmp_path, "workloads"), workload)
@@ -130,7 +139,7 @@ def recorded(tmp_path: Path) -> Path:
         for turn in range(3):
             append_line(path_of(tmp_path, "repeats"), RepeatRecord("wide", name, turn, 5, value, value))
     for precision, square, own in (("", 4000.0, 2500.0), ("tf32", 8000.0, 5000.0)):
-        for sizes, rate in (([4096, 4096, 4096], square), ([64, 32, 16], own)):
+        for sizes, rate in (([4096, 4096, 4096], square), ([4096, 64, 32], own)):
             append_line(
                 path_of(tmp_path, "ceilings"), CeilingRecord("wide", 0, "product", sizes, "nt", rate, precision)
             )
