@@ -63,7 +63,7 @@ class DiscOpt(GradientMethod):
     budget: int | None = None
     """Number of states that memory = checkpoint keeps (default: about the square root of twice the number of steps)."""
     engine: EngineName = AUTO
-    """Who runs the solve, or auto, which takes the fastest that can."""
+    """Who runs the solve, or auto, which takes the fastest that can, but not graph: it is not yet run on a GPU."""
 
     @cached_property
     def recipe(self) -> Recipe:

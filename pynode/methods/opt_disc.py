@@ -74,7 +74,7 @@ class OptDisc(GradientMethod):
     landing: bool = False
     """Step onto the output times instead of interpolating between steps: more accurate states and gradients."""
     engine: EngineName = AUTO
-    """Who runs the solve, or auto, which takes the fastest that can."""
+    """Who runs the solve, or auto, which takes the fastest that can, but not graph: it is not yet run on a GPU."""
     drift: Literal["error", "warn", "ignore"] = "error"
     """What to do where a backsolve has left the stored states."""
     vjp: Literal["handwritten", "reversediff", "zygote", "enzyme"] = "handwritten"

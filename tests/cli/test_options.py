@@ -11,6 +11,7 @@ import typer
 
 from pynode.cli import app, main
 from pynode.cli.options import PANELS
+from pynode.engines import ENGINES
 from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.settings.known import SHORT, owners, problem_options, run_settings
@@ -50,7 +51,21 @@ def test_compare_shows_all_that_a_sweep_knows(
         assert f" {panel} " in page
     assert "auto, which takes the fastest" in page
     assert "(store, recompute or checkpoint)" in page
-    assert "(auto, eager, fused or julia)" in page
+    assert "(auto, eager, fused, graph or julia)" in page
+
+
+def test_what_has_not_run_on_a_gpu_says_so() -> None:
+    """In `list`, `--help` and the READMEs, until the engine is `verified`."""
+    root = Path(__file__).resolve().parents[2]
+    said = {
+        "list": ENGINES.summary("graph"),
+        **{f"--engine of {name}": owners([name])["engine"][name].help for name in ("disc-opt", "opt-disc")},
+        **{page: (root / page).read_text(encoding="utf-8") for page in ("README.md", "pynode/README.md")},
+    }
+    graph: Any = ENGINES.load("graph")
+    unverified = {where for where, text in said.items() if "not yet run on a GPU" in " ".join(text.split())}
+    assert unverified == (set() if graph.verified else set(said))
+    assert graph.automatic == graph.verified
 
 
 def test_list_explains_every_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

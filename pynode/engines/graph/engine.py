@@ -1,4 +1,4 @@
-"""CUDA graphs: all kernels of a solve, and all of its gradient, launched together."""
+"""CUDA graphs: all kernels of a solve, and of its gradient, launched together; not yet run on a GPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pynode.steps import Adaptive
 
 
 class Graph(Engine):
-    """Runs a solve on a GPU as recorded CUDA graphs; not yet run on hardware, so that `auto` does not choose it."""
+    """Runs a solve on a GPU as recorded CUDA graphs; not yet run on a GPU, so that `auto` does not choose it."""
 
     name: ClassVar[str] = "graph"
     title: ClassVar[str] = "CUDA graphs"
