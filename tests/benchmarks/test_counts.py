@@ -57,10 +57,12 @@ def test_the_numbers_of_steps_of_opt_disc_are_not_known_beforehand(series: Workl
 def test_cases_are_described_in_full(name: str) -> None:
     case = CASES.load(name)()
     assert case.name == name
-    workloads = [*case.workloads(quick=True), *case.scaling(quick=True)]
-    assert workloads
-    assert len({w.name for w in workloads}) == len(workloads)
-    for workload in workloads:
+    on_cpu = [*case.workloads(quick=True), *case.scaling(quick=True)]
+    on_gpu = case.on_gpu(quick=True)
+    assert on_gpu, "the suite gpu has all cases, and some of them alone"
+    for workloads in (on_cpu, on_gpu):
+        assert len({w.name for w in workloads}) == len(workloads)
+    for workload in (*on_cpu, *on_gpu):
         assert set(workload.arrays) >= {"theta", "y0"}
         assert (workload.method == "opt-disc") == (work_of(workload) is None)
         assert bool(workload.axis) == bool(workload.value)
