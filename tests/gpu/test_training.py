@@ -63,4 +63,6 @@ def test_float32_with_a_smaller_last_batch_and_memory_probes(
     assert summary["status"] == "finished"
     lines = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
     assert [line["peak_memory_bytes"] is not None for line in lines] == [True, False, False, False] * 2
-    assert lines[-1]["loss"] < lines[0]["loss"]
+    # every iteration has another batch, so the last loss may well be above the first
+    train(configured("8gaussians", "eager", "cpu"), tmp_path / "double")
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "double"), rel=1e-4)
