@@ -16,7 +16,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.problems import PROBLEMS
 from pynode.records.files import write_lines
 from pynode.studies.crosscheck.record import CrosscheckRecord
-from pynode.studies.gradients.record import GradientErrorRecord, TaylorRecord
+from pynode.studies.gradients.record import GradientErrorRecord, PrecisionErrorRecord, TaylorRecord
 from pynode.studies.invertibility.record import RediscretisationRecord
 from pynode.studies.results import LINES
 from pynode.studies.winners.record import StabilityRecord, WinnerRecord
@@ -48,6 +48,9 @@ SAMPLES: dict[str, Any] = {
         "spiral", "disc-opt", "x", [1.0, 0.5], [1.0, 0.5], [1.0, 0.2], 1.0, 2.0, [0, 2], True, 0.1, ""
     ),
     "errors": GradientErrorRecord("spiral", "disc-opt", "x", "disc-opt rk4", False, 1.0, 1e-9, 1e-3, seconds=0.1),
+    "precisions": PrecisionErrorRecord(
+        "spiral", "disc-opt", "x", "disc-opt rk4", 1.0, "tf32", "cuda", 1e-3, seconds=0.1
+    ),
     "rediscretised": RediscretisationRecord("spiral", "r", "disc-opt", 0, "rk4", False, 2.0, 10, 1e-3, 1.0),
     "winners": WinnerRecord("width", 2.0, "spiral", 0, "none", "none", False, 0.0, 0.0, None, 0, 0, 0, None, "none"),
     "stability": StabilityRecord("stability", "mlp", 1.0, 0, 1e-3, 0.1, 0.1, 10, 20, None),
