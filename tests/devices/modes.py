@@ -46,25 +46,25 @@ class DeviceFault(AssertionError):
 
 
 class OnDevice(torch.Tensor):
-    """A tensor that says it is on `DEVICE`; its numbers are those of `inner`, on the CPU."""
+    """A tensor that says it is on `DEVICE`; its numbers are those of `host`, on the CPU."""
 
-    inner: Tensor
+    host: Tensor
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> OnDevice:
-        shell: OnDevice = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    def __new__(cls, host: Tensor) -> OnDevice:
+        shell: OnDevice = torch.Tensor._make_wrapper_subclass(
             cls,
-            inner.size(),
-            strides=inner.stride(),
-            storage_offset=inner.storage_offset(),
-            dtype=inner.dtype,
+            host.size(),
+            strides=host.stride(),
+            storage_offset=host.storage_offset(),
+            dtype=host.dtype,
             device=DEVICE,
         )
-        shell.inner = inner
+        shell.host = host
         return shell
 
     def __repr__(self) -> str:  # type: ignore[override]
-        return f"OnDevice({self.inner})"
+        return f"OnDevice({self.host})"
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -120,7 +120,7 @@ class Pretended(TorchDispatchMode):
 
 
 def _inner(x: Any) -> Any:
-    return x.inner if isinstance(x, OnDevice) else x
+    return x.host if isinstance(x, OnDevice) else x
 
 
 def _name(func: Any) -> str:
