@@ -42,7 +42,7 @@ def check_times(ts: Times, argument: str = "ts", least: int = 2) -> tuple[float,
 
 def note_times(ts: Times, times: tuple[float, ...]) -> Times:
     """`ts`, made on a device from `times`, which `check_times` then need not read from there."""
-    if not ts.is_cpu:
+    if not ts.is_cpu and not ts.is_inference():
         ts.known_times = (ts._version, times)  # type: ignore[attr-defined]
     return ts
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -74,7 +72,8 @@ class LeastSquares:
         self._loss: float | None = None
         self._tensor: Tensor | None = None
         self._pullback: Pullback | None = None
-        self._solve_again: Callable[[], None] | None = None
+        # of a direct solve; no bound method, which would keep the kernels' memory until the next garbage collection
+        self._posed: tuple[GradientMethod, nn.Module, State, Times] | None = None
         plain = data.dtype == y0.dtype and data.device == y0.device and not (data.requires_grad or y0.requires_grad)
         if not plain or ts.requires_grad or torch.compiler.is_compiling():
             self._solve(method, field, y0, ts)
@@ -91,10 +90,9 @@ class LeastSquares:
                 residual[~observed.numpy()] = 0
             self._loss, self.stats = float(np.vdot(residual, residual)), self._run.stats
             self._pullback, self._residual = pullback, residual
-        # which says what went wrong where a state is not finite
-        self._solve_again = partial(self._solve, method, field, y0, ts)
+        self._posed = method, field, y0, ts
         if self._loss is not None and not math.isfinite(self._loss):
-            self._solve_again()
+            self._solve(*self._posed)  # which says what went wrong where a state is not finite
 
     def _solve(self, method: GradientMethod, field: nn.Module, y0: State, ts: Times) -> None:
         solution = method.solve(field, y0, ts)
@@ -117,8 +115,8 @@ class LeastSquares:
             self._loss = float(self.on_device)
             if not math.isfinite(self._loss):
                 observed_entries(self._data, self._missing)
-                if self._solve_again is not None:
-                    self._solve_again()
+                if self._posed is not None:
+                    self._solve(*self._posed)
                     self._loss = math.nan if self.on_device is None else float(self.on_device)
         return self._loss
 

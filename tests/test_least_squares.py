@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -229,3 +231,18 @@ def test_kernels_leave_autograd_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for method in (DiscOpt(), OptDisc()):
         LeastSquares(method, field, y0, TS, data).backward()
     assert all(p.grad is not None for p in field.parameters())
+
+
+def test_the_memory_of_a_gradient_that_nobody_takes_is_let_go_at_once() -> None:
+    """Without the garbage collector, which may not come for long."""
+    field = MLP((2, 4, 2)).build(seed=0)
+    y0, ts = torch.ones(3, 2, dtype=torch.float64), torch.linspace(0, 1, 3, dtype=torch.float64)
+    gc.disable()
+    try:
+        fit = LeastSquares(DiscOpt(engine="eager", memory="recompute"), field, y0, ts, torch.zeros(3, 3, 2).double())
+        pullback = weakref.ref(fit._run.pullback)
+        assert pullback() is not None
+        del fit
+        assert pullback() is None
+    finally:
+        gc.enable()

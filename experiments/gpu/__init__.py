@@ -1,1 +1,1 @@
-"""The first run on a machine with a GPU: its tests and its benchmark, within five minutes."""
+"""A run on a machine with a GPU: its tests and its benchmark, within a time limit."""

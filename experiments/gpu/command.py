@@ -32,7 +32,7 @@ def gpu(
         str | None,
         typer.Option(
             metavar="HASH",
-            help="The commit of these sources, for machines to which the history does not travel.",
+            help="The commit of these sources, where these lie without their history.",
             rich_help_panel=o.WHERE,
         ),
     ] = None,

@@ -163,7 +163,7 @@ def _call(command: Sequence[str], log: Path, seconds: float, env: dict[str, str]
             stderr=subprocess.STDOUT,
             env=env,
             cwd=ROOT,
-            preexec_fn=os.setpgrp,  # a group to be ended, in the session of this command: it ends with that
+            start_new_session=True,  # with all its processes a group to be ended
         )
         try:
             return process.wait(max(0.5, seconds - GRACE)), False

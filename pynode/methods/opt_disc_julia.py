@@ -21,9 +21,10 @@ class OptDiscJulia(GradientMethod):
     block of the Jacobian a sample).
     `adjoint`: "gauss", "interpolating" and "quadrature" read the state from the dense forward solution, so they cost
     memory and don't care how the field behaves in reversed time; "gauss" takes the fewest products where parameters are
-    many.  A solution that would take more than `memory_limit` (bytes, or text such as "4GiB"; by default half of what
-    is free) is solved piece by piece on the way back, at the cost of one more forward solve; where not even a piece
-    fits, or the Jacobians of "auto" do not, the solve is refused.  "backsolve" (not with "auto") solves the state
+    many.  A solution that would take more than half of `memory_limit` (bytes, or text such as "4GiB"; by default half
+    of what is free), with "quadrature" more than a fifth, is solved piece by piece on the way back, at the cost of one
+    more forward solve; where not even a piece fits, or the Jacobians of "auto" do not, the solve is refused.
+    "backsolve" (not with "auto") solves the state
     backwards too, with `checkpointing` anew from every output time; where it leaves the stored state by more than
     `pynode.drift.DRIFT_BOUND` tolerances, `drift` says what follows ("error", "warn", "ignore").
     `vjp`: products with the field's Jacobian by hand-written formulas, or by an AD system of Julia's to check them.

@@ -48,7 +48,7 @@ class Graphed:
         self._loop = loop
         self._recorded: OrderedDict[Any, _Iteration] = OrderedDict()
         self._refused: set[Any] = set()
-        self._off = self._obstacle() is not None
+        self._off = False
 
     def prepare(self) -> bool:
         """Whether the next iteration is recorded, which is done here if need be."""
@@ -105,8 +105,9 @@ class Graphed:
         loop = self._loop
         note(loop.directory, EVENT, loop.progress.iteration, f"an iteration can't be recorded as a whole: {reason}")
 
-    def _obstacle(self) -> str | None:
-        loop = self._loop
+    @staticmethod
+    def obstacle(loop: Loop) -> str | None:
+        """Why no iteration of `loop` can be recorded as a whole, as a clause; None where one may be."""
         if loop.problem.device.type not in RECORDERS or [engine.name for engine in loop.method.engines] != ["graph"]:
             return "another engine runs its solves"
         if loop.world.size > 1:
@@ -116,11 +117,18 @@ class Graphed:
             return "its steps are not fixed"
         if not isinstance(loop.optimiser, LeanAdam) or not hasattr(torch, "_fused_adam_"):
             return "its optimiser is not Adam"
+        if _definer(loop.problem, "objective") not in _definer(loop.problem, "loss").__mro__:
+            return "its problem has an objective of its own, and no `loss` that computes the same"
         return None
 
 
+def _definer(problem: Problem, name: str) -> type:
+    """The class that `problem` has its method `name` from."""
+    return next(kind for kind in type(problem).__mro__ if name in vars(kind))
+
+
 def _nothing() -> None:
-    """The gradient has been taken."""
+    """For a gradient that is taken with the loss."""
 
 
 class _Iteration:

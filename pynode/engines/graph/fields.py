@@ -55,14 +55,14 @@ def is_own(field: nn.Module) -> bool:
 
 
 def identity_of(field: nn.Module) -> tuple[Any, ...]:
-    """What a recording of `field` depends on beside the values of its tensors."""
+    """What a recording of `field` depends on, besides the values of its tensors."""
     module = inner_of(field)
     tensors = tuple(
         (x.data_ptr(), x.shape, x.stride(), x.dtype, x.device, x.requires_grad)
         for held in (module.parameters(), module.buffers())
         for x in held
     )
-    what: Any = module.spec if isinstance(module, Field) else None
+    what: Any = None if is_own(field) else module.spec
     seen = _WATCHED.get(module)
     watch = None if seen is None or what is not None else id(seen[0])
     columns: tuple[Any, ...] = ()

@@ -67,10 +67,9 @@ def obstacle(solve: Solve) -> str | None:
 
 def recorded(solve: Solve) -> RecordedSolve:
     """The recording of `solve`, for which there must be no obstacle."""
-    held = solve.__dict__.get("recorded")
-    if held is None and (reason := obstacle(solve)):
+    if "recorded" not in solve.__dict__ and (reason := obstacle(solve)):
         raise NotRecordable(reason)
-    result: RecordedSolve = solve.__dict__.pop("recorded") if held is None else held
+    result: RecordedSolve = solve.__dict__.pop("recorded")
     return result
 
 
@@ -172,5 +171,6 @@ def _forget(identity: int) -> None:
     with _LOCK:
         _FOLLOWED.pop(identity, None)
         _HASTY.pop(identity, None)
-        for key in [key for key in _KNOWN if key[0] == identity]:
-            del _KNOWN[key]
+        for key in list(_KNOWN):  # another module may die meanwhile
+            if key[0] == identity:
+                _KNOWN.pop(key, None)

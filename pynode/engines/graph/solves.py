@@ -88,6 +88,7 @@ class RecordedSolve:
         with self._lock, torch.no_grad():
             self.recorder.enter()
             self._save_the_other()
+            self._current = None  # until this solve has gone well
             for static, x in zip(self._given, (solve.y0, probes), strict=False):
                 assert x is not None
                 static.copy_(x.detach())
