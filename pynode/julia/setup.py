@@ -167,12 +167,13 @@ def _compile_without_solves(here: Environment, say: Say) -> None:
             f"{here.project / PREFERENCES}, then run setup again: {WITHOUT_SOLVES.strip().replace(chr(10), ' and ')}"
         )
     say("Julia crashes when it loads the compiled package; compiling it without solves, which makes first calls slower")
+    file = here.project / PREFERENCES
     try:
-        (here.project / PREFERENCES).write_text(WITHOUT_SOLVES, encoding="utf-8")
+        others = file.read_text(encoding="utf-8") if file.exists() else ""
+        if "[PyNODE]" not in others:
+            file.write_text(others + WITHOUT_SOLVES, encoding="utf-8")
     except OSError as error:
-        raise SetupFailed(
-            f"{here.project / PREFERENCES} can't be written ({error.strerror}); make it writable"
-        ) from error
+        raise SetupFailed(f"{file} can't be written ({error.strerror}); make it writable") from error
     _install_packages(here, say)
     if not _loads(here):
         raise SetupFailed(f"Julia {here.version} crashes when it loads the package; install another version of Julia")

@@ -24,9 +24,9 @@ class OptDiscJulia(GradientMethod):
     many.  A solution that would take more than half of `memory_limit` (bytes, or text such as "4GiB"; by default half
     of what is free), with "quadrature" more than a fifth, is solved piece by piece on the way back, at the cost of one
     more forward solve; where not even a piece fits, or the Jacobians of "auto" do not, the solve is refused.
-    "backsolve" (not with "auto") solves the state
-    backwards too, with `checkpointing` anew from every output time; where it leaves the stored state by more than
-    `pynode.drift.DRIFT_BOUND` tolerances, `drift` says what follows ("error", "warn", "ignore").
+    "backsolve" (not with "auto") solves the state backwards too, with `checkpointing` anew from every output time;
+    where it leaves the stored state by more than `pynode.drift.DRIFT_BOUND` tolerances, `drift` says what follows
+    ("error", "warn", "ignore").
     `vjp`: products with the field's Jacobian by hand-written formulas, or by an AD system of Julia's to check them.
     Tolerances are per step, relative and absolute; those of the adjoint default to the forward ones.
 
