@@ -77,7 +77,8 @@ end
     for ts in ([0.0, 1.0], [0.0, 0.2, 0.8, 1.0], [1.0, 0.0])
         wanted = truth(system, theta, [1.0, -0.5], ts)
         method = OptDisc(; adjoint, rtol = 1.0e-8, atol = 1.0e-10)
-        @test gradient_error(system, theta, [1.0, -0.5], ts, method, wanted) < 1.0e-6
+        # a jump that is stepped over costs 1e-3 and more; over one that is seen, the tolerances leave some hundred rtol
+        @test gradient_error(system, theta, [1.0, -0.5], ts, method, wanted) < 1.0e-5
     end
 end
 

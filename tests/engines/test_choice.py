@@ -114,7 +114,7 @@ def test_kernels_that_cannot_say_why(kind: Any) -> None:
 
 def test_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is none, and options that exclude each other."""
-    with pytest.raises(InvalidArgument, match="engine = 'quick': unknown; use one of auto, eager, fused, julia"):
+    with pytest.raises(InvalidArgument, match="engine = 'quick': unknown; use one of auto, eager, fused, graph, julia"):
         DiscOpt(engine="quick")
     with pytest.raises(InvalidArgument, match="torchdiffeq does not have solver = tsit5"):
         OptDisc(solver="tsit5", engine="eager")
