@@ -118,10 +118,10 @@ def test_flows(divergence: Any, adjoint: Any) -> None:
         probes = torch.randn(6, 3, **F64) if isinstance(divergence, Hutchinson) else None
         field = AugmentedField(FIELD, 3, divergence, probes, RunningCosts(kinetic=True, jacobian=True))
         y0 = field.initial(Y0 + k)
-        expected, found = (results(engine, method, ts, field, y0) for engine in (Eager(), solves))
-        torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(found[1], expected[1], rtol=1e-10, atol=1e-12)
-        assert found[2] == expected[2]
+        expected, by_recording = (results(engine, method, ts, field, y0) for engine in (Eager(), solves))
+        torch.testing.assert_close(by_recording[0], expected[0], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(by_recording[1], expected[1], rtol=1e-10, atol=1e-12)
+        assert by_recording[2] == expected[2]
         recorded = recorded or solves.recorded
         assert solves.recorded == recorded
 
@@ -158,17 +158,17 @@ def test_float32(adjoint: Any, solver: str) -> None:
     field, y0, ts = ConcatSquash((3, 8, 3)).build(seed=1, dtype=torch.float32), Y0.float(), TIMES["several"].float()
     method = OptDisc(solver, 1e-4, 1e-5, adjoint=adjoint, engine="eager")
     ys, gradient, _ = results(Eager(), method, ts, field, y0)
-    found = results(AdaptiveSolves(new), method, ts, field, y0)
-    torch.testing.assert_close(found[0], ys, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found[1], gradient, rtol=1e-3, atol=1e-3)
+    by_recording = results(AdaptiveSolves(new), method, ts, field, y0)
+    torch.testing.assert_close(by_recording[0], ys, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(by_recording[1], gradient, rtol=1e-3, atol=1e-3)
 
 
 def test_changed_parameters_are_read_where_they_are() -> None:
     """A step of an optimiser needs no new recording."""
     field, solves, method = MLP((3, 8, 3)).build(seed=3), Counted(), OptDisc(rtol=1e-5, atol=1e-7, engine="eager")
     for _ in range(3):
-        expected, found = (results(engine, method, TIMES["several"], field) for engine in (Eager(), solves))
-        torch.testing.assert_close(found[1], expected[1], rtol=1e-11, atol=1e-11)
+        expected, by_recording = (results(engine, method, TIMES["several"], field) for engine in (Eager(), solves))
+        torch.testing.assert_close(by_recording[1], expected[1], rtol=1e-11, atol=1e-11)
         with torch.no_grad():
             for p in field.parameters():
                 p.mul_(1.1)
@@ -208,8 +208,8 @@ def test_two_solves_in_flight(adjoint: Any, solver: str) -> None:
     ]
     losses = [weighted(solved(solves, method, TIMES["several"], y0=y)[0]) for y in starts]
     for k in (1, 0, 2, 0, 1):
-        found = torch.autograd.grad(losses[k], parameters, retain_graph=True)
-        for a, b in zip(found, expected[k], strict=True):
+        by_recording = torch.autograd.grad(losses[k], parameters, retain_graph=True)
+        for a, b in zip(by_recording, expected[k], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
 
 

@@ -113,12 +113,12 @@ def test_failures_are_those_of_torch_operators(case: str) -> None:
 
 
 def test_the_cases_are_the_ones_meant() -> None:
-    found = {name: failure(AdaptiveSolves(new), method, formula)[0] for name, (formula, method) in CASES.items()}
-    assert found["infinite"].status is Status.STEP_UNDERFLOW
-    assert found["not a number from some time on"].status is Status.NON_FINITE
-    assert found["limit of steps"].status is found["limit in the gradient"].status is Status.MAX_STEPS
-    assert found["limit in the gradient"].phase == "backward"
-    assert isinstance(found["drift"], DriftError)
+    by_recording = {name: failure(AdaptiveSolves(new), method, formula)[0] for name, (formula, method) in CASES.items()}
+    assert by_recording["infinite"].status is Status.STEP_UNDERFLOW
+    assert by_recording["not a number from some time on"].status is Status.NON_FINITE
+    assert by_recording["limit of steps"].status is by_recording["limit in the gradient"].status is Status.MAX_STEPS
+    assert by_recording["limit in the gradient"].phase == "backward"
+    assert isinstance(by_recording["drift"], DriftError)
 
 
 def test_a_slope_that_is_not_finite_at_the_beginning() -> None:

@@ -30,14 +30,14 @@ function inputs_of(path)
     return Dict{String, Any}(string(k) => v for (k, v) in pairs(data) if !(string(k) in results))
 end
 
-row(found) = Dict{String, Any}("loss" => found.loss, "grad_theta" => found.by_theta, "grad_y0" => found.by_y0)
+row(computed) = Dict{String, Any}("loss" => computed.loss, "grad_theta" => computed.by_theta, "grad_y0" => computed.by_y0)
 
 function opt_disc_row(case, truth, adjoint, rtol)
     method = OptDisc(; adjoint, rtol, atol = rtol / 100)
-    found = rerun(case, method)
-    work, back = found.forward.work, found.backward.work
+    computed = rerun(case, method)
+    work, back = computed.forward.work, computed.backward.work
     return merge(
-        row(found),
+        row(computed),
         Dict{String, Any}(
             "adjoint" => adjoint,
             "solver" => "Tsit5",
@@ -47,21 +47,21 @@ function opt_disc_row(case, truth, adjoint, rtol)
             "nfe_backward" => back.n_f,
             "vjp_by_state" => back.by_state,
             "vjp_by_theta" => back.by_theta,
-            "n_accepted" => found.forward.n_accepted,
-            "n_accepted_backward" => found.backward.n_accepted,
-            "relative_error_theta" => PyNODE.relative(found.by_theta, truth.by_theta),
+            "n_accepted" => computed.forward.n_accepted,
+            "n_accepted_backward" => computed.backward.n_accepted,
+            "relative_error_theta" => PyNODE.relative(computed.by_theta, truth.by_theta),
         ),
     )
 end
 
 function disc_opt_row(case, truth, name, substeps)
-    found = rerun(case, DiscOpt(scheme(name); substeps))
+    computed = rerun(case, DiscOpt(scheme(name); substeps))
     more = Dict{String, Any}(
         "scheme" => name,
         "substeps" => substeps,
-        "relative_distance_to_continuous" => PyNODE.relative(found.by_theta, truth.by_theta),
+        "relative_distance_to_continuous" => PyNODE.relative(computed.by_theta, truth.by_theta),
     )
-    return merge(row(found), more)
+    return merge(row(computed), more)
 end
 
 function record(inputs, folder)
