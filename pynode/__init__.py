@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pynode.studies.gradients.taylor import taylor_test
     from pynode.tapes.capture import capture
     from pynode.torchdiffeq_interface import odeint, odeint_adjoint, odeint_dense, odeint_event
+    from pynode.trajectories.read import read_series
 
 _HOME = {
     "Adaptive": "steps",
@@ -113,6 +114,7 @@ _HOME = {
     "odeint_event": "torchdiffeq_interface",
     "peak_bytes": "memory",
     "products_in": "precision",
+    "read_series": "trajectories.read",
     "reference_trajectory": "julia.reference",
     "study_grid": "studies.gradients.errors",
     "taylor_test": "studies.gradients.taylor",
@@ -177,6 +179,7 @@ __all__ = [
     "odeint_event",
     "peak_bytes",
     "products_in",
+    "read_series",
     "reference_trajectory",
     "study_grid",
     "taylor_test",

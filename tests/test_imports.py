@@ -139,6 +139,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *REBUILDING,
     ),
     "datasets": ("errors", "wording"),
+    # a user's series over time
+    "trajectories": (*LEAVES, "datasets"),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (*LEAVES, "grid", "solution", "tangents", "transforms", "evaluation", "fields", "schemes", "methods"),
     # which engine runs a solve, and why
@@ -160,6 +162,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "least_squares",
         "flows",
         "datasets",
+        "trajectories",
         "world",
     ),
     # reads the source of methods and problems; what it imports of them are registries

@@ -1,0 +1,65 @@
+"""Trajectories as a file gives them: times, observed values, inputs, covariates; in the units of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from pynode.datasets.splits import Array
+from pynode.trajectories.axis import TimeAxis
+
+__all__ = ["Input", "InputKind", "TimeAxis", "Trajectories", "Trajectory"]
+
+InputKind: TypeAlias = Literal["interpolated", "steps", "jumps"]
+"""How an input goes on between its rows: along straight lines, constant until the next row, or 0 but for impulses."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A known function of time of one trajectory: `values` `(k,)` at `times` `(k,)`, strictly increasing.
+
+    For "jumps" the values are the sizes of impulses (doses) at these times; k may be 0.
+    """
+
+    times: Array
+    values: Array
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One trajectory: `values` `(n, values)` at `times` `(n,)`, NaN where missing.
+
+    `times` are strictly increasing, float64, in the file's own numbers (dates: seconds since 1970 UTC), of the rows
+    with any observed value.  `inputs` are at their own rows, one for each input column.  `covariates` `(covariates,)`: words
+    are columns of 0 and 1.  `lines` `(n,)`: where each row is in the file.
+    """
+
+    name: str
+    times: Array
+    values: Array
+    inputs: tuple[Input, ...]
+    covariates: Array
+    lines: Array
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """All trajectories of a file, with the names of their columns.
+
+    `constants`: value columns that never change, which are carried on as they are.  `periods`: value columns that are
+    angles, with their period.  Constant columns are not among `values`.
+    """
+
+    each: tuple[Trajectory, ...]
+    axis: TimeAxis
+    values: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    input_kinds: tuple[InputKind, ...] = ()
+    covariates: tuple[str, ...] = ()
+    id_column: str | None = None
+    notices: tuple[str, ...] = ()
+    path: Path | None = None
+    constants: Mapping[str, float] = field(default_factory=dict)
+    periods: Mapping[str, float] = field(default_factory=dict)
