@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pynode.cli.console import PlainConsole
-from pynode.cli.report import NOT_MINE
+from pynode.cli.results import NOT_MINE
 from pynode.errors import StorageError
 from pynode.studies.render import Rendered
 

@@ -208,8 +208,8 @@ def run_comparison(
             check_taylor(configs, directory, console)
             check_errors(configs[0], directory, console, backend=backend)
 
-        from pynode.cli.report import report
+        from pynode.cli.results import print_results
 
-        report(directory, console, failures=failures, brief=brief)
+        print_results(directory, console, failures=failures, brief=brief)
     if failures:
         raise RunFailure(f"{len(failures)} of {counted(len(configs), 'run')} failed: {'; '.join(failures)}")

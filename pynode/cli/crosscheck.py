@@ -113,7 +113,7 @@ def crosscheck(
     import torch
 
     from pynode.cli.console import new_console
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
     from pynode.records.files import write_lines
     from pynode.studies.crosscheck.methods import method_grid, not_available, unavailable
     from pynode.studies.crosscheck.study import broken_bounds
@@ -133,7 +133,7 @@ def crosscheck(
     records, files, left_out = _check(subjects, grid, title, directory, console, all_cases=cases)
     missing = [not_available(name, reason, title) for name, reason in reasons.items()]
     write_lines(directory / CROSSCHECK, [*records, *missing])
-    report(directory, console)
+    print_results(directory, console)
     for solve in left_out:
         console.say(f"no case file of {solve}")
     _print_repl_lines(files, directory, console)

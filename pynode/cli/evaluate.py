@@ -128,7 +128,7 @@ def evaluate(
 
     import torch
 
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
     from pynode.records.files import lines_if_any, write_lines
     from pynode.schemes import SCHEMES
     from pynode.studies.invertibility.record import RediscretisationRecord
@@ -159,7 +159,7 @@ def evaluate(
             kept = [r for r in kept if r.run != folder.name or (r.use == "other" and not grid)]
             write_lines(plan.top / REDISCRETISED, [*kept, *records])  # so that a later failure takes none of these
         if records:
-            report(plan.top, console, whole=True)
+            print_results(plan.top, console, whole=True)
     if refused:
         raise RunFailure(f"{counted(len(refused), 'run')} can't be evaluated here: {'; '.join(refused)}")
 

@@ -138,7 +138,7 @@ def gradients(
     from pynode.cli.checking import check_errors, check_precisions
     from pynode.cli.console import new_console
     from pynode.cli.planning import train_all
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
     from pynode.studies.gradients.errors import study_grid
     from pynode.studies.gradients.timing import CAREFUL
     from pynode.training.machine import environment
@@ -167,7 +167,7 @@ def gradients(
     failures: list[str] = []
     if train:
         failures = train_all(_training_grid(first, chosen, given), directory, resume=resume, console=console)
-    report(directory, console, failures=failures, whole=True)
+    print_results(directory, console, failures=failures, whole=True)
     if failures:
         raise RunFailure(f"{counted(len(failures), 'run')} failed: {'; '.join(failures)}")
 

@@ -94,7 +94,7 @@ def map_winners(
 
     import torch
 
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
     from pynode.training.machine import environment
 
     torch.set_num_threads(threads)
@@ -104,7 +104,7 @@ def map_winners(
     _measure_axes(directory, [name for name in chosen if name in AXES], listed, quick, engine, console)
     if BACKWARD in chosen:
         _measure_backward(directory, listed, quick, engine, console)
-    report(directory, console, whole=True)
+    print_results(directory, console, whole=True)
 
 
 def _seeds(text: str) -> list[int]:

@@ -20,6 +20,6 @@ def show(directory: o.ResultsDirectory) -> None:
     if not directory.is_dir():
         raise OutputDirectoryError(f"{directory}: no such directory; give the results directory of an earlier command")
 
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
 
-    report(directory, new_console(), whole=True, may_skip_files=True)
+    print_results(directory, new_console(), whole=True, may_skip_files=True)

@@ -69,7 +69,7 @@ def suite(
 
     from pynode.cli.compare import run_comparison
     from pynode.cli.console import new_console
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
     from pynode.datasets.errors import DataMissing, PackageMissing, TableMissing
 
     ready: dict[str, tuple[Given, dict[str, Any]]] = {}
@@ -109,7 +109,7 @@ def suite(
             failures.append(f"{name}: {error}")
             console.say(f"failed {name}: {error}")
     console.rule("suite")
-    report(directory, console, failures=failures)
+    print_results(directory, console, failures=failures)
     if failures:
         raise RunFailure(f"{len(failures)} of {counted(len(ready), 'problem')} failed: {'; '.join(failures)}")
 

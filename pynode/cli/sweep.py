@@ -230,14 +230,14 @@ def _run(
 
 def _report(directory: Path, problems: list[str], failures: list[str], console: PlainConsole) -> None:
     """Tables and figures of each problem, then of all together, as a suite has them."""
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
     from pynode.records.runs import RUNS
 
     for problem in problems:
         if list((directory / problem / RUNS).glob("*/config.json")):
             console.rule(problem)
             mine = [failure for failure in failures if failure.startswith(f"{problem}/")]
-            report(directory / problem, console, failures=mine, brief=True)
+            print_results(directory / problem, console, failures=mine, brief=True)
     if list(directory.glob(f"*/{RUNS}/*/config.json")):
         console.rule("sweep")
-        report(directory, console, failures=failures)
+        print_results(directory, console, failures=failures)

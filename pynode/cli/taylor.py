@@ -44,9 +44,9 @@ def taylor(
 
     from pynode.cli.checking import check_taylor
     from pynode.cli.console import new_console
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
 
     torch.set_num_threads(threads)
     console = new_console()
     check_taylor(configs, directory, console)
-    report(directory, console)
+    print_results(directory, console)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pynode.cli import main
-from pynode.cli.report import summary
+from pynode.cli.results import summary
 from pynode.studies.render import read_off
 from pynode.studies.results import load_results
 from pynode.sweeps.grid import make_cells

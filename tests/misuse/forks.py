@@ -133,7 +133,7 @@ def run_all() -> None:
     """All cases of stdin."""
     import torch
 
-    import pynode.cli.report
+    import pynode.cli.results
     import pynode.engines.fused
     import pynode.problems.density.toys
     import pynode.problems.series.stress

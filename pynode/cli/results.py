@@ -19,7 +19,7 @@ NOT_MINE = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What a system says of a directory that can only be read."""
 
 
-def report(
+def print_results(
     directory: Path,
     console: PlainConsole,
     *,
