@@ -15,13 +15,14 @@ from typing import IO, Literal, TypeAlias
 from pynode.datasets.errors import DataError
 from pynode.datasets.extract import MAX_BYTES
 
-Kind: TypeAlias = Literal["npy", "npz", "zip", "gzip", "hdf5", "pickle", "text", "binary"]
+Kind: TypeAlias = Literal["npy", "npz", "zip", "gzip", "hdf5", "parquet", "pickle", "text", "binary"]
 
 BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (b"\x93NUMPY", "npy"),
     (b"PK", "zip"),
     (b"\x1f\x8b", "gzip"),
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
+    (b"PAR1", "parquet"),
     (b"\x80", "pickle"),
     (b"ccopy_reg\n", "pickle"),
     (b"cpandas", "pickle"),
@@ -32,6 +33,7 @@ CALLED: dict[Kind, str] = {
     "zip": "a zip archive",
     "gzip": "a gzip file",
     "hdf5": "an HDF5 file",
+    "parquet": "a Parquet file",
     "pickle": "a pickle",
     "text": "a text file",
     "binary": "a binary file of unknown format",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -20,7 +20,8 @@ class Column:
     `values` `(rows,)`, float64, are NaN where a cell is missing: the numbers, or for dates seconds since 1970-01-01
     UTC; all NaN for text.  A column without any cell is a "number".  `cells` are the words of a column of text, ""
     where one is missing.  `unit` is what a line of units below the header says.  `style` says how dates are written, as
-    `pynode.datasets.dates` has it.
+    `pynode.datasets.dates` has it.  `trouble` is the message about cells that don't fit to the rest of the column,
+    whose values are NaN; only a lenient reading leaves any.
     """
 
     name: str
@@ -30,6 +31,11 @@ class Column:
     cells: tuple[str, ...] | None = None
     unit: str = ""
     style: str = ""
+    trouble: str = ""
+
+    def with_trouble(self, trouble: str) -> Column:
+        """The column with this message about its cells."""
+        return replace(self, trouble=trouble) if trouble else self
 
     @property
     def label(self) -> str:
@@ -48,12 +54,14 @@ class Frame:
 
     `lines` `(rows,)`, int: the line of each row in a text file, else its number, from 1.  `notices` say what was taken
     where the file does not say: delimiter, decimal mark, order of day and month, what was left out.
+    `row_names` is a first column that names or counts the rows, which is not among `columns`.
     """
 
     path: Path
     columns: tuple[Column, ...]
     lines: Array
     notices: tuple[str, ...] = ()
+    row_names: Column | None = None
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -32,8 +32,8 @@ class Trajectory:
     """One trajectory: `values` `(n, values)` at `times` `(n,)`, NaN where missing.
 
     `times` are strictly increasing, float64, in the file's own numbers (dates: seconds since 1970 UTC), of the rows
-    with any observed value.  `inputs` are at their own rows, one for each input column.  `covariates` `(covariates,)`: words
-    are columns of 0 and 1.  `lines` `(n,)`: where each row is in the file.
+    with any observed value.  `inputs` are at their own rows, one for each input column.  `covariates`
+    `(covariates,)`: words are columns of 0 and 1.  `lines` `(n,)`: where each row is in the file.
     """
 
     name: str

@@ -1,0 +1,123 @@
+"""What stands above the rows of a text table: lines before it, the header, a line of units."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+
+from pynode.datasets.dates import FAMILIES
+from pynode.datasets.text_lines import MISSING, SAMPLE, Record, TextFile, could_be_number, number
+from pynode.datasets.text_tables import layout
+from pynode.wording import counted, verb
+
+
+@dataclass(frozen=True)
+class Top:
+    """The first `lines` of a table that are no rows, the number of its columns, and their names and units.
+
+    `header` are the cells of the header as they stand in the file, which may be repeated further down.
+    """
+
+    width: int
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    last_line: int
+    header: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def top_of(text: TextFile, header: bool | None) -> Top | None:
+    """What stands above the rows of `text`; None where the file has none.  `header` says whether there is one."""
+    sample = text.sample()
+    if not sample:
+        return None
+    skipped = _preamble(sample)
+    rows = sample[skipped:]
+    notices = []
+    if skipped:
+        n, last = skipped, sample[skipped - 1][0]
+        notices.append(f"{counted(n, 'line')} above the table {verb(n, 'is', 'are')} left out (to line {last})")
+    first_line, first = rows[0][0], [cell.strip() for cell in rows[0][1]]
+    guessed = _is_header(first, rows[1:]) if header is None else header
+    shape = layout(rows, guessed)
+    if header is None and not guessed and layout(rows, None).names and all(could_be_number(c) for c in first if c):
+        shape = layout(rows, None)  # numbers as names
+        notices.append(shape.notice)
+    names, cells, last_line = shape.names, tuple(first) if shape.names else (), rows[0][0] if shape.names else 0
+    if not names and header is None and (names := _comment_header(text, first_line, shape.width)):
+        notices.append(f"the comment above line {first_line} names the columns: {', '.join(names[:6])}")
+    units: tuple[str, ...] = ()
+    if names and len(rows) > 2 and (units := _units(rows[1][1], [cells for _, cells in rows[2:]], shape.width)):
+        last_line = rows[1][0]
+        notices.append(f"line {last_line} holds units and is left out ({', '.join(u for u in units if u)})")
+    if skipped and not shape.names:
+        last_line = sample[skipped - 1][0]
+    return Top(shape.width, names or ("",) * shape.width, units or ("",) * shape.width, last_line, cells, (*notices,))
+
+
+def _preamble(sample: list[Record]) -> int:
+    """How many of the first lines belong to no table: they have at most half as many cells as the others."""
+    widths = Counter(len(cells) for _, cells in sample)
+    usual = max(widths.items(), key=lambda item: (item[1], item[0]))[0]
+    first = next(n for n, (_, cells) in enumerate(sample) if len(cells) > usual / 2)
+    return first if usual > 2 else 0
+
+
+def is_date(cell: str) -> bool:
+    """Whether a cell looks like a date or a time of day (months by name left aside, which may be words)."""
+    text = cell.strip()
+    return any(pattern.fullmatch(text) for name, pattern in FAMILIES.items() if "name" not in name)
+
+
+def _is_header(first: list[str], body: list[Record]) -> bool:
+    """Whether a first line is a header: no cell of it is a number or a date, or one that stands for a missing value."""
+    words = [cell for cell in first if cell]
+    if not words:
+        return False
+    if any(number(cell, ".") is not None or number(cell, ",") is not None for cell in words):
+        return False
+    if any(is_date(cell) for cell in words):
+        # years and quarters may name columns of numbers
+        below = [cells[n] for _, cells in body for n, cell in enumerate(first) if is_date(cell) and n < len(cells)]
+        return bool(below) and not any(is_date(cell) for cell in below)
+    return not any(cell.lower() in MISSING - {".", "-", "--", "?"} for cell in words) or _names_numbers(first, body)
+
+
+def _names_numbers(first: list[str], body: list[Record]) -> bool:
+    """Whether a word stands above numbers alone."""
+    for n, cell in enumerate(first):
+        below = [cells[n] for _, cells in body if n < len(cells) and cells[n].strip()]
+        if cell and cell.lower() not in MISSING and below and all(could_be_number(c) for c in below):
+            return True
+    return False
+
+
+def _units(line: list[str], body: list[list[str]], width: int) -> tuple[str, ...]:
+    """The units in the second line; empty where it holds none: words stand above numbers, and no number."""
+    if len(line) != width:
+        return ()
+    units = [cell.strip() for cell in line]
+    seen = False
+    for n, unit in enumerate(units):
+        below = [cells[n].strip() for cells in body if n < len(cells) and cells[n].strip()]
+        numeric = bool(below) and sum(could_be_number(c) or is_date(c) for c in below) >= 0.9 * len(below)
+        if (unit != "1" and number(unit, ".") is not None) or is_date(unit):
+            return ()
+        if not numeric and unit and unit in below:
+            return ()
+        seen = seen or (numeric and bool(unit) and unit.lower() not in MISSING)
+    return tuple(unit.strip("[]()") for unit in units) if seen else ()
+
+
+def _comment_header(text: TextFile, first_line: int, width: int) -> tuple[str, ...]:
+    """The names in a comment just above the rows, as NumPy writes it; empty where there are none."""
+    with text.path.open(encoding=text.encoding, newline="") as file:
+        above = [line.strip() for line in islice(file, min(first_line - 1, 10 * SAMPLE))]
+    line = above[-1] if above else ""
+    if not line.startswith("#"):
+        return ()
+    line = line.lstrip("# \t")
+    names = line.split() if text.delimiter == " " else [name.strip().strip('"') for name in line.split(text.delimiter)]
+    plain = len(names) == width > 1 and all(names) and not any(could_be_number(name) for name in names)
+    return tuple(names) if plain else ()
