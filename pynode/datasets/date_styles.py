@@ -26,7 +26,7 @@ def written(seconds: float, style: str) -> str:
         return _clock(seconds)
     pattern, zone = _split_zone(style or "%Y-%m-%d")
     moment = EPOCH + timedelta(seconds=round((seconds + _minutes(zone) * 60) * 1e6) / 1e6)
-    if pattern == "%Y" or (pattern == "%Y%m" and moment.day == 1 and moment.hour == 0):
+    if pattern in ("%Y%m", "%Y.%m") and moment.day == 1 and moment.hour == 0:
         return moment.strftime(pattern)
     iso = pattern.startswith("%Y-")
     if not _exact(moment, pattern):
@@ -45,7 +45,9 @@ def _strftime(moment: datetime, pattern: str) -> str:
 
 
 def _exact(moment: datetime, pattern: str) -> bool:
-    """Whether the pattern writes all of the time of day."""
+    """Whether the pattern writes the day and all of the time of day."""
+    if "%d" not in pattern:
+        return False
     if moment.microsecond:
         return False
     if moment.second and "%S" not in pattern:

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+from pynode.datasets.date_styles import seconds_of, written
+from pynode.errors import InvalidArgument
+
+SECONDS: dict[str, float | None] = {
+    "nanoseconds": 1e-9,
+    "microseconds": 1e-6,
+    "milliseconds": 1e-3,
+    "seconds": 1.0,
+    "minutes": 60.0,
+    "hours": 3600.0,
+    "days": 86400.0,
+    "weeks": 7 * 86400.0,
+    "months": None,
+    "quarters": None,
+    "years": None,
+}
+"""Units of time and their lengths in seconds; None where these differ."""
+_WORDS = {
+    "nanoseconds": "ns nsec nanosecond nanoseconds",
+    "microseconds": "us µs μs usec microsecond microseconds micros",
+    "milliseconds": "ms msec millisecond milliseconds millis",
+    "seconds": "s sec secs second seconds sekunde sekunden",
+    "minutes": "min mins minute minutes minuten",
+    "hours": "h hr hrs hour hours std stunde stunden",
+    "days": "d day days dy tag tage",
+    "weeks": "w wk wks week weeks woche wochen",
+    "months": "mo month months monat monate",
+    "quarters": "quarter quarters quartal quartale",
+    "years": "y yr yrs year years jahr jahre",
+}
+UNIT_OF = {word: unit for unit, words in _WORDS.items() for word in words.split()}
+"""Words and signs of units of time."""
 
 
 @dataclass(frozen=True)
 class TimeAxis:
     """Times of a file: how they are written, their unit, and their way to and from numbers.
 
-    `unit` is in words: "milliseconds since 1970", "days", "units of hour".  `style` says how the file writes dates, or
+    `unit` is in words: "milliseconds since 1970", "days", "units of hour".  Numbers of the kind "date" are seconds
+    since 1970 UTC (of the style "clock": since midnight of the first day).  `style` says how the file writes dates, or
     numbers ("integer").  `seconds` is the length of a unit, and `origin` the number 0 in seconds since 1970 UTC, where
     numbers stand for dates; None where they don't.
     """
@@ -23,9 +59,69 @@ class TimeAxis:
     origin: float = 0.0
 
     def parse(self, text: str) -> float:
-        """The number of a time: the file's own units, or an ISO date; raises `InvalidArgument`."""
-        raise NotImplementedError
+        """The number of a time: in the file's own units, or a date; raises `InvalidArgument`."""
+        text = text.strip()
+        if self.kind == "number":
+            number = _finite(text)
+            if number is not None:
+                return number
+            moment = seconds_of(text)
+            if moment is not None and self.seconds is not None:
+                return (moment - self.origin) / self.seconds
+            taken = "a number" + ("" if self.seconds is None else ", or a date (2024-01-31T12:00)")
+            raise InvalidArgument("time", repr(text), f"no time in {self.unit}", f"give {taken}")
+        number = _finite(text)
+        if number is not None and self.style in ("%Y%m%d", "%Y%m", "%Y.%m"):
+            moment = _compact(text, self.style)
+        elif number is not None and self.style != "clock" and re.fullmatch(r"[12]\d{3}", text):
+            moment = seconds_of(f"{text}-01-01")
+        else:
+            moment = number if number is not None and self.style != "clock" else seconds_of(text)
+        if moment is None:
+            example = "25:30" if self.style == "clock" else "2024-01-31, or 2024-01-31T12:00"
+            raise InvalidArgument("time", repr(text), "no date", f"write {example}")
+        return moment
 
     def text(self, time: float) -> str:
-        """A time as the file writes it."""
-        raise NotImplementedError
+        """A time as the file writes it: dates in its style (or ISO 8601), whole stamps without a decimal point."""
+        if self.kind == "date":
+            return written(time, self.style)
+        if self.style == "integer" and self.seconds is not None and self.seconds < 1:
+            return str(round(time))
+        if math.isfinite(time) and time == round(time) and (self.style == "integer" or abs(time) >= 1e15):
+            return str(int(time))
+        # 12 digits hide the rounding of sums; stamps of seconds need more
+        return f"{time:.12g}" if abs(time) < 1e8 else f"{time:.16g}"
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and "_" not in text else None
+
+
+def _compact(text: str, style: str) -> float | None:
+    """Seconds since 1970 of 20040131, 200401 or 2004.01."""
+    if style == "%Y%m%d":
+        return seconds_of(text) if re.fullmatch(r"\d{8}", text) else None
+    if match := re.fullmatch(r"(\d{4})\.?(\d\d?)", text):
+        month = match[2] if style == "%Y%m" or len(match[2]) == 2 else match[2] + "0"
+        return seconds_of(f"{match[1]}-{month}-01")
+    return None
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a column's name, in lower case: "elapsedTime_h" and "Time (h)" end in "h"."""
+    spaced = re.sub(r"(?<=[a-zäöü])(?=[A-Z])", " ", name)
+    return [word for word in re.split(r"[^\wµ]+|_|(?<=[a-zA-Z])(?=\d)", spaced.lower()) if word]
+
+
+def unit_in(name: str, unit: str = "") -> str:
+    """The unit of time that a name, or a line of units, holds; "" where there is none."""
+    for text in (unit, name):
+        for word in reversed(words_of(text)):
+            if word in UNIT_OF and not (word in ("d", "w", "y", "s", "h") and len(words_of(text)) == 0):
+                return UNIT_OF[word]
+    return ""

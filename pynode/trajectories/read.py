@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from pynode.trajectories.data import Trajectories
+import numpy as np
+
+from pynode.datasets.errors import DataError
+from pynode.datasets.frame import read_frame
+from pynode.datasets.frame_table import Column, Frame
+from pynode.errors import InvalidArgument
+from pynode.trajectories.assembly import Parts, assembled
+from pynode.trajectories.circles import given_period, seen_period
+from pynode.trajectories.covariates import covariate_of
+from pynode.trajectories.data import InputKind, Trajectories
+from pynode.trajectories.guess_time import given_time, guessed_time
+from pynode.trajectories.identity import groups_of, guessed_id, hint_of
+from pynode.trajectories.inputs import kind_of_input
+from pynode.trajectories.order import Group, past_midnight, sorted_groups
+from pynode.trajectories.roles import Roles, observed_rows, roles_of
+from pynode.trajectories.times import Times
+
+KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
+TOLD: dict[InputKind, str] = {
+    "interpolated": "interpolated between its rows",
+    "steps": "constant until its next row",
+    "jumps": "doses: each is added at once at its time",
+}
 
 
 def read_series(
@@ -23,5 +46,157 @@ def read_series(
     decimal: str | None = None,
     leave_out: Sequence[str] = (),
 ) -> Trajectories:
-    """The trajectories in the file at `path`."""
-    raise NotImplementedError
+    """The trajectories in the file at `path`: text, Parquet, `.npy` or `.npz`, as `read_frame` reads it.
+
+    Columns are given by name or number (from 1); those that are not given are guessed, and `notices` say so.  `time`
+    and `id` may be several columns, between commas: date and time of day, or year and month.  Covariates are constant
+    over a trajectory, and words become classes; `covariates=("none",)` guesses none.  `input_kind` of all inputs is
+    "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are angles, NAME or NAME:PERIOD.
+    `leave_out` are names of trajectories to leave out.
+
+    Raises `DataError` with file, line and remedy for times that go back or occur twice, a value that is no number, or
+    a trajectory of one point; `InvalidArgument` for columns that there are not.
+    """
+    if input_kind not in (*KINDS, "auto"):
+        raise InvalidArgument("input_kind", repr(input_kind), "unknown", f"use one of {', '.join(('auto', *KINDS))}")
+    frame = read_frame(path, header=header, decimal=decimal, missing_values=missing_values, lenient=True)
+    times = guessed_time(frame) if time is None else given_time(frame, time)
+    identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
+    occupied = _occupied(frame, times)
+    groups = groups_of(frame, _as_words(frame, identity, header, decimal, missing_values), occupied)
+    groups = _without(groups, leave_out)
+    moved, midnight = past_midnight(groups, times.values, times.axis)
+    hint = hint_of(frame, times, identity)
+    groups, order_notices = sorted_groups(frame, groups, moved, times.axis, hint)
+    roles = roles_of(frame, times, identity, groups, values, inputs, covariates)
+    periods = _periods(frame, roles, groups, circular)
+    observed = observed_rows(roles.values, len(frame))
+    kinds: list[InputKind] = [
+        next(k for k in KINDS if k == input_kind) if input_kind != "auto" else kind_of_input(c, groups, observed)
+        for c in roles.inputs
+    ]
+    classes = [covariate_of(frame, column, groups) for column in roles.covariates]
+    parts = Parts(frame, moved, times.axis, roles.values, roles.inputs, tuple(kinds), hint)
+    known = np.concatenate([c.values for c in classes], axis=1) if classes else np.empty((len(groups), 0))
+    each, more = assembled(parts, groups, known)
+    notices = [
+        *frame.notices,
+        *_said(times, time, identity, id, len(each)),
+        *(n for n in (midnight, *order_notices) if n),
+        *roles.notices,
+        *(c.notice for c in classes if c.notice),
+        *(f"input '{c.key}' is {TOLD[k]}" for c, k in zip(roles.inputs, kinds, strict=True)),
+        *(
+            f"'{name}' is taken as an angle with period {period:.6g}"
+            for name, period in periods.items()
+            if name not in circular
+        ),
+        *more,
+    ]
+    return Trajectories(
+        each,
+        times.axis,
+        tuple(column.key for column in roles.values),
+        tuple(column.key for column in roles.inputs),
+        tuple(kinds),
+        tuple(name for c in classes for name in c.names),
+        ",".join(column.key for column in identity) or None,
+        tuple(notices),
+        Path(path),
+        roles.constants,
+        periods,
+    )
+
+
+def _identity(frame: Frame, times: Times, given: str | None, taken: Sequence[str]) -> tuple[Column, ...]:
+    if given is not None:
+        several = "," in given and all(column.name != given for column in frame.columns)
+        return frame.chosen("id", given.split(",") if several else (given,))
+    used = {c.number for c in times.columns}
+    used |= {c.number for name in taken for c in frame.columns if name in (c.name, str(c.number))}
+    return guessed_id([c for c in frame.columns if c.number not in used], times.values)
+
+
+def _as_words(
+    frame: Frame, identity: Sequence[Column], header: bool | None, decimal: str | None, missing: Sequence[str]
+) -> tuple[Column, ...]:
+    """The columns with their cells as the file has them: 007 is another name than 7."""
+    if not identity or all(column.kind == "text" for column in identity):
+        return tuple(identity)
+    words = [frame.names.keys([frame.columns.index(column)]) for column in identity]
+    again = read_frame(frame.path, header=header, decimal=decimal, missing_values=missing, words=words, lenient=True)
+    by_number = {column.number: column for column in again.columns}
+    return tuple(by_number[column.number] for column in identity)
+
+
+def _occupied(frame: Frame, times: Times) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Rows with a time; raises `DataError` for a row with values and without time."""
+    used = {column.number for column in times.columns}
+    filled = np.zeros(len(frame), dtype=bool)
+    for column in frame.columns:
+        if column.kind == "number" and column.number not in used:
+            filled |= np.isfinite(column.values)
+    known = np.isfinite(times.values)
+    # names and numbers of the rows stand in a row without values, too
+    absent = np.flatnonzero(~known & filled)
+    if absent.size and (any(c.number in used for c in frame.columns) or used):
+        row = int(absent[0])
+        label = times.columns[0].label if times.columns else "the time"
+        total = f" (in {absent.size:,} rows)" if absent.size > 1 else ""
+        raise DataError(f"{frame.place(row)}, {label}: the time is missing{total}; write it, or remove the row")
+    return known
+
+
+def _without(groups: Sequence[Group], leave_out: Sequence[str]) -> list[Group]:
+    names = [group.name for group in groups]
+    for name in leave_out:
+        if name not in names:
+            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            raise InvalidArgument("leave_out", repr(name), "no trajectory of the file", f"it has {shown or 'one only'}")
+    left = [group for group in groups if group.name not in leave_out]
+    if not left:
+        raise InvalidArgument("leave_out", leave_out, "all trajectories", "keep at least one")
+    return left
+
+
+def _periods(frame: Frame, roles: Roles, groups: Sequence[Group], circular: Sequence[str]) -> dict[str, float]:
+    """Periods of the values that are angles; an input that is one becomes its cosine and sine."""
+    periods: dict[str, float] = {}
+    for option in circular:
+        column, period = given_period(frame, option)
+        if any(c.number == column.number for c in roles.values):
+            periods[column.key] = period
+        elif any(c.number == column.number for c in roles.inputs):
+            _split_input(roles, column, period)
+        else:
+            raise InvalidArgument("circular", repr(option), "neither a value nor an input", "name one of these columns")
+    for column in roles.values:
+        if column.key not in periods and (seen := seen_period(column, groups)) is not None:
+            periods[column.key] = seen
+    for column in list(roles.inputs):
+        if (seen := seen_period(column, groups)) is not None:
+            _split_input(roles, column, seen)
+    return periods
+
+
+def _split_input(roles: Roles, column: Column, period: float) -> None:
+    at = next(n for n, c in enumerate(roles.inputs) if c.number == column.number)
+    angle = 2 * math.pi * roles.inputs[at].values / period
+    roles.inputs[at : at + 1] = [
+        Column(f"cos({column.key})", column.number, "number", np.cos(angle)),
+        Column(f"sin({column.key})", column.number, "number", np.sin(angle)),
+    ]
+    roles.notices.append(f"input '{column.key}' is an angle with period {period:.6g}: its cosine and sine are inputs")
+
+
+def _said(times: Times, time: str | None, identity: Sequence[Column], id: str | None, n: int) -> list[str]:
+    """What was taken as time and as name."""
+    said = list(times.notices)
+    if times.columns:
+        unit = f" ({times.axis.unit})"
+        guessed = "" if time is not None else "taken as "
+        said.insert(0, f"'{times.axis.column}' is {guessed}the time{unit}")
+    if id is None and identity:
+        told = " and ".join(f"'{column.key}'" for column in identity)
+        said.append(f"{told} {'is' if len(identity) == 1 else 'are'} taken as the name of {n} trajectories")
+    return said

@@ -1,0 +1,128 @@
+"""Which column, or columns, hold the times, where nobody says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pynode.datasets.frame_table import Column, Frame
+from pynode.trajectories.axis import UNIT_OF, words_of
+from pynode.trajectories.identity import codes_of
+from pynode.trajectories.times import PART_OF, Times, hours_and_minutes, row_numbers, times_of
+
+TIMES = frozenset(
+    ("time", "times", "timestamp", "datetime", "date", "when", "zeit", "zeitpunkt", "zeitstempel", "datum", "uhrzeit")
+)
+"""What columns of times are called, first of all."""
+OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "moment", "period"))
+"""The same, where none has one of the first names; so are units of time."""
+
+
+def given_time(frame: Frame, time: str) -> Times:
+    """The times in the column `time`, or in several whose names stand between commas; raises `InvalidArgument`."""
+    row_names = frame.row_names
+    if row_names is not None and time in (row_names.name, str(row_names.number)) and time:
+        return times_of(frame, (row_names,))
+    if "," in time and all(column.name != time for column in frame.columns):
+        return times_of(frame, frame.chosen("time", time.split(",")))
+    column = frame.column("time", time)
+    return times_of(frame, (column, *_companions(frame, column)))
+
+
+def guessed_time(frame: Frame) -> Times:
+    """The times of a table, by kind, name or order of its columns; raises `DataError` where words stand for them."""
+    columns = [c for c in frame.columns if c.kind != "text" and np.isfinite(c.values).any()]
+    dates = [c for c in columns if c.kind == "date" and c.style != "clock"]
+    if dates:
+        column = min(dates, key=_rank)
+        return times_of(frame, (column, *_companions(frame, column)))
+    if parts := _parts(columns):
+        return times_of(frame, parts)
+    named = sorted((c for c in frame.columns if _rank(c) < 9), key=_rank)
+    for column in named:
+        if column.kind != "text" and not column.trouble and np.ptp(column.values[np.isfinite(column.values)]) > 0:
+            return times_of(frame, (column, *_companions(frame, column)))
+    for column in named:
+        if column.trouble or _rank(column) == 0:
+            return times_of(frame, (column,))  # raises
+    return _by_order(frame, columns)
+
+
+def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
+    """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
+    numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()]
+    for column in numbers:
+        if (np.diff(column.values) > 0).all() and len(frame) > 2:
+            return times_of(frame, (column,))
+    index = frame.row_names
+    if index is not None and index.kind != "text" and not index.trouble and (np.diff(index.values) > 0).all():
+        return times_of(frame, (index,)) if (np.diff(index.values) != 1).any() else row_numbers(frame)
+    for identity in frame.columns:
+        codes = codes_of(identity)
+        if len(frame) < 3 * (int(codes.max()) + 1) or int(codes.max()) < 1:
+            continue
+        order = np.argsort(codes, kind="stable")
+        within = np.diff(codes[order]) == 0
+        for column in numbers:
+            if column is not identity and (np.diff(column.values[order])[within] > 0).all():
+                return times_of(frame, (column,))
+    return row_numbers(frame)
+
+
+def _rank(column: Column) -> int:
+    """How well a name suits times: 0 for the best, 9 for none."""
+    words = words_of(column.name)
+    if not words:
+        return 9
+    if len(words) == 1 and words[0] in TIMES:
+        return 0
+    if words[0] in TIMES or words[-1] in TIMES:
+        return 1
+    if len(words) == 1 and words[0] in OTHERS:
+        return 2
+    if len(words) == 1 and words[0] in UNIT_OF:
+        return 3 if len(words[0]) > 1 or words[0] in ("s", "h", "d") else 9
+    if words[0] in OTHERS and words[-1] in UNIT_OF:
+        return 2
+    return 5 if words[0] in OTHERS and len(words[0]) > 2 else 9
+
+
+def _companions(frame: Frame, column: Column) -> tuple[Column, ...]:
+    """The column of times of day that belongs to one of days, or of days to one of times of day."""
+    others = [c for c in frame.columns if c is not column and not c.trouble]
+    clocks = [c for c in others if c.kind == "date" and c.style == "clock"]
+    values = column.values[np.isfinite(column.values)]
+    if column.kind == "date" and column.style != "clock":
+        if (values % 86400 != 0).any() or (np.diff(values) != 0).all():
+            return ()
+        named = [c for c in others if c.kind == "number" and PART_OF.get(c.name.lower()) in ("hour", "minute")]
+        packed = [c for c in others if c.kind == "number" and hours_and_minutes(c) is not None]
+        return tuple(clocks[:1] or named or packed[:1])
+    of_day = column.style == "clock" or hours_and_minutes(column) is not None
+    if not of_day:
+        return ()
+    days = [c for c in others if c.kind == "date" and c.style != "clock" and not (c.values % 86400 > 0).any()]
+    parts = [c for c in others if c.kind == "number" and PART_OF.get(c.name.lower()) in ("year", "month", "day")]
+    return tuple(days[:1] or parts)
+
+
+def _parts(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Columns called year, month, day, ... that give a date together; empty where they are not there."""
+    named = {
+        PART_OF[c.name.lower()]: c
+        for c in reversed(columns)
+        if c.kind == "number" and not c.trouble and c.name.lower() in PART_OF and _whole(c)
+    }
+    if any(_rank(c) == 0 for c in columns if c.kind == "number"):
+        return ()
+    for names in (("year", "month"), ("year", "quarter"), ("month", "day")):
+        if set(names) <= set(named):
+            order = ("year", "quarter", "month", "day", "hour", "minute", "second")
+            return tuple(named[part] for part in order if part in named)
+    return ()
+
+
+def _whole(column: Column) -> bool:
+    present = column.values[np.isfinite(column.values)]
+    return bool((present == np.round(present)).all())

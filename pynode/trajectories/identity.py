@@ -1,0 +1,138 @@
+"""Which column tells trajectories apart, and the rows of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from pynode.datasets.errors import DataError
+from pynode.datasets.frame_table import Column, Frame
+from pynode.datasets.splits import Array
+from pynode.trajectories.axis import words_of
+from pynode.trajectories.order import Group
+from pynode.trajectories.times import Times
+
+_NAMES = (
+    "id ids uid unique subject subj patient pat participant person individual proband animal rat mouse dog cow pig "
+    "mare chick seed tree plant plot child infant boy girl series trajectory traj run experiment exp trial "
+    "episode unit station site sensor device machine engine well lot batch country state city region firm company "
+    "ticker symbol vehicle track user customer item player household sample specimen replicate variable"
+)
+ID_WORDS = frozenset(_NAMES.split())
+"""What columns of trajectories' names are called."""
+STRONG = frozenset(("id", "ids", "uid", "subject", "subj", "patient", "participant", "series", "trajectory", "traj"))
+"""Those that are believed where the times alone would make one trajectory."""
+COLUMNS = 6
+"""Columns of which pairs are tried."""
+
+
+def codes_of(column: Column) -> Array:
+    """A number for each different value of a column `(rows,)`, -1 where it is missing."""
+    if column.cells is not None:
+        codes = np.unique(np.array(column.cells), return_inverse=True)[1].astype(np.int64)
+        return np.where(np.array([bool(cell) for cell in column.cells]), codes, -1)
+    codes = np.unique(column.values, return_inverse=True)[1].astype(np.int64)
+    return np.where(np.isnan(column.values), -1, codes)
+
+
+def joint_codes(columns: Sequence[Column]) -> Array:
+    """The same for the values of several columns together."""
+    each = np.stack([codes_of(column) for column in columns], axis=1)
+    joint = np.unique(each, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return np.where((each < 0).any(axis=1), -1, joint)
+
+
+def guessed_id(candidates: Sequence[Column], times: Array) -> tuple[Column, ...]:
+    """The columns that tell trajectories apart, empty where one trajectory is there.
+
+    Within each of its values the times must be different.  By name where one is called so; else, where times occur
+    twice or begin again, the column with the fewest values that will do, or two columns together.
+    """
+    usable = [c for c in candidates if _may_name(c)]
+    named = [c for c in usable if set(words_of(c.name)) & ID_WORDS]
+    single = bool((np.diff(times[np.isfinite(times)]) > 0).all()) or bool(
+        (np.diff(times[np.isfinite(times)]) < 0).all()
+    )
+    for column in sorted(named, key=_weakness):
+        strong = set(words_of(column.name)) & STRONG
+        if (strong or not single) and _repeats(codes_of(column)) and _separates(codes_of(column), times):
+            return (column,)
+    if single:
+        return ()
+    fitting = [c for c in usable if _repeats(codes_of(c)) and _separates(codes_of(c), times, ordered=True)]
+    if fitting:
+        return (min(fitting, key=lambda c: int(codes_of(c).max())),)
+    pairs = list(combinations(usable[:COLUMNS], 2))
+    fits = [
+        pair for pair in pairs if _repeats(joint_codes(pair)) and _separates(joint_codes(pair), times, ordered=True)
+    ]
+    return min(fits, key=lambda pair: int(joint_codes(pair).max())) if fits else ()
+
+
+def _weakness(column: Column) -> tuple[bool, bool]:
+    words = words_of(column.name)
+    return not set(words) & STRONG, len(words) > 1
+
+
+def _may_name(column: Column) -> bool:
+    """Whether the values can be names: words, or whole numbers."""
+    if column.kind == "text":
+        return True
+    present = column.values[np.isfinite(column.values)]
+    return column.kind == "number" and present.size > 0 and bool((present == np.round(present)).all())
+
+
+def _repeats(codes: Array) -> bool:
+    """Whether there are several values, with two rows each on average at least."""
+    return int(codes.max()) >= 1 and len(codes) >= 2 * (int(codes.max()) + 1)
+
+
+def _separates(codes: Array, times: Array, *, ordered: bool = False) -> bool:
+    """Whether no time occurs twice within a value (and, if `ordered`, the times rise in the order of the file)."""
+    known = np.isfinite(times) & (codes >= 0)
+    order = np.argsort(codes[known], kind="stable") if ordered else np.lexsort((times[known], codes[known]))
+    own, sorted_times = codes[known][order], times[known][order]
+    within = np.diff(own) == 0
+    return bool((np.diff(sorted_times)[within] > 0).all())
+
+
+def groups_of(frame: Frame, columns: Sequence[Column], occupied: Array) -> list[Group]:
+    """The rows of each trajectory, in the order in which they first occur; `columns` hold words.
+
+    `occupied` `(rows,)`: rows with a time or any value; the others may lack a name.  A name that stands in the first
+    row of its trajectory only, as in merged cells of a spreadsheet, holds for the rows below.
+    """
+    if not columns:
+        return [Group("", np.flatnonzero(occupied))]
+    names = ["/".join(cells) for cells in zip(*(column.cells or () for column in columns), strict=True)]
+    given = np.array([all(cells) for cells in zip(*(column.cells or () for column in columns), strict=True)])
+    absent = np.flatnonzero(~given & occupied)
+    if absent.size:
+        first = [name for name, there in zip(names, given, strict=True) if there]
+        if not given[np.flatnonzero(occupied)[0]] or len(set(first)) < len(first) or len(first) < 2:
+            raise DataError(
+                f"{frame.place(int(absent[0]))}, {columns[0].label}: the name of the trajectory is missing; write "
+                "it in each row"
+            )
+        for row in range(1, len(names)):
+            names[row] = names[row] if given[row] else names[row - 1]
+    rows: dict[str, list[int]] = {}
+    for row in np.flatnonzero(occupied).tolist():
+        rows.setdefault(names[row], []).append(row)
+    return [Group(name, np.array(own, dtype=np.int64)) for name, own in rows.items()]
+
+
+def hint_of(frame: Frame, times: Times, identity: Sequence[Column]) -> str:
+    """What to do about times that go back or occur twice, if no column tells trajectories apart; "" if one does."""
+    if identity:
+        return ""
+    used = {column.number for column in times.columns}
+    usable = [c for c in frame.columns if c.number not in used and _may_name(c)]
+    fitting = [c.key for c in usable if _repeats(codes_of(c)) and _separates(codes_of(c), times.values)]
+    column = fitting[0] if fitting else "COLUMN"
+    return (
+        f"if the file holds several trajectories, name the column that tells them apart (--id {column}); if not, "
+        "correct the lines"
+    )

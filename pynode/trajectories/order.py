@@ -1,0 +1,128 @@
+"""The order of the rows of a trajectory: sorted where that is clear, refused where times go back or occur twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pynode.datasets.date_styles import utc
+from pynode.datasets.errors import DataError
+from pynode.datasets.frame_table import Frame
+from pynode.datasets.splits import Array
+from pynode.trajectories.axis import TimeAxis
+
+HOUR = 3600.0
+UNSORTED = 0.25
+"""Share of steps back from which on the rows of a file are in no order, rather than in one with a mistake."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of one trajectory, in the order of the file; `name` is "" where the file holds only one."""
+
+    name: str
+    rows: Array
+
+    @property
+    def told(self) -> str:
+        """As messages name it: " of trajectory 'P4'"."""
+        return f" of trajectory '{self.name}'" if self.name else ""
+
+
+def past_midnight(groups: Sequence[Group], times: Array, axis: TimeAxis) -> tuple[Array, str]:
+    """Times of day that go on after midnight, and what to say about it."""
+    if axis.style != "clock":
+        return times, ""
+    times, passes = times.copy(), 0
+    for group in groups:
+        steps = np.diff(times[group.rows])
+        if (steps[steps < 0] < -12 * HOUR).all():
+            days = np.concatenate(([0], np.cumsum(steps < 0)))
+            passes += int(days[-1])
+            times[group.rows] += days * 24 * HOUR
+    return (
+        times,
+        f"times pass midnight ({passes} times): hours count on, 25:00 is 1:00 of the next day" if passes else "",
+    )
+
+
+def sorted_groups(
+    frame: Frame, groups: Sequence[Group], times: Array, axis: TimeAxis, hint: str
+) -> tuple[list[Group], list[str]]:
+    """The groups with their rows in order of time, and what to say about it.
+
+    Rows from the latest to the earliest are turned round, and rows in no order at all are sorted; both are said.
+    Raises `DataError` where times go back here and there: the line, and `hint`, what could be done about it.
+    """
+    steps = [np.diff(times[group.rows]) for group in groups]
+    back, total = sum(int((s < 0).sum()) for s in steps), sum(s.size for s in steps)
+    if not back:
+        return list(groups), []
+    group, at = next((g, int((s < 0).argmax())) for g, s in zip(groups, steps, strict=True) if (s < 0).any())
+    row, before = int(group.rows[at + 1]), int(group.rows[at])
+    if back == sum(int((s != 0).sum()) for s in steps):
+        said = "rows go from the latest to the earliest, and are turned round"
+    elif back >= max(UNSORTED * total, 2) and not _restarts(groups, times):
+        said = f"rows are not in order of time (first in line {int(frame.lines[row])}), and are sorted"
+    else:
+        raise DataError(_backwards(frame, group, times, before, row, axis, hint))
+    # stable, so that rows of one time stay in the order of the file; mergesort turned round would not
+    return [Group(g.name, g.rows[np.argsort(times[g.rows], kind="stable")]) for g in groups], [said]
+
+
+def _restarts(groups: Sequence[Group], times: Array) -> bool:
+    """Whether times begin again at (about) the same one, as those of several trajectories below each other do."""
+    for group in groups:
+        own = times[group.rows]
+        begins = own[1:][np.diff(own) < 0]
+        if len(groups) == 1 and len(begins) > 1 and np.ptp(own) > 0:
+            near = np.abs(begins - own.min()) <= 0.1 * np.ptp(own)
+            if near.mean() > 0.8:
+                return True
+    return False
+
+
+def check_twice(frame: Frame, group: Group, times: Array, axis: TimeAxis, known: Array, hint: str) -> None:
+    """Raises `DataError` where a time occurs twice with values in the same columns.
+
+    `times` `(rows,)` are of the rows of the group, in order; `known` `(rows, columns)` says which cells have values.
+    """
+    starts = np.unique(times, return_index=True)[1]
+    same = np.flatnonzero((np.add.reduceat(known.astype(np.int64), starts, axis=0) > 1).any(axis=1))
+    if not same.size:
+        return
+    at = int(starts[same[0]])
+    twice = (known[times == times[at]].sum(axis=0) > 1).argmax()
+    rows = np.sort(group.rows[(times == times[at]) & known[:, twice]])
+    first, second = int(rows[0]), int(rows[1])
+    lines = f"lines {int(frame.lines[first])} and {int(frame.lines[second])}"
+    total = f" (one of {same.size:,} such times)" if same.size > 1 else ""
+    told = f"{frame.path}, {lines}: the time {axis.text(float(times[at]))}{group.told} occurs twice{total}; "
+    if _at_change_of_clocks(float(times[at]), axis):
+        raise DataError(told + CLOCKS)
+    remedy = "remove one of the rows" if group.name else hint or "remove one of the rows"
+    raise DataError(told + remedy)
+
+
+CLOCKS = (
+    "clocks were put back then, and local times name an hour twice: write the times in UTC, or with their offset "
+    "(2024-10-27T02:30:00+01:00)"
+)
+
+
+def _backwards(frame: Frame, group: Group, times: Array, before: int, row: int, axis: TimeAxis, hint: str) -> str:
+    earlier, later = axis.text(float(times[row])), axis.text(float(times[before]))
+    told = f"{frame.place(row)}: the time{group.told} goes back from {later} to {earlier}; "
+    if times[before] - times[row] <= HOUR * (axis.seconds is not None) and _at_change_of_clocks(times[row], axis):
+        return told + CLOCKS
+    return told + (hint or "correct the line, or sort the rows by time")
+
+
+def _at_change_of_clocks(time: float, axis: TimeAxis) -> bool:
+    """Whether clocks may be put back at this local time: an early Sunday in autumn, of either hemisphere."""
+    if axis.kind != "date" or axis.style == "clock" or axis.style.endswith("Z") or axis.style[-6:-5] in ("+", "-"):
+        return False
+    moment = utc(time)
+    return moment.weekday() == 6 and moment.hour <= 3 and moment.month in (3, 4, 9, 10, 11)

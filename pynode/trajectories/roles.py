@@ -1,0 +1,242 @@
+"""What each column of a table is to a series: value, input, covariate, or nothing, as said or as is clear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pynode.datasets.errors import DataError
+from pynode.datasets.frame_table import Column, Frame
+from pynode.datasets.splits import Array
+from pynode.trajectories.covariates import changes_in
+from pynode.trajectories.identity import codes_of
+from pynode.trajectories.inputs import are_jumps, as_numbers
+from pynode.trajectories.order import Group
+from pynode.trajectories.times import PART_OF, Times
+
+NONE = ("none",)
+"""As covariates: none are guessed."""
+
+
+@dataclass
+class Roles:
+    """The columns of each role, and what to say of those that were guessed or left out."""
+
+    values: list[Column] = field(default_factory=list)
+    inputs: list[Column] = field(default_factory=list)
+    covariates: list[Column] = field(default_factory=list)
+    constants: dict[str, float] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+def roles_of(
+    frame: Frame,
+    times: Times,
+    identity: Sequence[Column],
+    groups: Sequence[Group],
+    values: Sequence[str] | None,
+    inputs: Sequence[str],
+    covariates: Sequence[str],
+) -> Roles:
+    """The roles of the columns; raises `InvalidArgument` for unknown names, `DataError` for words among values."""
+    roles = Roles()
+    guess_covariates = not covariates
+    named = [] if tuple(covariates) == NONE else list(frame.chosen("covariates", covariates))
+    roles.covariates = named
+    roles.inputs = [_numbers(frame, c, "input") for c in frame.chosen("inputs", inputs)]
+    used = {c.number for c in (*times.columns, *identity, *roles.inputs, *named)}
+    if values is not None:
+        roles.values = [_numbers(frame, c, "value") for c in frame.chosen("values", values)]
+        used |= {c.number for c in roles.values}
+    rest = [c for c in frame.columns if c.number not in used]
+    if values is None:
+        rest = _values_among(frame, rest, times, groups, roles)
+    observed = observed_rows(roles.values, len(frame))
+    for column in list(rest):
+        if not inputs and column.kind == "number" and not column.trouble and are_jumps(column, observed):
+            roles.inputs.append(column)
+            rest.remove(column)
+            roles.notices.append(f"{column.label} is taken as an input (doses): its rows have no values")
+    if guess_covariates:
+        rest = _covariates_among(rest, groups, roles)
+    if rest:
+        names = frame.names.labels([frame.columns.index(c) for c in rest])
+        what = "text and " if any(c.kind == "text" for c in rest) and values is None else ""
+        roles.notices.append(f"{names} {'is' if len(rest) == 1 else 'are'} left out{' (text)' if what else ''}")
+    _constants(roles, groups)
+    return roles
+
+
+def observed_rows(values: Sequence[Column], rows: int) -> Array:
+    """Which rows have any value `(rows,)`."""
+    observed = np.zeros(rows, dtype=bool)
+    for column in values:
+        observed |= np.isfinite(column.values)
+    return observed
+
+
+def _numbers(frame: Frame, column: Column, role: str) -> Column:
+    """The column, if it holds numbers."""
+    if column.trouble:
+        raise DataError(column.trouble)
+    numbers = as_numbers(column) if role == "input" else column
+    if numbers is None or numbers.kind != "number":
+        cells = column.cells or ()
+        row = next((n for n, cell in enumerate(cells) if cell and not _is_number(cell)), 0)
+        what = f"'{cells[row][:40]}' is text" if cells else "holds dates"
+        raise DataError(
+            f"{frame.place(row)}, {column.label}: {what}, and a {role} is a number; name columns of numbers as "
+            f"{role}s, or correct the cell"
+        )
+    infinite = np.flatnonzero(np.isinf(column.values))
+    if infinite.size:
+        raise DataError(
+            f"{frame.place(int(infinite[0]))}, {column.label}: the {role} is infinite; correct the cell, or empty it "
+            "if the value is missing"
+        )
+    return numbers
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _values_among(
+    frame: Frame, rest: Sequence[Column], times: Times, groups: Sequence[Group], roles: Roles
+) -> list[Column]:
+    """Takes the values among the columns `rest` into `roles`; returns the columns that are left."""
+    left: list[Column] = []
+    doses: list[Column] = []
+    for column in rest:
+        reason = _reason(column, times, groups)
+        if reason == "other":
+            left.append(column)
+        elif reason:
+            roles.notices.append(f"{column.label} {reason} and is left out")
+        elif len(groups) > 1 and changes_in(column, groups) is None and _differs(column):
+            left.append(column)  # constant over each trajectory: a covariate
+        elif _may_be_doses(column):
+            doses.append(column)
+        else:
+            roles.values.append(_numbers(frame, column, "value"))
+    observed = observed_rows(roles.values, len(frame))
+    for column in doses:
+        if roles.values and are_jumps(column, observed):
+            left.append(column)
+        else:
+            roles.values.append(_numbers(frame, column, "value"))
+    roles.values.sort(key=lambda column: column.number)
+    if not roles.values:
+        raise DataError(
+            f"{frame.path} has no column of values beside times and names; name them (--values), or add one"
+        )
+    return sorted(left, key=lambda column: column.number)
+
+
+def _may_be_doses(column: Column) -> bool:
+    given = np.isfinite(column.values) & (column.values != 0)
+    return not column.trouble and are_jumps(column, ~given)
+
+
+def _differs(column: Column) -> bool:
+    present = column.values[np.isfinite(column.values)]
+    return bool(np.ptp(present) > 0)
+
+
+def _reason(column: Column, times: Times, groups: Sequence[Group]) -> str:
+    """Why a column is no value: "other" for words and dates, a clause for what is left out, "" for a value."""
+    if column.trouble:
+        return ""
+    if column.kind != "number":
+        return "other"
+    known = np.isfinite(column.values)
+    if not known.any():
+        return "has no values"
+    rows = np.concatenate([np.sort(group.rows) for group in groups])
+    whole = bool((column.values[known] == np.round(column.values[known])).all())
+    if whole and known.all() and len(rows) > 2:
+        if (np.diff(column.values) == 1).all():
+            return "numbers the rows"
+        counts = [(np.diff(column.values[np.sort(g.rows)]) == 1).all() for g in groups]
+        starts = {float(column.values[np.sort(g.rows)][0]) for g in groups}
+        if len(groups) > 1 and all(counts) and starts <= {0.0, 1.0}:
+            return "numbers the rows of each trajectory"
+    if _is_time_again(column, times):
+        return "is the time again"
+    if times.axis.kind == "date" and whole and column.name.lower() in PART_OF and _is_part(column, groups):
+        return "is a part of the date"
+    return ""
+
+
+def _is_part(column: Column, groups: Sequence[Group]) -> bool:
+    """Whether whole numbers are in the range of a part of a date, and change over some trajectory."""
+    low, high = {
+        "year": (1500, 2200),
+        "quarter": (1, 4),
+        "month": (1, 12),
+        "day": (1, 31),
+        "hour": (0, 24),
+        "minute": (0, 60),
+        "second": (0, 60),
+    }[PART_OF[column.name.lower()]]
+    present = column.values[np.isfinite(column.values)]
+    return bool(present.min() >= low and present.max() <= high) and changes_in(column, groups) is not None
+
+
+def _is_time_again(column: Column, times: Times) -> bool:
+    """Whether the column is the time in another unit, or counted from another origin."""
+    known = np.isfinite(column.values) & np.isfinite(times.values)
+    if known.sum() < 4 or times.axis.column == "row":
+        return False
+    own, time = column.values[known], times.values[known]
+    span = np.ptp(time)
+    if span == 0 or np.ptp(own) == 0:
+        return False
+    slope = (own[time.argmax()] - own[time.argmin()]) / span
+    residual = own - own[time.argmin()] - slope * (time - time.min())
+    return bool(slope > 0 and np.abs(residual).max() <= 1e-9 * np.ptp(own))
+
+
+def _covariates_among(rest: Sequence[Column], groups: Sequence[Group], roles: Roles) -> list[Column]:
+    """Takes the columns that are constant over each trajectory into `roles`; returns the others."""
+    left = []
+    for column in rest:
+        if len(groups) > 1 and not column.trouble and column.kind != "date" and _is_covariate(column, groups):
+            roles.covariates.append(column)
+            roles.notices.append(f"{column.label} is constant over each trajectory and is taken as a covariate")
+        else:
+            left.append(column)
+    return left
+
+
+def _is_covariate(column: Column, groups: Sequence[Group]) -> bool:
+    """Whether a column is constant over each trajectory, known for all, and more than another name of each."""
+    codes = codes_of(column)
+    if changes_in(column, groups) is not None or any((codes[g.rows] < 0).all() for g in groups):
+        return False
+    each = np.array([codes[g.rows][codes[g.rows] >= 0][0] for g in groups])
+    counts = np.unique(each, return_counts=True)[1]
+    if len(counts) < 2:
+        return False
+    if column.kind == "text":
+        return bool((counts >= 2).all())
+    own = np.array([column.values[g.rows][np.isfinite(column.values[g.rows])][0] for g in groups])
+    counting = len(groups) > 2 and bool((np.diff(np.sort(own)) == 1).all())
+    return not counting
+
+
+def _constants(roles: Roles, groups: Sequence[Group]) -> None:
+    """Takes value columns that never change out of the values."""
+    rows = np.concatenate([group.rows for group in groups])
+    for column in list(roles.values):
+        present = column.values[rows][np.isfinite(column.values[rows])]
+        if present.size > 1 and np.ptp(present) == 0:
+            roles.values.remove(column)
+            roles.constants[column.key] = float(present[0])
+            roles.notices.append(f"{column.label} is always {present[0]:.12g}: it is carried on, and not modelled")
