@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pynode.fields.hamiltonian import Hamiltonian
     from pynode.fields.mlp import MLP
     from pynode.flows.augmented import RunningCosts
+    from pynode.flows.distribution import FlowDistribution
     from pynode.flows.divergence import Exact, Hutchinson
     from pynode.flows.flow import Flow
     from pynode.flows.probes import Draw
@@ -74,6 +75,7 @@ _HOME = {
     "FieldSpec": "fields.base",
     "Fixed": "steps",
     "Flow": "flows.flow",
+    "FlowDistribution": "flows.distribution",
     "Gradient": "gradients",
     "GradientMethod": "methods.base",
     "HEUN": "schemes.heun",
@@ -148,6 +150,7 @@ __all__ = [
     "FieldSpec",
     "Fixed",
     "Flow",
+    "FlowDistribution",
     "Gradient",
     "GradientMethod",
     "Hamiltonian",

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from pynode.engines.base import Engine
@@ -73,8 +74,11 @@ def explain(
     if isinstance(field, Flow):
         method, block = method or field.method, field.fields[0]
         probes = field.divergence.probes(Draw(), y0, 0)
-        augmented = AugmentedField(block, field.dim, field.divergence, probes, RunningCosts())
-        field, y0 = augmented, augmented.initial(y0)
+        joint = F.pad(y0, (0, field.context_dim))  # any context will do
+        augmented = AugmentedField(
+            block, field.dim + field.context_dim, field.divergence, probes, RunningCosts(), field.context_dim
+        )
+        field, y0 = augmented, augmented.initial(joint)
     method = DiscOpt() if method is None else method
     check_method(method)
     solve, _ = method.posed(field, y0, torch.tensor([0.0, 1.0], dtype=torch.float64) if ts is None else ts)

@@ -71,8 +71,10 @@ def chain_trace(layers: Sequence[Layer], act: str, x: State) -> tuple[State, Ten
     With V_k = diag(gate_k) W_k and s_k the activation's slopes after layer k, the Jacobian of two hidden layers is
     V_2 diag(s_1) V_1 diag(s_0) V_0, so its trace is s_1^T (V_1 * (V_0 V_2)^T) s_0 with an elementwise product: the
     inner matrix is the same for all samples, and a sample pays one more matrix-vector product instead of dim of them.
+    Entries of `x` beyond those that the chain gives are a context, which the trace knows nothing of.
     """
     V = [layer.W if layer.gate is None else layer.gate[:, None] * layer.W for layer in layers]
+    V[0] = V[0][:, : len(V[-1])]
     slopes = []
     for layer in layers[:-1]:
         x, slope = value_and_slope(act, apply(layer, x))

@@ -142,7 +142,18 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # a user's series over time
     "trajectories": (*LEAVES, "datasets"),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
-    "flows": (*LEAVES, "grid", "solution", "tangents", "transforms", "evaluation", "fields", "schemes", "methods"),
+    "flows": (
+        *LEAVES,
+        "finite",
+        "grid",
+        "solution",
+        "tangents",
+        "transforms",
+        "evaluation",
+        "fields",
+        "schemes",
+        "methods",
+    ),
     # which engine runs a solve, and why
     "explanation": (*LEAVES, "engines", "fields.base", "flows", "methods", "solve", "tapes"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme

@@ -282,7 +282,7 @@ def _measure(workload: Workload, method: GradientMethod) -> tuple[int, int, Arra
     steps: list[int] = []
 
     def work() -> None:
-        moved = flow(x)
+        moved = flow.transport(x)
         steps.append(sum(s.forward.n_accepted for s in moved.solves))
         (-moved.log_prob.mean()).backward()
 

@@ -174,7 +174,7 @@ def launches(
         if isinstance(divergence, Hutchinson):
             draw = draw.ahead(divergence.noise, x, 1)
         with OperatorCounter() as forward:
-            moved = flow(x, method=method, divergence=divergence, draw=draw)
+            moved = flow.transport(x, method=method, divergence=divergence, draw=draw)
             loss, stats = -moved.log_prob.mean(), moved.solves[0]
     with OperatorCounter() as backward:
         loss.backward()

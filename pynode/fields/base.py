@@ -77,7 +77,17 @@ class FieldSpec(ABC):
     @property
     @abstractmethod
     def state_dim(self) -> int:
-        """dim of the state y `(..., dim)`."""
+        """dim of the state y `(..., dim)`, in which the columns of a context are the last ones."""
+
+    @property
+    def context_dim(self) -> int:
+        """Last columns of the state that are a context: the field sees them, and their derivative is zero."""
+        return 0
+
+    def with_context(self, columns: int) -> FieldSpec:
+        """This architecture with a context of so many columns; raises `InvalidArgument` where it knows none."""
+        remedy = "use MLP or ConcatSquash, or a module of your own, f(t, z, context), in pynode.Flow"
+        raise InvalidArgument("context", columns, f"{type(self).__name__} has no context", remedy)
 
     @abstractmethod
     def slots(self) -> tuple[Slot, ...]:
@@ -96,7 +106,7 @@ class FieldSpec(ABC):
 
     def divergence(self, p: Mapping[str, Tensor], t: Tensor, y: State) -> tuple[State, Tensor]:
         """f(t, y; p) and the exact tr(df/dy) `(...)`: from dim tangents unless an architecture has a closed form."""
-        value, products = self.tangents(p, t, y, unit_tangents(y))
+        value, products = self.tangents(p, t, y, unit_tangents(y)[: self.state_dim - self.context_dim])
         return value, trace_of(products, y)
 
     def prepare(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -150,7 +160,10 @@ class FieldSpec(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `field_from_json` gives the specification back."""
-        return {"architecture": self.architecture, **asdict(self)}
+        values = asdict(self)
+        if not values.get("context", 1):  # so that fields without one are described as they always were
+            del values["context"]
+        return {"architecture": self.architecture, **values}
 
 
 def field_from_json(data: Mapping[str, Any]) -> FieldSpec:
@@ -357,6 +370,8 @@ def why_no_system(module: object) -> str | None:
     kind = type(module)
     if not getattr(kind, "has_specification", False):
         return "it has no specification"
+    if isinstance(module, Field) and module.spec.context_dim:
+        return "it has a context, which is captured"
     if isinstance(module, nn.Module) and parametrize.is_parametrized(module):
         return "it is parametrized (torch.nn.utils.parametrize), which only torch operators can follow"
     if "has_specification" not in kind.__dict__:
@@ -397,3 +412,9 @@ def check_widths(widths: tuple[int, ...]) -> None:
         raise InvalidArgument("widths", widths, "not two or more positive integers", "write (dim, hidden, ..., dim)")
     if widths[0] != widths[-1]:
         raise InvalidArgument("widths", widths, "first and last differ", "a vector field maps dim to the same dim")
+
+
+def check_context(context: object) -> None:
+    """Raises `InvalidArgument` unless `context` is a number of columns."""
+    if type(context) is not int or context < 0:
+        raise InvalidArgument("context", repr(context), "not a number of columns", "use 0 for no context, or 1, 2, ...")

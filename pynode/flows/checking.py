@@ -44,8 +44,9 @@ def checked_fields(fields: object, dim: int) -> list[nn.Module]:
         if not isinstance(block, nn.Module):
             remedy = "pass objects of torch.nn.Module with forward(t, z)"
             raise InvalidArgument(name, _shown(block), "not a module", remedy)
-        if isinstance(block, Field) and block.spec.state_dim != dim:
-            raise InvalidArgument("dim", dim, f"{name} is for dim = {block.spec.state_dim}", "make both the same")
+        own = block.spec.state_dim - block.spec.context_dim if isinstance(block, Field) else dim
+        if own != dim:
+            raise InvalidArgument("dim", dim, f"{name} is for dim = {own}", "make both the same")
     return blocks
 
 

@@ -38,7 +38,18 @@ class Divergence(ABC):
 
     @abstractmethod
     def __call__(self, field: nn.Module, t: Tensor, z: State, probes: Tensor | None, *, frobenius: bool) -> Slope:
-        """Field, divergence and, if wanted, the squared Frobenius norm at one point."""
+        """Field, divergence and, if wanted, the squared Frobenius norm at one point.
+
+        In a flow with a context, `field` is f(t, z) at the context of each sample.
+        """
+
+    def beside_context(
+        self, field: nn.Module, t: Tensor, y: State, probes: Tensor | None, dim: int, *, frobenius: bool
+    ) -> Slope:
+        """The same for a `field` of `y` `(batch, dim + context)`, by the first `dim` columns; dz is as wide as `y`."""
+        z, context = y[..., :dim], y[..., dim:]
+        slope = self(AtContext(field, context), t, z, probes, frobenius=frobenius)
+        return slope._replace(dz=torch.cat((slope.dz, torch.zeros_like(context)), dim=-1))
 
 
 @dataclass(frozen=True)
@@ -49,12 +60,21 @@ class Exact(Divergence):
         return None
 
     def __call__(self, field: nn.Module, t: Tensor, z: State, probes: Tensor | None, *, frobenius: bool) -> Slope:  # noqa: ARG002
-        if not has_formulas(field):
-            return _trace_by_rows(field, t, z, frobenius=frobenius)
-        if not frobenius:
-            return Slope(*field.divergence(t, z), None)
-        dz, products = field.tangents(t, z, unit_tangents(z))
-        return Slope(dz, trace_of(products, z), products.square().sum((0, -1)).expand(z.shape[:-1]))
+        return _exact(field, t, z, z.shape[-1], frobenius=frobenius)
+
+    def beside_context(
+        self,
+        field: nn.Module,
+        t: Tensor,
+        y: State,
+        probes: Tensor | None,
+        dim: int,
+        *,
+        frobenius: bool,
+    ) -> Slope:
+        if type(self) is not Exact:
+            return super().beside_context(field, t, y, probes, dim, frobenius=frobenius)
+        return _exact(field, t, y, dim, frobenius=frobenius)
 
 
 @dataclass(frozen=True)
@@ -85,20 +105,52 @@ class Hutchinson(Divergence):
             dz, product = point.value, point.column(probes) if frobenius else point.row(probes, last=True)
         return Slope(dz, (product * probes).sum(-1), product.square().sum(-1) if frobenius else None)
 
+    def beside_context(
+        self, field: nn.Module, t: Tensor, y: State, probes: Tensor | None, dim: int, *, frobenius: bool
+    ) -> Slope:
+        if type(self) is not Hutchinson or probes is None:
+            return super().beside_context(field, t, y, probes, dim, frobenius=frobenius)
+        # zeros leave out the context's columns, as the context's rows of the Jacobian are zero
+        padded = torch.nn.functional.pad(probes, (0, y.shape[-1] - dim))
+        return self(field, t, y, padded, frobenius=frobenius)
 
-def _trace_by_rows(field: nn.Module, t: Tensor, z: State, *, frobenius: bool) -> Slope:
+
+class AtContext(nn.Module):
+    """A field of `(z, context)` as a function of z `(batch, dim)`, at the `context` `(batch, k)` of each sample."""
+
+    def __init__(self, field: nn.Module, context: Tensor) -> None:
+        super().__init__()
+        self.field, self.context = field, context
+
+    def forward(self, t: Tensor, z: State) -> State:
+        """dz/dt `(batch, dim)`."""
+        slope: Tensor = self.field(t, torch.cat((z, self.context), dim=-1))
+        return slope[..., : z.shape[-1]]
+
+
+def _exact(field: nn.Module, t: Tensor, y: State, dim: int, *, frobenius: bool) -> Slope:
+    """Value, trace and squared Frobenius norm by the first `dim` columns of `y` `(batch, dim + context)`."""
+    if not has_formulas(field):
+        return _trace_by_rows(field, t, y, dim, frobenius=frobenius)
+    if not frobenius:
+        return Slope(*field.divergence(t, y), None)
+    dz, products = field.tangents(t, y, unit_tangents(y)[:dim])
+    return Slope(dz, trace_of(products, y), products.square().sum((0, -1)).expand(y.shape[:-1]))
+
+
+def _trace_by_rows(field: nn.Module, t: Tensor, y: State, dim: int, *, frobenius: bool) -> Slope:
     """Value, trace and squared Frobenius norm of a module's Jacobian from its rows, one reverse product each.
 
     A loop, since one batched product for all rows (`is_grads_batched`) is slower to differentiate, needs dim times the
     memory, and can't follow every operator.
     """
-    point, dim = Linearised(field, t, z), z.shape[-1]
-    trace, squares = z.new_zeros(z.shape[:-1]), z.new_zeros(z.shape[:-1])
-    for i, unit in enumerate(torch.eye(dim, dtype=z.dtype, device=z.device)):
-        row = point.row(unit.expand_as(z), last=i == dim - 1)
+    point = Linearised(field, t, y)
+    trace, squares = y.new_zeros(y.shape[:-1]), y.new_zeros(y.shape[:-1])
+    for i, unit in enumerate(torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)[:dim]):
+        row = point.row(unit.expand_as(y), last=i == dim - 1)
         trace = trace + row[..., i]
         if frobenius:
-            squares = squares + row.square().sum(-1)
+            squares = squares + row[..., :dim].square().sum(-1)
     return Slope(point.value, trace, squares if frobenius else None)
 
 

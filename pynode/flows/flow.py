@@ -1,41 +1,40 @@
-"""The flow: data to a standard normal and back, with the log-likelihood that belongs to it."""
+"""The flow: data to a base distribution and back, with the log-likelihood that belongs to it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pynode.errors import InvalidArgument
-from pynode.evaluation import checked_params, parameters_of
-from pynode.fields.base import Field, FieldSpec, has_formulas
-from pynode.flows.augmented import AugmentedField, RunningCosts
+from pynode.evaluation import checked_params
+from pynode.fields.base import Field, FieldSpec
+from pynode.flows.augmented import RunningCosts
+from pynode.flows.base import Base, check_base, distribution_of, draw_samples, log_density
+from pynode.flows.base import log_normal as log_normal
 from pynode.flows.checking import (
-    check_block,
     check_dim,
     check_divergence,
     check_draw,
     check_method,
-    check_modules,
     check_spec,
     checked_fields,
 )
+from pynode.flows.context import check_columns, check_context, field_with_context, rows_of_context
+from pynode.flows.distribution import FlowDistribution
 from pynode.flows.divergence import Divergence, Exact
 from pynode.flows.probes import Draw, DrawCounter
-from pynode.flows.reverse_mode import Linearised
-from pynode.grid import note_times
+from pynode.flows.transport import Transport, Way, moved, transported
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 from pynode.seeding import check_seed, seed_or_new
-from pynode.solution import SolveStats
-from pynode.transforms import has_values
-from pynode.types import State, States, Theta, Times
+from pynode.types import State, Theta
 
 DEFAULT = DiscOpt(RK4, steps=16)
 """How a flow is solved where nobody says otherwise."""
@@ -44,42 +43,32 @@ ACCURATE = OptDisc(rtol=1e-6, atol=1e-8, max_steps=2000)
 """How a flow is judged, whatever it was trained by; one that needs more steps counts as failed."""
 
 
-@dataclass(frozen=True)
-class Transport:
-    """Where samples went: `z` `(batch, dim)`, log|det dz/dx| `(batch,)`, running costs `(batch,)`, the solves' work."""
-
-    z: State
-    log_det: Tensor
-    kinetic: Tensor | None
-    jacobian: Tensor | None
-    solves: tuple[SolveStats, ...]
-
-    @property
-    def log_prob(self) -> Tensor:
-        """log-likelihood `(batch,)` in nats of where the samples came from, if a standard normal is where they went."""
-        return log_normal(self.z) + self.log_det
-
-
 class Flow(nn.Module):
-    """Blocks in sequence, each a vector field followed for its horizon: x = z(0), z(T) is standard normal.
+    """Blocks in sequence, each a vector field followed for its horizon: x = z(0), and z(T) follows the base.
 
         flow = pynode.Flow.build(pynode.ConcatSquash((2, 32, 32, 2)), method=pynode.DiscOpt(steps=8))
         loss = -flow.log_prob(x).mean()  # x (batch, 2), float64
         samples = flow.sample(100)
 
-    `fields` are modules f(t, z) with z `(batch, dim)`: `Field`s, or any of the user's own that treat samples
-    independently and compute the same at every evaluation (batch norm and dropout in training mode are refused).
-    `horizon` is T of every block; with `trainable_horizon` each block's log T is a parameter, whose gradient comes
-    through the output times of the solve.  Every call may name another method and divergence than the flow's own: a
-    flow trained with one discretisation may be used with another.
+    `flow()` is the density as a `torch.distributions.Distribution`: `log_prob`, `rsample`, `sample` and
+    `rsample_and_log_prob` for any sample shape.  A flow of `context=k` is conditioned on k columns: `flow(context)`
+    is p(. | context) for a context `(k,)`, or `(batch, k)` with one density a row.
+
+    `fields` are modules f(t, z) with z `(batch, dim)`, with a context f(t, z, context): `Field`s, or any of the user's
+    own that treat samples independently and compute the same at every evaluation (batch norm and dropout in training
+    mode are refused).  `horizon` is T of every block; with `trainable_horizon` each block's log T is a parameter, whose
+    gradient comes through the output times of the solve.  `base` is where points go: a distribution of `(dim,)` real
+    numbers, or a module that returns one, whose parameters are trained; None is the standard normal.  Every call may
+    name another method and divergence than the flow's own: a flow trained with one discretisation may be used with
+    another.
 
     With `Hutchinson`, calls draw new probes each time, fixed for the length of a solve; `sample` draws new samples.
     `seed` fixes these default draws; without one they follow `torch.manual_seed`.  Copies and pickles go on where the
     flow is, and its `state_dict` holds how many draws have been used, so that a resumed run goes on as well.  An
     explicit `draw` (or `seed` of `sample`) fixes one call.
 
-    A field may read tensors beyond its parameters, such as a context from an encoder: name them in `params` of the
-    call, so that every method gives them their gradient.
+    A field may read tensors beyond its parameters: name them in `params` of the call, so that every method gives them
+    their gradient.
     """
 
     def __init__(
@@ -87,6 +76,8 @@ class Flow(nn.Module):
         fields: Sequence[nn.Module],
         dim: int,
         *,
+        context: int | None = None,
+        base: Base = None,
         horizon: float = 1.0,
         trainable_horizon: bool = False,
         method: GradientMethod = DEFAULT,
@@ -95,18 +86,22 @@ class Flow(nn.Module):
     ) -> None:
         super().__init__()
         check_dim(dim)
+        columns = check_columns(context)
         blocks = checked_fields(fields, dim)
         if isinstance(horizon, bool) or not (isinstance(horizon, (int, float)) and 0 < horizon < math.inf):
             raise InvalidArgument("horizon", repr(horizon), "not a positive number", "use e.g. 1.0")
         divergence = Exact() if divergence is None else divergence
         check_method(method)
         check_divergence(divergence)
-        self.fields, self.dim = nn.ModuleList(blocks), dim
+        blocks = [field_with_context(block, k, dim, columns) for k, block in enumerate(blocks)]
+        self.fields, self.dim, self.context_dim = nn.ModuleList(blocks), dim, columns
         self.method, self.divergence = method, divergence
         self.horizon = float(horizon)
         self.log_horizons: nn.Parameter | None = None
         if trainable_horizon:
             self.log_horizons = nn.Parameter(self._like().new_full((len(blocks),), math.log(horizon)))
+        check_base(base, dim, columns, self._like())
+        self.base = base
         self.draws = DrawCounter(seed_or_new(seed))
 
     @classmethod
@@ -114,6 +109,8 @@ class Flow(nn.Module):
         cls,
         spec: FieldSpec,
         *,
+        context: int | None = None,
+        base: Base = None,
         blocks: int = 1,
         seed: int | None = None,
         dtype: torch.dtype = torch.float64,
@@ -125,16 +122,22 @@ class Flow(nn.Module):
     ) -> Flow:
         """A flow of `blocks` fields of one specification, block k initialised from (`seed`, k).
 
-        Without a `seed` every call gives another flow, which follows `torch.manual_seed`.
+        With `context` columns the first layer of every field sees the context beside the state.  Without a `seed` every
+        call gives another flow, which follows `torch.manual_seed`.
         """
         check_spec(spec)
         if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1:
             raise InvalidArgument("blocks", repr(blocks), "not a positive integer", "use 1 or more")
+        columns = spec.context_dim if context is None else check_columns(context)
+        if columns != spec.context_dim:
+            spec = spec.with_context(columns)
         seed = seed_or_new(seed)
         fields = [spec.build(seed=_block_seed(seed, k), dtype=dtype, device=device) for k in range(blocks)]
         return cls(
             fields,
-            spec.state_dim,
+            spec.state_dim - columns,
+            context=columns,
+            base=base,
             horizon=horizon,
             trainable_horizon=trainable_horizon,
             method=method,
@@ -151,7 +154,28 @@ class Flow(nn.Module):
 
     def forward(
         self,
+        context: Tensor | None = None,
+        *,
+        method: GradientMethod | None = None,
+        divergence: Divergence | None = None,
+        draw: Draw | None = None,
+        params: Sequence[Tensor] | None = None,
+    ) -> FlowDistribution:
+        """The density p(. | `context`), for a context `(k,)` or `(batch, k)`; without an argument that of a flow
+        without a context.
+
+        What is named here holds for all that is asked of the distribution.
+        """
+        context = check_context(context, self.context_dim, self._like())
+        check_method(self.method if method is None else method)
+        check_divergence(self.divergence if divergence is None else divergence)
+        check_draw(Draw() if draw is None else draw)
+        return FlowDistribution(self, context, method=method, divergence=divergence, draw=draw, params=params)
+
+    def transport(
+        self,
         x: State,
+        context: Tensor | None = None,
         *,
         method: GradientMethod | None = None,
         divergence: Divergence | None = None,
@@ -159,15 +183,17 @@ class Flow(nn.Module):
         costs: RunningCosts | None = None,
         params: Sequence[Tensor] | None = None,
     ) -> Transport:
-        """From data `x` `(batch, dim)` to the base, with log|det dz/dx|; differentiable by parameters and `x`.
+        """From data `x` `(batch, dim)` to the base, with log|det dz/dx|; differentiable by parameters, `x` and
+        `context` `(k,)` or `(batch, k)`.
 
         `params` are tensors that the fields read beside their parameters.
         """
-        return self._transport(x, method, divergence, draw, costs, params, backwards=False)
+        return self._transport(x, context, method, divergence, draw, costs, params, backwards=False)
 
     def inverse(
         self,
         z: State,
+        context: Tensor | None = None,
         *,
         method: GradientMethod | None = None,
         divergence: Divergence | None = None,
@@ -175,47 +201,68 @@ class Flow(nn.Module):
         params: Sequence[Tensor] | None = None,
     ) -> Transport:
         """From the base `z` `(batch, dim)` to data, with log|det dx/dz|: the same solves in reversed time."""
-        return self._transport(z, method, divergence, draw, None, params, backwards=True)
+        return self._transport(z, context, method, divergence, draw, None, params, backwards=True)
 
     def log_prob(
         self,
         x: State,
+        context: Tensor | None = None,
         *,
         method: GradientMethod | None = None,
         divergence: Divergence | None = None,
         draw: Draw | None = None,
         params: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """log p(x) `(batch,)` in nats, differentiable.
+        """log p(x | context) `(batch,)` in nats, differentiable.
 
         With `Hutchinson` an unbiased estimate, with new probes at every call or else those of `draw`.
         """
-        return self.forward(x, method=method, divergence=divergence, draw=draw, params=params).log_prob
+        return self.transport(x, context, method=method, divergence=divergence, draw=draw, params=params).log_prob
 
     @torch.no_grad()
     def sample(
         self,
         n: int,
+        context: Tensor | None = None,
         *,
         seed: int | None = None,
         method: GradientMethod | None = None,
         params: Sequence[Tensor] | None = None,
     ) -> State:
-        """`n` samples `(n, dim)` of the model: new ones at every call, or always the same ones for a `seed`."""
-        return self.move(self.base_samples(n, seed=seed), method=method, backwards=True, params=params)
+        """`n` samples `(n, dim)` of the model: new ones at every call, or always the same ones for a `seed`.
 
-    def base_samples(self, n: int, *, seed: int | None = None) -> State:
-        """`n` samples `(n, dim)` of the standard normal, those that `sample` with this seed starts from."""
+        A context `(k,)` is that of all of them, `(n, k)` has a row for each.
+        """
+        start = self.base_samples(n, context, seed=seed)
+        return self.move(start, context, method=method, backwards=True, params=params)
+
+    def base_samples(
+        self, n: int, context: Tensor | None = None, *, seed: int | None = None, differentiable: bool = False
+    ) -> State:
+        """`n` samples `(n, dim)` of the base, those that `sample` with this seed starts from.
+
+        `differentiable` ones are functions of the base's parameters.
+        """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidArgument("n", repr(n), "not a positive integer", "ask for 1 sample or more")
-        like = self._like()
+        rows, like = self._rows(context, n) if self.base is not None else None, self._like()
         seed = self.draws.next_sample_seed() if seed is None else check_seed(seed)
-        noise = torch.randn(n, self.dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        return noise.to(device=like.device, dtype=like.dtype)
+        return draw_samples(self.base, n, self.dim, rows, seed, like, differentiable=differentiable)
+
+    def base_distribution(self, context: Tensor | None = None) -> Distribution:
+        """Where points go, as a distribution of event shape `(dim,)`."""
+        rows = check_context(context, self.context_dim, self._like())
+        rows = rows if rows is None or rows.ndim > 1 else rows[None]
+        return distribution_of(self.base, self.dim, rows, 1 if rows is None else len(rows), self._like())
+
+    def base_log_prob(self, z: State, context: Tensor | None = None) -> Tensor:
+        """log-density `(batch,)` of the base at `z` `(batch, dim)`."""
+        return log_density(self.base, z, self._rows(context, len(z)))
 
     def move(
         self,
         points: State,
+        context: Tensor | None = None,
         *,
         method: GradientMethod | None = None,
         backwards: bool = False,
@@ -226,17 +273,7 @@ class Flow(nn.Module):
 
         `(batch, dim)`, or `(blocks * (times - 1) + 1, batch, dim)`: the states at `times` equidistant times per block.
         """
-        self._check(points)
-        method, way, read = self._method(method), [points], checked_params(params)
-        if isinstance(times, bool) or not isinstance(times, int) or times < 2:
-            raise InvalidArgument("times", repr(times), "not an integer of 2 or more", "use 2 for the end alone")
-        horizons = self.horizons.tolist()
-        for k in self._order(backwards):
-            check_modules(self.fields[k], k)
-            start, end = (horizons[k], 0.0) if backwards else (0.0, horizons[k])
-            ts = torch.linspace(start, end, times, dtype=torch.float64)
-            way += list(_states(method, self.fields[k], way[-1], ts, read)[1:])
-        return way[-1] if times == 2 else torch.stack(way)
+        return moved(self._way(points, context, method, params, backwards=backwards), points, times)
 
     def get_extra_state(self) -> Tensor:
         """What `state_dict` holds beside the parameters: how many default draws have been used."""
@@ -252,7 +289,7 @@ class Flow(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def theta(self) -> Theta:
-        """All parameters in one float64 vector on the CPU: block after block, then the log-horizons."""
+        """All parameters in one float64 vector on the CPU: block after block, the log-horizons, the base."""
         parts = [part.detach().reshape(-1).double() for part in self._parts()]
         if len({part.device for part in parts}) > 1:
             parts = [part.cpu() for part in parts]
@@ -272,19 +309,24 @@ class Flow(nn.Module):
             else:
                 for p in block.parameters():
                     p.copy_(next(chunks).reshape(p.shape))
-        if self.log_horizons is not None:
-            self.log_horizons.copy_(next(chunks))
+        for part in self._further_parts():
+            part.copy_(next(chunks).reshape(part.shape))
 
     def _parts(self) -> list[Tensor]:
         """What `theta` strings together: of a `Field` its own theta, whose order its specification fixes."""
         parts: list[Tensor] = []
         for block in self.fields:
             parts += [block.joined()] if isinstance(block, Field) else list(block.parameters())
-        return parts if self.log_horizons is None else [*parts, self.log_horizons]
+        return parts + self._further_parts()
+
+    def _further_parts(self) -> list[Tensor]:
+        horizons: list[Tensor] = [] if self.log_horizons is None else [self.log_horizons]
+        return horizons + (list(self.base.parameters()) if isinstance(self.base, nn.Module) else [])
 
     def _transport(
         self,
         start: State,
+        context: Tensor | None,
         method: GradientMethod | None,
         divergence: Divergence | None,
         draw: Draw | None,
@@ -293,53 +335,33 @@ class Flow(nn.Module):
         *,
         backwards: bool,
     ) -> Transport:
-        self._check(start)
-        method, divergence, costs = self._method(method), self._divergence(divergence), costs or RunningCosts()
-        read = checked_params(params)
+        way = self._way(start, context, method, params, backwards=backwards)
+        divergence, costs = self.divergence if divergence is None else divergence, costs or RunningCosts()
+        check_divergence(divergence)
         if not isinstance(costs, RunningCosts):
             raise InvalidArgument("costs", repr(costs), "not RunningCosts", "pass pynode.RunningCosts(kinetic=True)")
         if draw is None:
             draw = Draw() if type(divergence) is Exact else self.draws.next_draw()
         check_draw(draw)
-        z, solves = start, []
-        totals = start.new_zeros(len(start), 1 + costs.columns)
-        horizons = self.horizons  # those that are not trained are on the CPU, where reading them costs nothing
-        known = None if horizons.is_cpu or not has_values(horizons) else horizons.tolist()
-        for k in self._order(backwards):
-            block = self.fields[k]
-            check_block(block, k, horizons[k] if backwards else torch.zeros_like(horizons[k]), z)
-            # the probes belong to the sample, not to the state that it has reached
-            field = AugmentedField(block, self.dim, divergence, divergence.probes(draw, start, k), costs)
-            ends = (horizons[k], torch.zeros_like(horizons[k]))
-            ts = torch.stack(ends if backwards else ends[::-1])
-            if known is not None:
-                note_times(ts, (known[k], 0.0) if backwards else (0.0, known[k]))
-            solution = method.solve(field, field.initial(z), ts, params=_with_parameters(field, read))
-            z, gained = solution.ys[-1].split((self.dim, 1 + costs.columns), dim=-1)
-            totals = totals + gained
-            solves.append(solution.stats)
-        columns = list(totals.unbind(-1))
-        return Transport(
-            z,
-            -columns[0],
-            columns[1] if costs.kinetic else None,
-            columns[-1] if costs.jacobian else None,
-            tuple(solves),
-        )
+        return transported(way, start, divergence, draw, costs, self.base)
 
-    def _method(self, method: GradientMethod | None) -> GradientMethod:
+    def _way(
+        self,
+        points: State,
+        context: Tensor | None,
+        method: GradientMethod | None,
+        params: Sequence[Tensor] | None,
+        *,
+        backwards: bool,
+    ) -> Way:
+        self._check(points)
         method = self.method if method is None else method
         check_method(method)
-        return method
+        rows, read = self._rows(context, len(points)), checked_params(params)
+        return Way(list(self.fields), self.horizons, self.dim, rows, method, read, backwards)
 
-    def _divergence(self, divergence: Divergence | None) -> Divergence:
-        divergence = self.divergence if divergence is None else divergence
-        check_divergence(divergence)
-        return divergence
-
-    def _order(self, backwards: bool) -> Sequence[int]:
-        order = range(len(self.fields))
-        return order[::-1] if backwards else order
+    def _rows(self, context: Tensor | None, n: int) -> Tensor | None:
+        return rows_of_context(check_context(context, self.context_dim, self._like()), n)
 
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.zeros((), dtype=torch.float64))
@@ -353,45 +375,6 @@ class Flow(nn.Module):
         like = next(self.parameters(), points if points.is_floating_point() else self._like())
         if points.dtype != like.dtype:
             raise InvalidArgument("x", points.dtype, f"the flow is {like.dtype}", "convert one of them")
-
-
-def log_normal(z: State) -> Tensor:
-    """log N(z; 0, I) `(batch,)` for `z` `(batch, dim)`."""
-    return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
-
-
-def _with_parameters(field: nn.Module, read: Sequence[Tensor]) -> list[Tensor] | None:
-    """The parameters of `field` and the tensors `read` beside them, each once; None where there are none of those."""
-    if not read:
-        return None
-    return list({id(p): p for p in (*parameters_of(field), *read)}.values())
-
-
-def _states(method: GradientMethod, field: nn.Module, z: State, ts: Times, read: Sequence[Tensor]) -> States:
-    """The states of a solve of `field` alone.
-
-    A field that differentiates inside itself (the gradient of a potential) may need gradients to be enabled, which they
-    are not in `sample`.
-    """
-    params = _with_parameters(field, read)
-    try:
-        return method.solve(field, z, ts, params=params).ys
-    except RuntimeError as error:
-        if has_formulas(field) or "require grad" not in str(error):
-            raise
-    return method.solve(_WithGradients(field), z, ts, params=params).ys
-
-
-class _WithGradients(nn.Module):
-    """The value of a field that is evaluated with gradients enabled, at a state that wants one."""
-
-    def __init__(self, field: nn.Module) -> None:
-        super().__init__()
-        self.field = field
-
-    def forward(self, t: Tensor, z: State) -> State:
-        """f(t, z), without the graph where gradients are disabled."""
-        return Linearised(self.field, t, z).value
 
 
 def _block_seed(seed: int, block: int) -> int:

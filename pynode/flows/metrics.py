@@ -33,6 +33,7 @@ def inverse_errors(
     seed: int = 0,
     rows: int | None = None,
     on_failure: Callable[[SolveError], object] | None = None,
+    context: Tensor | None = None,
 ) -> dict[str, float]:
     """Round-trip errors of `flow` solved by `method`, on `x` `(batch, dim)` and as many base samples.
 
@@ -42,15 +43,18 @@ def inverse_errors(
 
     `back` solves the second half of a round trip where that is another method: the distance between two
     discretisations of one flow.  `rows` samples are solved at once, all of them without it; the norms are those over
-    all samples either way, but an adaptive solve takes its steps for the rows of one part.
+    all samples either way, but an adaptive solve takes its steps for the rows of one part.  `context` is that of `x`,
+    and of the base samples too.
     """
     back, errors = method if back is None else back, {}
-    for name, points, first in (("data", x, False), ("base", flow.base_samples(len(x), seed=seed), True)):
+    size = len(x) if rows is None else rows
+    for name, points, first in (("data", x, False), ("base", flow.base_samples(len(x), context, seed=seed), True)):
         total = squares = 0.0
-        for part in points.split(len(points) if rows is None else rows):
+        for i, part in enumerate(points.split(size)):
+            given = context[i * size : (i + 1) * size] if context is not None and context.ndim > 1 else context
             try:
-                there = flow.move(part, method=method, backwards=first)
-                error = flow.move(there, method=back, backwards=not first) - part
+                there = flow.move(part, given, method=method, backwards=first)
+                error = flow.move(there, given, method=back, backwards=not first) - part
             except SolveError as failure:
                 if on_failure is not None:
                     on_failure(failure)
@@ -93,11 +97,18 @@ def grid_points(low: float, high: float, n: int, like: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def density_on_grid(flow: Flow, low: float, high: float, n: int, method: GradientMethod | None = None) -> Tensor:
-    """p at the points of `grid_points`, `(n, n)`; two dimensions only."""
+def density_on_grid(
+    flow: Flow,
+    low: float,
+    high: float,
+    n: int,
+    method: GradientMethod | None = None,
+    context: Tensor | None = None,
+) -> Tensor:
+    """p(. | `context` `(k,)`) at the points of `grid_points`, `(n, n)`; two dimensions only."""
     like = next(flow.parameters())
     points = grid_points(low, high, n, like)
-    parts = [flow.log_prob(chunk, method=method, draw=Draw()).exp() for chunk in points.split(10_000)]
+    parts = [flow.log_prob(chunk, context, method=method, draw=Draw()).exp() for chunk in points.split(10_000)]
     return torch.cat(parts).reshape(n, n)
 
 

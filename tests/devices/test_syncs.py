@@ -85,7 +85,7 @@ def test_a_flow_waits_for_nothing_but_trained_horizons(divergence: Any, trained:
         costs = pynode.RunningCosts(kinetic=True, jacobian=True)
 
         def run() -> None:
-            moved = flow(x, method=method, divergence=divergence, draw=draw, costs=costs)
+            moved = flow.transport(x, method=method, divergence=divergence, draw=draw, costs=costs)
             (-moved.log_prob.mean() + moved.kinetic.mean() + moved.jacobian.mean()).backward()
 
         run()

@@ -147,7 +147,7 @@ def test_no_false_alarm(name: str, times: str, dtype: torch.dtype) -> None:
 
 def test_no_false_alarm_for_a_flow() -> None:
     flow = Flow.build(ConcatSquash((2, 16, 2)), blocks=2, method=OptDisc(rtol=1e-5, atol=1e-7, adjoint="backsolve"))
-    moved = flow(torch.randn(50, 2, generator=torch.Generator().manual_seed(0), **F64))
+    moved = flow.transport(torch.randn(50, 2, generator=torch.Generator().manual_seed(0), **F64))
     (-moved.log_prob.mean()).backward()
     drifts = [stats.drift for stats in moved.solves]
     assert len(drifts) == 2

@@ -173,7 +173,7 @@ def likelihood(method: GradientMethod, divergence: Divergence) -> Result:
     """Log-likelihood and running costs of a flow of an own module, with gradients."""
     module, x = net(), Y0.clone().requires_grad_()
     flow = Flow([module], 2, horizon=0.7, method=method, divergence=divergence, seed=5)
-    transport = flow(x, draw=Draw(seed=3), costs=RunningCosts(kinetic=True, jacobian=True))
+    transport = flow.transport(x, draw=Draw(seed=3), costs=RunningCosts(kinetic=True, jacobian=True))
     columns = [c for c in (transport.log_prob, transport.kinetic, transport.jacobian) if c is not None]
     sources = [x, *(p for p in module.parameters() if p.requires_grad and p is not module.unused)]
     return with_gradients(torch.cat(columns), sources, transport.solves[0].engine)

@@ -49,7 +49,7 @@ FLOWS = pytest.mark.parametrize("make", [built, of_own_modules])
 
 
 @FLOWS
-@pytest.mark.parametrize("call", ["log_prob", "forward", "inverse", "sample"])
+@pytest.mark.parametrize("call", ["log_prob", "transport", "inverse", "sample"])
 def test_every_call_draws_anew(make: Callable[..., Flow], call: str) -> None:
     flow = make()
 

@@ -54,7 +54,7 @@ def test_density_integrates_to_one() -> None:
 def test_log_det_is_that_of_the_map(dim: int, blocks: int) -> None:
     """Against log|det| of the Jacobian of the whole map, in both directions."""
     flow = rough_flow(dim, blocks)
-    for way in (flow.forward, flow.inverse):
+    for way in (flow.transport, flow.inverse):
 
         def moved(u: Tensor, way: Any = way) -> Tensor:
             return way(u[None], method=FINE).z[0]
@@ -68,7 +68,7 @@ def test_log_det_is_that_of_the_map(dim: int, blocks: int) -> None:
 
 def test_log_prob_is_the_change_of_variables() -> None:
     flow, x = rough_flow(), points(4)
-    moved = flow(x, method=FINE)
+    moved = flow.transport(x, method=FINE)
     torch.testing.assert_close(flow.log_prob(x, method=FINE), log_normal(moved.z) + moved.log_det)
     standard = torch.distributions.MultivariateNormal(torch.zeros(2).double(), torch.eye(2).double())
     torch.testing.assert_close(log_normal(x), standard.log_prob(x))
@@ -80,7 +80,7 @@ def test_samples_invert_to_the_base(method: GradientMethod) -> None:
     flow = rough_flow(blocks=2)
     samples = flow.sample(50, seed=7, method=method)
     base = flow.base_samples(50, seed=7)
-    there = flow(samples, method=method)
+    there = flow.transport(samples, method=method)
     back = flow.inverse(base, method=method)
     torch.testing.assert_close(there.z, base, rtol=0, atol=1e-6)
     torch.testing.assert_close(back.z, samples, rtol=0, atol=1e-6)
@@ -137,7 +137,7 @@ def test_running_costs_are_integrals_along_the_way() -> None:
     """Of a linear field all are known: f = A z, so |J|_F^2 = |A|_F^2 throughout."""
     flow = linear_flow(torch.tensor([[0.3, -1.0], [0.8, -0.2]]).double())
     x = points(4)
-    moved = flow(x, method=FINE, costs=RunningCosts(kinetic=True, jacobian=True))
+    moved = flow.transport(x, method=FINE, costs=RunningCosts(kinetic=True, jacobian=True))
     A = next(flow.parameters()).detach()
     assert moved.kinetic is not None
     assert moved.jacobian is not None
@@ -147,7 +147,7 @@ def test_running_costs_are_integrals_along_the_way() -> None:
     torch.testing.assert_close(moved.kinetic, torch.trapezoid(speed, dx=1 / 2000, dim=0), rtol=1e-6, atol=0)
     torch.testing.assert_close(moved.log_det, A.diagonal().sum() * torch.ones(4).double())
     torch.testing.assert_close(moved.z, x @ torch.linalg.matrix_exp(A).T)
-    alone = flow(x, method=FINE, costs=RunningCosts(jacobian=True))
+    alone = flow.transport(x, method=FINE, costs=RunningCosts(jacobian=True))
     assert alone.kinetic is None
     torch.testing.assert_close(alone.jacobian, moved.jacobian)
 
@@ -184,7 +184,7 @@ def test_gradient_is_exact_for_the_discrete_loss_with_costs_and_hutchinson(steps
 
     def loss() -> Tensor:
         costs = RunningCosts(kinetic=True, jacobian=True)
-        moved = flow(x, method=method, divergence=Hutchinson(), draw=Draw(1, 2), costs=costs)
+        moved = flow.transport(x, method=method, divergence=Hutchinson(), draw=Draw(1, 2), costs=costs)
         assert moved.kinetic is not None
         assert moved.jacobian is not None
         return (-moved.log_prob + 0.1 * moved.kinetic + 0.05 * moved.jacobian).mean()
@@ -194,7 +194,7 @@ def test_gradient_is_exact_for_the_discrete_loss_with_costs_and_hutchinson(steps
 
 def test_work_is_counted_per_block() -> None:
     flow = rough_flow(blocks=3)
-    moved = flow(points(4), method=DiscOpt(RK4, steps=5))
+    moved = flow.transport(points(4), method=DiscOpt(RK4, steps=5))
     assert [stats.nfe_forward for stats in moved.solves] == [20, 20, 20]
 
 

@@ -37,7 +37,7 @@ MISUSE: list[tuple[str, Callable[[Any], object], str]] = [
     ("method None", lambda _: Flow.build(SPEC, method=None), "method = None"),  # type: ignore[arg-type]
     ("draw", lambda f: f.log_prob(X, draw=3), "draw = 3: not a Draw"),
     ("draw class", lambda f: f.log_prob(X, draw=Draw), "draw = class Draw"),
-    ("costs", lambda f: f(X, costs=True), "costs = True"),
+    ("costs", lambda f: f.transport(X, costs=True), "costs = True"),
     ("params tensor", lambda f: f.log_prob(X, params=X), "params = .*not a list of tensors"),
     ("params module", lambda f: f.log_prob(X, params=nn.Linear(1, 1)), "params = .*not a list of tensors"),
     ("params names", lambda f: f.move(X, params=["a"]), "params = .*not a list of tensors"),
@@ -105,7 +105,7 @@ def test_a_module_without_parameters_says_no_dtype() -> None:
 
     for x in (X, X.float()):
         flow = Flow([Shrink()], 2, method=DiscOpt(steps=20))
-        moved = flow(x)
+        moved = flow.transport(x)
         assert moved.z.dtype == x.dtype
         torch.testing.assert_close(moved.log_det, torch.full((3,), -2.0, dtype=x.dtype))
 
@@ -122,7 +122,7 @@ def test_what_is_fine() -> None:
     block = SPEC.build(seed=0)
     for fields in ([block], (block,), nn.ModuleList([block]), iter([block])):
         flow = Flow(fields, 2, horizon=np.float64(0.5), seed=np.int64(3), method=DiscOpt(steps=2))  # type: ignore[arg-type]
-        torch.testing.assert_close(flow(X, divergence=own).log_det, 2 * flow(X).log_det)
+        torch.testing.assert_close(flow.transport(X, divergence=own).log_det, 2 * flow.transport(X).log_det)
     assert torch.equal(flow.log_prob(X, params=[]), flow.log_prob(X, params=flow.parameters()))  # type: ignore[arg-type]
     assert torch.equal(flow.sample(2, seed=np.int64(4)), flow.sample(2, seed=4))
 

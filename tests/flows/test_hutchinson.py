@@ -132,12 +132,12 @@ def test_redrawn_probes_would_be_seen() -> None:
     method = OptDisc(rtol=1e-3, atol=1e-3, max_steps=10_000)
     with torch.no_grad():
         fixed, redrawn = (
-            Flow([a_field()], DIM, divergence=d)(batch(4), method=method).solves[0].nfe_forward
+            Flow([a_field()], DIM, divergence=d).transport(batch(4), method=method).solves[0].nfe_forward
             for d in (Hutchinson(), Redrawn())
         )
     assert redrawn > 5 * fixed
     with pytest.raises(RandomField, match="draw the noise once"):
-        Flow([a_field()], DIM, divergence=Redrawn())(batch(4), method=method)
+        Flow([a_field()], DIM, divergence=Redrawn()).transport(batch(4), method=method)
 
 
 def test_no_graph_inside_the_solve(monkeypatch: pytest.MonkeyPatch) -> None:

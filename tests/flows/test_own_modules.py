@@ -252,7 +252,7 @@ def test_samples_invert(kind: Callable[[], nn.Module]) -> None:
     flow = Flow([kind()], DIM, method=DiscOpt(RK4, steps=30))
     samples = flow.sample(6, seed=1)
     assert not samples.requires_grad
-    there = flow(samples)
+    there = flow.transport(samples)
     torch.testing.assert_close(there.z.detach(), flow.base_samples(6, seed=1), rtol=0, atol=1e-5)
     back = flow.inverse(there.z.detach())
     torch.testing.assert_close(there.log_det + back.log_det, torch.zeros(6).double(), rtol=0, atol=1e-5)
@@ -278,7 +278,7 @@ def test_a_linear_flow_has_the_density_of_its_normal() -> None:
     normal = torch.distributions.MultivariateNormal(torch.zeros(DIM).double(), back @ back.T)
     flow = Flow([Affine()], DIM, method=DiscOpt(RK4, steps=60))
     torch.testing.assert_close(flow.log_prob(X), normal.log_prob(X), rtol=1e-7, atol=1e-7)
-    costs = flow(X, costs=RunningCosts(jacobian=True)).jacobian
+    costs = flow.transport(X, costs=RunningCosts(jacobian=True)).jacobian
     torch.testing.assert_close(costs, A.square().sum().expand(len(X)))
 
 
@@ -340,9 +340,9 @@ def test_an_encoder_gets_its_gradient_through_params(divergence: Divergence, blo
 def test_in_inference_mode_the_values_are_the_same(kind: Callable[[], nn.Module]) -> None:
     flow = Flow([kind()], DIM, method=DiscOpt(steps=3))
     for divergence in (Exact(), Hutchinson()):
-        wanted = flow(X, divergence=divergence, draw=Draw(3), costs=RunningCosts(jacobian=True))
+        wanted = flow.transport(X, divergence=divergence, draw=Draw(3), costs=RunningCosts(jacobian=True))
         with torch.inference_mode():
-            moved = flow(X.clone(), divergence=divergence, draw=Draw(3), costs=RunningCosts(jacobian=True))
+            moved = flow.transport(X.clone(), divergence=divergence, draw=Draw(3), costs=RunningCosts(jacobian=True))
         torch.testing.assert_close(moved.log_det, wanted.log_det.detach())
         assert moved.jacobian is not None
         assert wanted.jacobian is not None

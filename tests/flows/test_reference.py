@@ -82,7 +82,7 @@ def test_the_adjoint_agrees_with_the_continuous_gradient(name: str) -> None:
 def test_states_agree(name: str) -> None:
     """Base point and change of the log-density."""
     case, flow, x = recorded(name)
-    moved = flow(x, method=OptDisc(rtol=1e-10, atol=1e-12))
+    moved = flow.transport(x, method=OptDisc(rtol=1e-10, atol=1e-12))
     end = torch.tensor(case["reference"]["ys"][-1], dtype=torch.float64).reshape(case["batch"], 3)
     torch.testing.assert_close(moved.z, end[:, :2], rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(-moved.log_det, end[:, 2], rtol=1e-8, atol=1e-8)

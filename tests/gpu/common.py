@@ -50,7 +50,7 @@ def log_density(method: Any, name: str, device: torch.device, divergence: Any) -
     field, x = field_on(name, device), states_for(name, device)
     flow = pynode.Flow([field], x.shape[1], horizon=0.7)
     probes = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3)).to(device)
-    moved = flow(x, method=method, divergence=divergence, draw=DrawnAhead(drawn=(probes,)))
+    moved = flow.transport(x, method=method, divergence=divergence, draw=DrawnAhead(drawn=(probes,)))
     gradients = torch.autograd.grad(-moved.log_prob.mean(), [x, *field.parameters()])
     return Result(moved.log_prob.detach().cpu(), [g.cpu() for g in gradients], moved.solves[0].engine)
 

@@ -96,7 +96,9 @@ def test_flows(kind: str, costs: RunningCosts) -> None:
     x = torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     results = []
     for method in (DiscOpt(steps=64), DiscOptJulia(steps=64), OptDiscJulia(**TIGHT)):
-        there = flow(x, method=method, divergence=divergence(kind), draw=Draw(seed=5, iteration=2), costs=costs)
+        there = flow.transport(
+            x, method=method, divergence=divergence(kind), draw=Draw(seed=5, iteration=2), costs=costs
+        )
         loss = -there.log_prob.mean()
         for cost in (there.kinetic, there.jacobian):
             loss = loss if cost is None else loss + 0.1 * cost.mean()

@@ -43,7 +43,7 @@ def test_what_opt_disc_exchanges(
     flow = Flow.build(SIZES.spec, blocks=SIZES.blocks, seed=0)
     x = torch.linspace(-1, 1, 96, dtype=torch.float64).reshape(32, 3)
     with shared_among(world):
-        moved = flow(x, method=method, divergence=Hutchinson(), draw=Draw(0, 0).ahead("gaussian", x, 2))
+        moved = flow.transport(x, method=method, divergence=Hutchinson(), draw=Draw(0, 0).ahead("gaussian", x, 2))
     (-moved.log_prob.mean()).backward()
     forward, backward, products = (
         float(sum(n))

@@ -88,7 +88,7 @@ def test_an_iteration_is_what_torch_counts_on_the_real_thing(hidden: tuple[int, 
     sizes = Sizes(spec, 32, 2, (0.0, 1.0), "float64", divergence)
     flow, x = Flow.build(spec, blocks=2, seed=0), torch.linspace(-1, 1, 160, dtype=torch.float64).reshape(32, 5)
     with FlopCounterMode(display=False) as counter:
-        loss = -flow(x, method=EAGER, divergence=divergence, draw=Draw(0, 0)).log_prob.mean()
+        loss = -flow.transport(x, method=EAGER, divergence=divergence, draw=Draw(0, 0)).log_prob.mean()
         loss.backward()
     counted = iteration_work(sizes, EAGER, fixed_counts(sizes, EAGER)).operations
     # torch leaves out the cotangent of the given state
@@ -101,7 +101,7 @@ def test_operators_of_an_iteration_do_not_depend_on_sizes(method: Any) -> None:
     spec = ConcatSquash((3, 16, 16, 3))
     flow, x = Flow.build(spec, seed=0), torch.linspace(-1, 1, 96, dtype=torch.float64).reshape(32, 3)
     with OperatorCounter() as forward:
-        moved = flow(x, method=method, divergence=Hutchinson(), draw=Draw(0, 0).ahead("gaussian", x, 1))
+        moved = flow.transport(x, method=method, divergence=Hutchinson(), draw=Draw(0, 0).ahead("gaussian", x, 1))
         loss = -moved.log_prob.mean()
     with OperatorCounter() as backward:
         loss.backward()

@@ -114,7 +114,7 @@ def density(
     """Log-likelihoods, and running costs, of a flow of one block, with gradients by samples and parameters."""
     x = zoo_entry.state(BATCH).requires_grad_()
     flow = Flow([module], zoo_entry.dim, horizon=0.7, method=method, divergence=divergence, seed=5)
-    transport = flow(x, draw=Draw(seed=3), costs=costs)
+    transport = flow.transport(x, draw=Draw(seed=3), costs=costs)
     columns = [transport.log_prob, transport.kinetic, transport.jacobian]
     values = torch.cat([column for column in columns if column is not None])
     sources = [x, *(p for p in module.parameters() if p.requires_grad)]
@@ -154,7 +154,7 @@ def test_the_jacobian_cost_of_a_layer_norm() -> None:
     flow = Flow([module], zoo_entry.dim, method=method, divergence=Hutchinson(), seed=5)
 
     def cost(x: Tensor) -> Tensor:
-        jacobian = flow(x, draw=Draw(seed=3), costs=costs).jacobian
+        jacobian = flow.transport(x, draw=Draw(seed=3), costs=costs).jacobian
         assert jacobian is not None
         return jacobian.sum()
 

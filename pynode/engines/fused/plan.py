@@ -104,7 +104,7 @@ class Work:
 def key_of(system: System, y0: Tensor) -> tuple[Any, ...]:
     """What plans depend on, beside the specification and the recipe."""
     flow = system.flow
-    costs = None if flow is None else (flow["divergence"], flow["kinetic"], flow["jacobian"])
+    costs = None if flow is None else (flow["divergence"], flow["kinetic"], flow["jacobian"], flow.get("context", 0))
     return costs, y0.shape, y0.dtype, torch.get_num_threads()
 
 

@@ -230,7 +230,7 @@ class Density(Problem):
         self, method: GradientMethod, model: Flow, batch: FlowBatch
     ) -> tuple[Tensor, tuple[SolveStats, ...]]:
         costs = RunningCosts(self.options.kinetic > 0, self.options.jacobian > 0)
-        moved = model(batch.x, method=method, divergence=self.training_divergence, draw=batch.draw, costs=costs)
+        moved = model.transport(batch.x, method=method, divergence=self.training_divergence, draw=batch.draw, costs=costs)
         loss = -part_of_mean(moved.log_prob, batch.of)
         if moved.kinetic is not None:
             loss = loss + self.options.kinetic * part_of_mean(moved.kinetic, batch.of)

@@ -133,7 +133,7 @@ def _likelihood(flow: Flow, x: State, method: GradientMethod) -> tuple[float, in
     """-log p in nats, the mean over all rows, and the evaluations of the chunk that needed most."""
     total, nfe = 0.0, 0
     for rows in x.split(rows_at_once(flow)):
-        moved = flow(rows, method=method, draw=Draw())
+        moved = flow.transport(rows, method=method, draw=Draw())
         total += float(moved.log_prob.double().sum())
         nfe = max(nfe, sum(stats.nfe_forward for stats in moved.solves))
     return -total / len(x), nfe

@@ -138,7 +138,7 @@ def tangents_of(system: System) -> int:
         return 1
     if isinstance(system.spec, Hamiltonian) and not flow["jacobian"]:
         return 0  # the divergence is zero whatever the weights
-    return system.spec.state_dim
+    return system.spec.state_dim - flow.get("context", 0)
 
 
 def tile_capacity(batch: int, tangents: int) -> int:

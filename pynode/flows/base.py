@@ -1,0 +1,176 @@
+"""Base distributions of flows: where points go, a standard normal unless another one is named."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from pynode.errors import InvalidArgument
+from pynode.types import State
+
+Base: TypeAlias = Distribution | nn.Module | None
+"""A distribution, a module that returns one, or None for the standard normal."""
+
+FAR = 1e3
+"""A density must be defined this far from zero."""
+
+
+def log_normal(z: State) -> Tensor:
+    """log N(z; 0, I) `(batch,)` for `z` `(batch, dim)`."""
+    return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
+
+
+def check_base(base: object, dim: int, context: int, like: Tensor) -> None:
+    """Raises `InvalidArgument` unless `base` gives densities of `dim` real numbers."""
+    if base is None:
+        return
+    if not isinstance(base, (Distribution, nn.Module)):
+        shown = f"class {base.__name__}" if isinstance(base, type) else repr(base)
+        remedy = "pass a torch.distributions.Distribution, or a torch.nn.Module that returns one"
+        raise InvalidArgument("base", shown, "not a distribution", remedy)
+    if isinstance(base, Distribution):
+        if name := _learnt_tensor(base):
+            remedy = "pass a torch.nn.Module that holds its parameters and returns the distribution"
+            raise InvalidArgument(
+                "base", type(base).__name__, f"its {name} requires grad, but no module holds it", remedy
+            )
+        _check_distribution(base, dim, ())
+        return
+    with torch.no_grad():
+        distribution_of(base, dim, like.new_zeros(1, context) if context else None, 1)
+
+
+def distribution_of(base: Base, dim: int, context: Tensor | None, n: int, like: Tensor | None = None) -> Distribution:
+    """The distribution of `base` for `n` samples with `context` `(n, columns)`: its batch shape is () or (n,).
+
+    Raises `InvalidArgument` where a module returns something else.
+    """
+    if base is None:
+        zeros = torch.zeros(dim, dtype=torch.float64) if like is None else like.new_zeros(dim)
+        return Independent(Normal(zeros, torch.ones_like(zeros)), 1)
+    if isinstance(base, Distribution):
+        return base
+    takes_context = context is not None and _takes_argument(base)
+    distribution = base(context) if takes_context else base()
+    if not isinstance(distribution, Distribution):
+        remedy = "return a torch.distributions.Distribution"
+        raise InvalidArgument("base", type(base).__name__, f"it returns {type(distribution).__name__}", remedy)
+    _check_distribution(distribution, dim, (n,) if takes_context else ())
+    return distribution
+
+
+def log_density(base: Base, z: State, context: Tensor | None) -> Tensor:
+    """log-density `(batch,)` of `base` at `z` `(batch, dim)`, in dtype and device of `z`."""
+    if base is None:
+        return log_normal(z)
+    distribution = distribution_of(base, z.shape[-1], context, len(z))
+    kind = _kind_of(distribution)
+    return distribution.log_prob(z.to(kind)).to(z)
+
+
+def draw_samples(
+    base: Base, n: int, dim: int, context: Tensor | None, seed: int, like: Tensor, *, differentiable: bool
+) -> State:
+    """`n` samples `(n, dim)` of `base` in dtype and device of `like`, the same ones for a `seed`.
+
+    Differentiable ones, by the parameters of `base`, need a distribution with `rsample`; else `InvalidArgument`.
+    """
+    if base is None:
+        noise = torch.randn(n, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        return noise.to(device=like.device, dtype=like.dtype)
+    distribution = distribution_of(base, dim, context, n)
+    shape = torch.Size(()) if distribution.batch_shape else torch.Size((n,))
+    learnt = isinstance(base, nn.Module) and any(p.requires_grad for p in base.parameters())
+    with _seeded(seed, _kind_of(distribution).device):
+        if not differentiable or not learnt:
+            samples = distribution.sample(shape)
+        elif distribution.has_rsample:
+            samples = distribution.rsample(shape)
+        else:
+            remedy = "use sample(), or a base with rsample, such as Normal or MultivariateNormal"
+            problem = "its samples can't be differentiated by its parameters (it has no rsample)"
+            raise InvalidArgument("base", _name_of(distribution), problem, remedy)
+    return samples.to(device=like.device, dtype=like.dtype)
+
+
+def _check_distribution(distribution: Distribution, dim: int, batch: tuple[int, ...]) -> None:
+    event, shape = tuple(distribution.event_shape), tuple(distribution.batch_shape)
+    name = _name_of(distribution)
+    if shape == (dim,) and not event:
+        remedy = "wrap it: torch.distributions.Independent(base, 1)"
+        raise InvalidArgument("base", name, f"{dim} distributions of single numbers", remedy)
+    if event != (dim,):
+        remedy = "make its event shape that of one sample"
+        raise InvalidArgument("base", name, f"its event shape is {event}, but samples are ({dim},)", remedy)
+    if shape not in ((), batch):
+        raise InvalidArgument("base", name, f"it is a batch {shape} of distributions", "pass a single distribution")
+    if not _covers_everything(distribution, dim):
+        remedy = "use a distribution on all real numbers, e.g. Normal, StudentT, Laplace or a mixture of them"
+        raise InvalidArgument("base", name, "its support is not all of R^dim, where the flow's samples go", remedy)
+
+
+def _covers_everything(distribution: Distribution, dim: int) -> bool:
+    try:
+        support: Any = distribution.support
+    except NotImplementedError:  # it does not say
+        return True
+    if support is None or support.is_discrete:
+        return support is None
+    kind = _kind_of(distribution)
+    points = torch.tensor([-FAR, 0.0, FAR], dtype=kind.dtype, device=kind.device)[:, None].expand(3, dim)
+    points = points.reshape(3, *(1,) * len(distribution.batch_shape), dim)
+    return bool(support.check(points).all())
+
+
+def _kind_of(distribution: Distribution) -> Tensor:
+    """A tensor with dtype and device of the samples of `distribution`."""
+    known = next(_tensors_of(distribution, 3), None)
+    if known is not None:
+        return known[1].detach()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return distribution.sample()
+
+
+def _tensors_of(distribution: object, depth: int) -> Iterator[tuple[str, Tensor]]:
+    for name, value in vars(distribution).items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            yield name.lstrip("_"), value
+        elif isinstance(value, Distribution) and depth:
+            for inner, tensor in _tensors_of(value, depth - 1):
+                yield f"{name.lstrip('_')}.{inner}", tensor
+
+
+def _learnt_tensor(distribution: Distribution) -> str | None:
+    return next((name for name, value in _tensors_of(distribution, 3) if value.requires_grad), None)
+
+
+def _name_of(distribution: Distribution) -> str:
+    inner = getattr(distribution, "base_dist", None)
+    return type(distribution).__name__ + (f"({type(inner).__name__})" if isinstance(inner, Distribution) else "")
+
+
+def _takes_argument(module: nn.Module) -> bool:
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's global generators at `seed`, and as they were afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
