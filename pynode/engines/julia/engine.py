@@ -102,7 +102,12 @@ class Julia(Engine):
         bridge_options(solve.recipe, ts)
 
     def obstacle(self, solve: Solve) -> str | None:
-        return solve.no_system
+        if solve.no_system is not None:
+            return solve.no_system
+        flow = solve.system.flow
+        if flow is not None and flow.get("context") and flow["jacobian"] and flow["divergence"] == "exact":
+            return "it takes the exact Jacobian cost by the context too, which is no part of it; use Hutchinson()"
+        return None
 
     def run(self, solve: Solve) -> Run:
         system, y0, ts = _checked(solve)

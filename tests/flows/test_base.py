@@ -1,0 +1,227 @@
+"""Base distributions other than the standard normal: densities that integrate to one, and parameters that learn."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    Laplace,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    StudentT,
+    Uniform,
+)
+
+from pynode.errors import InvalidArgument
+from pynode.fields.concatsquash import ConcatSquash
+from pynode.flows.flow import ACCURATE, Flow, log_normal
+from pynode.flows.metrics import inverse_errors
+from pynode.methods.disc_opt import DiscOpt
+from pynode.methods.opt_disc import OptDisc
+from pynode.schemes.rk4 import RK4
+
+SPEC, FINE = ConcatSquash((2, 8, 2)), DiscOpt(RK4, steps=20)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Some numbers."""
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+ZEROS, ONES = torch.zeros(2).double(), torch.ones(2).double()
+
+
+def mixture() -> Distribution:
+    """Three Gaussians."""
+    means = torch.tensor([[-2.0, 0.0], [1.0, 1.5], [1.0, -1.5]]).double()
+    parts = Independent(Normal(means, 0.4 * torch.ones(3, 2).double()), 1)
+    return MixtureSameFamily(Categorical(probs=torch.tensor([0.5, 0.25, 0.25]).double()), parts)
+
+
+class Learnt(nn.Module):
+    """A Gaussian with parameters of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.tensor([0.3, -0.2], dtype=torch.float64))
+        self.log_scale = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+
+    def forward(self) -> Distribution:
+        return Independent(Normal(self.loc, self.log_scale.exp()), 1)
+
+
+class Conditional(nn.Module):
+    """A Gaussian whose mean is a function of the context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Linear(3, 2).double()
+
+    def forward(self, context: Tensor) -> Distribution:
+        return Independent(Normal(self.mean(context), torch.ones(len(context), 2).double()), 1)
+
+
+BASES: dict[str, Callable[[], Any]] = {
+    "student": lambda: Independent(StudentT(7.0 * ONES), 1),
+    "laplace": lambda: Independent(Laplace(ZEROS, ONES), 1),
+    "gaussian": lambda: MultivariateNormal(ONES, torch.tensor([[2.0, 0.5], [0.5, 1.0]]).double()),
+    "mixture": mixture,
+    "module": Learnt,
+}
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_density_integrates_to_one_and_is_that_of_the_samples(name: str) -> None:
+    flow = Flow.build(SPEC, base=BASES[name](), seed=1, method=DiscOpt(RK4, steps=8))
+    side = torch.linspace(-25, 25, 401, dtype=torch.float64)
+    with torch.no_grad():
+        log_p = flow.log_prob(torch.cartesian_prod(side, side))
+        cell = float(side[1] - side[0]) ** 2
+        assert float(log_p.exp().sum()) * cell == pytest.approx(1.0, abs=3e-3)
+        entropy = -float((log_p.exp() * log_p).sum()) * cell
+        samples = flow().sample((20_000,))
+        assert -float(flow.log_prob(samples).mean()) == pytest.approx(entropy, abs=0.05)
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_log_prob_is_the_change_of_variables(name: str) -> None:
+    base = BASES[name]()
+    flow, x = Flow.build(SPEC, base=base, seed=1), normal(5, 2)
+    distribution = base() if isinstance(base, nn.Module) else base
+    for method in (FINE, ACCURATE):
+        moved = flow.transport(x, method=method)
+        torch.testing.assert_close(moved.log_prob, distribution.log_prob(moved.z) + moved.log_det)
+        assert not torch.allclose(moved.log_prob, log_normal(moved.z) + moved.log_det)
+    torch.testing.assert_close(flow.base_log_prob(x), distribution.log_prob(x))
+    assert type(flow.base_distribution()) is type(distribution)
+    assert max(inverse_errors(flow, x, FINE).values()) < 1e-5
+
+
+def test_the_standard_normal_by_name_is_the_default() -> None:
+    named = Flow.build(SPEC, base=Independent(Normal(ZEROS, ONES), 1), seed=1)
+    default, x = Flow.build(SPEC, seed=1), normal(5, 2)
+    torch.testing.assert_close(named.log_prob(x), default.log_prob(x))
+    torch.testing.assert_close(default.base_distribution().log_prob(x), log_normal(x))
+
+
+@pytest.mark.parametrize("method", [DiscOpt(RK4, steps=6), OptDisc(rtol=1e-9, atol=1e-11)], ids=lambda m: m.name)
+def test_parameters_of_a_module_are_trained(method: DiscOpt | OptDisc) -> None:
+    """With gradients of density and samples against differences; `theta` and `state_dict` hold them."""
+    flow, x, step = Flow.build(SPEC, base=Learnt(), seed=1, method=method), normal(5, 2), 1e-5
+    base: Any = flow.base
+    assert {"base.loc", "base.log_scale"} <= set(flow.state_dict())
+    draws = copy.deepcopy(flow.draws)
+
+    def samples() -> Tensor:
+        flow.draws = copy.deepcopy(draws)
+        return flow().rsample((4,))
+
+    for value in (lambda: flow.log_prob(x).sum(), lambda: (samples() * normal(4, 2, seed=3)).sum()):
+        by_loc, by_scale = torch.autograd.grad(value(), [base.loc, base.log_scale])
+        for parameter, gradient in ((base.loc, by_loc), (base.log_scale, by_scale)):
+            ends = []
+            with torch.no_grad():
+                for sign in (1, -2):
+                    parameter[0] += sign * step
+                    ends.append(float(value()))
+                parameter[0] += step
+            assert float(gradient[0]) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5)
+    other = Flow.build(SPEC, base=Learnt(), seed=9, method=method)
+    with torch.no_grad():
+        base.loc += 1.0
+    other.set_theta(flow.theta())
+    torch.testing.assert_close(other.log_prob(x), flow.log_prob(x))
+    other = Flow.build(SPEC, base=Learnt(), seed=9, method=method)
+    other.load_state_dict(flow.state_dict())
+    assert torch.equal(other.log_prob(x), flow.log_prob(x))
+
+
+def test_a_base_may_depend_on_the_context() -> None:
+    flow = Flow.build(SPEC, context=3, base=Conditional(), seed=1, method=FINE)
+    x, c = normal(5, 2), normal(5, 3, seed=1)
+    moved = flow.transport(x, c)
+    expected = Independent(Normal(flow.base.mean(c), ONES.expand(5, 2)), 1)  # type: ignore[union-attr,operator]
+    torch.testing.assert_close(moved.log_prob, expected.log_prob(moved.z) + moved.log_det)
+    torch.testing.assert_close(flow(c[0]).log_prob(x), flow.log_prob(x, c[0]))
+    samples, log_p = flow(c).rsample_and_log_prob((3,))
+    torch.testing.assert_close(log_p, flow(c).log_prob(samples), rtol=0, atol=1e-6)
+    assert flow(c).base.batch_shape == (5,)
+
+
+def test_samples_of_the_base_follow_the_seed_alone() -> None:
+    flow = Flow.build(SPEC, base=mixture(), seed=1)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    assert torch.equal(flow.sample(4, seed=3), flow.sample(4, seed=3))
+    assert not torch.equal(flow.sample(4), flow.sample(4))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_base_in_another_precision() -> None:
+    """Its density is taken in its own, and given in the flow's."""
+    base = Independent(StudentT(5.0 * torch.ones(2)), 1)
+    flow, x = Flow.build(SPEC, base=base, seed=1, dtype=torch.float64), normal(3, 2)
+    double = Flow.build(SPEC, base=Independent(StudentT(5.0 * ONES), 1), seed=1)
+    assert flow.log_prob(x).dtype is torch.float64
+    torch.testing.assert_close(flow.log_prob(x), double.log_prob(x), rtol=0, atol=1e-5)
+    assert flow.sample(3).dtype is torch.float64
+    assert flow.float().log_prob(x.float()).dtype is torch.float32
+
+
+class Returns(nn.Module):
+    """A module that returns what it is given."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self) -> object:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        (Normal(ZEROS, ONES), r"base = Normal: 2 distributions of single numbers; wrap it: .*Independent\(base, 1\)"),
+        (Normal(torch.zeros(3), torch.ones(3)), r"its event shape is \(\), but samples are \(2,\)"),
+        (Independent(Normal(torch.zeros(3), torch.ones(3)), 1), r"its event shape is \(3,\), but samples are \(2,\)"),
+        (Independent(Normal(torch.zeros(4, 2), torch.ones(4, 2)), 1), r"it is a batch \(4,\) of distributions"),
+        (Independent(Uniform(ZEROS, ONES), 1), r"support is not all of R\^dim"),
+        (Independent(Poisson(ONES), 1), r"support is not all of R\^dim"),
+        (Normal, "base = class Normal: not a distribution"),
+        ("normal", "base = 'normal': not a distribution"),
+        (Returns(3), "base = Returns: it returns int; return a torch.distributions.Distribution"),
+        (Returns(Normal(ZEROS, ONES)), "wrap it"),
+        (Independent(Normal(nn.Parameter(ZEROS.clone()), ONES), 1), "requires grad, but no module holds it"),
+    ],
+)
+def test_misuse_is_named(base: Any, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        Flow.build(SPEC, base=base, seed=1)
+
+
+def test_a_learnt_mixture_has_no_differentiable_samples() -> None:
+    class Learning(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.means = nn.Parameter(normal(3, 2))
+
+        def forward(self) -> Distribution:
+            parts = Independent(Normal(self.means, torch.ones(3, 2).double()), 1)
+            return MixtureSameFamily(Categorical(logits=torch.zeros(3).double()), parts)
+
+    flow = Flow.build(SPEC, base=Learning(), seed=1)
+    assert flow().sample((4,)).shape == (4, 2)
+    flow.log_prob(normal(3, 2)).sum().backward()
+    with pytest.raises(InvalidArgument, match=r"use sample\(\), or a base with rsample"):
+        flow().rsample((4,))
