@@ -16,7 +16,7 @@ from pynode.datasets.frame_table import Column, ColumnKind, Frame
 from pynode.datasets.frame_text import read_text_frame
 from pynode.datasets.sentinels import sentinels
 from pynode.errors import InvalidArgument
-from pynode.wording import counted, verb
+from pynode.wording import counted
 
 __all__ = ["Column", "ColumnKind", "Frame", "read_frame"]
 
@@ -115,9 +115,10 @@ def _without_codes(frame: Frame) -> Frame:
             where = np.isin(column.values, codes)
             n = int(where.sum())
             told = " and ".join(f"{code:.12g}" for code in codes)
+            line = int(frame.lines[where.argmax()])
             notices.append(
-                f"{column.label}: {told}, far outside the rest, {verb(n, 'is', 'are')} taken as missing "
-                f"({counted(n, 'cell')}, the first in line {int(frame.lines[where.argmax()])})"
+                f"{column.label}: {told} in {counted(n, 'cell')} (first in line {line}), far outside the rest, is taken as "
+                "missing"
             )
             column = replace(column, values=np.where(where, np.nan, column.values))
         columns.append(column)

@@ -83,7 +83,7 @@ def _notices(
     if table.repeated:
         n = len(table.repeated)
         where = ", ".join(map(str, table.repeated[:4]))
-        notices.append(f"{counted(n, 'line')} that {verb(n, 'repeats', 'repeat')} the header left out (line {where})")
+        notices.append(f"{counted(n, 'line')} (line {where}) {verb(n, 'repeats', 'repeat')} the header, left out")
     return (*notices, *more)
 
 

@@ -29,6 +29,8 @@ def sentinels(values: Array) -> list[float]:
     them; or it is one of -999, -9999, ... in a column whose other values are not negative.
     """
     present = values[np.isfinite(values)]
+    if (np.diff(present) > 0).all():
+        return []  # times
     codes = []
     for known in KNOWN:
         count = int((present == known).sum())

@@ -34,6 +34,9 @@ _GROUPS = r"[+-]?\d{{1,3}}([{other} '\u2019\u00a0\u202f])\d{{3}}(?:\1\d{{3}})*(?
 GROUPED = {".": re.compile(_GROUPS.format(other=",", mark=r"\.")), ",": re.compile(_GROUPS.format(other=".", mark=","))}
 WITH_COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?")
 
+WITH_UNIT = re.compile(r"[+-]?[\d.,]+ [^\d\s,;|]{1,8}")
+"""A number and its unit."""
+
 DELIMITERS = ("\t", ";", ",", "|", " ")
 """Candidates, the first one preferred where two suit a table equally well."""
 
@@ -231,7 +234,7 @@ def _delimiter(lines: list[str]) -> str:
             continue
         cells = [cell for row in body for cell in row]
         alike = count / len(body)
-        numeric = sum(could_be_number(cell) for cell in cells) / len(cells)
+        numeric = sum(could_be_number(cell) or bool(WITH_UNIT.fullmatch(cell.strip())) for cell in cells) / len(cells)
         if (alike * numeric, alike) > quality:
             best, quality = delimiter, (alike * numeric, alike)
     return best

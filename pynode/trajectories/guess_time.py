@@ -35,16 +35,16 @@ def guessed_time(frame: Frame) -> Times:
     columns = [c for c in frame.columns if c.kind != "text" and np.isfinite(c.values).any()]
     dates = [c for c in columns if c.kind == "date" and c.style != "clock"]
     if dates:
-        column = min(dates, key=_rank)
+        column = min(dates, key=rank)
         return times_of(frame, (column, *_companions(frame, column)))
     if parts := _parts(columns):
         return times_of(frame, parts)
-    named = sorted((c for c in frame.columns if _rank(c) < 9), key=_rank)
+    named = sorted((c for c in frame.columns if rank(c) < 9), key=rank)
     for column in named:
         if column.kind != "text" and not column.trouble and np.ptp(column.values[np.isfinite(column.values)]) > 0:
             return times_of(frame, (column, *_companions(frame, column)))
     for column in named:
-        if column.trouble or _rank(column) == 0:
+        if column.trouble or rank(column) == 0:
             return times_of(frame, (column,))  # raises
     return _by_order(frame, columns)
 
@@ -70,7 +70,7 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     return row_numbers(frame)
 
 
-def _rank(column: Column) -> int:
+def rank(column: Column) -> int:
     """How well a name suits times: 0 for the best, 9 for none."""
     words = words_of(column.name)
     if not words:
@@ -114,7 +114,7 @@ def _parts(columns: Sequence[Column]) -> tuple[Column, ...]:
         for c in reversed(columns)
         if c.kind == "number" and not c.trouble and c.name.lower() in PART_OF and _whole(c)
     }
-    if any(_rank(c) == 0 for c in columns if c.kind == "number"):
+    if any(rank(c) == 0 for c in columns if c.kind == "number"):
         return ()
     for names in (("year", "month"), ("year", "quarter"), ("month", "day")):
         if set(names) <= set(named):

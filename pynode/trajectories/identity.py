@@ -61,14 +61,27 @@ def guessed_id(candidates: Sequence[Column], times: Array) -> tuple[Column, ...]
             return (column,)
     if single:
         return ()
-    fitting = [c for c in usable if _repeats(codes_of(c)) and _separates(codes_of(c), times, ordered=True)]
-    if fitting:
-        return (min(fitting, key=lambda c: int(codes_of(c).max())),)
-    pairs = list(combinations(usable[:COLUMNS], 2))
-    fits = [
-        pair for pair in pairs if _repeats(joint_codes(pair)) and _separates(joint_codes(pair), times, ordered=True)
+    usable = [c for c in usable if (codes_of(c) >= 0).all()]
+    believed = [c for c in named if set(words_of(c.name)) & STRONG and _repeats(codes_of(c))]
+    if not believed and (fitting := [(c,) for c in usable if _fits((c,), times)]):
+        return min(fitting, key=_several)
+    pairs = [
+        pair
+        for pair in combinations(usable[:COLUMNS], 2)
+        if not believed or any(c is b for c in pair for b in believed)
     ]
-    return min(fits, key=lambda pair: int(joint_codes(pair).max())) if fits else ()
+    fits = [pair for pair in pairs if _fits(pair, times)]
+    # rows of one time may belong together, as that of a dose and that of a value
+    return min(fits, key=_several) if fits else tuple(believed[:1])
+
+
+def _fits(columns: Sequence[Column], times: Array) -> bool:
+    codes = joint_codes(columns)
+    return _repeats(codes) and _separates(codes, times, ordered=True)
+
+
+def _several(columns: Sequence[Column]) -> int:
+    return int(joint_codes(columns).max())
 
 
 def _weakness(column: Column) -> tuple[bool, bool]:
@@ -130,6 +143,7 @@ def hint_of(frame: Frame, times: Times, identity: Sequence[Column]) -> str:
         return ""
     used = {column.number for column in times.columns}
     usable = [c for c in frame.columns if c.number not in used and _may_name(c)]
+    usable = [c for c in usable if c.kind == "text" or set(words_of(c.name)) & ID_WORDS]
     fitting = [c.key for c in usable if _repeats(codes_of(c)) and _separates(codes_of(c), times.values)]
     column = fitting[0] if fitting else "COLUMN"
     return (

@@ -197,6 +197,6 @@ def _said(times: Times, time: str | None, identity: Sequence[Column], id: str | 
         guessed = "" if time is not None else "taken as "
         said.insert(0, f"'{times.axis.column}' is {guessed}the time{unit}")
     if id is None and identity:
-        told = " and ".join(f"'{column.key}'" for column in identity)
+        told = " and ".join(f"'{column.name}'" if column.name else column.label for column in identity)
         said.append(f"{told} {'is' if len(identity) == 1 else 'are'} taken as the name of {n} trajectories")
     return said

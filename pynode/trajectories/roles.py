@@ -11,6 +11,7 @@ from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
 from pynode.trajectories.covariates import changes_in
+from pynode.trajectories.guess_time import rank
 from pynode.trajectories.identity import codes_of
 from pynode.trajectories.inputs import are_jumps, as_numbers
 from pynode.trajectories.order import Group
@@ -113,12 +114,13 @@ def _values_among(
     """Takes the values among the columns `rest` into `roles`; returns the columns that are left."""
     left: list[Column] = []
     doses: list[Column] = []
+    counters: list[tuple[Column, str]] = []
     for column in rest:
         reason = _reason(column, times, groups)
         if reason == "other":
             left.append(column)
         elif reason:
-            roles.notices.append(f"{column.label} {reason} and is left out")
+            counters.append((column, f"{column.label} {reason} and is left out"))
         elif len(groups) > 1 and changes_in(column, groups) is None and _differs(column):
             left.append(column)  # constant over each trajectory: a covariate
         elif _may_be_doses(column):
@@ -132,6 +134,9 @@ def _values_among(
         else:
             roles.values.append(_numbers(frame, column, "value"))
     roles.values.sort(key=lambda column: column.number)
+    if not roles.values and len(counters) == 1 and np.isfinite(counters[0][0].values).any():
+        roles.values.append(_numbers(frame, counters.pop()[0], "value"))  # a value may rise by one in each row
+    roles.notices += [notice for _, notice in counters]
     if not roles.values:
         raise DataError(
             f"{frame.path} has no column of values beside times and names; name them (--values), or add one"
@@ -167,7 +172,7 @@ def _reason(column: Column, times: Times, groups: Sequence[Group]) -> str:
         starts = {float(column.values[np.sort(g.rows)][0]) for g in groups}
         if len(groups) > 1 and all(counts) and starts <= {0.0, 1.0}:
             return "numbers the rows of each trajectory"
-    if _is_time_again(column, times):
+    if _is_time_again(column, times) and (rank(column) < 9 or column.name.lower() in PART_OF):
         return "is the time again"
     if times.axis.kind == "date" and whole and column.name.lower() in PART_OF and _is_part(column, groups):
         return "is a part of the date"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -64,14 +65,18 @@ def times_of(frame: Frame, columns: Sequence[Column]) -> Times:
             raise DataError(column.trouble)
         if column.kind == "text":
             row = next((n for n, cell in enumerate(column.cells or ()) if cell), 0)
-            cell = (column.cells or ("",))[row]
-            raise DataError(
-                f"{frame.place(row)}, {column.label}: '{cell[:40]}' is neither a number nor a date; write times as "
-                "numbers, or as dates such as 2024-01-31T12:00"
-            )
+            raise DataError(f"{frame.place(row)}, {column.label}: {_no_time((column.cells or ('',))[row])}")
     if len(columns) > 1:
         return _joined(frame, columns)
     return _single(columns[0])
+
+
+def _no_time(cell: str) -> str:
+    """Why a cell is no time, and what to write."""
+    if match := re.fullmatch(r"[-+]?[\d.,]+\s*([^\W\d]+)", cell):
+        known = "a unit that other cells don't have" if unit_in(match[1]) else "no unit of time"
+        return f"'{cell}' has {known} ('{match[1]}'); write numbers in one unit, and the unit in the column's name"
+    return f"'{cell[:40]}' is neither a number nor a date; write times as numbers, or as dates such as 2024-01-31T12:00"
 
 
 def row_numbers(frame: Frame) -> Times:
@@ -101,7 +106,7 @@ def _single(column: Column) -> Times:
         return dates
     if (months := _year_and_month(values, column)) is not None:
         return months
-    unit = unit_in(column.name, column.unit)
+    unit = unit_in(column.name, column.unit) or _years(present)
     words = set(words_of(column.name))
     if present.size and present.min() > 15000 and present.max() < 80000 and words & DATE_WORDS and unit in ("", "days"):
         axis = TimeAxis(name, "number", "days since 1899-12-30", style, DAY, EXCEL)
@@ -120,6 +125,13 @@ def _stamps(present: Array) -> tuple[str, float] | None:
         if 2.5e8 * factor <= present.min() and present.max() <= 4.2e9 * factor:
             return unit, factor
     return None
+
+
+def _years(present: Array) -> str:
+    """ "years" for numbers between 1600 and 2200 in steps of months or quarters, as R's time series have; else ""."""
+    if not present.size or present.min() < 1600 or present.max() > 2200 or (present == np.round(present)).all():
+        return ""
+    return "years" if (np.abs(present * 12 - np.round(present * 12)) < 0.02).all() else ""
 
 
 def _dates_as_numbers(values: Array, column: Column) -> Times | None:
@@ -196,8 +208,10 @@ def _joined(frame: Frame, columns: Sequence[Column]) -> Times:
         notices.append("times have no zone and are read as UTC")
         return Times(seconds, TimeAxis(name, "date", "dates", "%Y-%m-%dT%H:%M", 1.0), tuple(columns), tuple(notices))
     parts = {PART_OF.get(c.name.lower(), ""): c for c in numbers}
-    if len(numbers) == 2 and not dates and not clocks and (clock_values := hours_and_minutes(numbers[1])) is not None:
-        seconds = (numbers[0].values - np.nanmin(numbers[0].values)) * DAY + clock_values
+    packed = [c for c in numbers if hours_and_minutes(c) is not None]
+    if len(numbers) == 2 and not dates and not clocks and len(packed) == 1:
+        days = next(c for c in numbers if c is not packed[0]).values
+        seconds = (days - np.nanmin(days)) * DAY + hours_and_minutes(packed[0])
         return Times(seconds, TimeAxis(name, "date", "hours and minutes", "clock", 1.0), tuple(columns), tuple(notices))
     if (
         "" in parts
