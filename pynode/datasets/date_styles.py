@@ -52,7 +52,9 @@ def _exact(moment: datetime, pattern: str) -> bool:
         return False
     if moment.second and "%S" not in pattern:
         return False
-    return "%H" in pattern or not (moment.hour or moment.minute)
+    if moment.minute and "%M" not in pattern:
+        return False
+    return "%H" in pattern or not moment.hour
 
 
 def _split_zone(style: str) -> tuple[str, str]:

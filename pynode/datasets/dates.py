@@ -70,7 +70,7 @@ FAMILIES: dict[str, re.Pattern[str]] = {
         "quarter": r"(?P<year>\d{4})[-/ .]?q(?P<quarter>[1-4])|q(?P<quarter2>[1-4])[-/ .]?(?P<year2>\d{4})",
         "week": r"(?P<year>\d{4})[-/ ]?w(?P<week>\d\d?)(?:-(?P<weekday>[1-7]))?",
         "named day": _WEEKDAY + r"(?P<day>\d{1,2})\.?[- /]?\s?" + _NAME + r",?[- /]?(?P<year>\d{4}|\d\d)" + _TIME,
-        "day named": _WEEKDAY + _NAME + r"\s?(?P<day>\d{1,2}),?\s(?P<year>\d{4})" + _TIME,
+        "day named": _WEEKDAY + _NAME + r"[-\s]?(?P<day>\d{1,2})(?:,?\s|-)(?P<year>\d{4})" + _TIME,
         "named month": _NAME + r"[- /']?\s?(?P<year>\d{4}|\d\d)|(?P<year2>\d{4})[- /]?(?P<name2>[a-zäé]{3,9})\.?",
         "clock": _CLOCK,
     }.items()

@@ -15,6 +15,7 @@ from pynode.datasets.frame_cells import Missing
 from pynode.datasets.frame_table import Column, ColumnKind, Frame
 from pynode.datasets.frame_text import read_text_frame
 from pynode.datasets.sentinels import sentinels
+from pynode.datasets.text_lines import MARKS
 from pynode.errors import InvalidArgument
 from pynode.wording import counted
 
@@ -54,7 +55,7 @@ def read_frame(
     if decimal not in (None, ".", ","):
         raise InvalidArgument("decimal", repr(decimal), "no decimal mark", "use '.' or ','")
     missing, kind = Missing.of(missing_values), file_kind(path)
-    if kind == "text":
+    if kind == "text" or (kind == "binary" and _is_marked(path)):
         _refuse_markup(path)
         frame = read_text_frame(path, header, decimal, missing, words, lenient)
     else:
@@ -71,6 +72,13 @@ def read_frame(
             remedy = REMEDIES.get(kind, "save the table as .csv, .parquet or .npy")
             raise DataError(f"{path} is {CALLED[kind]}, no table: {remedy}")
     return _without_codes(_without_row_names(frame, words))
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a file begins with the byte order mark of a text, as UTF-16 has it."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    return any(head.startswith(mark) for mark, _ in MARKS)
 
 
 def _refuse_markup(path: Path) -> None:
@@ -117,8 +125,8 @@ def _without_codes(frame: Frame) -> Frame:
             told = " and ".join(f"{code:.12g}" for code in codes)
             line = int(frame.lines[where.argmax()])
             notices.append(
-                f"{column.label}: {told} in {counted(n, 'cell')} (first in line {line}), far outside the rest, is taken as "
-                "missing"
+                f"{column.label}: {told} in {counted(n, 'cell')} (first in line {line}), far outside the rest, is "
+                "taken as missing"
             )
             column = replace(column, values=np.where(where, np.nan, column.values))
         columns.append(column)

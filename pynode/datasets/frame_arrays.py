@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def read_parquet_frame(path: Path, missing: Missing, words: Collection[str], len
         table = parquet.ParquetFile(path).read()
     except (OSError, arrow.ArrowException) as error:
         raise DataError(f"{path} can't be read as a Parquet file: {error}; restore or replace the file") from error
-    columns, notices = [], []
+    columns, notices, zoned = [], [], set()
     for name, values in zip(table.column_names, table.columns, strict=True):
         shown = "" if name.startswith("__index_level_") else name
         array = _arrow_values(arrow, values)
@@ -65,7 +66,13 @@ def read_parquet_frame(path: Path, missing: Missing, words: Collection[str], len
             notices.append(f"column '{name}' is left out: it holds {values.type}, neither numbers, dates nor words")
         else:
             columns.append((shown, array))
-    return _frame(path, columns, missing, words, lenient, notices)
+            if arrow.types.is_timestamp(values.type) and values.type.tz is not None:
+                zoned.add(len(columns))
+    frame = _frame(path, columns, missing, words, lenient, notices)
+    with_zone = [
+        replace(c, style=f"{c.style}Z") if c.number in zoned and c.style == WITH_TIME else c for c in frame.columns
+    ]
+    return replace(frame, columns=tuple(with_zone))
 
 
 def _arrow_values(arrow: Any, values: Any) -> Array | None:

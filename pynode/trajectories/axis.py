@@ -71,8 +71,8 @@ class TimeAxis:
             taken = "a number" + ("" if self.seconds is None else ", or a date (2024-01-31T12:00)")
             raise InvalidArgument("time", repr(text), f"no time in {self.unit}", f"give {taken}")
         number = _finite(text)
-        if number is not None and self.style in ("%Y%m%d", "%Y%m", "%Y.%m"):
-            moment = _compact(text, self.style)
+        if number is not None and (self.style.startswith("%Y%m") or self.style == "%Y.%m"):
+            moment = compact_seconds(text, self.style)
         elif number is not None and self.style != "clock" and re.fullmatch(r"[12]\d{3}", text):
             moment = seconds_of(f"{text}-01-01")
         else:
@@ -102,14 +102,22 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) and "_" not in text else None
 
 
-def _compact(text: str, style: str) -> float | None:
-    """Seconds since 1970 of 20040131, 200401 or 2004.01."""
-    if style == "%Y%m%d":
-        return seconds_of(text) if re.fullmatch(r"\d{8}", text) else None
-    if match := re.fullmatch(r"(\d{4})\.?(\d\d?)", text):
-        month = match[2] if style == "%Y%m" or len(match[2]) == 2 else match[2] + "0"
+def compact_seconds(text: str, style: str) -> float | None:
+    """Seconds since 1970 of 20040131, 2004013112 and the like, 200401 or 2004.01; None where they are no date."""
+    if style in ("%Y%m", "%Y.%m"):
+        match = re.fullmatch(r"(\d{4})\.?(\d\d?)", text)
+        if match is None:
+            return None
+        month = match[2] if style == "%Y%m" else f"{match[2]:0<2}"
         return seconds_of(f"{match[1]}-{month}-01")
-    return None
+    day = seconds_of(f"{text[:4]}-{text[4:6]}-{text[6:8]}")
+    clock = text[8:] + "0" * (14 - len(text))
+    if day is None or len(text) != 4 + 2 * style.count("%") - 2:
+        return None
+    hour, minute, second = int(clock[:2]), int(clock[2:4]), int(clock[4:6])
+    if hour > 24 or minute > 59 or second > 60:
+        return None
+    return day + 3600.0 * hour + 60.0 * minute + second
 
 
 def words_of(name: str) -> list[str]:

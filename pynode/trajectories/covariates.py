@@ -45,8 +45,8 @@ def covariate_of(frame: Frame, column: Column, groups: Sequence[Group]) -> Covar
     if (change := changes_in(column, groups)) is not None:
         group, row = change
         raise DataError(
-            f"{frame.place(row)}, {column.label}: the covariate changes{group.told}; a covariate is constant over a "
-            f"trajectory: make it an input (--inputs {column.key})"
+            f"{frame.place(row)}, {column.label}: the covariate changes within trajectory '{group.name}'; "
+            f"make it an input (--inputs {column.key})"
         )
     codes = codes_of(column)
     first = []

@@ -53,7 +53,9 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
     numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()]
     for column in numbers:
-        if (np.diff(column.values) > 0).all() and len(frame) > 2:
+        # of columns with other names only the first, or one of equal steps
+        believed = column is frame.columns[0] or not column.name or _even(column)
+        if believed and (np.diff(column.values) > 0).all() and len(frame) > 2:
             return times_of(frame, (column,))
     index = frame.row_names
     if index is not None and index.kind != "text" and not index.trouble and (np.diff(index.values) > 0).all():
@@ -121,6 +123,11 @@ def _parts(columns: Sequence[Column]) -> tuple[Column, ...]:
             order = ("year", "quarter", "month", "day", "hour", "minute", "second")
             return tuple(named[part] for part in order if part in named)
     return ()
+
+
+def _even(column: Column) -> bool:
+    steps = np.diff(column.values)
+    return bool(np.ptp(steps) <= 1e-6 * np.abs(steps).max())
 
 
 def _whole(column: Column) -> bool:

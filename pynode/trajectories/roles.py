@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -66,8 +66,16 @@ def roles_of(
         names = frame.names.labels([frame.columns.index(c) for c in rest])
         what = "text and " if any(c.kind == "text" for c in rest) and values is None else ""
         roles.notices.append(f"{names} {'is' if len(rest) == 1 else 'are'} left out{' (text)' if what else ''}")
+    for each in (roles.values, roles.inputs, roles.covariates):
+        each[:] = [_with_own_name(frame, column) for column in each]
     _constants(roles, groups)
     return roles
+
+
+def _with_own_name(frame: Frame, column: Column) -> Column:
+    """The column, with its number in its name where others have the same one."""
+    several = sum(c.name == column.name for c in frame.columns) > 1
+    return replace(column, name=f"{column.name or 'column'}.{column.number}") if several else column
 
 
 def observed_rows(values: Sequence[Column], rows: int) -> Array:
@@ -174,7 +182,8 @@ def _reason(column: Column, times: Times, groups: Sequence[Group]) -> str:
             return "numbers the rows of each trajectory"
     if _is_time_again(column, times) and (rank(column) < 9 or column.name.lower() in PART_OF):
         return "is the time again"
-    if times.axis.kind == "date" and whole and column.name.lower() in PART_OF and _is_part(column, groups):
+    calendar = times.axis.kind == "date" or times.axis.unit == "years"
+    if calendar and whole and column.name.lower() in PART_OF and _is_part(column, groups):
         return "is a part of the date"
     return ""
 

@@ -14,7 +14,7 @@ from pynode.datasets.date_styles import seconds_of
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
-from pynode.trajectories.axis import SECONDS, TimeAxis, unit_in, words_of
+from pynode.trajectories.axis import SECONDS, TimeAxis, compact_seconds, unit_in, words_of
 
 DAY = 86400.0
 STAMPS = (("seconds", 1.0), ("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9))
@@ -98,12 +98,12 @@ def _single(column: Column) -> Times:
     present = values[np.isfinite(values)]
     whole = bool((present == np.round(present)).all()) and present.size > 0
     style = "integer" if whole else ""
+    if whole and (dates := _dates_as_numbers(values, column)) is not None:
+        return dates
     if (stamp := _stamps(present)) is not None:
         unit, factor = stamp
         told = f"{unit} since 1970"
         return Times(values, TimeAxis(name, "number", told, style, 1 / factor), (column,))
-    if whole and (dates := _dates_as_numbers(values, column)) is not None:
-        return dates
     if (months := _year_and_month(values, column)) is not None:
         return months
     unit = unit_in(column.name, column.unit) or _years(present)
@@ -134,25 +134,32 @@ def _years(present: Array) -> str:
     return "years" if (np.abs(present * 12 - np.round(present * 12)) < 0.02).all() else ""
 
 
+COMPACT = (
+    (8, 1700, "%Y%m%d"),
+    (10, 1900, "%Y%m%d%H"),
+    (12, 1700, "%Y%m%d%H%M"),
+    (14, 1700, "%Y%m%d%H%M%S"),
+    (6, 1700, "%Y%m"),
+)
+"""Digits of dates such as 20040131, the first year that is believed, and their style."""
+
+
 def _dates_as_numbers(values: Array, column: Column) -> Times | None:
-    """Dates such as 20040131 and 200401; None for other whole numbers."""
+    """Dates such as 20040131, 2004013112 (with the hour) and 200401; None for other whole numbers."""
     present = values[np.isfinite(values)]
     name, words = column.key if column.name else "time", set(words_of(column.name))
-    if present.min() >= 17000101 and present.max() <= 22001231:
-        style, suffix = "%Y%m%d", ""
-    elif present.min() >= 170001 and present.max() <= 220012:
-        months = present % 100
-        if not ((months >= 1) & (months <= 12)).all() or not (words & (DATE_WORDS | {"month", "period", "yyyymm"})):
-            return None
-        style, suffix = "%Y%m", "01"
-    else:
-        return None
-    seconds = [math.nan if math.isnan(v) else seconds_of(f"{int(v)}{suffix}") for v in values.tolist()]
-    if None in seconds:
-        return None
-    told = f"{column.label} is read as dates such as {int(present[0])}"
-    array = np.array(seconds, dtype=np.float64)
-    return Times(array, TimeAxis(name, "date", "dates", style, 1.0), (column,), (told,))
+    for digits, first, style in COMPACT:
+        scale = 10.0 ** (digits - 4)
+        if present.min() < first * scale or present.max() >= 2201 * scale:
+            continue
+        if style == "%Y%m" and not words & (DATE_WORDS | {"month", "period", "yyyymm"}):
+            continue
+        seconds = [math.nan if math.isnan(v) else compact_seconds(f"{int(v)}", style) for v in values.tolist()]
+        if None not in seconds:
+            told = f"{column.label} is read as dates such as {int(present[0])}"
+            array = np.array(seconds, dtype=np.float64)
+            return Times(array, TimeAxis(name, "date", "dates", style, 1.0), (column,), (told,))
+    return None
 
 
 def _year_and_month(values: Array, column: Column) -> Times | None:
@@ -238,6 +245,8 @@ def _joined(frame: Frame, columns: Sequence[Column]) -> Times:
         seconds = seconds + clock.values
     timed = bool(clocks) or bool({"hour", "minute", "second"} & set(parts))
     style = "%Y-%m-%dT%H:%M" if timed else "%Y-%m-%d"
+    if all(column.name.lower() != "date" for column in frame.columns):
+        name = "date"
     return Times(seconds, TimeAxis(name, "date", "dates", style, 1.0), tuple(columns), tuple(notices))
 
 
