@@ -82,7 +82,7 @@ def column_of(
         if all(gone or not math.isnan(value) for value, gone in zip(values, empty, strict=True)):
             return Column(name, at, "number", np.array(values, dtype=np.float64), None, unit or taken), [], None
     dates = read_dates(texts, missing.is_missing)
-    if dates is not None and present - len(dates.wrong) >= len(wrong):
+    if dates is not None and 2 * len(dates.wrong) <= present and len(dates.wrong) < len(wrong):
         return Column(name, at, "date", dates.values, None, unit, dates.style), list(dates.wrong), dates
     if len(wrong) <= 0.5 * present:
         return Column(name, at, "number", np.array(numbers, dtype=np.float64), None, unit), wrong, None

@@ -39,14 +39,22 @@ def top_of(text: TextFile, header: bool | None) -> Top | None:
         n, last = skipped, sample[skipped - 1][0]
         notices.append(f"{counted(n, 'line')} above the table {verb(n, 'is', 'are')} left out (to line {last})")
     first_line, first = rows[0][0], [cell.strip() for cell in rows[0][1]]
-    guessed = _is_header(first, rows[1:]) if header is None else header
+    commented = _comment_header(text, first_line, len(first)) if header is None else ()
+    guessed = _is_header(first, rows[1:]) and not commented if header is None else header
     shape = layout(rows, guessed)
-    if header is None and not guessed and layout(rows, None).names and all(could_be_number(c) for c in first if c):
+    if (
+        header is None
+        and not guessed
+        and not commented
+        and layout(rows, None).names
+        and all(could_be_number(c) for c in first if c)
+    ):
         shape = layout(rows, None)  # numbers as names
         notices.append(shape.notice)
     names = tuple(name.strip("'\"") for name in shape.names)
     cells, last_line = tuple(first) if shape.names else (), rows[0][0] if shape.names else 0
-    if not names and header is None and (names := _comment_header(text, first_line, shape.width)):
+    if not names and len(commented) == shape.width:
+        names = commented
         notices.append(f"the comment above line {first_line} names the columns: {', '.join(names[:6])}")
     units: tuple[str, ...] = ()
     if names and len(rows) > 2 and (units := _units(rows[1][1], [cells for _, cells in rows[2:]], shape.width)):
@@ -115,11 +123,11 @@ def _units(line: list[str], body: list[list[str]], width: int) -> tuple[str, ...
     for n, unit in enumerate(units):
         below = [cells[n].strip() for cells in body if n < len(cells) and cells[n].strip()]
         numeric = bool(below) and sum(could_be_number(c) or is_date(c) for c in below) >= 0.9 * len(below)
-        if (unit != "1" and number(unit, ".") is not None) or is_date(unit):
+        if (unit != "1" and (number(unit, ".") is not None or number(unit, ",") is not None)) or is_date(unit):
             return ()
         if not numeric and unit and unit in below:
             return ()
-        seen = seen or (numeric and bool(unit) and unit.lower() not in MISSING)
+        seen = seen or (numeric and unit not in ("", "1") and unit.lower() not in MISSING)
     return tuple(unit.strip("[]()") for unit in units) if seen else ()
 
 

@@ -41,7 +41,9 @@ def are_jumps(column: Column, observed: Array) -> bool:
 def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> InputKind:
     """How an input goes on between its rows, by its name and its values."""
     own = [values[np.isfinite(values)] for group in groups if (values := column.values[group.rows]).size]
-    if is_dose(column) and all((values >= 0).all() for values in own):
+    rows = sum(len(group.rows) for group in groups)
+    doses = sum(int((values > 0).sum()) for values in own)
+    if is_dose(column) and doses < 0.8 * rows and all((values >= 0).all() for values in own):
         return "jumps"
     changes = np.concatenate([np.diff(values) for values in own]) if own else np.empty(0)
     if not changes.size:

@@ -27,7 +27,7 @@ KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
 TOLD: dict[InputKind, str] = {
     "interpolated": "interpolated between its rows",
     "steps": "constant until its next row",
-    "jumps": "doses: each is added at once at its time",
+    "jumps": "taken as doses, each added at once at its time",
 }
 
 
@@ -195,7 +195,8 @@ def _said(times: Times, time: str | None, identity: Sequence[Column], id: str | 
     if times.columns:
         unit = f" ({times.axis.unit})"
         guessed = "" if time is not None else "taken as "
-        said.insert(0, f"'{times.axis.column}' is {guessed}the time{unit}")
+        called = times.axis.column if times.axis.column.isdecimal() else f"'{times.axis.column}'"
+        said.insert(0, f"column {called} is {guessed}the time{unit}")
     if id is None and identity:
         told = " and ".join(f"'{column.name}'" if column.name else column.label for column in identity)
         said.append(f"{told} {'is' if len(identity) == 1 else 'are'} taken as the name of {n} trajectories")

@@ -74,8 +74,8 @@ def roles_of(
 
 def _with_own_name(frame: Frame, column: Column) -> Column:
     """The column, with its number in its name where others have the same one."""
-    several = sum(c.name == column.name for c in frame.columns) > 1
-    return replace(column, name=f"{column.name or 'column'}.{column.number}") if several else column
+    several = bool(column.name) and sum(c.name == column.name for c in frame.columns) > 1
+    return replace(column, name=f"{column.name}.{column.number}") if several else column
 
 
 def observed_rows(values: Sequence[Column], rows: int) -> Array:

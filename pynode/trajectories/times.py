@@ -87,7 +87,7 @@ def row_numbers(frame: Frame) -> Times:
 
 
 def _single(column: Column) -> Times:
-    values, name = column.values, column.key if column.name else "time"
+    values, name = column.values, column.key
     if column.kind == "date":
         if column.style == "clock":
             return Times(values, TimeAxis(name, "date", "hours and minutes", "clock", 1.0), (column,))
@@ -114,7 +114,7 @@ def _single(column: Column) -> Times:
     if present.size and present.min() > 1500 and present.max() < 2200 and (unit == "years" or words & DATE_WORDS):
         length = 365.25 * DAY
         return Times(values, TimeAxis(name, "number", "years", style, length, -1970 * length), (column,))
-    return Times(values, TimeAxis(name, "number", unit or f"units of {name}", style), (column,))
+    return Times(values, TimeAxis(name, "number", unit or f"units of {column.name or 'time'}", style), (column,))
 
 
 def _stamps(present: Array) -> tuple[str, float] | None:
@@ -147,7 +147,7 @@ COMPACT = (
 def _dates_as_numbers(values: Array, column: Column) -> Times | None:
     """Dates such as 20040131, 2004013112 (with the hour) and 200401; None for other whole numbers."""
     present = values[np.isfinite(values)]
-    name, words = column.key if column.name else "time", set(words_of(column.name))
+    name, words = column.key, set(words_of(column.name))
     for digits, first, style in COMPACT:
         scale = 10.0 ** (digits - 4)
         if present.min() < first * scale or present.max() >= 2201 * scale:
@@ -174,7 +174,7 @@ def _year_and_month(values: Array, column: Column) -> Times | None:
         math.nan if math.isnan(v) else seconds_of(f"{int(v)}-{round(v % 1 * 100):02d}-01") for v in values.tolist()
     ]
     told = f"{column.label} is read as year and month ({present[0]:.2f})"
-    axis = TimeAxis(column.key if column.name else "time", "date", "dates", "%Y.%m", 1.0)
+    axis = TimeAxis(column.key, "date", "dates", "%Y.%m", 1.0)
     return Times(np.array(seconds, dtype=np.float64), axis, (column,), (told,))
 
 
