@@ -57,7 +57,11 @@ def guessed_id(candidates: Sequence[Column], times: Array) -> tuple[Column, ...]
     )
     for column in sorted(named, key=_weakness):
         strong = set(words_of(column.name)) & STRONG
-        if (strong or not single) and _repeats(codes_of(column)) and _separates(codes_of(column), times):
+        if (
+            (strong or not single)
+            and _repeats(codes_of(column), 1.0 + 1e-9 if strong else 2.0)
+            and _separates(codes_of(column), times)
+        ):
             return (column,)
     if single:
         return ()
@@ -97,9 +101,9 @@ def _may_name(column: Column) -> bool:
     return column.kind == "number" and present.size > 0 and bool((present == np.round(present)).all())
 
 
-def _repeats(codes: Array) -> bool:
-    """Whether there are several values, with two rows each on average at least."""
-    return int(codes.max()) >= 1 and len(codes) >= 2 * (int(codes.max()) + 1)
+def _repeats(codes: Array, rows: float = 2.0) -> bool:
+    """Whether there are several values, with so many rows each on average."""
+    return int(codes.max()) >= 1 and len(codes) >= rows * (int(codes.max()) + 1)
 
 
 def _separates(codes: Array, times: Array, *, ordered: bool = False) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ from pynode.errors import InvalidArgument
 NAN = math.nan
 
 
-def frame(tmp_path: Path, text: str, encoding: str = "utf-8", **options: object) -> Frame:
+def frame(tmp_path: Path, text: str, encoding: str = "utf-8", **options: Any) -> Frame:
     """The frame of a text."""
     path = tmp_path / "table.csv"
     path.write_text(text, encoding=encoding, newline="")
-    return read_frame(path, **options)  # type: ignore[arg-type]
+    return read_frame(path, **options)
 
 
 READ: dict[str, tuple[str, list[str], list[list[float]]]] = {
@@ -128,7 +129,7 @@ def test_what_is_no_code() -> None:
     assert sentinels(np.array([3000.0, 10.0, 2.0, 4.0, 5.0, 6.0, -999.0, -999.0])) == [-999.0]
 
 
-REFUSED: dict[str, tuple[str, dict[str, object], str]] = {
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a word among numbers": ("a,b\n1,2\n3,oops\n4,5\n", {}, "line 3, column 2 ('b'): 'oops' is not a number; correct"),
     "a value below a limit": (
         "a,b\n1,2\n3,<0.5\n4,5\n",

@@ -89,9 +89,8 @@ def test_the_order_is_that_of_the_whole_column() -> None:
 
 def test_an_order_that_nothing_decides() -> None:
     """Is a problem, with its remedy."""
-    assert (
-        "can be day, month, year or month, day, year: write them as year-month-day" in dates("1/2/2024", "1/3/2024").problem
-    )
+    problem = dates("1/2/2024", "1/3/2024").problem
+    assert "can be day, month, year or month, day, year: write them as year-month-day" in problem
 
 
 def test_times_of_day() -> None:

@@ -1,0 +1,259 @@
+"""Series as files hold them: which column is what, and the numbers of each trajectory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pynode.trajectories.data import Trajectories
+from pynode.trajectories.read import read_series
+
+
+def series(tmp_path: Path, text: str, **options: Any) -> Trajectories:
+    """The trajectories in a text."""
+    path = tmp_path / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_series(path, **options)
+
+
+def said(result: Trajectories, text: str) -> bool:
+    """Whether a notice says so."""
+    return any(text in notice for notice in result.notices)
+
+
+def rows(count: int, line: str) -> str:
+    """Lines made of a pattern with n, the number of the line, and w, a number that goes up and down."""
+    return "".join(line.format(n=n, w=[3, 1, 4, 1.5, 9, 2.6, 5][n % 7]) + "\n" for n in range(count))
+
+
+def test_one_trajectory(tmp_path: Path) -> None:
+    """The time by its name, all other numbers as values; row names are left out with a word."""
+    result = series(tmp_path, "rownames,hour,a,b\n1,0,1.5,10\n2,0.5,2.5,NA\n3,2,,\n4,3,4,40\n")
+    (trajectory,) = result.each
+    assert (result.values, result.id_column, trajectory.name) == (("a", "b"), None, "table")
+    assert trajectory.times.tolist() == [0, 0.5, 3]
+    np.testing.assert_array_equal(trajectory.values, [[1.5, 10], [2.5, np.nan], [4, 40]])
+    assert trajectory.lines.tolist() == [2, 3, 5]
+    assert (result.axis.column, result.axis.kind, result.axis.unit) == ("hour", "number", "hours")
+    assert said(result, "'rownames', names the rows and is left out")
+    assert said(result, "column 'hour' is taken as the time (hours)")
+
+
+def test_trajectories_one_below_the_other(tmp_path: Path) -> None:
+    """By a column called like a name; what is constant over each is a covariate, numbers of classes are classes."""
+    head = "rownames,weight,Time,Rat,Diet,Dose\n"
+    lines = [(r, t) for r in range(1, 7) for t in (1, 8, 15)]
+    text = head + "".join(
+        f"{n + 1},{240 + 7 * r + t % 5},{t},{r},{(r + 1) // 2},{r * 0.5}\n" for n, (r, t) in enumerate(lines)
+    )
+    result = series(tmp_path, text)
+    assert (result.values, result.id_column) == (("weight",), "Rat")
+    assert result.covariates == ("Diet=1", "Diet=2", "Diet=3", "Dose")
+    assert [t.name for t in result.each] == ["1", "2", "3", "4", "5", "6"]
+    np.testing.assert_array_equal(result.each[3].covariates, [0, 1, 0, 2.0])
+    assert result.each[3].times.tolist() == [1, 8, 15]
+    none = series(tmp_path, text, covariates=("none",))
+    assert none.covariates == ()
+    assert said(none, "columns 5 ('Diet'), 6 ('Dose') are left out")
+
+
+def test_words_as_covariates(tmp_path: Path) -> None:
+    """Words that several trajectories share are classes; other text is left out with a word."""
+    text = "id,t,sex,note,x\n" + "".join(
+        f"{k},{t},{'fm'[k % 2]},n{t}{k},{k + t % 3}\n" for k in range(4) for t in range(4)
+    )
+    result = series(tmp_path, text)
+    assert result.covariates == ("sex=f", "sex=m")
+    assert [t.covariates.tolist() for t in result.each] == [[1, 0], [0, 1], [1, 0], [0, 1]]
+    assert said(result, "column 4 ('note') is left out (text)")
+
+
+def test_interleaved_trajectories_with_names_as_the_file_has_them(tmp_path: Path) -> None:
+    """In the order in which they first occur, zeros kept."""
+    result = series(tmp_path, "t,sensor,x\n" + "".join(f"{t},{s},{t % 3}\n" for t in range(5) for s in ("007", "012")))
+    assert [t.name for t in result.each] == ["007", "012"]
+    assert result.each[1].lines.tolist() == [3, 5, 7, 9, 11]
+
+
+def test_names_in_two_columns(tmp_path: Path) -> None:
+    """Guessed where one is not enough, and as given."""
+    text = "batch,well,hour,od\n" + "".join(
+        f"{b},{w},{h},{b * h + len(w)}.5\n" for b in (1, 2) for w in "AB" for h in range(4)
+    )
+    for options in ({}, {"id": "batch,well"}):
+        result = series(tmp_path, text, **options)
+        assert [t.name for t in result.each] == ["1/A", "1/B", "2/A", "2/B"]
+        assert result.id_column == "batch,well"
+
+
+def test_names_in_the_first_row_only(tmp_path: Path) -> None:
+    """As in the merged cells of a spreadsheet."""
+    text = "who,t,x\n" + "".join(f"{f'P{k}' if t == 0 else ''},{t},{t % 2}\n" for k in range(2) for t in range(3))
+    result = series(tmp_path, text, id="who")
+    assert [(t.name, len(t.times)) for t in result.each] == [("P0", 3), ("P1", 3)]
+
+
+def test_an_input_at_its_own_rows(tmp_path: Path) -> None:
+    """Empty cells are neither 0 nor dropped: inputs go on where no value is."""
+    result = series(
+        tmp_path,
+        "hour,room,outdoor\n0,15.0,11.5\n1,,13.25\n1.3,15.5,\n2,,14.5\n3,,16\n",
+        values=("room",),
+        inputs=("outdoor",),
+    )
+    (trajectory,) = result.each
+    assert trajectory.times.tolist() == [0, 1.3]
+    assert trajectory.inputs[0].times.tolist() == [0, 1, 2, 3]
+    assert trajectory.inputs[0].values.tolist() == [11.5, 13.25, 14.5, 16]
+    assert result.input_kinds == ("interpolated",)
+
+
+def test_doses(tmp_path: Path) -> None:
+    """Doses in rows without values are jumps, guessed and given; a trajectory may have one value beside them."""
+    first = "1,1.4,0,25,\n1,1.4,2,,17.3\n1,1.4,12,3.5,\n1,1.4,20,,31\n"
+    text = f"Subject,Wt,time,dose,conc\n{first}2,1.5,0,15,\n2,1.5,2,,9.7\n"
+    for options in ({}, {"values": ("conc",), "inputs": ("dose",)}):
+        result = series(tmp_path, text, **options)
+        assert (result.values, result.inputs, result.input_kinds) == (("conc",), ("dose",), ("jumps",))
+        assert result.each[0].inputs[0].times.tolist() == [0, 12]
+        assert result.each[0].inputs[0].values.tolist() == [25, 3.5]
+        assert [len(t.times) for t in result.each] == [2, 1]
+        assert result.covariates == ("Wt",)
+
+
+def test_a_value_called_dose(tmp_path: Path) -> None:
+    """Is a value, where each row has one."""
+    assert series(tmp_path, "h,cells,dose\n" + rows(9, "{n},{w},0.00{n}{n}1")).values == ("cells", "dose")
+
+
+def test_a_dose_and_a_value_at_one_time(tmp_path: Path) -> None:
+    """Two rows of one time that fill other cells are one point, which is said."""
+    text = "ID,TIME,AMT,DV\n" + "".join(
+        f"{k},0,100,.\n{k},0,.,{k}.5\n{k},1,.,3\n{k},1,50,.\n{k},4,.,7\n" for k in (1, 2)
+    )
+    result = series(tmp_path, text)
+    assert (result.values, result.inputs, result.input_kinds) == (("DV",), ("AMT",), ("jumps",))
+    assert result.each[0].times.tolist() == [0, 1, 4]
+    assert result.each[0].inputs[0].times.tolist() == [0, 1]
+
+
+INPUTS = {
+    "steps": "t,x,u\n" + "".join(f"{n},{n % 5},{(n // 8) % 3}\n" for n in range(40)),
+    "interpolated": "t,x,u\n" + "".join(f"{n},{n % 5},{np.sin(n / 4):.3f}\n" for n in range(40)),
+    "jumps": "t,x,u\n" + "".join(f"{n},{'' if n % 10 == 0 else n % 5},{5 if n % 10 == 0 else 0}\n" for n in range(40)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_kinds_of_inputs(tmp_path: Path, kind: str) -> None:
+    """Seen from the values, and said; an option overrules them."""
+    result = series(tmp_path, INPUTS[kind], inputs=("u",))
+    assert result.input_kinds == (kind,)
+    assert series(tmp_path, INPUTS[kind], inputs=("u",), input_kind="steps").input_kinds == ("steps",)
+
+
+def test_on_and_off_as_input(tmp_path: Path) -> None:
+    """Are 1 and 0."""
+    text = "t,T,heater\n" + "".join(f"{n},{20 + n % 3},{'on' if n % 8 < 4 else 'off'}\n" for n in range(16))
+    result = series(tmp_path, text, values=("T",), inputs=("heater",))
+    assert result.each[0].inputs[0].values[:6].tolist() == [1, 1, 1, 1, 0, 0]
+
+
+def test_columns_that_are_no_values(tmp_path: Path) -> None:
+    """Constants are carried on; counters, empty columns, parts of the date and text are left out, each with a word."""
+    text = "no,date,year,month,x,set,empty,word\n" + "".join(
+        f"{n + 1},{2000 + n // 12}-{n % 12 + 1:02d}-01,{2000 + n // 12},{n % 12 + 1},{n % 5},37.0,,w{n}\n"
+        for n in range(30)
+    )
+    result = series(tmp_path, text)
+    assert result.values == ("x",)
+    assert dict(result.constants) == {"set": 37.0}
+    for notice in ("('no') numbers the rows", "('year') is a part", "('month') is a part", "('empty') has no values",
+                   "column 8 ('word') is left out (text)", "('set') is always 37: it is carried on"):  # fmt: skip
+        assert said(result, notice), notice
+
+
+def test_angles(tmp_path: Path) -> None:
+    """Seen where neighbours jump by nearly a turn, or named with their period; -999 among them is missing."""
+    text = "t,dir,h,x\n" + "".join(
+        f"{n},{-999 if n % 20 == 3 else (300 + 7 * n) % 360},{(0.5 * n) % 24},{n % 5}\n" for n in range(120)
+    )
+    result = series(tmp_path, text, circular=("h:24",))
+    assert dict(result.periods) == {"dir": 360.0, "h": 24.0}
+    assert np.isnan(result.each[0].values[3, 0])
+    assert said(result, "'dir' is taken as an angle with period 360")
+    assert said(result, "-999 in 6 cells (first in line 5)")
+
+
+def test_an_angle_as_input(tmp_path: Path) -> None:
+    """Is given by its cosine and sine, which do not jump."""
+    text = "t,x,wind_dir\n" + "".join(f"{n},{n % 5},{(300 + 7 * n) % 360}\n" for n in range(120))
+    result = series(tmp_path, text, values=("x",), inputs=("wind_dir",))
+    assert result.inputs == ("cos(wind_dir)", "sin(wind_dir)")
+    cosine, sine = result.each[0].inputs
+    np.testing.assert_allclose(cosine.values[:2], np.cos(np.deg2rad([300, 307])))
+    np.testing.assert_allclose(sine.values[:2], np.sin(np.deg2rad([300, 307])))
+
+
+def test_columns_without_names(tmp_path: Path) -> None:
+    """Without a header the first rising column is the time; columns are called by their numbers."""
+    result = series(tmp_path, rows(9, "A {n}.5 {w}") + rows(9, "B {n}.5 {w}"))
+    assert (result.axis.column, result.values, result.id_column) == ("2", ("3",), "1")
+    assert [t.name for t in result.each] == ["A", "B"]
+    same = series(tmp_path, rows(9, "{n}.5\t{w}"), time="1", values=("2",))
+    assert same.each[0].times[:2].tolist() == [0.5, 1.5]
+
+
+def test_rows_without_times(tmp_path: Path) -> None:
+    """Are taken as equally spaced, which is said."""
+    result = series(tmp_path, "a,b\n" + rows(6, "{w},-{w}"))
+    assert result.axis.unit == "rows"
+    assert result.each[0].times.tolist() == [0, 1, 2, 3, 4, 5]
+    assert said(result, "no column holds times: the rows are taken as equally spaced")
+
+
+def test_rows_in_another_order(tmp_path: Path) -> None:
+    """From the latest to the earliest they are turned round, in no order they are sorted; both are said."""
+    turned = series(tmp_path, "t,x\n" + "".join(f"{9 - n},{n % 4}\n" for n in range(10)))
+    assert turned.each[0].times.tolist() == list(range(10))
+    assert turned.each[0].lines[0] == 11
+    assert said(turned, "are turned round")
+    order = np.random.default_rng(0).permutation(20)
+    shuffled = series(tmp_path, "t,x\n" + "".join(f"{n},{n % 4}\n" for n in order))
+    assert shuffled.each[0].values[:, 0].tolist() == [n % 4 for n in range(20)]
+    assert said(shuffled, "are not in order of time (first in line")
+
+
+def test_arrays(tmp_path: Path) -> None:
+    """Of NumPy, without names and with them."""
+    t = np.array([0.0, 0.5, 2.0, 3.0])
+    np.save(tmp_path / "a.npy", np.c_[t, [1, 3, 2, 5], [0, 1, 0, 1]])
+    np.savez(tmp_path / "a.npz", t=t, y=np.c_[[1, 3, 2, 5], [0, 1, 0, 1]])
+    assert read_series(tmp_path / "a.npy").values == ("2", "3")
+    named = read_series(tmp_path / "a.npz")
+    assert (named.axis.column, named.values) == ("t", ("y1", "y2"))
+    np.testing.assert_array_equal(named.each[0].times, t)
+
+
+def test_trajectories_left_out(tmp_path: Path) -> None:
+    """By name; the others keep their order."""
+    text = "id,t,x\na,0,1\na,1,2\nb,0,3\nc,0,4\nc,2,5\n"
+    assert [t.name for t in series(tmp_path, text, leave_out=("b",)).each] == ["a", "c"]
+
+
+@given(st.lists(st.lists(st.integers(0, 10**6), min_size=2, max_size=9, unique=True), min_size=2, max_size=5))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, grids: list[list[int]]) -> None:
+    """Trajectories of any lengths and times come back as they were."""
+    path = tmp_path_factory.mktemp("series") / "t.csv"
+    lines = [f"g{k},{t / 64},{k + t % 7}" for k, grid in enumerate(grids) for t in sorted(grid)]
+    path.write_text("id,t,x\n" + "\n".join(lines) + "\n")
+    result = read_series(path, time="t", id="id", values=("x",))
+    for k, (grid, trajectory) in enumerate(zip(grids, result.each, strict=True)):
+        assert trajectory.times.tolist() == [t / 64 for t in sorted(grid)]
+        if result.values:
+            assert trajectory.values[:, 0].tolist() == [k + t % 7 for t in sorted(grid)]
