@@ -45,7 +45,7 @@ def print_results(
     try:
         if results.runs:
             write_json(directory / "summary.json", summary(results, _failures(directory, failures)))
-        rendered.paths += write_all(results, rendered, directory)
+        rendered.paths += write_all(rendered, directory, parts)
     except StorageError as error:
         problem = error
     if brief:

@@ -21,6 +21,8 @@ from pynode.wording import counted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from pynode.studies.page.vector import Drawing
+
 
 SHORT = 16
 """Letters of a cell that is not wrapped: a number with its unit."""
@@ -83,6 +85,22 @@ def _side_by_side(widths: list[int], most: int) -> list[list[int]]:
             groups.append([0])
         groups[-1].append(k)
     return groups
+
+
+@dataclass
+class Answer:
+    """What a study says of one results directory; `figures` as pages show them, once they are drawn."""
+
+    study: str
+    question: str
+    tables: list[Table]
+    finding: str | None
+    figures: dict[str, Drawing] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the study has nothing to say."""
+        return not (self.tables or self.finding or self.figures)
 
 
 class Study(ABC):

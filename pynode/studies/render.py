@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from pynode.errors import StorageError
 from pynode.records.files import write_atomically
 from pynode.studies import STUDIES
-from pynode.studies.base import Study, Table
+from pynode.studies.base import Answer, Study, Table
+from pynode.studies.page.document import Part, page
+from pynode.studies.page.vector import inline_svg
 from pynode.studies.results import Results
 from pynode.studies.style import save
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 ORDER = ("quality", "reduction", "gradients", "crosscheck", "invertibility", "winners", "suite")
 """The order of the studies in a report; others follow by name."""
+
+PAGE = "report.html"
+"""The page of a results directory."""
 
 
 @dataclass
@@ -30,27 +35,63 @@ class Rendered:
     findings: list[str] = field(default_factory=list)
 
 
-def render_all(results: Results, directory: Path) -> Rendered:
-    """Draws every study for which there are records; writes `directory`/figures/ and `directory`/tables.md."""
+@dataclass
+class RenderedResults(Rendered):
+    """What is made of a results directory, and the same by study, which is what its page shows."""
+
+    results: Results = field(kw_only=True)
+    answers: list[Answer] = field(default_factory=list)
+
+
+def render_all(results: Results, directory: Path) -> RenderedResults:
+    """Draws every study for which there are records; writes `directory`/figures/, tables.md and report.html."""
     rendered = read_off(results)
-    rendered.paths += write_all(results, rendered, directory)
+    rendered.paths += write_all(rendered, directory)
     return rendered
 
 
-def read_off(results: Results) -> Rendered:
+def read_off(results: Results) -> RenderedResults:
     """Tables and findings of every study; writes nothing."""
-    rendered = Rendered()
+    rendered = RenderedResults(results=results)
     for study in _studies():
-        rendered.tables += study.tables(results)
-        if finding := study.finding(results):
-            rendered.findings.append(finding)
+        answer = Answer(study.name, study.question, study.tables(results), study.finding(results) or None)
+        rendered.answers.append(answer)
+        rendered.tables += answer.tables
+        if answer.finding:
+            rendered.findings.append(answer.finding)
     return rendered
 
 
-def write_all(results: Results, rendered: Rendered, directory: Path) -> list[Path]:
-    """Writes the tables of `rendered` and the figures of every study; the paths of these."""
-    figures = {name: figure for study in _studies() for name, figure in study.figures(results).items()}
-    return write(rendered.tables, figures, directory)
+def draw(rendered: RenderedResults) -> dict[str, Figure]:
+    """The figures of every study by name; the answers of `rendered` have them as SVG from then on."""
+    figures = {}
+    for study, answer in zip(_studies(), rendered.answers, strict=True):
+        drawn = {name: figure for name, figure in study.figures(rendered.results).items() if figure is not None}
+        answer.figures = {name: inline_svg(figure, name.replace("_", " ")) for name, figure in drawn.items()}
+        figures.update(drawn)
+    return figures
+
+
+def page_of(rendered: RenderedResults, parts: Mapping[str, RenderedResults] | None = None) -> bytes:
+    """The page of a directory whose figures are drawn.
+
+    `parts` are those results directories inside it that are drawn already; the others are drawn now.
+    """
+    inside = {}
+    for name, results in rendered.results.parts.items():
+        earlier = (parts or {}).get(name)
+        part = earlier if earlier is not None and earlier.results == results else read_off(results)
+        if part is not earlier:
+            draw(part)
+        inside[name] = Part(results, part.answers)
+    return page(rendered.results, rendered.answers, inside)
+
+
+def write_all(rendered: RenderedResults, directory: Path, parts: Mapping[str, RenderedResults] | None = None) -> list[Path]:
+    """Writes the tables of `rendered`, the figures of every study, and the page; the paths of the figures."""
+    paths = write(rendered.tables, draw(rendered), directory)
+    write_atomically(directory / PAGE, page_of(rendered, parts))
+    return paths
 
 
 def write(tables: list[Table], figures: Mapping[str, Figure | None], directory: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""A results directory as one HTML page: findings, figures, tables, configurations and machines, without a network."""

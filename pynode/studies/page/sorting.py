@@ -1,0 +1,33 @@
+"""By what the columns of a table are sorted: numbers as numbers, all else as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pynode.studies.base import Table
+
+_NUMBER = re.compile(r"[<>≤≥≈~]?\s*([-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?)(?=$|[\s%×°(;]|,\s)")
+
+
+def number_in(cell: str) -> float | None:
+    """The number that a cell begins with, such as 12.3 of "12.3 % (10.1 to 13.2)"; None where it begins with none."""
+    match = _NUMBER.match(cell.strip())
+    return float(match[1].replace(",", "").replace("−", "-")) if match else None
+
+
+def numbers_of(cells: Sequence[str]) -> list[float | None] | None:
+    """The numbers of a column, None for what is missing in it; None where the column is text.
+
+    A cell without a digit ("–", "not recorded") is missing; one with a digit that is no number makes it text.
+    """
+    numbers = [number_in(cell) for cell in cells]
+    if all(number is None for number in numbers):
+        return None
+    words = [cell for cell, number in zip(cells, numbers, strict=True) if number is None]
+    return None if any(re.search(r"\d", cell) for cell in words) else numbers
+
+
+def sort_keys(table: Table) -> list[list[float | None] | None]:
+    """For each column of `table` its numbers, or None where it is sorted as text."""
+    return [numbers_of([row[k] for row in table.rows]) for k in range(len(table.columns))]
