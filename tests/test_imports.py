@@ -247,6 +247,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "click": ("cli",),
     "matplotlib": ("studies",),
+    "jinja2": ("studies.page",),
     "torchdiffeq": ("engines.eager", "engines.graph.adaptive", "torchdiffeq_interface"),
 }
 

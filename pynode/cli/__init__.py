@@ -21,6 +21,7 @@ from pynode.cli.julia import julia
 from pynode.cli.listing import list_members
 from pynode.cli.map import map_winners
 from pynode.cli.ranks import finish
+from pynode.cli.report import report
 from pynode.cli.sample import sample
 from pynode.cli.show import show
 from pynode.cli.streams import occupy_closed_descriptors, steady_streams
@@ -51,6 +52,7 @@ app.add_typer(data, name="data", rich_help_panel="Look up")
 app.add_typer(julia, name="julia", rich_help_panel="Look up")
 app.command("list", rich_help_panel="Look up")(list_members)
 app.command("show", rich_help_panel="Look up")(show)
+app.command("report", rich_help_panel="Look up")(report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,6 +24,7 @@ RANK_TIMEOUT = 600.0
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
+    from pynode.studies.render import RenderedResults
     from pynode.training.schedules import Multilevel
 
 
@@ -167,8 +168,8 @@ def run_comparison(
     rank_timeout: float = RANK_TIMEOUT,
     problem_options: dict[str, Any] | None = None,
     multilevel: Multilevel | None = None,
-) -> None:
-    """Trains, checks gradients, renders and prints the results; on `console` if given, in one line if `brief`.
+) -> RenderedResults | None:
+    """Trains, checks gradients, renders, prints and returns the results; on `console` if given, in one line if `brief`.
 
     With `explain` it says which engine the runs would be on, and does no more.
     """
@@ -179,7 +180,7 @@ def run_comparison(
         from pynode.cli.explaining import explain_runs
 
         explain_runs(configs, threads)
-        return
+        return None
 
     import torch
 
@@ -201,7 +202,7 @@ def run_comparison(
             held.enter_context(lock(directory))
         failures = train_all(configs, directory, resume=resume, console=console, world=world)
         if not world.is_writer:
-            return
+            return None
         if checks:
             from pynode.cli.checking import check_errors, check_taylor
 
@@ -210,6 +211,7 @@ def run_comparison(
 
         from pynode.cli.results import print_results
 
-        print_results(directory, console, failures=failures, brief=brief)
+        rendered = print_results(directory, console, failures=failures, brief=brief)
     if failures:
         raise RunFailure(f"{len(failures)} of {counted(len(configs), 'run')} failed: {'; '.join(failures)}")
+    return rendered

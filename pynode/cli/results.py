@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ from pynode.records.files import read_json, write_json
 from pynode.records.runs import RUNS
 from pynode.settings.known import multilevel, rivals
 from pynode.studies.reduction.study import main_reduction, reductions
-from pynode.studies.render import Rendered, read_off, write_all
+from pynode.studies.render import PAGE, RenderedResults, read_off, write_all
 from pynode.studies.results import Results, load_intact
 
 NOT_MINE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -27,14 +28,15 @@ def print_results(
     whole: bool = False,
     brief: bool = False,
     may_skip_files: bool = False,
-) -> None:
-    """Prints the tables and findings of `directory`; writes summary.json, tables.md and the figures.
+    parts: Mapping[str, RenderedResults] | None = None,
+) -> RenderedResults:
+    """Prints the tables and findings of `directory`; writes summary.json, tables.md, the figures and the page.
 
     `failures` of runs go into summary.json; None keeps those that it names.  `whole` prints long tables and all
     findings, else the two that come first; `brief` prints nothing but one finding.  Where a part is damaged, raises
     `RecordError` after the tables of the others, and writes nothing.  Where a file can't be written, the tables are
     printed all the same before the error is raised; with `may_skip_files` a directory that can only be read is no
-    error.
+    error.  `parts` are what this function returned for results directories inside it, whose figures the page shows.
     """
     results = load_intact(directory)
     rendered, problem = read_off(results), None
@@ -54,10 +56,11 @@ def print_results(
         _print(rendered, directory, console, whole=whole, problem=problem)
     if problem is not None and not (may_skip_files and _is_read_only(problem)):
         raise problem
+    return rendered
 
 
 def _print(
-    rendered: Rendered, directory: Path, console: PlainConsole, *, whole: bool, problem: StorageError | None
+    rendered: RenderedResults, directory: Path, console: PlainConsole, *, whole: bool, problem: StorageError | None
 ) -> None:
     for table in rendered.tables:
         if whole or not table.long:
@@ -67,8 +70,9 @@ def _print(
     if problem is None:
         console.say(f"figures in {directory / 'figures'}: {drawn}")
         console.say(f"all tables in {directory / 'tables.md'}, records beside it")
+        console.say(f"page with all of it: {directory / PAGE}")
     elif _is_read_only(problem):
-        console.say(f"{directory} can only be read: no figures and no tables.md are written there")
+        console.say(f"{directory} can only be read: no figures, no tables.md and no page are written there")
     console.print()
     for finding in rendered.findings if whole else rendered.findings[:2]:
         console.say(finding, style="bold")
@@ -103,7 +107,7 @@ def _lost_summaries(directory: Path, results: Results) -> list[str]:
     ]
 
 
-def _report_intact(results: Results, rendered: Rendered, console: PlainConsole, failures: list[str]) -> NoReturn:
+def _report_intact(results: Results, rendered: RenderedResults, console: PlainConsole, failures: list[str]) -> NoReturn:
     """Prints the tables of what is intact, writes nothing, and raises `RecordError` that names what is damaged."""
     for table in rendered.tables:
         if not table.long:

@@ -20,6 +20,7 @@ from pynode.wording import counted
 
 if TYPE_CHECKING:
     from pynode.problems.base import Problem
+    from pynode.studies.render import RenderedResults
 
 
 @with_options()
@@ -86,11 +87,12 @@ def suite(
     if not ready:
         raise UsageError("no problem has its data; see the reasons above, or run: data fetch all")
     directory = output_directory(out, "suite-quick" if quick else "suite", resume=resume)
-    failures = []
+    failures: list[str] = []
+    drawn: dict[str, RenderedResults] = {}
     for name, (mine, posed) in ready.items():
         console.rule(name)
         try:
-            run_comparison(
+            part = run_comparison(
                 name,
                 mine,
                 problem_options=posed,
@@ -103,13 +105,14 @@ def suite(
                 console=console,
                 brief=True,
             )
+            drawn |= {name: part} if part is not None else {}
         except (Stopped, StorageError):
             raise
         except (RunFailure, UsageError) as error:
             failures.append(f"{name}: {error}")
             console.say(f"failed {name}: {error}")
     console.rule("suite")
-    print_results(directory, console, failures=failures)
+    print_results(directory, console, failures=failures, parts=drawn)
     if failures:
         raise RunFailure(f"{len(failures)} of {counted(len(ready), 'problem')} failed: {'; '.join(failures)}")
 

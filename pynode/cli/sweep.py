@@ -233,11 +233,12 @@ def _report(directory: Path, problems: list[str], failures: list[str], console: 
     from pynode.cli.results import print_results
     from pynode.records.runs import RUNS
 
+    drawn = {}
     for problem in problems:
         if list((directory / problem / RUNS).glob("*/config.json")):
             console.rule(problem)
             mine = [failure for failure in failures if failure.startswith(f"{problem}/")]
-            print_results(directory / problem, console, failures=mine, brief=True)
+            drawn[problem] = print_results(directory / problem, console, failures=mine, brief=True)
     if list(directory.glob(f"*/{RUNS}/*/config.json")):
         console.rule("sweep")
-        print_results(directory, console, failures=failures)
+        print_results(directory, console, failures=failures, parts=drawn)

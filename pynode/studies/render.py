@@ -87,7 +87,9 @@ def page_of(rendered: RenderedResults, parts: Mapping[str, RenderedResults] | No
     return page(rendered.results, rendered.answers, inside)
 
 
-def write_all(rendered: RenderedResults, directory: Path, parts: Mapping[str, RenderedResults] | None = None) -> list[Path]:
+def write_all(
+    rendered: RenderedResults, directory: Path, parts: Mapping[str, RenderedResults] | None = None
+) -> list[Path]:
     """Writes the tables of `rendered`, the figures of every study, and the page; the paths of the figures."""
     paths = write(rendered.tables, draw(rendered), directory)
     write_atomically(directory / PAGE, page_of(rendered, parts))

@@ -95,7 +95,7 @@ def test_rendering_needs_no_torch(recorded: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from pynode.studies.results import load_results; "
         "from pynode.studies.render import render_all; from matplotlib.figure import Figure; "
-        "Figure.savefig = lambda self, target, **_: target.write(b'drawn'); "
+        "Figure.savefig = lambda self, target, **_: target.write(b'<svg/>'); "
         f"render_all(load_results(Path({str(recorded)!r})), Path({str(tmp_path)!r})); "
         "assert 'torch' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from pynode.records.runs import Run
@@ -30,14 +31,15 @@ def run_tables(runs: Sequence[Run]) -> list[Table]:
     if not runs:
         return []
     settings = {run.label: dict(_entries(run.config)) for run in runs}
-    names = dict.fromkeys(name for each in settings.values() for name in each)
-    shared = {name: values.pop() for name in names if len(values := {each.get(name) for each in settings.values()}) == 1}
+    names = dict.fromkeys(chain(*settings.values()))
+    values = {name: [each.get(name, NOTHING) for each in settings.values()] for name in names}
+    shared = {name: each[0] for name, each in values.items() if len(set(each)) == 1}
     tables = [_ends(runs)]
-    if differing := [name for name in names if name not in shared]:
-        rows = [[label, *(each.get(name, NOTHING) for name in differing)] for label, each in settings.items()]
+    if differing := [name for name in values if name not in shared]:
+        rows = [[label, *(values[name][k] for name in differing)] for k, label in enumerate(settings)]
         tables.append(Table("Settings in which the runs differ", ["run", *differing], rows))
     same = "Settings of all runs" if len(runs) > 1 else "Settings of the run"
-    tables.append(Table(same, ["setting", "value"], [[name, str(value)] for name, value in shared.items()], long=True))
+    tables.append(Table(same, ["setting", "value"], [list(pair) for pair in shared.items()], long=True))
     return tables
 
 

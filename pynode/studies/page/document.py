@@ -1,7 +1,7 @@
 """The page itself: what it shows, put into its template, with its style and script inside.
 
-A content security policy allows these two by their hashes, images inside the page, and nothing else: no other script, no
-network.  The template escapes everything but the drawings, which pynode/studies/page/vector.py has escaped.
+A content security policy allows these two by their hashes, images inside the page, and nothing else: no other script,
+no network.  The template escapes everything but the drawings, which pynode/studies/page/vector.py has escaped.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def page(results: Results, answers: Sequence[Answer], parts: Mapping[str, Part] 
     Equal records give equal bytes.
     """
     starts, damaged = read_starts(results)
-    inside = [_chapter(f"p{k}", name, part.results, part.answers) for k, (name, part) in enumerate((parts or {}).items())]
+    each = enumerate((parts or {}).items())
+    inside = [_chapter(f"p{k}", name, part.results, part.answers) for k, (name, part) in each]
     top = _chapter("t", results.directory.resolve().name, results, answers)
     style, script = _source("page.css"), _source("page.js")
     environment = Environment(

@@ -1,8 +1,8 @@
 """Figures as SVG inside an HTML page.
 
-Matplotlib writes SVG files for themselves: with style attributes, which a strict content security policy blocks, with ids
-that repeat from file to file, and with metadata.  Here they are written again with what a page needs: the elements and
-attributes listed below, text as text, ids with a prefix, coordinates to a hundredth of a point.
+Matplotlib writes SVG files for themselves: with style attributes, which a strict content security policy blocks, with
+ids that repeat from file to file, and with metadata.  Here they are written again with what a page needs: the elements
+and attributes listed below, text as text, ids with a prefix, coordinates to a hundredth of a point.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.artist import Artist
 from matplotlib.collections import Collection, QuadMesh
@@ -29,13 +30,16 @@ MOST_MARKS, MOST_CORNERS = 600, 4_000
 IMAGE_DPI = 160
 """Resolution of what has more of them."""
 
+ENLARGED = 1.6
+"""CSS pixels of a point of the figure: letters of 9 points are as large as those of the page."""
+
 ELEMENTS = ("svg", "g", "defs", "clipPath", "path", "rect", "use", "text", "tspan", "image", "pattern")
 
 ATTRIBUTES = (
     "id", "viewBox", "transform", "d", "x", "y", "width", "height", "href", "clip-path", "patternUnits",
-    "fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-linecap", "stroke-linejoin",
-    "stroke-dasharray", "stroke-dashoffset", "stroke-miterlimit", "opacity", "text-anchor", "font-size", "font-style",
-    "font-weight", "image-rendering",
+    "fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-linecap",
+    "stroke-linejoin", "stroke-dasharray", "stroke-dashoffset", "stroke-miterlimit", "opacity", "text-anchor",
+    "font-size", "font-style", "font-weight", "image-rendering",
 )  # fmt: skip
 
 CUT = "<>"
@@ -63,7 +67,7 @@ def inline_svg(figure: Figure, label: str) -> Drawing:
     fix_layout(figure)
     buffer = io.BytesIO()
     with mpl.rc_context({**RC, "svg.fonttype": "none"}), _crowds_as_images(figure):
-        figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(_NO_XML.sub("\ufffd", buffer.getvalue().decode()))
     return Drawing(tuple("".join(_Writer(root).written(label)).split(CUT)))
 
@@ -86,12 +90,12 @@ def _is_crowd(artist: Artist) -> bool:
         return False
     if isinstance(artist, Line2D):
         marked = artist.get_marker() not in ("None", None, "", " ")
-        return len(artist.get_xdata(orig=False)) > (MOST_MARKS if marked else MOST_CORNERS)
+        return np.size(artist.get_xdata(orig=False)) > (MOST_MARKS if marked else MOST_CORNERS)
     if isinstance(artist, QuadMesh):
         array = artist.get_array()
         return array is not None and array.size > MOST_MARKS
     if isinstance(artist, Collection):
-        return max(len(artist.get_offsets()), len(artist.get_paths())) > MOST_MARKS
+        return max(np.shape(artist.get_offsets())[0], len(artist.get_paths())) > MOST_MARKS
     return False
 
 
@@ -106,7 +110,7 @@ class _Writer:
     def written(self, label: str) -> Iterator[str]:
         """The pieces of the `<svg>` element."""
         box = self.root.get("viewBox", "0 0 1 1")
-        width, height = (round(float(side) * 4 / 3) for side in box.split()[2:])  # points as CSS pixels
+        width, height = (round(ENLARGED * float(side)) for side in box.split()[2:])
         yield Markup(
             '<svg viewBox="{}" width="{}" height="{}" role="img" aria-label="{}" '
             'stroke-linejoin="round" stroke-linecap="butt">'
@@ -119,7 +123,8 @@ class _Writer:
         name = _local(element.tag)
         if name not in ELEMENTS:
             return
-        inside = [escape(element.text)] if name in ("text", "tspan") and element.text and element.text.strip() else []
+        text = element.text if name in ("text", "tspan") and element.text else ""
+        inside: list[str] = [escape(text)] if text.strip() else []
         for child in element:
             inside += self._element(child)
         attributes = "".join(self._attributes(element))
