@@ -13,6 +13,7 @@ from pynode.cli.compare import compare, default_run
 from pynode.cli.console import complain, tidy_environment
 from pynode.cli.crosscheck import crosscheck
 from pynode.cli.data import data
+from pynode.cli.density import density
 from pynode.cli.derived import asked_for
 from pynode.cli.evaluate import evaluate
 from pynode.cli.faults import INTERRUPTED, interrupted, line_of
@@ -23,6 +24,7 @@ from pynode.cli.map import map_winners
 from pynode.cli.ranks import finish
 from pynode.cli.report import report
 from pynode.cli.sample import sample
+from pynode.cli.score import score
 from pynode.cli.show import show
 from pynode.cli.streams import occupy_closed_descriptors, steady_streams
 from pynode.cli.suite import suite
@@ -40,10 +42,12 @@ app = typer.Typer(
 )
 app.callback(invoke_without_command=True)(default_run)
 app.command("compare", rich_help_panel="Train")(compare)
+app.command("density", rich_help_panel="Train")(density)
 app.command("suite", rich_help_panel="Train")(suite)
 app.command("sweep", rich_help_panel="Train")(sweep)
 app.command("evaluate", rich_help_panel="Use trained models")(evaluate)
 app.command("sample", rich_help_panel="Use trained models")(sample)
+app.command("score", rich_help_panel="Use trained models")(score)
 app.command("gradients", rich_help_panel="Check gradients")(gradients)
 app.command("crosscheck", rich_help_panel="Check gradients")(crosscheck)
 app.command("map", rich_help_panel="Check gradients")(map_winners)

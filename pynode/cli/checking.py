@@ -161,15 +161,13 @@ def check_samples(problem: Problem, samples: int | None) -> None:
 
 def _check_batch(problem: Problem, samples: int | None) -> Any:
     """What gradients are checked on; raises as `check_samples` does."""
-    from pynode.flows.probes import Draw
-    from pynode.problems.density.base import Density, FlowBatch
+    from pynode.problems.density.base import Density
 
     check_samples(problem, samples)
     if samples is None:
         return problem.check_batch()
     assert isinstance(problem, Density)
-    rows = problem.training_samples(0, slice(0, samples))
-    return FlowBatch(rows, Draw(problem.seed, 0), len(rows))
+    return problem.first_batch(samples)
 
 
 def _samples(batch: Any) -> int:

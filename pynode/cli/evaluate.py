@@ -18,11 +18,15 @@ from pynode.wording import counted
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
     from pynode.methods.base import GradientMethod
+    from pynode.problems.density.base import Density
     from pynode.studies.invertibility.record import RediscretisationRecord
     from pynode.training.config import RunConfig
 
 ALL = "all"
 """What `--samples` says for every test row, or for those that the option `test_rows` of a run leaves."""
+
+HOW = {"training": "solved as in training", "evaluation": "solved by dopri5"}
+"""How a likelihood was computed, by the use of its record."""
 
 GRID_SAMPLES = 1000
 """Test rows of the grid of discretisations where nobody says how many."""
@@ -194,7 +198,8 @@ def _measured(
     first = rows if isinstance(rows, int) else None
     some = None if rows == ALL else rows if isinstance(rows, int) else GRID_SAMPLES
     name, trained_by = folder.name, load_run(folder).method
-    trained = TrainedFlow(model, config.problem, name, trained_by, _trained_with(config), config.seed)
+    context = problem.test_context()
+    trained = TrainedFlow(model, config.problem, name, trained_by, _trained_with(config), config.seed, context)
     with console.status(f"evaluating {name}") as status:
         try:
             records = list(evaluate_training(trained, test[:first], evaluation, bound=bound))
@@ -205,7 +210,23 @@ def _measured(
         for record in rediscretise(trained, test[:some], methods, bound=bound):
             records.append(record)
             status.update(f"evaluating {name}: {record.scheme} {record.setting:g}")
+    _say_in_units(name, problem, records, console)
     return records
+
+
+def _say_in_units(name: str, problem: Density, records: list[RediscretisationRecord], console: PlainConsole) -> None:
+    """Says likelihoods in the units of the user's table, where the flow was trained on one."""
+    from pynode.problems.density.user_tables import UserTable
+
+    if not isinstance(problem, UserTable):
+        return
+    told = [
+        f"{record.nll - problem.splits.log_density_offset:.4f} {HOW[record.use]}"
+        for record in records
+        if record.use in HOW and record.nll is not None
+    ]
+    rows = counted(records[0].samples, "test row")
+    console.say(f"{name}: NLL of {rows} in the units of {problem.options.data}: {', '.join(told)}")
 
 
 def _on_any_engine(method: GradientMethod, refused: EngineUnavailable) -> GradientMethod:

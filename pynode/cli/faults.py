@@ -14,7 +14,7 @@ _UsageComplaint: type[Exception] = typer.BadParameter.__mro__[2]
 
 INTERRUPTED = 130
 
-RESUMABLE = ("compare", "suite", "sweep", "gradients", "map")
+RESUMABLE = ("compare", "density", "suite", "sweep", "gradients", "map")
 """Commands that have `--resume`."""
 
 WRONG_PATHS = {
@@ -43,6 +43,7 @@ MACHINE = {
 
 LESS_MEMORY = {
     "compare": "take a smaller batch or --memory checkpoint",
+    "density": "take a smaller batch (--set batch=N) or --memory checkpoint",
     "sample": "draw fewer samples (-n)",
     "evaluate": "use fewer samples (--samples)",
 }

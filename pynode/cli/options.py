@@ -77,7 +77,7 @@ Data = Annotated[
     typer.Option(
         parser=values.path,
         metavar="FILE",
-        help="The table to train on, for the problems csv and npy.",
+        help="The table to train on, for the problems table, csv and npy.",
         rich_help_panel=WHAT,
         show_default=False,
     ),

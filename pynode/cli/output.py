@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,17 @@ def _used(path: Path) -> bool:
 def _is_leftover(name: str) -> bool:
     """Whether a file of this name is no result, but something that a kill kept from being removed."""
     return name in (PROBE, LOCK, HOLDER, LAUNCH) or (name.startswith(".") and name.endswith(".tmp"))
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raises `OutputDirectoryError` unless a file can be written there without losing another one."""
+    if path.is_dir():
+        raise OutputDirectoryError(f"--out {path}: is a directory; name a file")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputDirectoryError(f"--out {path}: exists; choose another file, or replace it with --overwrite")
+    if os.path.lexists(path) and not path.is_file():
+        raise OutputDirectoryError(f"--out {path}: not a regular file; choose another one")
+    if not path.parent.is_dir():
+        raise OutputDirectoryError(f"--out {path}: the directory {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputDirectoryError(f"--out {path}: can't write to {path.parent}; choose another file with --out")

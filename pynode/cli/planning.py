@@ -31,7 +31,7 @@ def problem_options(problem: str, settings: Iterable[str] | None, data: Path | N
     given: dict[str, Any] = {}
     if data is not None:
         if "data" not in options:
-            raise InvalidArgument("--data", data, f"{problem} brings its own data", "use the problem csv or npy")
+            raise InvalidArgument("--data", data, f"{problem} brings its own data", "use the problem table")
         given["data"] = str(data)
         if data.is_file():  # what is no file is told when it is read
             given["sha256"] = _digest(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,8 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.errors import InvalidArgument, OutputDirectoryError
+from pynode.cli.output import check_target
+from pynode.errors import InvalidArgument
 from pynode.wording import counted
 
 FORMATS = (".npy", ".csv")
@@ -42,6 +43,14 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Of a flow with a condition: what to sample for, as kind=oak; can be repeated. [dim]Default: the "
+            "conditions of training rows, drawn at random.[/dim]",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")] = False,
     rtol: Annotated[
         float,
@@ -52,13 +61,16 @@ def sample(
     """Draw samples from a trained flow, in the units of its data, and save them to a file.
 
     DIR is the directory of one run, or a results directory, of which the run with the best validation loss is taken.
-    A file that exists is replaced with --overwrite only.
+    A file that exists is replaced with --overwrite only. A .csv file of a flow on a table has the table's columns and
+    names, those of the condition included; a .npy file has the values alone.
 
     Examples:
 
       sample results/8gaussians -n 5000 --out samples.csv
 
       sample results/npy/runs/disc-opt-rk38-x4-seed0
+
+      sample results/trees --condition kind=oak --out oaks.csv
     """
     path = directory / "samples.npy" if out is None else out
     if path.suffix not in FORMATS:
@@ -68,7 +80,8 @@ def sample(
     if n > MOST_SAMPLES:
         raise InvalidArgument("--number", n, f"more than {MOST_SAMPLES:,}", "draw fewer samples")
     if directory.is_dir() or out is not None:
-        _check_target(path, overwrite=overwrite)
+        check_target(path, overwrite=overwrite)
+    asked = _pairs(condition or [])
 
     import io
 
@@ -76,44 +89,41 @@ def sample(
     import torch
 
     from pynode.cli.console import new_console
+    from pynode.cli.trained import best_flow
     from pynode.methods.opt_disc import OptDisc
-    from pynode.problems.density.base import Density
+    from pynode.problems.density.drawing import drawn, table_text
     from pynode.records.files import write_atomically, write_new
-    from pynode.records.runs import load_run
     from pynode.training.machine import check_bytes
-    from pynode.training.restore import restore, runs_in
 
     method = OptDisc(rtol=rtol, atol=rtol)
     torch.set_num_threads(threads)
-    runs = {folder: load_run(folder) for folder in runs_in(directory)}
-    done = {folder: run for folder, run in runs.items() if run.finished}
-    if not done:
-        raise InvalidArgument("DIR", directory, "no finished run there", "finish it with compare --resume")
-    best = min(done, key=lambda folder: (done[folder].summary or {}).get("best_validation_loss") or float("inf"))
-    _, problem, model = restore(best)
-    if not isinstance(problem, Density):
-        raise InvalidArgument("DIR", directory, "no flow was trained there", "sample from a density problem")
-    check_bytes("--number", n, 8 * n * problem.dim * WORKING_COPIES, problem.device, "draw fewer samples")
-    rows = problem.in_raw_units(model.sample(n, seed=seed, method=method))
-    buffer = io.BytesIO()
+    folder, problem, model = best_flow(directory)
+    columns = problem.dim + problem.context_dim
+    check_bytes("--number", n, 8 * n * columns * WORKING_COPIES, problem.device, "draw fewer samples")
+    samples = drawn(problem, model, n, asked, seed=seed, method=method)
     if path.suffix == ".npy":
-        np.save(buffer, rows, allow_pickle=False)
+        buffer = io.BytesIO()
+        np.save(buffer, samples.rows, allow_pickle=False)
+        content = buffer.getvalue()
     else:
-        np.savetxt(buffer, rows, delimiter=",", fmt="%.9g")
+        content = table_text(problem, samples).encode()
     write = write_atomically if overwrite else write_new
-    write(path, buffer.getvalue())
-    new_console().say(f"{counted(n, 'sample')} of {best.name}, shape {rows.shape}, in {path}")
+    write(path, content)
+    console = new_console()
+    if samples.described:
+        console.say(samples.described)
+    console.say(f"{counted(n, 'sample')} of {folder.name}, shape {samples.rows.shape}, in {path}")
 
 
-def _check_target(path: Path, *, overwrite: bool) -> None:
-    """Raises `OutputDirectoryError` unless a file can be written there without losing another one."""
-    if path.is_dir():
-        raise OutputDirectoryError(f"--out {path}: is a directory; name a file")
-    if os.path.lexists(path) and not overwrite:
-        raise OutputDirectoryError(f"--out {path}: exists; choose another file, or replace it with --overwrite")
-    if os.path.lexists(path) and not path.is_file():
-        raise OutputDirectoryError(f"--out {path}: not a regular file; choose another one")
-    if not path.parent.is_dir():
-        raise OutputDirectoryError(f"--out {path}: the directory {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputDirectoryError(f"--out {path}: can't write to {path.parent}; choose another file with --out")
+def _pairs(texts: list[str]) -> dict[str, str]:
+    """Names and values of `--condition NAME=VALUE`, each given once or several separated by commas."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        for part in re.split(r",(?=[^,=]+=)", text):
+            name, equals, value = part.partition("=")
+            if not equals or not name.strip():
+                raise InvalidArgument("--condition", repr(text), "no NAME=VALUE", "write e.g. --condition kind=oak")
+            if name.strip() in pairs:
+                raise InvalidArgument("--condition", repr(text), f"{name.strip()} is given twice", "give it once")
+            pairs[name.strip()] = value.strip()
+    return pairs

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from pynode.datasets.errors import DataError
 from pynode.datasets.provenance import Provenance
 from pynode.datasets.reading import ColumnNames
+
+if TYPE_CHECKING:
+    from pynode.datasets.conditions import Conditions
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 """Any array of numbers."""
@@ -26,9 +29,11 @@ class Splits:
     `mean` and `std` `(dim,)`, float64: a stored row is `(raw - mean) / std`; None where nothing was scaled.
     `offsets` `(rows,)` by part, float64, in nats: what is added to the log-density of a stored row to get that of the
     raw row, where this is more than the constant of `log_density_offset` (digits); empty for all other sets.
-    `names` of the columns, "" where there is none; empty where no column has one.  `units` and `origins` `(dim,)`: the
+    `names` of the columns, "" where there is none; empty where no column has one; `columns` are the same with their
+    numbers in the file of a user.  `units` and `origins` `(dim,)`: the
     columns whose unit is not 0 hold multiples of it above the origin plus uniform noise of one unit; None where no
-    column was dequantised.  `provenance` says where the rows come from, where that is known.
+    column was dequantised.  `contexts` `(rows, context)` by part, float64, encode the `conditions` of
+    the rows; empty without any.  `provenance` says where the rows come from, where that is known.
     """
 
     name: str
@@ -39,8 +44,11 @@ class Splits:
     std: Array | None = None
     offsets: Mapping[str, Array] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    columns: ColumnNames | None = None
     units: Array | None = None
     origins: Array | None = None
+    contexts: Mapping[str, Array] = field(default_factory=dict)
+    conditions: Conditions | None = None
     provenance: Provenance | None = None
 
     @property
@@ -55,6 +63,11 @@ class Splits:
         The raw row of a dequantised column is the one with its noise, in units of the file.
         """
         return 0.0 if self.std is None else -float(np.log(self.std).sum())
+
+    def standardised(self, raw: Array) -> Array:
+        """Rows `(rows, dim)` in the units of the raw data as stored rows, float64."""
+        rows = np.asarray(raw, dtype=np.float64)
+        return rows if self.mean is None or self.std is None else np.asarray((rows - self.mean) / self.std)
 
     def unstandardised(self, rows: Array) -> Array:
         """Rows `(rows, dim)` in the units of the raw data, float64: samples of a flow become what a user knows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,15 +12,26 @@ from typing import Any
 import numpy as np
 
 from pynode.datasets.columns import check_columns, dequantised
+from pynode.datasets.conditions import check_within_classes, fitted
 from pynode.datasets.errors import DataError
+from pynode.datasets.file_kinds import CALLED, file_kind
+from pynode.datasets.frame_tables import read_columns
 from pynode.datasets.raw import load_array
-from pynode.datasets.reading import ColumnNames, Reading, TableFile
-from pynode.datasets.splits import Array, Splits, check_scale, cut, first_damage, standardised
+from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, TableFile, as_texts
+from pynode.datasets.splits import PARTS, Array, Splits, check_scale, cut, first_damage, standardised
+from pynode.datasets.text_lines import MARKS
 from pynode.datasets.text_tables import read_text
 from pynode.errors import InvalidArgument
 from pynode.wording import counted, verb
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat")
+REMEDIES = {
+    "hdf5": "save the data set that is meant as an array, with h5py and numpy.save, and give the .npy file",
+    "zip": "unpack it, or save a sheet of a spreadsheet (.xlsx) as .csv, and give that file",
+    "gzip": "unpack it (gunzip), and give the file in it",
+    "pickle": "a pickle runs code when it is read; save the table as .csv or .parquet",
+}
+"""What to do with files that are no tables."""
 INDEX_NAMES = ("", "unnamed: 0", "index", "level_0", "rownames", "row.names", "row_names", "rowname")
 """How pandas, R and their users call the column of row names, in lower case."""
 
@@ -27,15 +39,16 @@ _log = logging.getLogger("pynode")
 
 
 def load_table(path: Path | str, **reading: Any) -> Array:
-    """The numbers `(rows, dim)`, float64, of a `.npy` file (memory-mapped if it holds float64) or a text file.
+    """The numbers `(rows, dim)`, float64, of a file whose format is seen from its content.
 
-    A text file (`.csv`, `.tsv`, `.txt`, `.dat`) has commas, semicolons, tabs, bars or spaces between cells.  Its first
+    A `.npy` file is memory-mapped if it holds float64; Parquet and `.npz` files are read into memory.  A text has
+    commas, semicolons, tabs, bars or spaces between cells.  Its first
     line is a header if no cell of it is a number, or if it counts the columns (0, 1, 2, ...); a first column of
     integers without a name is an index and is dropped; both are logged.  Empty lines and lines that begin with # are
     skipped.  Decimal commas and thousands in groups are read where all cells agree on them.
 
     `reading` are options of `Reading`, for what the file does not say.  Raises `DataError` with line and column (both
-    from 1) for text, NaN, infinite or missing cells, and for an empty file.
+    from 1) for text, NaN, infinite or missing cells, and for an empty file or one of another format.
     """
     return read_table(path, Reading(**reading)).rows
 
@@ -44,17 +57,39 @@ def read_table(path: Path | str, reading: Reading | None = None) -> TableFile:
     """As `load_table`, with the names of the columns and the notices, which are logged once."""
     path, reading = Path(path), reading or Reading()
     if not path.is_file():
-        raise DataError(f"{path} is not a file: give the path of a .npy or .csv table")
-    ending = path.suffix.lower()
-    if ending == ".npy":
+        raise DataError(f"{path} is not a file: give the path of a table, such as a .csv, .parquet or .npy file")
+    kind = table_kind(path)
+    if kind == "npy":
         table = _read_npy(path, reading)
-    elif ending in TEXTS:
+    elif kind == "text":
         table = _without_index(read_text(path, reading), reading)
     else:
-        raise DataError(f"{path} ends in '{path.suffix}': save the table as .npy or .csv")
+        table = _without_index(read_columns(path, reading), reading)
     for notice in table.notices:
         _tell(f"{path}: {notice}")
-    return table
+    if not reading.classes:
+        return table
+    words = {table.every.name(c) for c in table.every.find("classes", reading.classes)}
+    return replace(table, held=tuple(column.as_words if column.name in words else column for column in table.held))
+
+
+def table_kind(path: Path) -> str:
+    """ "npy", "npz", "parquet" or "text", by the content of the file; raises `DataError` for any other."""
+    if path.suffix.lower() == ".npy":
+        return "npy"  # whose reader says what is wrong with another content
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty, it has no rows of numbers: give at least one")
+    kind = file_kind(path)
+    if kind in ("npz", "text"):
+        return kind
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head == b"PAR1":
+        return "parquet"
+    if path.suffix.lower() in TEXTS or any(head.startswith(mark) for mark, _ in MARKS):
+        return "text"
+    remedy = REMEDIES.get(kind, "save the table as .csv, .parquet or .npy")
+    raise DataError(f"{path} is {CALLED[kind]}, not a table: {remedy}")
 
 
 def split_and_standardise(
@@ -66,14 +101,17 @@ def split_and_standardise(
     columns: ColumnNames | None = None,
     dequantise: tuple[str, ...] = (),
     index: str | None = None,
+    held: Sequence[HeldColumn] = (),
 ) -> Splits:
     """`Splits` of `(rows, dim)`, shuffled by `seed`, scaled by the training rows (standard deviation by n).
 
     `fractions` are the share of test rows, and of validation rows among the rest; both are cut off the end.  Columns
     named in `dequantise`, by name or by number from 1, get uniform noise of one unit of their resolution, drawn by
-    `seed` before anything else; ("auto",) means all columns of few distinct values.  Raises `InvalidArgument` for other
+    `seed` before anything else; ("auto",) means all columns of few distinct values.  `held` columns become the contexts
+    of the rows, of the classes of all rows and the scale of the training rows.  Raises `InvalidArgument` for other
     fractions than between 0 and 1, and `DataError` for too few rows, for values that are not finite, and for columns
-    without a density (`check_columns`): constant ones, steps, copies and combinations of others.
+    without a density (`check_columns`): constant ones, steps, copies and combinations of others; and for columns that
+    are no condition (`conditions.fitted`).
     """
     if not all(0 < share < 1 for share in fractions):
         raise InvalidArgument("fractions", fractions, "not shares of a table", "give two numbers between 0 and 1")
@@ -91,7 +129,15 @@ def split_and_standardise(
         _tell(f"{name}: {notice}")
     parts = cut(filled.rows[order], test=fractions[0], validation=fractions[1])
     splits = standardised(name, parts, parts[0].mean(axis=0), parts[0].std(axis=0))
-    return replace(splits, names=columns.names, units=filled.units, origins=filled.origins)
+    splits = replace(splits, names=columns.names, columns=columns, units=filled.units, origins=filled.origins)
+    if not held:
+        return splits
+    conditions, notices = fitted(name, held, train)
+    for notice in notices:
+        _tell(f"{name}: {notice}")
+    check_within_classes(name, filled.rows, columns, held, conditions)
+    contexts = cut(conditions.encode(held)[order], test=fractions[0], validation=fractions[1])
+    return replace(splits, contexts=dict(zip(PARTS, contexts, strict=True)), conditions=conditions)
 
 
 def _read_npy(path: Path, reading: Reading) -> TableFile:
@@ -102,36 +148,52 @@ def _read_npy(path: Path, reading: Reading) -> TableFile:
         if getattr(reading, option) is not None:
             raise InvalidArgument(option, getattr(reading, option), "an option of text files", "leave it out")
     columns = ColumnNames.unnamed(rows.shape[1])
-    left_out = set(columns.find("drop", reading.drop)) | ({0} if reading.index == "drop" else set())
+    roles = reading.roles(path, columns)
     notices: tuple[str, ...] = ()
-    if left_out:
-        if len(left_out) == rows.shape[1]:
-            raise DataError(f"{path}: all columns are left out; keep at least one")
-        rows, columns = np.delete(rows, sorted(left_out), axis=1), columns.without(left_out)
-    if (damage := first_damage(rows)) is not None:
+    used = [*roles.numbers, *roles.held]
+    other, places = sorted(roles.left_out), None
+    if (damage := first_damage(rows, ignored=other)) is not None:
         if reading.missing == "error":
             raise DataError(
                 f"{path}, {damage}; remove the row or replace the value, or leave out such rows (missing=drop)"
             )
-        finite = np.isfinite(rows).all(axis=1)
+        finite = np.isfinite(rows[:, used]).all(axis=1)
         n = int((~finite).sum())
         notices = (f"{counted(n, 'row')} with missing or infinite values {verb(n, 'is', 'are')} left out",)
-        rows = rows[finite]
+        rows, places = rows[finite], np.flatnonzero(finite) + 1
         if not len(rows):
             raise DataError(f"{path} has no row without missing or infinite values: give at least one")
-    return TableFile(rows if rows.dtype == np.float64 else np.array(rows, dtype=np.float64), columns, notices)
+    held = tuple(_held_numbers(columns, column, rows) for column in roles.held)
+    if other or held:
+        kept = columns.without((*roles.held, *other))
+        return TableFile(
+            np.array(rows[:, roles.numbers], dtype=np.float64), kept, notices, held, places, "row", columns
+        )
+    values = rows if rows.dtype == np.float64 else np.array(rows, dtype=np.float64)
+    return TableFile(values, columns, notices, (), places, "row", columns)
+
+
+def _held_numbers(columns: ColumnNames, column: int, rows: Array) -> HeldColumn:
+    values = np.array(rows[:, column], dtype=np.float64)
+    return HeldColumn(*columns.called(column), as_texts(values), values)
 
 
 def _without_index(table: TableFile, reading: Reading) -> TableFile:
     """The table without a first column that is an index, unless that is to be kept."""
     has_header = any(table.columns.names)
     named = table.columns.names[0].lower()
-    if reading.index is not None or not has_header or named not in INDEX_NAMES or len(table.columns.names) == 1:
+    if (
+        reading.only is not None
+        or reading.index is not None
+        or not has_header
+        or named not in INDEX_NAMES
+        or len(table.columns.names) == 1
+    ):
         return table
     first = table.rows[:, 0]
     if table.columns.numbers[0] != 1 or not _are_labels(first, counts=named != ""):
         return table
-    kept = TableFile(np.ascontiguousarray(table.rows[:, 1:]), table.columns.without([0]), table.notices)
+    kept = replace(table, rows=np.ascontiguousarray(table.rows[:, 1:]), columns=table.columns.without([0]))
     shown = f"'{table.columns.names[0]}'" if named else "without a name"
     notice = f"the first column, {shown}, is an index and is left out (index=keep keeps it)"
     return replace(kept, notices=(*kept.notices, notice))

@@ -6,7 +6,7 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pynode.datasets.errors import DataError
-from pynode.datasets.reading import ColumnNames, Reading, TableFile
+from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, Roles, TableFile
 from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
 from pynode.wording import counted, verb
 
@@ -109,11 +109,16 @@ def refusal(
     cells: list[str],
     lines: Iterable[Record],
     columns: ColumnNames,
-    kept: list[int],
+    roles: Roles,
     mark: Mark,
 ) -> DataError:
     """The error for the first bad cell of (`line`, `cells`), with the count of such cells in all `lines`."""
-    column = next(c for c in kept if not _is_finite(cells[c], mark))
+    kept = roles.numbers
+    column = next((c for c in kept if not _is_finite(cells[c], mark)), None)
+    if column is None:
+        empty = next(c for c in roles.held if _is_missing(cells[c]))
+        remedy = "write a word for it, or leave out all such rows (missing=drop) or the column from the condition"
+        return DataError(f"{path}, line {line}, {columns.label(empty)}: the value is missing; {remedy}")
     cell, kind = cells[column].strip(), kind_of(cells[column])
     counts: Counter[int] = Counter()
     first_line = n_lines = 0
@@ -126,7 +131,12 @@ def refusal(
     total = f" (one of {count:,} such cells {where})" if count > 1 else ""
     drop = f"drop={columns.keys([column])}"
     if counts[column] == n_lines > 1 or kind in ("date", "truth value"):
+        same = [c for c in kept if counts[c] == n_lines > 1] or [column]
         remedy = f"leave the column out ({drop})" + ADVICE.get(kind, "")
+        if len(same) > 1:
+            remedy = f"leave out {columns.labels(same)}, which hold such cells alone (drop={columns.keys(same)})"
+        if kind in ("text", "truth value"):
+            remedy += f", or condition the density on the words (condition={columns.keys(same)})"
     elif kind == "text":
         remedy = f"remove the row or replace the value, or leave the column out ({drop})"
         if line == first_line and not any(columns.names):
@@ -152,11 +162,8 @@ def read_text(path: Path, reading: Reading) -> TableFile:
         raise DataError(f"{path} has no rows of numbers: give at least one")
     shape = layout(sample, reading.header)
     columns = ColumnNames(tuple(range(1, shape.width + 1)), shape.names or ("",) * shape.width)
-    left_out = set(columns.find("drop", reading.drop)) | ({0} if reading.index == "drop" else set())
-    kept = [column for column in range(shape.width) if column not in left_out]
-    if not kept:
-        raise DataError(f"{path}: all columns are left out; keep at least one")
-    table = _Table(text, columns, kept, has_header=bool(shape.names), drops_rows=reading.missing == "drop")
+    roles = reading.roles(path, columns)
+    table = _Table(text, columns, roles, has_header=bool(shape.names), drops_rows=reading.missing == "drop")
     mark: Mark = "," if reading.decimal == "," else "."
     try:
         rows = table.rows(mark, certain=reading.decimal is not None)
@@ -173,7 +180,23 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     if table.dropped:
         n = table.dropped
         notices.append(f"{counted(n, 'row')} with missing or infinite values {verb(n, 'is', 'are')} left out")
-    return TableFile(rows, columns.without(left_out), tuple(notices))
+    marks: tuple[Mark, ...] = (mark,) if reading.decimal is not None or mark == "," else (".", ",")
+    held = tuple(
+        HeldColumn(*columns.called(c), tuple(cells), _numbers(cells, marks))
+        for c, cells in zip(roles.held, table.words, strict=True)
+    )
+    lines = np.frombuffer(table.line_numbers, dtype=np.int64)
+    kept = columns.without((*roles.held, *roles.left_out))
+    return TableFile(rows, kept, tuple(notices), held, lines, "line", columns)
+
+
+def _numbers(cells: Sequence[str], marks: Iterable[Mark]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """The cells as numbers by the first of the decimal `marks` by which all of them are finite; None for words."""
+    for mark in marks:
+        values = [number(cell, mark) for cell in cells]
+        if all(value is not None and math.isfinite(value) for value in values):
+            return np.array(values, dtype=np.float64)
+    return None
 
 
 class _MarkNeeded(Exception):
@@ -186,22 +209,36 @@ class _Table:
 
     text: TextFile
     columns: ColumnNames
-    kept: list[int]
+    roles: Roles
     has_header: bool
     drops_rows: bool
     dropped: int = field(default=0, init=False)
+    line_numbers: array[int] = field(default_factory=lambda: array("q"), init=False)
+    """Of the rows that were read last."""
+    words: list[list[str]] = field(default_factory=list, init=False)
+    """The cells of the columns that are held apart, of the same rows."""
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Places of the columns of numbers."""
+        return self.roles.numbers
 
     def rows(self, mark: Mark, *, certain: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
         """All rows `(rows, kept columns)`; raises `_MarkNeeded` where the decimal mark matters but is not `certain`."""
-        values, self.dropped = array("d"), 0
+        values, self.dropped, self.line_numbers = array("d"), 0, array("q")
+        self.words = [[] for _ in self.roles.held]
         for line, cells in self.lines():
             row = [self._value(cells[column], mark, certain) for column in self.kept]
-            if all(map(math.isfinite, row)):
+            words = [cells[column].strip() for column in self.roles.held]
+            if all(map(math.isfinite, row)) and not any(map(_is_missing, words)):
                 values.extend(row)
+                self.line_numbers.append(line)
+                for column, word in zip(self.words, words, strict=True):
+                    column.append(word)
             elif self.drops_rows and all(_may_be_absent(cells[c], mark) for c in self.kept):
                 self.dropped += 1
             else:
-                raise refusal(self.text.path, line, cells, self.lines(), self.columns, self.kept, mark)
+                raise refusal(self.text.path, line, cells, self.lines(), self.columns, self.roles, mark)
         return np.frombuffer(values, dtype=np.float64).reshape(-1, len(self.kept))
 
     def lines(self) -> Iterator[Record]:

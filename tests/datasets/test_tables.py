@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,14 @@ def test_objects_in_npy(tmp_path: Path) -> None:
 def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a file"):
         load_table(tmp_path / "t.csv")
-    with pytest.raises(DataError, match=r"ends in '\.xlsx'"):
-        load_table(written(tmp_path / "t.xlsx", "1,2\n"))
+    np.testing.assert_array_equal(load_table(written(tmp_path / "t.xlsx", "1,2\n")), [[1, 2]])  # its content counts
+    (tmp_path / "t.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(DataError, match=r"t\.hdf5 is an HDF5 file, not a table: save the data set .*numpy\.save"):
+        load_table(tmp_path / "t.hdf5")
+    with zipfile.ZipFile(tmp_path / "sheet.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(DataError, match=r"is a zip archive, not a table: .*a spreadsheet \(.xlsx\) as .csv"):
+        load_table(tmp_path / "sheet.xlsx")
 
 
 def test_split_and_standardise() -> None:

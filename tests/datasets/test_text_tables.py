@@ -259,7 +259,7 @@ def test_options_of_npy(tmp_path: Path, options: dict[str, object], rows: list[l
     if np.isfinite(rows).all():
         np.testing.assert_array_equal(load_table(tmp_path / "t.npy", **options), rows)
     else:
-        with pytest.raises(DataError, match="row 2, column 2: nan is not a finite number"):
+        with pytest.raises(DataError, match="row 2, column 3: nan is not a finite number"):
             load_table(tmp_path / "t.npy", **options)
 
 

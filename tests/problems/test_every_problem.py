@@ -29,7 +29,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = generator.standard_normal((400, dim)).astype(np.float32)
         cache.store(Splits(name, rows[:300], rows[300:350], rows[350:]), root)
     np.save(root / "table.npy", generator.standard_normal((400, 3)))
-    np.savetxt(root / "table.csv", generator.standard_normal((400, 3)), delimiter=",")
+    for ending in ("csv", "table"):
+        np.savetxt(root / f"table.{ending}", generator.standard_normal((400, 3)), delimiter=",")
     return root
 
 

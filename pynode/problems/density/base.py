@@ -96,11 +96,13 @@ class FlowOptions:
 
 
 class FlowBatch(NamedTuple):
-    """Samples `(batch, dim)`, the probes that belong to them, and how many samples all ranks have together."""
+    """Samples `(batch, dim)`, the probes that belong to them, how many samples all ranks have together, and the context
+    `(batch, context)` of the samples where the density has a condition."""
 
     x: State
     draw: Draw
     of: int
+    context: Tensor | None = None
 
 
 class Density(Problem):
@@ -138,6 +140,23 @@ class Density(Problem):
     def training_samples(self, iteration: int, share: slice = WHOLE) -> State:
         """Those of the `batch_rows` samples of one iteration that `share` names, `(share, dim)`."""
 
+    @property
+    def context_dim(self) -> int:
+        """Columns of the context that the density is conditioned on; they do not count as dimensions."""
+        return 0
+
+    def training_context(self, iteration: int, share: slice = WHOLE) -> Tensor | None:  # noqa: ARG002
+        """The context `(share, context_dim)` of the training samples; None without a condition, as for the others."""
+        return None
+
+    def validation_context(self) -> Tensor | None:
+        """That of the validation samples."""
+        return None
+
+    def test_context(self) -> Tensor | None:
+        """That of the test samples."""
+        return None
+
     @abstractmethod
     def validation_samples(self) -> State:
         """Held-out samples `(n, dim)`, the same each time."""
@@ -155,7 +174,8 @@ class Density(Problem):
     def field_spec(self) -> ConcatSquash:
         """The field of every block."""
         hidden = self.options.hidden or self.hidden
-        return ConcatSquash((self.dim, *hidden, self.dim), self.options.activation or self.activation)
+        spec = ConcatSquash((self.dim, *hidden, self.dim), self.options.activation or self.activation)
+        return spec.with_context(self.context_dim) if self.context_dim else spec
 
     def least_bytes(self, method: GradientMethod) -> list[Need]:
         spec, itemsize = self.field_spec, self.dtype.itemsize
@@ -205,8 +225,13 @@ class Density(Problem):
 
     def check_batch(self) -> FlowBatch:
         """At most 32 samples: gradients of large nets are checked in minutes."""
-        x = self.training_samples(0, slice(0, min(32, self.batch_rows)))
-        return FlowBatch(x, Draw(self.seed, 0), len(x))
+        return self.first_batch(min(32, self.batch_rows))
+
+    def first_batch(self, rows: int) -> FlowBatch:
+        """The first samples of the first batch."""
+        share = slice(0, rows)
+        x = self.training_samples(0, share)
+        return FlowBatch(x, Draw(self.seed, 0), len(x), self.training_context(0, share))
 
     def batch(self, iteration: int) -> FlowBatch:
         """This rank's share, with the probes that its samples have in the whole batch."""
@@ -217,7 +242,7 @@ class Density(Problem):
         if isinstance(method, Hutchinson):  # drawn here, with the data: no part of a method's cost
             blocks = self.blocks if self.options.blocks is None else self.options.blocks
             draw = draw.ahead(method.noise, x, blocks)
-        return FlowBatch(x, draw, self.batch_rows)
+        return FlowBatch(x, draw, self.batch_rows, self.training_context(iteration, share))
 
     def objective(self, method: GradientMethod, model: Flow, batch: FlowBatch) -> Objective:
         """Mean negative log-likelihood in nats plus weighted running costs; this share's part of the means."""
@@ -230,7 +255,8 @@ class Density(Problem):
         self, method: GradientMethod, model: Flow, batch: FlowBatch
     ) -> tuple[Tensor, tuple[SolveStats, ...]]:
         costs = RunningCosts(self.options.kinetic > 0, self.options.jacobian > 0)
-        moved = model.transport(batch.x, method=method, divergence=self.training_divergence, draw=batch.draw, costs=costs)
+        how: dict[str, Any] = {"divergence": self.training_divergence, "draw": batch.draw, "costs": costs}
+        moved = model.transport(batch.x, batch.context, method=method, **how)
         loss = -part_of_mean(moved.log_prob, batch.of)
         if moved.kinetic is not None:
             loss = loss + self.options.kinetic * part_of_mean(moved.kinetic, batch.of)
@@ -241,28 +267,33 @@ class Density(Problem):
     def validation_loss(self, model: Flow) -> float:
         """Negative log-likelihood in nats of the validation samples; infinite where the solve fails."""
         how = Exact() if self.dim <= 2 else divergence("gaussian")
-        return negative_log_likelihood(model, self.validation_samples(), divergence=how, world=self.world)
+        context = self.validation_context()
+        return negative_log_likelihood(
+            model, self.validation_samples(), context=context, divergence=how, world=self.world
+        )
 
     @torch.no_grad()
     def evaluate(self, model: Flow, method: GradientMethod) -> Evaluation:
         """Metrics on test samples, exact trace: `test_nll` (accurate), `test_nll_as_trained`, inverse errors
         `inverse_*` (accurate) and `inverse_*_as_trained` (by the training's own discretisation), `mmd`, `horizon`.
         """
-        test = self.test_samples()
-        shown = test[:SHOWN]
+        test, context = self.test_samples(), self.test_context()
+        shown, beside = test[:SHOWN], None if context is None else context[:SHOWN]
+        both: dict[str, Any] = {"context": context, "world": self.world}
         # first all that ranks do together, so that none waits for another whose solve fails below
         metrics = {
-            "test_nll": negative_log_likelihood(model, test, world=self.world),
-            "test_nll_as_trained": negative_log_likelihood(model, test, method=method, world=self.world),
+            "test_nll": negative_log_likelihood(model, test, **both),
+            "test_nll_as_trained": negative_log_likelihood(model, test, method=method, **both),
         }
         more = self.evaluate_further(model, metrics["test_nll"])
-        generated = model.sample(len(shown), seed=self.seed, method=ACCURATE)
+        generated = model.sample(len(shown), beside, seed=self.seed, method=ACCURATE)
         metrics |= {"mmd": mmd(generated, shown), "horizon": float(model.horizons.mean())}
         for suffix, how in (("", ACCURATE), ("_as_trained", method)):
-            metrics |= {f"{name}{suffix}": value for name, value in inverse_errors(model, shown, how).items()}
+            errors = inverse_errors(model, shown, how, context=beside)
+            metrics |= {f"{name}{suffix}": value for name, value in errors.items()}
         series = {
             "data": to_list(shown),
-            "pushed": to_list(model.move(shown, method=ACCURATE)),
+            "pushed": to_list(model.move(shown, beside, method=ACCURATE)),
             "generated": to_list(generated),
         }
         return Evaluation({**metrics, **more.metrics}, {**series, **more.series})
@@ -300,12 +331,13 @@ def negative_log_likelihood(
     model: Flow,
     x: State,
     *,
+    context: Tensor | None = None,
     divergence: Divergence | None = None,
     method: GradientMethod = ACCURATE,
     world: World = ALONE,
 ) -> float:
-    """Mean of -log p over the rows of `x`, in nats, exact unless `divergence` says otherwise; infinite where a solve
-    fails.
+    """Mean of -log p over the rows of `x` (given `context`, with a row for each), in nats, exact unless `divergence`
+    says otherwise; infinite where a solve fails.
 
     Ranks of a `world` divide the chunks among themselves.  The chunks are those of one process, and so are the steps of
     each adaptive solve, and the order of the sum: every world finds the same bits.
@@ -314,9 +346,12 @@ def negative_log_likelihood(
     starts = range(0, len(x), size)
     sums = torch.zeros(len(starts), dtype=torch.float64)  # of log p in each chunk; 0 where another rank finds it
     for k in range(len(starts))[world.share(len(starts))]:
-        rows, draw = x[starts[k] : starts[k] + size], Draw(0, VALIDATION, starts[k])
+        chunk, draw = slice(starts[k], starts[k] + size), Draw(0, VALIDATION, starts[k])
+        given = None if context is None else context[chunk]
         try:
-            log_prob: Tensor = model.log_prob(rows, method=method, divergence=divergence or Exact(), draw=draw)
+            log_prob: Tensor = model.log_prob(
+                x[chunk], given, method=method, divergence=divergence or Exact(), draw=draw
+            )
         except SolveError:
             sums[k] = -math.inf
             break

@@ -82,7 +82,9 @@ class Table(Density):
         if n is None:
             return loaded
         offsets = {part: rows[:n] for part, rows in loaded.offsets.items()}
-        return replace(loaded, offsets=offsets, **{part: getattr(loaded, part)[:n] for part in PARTS})
+        contexts = {part: rows[:n] for part, rows in loaded.contexts.items()}
+        parts = {part: getattr(loaded, part)[:n] for part in PARTS}
+        return replace(loaded, offsets=offsets, contexts=contexts, **parts)
 
     def data_record(self) -> dict[str, Any]:
         """Name of the set, rows by part as they are used, the published rows by part and whether these are as
@@ -112,13 +114,29 @@ class Table(Density):
     def dim(self) -> int:
         return self.splits.dim if self.columns is None else self.columns
 
+    @property
+    def context_dim(self) -> int:
+        if self.columns is not None:  # a published set, which has no condition
+            return 0
+        conditions = self.splits.conditions
+        return 0 if conditions is None else conditions.width
+
     def training_samples(self, iteration: int, share: slice = WHOLE) -> State:
-        per_epoch = len(self.splits.train) // self.batch_rows
-        epoch, k = divmod(iteration, per_epoch)
-        rows = self._order(epoch)[k * self.batch_rows : (k + 1) * self.batch_rows][share]
+        rows = self._rows(iteration, share)
         if self._on_device is not None:
             return self._on_device[placed(rows, self.device)]
         return self._tensor(self.splits.train[rows])
+
+    def training_context(self, iteration: int, share: slice = WHOLE) -> Tensor | None:
+        contexts = self.splits.contexts
+        return self._tensor(contexts["train"][self._rows(iteration, share)]) if contexts else None
+
+    def validation_context(self) -> Tensor | None:
+        return self._context("validation")
+
+    def test_context(self) -> Tensor | None:
+        context = self._context("test")
+        return None if context is None else context[: self.options.test_rows]
 
     def in_raw_units(self, rows: State) -> npt.NDArray[np.float64]:
         return np.asarray(self.splits.unstandardised(rows.double().cpu().numpy()))
@@ -133,11 +151,12 @@ class Table(Density):
         """Adds `parameters`, how many the flow has, `rows`, how many it was trained on, and `train_nll`, on (the first
         10,000, or `test_rows`, of) these."""
         count = sum(p.numel() for p in model.parameters())
-        seen = self._tensor(self.splits.train[: min(SEEN, self.options.test_rows or SEEN)])
+        most = min(SEEN, self.options.test_rows or SEEN)
+        seen, context = self._tensor(self.splits.train[:most]), self._context("train", most)
         metrics = {
             "parameters": float(count),
             "rows": float(len(self.splits.train)),
-            "train_nll": negative_log_likelihood(model, seen, world=self.world),
+            "train_nll": negative_log_likelihood(model, seen, context=context, world=self.world),
         }
         return Evaluation(metrics, {})
 
@@ -148,6 +167,17 @@ class Table(Density):
     @cached_property
     def _on_device(self) -> State | None:
         return None if self.device.type == "cpu" else self._tensor(self.splits.train)
+
+    def _context(self, part: str, most: int | None = None) -> Tensor | None:
+        """The contexts of the first rows of a part; None without a condition."""
+        contexts = self.splits.contexts
+        return self._tensor(contexts[part][:most]) if contexts else None
+
+    def _rows(self, iteration: int, share: slice) -> npt.NDArray[np.int64]:
+        """Numbers of the training rows that `share` names of the batch of an iteration."""
+        per_epoch = len(self.splits.train) // self.batch_rows
+        epoch, k = divmod(iteration, per_epoch)
+        return self._order(epoch)[k * self.batch_rows : (k + 1) * self.batch_rows][share]
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """Row numbers of an epoch; the last one asked for is kept."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pynode.clock import Clock, load_average
 from pynode.engines.solvers import solver_of
@@ -38,6 +39,12 @@ class TrainedFlow:
     trained_by: str
     method: GradientMethod
     seed: int = 0
+    context: Tensor | None = None
+    """The context `(n, k)` of the samples, where the flow has a condition."""
+
+    def first(self, x: State) -> Tensor | None:
+        """The context of samples `x` `(n, dim)`, which are its first ones."""
+        return None if self.context is None else self.context[: len(x)]
 
 
 def discretisations(
@@ -92,7 +99,7 @@ def _measure(
     nll, nfe, failure = None, None, None
     with collected_stats() as solves:
         try:
-            nll, nfe = _likelihood(trained.flow, x, method)
+            nll, nfe = _likelihood(trained.flow, x, trained.first(x), method)
         except SolveError as error:
             failure = str(error)
         seconds = clock.lap()
@@ -117,7 +124,8 @@ def _errors(
     """Inverse errors for a record, None instead of infinite, and in that case why."""
     failed: list[SolveError] = []
     rows = rows_at_once(trained.flow)
-    errors = inverse_errors(trained.flow, x, method, back=back, seed=trained.seed, rows=rows, on_failure=failed.append)
+    how: dict[str, Any] = {"seed": trained.seed, "rows": rows, "context": trained.first(x)}
+    errors = inverse_errors(trained.flow, x, method, back=back, on_failure=failed.append, **how)
     recorded = {name: finite(value) for name, value in errors.items()}
     if None not in recorded.values():
         return recorded, None
@@ -129,11 +137,13 @@ def _ran(solves: Sequence[SolveStats]) -> dict[str, Any]:
     return {"engine": sum(solves, SolveStats()).engine, "load_average": load_average()}
 
 
-def _likelihood(flow: Flow, x: State, method: GradientMethod) -> tuple[float, int]:
+def _likelihood(flow: Flow, x: State, context: Tensor | None, method: GradientMethod) -> tuple[float, int]:
     """-log p in nats, the mean over all rows, and the evaluations of the chunk that needed most."""
     total, nfe = 0.0, 0
-    for rows in x.split(rows_at_once(flow)):
-        moved = flow.transport(rows, method=method, draw=Draw())
+    size = rows_at_once(flow)
+    for k, rows in enumerate(x.split(size)):
+        given = None if context is None else context[k * size : (k + 1) * size]
+        moved = flow.transport(rows, given, method=method, draw=Draw())
         total += float(moved.log_prob.double().sum())
         nfe = max(nfe, sum(stats.nfe_forward for stats in moved.solves))
     return -total / len(x), nfe

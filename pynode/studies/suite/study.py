@@ -37,7 +37,7 @@ COLUMNS = [
     "failed runs",
 ]
 
-TABLES = ("csv", "npy")
+TABLES = ("csv", "npy", "table")
 """Problems that say nothing of their rows: tables of a user's own."""
 
 KINDS = (("time_reduction", "time"), ("nfe_reduction", "NFE"), ("evaluation_reduction", "NFE + products"))

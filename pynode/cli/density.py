@@ -1,0 +1,242 @@
+"""`density --data FILE`: trains flows on a table of your own by both methods, and says how to use them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pynode.cli import options as o
+from pynode.cli import values
+from pynode.cli.compare import run_comparison
+from pynode.cli.derived import Given, with_options
+from pynode.cli.planning import problem_options
+from pynode.errors import InvalidArgument, UsageError
+from pynode.wording import COMMAND, counted
+
+if TYPE_CHECKING:
+    from pynode.cli.console import PlainConsole
+    from pynode.problems.density.user_tables import UserTable
+    from pynode.records.runs import Run
+
+PROBLEM = "table"
+
+DATA = "What is in the table"
+READ = ("drop", "dequantise", "condition", "classes", "missing", "decimal", "index")
+"""Options of the problem that the command has itself."""
+
+_SETTING = re.compile(rf"\(({'|'.join(READ)})=([^()]*?)( [^()=]*)?\)")
+_HEADER = re.compile(r"\(header=(true|false)\)")
+
+
+@with_options()
+def density(
+    data: Annotated[
+        Path,
+        typer.Option(
+            parser=values.path,
+            metavar="FILE",
+            help="The table: text with any delimiter, Parquet, .npy or .npz, whatever its name ends in.",
+            rich_help_panel=DATA,
+            show_default=False,
+        ),
+    ],
+    given: Given,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL,...",
+            help="Condition the density on these columns: words are taken as classes, numbers as they are.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL,...",
+            help="Columns of the condition whose numbers name classes (1 setosa, 2 ...).",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    drop: Annotated[
+        str | None,
+        typer.Option(metavar="COL,...", help="Leave out these columns, by name or number.", rich_help_panel=DATA),
+    ] = None,
+    dequantise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL,...|auto",
+            help="Fill the steps of these columns (integers, rounded values) with uniform noise; samples are rounded "
+            "back. auto: all that need it.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="drop|error",
+            help="What to do with rows that miss a value. [dim]Default: error.[/dim]",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether the first line of a text names the columns. [dim]Default: seen from the file.[/dim]",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        typer.Option(
+            metavar=".|,",
+            help="Decimal mark of a text. [dim]Default: seen from the file.[/dim]",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(metavar="drop|keep", help="What to do with a column that numbers rows.", rich_help_panel=DATA),
+    ] = None,
+    methods: o.Methods = o.COMPARED,
+    seeds: o.Seeds = "0",
+    settings: o.Set = None,
+    threads: o.Threads = 1,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    checks: Annotated[
+        bool,
+        typer.Option(help="Also run Taylor tests and measure the errors of the gradients.", rich_help_panel=o.WHAT),
+    ] = False,
+    explain: o.Explain = False,
+    config: o.Config = None,
+) -> None:
+    """Train a continuous normalizing flow on a table of your own, by both methods, and compare them.
+
+    The format, header, delimiter and decimal mark are seen from the file; what is taken is said. Ends with the
+    log-likelihood in the units of the file, the cost of each method, and the commands that score new rows and sample.
+
+    Examples:
+
+      density --data measurements.csv --out results/mine
+
+      density --data trees.csv --condition kind --missing drop
+
+      density --data survey.parquet --drop id,name --dequantise age
+    """
+    with as_typed():
+        chosen = _problem_options(data, settings, locals())
+        problem = _problem(chosen)
+        say_table(problem)
+        drawn = run_comparison(
+            PROBLEM,
+            given,
+            problem_options=chosen,
+            methods=values.names("--methods", methods),
+            seeds=values.numbers("--seeds", seeds, int),
+            threads=threads,
+            out=out,
+            resume=resume,
+            checks=checks,
+            explain=explain,
+            brief=True,
+        )
+    if drawn is not None:
+        say_results(drawn.results.directory, problem)
+
+
+def _problem_options(data: Path, settings: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of the problem: of --set, and of the command itself."""
+    texts = [f"{name}={given[name]}" for name in READ if given[name] is not None]
+    if given["header"] is not None:
+        texts.append(f"header={str(given['header']).lower()}")
+    named = {text.partition("=")[0] for text in texts}
+    if twice := [text for text in settings or [] if text.partition("=")[0].strip() in named]:
+        raise InvalidArgument("--set", repr(twice[0]), "the option of this name is given as well", "give it once")
+    if not data.is_file():
+        what = "a directory" if data.is_dir() else "not a file"
+        raise InvalidArgument("--data", data, what, "give the path of a table, such as a .csv, .parquet or .npy file")
+    return problem_options(PROBLEM, [*(settings or []), *texts], data)
+
+
+def _problem(chosen: dict[str, Any]) -> UserTable:
+    from pynode.problems.base import options_from_json
+    from pynode.problems.density.user_tables import AnyTable
+
+    problem = AnyTable(options=options_from_json(AnyTable, chosen))
+    problem.check()
+    return problem
+
+
+@contextmanager
+def as_typed() -> Iterator[None]:
+    """Errors about the table name remedies as options of this command: `--drop kind` for `drop=kind`."""
+    try:
+        yield
+    except UsageError as error:
+        text = _HEADER.sub(lambda match: "(--header)" if match[1] == "true" else "(--no-header)", str(error))
+        text = _SETTING.sub(lambda match: f"(--{match[1]} {match[2]}{match[3] or ''})", text)
+        text = re.sub(rf"^({'|'.join(READ)}) = ", r"--\1 = ", text)
+        error.args = (text,)
+        raise
+
+
+def say_table(problem: UserTable, console: PlainConsole | None = None) -> None:
+    """Says what was taken from the file: rows, columns, classes of the condition."""
+    from pynode.cli.console import new_console
+
+    splits, console = problem.splits, console or new_console()
+    names = [splits.columns.name(c) for c in range(problem.dim)] if splits.columns is not None else []
+    listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    rows = len(splits.train), len(splits.validation), len(splits.test)
+    if not any(splits.names):
+        listed = f"columns {listed}"
+    console.say(f"{problem.options.data}: {sum(rows):,} rows, {counted(problem.dim, 'value')} in each: {listed}")
+    if splits.conditions is not None:
+        console.say(f"given {splits.conditions.described}")
+    console.say(f"{rows[0]:,} rows for training, {rows[1]:,} for validation, {rows[2]:,} for the test")
+
+
+def say_results(directory: Path, problem: UserTable) -> None:
+    """Prints likelihood in the units of the file and cost by method, and the commands that use the flows."""
+    from pynode.cli.console import new_console
+    from pynode.problems.density.user_tables import OF_CLASS
+    from pynode.studies.base import Table, number, over_seeds
+    from pynode.studies.results import load_results
+
+    console, groups = new_console(), load_results(directory).groups()
+    wanted = [
+        (f"NLL of {len(problem.splits.test):,} test rows, units of the file", "test_nll_raw", 4),
+        ("training (s)", "training_seconds", 3),
+        ("iterations", "iterations", 5),
+        ("field evaluations per iteration", "evaluations", 3),
+    ]
+    for word in problem.splits.conditions.classes if problem.splits.conditions is not None else ():
+        wanted.insert(-3, (f"  of them {word}", f"{OF_CLASS}{word}", 4))
+    each = {key: [over_seeds(runs, partial(_value, key)) for runs in groups.values()] for _, key, _ in wanted}
+    rows = [[title, *(number(value, n) for value in each[key])] for title, key, n in wanted if any(each[key])]
+    console.print(Table(f"Density of {Path(str(problem.options.data)).name}", ["", *groups], rows, [NOTE]))
+    here, data = shlex.quote(str(directory)), shlex.quote(str(problem.options.data))
+    console.say("log-likelihood of new rows, and new rows from the flow:")
+    console.say(f"  {COMMAND} score {here} --data {data} --out scores.csv")
+    conditions, given = problem.splits.conditions, ""
+    if conditions is not None:
+        context = problem.splits.contexts["train"][:1]
+        pairs = zip(conditions.keys, conditions.decode(context), strict=True)
+        given = "".join(f" --condition {shlex.quote(f'{key}={cells[0]}')}" for key, cells in pairs)
+    console.say(f"  {COMMAND} sample {here} --number 1000{given} --out new.csv")
+    console.say(f"all tables in {directory / 'tables.md'}, figures beside it")
+
+
+def _value(key: str, run: Run) -> float | None:
+    return (run.summary or {}).get(key)
+
+
+NOTE = "negative log-likelihood in nats, by an accurate solve with the exact trace; medians over seeds"
