@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from pynode.schemes.tsit5 import TSIT5
     from pynode.solution import Solution, SolveStats
     from pynode.steps import Adaptive, Fixed
+    from pynode.studies.advice.advise import advise
     from pynode.studies.gradients.errors import gradient_errors, study_grid
     from pynode.studies.gradients.taylor import taylor_test
     from pynode.tapes.capture import capture
@@ -105,6 +106,7 @@ _HOME = {
     "ThroughSteps": "gradients",
     "TimeGrid": "grid",
     "UsageError": "errors",
+    "advise": "studies.advice.advise",
     "capture": "tapes.capture",
     "explain": "explanation",
     "gradient_errors": "studies.gradients.errors",
@@ -171,6 +173,7 @@ __all__ = [
     "ThroughSteps",
     "TimeGrid",
     "UsageError",
+    "advise",
     "capture",
     "explain",
     "gradient_errors",

@@ -187,6 +187,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gradients",
         "solve",
         "clock",
+        "memory",
         "records",
         "fields",
         "schemes",

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import typer
 
+from pynode.cli.advise import advise
 from pynode.cli.compare import compare, default_run
 from pynode.cli.console import complain, tidy_environment
 from pynode.cli.crosscheck import crosscheck
@@ -48,6 +49,7 @@ app.command("sweep", rich_help_panel="Train")(sweep)
 app.command("evaluate", rich_help_panel="Use trained models")(evaluate)
 app.command("sample", rich_help_panel="Use trained models")(sample)
 app.command("score", rich_help_panel="Use trained models")(score)
+app.command("advise", rich_help_panel="Check gradients")(advise)
 app.command("gradients", rich_help_panel="Check gradients")(gradients)
 app.command("crosscheck", rich_help_panel="Check gradients")(crosscheck)
 app.command("map", rich_help_panel="Check gradients")(map_winners)

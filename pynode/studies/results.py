@@ -13,6 +13,7 @@ from pynode.methods import METHODS
 from pynode.records.files import RESTORE, lines_if_any
 from pynode.records.runs import RUNS, Run, load_run, run_folders
 from pynode.records.table_data import are_mixed, common_mark, marked
+from pynode.studies.advice.record import AdviceRecord, AdviceWeights
 from pynode.studies.crosscheck.record import CrosscheckRecord
 from pynode.studies.gradients.record import GradientErrorRecord, PrecisionErrorRecord, TaylorRecord
 from pynode.studies.invertibility.record import RediscretisationRecord
@@ -23,6 +24,7 @@ T = TypeVar("T")
 TAYLOR, ERRORS = "taylor.jsonl", "gradient_errors.jsonl"
 REDISCRETISED, WINNERS, STABILITY = "rediscretisation.jsonl", "winners.jsonl", "stability.jsonl"
 CROSSCHECK, PRECISIONS = "crosscheck.jsonl", "precision_errors.jsonl"
+ADVICE, ADVICE_WEIGHTS = "advice.jsonl", "advice_weights.jsonl"
 
 LINES: dict[str, tuple[str, type[Any]]] = {
     # part of the results: its file, and the record that a line holds
@@ -33,6 +35,8 @@ LINES: dict[str, tuple[str, type[Any]]] = {
     "winners": (WINNERS, WinnerRecord),
     "stability": (STABILITY, StabilityRecord),
     "crosscheck": (CROSSCHECK, CrosscheckRecord),
+    "advice": (ADVICE, AdviceRecord),
+    "advice_weights": (ADVICE_WEIGHTS, AdviceWeights),
 }
 
 
@@ -53,6 +57,8 @@ class Results:
     winners: list[WinnerRecord] = field(default_factory=list)
     stability: list[StabilityRecord] = field(default_factory=list)
     crosscheck: list[CrosscheckRecord] = field(default_factory=list)
+    advice: list[AdviceRecord] = field(default_factory=list)
+    advice_weights: list[AdviceWeights] = field(default_factory=list)
     parts: dict[str, Results] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
@@ -76,7 +82,7 @@ class Results:
             return self.problem
         if self.runs:
             return marked(self.problem, common_mark(run.config for run in self.runs))
-        said = [*(r.rows for r in self.errors), *(r.rows for r in self.taylor)]
+        said = [r.rows for part in (self.errors, self.taylor, self.advice_weights) for r in part]
         return marked(self.problem, next(iter(said), ""))
 
     @property
@@ -159,7 +165,7 @@ def _lines(path: Path, kind: type[Any]) -> list[Any]:
     records = lines_if_any(path, kind)
     known = METHODS.names()
     for number, record in enumerate(records, start=1):
-        if not isinstance(record, (TaylorRecord, GradientErrorRecord)) or record.outside:
+        if not isinstance(record, (TaylorRecord, GradientErrorRecord, AdviceRecord)) or record.outside:
             continue
         if record.method not in known:
             error = UnknownName(METHODS.kind, record.method, known)

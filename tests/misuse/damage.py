@@ -15,6 +15,7 @@ from pynode.cli import main
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems import PROBLEMS
 from pynode.records.files import write_lines
+from pynode.studies.advice.record import AdviceRecord, AdviceWeights
 from pynode.studies.crosscheck.record import CrosscheckRecord
 from pynode.studies.gradients.record import GradientErrorRecord, PrecisionErrorRecord, TaylorRecord
 from pynode.studies.invertibility.record import RediscretisationRecord
@@ -54,6 +55,10 @@ SAMPLES: dict[str, Any] = {
     "rediscretised": RediscretisationRecord("spiral", "r", "disc-opt", 0, "rk4", False, 2.0, 10, 1e-3, 1.0),
     "winners": WinnerRecord("width", 2.0, "spiral", 0, "none", "none", False, 0.0, 0.0, None, 0, 0, 0, None, "none"),
     "stability": StabilityRecord("stability", "mlp", 1.0, 0, 1e-3, 0.1, 0.1, 10, 20, None),
+    "advice": AdviceRecord(
+        "spiral", "untrained", "disc-opt", "x", "disc-opt rk4", False, 1.0, {"scheme": "rk4", "steps": 1}, "fused", 1e-3
+    ),
+    "advice_weights": AdviceWeights("spiral", "untrained", 1.0, 1.0, 1e-9, 1e-9, "disc-opt-dopri8-x2", 252),
     "crosscheck": CrosscheckRecord("spiral", "c", "e", "disc-opt", "torch", "g", False, 1.0, "agrees"),
 }
 

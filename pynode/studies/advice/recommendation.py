@@ -1,0 +1,217 @@
+"""One setting for each goal, with why and how sure: from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pynode.studies.advice.record import AdviceRecord, AdviceWeights
+from pynode.studies.advice.settings import Fit, Setting, cost, settings_of
+from pynode.studies.base import number
+
+Sure = Literal["sure", "likely", "not sure"]
+
+TRAINING, ROUGH, FINE, MEMORY, SAFEST = "training", "error 1e-2", "error 1e-4", "memory", "safest"
+
+GOALS: dict[str, str] = {
+    TRAINING: "fastest that trains like an accurate one",
+    ROUGH: "fastest with a gradient error below 1e-2",
+    FINE: "fastest with a gradient error below 1e-4",
+    MEMORY: "least memory that trains like an accurate one",
+    SAFEST: "safest",
+}
+
+TARGETS = {ROUGH: 1e-2, FINE: 1e-4}
+
+ALIKE = 1.1
+"""Times up to this factor apart are taken for equal: then the more accurate setting is the better one."""
+
+CLOSE = 1.25
+"""A second one within this factor of the time makes no great difference."""
+
+DEARER = 2.0
+"""How much more time than the fastest accurate one the safest setting may take."""
+
+BUSY = 1.3
+"""The highest load average of a machine that does nothing else."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The setting for one goal; `setting` is None where none reaches it, and `why` says so."""
+
+    goal: str
+    setting: Setting | None
+    why: str
+    sure: Sure
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> AdviceRecord | None:
+        """The setting's record with its time, or the last one."""
+        if self.setting is None:
+            return None
+        return self.setting.timed or self.setting.records[-1]
+
+
+def recommend(records: Sequence[AdviceRecord], weights: Sequence[AdviceWeights]) -> list[Recommendation]:
+    """One recommendation for each goal, in the order of `GOALS`; empty without records."""
+    settings, fit = settings_of(records, weights), Fit.of(weights)
+    complete = [s for s in settings if len(s.records) == len(weights) and s.seconds is not None and not s.drifts]
+    if not weights or not settings:
+        return []
+    made = [_for_training(complete, fit, weights)]
+    for goal, target in TARGETS.items():
+        made.append(_for_error(goal, target, complete, settings, weights))
+    made.append(_for_memory(settings, complete, weights))
+    made.append(_safest(complete))
+    return made
+
+
+def _fastest(settings: Sequence[Setting]) -> Setting | None:
+    """The fastest; of those that are as fast the most accurate one."""
+    if not settings:
+        return None
+    least = min(map(cost, settings))
+    return min((s for s in settings if cost(s) <= ALIKE * least), key=lambda s: s.error or 0.0)
+
+
+def _for_training(settings: Sequence[Setting], fit: Fit, weights: Sequence[AdviceWeights]) -> Recommendation:
+    willing = [s for s in settings if s.refused() is None]
+    tried = [s for s in willing if s.passed_trial]
+    best = _fastest(tried or willing)
+    if best is None:
+        return Recommendation(TRAINING, None, "every setting fails or is too coarse; see the table", "not sure")
+    why = [_kind(best)]
+    if best.bias is not None:
+        why.append(f"its loss is off by {_share(best.bias)} of the fit")
+    if best.trial is not None and best.trial.reached is not None and fit.start and fit.start.trial_loss is not None:
+        why.append(
+            f"{best.trial.iterations} iterations end at {number(best.trial.reached)}, accurate ones at "
+            f"{number(fit.start.trial_loss)}"
+        )
+    why += _against_rival(best, willing)
+    doubts = _doubts(best, willing, weights)
+    if fit.scale is None:
+        doubts.append("measured at untrained weights only, where a field is never stiff")
+    elif best.passed_trial is None:
+        doubts.append("there was no time for a trial")
+    return Recommendation(TRAINING, best, "; ".join(why), _sure(doubts), tuple(doubts))
+
+
+def _for_error(
+    goal: str, target: float, complete: Sequence[Setting], every: Sequence[Setting], weights: Sequence[AdviceWeights]
+) -> Recommendation:
+    reaching = [s for s in complete if s.error is not None and s.error <= target]
+    best = _fastest(reaching)
+    if best is None:
+        errors = [s.error for s in every if s.error is not None]
+        least = f"; the least error is {number(min(errors), 2)}" if errors else ""
+        return Recommendation(goal, None, f"no setting that was measured reaches it{least}", "not sure")
+    why = [_kind(best), f"error {number(best.error, 2)} at most", *_against_rival(best, reaching)]
+    doubts = _doubts(best, reaching, weights)
+    unsure = max(w.uncertainty for w in weights)
+    if unsure > target / 10:
+        doubts.append(f"the reference itself is known to {number(unsure, 2)} only")
+    return Recommendation(goal, best, "; ".join(why), _sure(doubts), tuple(doubts))
+
+
+def _for_memory(
+    every: Sequence[Setting], complete: Sequence[Setting], weights: Sequence[AdviceWeights]
+) -> Recommendation:
+    known = [s for s in every if s.memory is not None and not s.drifts and s.refused(trial=False) is None]
+    if not known:
+        return Recommendation(MEMORY, None, "no memory was measured", "not sure")
+    least = min(s.memory or 0 for s in known)
+    best = min((s for s in known if (s.memory or 0) <= 1.02 * least), key=cost)
+    most = max((s for s in complete if s.memory), key=lambda s: s.memory or 0, default=best)
+    fastest = _fastest([s for s in complete if s.refused(trial=False) is None and s.memory])
+    why = [f"{bytes_text(best.memory)}"]
+    if most is not best:
+        why.append(f"the most is {bytes_text(most.memory)} by {most.label}")
+    if fastest is not None and fastest.seconds and best.seconds:
+        why.append(f"{number(best.seconds / fastest.seconds, 2)} times the time of the fastest")
+    doubts = [] if best.seconds else ["it was not timed"]
+    if len(best.records) < len(weights):
+        doubts.append("measured at some of the weights only")
+    return Recommendation(MEMORY, best, "; ".join(why), _sure(doubts), tuple(doubts))
+
+
+def _safest(complete: Sequence[Setting]) -> Recommendation:
+    """Exact for its own loss and accurate for the continuous one; on stiff problems with steps that adapt."""
+    able = [s for s in complete if s.refused(trial=False) is None and s.error is not None]
+    stiff = is_stiff(complete)
+    apt = [s for s in able if s.is_discrete is not stiff and "backsolve" not in s.label] or able
+    if not apt:
+        return Recommendation(SAFEST, None, "every setting fails or is too coarse", "not sure")
+    fine = [s for s in apt if (s.error or 0.0) <= TARGETS[FINE]]
+    best = min(apt, key=lambda s: s.error or 0.0)
+    if fine:
+        least = min(map(cost, fine))
+        best = min((s for s in fine if cost(s) <= DEARER * least), key=lambda s: s.error or 0.0)
+    if stiff:
+        why = "steps adapt to fast phases, and the adjoint reads the stored solution"
+    elif best.is_discrete:
+        why = "exact for its own loss, of a cost known beforehand, and nothing is solved backwards"
+    else:
+        why = "the adjoint reads the stored solution, and steps adapt"
+    why += f"; error {number(best.error, 2)}"
+    doubts = [] if fine else ["no setting has an error below 1e-4"]
+    return Recommendation(SAFEST, best, why, _sure(doubts), tuple(doubts))
+
+
+def is_stiff(settings: Sequence[Setting]) -> bool:
+    """Whether some measure shows that stability limits the steps."""
+    from pynode.studies.advice.cautions import stability_limited
+
+    return stability_limited(settings) is not None
+
+
+def _kind(setting: Setting) -> str:
+    return "exact for its own loss" if setting.is_discrete else f"adaptive, {setting.evaluations:,} evaluations"
+
+
+def _against_rival(best: Setting, willing: Sequence[Setting]) -> list[str]:
+    """How much faster it is than the best of the other method."""
+    rival = _fastest([s for s in willing if s.is_discrete is not best.is_discrete])
+    if rival is None or not rival.seconds or not best.seconds:
+        other = "Opt-Disc" if best.is_discrete else "Disc-Opt"
+        return [f"no {other} that was timed does"]
+    return [f"{number(rival.seconds / best.seconds, 2)} times as fast as {rival.label}"]
+
+
+def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceWeights]) -> list[str]:
+    doubts = []
+    timed = best.timed
+    if timed is not None and not timed.is_steady:
+        doubts.append(f"its times scatter by {100 * (timed.scatter or 0):.0f} %")
+    loads = [w.load[1] for w in weights if w.load is not None]
+    if loads and max(loads) > BUSY:
+        doubts.append(f"the machine was busy (load average {max(loads):.1f}); times were taken in turn")
+    close = [s for s in willing if s is not best and s.seconds and best.seconds and s.seconds <= CLOSE * best.seconds]
+    if close:
+        others = sorted(close, key=cost)[:2]
+        doubts.append(f"{' and '.join(s.label for s in others)} {'is' if len(others) == 1 else 'are'} about as fast")
+    return doubts
+
+
+def _sure(doubts: Sequence[str]) -> Sure:
+    serious: Callable[[str], bool] = lambda doubt: "about as fast" not in doubt and "busy" not in doubt  # noqa: E731
+    if any(map(serious, doubts)):
+        return "not sure"
+    return "likely" if doubts else "sure"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.2g} %"
+
+
+def bytes_text(size: int | None) -> str:
+    """A size in memory for a table."""
+    if size is None:
+        return "–"
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} B"
