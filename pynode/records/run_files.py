@@ -13,6 +13,7 @@ from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
 from pynode.records.content import is_there
 from pynode.records.files import read_json, read_object
+from pynode.records.forecast import ForecastKeys, check_lengths
 from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber, Seconds, check_numbers, convert
 
 CONFIG, SUMMARY, EVALUATION = "config.json", "summary.json", "evaluation.json"
@@ -132,6 +133,7 @@ class SeriesKeys(TypedDict, total=False):
     pushed: Points
     generated: Points
     trajectories: Annotated[list[Points], msgspec.Meta(min_length=1)]
+    forecast: ForecastKeys
 
 
 class EvaluationKeys(TypedDict):
@@ -207,6 +209,8 @@ LENGTHS = {"truth": "t", "model": "t", "data": "data_t"}
 
 def _check_shapes(series: Mapping[str, Any]) -> None:
     """Raises `ValueError` where rows of one series differ in length, or two series that belong together do."""
+    if "forecast" in series:
+        check_lengths(series["forecast"])
     for name, rows in series.items():
         tables = rows if name == "trajectories" else [rows]
         widths = {len(row) for table in tables for row in table if isinstance(row, list)}

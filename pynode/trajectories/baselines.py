@@ -12,8 +12,8 @@ import numpy as np
 
 from pynode.trajectories.errors import Array, Periods, shorter_way
 
-LAST, LINE, MEAN = "last value", "straight line", "mean curve"
-"""Names of the baselines in records and tables."""
+NAIVE, LINEAR, MEAN = "naive", "linear", "mean curve"
+"""Names of the baselines in records: last value held, straight line, mean of the training trajectories."""
 
 
 def last_value(times: Array, values: Array, at: Array) -> Array:

@@ -1,61 +1,78 @@
-"""What a run records of its fit and its forecasts."""
+"""The error rows that a run records."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pynode.trajectories.judgement import Judged, judged, metrics
+from pynode.trajectories.judgement import Judged, error_rows, mean_relative
 
 NAN = float("nan")
 TIMES = np.array([0.0, 1.0, 2.0, 3.0])
 
 
-def part(name: str, observed: list[float], predicted: list[float], known: int, *, held_out: bool = False) -> Judged:
+def part(observed: list[float], predicted: list[float], used: str) -> Judged:
+    """A trajectory of one column; `used` has a letter a row: training, validation, given, held out."""
+    words = {"t": "training", "v": "validation", "g": "given", "h": "held out"}
     columns = np.array(observed)[:, None], np.array(predicted)[:, None]
-    return Judged(name, TIMES[: len(observed)], *columns, known=known, held_out=held_out)
+    return Judged(TIMES[: len(observed)], *columns, [words[letter] for letter in used])
+
+
+def only(rows: list[dict[str, Any]], forecaster: str, part: str) -> dict[str, Any]:
+    (row,) = (r for r in rows if (r["forecaster"], r["part"]) == (forecaster, part))
+    return row
 
 
 def test_split_by_time() -> None:
-    record = judged([part("a", [0, 2, 4, 6], [0, 2, 4, 5], 3), part("b", [1, NAN, 1], [1, 9, 1], 3)], ["x"], {})
-    assert record["errors"]["fit"]["model"]["x"] == {"rmse": 0, "mae": 0, "mase": 0, "count": 5}
-    ahead = record["errors"]["forecast"]
-    assert set(ahead) == {"model", "last value", "straight line"}
-    assert ahead["model"]["x"]["rmse"] == pytest.approx(1)
-    assert ahead["last value"]["x"]["rmse"] == pytest.approx(2)
-    assert ahead["straight line"]["x"]["rmse"] == pytest.approx(0)
-    assert record["naive_steps"]["x"] == pytest.approx(4 / 3)
-    assert record["trajectories"][1]["observed"] == [[1.0], [None], [1.0]]
-    json.dumps(record, allow_nan=False)
+    rows = error_rows([part([0, 2, 4, 6], [0, 2, 4, 5], "ttth"), part([1, NAN, 1], [1, 9, 1], "ttt")], ["x"], {})
+    fit = only(rows, "model", "training")
+    assert (fit["rows"], fit["rmse"], fit["mae"], fit["mase"], fit["relative"]) == (5, 0, 0, 0, 0)
+    ahead = {r["forecaster"]: r for r in rows if r["part"] == "held out"}
+    assert set(ahead) == {"model", "naive", "linear"}
+    assert [ahead[name]["rmse"] for name in ("model", "naive", "linear")] == pytest.approx([1, 2, 0])
+    assert ahead["model"]["mase"] == pytest.approx(1 / (4 / 3)), "changes by 2, 2 and 0"
+    assert ahead["model"]["relative"] == pytest.approx(1 / np.std([0, 2, 4, 1, 1]))
+    json.dumps(rows, allow_nan=False)
 
 
 def test_split_by_trajectory_has_the_mean_curve() -> None:
-    training = [part("a", [0, 1, 2, 3], [0, 1, 2, 3], 4), part("b", [2, 3, 4, 5], [0, 1, 2, 3], 4)]
-    record = judged([*training, part("c", [5, 6, 7, 8], [5, 6, 7, 8], 2, held_out=True)], ["x"], {})
-    ahead = record["errors"]["forecast"]
-    assert ahead["mean curve"]["x"]["rmse"] == pytest.approx(4)
-    assert ahead["model"]["x"]["rmse"] == 0
-    assert record["errors"]["fit"]["model"]["x"]["count"] == 8, "rows that a held-out one is given are no fit"
-    assert metrics(record)["forecast_error"] == 0
-    assert metrics(record)["fit_error"] == pytest.approx(np.sqrt(2) / np.std([0, 1, 2, 3, 2, 3, 4, 5]))
+    training = [part([0, 1, 2, 3], [0, 1, 2, 3], "tttt"), part([2, 3, 4, 5], [0, 1, 2, 3], "tttt")]
+    rows = error_rows([*training, part([5, 6, 7, 8], [5, 6, 7, 8], "gghh")], ["x"], {})
+    assert only(rows, "mean curve", "held out")["rmse"] == pytest.approx(4)
+    assert only(rows, "model", "held out")["rmse"] == 0
+    assert only(rows, "model", "training")["rows"] == 8, "rows that a held-out one is given are no fit"
+    assert mean_relative(rows, "model", "held out") == 0
+    assert mean_relative(rows, "model", "training") == pytest.approx(np.sqrt(2) / np.std([0, 1, 2, 3, 2, 3, 4, 5]))
+    assert mean_relative(rows, "nobody", "training") is None
+
+
+def test_validation_rows_are_known_but_no_training() -> None:
+    rows = error_rows([part([0, 1, 7, 7], [0, 1, 0, 7], "ttvh")], ["x"], {})
+    assert only(rows, "model", "training")["rmse"] == 0
+    assert only(rows, "naive", "held out")["rmse"] == 0
 
 
 def test_the_mean_curve_counts_from_the_beginning_where_the_times_have_nothing_in_common() -> None:
-    late = Judged("c", TIMES + 100, np.array([[1.0]] * 4), np.array([[1.0]] * 4), known=1, held_out=True)
-    record = judged([part("a", [0, 1, 2, 3], [0, 1, 2, 3], 4), late], ["x"], {})
-    assert record["errors"]["forecast"]["mean curve"]["x"]["rmse"] == pytest.approx(np.sqrt((0 + 1 + 4) / 3))
+    late = Judged(TIMES + 100, np.ones((4, 1)), np.ones((4, 1)), ["given", *["held out"] * 3])
+    rows = error_rows([part([0, 1, 2, 3], [0, 1, 2, 3], "tttt"), late], ["x"], {})
+    assert only(rows, "mean curve", "held out")["rmse"] == pytest.approx(np.sqrt((0 + 1 + 4) / 3))
 
 
 def test_nothing_held_out() -> None:
-    record = judged([part("a", [0, 2, 4, 6], [0, 2, 4, 6], 4)], ["x"], {})
-    assert record["errors"]["forecast"] == {}
-    assert metrics(record) == {"fit_error": 0.0}
+    rows = error_rows([part([0, 2, 4, 6], [0, 2, 4, 6], "tttt")], ["x"], {})
+    assert [r["part"] for r in rows] == ["training"]
+
+
+def test_nothing_given_has_no_last_value() -> None:
+    rows = error_rows([part([0, 1, 2, 3], [0, 1, 2, 3], "tttt"), part([0, 1, 2, 3], [0, 1, 2, 3], "hhhh")], ["x"], {})
+    assert {r["forecaster"] for r in rows} == {"model", "mean curve"}
 
 
 def test_a_forecast_that_blew_up_is_no_small_error() -> None:
-    record = judged([part("a", [0, 2, 4, 6], [0, 2, 4, np.inf], 3)], ["x"], {})
-    assert record["errors"]["forecast"]["model"]["x"]["rmse"] is None
-    assert metrics(record)["forecast_error"] == np.inf
-    json.dumps(record, allow_nan=False)
+    rows = error_rows([part([0, 2, 4, 6], [0, 2, 4, np.inf], "ttth")], ["x"], {})
+    assert only(rows, "model", "held out")["rmse"] is None
+    assert mean_relative(rows, "model", "held out") == np.inf
+    json.dumps(rows, allow_nan=False)
