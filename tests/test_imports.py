@@ -195,6 +195,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "methods",
         "flows",
         "tapes",
+        "trajectories",  # errors of forecasts
         "problems",
     ),
     "training": (

@@ -19,7 +19,17 @@ from pynode.studies.style import save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ORDER = ("advice", "quality", "reduction", "gradients", "crosscheck", "invertibility", "winners", "suite")
+ORDER = (
+    "advice",
+    "forecast",
+    "quality",
+    "reduction",
+    "gradients",
+    "crosscheck",
+    "invertibility",
+    "winners",
+    "suite",
+)
 """The order of the studies in a report; others follow by name."""
 
 PAGE = "report.html"

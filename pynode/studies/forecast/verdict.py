@@ -1,0 +1,119 @@
+"""The verdict on a user's own series, no stronger than its records: which method forecasts better, which is cheaper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from pynode.records.runs import Run
+from pynode.settings.known import rivals
+from pynode.studies.base import number, percent
+from pynode.studies.forecast.recorded import BASELINES, HELD_OUT, record_of
+from pynode.studies.reduction.study import reductions
+from pynode.studies.results import Results
+from pynode.trajectories.judgement import MODEL, TRAINING, mean_relative
+from pynode.wording import counted
+
+ALIKE = 0.1
+"""Errors whose ratio is within this of 1 are called alike."""
+
+SEEDS = 3
+"""Seeds from which on a difference is not called chance."""
+
+
+def saved_by(results: Results) -> dict[str, Any]:
+    """What Disc-Opt saves against Opt-Disc until the matched loss; empty where either was not trained."""
+    return next((saved for pair in rivals() if (saved := reductions(results, *pair))), {})
+
+
+def accuracy(groups: Mapping[str, Sequence[Run]]) -> str:
+    """How far forecasts are off on held-out rows, beside the best forecast without a model; of fits where nothing is
+    held out.  `groups` are finished runs by method."""
+    record = record_of(next(iter(groups.values()))[0])
+    ahead = any(row["part"] == HELD_OUT for row in record["errors"])
+    part = HELD_OUT if ahead else TRAINING
+    errors = {name: _mean_errors(own, part) for name, own in groups.items()}
+    known = {name: error for name, error in errors.items() if error is not None}
+    if not known:
+        return "No error could be measured: the columns do not change in the training rows."
+    what = "On held-out rows the forecast is off by" if ahead else "Nothing was held out; the fit is off by"
+    every = [f"{_times(error)} with {name}" for name, error in known.items()]
+    several = "s, on average over columns" if len(record["columns"]) > 1 else "s"
+    said = f"{what} {_listed(every)} (RMSE over standard deviation{several})."
+    if not ahead:
+        return said
+    rivals_ = {BASELINES[b]: e for b in BASELINES if (e := mean_relative(record["errors"], b, HELD_OUT)) is not None}
+    if not rivals_:
+        return said
+    name, least = min(rivals_.items(), key=lambda item: item[1])
+    better = [method for method, error in known.items() if error < least]
+    if len(better) == len(known):
+        verdict = (
+            "which is better than" if len(known) == 1 else "both better than" if len(known) == 2 else "all better than"
+        )
+        return f"{said[:-1]}, {verdict} the best forecast without a model ({name}: {_times(least)})."
+    if not better:
+        return f"{said} A forecast without a model is better here ({name}: {_times(least)})."
+    return f"{said} Only {_listed(better)} is better than the best forecast without a model ({name}: {_times(least)})."
+
+
+def _mean_errors(runs: Sequence[Run], part: str) -> float | None:
+    values = [mean_relative(record_of(run)["errors"], MODEL, part) for run in runs]
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def cost(results: Results, groups: Mapping[str, Sequence[Run]]) -> str:
+    """Which method is cheaper and which is better here, no stronger than the records."""
+    saved = saved_by(results)
+    if not saved:
+        return ""
+    base, method = saved["baseline"], saved["method"]
+    time, work = saved["time_reduction"], saved["evaluation_reduction"]
+    if time is None or work is None:
+        return "The costs of the two methods do not compare: one of them never reached the other's loss."
+    cheaper, dearer = (method, base) if time >= 0 else (base, method)
+    said = (
+        f"Cheaper here is {cheaper}: to the validation loss that both reach it took "
+        f"{number(saved['seconds'][cheaper])} s against {number(saved['seconds'][dearer])} s "
+        f"({percent(_less(saved['seconds'], cheaper, dearer))} less), with {_evaluations(saved, cheaper, dearer)}."
+    )
+    return f"{said} {_better(groups, base, method)}"
+
+
+def _less(costs: Mapping[str, float], cheaper: str, dearer: str) -> float | None:
+    return 1 - costs[cheaper] / costs[dearer] if costs[dearer] else None
+
+
+def _evaluations(saved: Mapping[str, Any], cheaper: str, dearer: str) -> str:
+    less = _less(saved["evaluations"], cheaper, dearer)
+    if less is None:
+        return "an unknown number of evaluations"
+    return f"{percent(abs(less))} {'fewer' if less >= 0 else 'more'} evaluations"
+
+
+def _better(groups: Mapping[str, Sequence[Run]], base: str, method: str) -> str:
+    if not {base, method} <= set(groups):
+        return ""
+    part = HELD_OUT if _mean_errors(groups[base], HELD_OUT) is not None else TRAINING
+    one, other = (_mean_errors(groups[name], part) for name in (method, base))
+    what = "forecasts" if part == HELD_OUT else "fits"
+    seeds = len({run.seed for name in (base, method) for run in groups[name]})
+    if one is None or other is None:
+        return ""
+    low, high = min(one, other), max(one, other)
+    how_sure = f"from {counted(seeds, 'seed')}"
+    if high <= (1 + ALIKE) * low or high == 0:
+        return f"Their {what} are alike (within {percent(ALIKE)}, {how_sure})."
+    better = method if one < other else base
+    chance = ", so this may be chance" if seeds < SEEDS else ""
+    return f"The {what} of {better} are better ({how_sure}{chance})."
+
+
+def _times(error: float) -> str:
+    return number(error) if error < float("inf") else "more than can be told (not finite)"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,124 @@
+"""Tables and verdict of forecasts, from made-up records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pynode.records.run_files import EvaluationKeys
+from pynode.records.schema import convert
+from pynode.studies.base import Table
+from pynode.studies.forecast.study import Forecast
+from tests.studies.forecast.made_up import forecasting, record, results
+
+
+def both(disc: float = 0.1, opt: float = 0.2, *, seed: int = 0, **options: Any) -> list[Any]:
+    """Runs by both methods, off by so much."""
+    quick = forecasting("disc-opt", record(off=disc, **options), seconds=0.5, nfe=8, seed=seed)
+    return [quick, forecasting("opt-disc", record(off=opt, **options), seed=seed)]
+
+
+def row(table: Table, name: str) -> dict[str, str]:
+    (cells,) = (row for row in table.rows if row[0] == name)
+    return dict(zip(table.columns, cells, strict=True))
+
+
+def test_the_made_up_evaluation_is_one_that_can_be_read() -> None:
+    convert({"metrics": {}, "series": {"forecast": record()}}, EvaluationKeys)
+
+
+def test_errors_by_column_beside_baselines() -> None:
+    errors, costs = Forecast().tables(results(*both()))
+    assert errors.columns == ["", "disc-opt", "opt-disc", "last value held", "straight line"]
+    assert row(errors, "x: RMSE of the fit") == dict(
+        zip(errors.columns, ["x: RMSE of the fit", "0.1", "0.2", "–", "–"])
+    )
+    ahead = row(errors, "y: RMSE of the forecast")
+    assert (ahead["disc-opt"], ahead["opt-disc"]) == ("0.3", "0.6")
+    assert float(ahead["last value held"]) > 0.6
+    assert "Held out: the last 25 % of each trajectory." in errors.notes[0]
+    assert "setpoint = 37" in errors.notes[1]
+    assert row(costs, "evaluations to the matched loss")["disc-opt"] == "48"
+
+
+def test_the_mean_curve_stands_beside_held_out_trajectories() -> None:
+    errors, _ = Forecast().tables(results(*both(trajectories=5, whole=2)))
+    assert errors.columns[-1] == "mean curve"
+
+
+def test_verdict_of_one_seed_is_careful() -> None:
+    said = Forecast().finding(results(*both()))
+    assert said is not None
+    assert "both better than the best forecast without a model" in said
+    assert "Cheaper here is disc-opt" in said
+    assert "50.0 % less" in said
+    assert "20.0 % fewer evaluations" in said
+    assert said.endswith("The forecasts of disc-opt are better (from 1 seed, so this may be chance).")
+
+
+def test_verdict_of_three_seeds_and_of_equal_errors() -> None:
+    said = Forecast().finding(results(*(run for seed in range(3) for run in both(seed=seed))))
+    assert said is not None
+    assert "better (from 3 seeds)." in said
+    said = Forecast().finding(results(*both(0.1, 0.101)))
+    assert said is not None
+    assert "alike (within 10.0 %, from 1 seed)" in said
+
+
+def test_a_baseline_that_is_better_is_named() -> None:
+    said = Forecast().finding(results(*both(3.0, 4.0)))
+    assert said is not None
+    assert "A forecast without a model is better here (straight line:" in said
+    said = Forecast().finding(results(*both(0.1, 4.0)))
+    assert said is not None
+    assert "Only disc-opt is better than the best forecast without a model" in said
+
+
+def test_nothing_held_out() -> None:
+    runs = results(*both(ahead=None))
+    errors, _ = Forecast().tables(runs)
+    assert errors.columns == ["", "disc-opt", "opt-disc"]
+    assert "Nothing was held out" in errors.notes[0]
+    said = Forecast().finding(runs)
+    assert said is not None
+    assert said.startswith("Nothing was held out; the fit is off by")
+
+
+def test_a_forecast_that_is_not_finite_is_called_so() -> None:
+    blown = record()
+    for entry in blown["errors"]:
+        if entry["forecaster"] == "model" and entry["part"] == "held out":
+            entry |= {"rmse": None, "mae": None, "mase": None, "relative": None}
+    runs = results(forecasting("disc-opt", blown), forecasting("opt-disc", record()))
+    errors, _ = Forecast().tables(runs)
+    assert row(errors, "x: RMSE of the forecast")["disc-opt"] == "not finite"
+    said = Forecast().finding(runs)
+    assert said is not None
+    assert "Only opt-disc is better" in said
+
+
+def test_one_method_alone_has_a_table_and_no_comparison() -> None:
+    runs = results(forecasting("disc-opt", record()))
+    errors, costs = Forecast().tables(runs)
+    assert errors.columns[1] == "disc-opt"
+    assert [r[0] for r in costs.rows if "matched" in r[0]] == []
+    said = Forecast().finding(runs)
+    assert said is not None
+    assert "which is better than" in said
+    assert "Cheaper" not in said
+
+
+def test_other_runs_have_nothing_to_show() -> None:
+    from tests.studies.reduction.test_study import QUICK, SLOW
+
+    study, runs = Forecast(), results(SLOW, QUICK)
+    assert study.tables(runs) == []
+    assert study.finding(runs) is None
+    assert [f for f in study.figures(runs).values() if f is not None] == []
+
+
+@pytest.mark.parametrize("columns", [("a",) * 1, tuple("abcdefgh")])
+def test_many_columns_go_to_the_file(columns: tuple[str, ...]) -> None:
+    errors, _ = Forecast().tables(results(*both(columns=columns)))
+    assert errors.long is (len(columns) > 6)
