@@ -32,7 +32,7 @@ def test_errors_by_column_beside_baselines() -> None:
     errors, costs = Forecast().tables(results(*both()))
     assert errors.columns == ["", "disc-opt", "opt-disc", "last value held", "straight line"]
     assert row(errors, "x: RMSE of the fit") == dict(
-        zip(errors.columns, ["x: RMSE of the fit", "0.1", "0.2", "–", "–"])
+        zip(errors.columns, ["x: RMSE of the fit", "0.1", "0.2", "–", "–"], strict=True)
     )
     ahead = row(errors, "y: RMSE of the forecast")
     assert (ahead["disc-opt"], ahead["opt-disc"]) == ("0.3", "0.6")
