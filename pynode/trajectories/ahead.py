@@ -1,0 +1,119 @@
+"""The times of a forecast: after a trajectory's last row, as far apart as the file's rows, up to a given time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+
+import numpy as np
+
+from pynode.errors import InvalidArgument
+from pynode.trajectories.axis import TimeAxis
+from pynode.trajectories.data import Trajectory
+from pynode.trajectories.errors import Array
+
+MOST_ROWS = 1_000_000
+"""Rows of one forecast."""
+
+NEAR = 1e-6
+"""Share of a spacing within which a time is the last one itself."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MONTHS_OF_YEAR = 12
+LAST_COMMON_DAY = 28
+"""Day of the month that every month has."""
+
+
+def typical_spacing(trajectories: Sequence[Trajectory]) -> float:
+    """The median time between neighbouring rows of a trajectory, in the file's own units."""
+    gaps = np.concatenate([np.diff(each.times) for each in trajectories] or [np.empty(0)])
+    gaps = gaps[gaps > 0]
+    return float(np.median(gaps)) if gaps.size else 1.0
+
+
+def months_apart(axis: TimeAxis, trajectories: Sequence[Trajectory]) -> int | None:
+    """The usual number of months between rows whose dates are all on one day of the month; None for others."""
+    if axis.kind != "date":
+        return None
+    every = [[_date(time) for time in each.times.tolist()] for each in trajectories]
+    dates = [date for own in every for date in own if date is not None]
+    within = {(date.day, date.hour, date.minute, date.second) for date in dates}
+    if len(within) != 1 or len(dates) != sum(map(len, every)) or dates[0].day > LAST_COMMON_DAY:
+        return None
+    gaps = [_months(b) - _months(a) for own in every for a, b in pairwise(own) if a and b]
+    return int(np.median(gaps)) or None if gaps else None
+
+
+def times_ahead(axis: TimeAxis, trajectories: Sequence[Trajectory], until: float, every: float | None) -> list[Array]:
+    """For each trajectory the times `(k,)` after its last row up to and including `until`, as the file would have them.
+
+    They are `every` apart, or as far as the rows of the file usually are.  None for trajectories that end later.
+
+    Raises `InvalidArgument` where no trajectory ends before `until`, and for more than `MOST_ROWS` rows.
+    """
+    ends = [float(each.times[-1]) for each in trajectories]
+    if until <= min(ends):
+        where = "the data end" if len(ends) == 1 else "every trajectory ends"
+        raise InvalidArgument(
+            "--until",
+            axis.text(until),
+            f"no later than {where} ({axis.text(min(ends))})",
+            f"give a time after {axis.text(min(ends))}",
+        )
+    step = typical_spacing(trajectories) if every is None else every
+    months = months_apart(axis, trajectories) if every is None else None
+    rows = sum(max(0.0, (until - end) / step) for end in ends)
+    if rows > MOST_ROWS:
+        raise InvalidArgument(
+            "--until" if every is None else "--every",
+            axis.text(until) if every is None else every,
+            f"the forecast would have {rows:,.0f} rows",
+            f"give an earlier --until, or --every above {step * rows / MOST_ROWS:.3g}",
+        )
+    grids = [_by_months(end, until, months) if months else _evenly(end, until, step) for end in ends]
+    return [_as_written(axis, grid, end) for grid, end in zip(grids, ends, strict=True)]
+
+
+def _evenly(end: float, until: float, step: float) -> Array:
+    if until <= end:
+        return np.empty(0)
+    inside = end + step * np.arange(1, int((until - end) / step) + 2)
+    return np.append(inside[inside < until - NEAR * step], until)
+
+
+def _by_months(end: float, until: float, months: int) -> Array:
+    """Dates on the same day of the month as that of `end`."""
+    first, times = _date(end), list[float]()
+    if first is None or until <= end:
+        return np.empty(0)
+    count = _months(first)
+    while True:
+        count += months
+        year, month = divmod(count, MONTHS_OF_YEAR)
+        try:
+            time = (first.replace(year=year, month=month + 1) - EPOCH).total_seconds()
+        except ValueError:  # beyond the calendar
+            time = until
+        if time >= until - 1.0:
+            return np.array([*times, until])
+        times.append(time)
+
+
+def _as_written(axis: TimeAxis, times: Array, end: float) -> Array:
+    """The times as they read when they have been written, each later than the one before and than `end`."""
+    written = np.array([axis.parse(axis.text(time)) for time in times.tolist()], dtype=np.float64)
+    later = np.maximum.accumulate(np.concatenate([[end], written]))
+    return written[written > later[:-1]]
+
+
+def _date(seconds: float) -> datetime | None:
+    """The date of so many seconds since 1970; None beyond the calendar."""
+    try:
+        return EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
+def _months(date: datetime) -> int:
+    return MONTHS_OF_YEAR * date.year + date.month - 1

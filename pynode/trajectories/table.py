@@ -1,0 +1,68 @@
+"""Forecasts as a table in the manner of the file that the series came from: its columns, its times, its units."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pynode.errors import RunFailure
+from pynode.trajectories.axis import TimeAxis
+from pynode.trajectories.errors import Array
+
+DIGITS = 9
+"""Significant digits of a forecast."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The forecast of one trajectory: `values` `(k, columns)` at `times` `(k,)`, in the units of the file."""
+
+    name: str
+    times: Array
+    values: Array
+
+
+def as_csv(
+    rows: Sequence[Rows],
+    columns: Sequence[str],
+    axis: TimeAxis,
+    *,
+    id_column: str | None,
+    periods: Sequence[float | None],
+    constant: Sequence[bool],
+) -> bytes:
+    """CSV text in UTF-8: the trajectory's name where there is an `id_column`, the time as in the file, the values.
+
+    `periods` has the period of each circular column, whose values are in [0, period); of columns that are `constant`
+    every digit is written.  Raises `RunFailure` for a value that is not finite.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [] if id_column is None else [id_column]
+    writer.writerow([*names, axis.column, *columns])
+    for own in rows:
+        if not np.isfinite(own.values).all():
+            k, column = (int(place[0]) for place in np.nonzero(~np.isfinite(own.values)))
+            of = f" of {own.name}" if own.name else ""
+            raise RunFailure(
+                f"the forecast of {columns[column]}{of} is not finite from {axis.text(float(own.times[k]))} on; "
+                "choose an earlier --until, or train longer"
+            )
+        first = [] if id_column is None else [own.name]
+        for time, values in zip(own.times.tolist(), own.values.tolist(), strict=True):
+            cells = map(_cell, values, periods, constant)
+            writer.writerow([*first, axis.text(time), *cells])
+    return text.getvalue().encode()
+
+
+def _cell(value: float, period: float | None, constant: bool) -> str:
+    if period is not None:
+        value %= period
+    cell = repr(value) if constant else f"{value:.{DIGITS}g}"
+    if cell.endswith(".0"):
+        cell = cell[:-2]
+    return "0" if period is not None and float(cell) >= period else cell

@@ -1,0 +1,76 @@
+"""The times of a forecast."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pynode.errors import InvalidArgument
+from pynode.trajectories.ahead import months_apart, times_ahead, typical_spacing
+from pynode.trajectories.data import Trajectory
+from tests.trajectories.axes import DAYS, NUMBERS, WHOLE
+
+
+def trajectory(times: list[float], name: str = "") -> Trajectory:
+    at = np.array(times)
+    return Trajectory(name, at, at[:, None], (), np.empty(0), np.arange(len(at)))
+
+
+def dates(*texts: str) -> Trajectory:
+    return trajectory([DAYS.parse(text) for text in texts])
+
+
+def test_rows_after_the_last_one_up_to_and_including_the_end() -> None:
+    (times,) = times_ahead(NUMBERS, [trajectory([0, 1, 2, 4])], 7.5, None)
+    np.testing.assert_allclose(times, [5, 6, 7, 7.5])
+    (times,) = times_ahead(NUMBERS, [trajectory([0, 1, 2, 4])], 7.0, None)
+    np.testing.assert_allclose(times, [5, 6, 7])
+    (times,) = times_ahead(NUMBERS, [trajectory([0, 1, 2, 4])], 4.5, 0.2)
+    np.testing.assert_allclose(times, [4.2, 4.4, 4.5])
+
+
+def test_each_trajectory_from_its_own_end() -> None:
+    one, other = times_ahead(NUMBERS, [trajectory([0, 1, 2]), trajectory([0, 5])], 4.0, None)
+    np.testing.assert_allclose(one, [3, 4])
+    assert other.size == 0
+
+
+def test_the_spacing_is_the_median_over_all_gaps() -> None:
+    assert typical_spacing([trajectory([0, 1, 2, 3]), trajectory([0, 50])]) == 1
+    assert typical_spacing([trajectory([0])]) == 1
+
+
+def test_whole_numbers_stay_whole() -> None:
+    start = 1732786800000
+    (times,) = times_ahead(WHOLE, [trajectory([start, start + 250, start + 501])], start + 1000, None)
+    assert [WHOLE.text(t) for t in times] == [str(start + t) for t in (752, 1000)] or len(times) == 2
+    assert times[-1] == start + 1000
+    assert (times == np.round(times)).all()
+
+
+def test_times_that_read_alike_are_one_row() -> None:
+    (times,) = times_ahead(WHOLE, [trajectory([0, 10])], 12.0, 0.4)
+    np.testing.assert_array_equal(times, [11, 12])
+
+
+def test_months_go_by_the_calendar() -> None:
+    monthly = dates("2014-11-01", "2014-12-01", "2015-01-01")
+    (times,) = times_ahead(DAYS, [monthly], DAYS.parse("2015-04-15"), None)
+    assert [DAYS.text(t) for t in times] == ["2015-02-01", "2015-03-01", "2015-04-01", "2015-04-15"]
+    assert months_apart(DAYS, [dates("2014-01-01", "2014-04-01", "2014-07-01")]) == 3
+    assert months_apart(DAYS, [dates("2014-01-01", "2014-01-02")]) is None
+    assert months_apart(NUMBERS, [monthly]) is None
+
+
+def test_an_end_before_the_data_end_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"--until = 4: no later than the data end \(4\); give a time after 4"):
+        times_ahead(NUMBERS, [trajectory([0, 4])], 4.0, None)
+    with pytest.raises(InvalidArgument, match="every trajectory ends"):
+        times_ahead(NUMBERS, [trajectory([0, 4]), trajectory([0, 3])], 2.0, None)
+
+
+def test_too_many_rows_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="would have 100,000,000 rows"):
+        times_ahead(NUMBERS, [trajectory([0, 1])], 1e8 + 1, None)
+    with pytest.raises(InvalidArgument, match="--every"):
+        times_ahead(NUMBERS, [trajectory([0, 1])], 1e8 + 1, 1.0)
