@@ -1,4 +1,4 @@
-"""How good a fit and its forecasts are, beside forecasts without a model: the error rows that a run records."""
+"""How good a fit and its forecasts are, beside forecasts without a model: what a run records, as plain values."""
 
 from __future__ import annotations
 
@@ -18,34 +18,77 @@ Chosen: TypeAlias = NDArray[np.bool_]
 MODEL = "model"
 """The trained model, beside the names of the baselines."""
 
-TRAINING, HELD_OUT = "training", "held out"
-"""The two parts of which errors are told; rows may also be for "validation", or "given" to find a state."""
+TRAINING, HELD_OUT, GIVEN = "training", "held out", "given"
+"""What rows are used for: training, forecasts, to find the state of a held-out trajectory; others for validation."""
 
 
 @dataclass(frozen=True)
 class Judged:
     """One trajectory and what the model says of it, in the units of the file; NaN in `observed` is missing.
 
-    `part` says of every row what it was used for: "training", "validation", "given" (to find the state of a trajectory
-    that is held out) or "held out".  `predicted` is the fit, and at held-out rows the forecast.
+    The first `known` rows were given to the model: trained on, or, of a trajectory that was `held_out` as a whole, used
+    to find its state.  Rows from there on are forecasts.  `part` may say of every row what it was used for instead:
+    "training", "validation", "given" or "held out".  `curve` is a denser curve for figures.
     """
 
+    name: str
     times: Array
-    """`(n,)`"""
+    """`(n,)`, the file's own numbers."""
     observed: Array
-    """`(n, values)`"""
+    """`(n, values)`."""
     predicted: Array
-    """`(n, values)`"""
-    part: Sequence[str]
-
-    def rows(self, *parts: str) -> Chosen:
-        """Which rows belong to one of `parts`, `(n,)` of bool."""
-        return np.isin(np.asarray(self.part, dtype=str), parts)
+    """`(n, values)`: the fit, and the forecast at rows that are held out."""
+    known: int
+    held_out: bool = False
+    curve_times: Array | None = None
+    curve: Array | None = None
+    part: Sequence[str] | None = None
 
     @property
-    def known(self) -> Chosen:
-        """Which rows were not held out, `(n,)` of bool."""
+    def parts(self) -> list[str]:
+        """What every row was used for."""
+        if self.part is not None:
+            return list(self.part)
+        return [(GIVEN if self.held_out else TRAINING) if k < self.known else HELD_OUT for k in range(len(self.times))]
+
+    def rows(self, *parts: str) -> Chosen:
+        """Which rows belong to one of `parts`, `(n,)`."""
+        return np.isin(np.array(self.parts, dtype=str), parts)
+
+    @property
+    def seen(self) -> Chosen:
+        """Which rows were not held out, `(n,)`."""
         return ~self.rows(HELD_OUT)
+
+
+def judged(parts: Sequence[Judged], columns: Sequence[str], periods: Mapping[str, float]) -> dict[str, Any]:
+    """Errors, observations and curves of all trajectories as plain values, for the entry `forecast` of an evaluation.
+
+    `columns` names the value columns, `periods` gives the period of each that is circular.
+    """
+    return {
+        "columns": list(columns),
+        "periods": dict(periods),
+        "errors": error_rows(parts, columns, periods),
+        "trajectories": [_trajectory(part) for part in parts],
+    }
+
+
+def metrics(record: Mapping[str, Any]) -> dict[str, float]:
+    """Single numbers of what `judged` gives, for a summary; infinite where a forecast isn't finite.
+
+    `fit_error` and `forecast_error` are means over columns of RMSE / standard deviation of the training observations,
+    `forecast_error_naive`, `_linear` and `_mean_curve` those of the baselines, `forecast_mase` the mean of MASE.  What
+    can't be told, as without held-out rows, is left out.
+    """
+    rows = record["errors"]
+    values = {"fit_error": mean_relative(rows, MODEL, TRAINING), "forecast_error": mean_relative(rows, MODEL, HELD_OUT)}
+    for name in (NAIVE, LINEAR, MEAN):
+        values[f"forecast_error_{name.replace(' ', '_')}"] = mean_relative(rows, name, HELD_OUT)
+    scaled = [row["mase"] for row in rows if (row["forecaster"], row["part"]) == (MODEL, HELD_OUT)]
+    if scaled and None not in scaled:
+        values["forecast_mase"] = sum(scaled) / len(scaled)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def error_rows(parts: Sequence[Judged], columns: Sequence[str], periods: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -102,14 +145,14 @@ def mean_relative(rows: Sequence[Mapping[str, Any]], forecaster: str, part: str)
 def _baselines(parts: Sequence[Judged], ahead: Sequence[Judged], periods: Periods) -> dict[str, list[Array]]:
     """Forecasts without a model at the held-out rows of `ahead`, by name."""
     forecasts: dict[str, list[Array]] = {}
-    if all(part.known.any() for part in ahead):
-        known = [(p.times[p.known], p.observed[p.known], p.times[p.rows(HELD_OUT)]) for p in ahead]
+    if all(part.seen.any() for part in ahead):
+        known = [(p.times[p.seen], p.observed[p.seen], p.times[p.rows(HELD_OUT)]) for p in ahead]
         forecasts[NAIVE] = [last_value(*each) for each in known]
         forecasts[LINEAR] = [straight_line(*each, periods) for each in known]
     trained = [part for part in parts if part.rows(TRAINING).any()]
     if trained and not any(part.rows(TRAINING).any() for part in ahead):
         begin = _clock(trained, ahead)
-        curves = [(p.times[p.known] - begin(p), p.observed[p.known]) for p in trained]
+        curves = [(p.times[p.seen] - begin(p), p.observed[p.seen]) for p in trained]
         forecasts[MEAN] = [mean_curve(curves, p.times[p.rows(HELD_OUT)] - begin(p), periods) for p in ahead]
     return forecasts
 
@@ -130,6 +173,28 @@ def _spreads(values: Sequence[Array], columns: int) -> Array:
     together = np.concatenate(values) if values else np.empty((0, columns))
     seen = [column[~np.isnan(column)] for column in together.T]
     return np.array([column.std() if column.size else np.nan for column in seen])
+
+
+def _trajectory(part: Judged) -> dict[str, Any]:
+    held_out = part.rows(HELD_OUT)
+    curve_times, curve = part.curve_times, part.curve
+    if curve_times is None or curve is None:
+        curve_times, curve = part.times, part.predicted
+    return {
+        "name": part.name,
+        "times": part.times.tolist(),
+        "observed": _rows(part.observed),
+        "part": part.parts,
+        "fitted": _rows(np.where(held_out[:, None], np.nan, part.predicted)),
+        "forecast": _rows(np.where(held_out[:, None], part.predicted, np.nan)),
+        "curve_times": curve_times.tolist(),
+        "curve": _rows(curve),
+        "cut": float(part.times[held_out][0]) if held_out.any() else None,
+    }
+
+
+def _rows(table: Array) -> list[list[float | None]]:
+    return [[_number(value) for value in row] for row in table.tolist()]
 
 
 def _number(value: float) -> float | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pynode.trajectories.judgement import Judged, error_rows, mean_relative
+from pynode.records.forecast import check_lengths
+from pynode.records.run_files import EvaluationKeys
+from pynode.records.schema import convert
+from pynode.trajectories.judgement import Judged, error_rows, judged, mean_relative, metrics
 
 NAN = float("nan")
 TIMES = np.array([0.0, 1.0, 2.0, 3.0])
@@ -18,7 +22,7 @@ def part(observed: list[float], predicted: list[float], used: str) -> Judged:
     """A trajectory of one column; `used` has a letter a row: training, validation, given, held out."""
     words = {"t": "training", "v": "validation", "g": "given", "h": "held out"}
     columns = np.array(observed)[:, None], np.array(predicted)[:, None]
-    return Judged(TIMES[: len(observed)], *columns, [words[letter] for letter in used])
+    return Judged("", TIMES[: len(observed)], *columns, known=0, part=[words[letter] for letter in used])
 
 
 def only(rows: list[dict[str, Any]], forecaster: str, part: str) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def test_validation_rows_are_known_but_no_training() -> None:
 
 
 def test_the_mean_curve_counts_from_the_beginning_where_the_times_have_nothing_in_common() -> None:
-    late = Judged(TIMES + 100, np.ones((4, 1)), np.ones((4, 1)), ["given", *["held out"] * 3])
+    late = Judged("late", TIMES + 100, np.ones((4, 1)), np.ones((4, 1)), known=1, held_out=True)
     rows = error_rows([part([0, 1, 2, 3], [0, 1, 2, 3], "tttt"), late], ["x"], {})
     assert only(rows, "mean curve", "held out")["rmse"] == pytest.approx(np.sqrt((0 + 1 + 4) / 3))
 
@@ -76,3 +80,29 @@ def test_a_forecast_that_blew_up_is_no_small_error() -> None:
     assert only(rows, "model", "held out")["rmse"] is None
     assert mean_relative(rows, "model", "held out") == np.inf
     json.dumps(rows, allow_nan=False)
+
+
+def test_the_record_has_fit_forecast_and_curve_of_every_trajectory() -> None:
+    ahead = Judged("a", TIMES, np.array([[0.0], [NAN], [4.0], [6.0]]), np.array([[0.0], [2.0], [4.0], [5.0]]), known=3)
+    record = judged([ahead, replace(ahead, name="b", known=4)], ["x"], {})
+    first, second = record["trajectories"]
+    assert first["part"] == ["training"] * 3 + ["held out"]
+    assert first["observed"] == [[0.0], [None], [4.0], [6.0]]
+    assert first["fitted"] == [[0.0], [2.0], [4.0], [None]]
+    assert first["forecast"] == [[None], [None], [None], [5.0]]
+    assert (first["cut"], second["cut"]) == (3.0, None)
+    assert first["curve_times"] == TIMES.tolist(), "the rows where there is no denser curve"
+    json.dumps(record, allow_nan=False)
+    evaluation = {"metrics": metrics(record), "series": {"forecast": record}}
+    convert(evaluation, EvaluationKeys)
+    check_lengths(record)
+    assert set(metrics(record)) == {
+        "fit_error", "forecast_error", "forecast_error_naive", "forecast_error_linear", "forecast_mase"
+    }  # fmt: skip
+
+
+def test_a_held_out_trajectory_is_given_its_first_rows() -> None:
+    assert Judged("a", TIMES, np.ones((4, 1)), np.ones((4, 1)), known=1, held_out=True).parts == [
+        "given",
+        *["held out"] * 3,
+    ]

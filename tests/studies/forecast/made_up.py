@@ -50,7 +50,7 @@ def record(
         predicted = clean + np.where(held_out, 3 * off, off)[:, None]
         if periods:
             predicted %= 360
-        judged.append(Judged(times, observed, predicted, list(part)))
+        judged.append(Judged("", times, observed, predicted, known=0, part=list(part)))
         at = np.linspace(times[0], times[-1], 200)
         turn = at[:, None] / factor + np.arange(len(columns)) + 0.3 * j
         curve = (40 * turn) % 360 if periods else np.sin(turn) + off
