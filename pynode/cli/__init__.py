@@ -22,10 +22,12 @@ from pynode.cli.gradients import gradients
 from pynode.cli.julia import julia
 from pynode.cli.listing import list_members
 from pynode.cli.map import map_winners
+from pynode.cli.predict import predict
 from pynode.cli.ranks import finish
 from pynode.cli.report import report
 from pynode.cli.sample import sample
 from pynode.cli.score import score
+from pynode.cli.series import series
 from pynode.cli.show import show
 from pynode.cli.streams import occupy_closed_descriptors, steady_streams
 from pynode.cli.suite import suite
@@ -44,9 +46,11 @@ app = typer.Typer(
 app.callback(invoke_without_command=True)(default_run)
 app.command("compare", rich_help_panel="Train")(compare)
 app.command("density", rich_help_panel="Train")(density)
+app.command("series", rich_help_panel="Train")(series)
 app.command("suite", rich_help_panel="Train")(suite)
 app.command("sweep", rich_help_panel="Train")(sweep)
 app.command("evaluate", rich_help_panel="Use trained models")(evaluate)
+app.command("predict", rich_help_panel="Use trained models")(predict)
 app.command("sample", rich_help_panel="Use trained models")(sample)
 app.command("score", rich_help_panel="Use trained models")(score)
 app.command("advise", rich_help_panel="Check gradients")(advise)

@@ -14,7 +14,7 @@ _UsageComplaint: type[Exception] = typer.BadParameter.__mro__[2]
 
 INTERRUPTED = 130
 
-RESUMABLE = ("compare", "density", "suite", "sweep", "gradients", "map")
+RESUMABLE = ("compare", "density", "series", "suite", "sweep", "gradients", "map")
 """Commands that have `--resume`."""
 
 WRONG_PATHS = {

@@ -14,10 +14,11 @@ from pynode.problems import PROBLEMS
 from pynode.settings.known import compared, plain_methods
 
 WHAT, WHERE = "What is trained", "Training: where and how long"
+COLUMNS, MODEL = "Your file and its columns", "Model and held-out part"
 SCHEME, GRADIENT, ENGINE = "Scheme and steps", "Gradient", "Engine"
 AXES = {"scheme": SCHEME, "gradient": GRADIENT, "engine": ENGINE}
 """Panels of the options of methods, by the axis that they belong to."""
-PANELS = (WHAT, SCHEME, GRADIENT, ENGINE, WHERE)
+PANELS = (COLUMNS, MODEL, WHAT, SCHEME, GRADIENT, ENGINE, WHERE)
 """The panels of `--help`, in order."""
 
 COMPARED, PLAIN = ",".join(compared()), ",".join(plain_methods())

@@ -16,6 +16,9 @@ from pynode.trajectories.errors import Array
 MOST_ROWS = 1_000_000
 """Rows of one forecast."""
 
+SHARE_AHEAD = 0.2
+"""Of the longest trajectory: how far a forecast goes where nobody says it."""
+
 NEAR = 1e-6
 """Share of a spacing within which a time is the last one itself."""
 
@@ -73,6 +76,15 @@ def times_ahead(axis: TimeAxis, trajectories: Sequence[Trajectory], until: float
         )
     grids = [_by_months(end, until, months) if months else _evenly(end, until, step) for end in ends]
     return [_as_written(axis, grid, end) for grid, end in zip(grids, ends, strict=True)]
+
+
+def usual_until(axis: TimeAxis, trajectories: Sequence[Trajectory]) -> str:
+    """A time to forecast to, as the file writes times: beyond the last row by a fifth of the longest trajectory."""
+    latest = max(trajectories, key=lambda each: float(each.times[-1]))
+    length = max(float(each.times[-1] - each.times[0]) for each in trajectories)
+    ahead = max(SHARE_AHEAD * length, typical_spacing(trajectories))
+    *inside, last = times_ahead(axis, [latest], float(latest.times[-1]) + ahead, None)[0].tolist()
+    return axis.text(inside[-1] if inside else last)
 
 
 def _evenly(end: float, until: float, step: float) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pynode.cli import main
-from pynode.cli.sample import _check_target
+from pynode.cli.sample import check_target
 from pynode.errors import OutputDirectoryError, StorageError
 from pynode.records.files import write_new
 from pynode.training.plan import plan
@@ -80,7 +80,7 @@ def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert file.read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
     with pytest.raises(OutputDirectoryError, match="does not exist; make it first"):
-        _check_target(tmp_path / "no" / "s.csv", overwrite=False)
+        check_target(tmp_path / "no" / "s.csv", overwrite=False)
 
 
 def test_results_of_another_problem_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,333 @@
+"""`series`: trains neural ODEs on the user's own time series by both methods, forecasts, and compares."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pynode.cli import options as o
+from pynode.cli import values as v
+from pynode.cli.derived import Given, flag, with_options
+from pynode.cli.output import output_directory
+from pynode.cli.planning import problem_options, train_all
+from pynode.cli.ranks import check_alone
+from pynode.errors import InvalidArgument, RunFailure
+from pynode.settings import known
+from pynode.settings.values import from_text
+from pynode.wording import COMMAND, counted, verb
+
+if TYPE_CHECKING:
+    from pynode.cli.console import PlainConsole
+    from pynode.training.config import RunConfig
+
+PROBLEM = "series"
+
+FORECAST = "forecast.csv"
+"""File that the line to paste writes."""
+
+LISTS = ("values", "inputs", "covariates", "circular", "missing_values", "leave_out")
+"""Options that are lists of names."""
+
+
+def _columns(*names: str, text: str, metavar: str = "COLUMN,...") -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=o.COLUMNS, show_default=False)
+
+
+def _model(*names: str, text: str, metavar: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=o.MODEL, show_default=False)
+
+
+@with_options()
+def series(
+    given: Given,
+    data: Annotated[
+        Path,
+        typer.Option(
+            parser=v.path,
+            metavar="FILE",
+            help="Your series: text with any delimiter, Parquet, .npy or .npz; the content decides, not the ending.",
+            rich_help_panel=o.COLUMNS,
+            show_default=False,
+        ),
+    ],
+    time: Annotated[
+        str | None,
+        _columns("--time", text="Times, as numbers or dates. [dim]Default: guessed.[/dim]", metavar="COLUMN"),
+    ] = None,
+    id: Annotated[
+        str | None,
+        _columns("--id", text="The trajectory that a row is of. [dim]Default: guessed.[/dim]", metavar="COLUMN"),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        _columns(
+            "--values", text="What is modelled. [dim]Default: all columns of numbers that are nothing else.[/dim]"
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        _columns("--inputs", text="Known functions of time, also in the future: doses, controls, weather."),
+    ] = None,
+    input_kind: Annotated[
+        str | None,
+        _columns(
+            "--input-kind",
+            text="How inputs go on between their rows: interpolated, steps, or jumps (doses), one for all or one each. "
+            "[dim]Default: auto.[/dim]",
+            metavar="KIND,...",
+        ),
+    ] = None,
+    covariates: Annotated[
+        list[str] | None,
+        _columns("--covariates", text="Columns that are constant over a trajectory; words become classes."),
+    ] = None,
+    circular: Annotated[
+        list[str] | None,
+        _columns("--circular", text="Columns that are angles, with their period.", metavar="COLUMN[=PERIOD],..."),
+    ] = None,
+    missing_values: Annotated[
+        list[str] | None,
+        _columns(
+            "--missing-values",
+            text="Cells that stand for missing values, beside NA and the like.",
+            metavar="CELL,...",
+        ),
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        _columns("--leave-out", text="Trajectories to leave out, by their name in --id.", metavar="NAME,..."),
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Whether the first line names the columns. [dim]Default: read off the file.[/dim]",
+            rich_help_panel=o.COLUMNS,
+            show_default=False,
+        ),
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        _columns("--decimal", text="Decimal mark. [dim]Default: read off the file.[/dim]", metavar=".|,"),
+    ] = None,
+    field: Annotated[
+        str | None,
+        _model("--field", text="Architecture of the field, or FILE.py:NAME of your own module.", metavar="NAME"),
+    ] = None,
+    hidden: Annotated[str | None, _model("--hidden", text="Widths of the hidden layers.", metavar="N,...")] = None,
+    augment: Annotated[
+        str | None,
+        _model(
+            "--augment",
+            text="Hidden dimensions. [dim]Default: decided from the data.[/dim]",
+            metavar="N",
+        ),
+    ] = None,
+    initial: Annotated[
+        str | None,
+        _model(
+            "--initial",
+            text="Initial state: given, learnt, or encoded from the first rows.",
+            metavar="NAME",
+        ),
+    ] = None,
+    window: Annotated[
+        str | None,
+        _model("--window", text="Intervals of a training window. [dim]Default: from the data.[/dim]", metavar="N"),
+    ] = None,
+    continuity: Annotated[
+        str | None,
+        _model("--continuity", text="Weight of the penalty on gaps between windows.", metavar="NUMBER"),
+    ] = None,
+    split: Annotated[
+        str | None,
+        _model("--split", text="What is held out: time (the end of every trajectory) or trajectory.", metavar="NAME"),
+    ] = None,
+    held_out: Annotated[
+        str | None,
+        _model("--held-out", text="Share that is held out, or names of trajectories.", metavar="SHARE|NAME,..."),
+    ] = None,
+    first: Annotated[
+        str | None,
+        _model("--given", text="First observations of held-out trajectories that the model may see.", metavar="N"),
+    ] = None,
+    methods: o.Methods = o.COMPARED,
+    seeds: o.Seeds = "0",
+    threads: o.Threads = 1,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    explain: o.Explain = False,
+    config: o.Config = None,
+) -> None:
+    """Train neural ODEs on your own time series by both methods, compare their forecasts, and print the next command.
+
+    Columns are given by name, or by number from 1. What is not given is decided from the data and said. A part of the
+    data is held out, so that the forecasts can be judged; then each model is trained on all rows, for predict.
+
+    Examples:
+
+      series --data patients.csv --time hours --id patient --out results/patients
+
+      series --data room.csv --time hour --values room --inputs outdoor
+
+      series --data heading.csv --circular heading=360 --augment 1 --seeds 0,1,2
+    """
+    check_alone()
+    chosen = {
+        "time": time,
+        "id": id,
+        "values": values,
+        "inputs": inputs,
+        "input_kind": input_kind,
+        "covariates": covariates,
+        "circular": circular,
+        "missing_values": missing_values,
+        "leave_out": leave_out,
+        "header": header,
+        "decimal": decimal,
+        "field": field,
+        "hidden": hidden,
+        "augment": augment,
+        "initial": initial,
+        "window": window,
+        "continuity": continuity,
+        "split": split,
+        "held_out": held_out,
+        "given": first,
+    }
+    _run(
+        given,
+        _options(data, chosen),
+        methods=v.names("--methods", methods),
+        seeds=v.numbers("--seeds", seeds, int),
+        threads=threads,
+        out=out,
+        resume=resume,
+        explain=explain,
+    )
+
+
+def _options(data: Path, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The options of the problem: the file with its digest, and all that was given, typed."""
+    options = problem_options(PROBLEM, None, data.absolute())
+    declared = known.problem_options(PROBLEM)
+    for name, value in chosen.items():
+        if value is None:
+            continue
+        if name in LISTS:
+            options[name] = names_in(flag(name), value)
+        elif isinstance(value, str) and name not in ("time", "id", "field", "held_out", "input_kind", "decimal"):
+            options[name] = from_text(flag(name), value, declared[name].kind)
+        else:
+            options[name] = _share(value) if name == "held_out" else value
+    return options
+
+
+def names_in(option: str, texts: list[str]) -> tuple[str, ...]:
+    """The names in the values of an option, separated by commas; a name with a comma stands in quotation marks."""
+    try:
+        cells = [cell.strip() for row in csv.reader(texts, skipinitialspace=True, strict=True) for cell in row]
+    except csv.Error as error:
+        raise InvalidArgument(
+            option, ",".join(texts), f"not a list of names ({error})", 'write a,b or "a, b",c'
+        ) from error
+    named = tuple(dict.fromkeys(cell for cell in cells if cell))
+    if not named:
+        raise InvalidArgument(option, repr(",".join(texts)), "empty", "give one or more names, separated by commas")
+    return named
+
+
+def _share(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _run(
+    given: Given,
+    options: dict[str, Any],
+    *,
+    methods: list[str],
+    seeds: list[int],
+    threads: int,
+    out: Path | None,
+    resume: bool,
+    explain: bool,
+) -> None:
+    """Reads, says what was taken, trains every run, and prints errors, cost, verdict and the next command."""
+    from pynode.training.plan import plan
+
+    configs = plan(PROBLEM, methods, seeds, given.methods, problem_options=options, **given.settings)
+    if explain:
+        from pynode.cli.explaining import explain_runs
+
+        explain_runs(configs, threads)
+        return
+
+    import torch
+
+    from pynode.cli.console import new_console
+    from pynode.cli.results import print_results
+    from pynode.records.lock import lock
+
+    torch.set_num_threads(threads)
+    console = new_console()
+    directory = output_directory(out, PROBLEM, resume=resume, problem=PROBLEM)
+    _say_what_was_taken(configs[0], console)
+    with lock(directory):
+        failures = train_all(configs, directory, resume=resume, console=console)
+        print_results(directory, new_console(quiet=True), failures=failures)
+    _show(directory, console)
+    if failures:
+        raise RunFailure(f"{len(failures)} of {counted(len(configs), 'run')} failed: {'; '.join(failures)}")
+    _next(configs[0], directory, console)
+
+
+def _say_what_was_taken(config: RunConfig, console: PlainConsole) -> None:
+    from pynode.problems.series.user_series import UserSeries
+    from pynode.trajectories.description import describe
+
+    problem = config.make_problem()
+    assert isinstance(problem, UserSeries)
+    for line in [*describe(problem.series), *problem.notices]:
+        console.say(line)
+    console.print()
+
+
+def _show(directory: Path, console: PlainConsole) -> None:
+    """Tables and verdict of the forecasts, and where the rest is."""
+    from pynode.studies.forecast.study import Forecast
+    from pynode.studies.results import load_results
+
+    results, study = load_results(directory), Forecast()
+    console.print()
+    for table in study.tables(results):
+        if not table.long:
+            console.print(table)
+            console.print()
+    drawn = sorted(path.stem for path in (directory / "figures").glob("*.png"))
+    console.say(f"figures in {directory / 'figures'}: {', '.join(drawn)}")
+    console.say(f"all tables in {directory / 'tables.md'}, records beside it")
+    console.print()
+    if finding := study.finding(results):
+        console.say(finding, style="bold")
+
+
+def _next(config: RunConfig, directory: Path, console: PlainConsole) -> None:
+    """The line to paste: a forecast beyond the last row."""
+    from pynode.problems.series.user_series import UserSeries
+    from pynode.trajectories.ahead import usual_until
+
+    problem = config.make_problem()
+    assert isinstance(problem, UserSeries)
+    until = usual_until(problem.series.axis, problem.series.each)
+    words = ["predict", str(directory), "--until", until, "--out", str(directory / FORECAST)]
+    console.say(f"forecast: {COMMAND} {shlex.join(words)}")
+    if problem.series.inputs:
+        inputs = ", ".join(problem.series.inputs)
+        console.say(f"(as far as {inputs} {verb(len(problem.series.inputs), 'is', 'are')} known)")
