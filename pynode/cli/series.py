@@ -76,18 +76,20 @@ def series(
         str | None,
         _columns(
             "--input-kind",
-            text="How inputs go on between their rows: interpolated, steps, or jumps (doses), one for all or one each. "
-            "[dim]Default: auto.[/dim]",
-            metavar="KIND,...",
+            text="How inputs go on between their rows: interpolated, steps, or jumps (doses). [dim]Default: auto.[/dim]",
+            metavar="KIND",
         ),
     ] = None,
     covariates: Annotated[
         list[str] | None,
-        _columns("--covariates", text="Columns that are constant over a trajectory; words become classes."),
+        _columns(
+            "--covariates",
+            text="Constant over a trajectory; words become classes; none for none. [dim]Default: guessed.[/dim]",
+        ),
     ] = None,
     circular: Annotated[
         list[str] | None,
-        _columns("--circular", text="Columns that are angles, with their period.", metavar="COLUMN[=PERIOD],..."),
+        _columns("--circular", text="Angles, with their period.", metavar="COLUMN[:PERIOD],..."),
     ] = None,
     missing_values: Annotated[
         list[str] | None,
@@ -174,7 +176,7 @@ def series(
 
       series --data room.csv --time hour --values room --inputs outdoor
 
-      series --data heading.csv --circular heading=360 --augment 1 --seeds 0,1,2
+      series --data heading.csv --circular heading:360 --augment 1 --seeds 0,1,2
     """
     check_alone()
     chosen = {

@@ -33,10 +33,8 @@ def describe(series: Trajectories) -> list[str]:
         lines.append(f"inputs: {_listed([f'{name} ({kind})' for name, kind in kinds])}")
     if series.covariates:
         lines.append(f"covariates: {_listed(series.covariates)}")
-    if series.constants:
-        kept = _listed([f"{name} = {value:.15g}" for name, value in series.constants.items()])
-        lines.append(f"never changing, carried on as they are: {kept}")
-    return [*lines, *series.notices]
+    given = f"'{series.axis.column}' is the time ("  # as told above
+    return [*lines, *(notice for notice in series.notices if not notice.startswith(given))]
 
 
 def duration(axis: TimeAxis, length: float) -> str:

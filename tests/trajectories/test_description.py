@@ -23,7 +23,7 @@ def test_rows_times_and_roles() -> None:
     lines = describe(series([0, 1, 2, 4]))
     assert lines == [
         "mine.csv: 4 rows, 1 trajectory",
-        "time: hours in units of hours, 0 to 4, usually 1 apart",
+        "time: hours, 0 to 4, usually 1 apart",
         "values: x, y (1 missing)",
     ]
 
@@ -39,9 +39,8 @@ def test_all_that_there_can_be() -> None:
             inputs=("dose",),
             input_kinds=("jumps",),
             covariates=("age",),
-            constants={"setpoint": 37.0},
             periods={"x": 360.0},
-            notices=("first row left out: units",),
+            notices=("first row left out: units", "'hours' is the time (units of hours)"),
         )
     )
     assert lines[0] == "mine.csv: 5 rows, 2 trajectories by patient of 2 to 3 rows"
@@ -49,7 +48,6 @@ def test_all_that_there_can_be() -> None:
         "values: x (period 360), y (1 missing)",
         "inputs: dose (jumps)",
         "covariates: age",
-        "never changing, carried on as they are: setpoint = 37",
         "first row left out: units",
     ]
 
