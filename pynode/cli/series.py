@@ -76,7 +76,7 @@ def series(
         str | None,
         _columns(
             "--input-kind",
-            text="How inputs go on between their rows: interpolated, steps, or jumps (doses). [dim]Default: auto.[/dim]",
+            text="How inputs go on between rows: interpolated, steps, or jumps (doses). [dim]Default: auto.[/dim]",
             metavar="KIND",
         ),
     ] = None,

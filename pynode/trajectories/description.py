@@ -51,10 +51,9 @@ def _times(series: Trajectories) -> str:
     first, last = min(e.times[0] for e in series.each), max(e.times[-1] for e in series.each)
     months = months_apart(axis, series.each)
     apart = counted(months, "month") if months else duration(axis, typical_spacing(series.each))
-    unit = axis.unit if axis.kind == "number" else "dates"
-    return (
-        f"time: {axis.column} in {unit}, {axis.text(float(first))} to {axis.text(float(last))}, usually {apart} apart"
-    )
+    is_plain = axis.unit in (axis.column, f"units of {axis.column}")
+    unit = "" if is_plain else " in dates" if axis.kind == "date" else f" in {axis.unit}"
+    return f"time: {axis.column}{unit}, {axis.text(float(first))} to {axis.text(float(last))}, usually {apart} apart"
 
 
 def _value(series: Trajectories, k: int) -> str:
