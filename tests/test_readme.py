@@ -29,11 +29,13 @@ PAGES = (
     "julia/README.md",
     "pynode/julia/README.md",
     "pynode/README.md",
+    "pynode/trajectories/README.md",
 )
 
 
 def test_the_library_example_runs() -> None:
-    example, flow, switch = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    example, flow = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    switch = " ".join(re.findall(r"`(from\s+pynode\s+import[^`]*)`", README)[0].split())
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{example}\n{flow}\n{switch}"],
         capture_output=True,
