@@ -33,7 +33,7 @@ MOST_COLUMNS = 6
 MOST_PANELS, ACROSS = 24, 4
 """Small multiples of a figure, and how many stand side by side."""
 MOST_POINTS = 400
-"""Observations of a panel; of a longer trajectory the last ones before its forecast are shown, and the forecast."""
+"""Observations of a panel before its forecast begins, and after; of a longer trajectory those next to that time."""
 NAME_LENGTH = 24
 LONGEST_LINE = 88
 """Letters of a line of a title."""
@@ -83,7 +83,7 @@ def _draw_few(
                 panel.tick_params(labelbottom=False)
     left_out = len(record["columns"]) - len(columns)
     said = f"; {left_out} more columns are not drawn" if left_out else ""
-    said += f"; the last {MOST_POINTS} observations before the forecast" if shortened else ""
+    said += f"; at most {MOST_POINTS} rows before and after the forecast begins" if shortened else ""
     _finish(figure, panels, results, runs, said, first)
     return figure
 
@@ -111,7 +111,7 @@ def _draw_many(
             panel.set_xlabel(clock(record).label, fontsize=8)
     figure.supylabel(record["columns"][k], fontsize=9)
     said = f"; {len(order)} of {len(first)} trajectories" if len(order) < len(first) else ""
-    said += f"; the last {MOST_POINTS} observations before the forecast" if shortened else ""
+    said += f"; at most {MOST_POINTS} rows before and after the forecast begins" if shortened else ""
     _finish(figure, panels, results, runs, said, first)
     return figure
 
@@ -120,10 +120,10 @@ def _draw_panel(panel: Axes, record: Mapping[str, Any], several: Mapping[str, Pa
     """One column of one trajectory; whether only its end is drawn."""
     own, times = next(iter(several.values())), clock(record)
     style, period = looks(several), (record.get("periods") or {}).get(record["columns"][k])
-    start, shortened = _start(own)
-    seen = (own.times >= start) & ~np.isnan(own.observed[:, k])
+    start, end, shortened = _part(own)
+    seen = (own.times >= start) & (own.times <= end) & ~np.isnan(own.observed[:, k])
     if own.cut is not None and len(own.times):
-        panel.axvspan(*times.shown(np.array([own.cut, own.times[-1]])), color=SHADE, zorder=0)
+        panel.axvspan(*times.shown(np.array([own.cut, end])), color=SHADE, zorder=0)
     for rows, fill, label in (
         (seen & ~own.is_held_out, "black", "data"),
         (seen & own.is_held_out, "none", "data held out"),
@@ -142,7 +142,7 @@ def _draw_panel(panel: Axes, record: Mapping[str, Any], several: Mapping[str, Pa
                 zorder=2,
             )
     for method, path in several.items():
-        for at, values in _lines(path, k, start):
+        for at, values in _lines(path, k, start, end):
             shown = broken_at_turns(values, period)
             panel.plot(times.shown(at), shown, label=method, zorder=3, **style[method].line() | {"linewidth": 1.2})
     panel.set_ylim(*_limits(several.values(), k))
@@ -150,24 +150,25 @@ def _draw_panel(panel: Axes, record: Mapping[str, Any], several: Mapping[str, Pa
     return shortened
 
 
-def _lines(path: Path, k: int, start: float) -> list[tuple[Array, Array]]:
-    """The curve of a column as the fit and the forecast, each by itself, from the time `start` on."""
+def _lines(path: Path, k: int, start: float, end: float) -> list[tuple[Array, Array]]:
+    """The curve of a column as the fit and the forecast, each by itself, between two times."""
     at, values = path.curve_times, path.curve[:, k]
     if not len(at):
         at, values = path.times, path.predicted[:, k]
-    kept = at >= start
+    kept = (at >= start) & (at <= end)
     at, values = at[kept], values[kept]
     if path.cut is None:
         return [(at, values)]
     return [(at[part], values[part]) for part in (at <= path.cut, at >= path.cut) if part.any()]
 
 
-def _start(path: Path) -> tuple[float, bool]:
-    """The first time that is drawn, and whether that leaves something out."""
-    known = path.times[~path.is_held_out]
-    if len(known) <= MOST_POINTS:
-        return (float(path.times[0]) if len(path.times) else 0.0), False
-    return float(known[-MOST_POINTS]), True
+def _part(path: Path) -> tuple[float, float, bool]:
+    """The first and the last time that are drawn, and whether that leaves something out."""
+    known, ahead = path.times[~path.is_held_out], path.times[path.is_held_out]
+    first = known[-MOST_POINTS:] if len(known) else ahead
+    last = ahead[:MOST_POINTS] if len(ahead) else known
+    shortened = len(known) > MOST_POINTS or len(ahead) > MOST_POINTS
+    return (float(first[0]), float(last[-1]), shortened) if len(path.times) else (0.0, 0.0, False)
 
 
 def _limits(several: Any, k: int) -> tuple[float, float]:

@@ -53,11 +53,12 @@ def test_many_trajectories_are_small_multiples_held_out_ones_first() -> None:
     assert len({panel.get_ylim() for panel in figure.axes}) == 1
 
 
-def test_of_a_long_trajectory_the_end_is_drawn() -> None:
+def test_of_a_long_trajectory_the_beginning_of_the_forecast_is_drawn() -> None:
     (figure,) = (figure for figure in draw_forecasts(both(points=5000, columns=("x",))).values() if figure is not None)
-    assert f"the last {MOST_POINTS} observations" in figure.get_suptitle().replace("\n", " ")
-    (data,) = lines(figure.axes[0], "data")
-    assert len(data.get_xdata()) <= MOST_POINTS
+    assert f"at most {MOST_POINTS} rows before and after" in figure.get_suptitle().replace("\n", " ")
+    for label in ("data", "data held out"):
+        (data,) = lines(figure.axes[0], label)
+        assert 0 < len(data.get_xdata()) <= MOST_POINTS
 
 
 def test_dates_are_drawn_as_dates() -> None:
