@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.output import check_target
-from pynode.errors import InvalidArgument, UnknownName
+from pynode.errors import InvalidArgument, UnknownName, UsageError
 from pynode.methods import METHODS
 from pynode.wording import counted
 
@@ -112,13 +114,14 @@ def predict(
         raise InvalidArgument("DIR", directory, "no series was trained there", "give the --out of the command series")
     series = problem.series
     trajectories = series.each if data is None else _read(problem, data)
-    times = times_ahead(series.axis, trajectories, series.axis.parse(until), _spacing(problem, every))
-    model = problem.trained(model, folder)
-    rows = [
-        Rows(each.name, at, problem.forecast(model, each, at))
-        for each, at in zip(trajectories, times, strict=True)
-        if len(at)
-    ]
+    with _until_is("--until"):
+        times = times_ahead(series.axis, trajectories, series.axis.parse(until), _spacing(problem, every))
+        model = problem.trained(model, folder)
+        rows = [
+            Rows(each.name, at, problem.forecast(model, each, at))
+            for each, at in zip(trajectories, times, strict=True)
+            if len(at)
+        ]
     content = as_csv(
         rows,
         problem.columns,
@@ -141,6 +144,17 @@ def predict(
     )
 
 
+@contextmanager
+def _until_is(option: str) -> Iterator[None]:
+    """Names the option in an error about a time."""
+    try:
+        yield
+    except InvalidArgument as error:
+        if error.argument not in ("time", "until"):
+            raise
+        raise UsageError(f"{option}{str(error).removeprefix(error.argument)}") from error
+
+
 def _chosen(directory: Path, method: str | None, label: str | None) -> tuple[Path, str]:
     """The run to take, and what is to be said of the choice: the finished one with the least error."""
     from pynode.records.runs import load_run
@@ -153,6 +167,7 @@ def _chosen(directory: Path, method: str | None, label: str | None) -> tuple[Pat
             raise UnknownName("run", label, sorted(folder.name for folder in runs))
         runs = {wanted[0]: runs[wanted[0]]}
     if method is not None:
+        METHODS.check(method)
         runs = {folder: run for folder, run in runs.items() if run.method == method}
         if not runs:
             raise InvalidArgument("--method", method, f"no run in {directory} is of this method", "name another one")

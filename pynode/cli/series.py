@@ -296,6 +296,7 @@ def _say_what_was_taken(config: RunConfig, console: PlainConsole) -> None:
 
     problem = config.make_problem()
     assert isinstance(problem, UserSeries)
+    problem.check()
     for line in [*describe(problem.series), *problem.notices]:
         console.say(line)
     console.print()
@@ -327,6 +328,7 @@ def _next(config: RunConfig, directory: Path, console: PlainConsole) -> None:
 
     problem = config.make_problem()
     assert isinstance(problem, UserSeries)
+    problem.check()
     until = usual_until(problem.series.axis, problem.series.each)
     words = ["predict", str(directory), "--until", until, "--out", str(directory / FORECAST)]
     console.say(f"forecast: {COMMAND} {shlex.join(words)}")

@@ -57,11 +57,11 @@ def times_ahead(axis: TimeAxis, trajectories: Sequence[Trajectory], until: float
     """
     ends = [float(each.times[-1]) for each in trajectories]
     if until <= min(ends):
-        where = "the data end" if len(ends) == 1 else "every trajectory ends"
+        where = "the last row" if len(ends) == 1 else "the end of every trajectory"
         raise InvalidArgument(
             "--until",
             axis.text(until),
-            f"no later than {where} ({axis.text(min(ends))})",
+            f"not after {where} ({axis.text(min(ends))}{'' if len(ends) == 1 else ' is the earliest'})",
             f"give a time after {axis.text(min(ends))}",
         )
     step = typical_spacing(trajectories) if every is None else every

@@ -63,9 +63,11 @@ def test_months_go_by_the_calendar() -> None:
 
 
 def test_an_end_before_the_data_end_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match=r"--until = 4: no later than the data end \(4\); give a time after 4"):
+    with pytest.raises(InvalidArgument, match=r"--until = 4: not after the last row \(4\); give a time after 4"):
         times_ahead(NUMBERS, [trajectory([0, 4])], 4.0, None)
-    with pytest.raises(InvalidArgument, match="every trajectory ends"):
+    with pytest.raises(
+        InvalidArgument, match="not after the end of every trajectory .3 is the earliest.; give a time after 3"
+    ):
         times_ahead(NUMBERS, [trajectory([0, 4]), trajectory([0, 3])], 2.0, None)
 
 

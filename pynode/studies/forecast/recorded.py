@@ -106,7 +106,7 @@ def clock(record: Mapping[str, Any]) -> Clock:
     if seconds is None and time.get("kind") == "date":
         seconds = 1.0
     column, unit = time.get("column") or "time", time.get("unit") or ""
-    numbers = unit and unit != f"units of {column}" and seconds is None
+    numbers = unit and unit not in (column, f"units of {column}") and seconds is None
     return Clock(f"{column} ({unit})" if numbers else column, seconds, float(time.get("origin") or 0.0))
 
 

@@ -43,6 +43,7 @@ def draw_residuals(results: Results) -> Figure | None:
                     color=color,
                     markerfacecolor=fill,
                     markersize=2.5,
+                    alpha=0.7,
                     markeredgewidth=0.5,
                     label=f"{method}, {kind}",
                     rasterized=bool(seen.sum() > MANY),
@@ -54,6 +55,7 @@ def draw_residuals(results: Results) -> Figure | None:
         left.set_ylabel(column)
         left.tick_params(labelbottom=k == len(columns) - 1)
         right.set_yticks([])
+        right.locator_params(axis="x", nbins=6)
         left.locator_params(axis="y", nbins=5)
     panels[-2].set_xlabel(times.label)
     panels[-1].set_xlabel("prediction minus observation")

@@ -10,6 +10,7 @@ from pynode.records.runs import Run
 from pynode.settings.known import rivals
 from pynode.studies.base import number, percent
 from pynode.studies.forecast.recorded import BASELINES, HELD_OUT, record_of
+from pynode.studies.load import is_idle
 from pynode.studies.reduction.study import reductions
 from pynode.studies.results import Results
 from pynode.trajectories.judgement import MODEL, TRAINING, mean_relative
@@ -17,6 +18,12 @@ from pynode.wording import counted
 
 ALIKE = 0.1
 """Errors whose ratio is within this of 1 are called alike."""
+
+SAME_COST = 0.05
+"""Share of the time within which costs are called about the same."""
+
+FALLING = 0.05
+"""Share of a loss that it must fall in the last tenth of the training to be called falling."""
 
 SEEDS = 3
 """Seeds from which on a difference is not called chance."""
@@ -74,12 +81,20 @@ def cost(results: Results, groups: Mapping[str, Sequence[Run]]) -> str:
     if time is None or work is None:
         return "The costs of the two methods do not compare: one of them never reached the other's loss."
     cheaper, dearer = (method, base) if time >= 0 else (base, method)
-    said = (
-        f"Cheaper here is {cheaper}: to the validation loss that both reach it took "
-        f"{number(saved['seconds'][cheaper])} s against {number(saved['seconds'][dearer])} s "
-        f"({percent(_less(saved['seconds'], cheaper, dearer))} less), with {_evaluations(saved, cheaper, dearer)}."
-    )
-    return f"{said} {_better(groups, base, method)}"
+    seconds = f"{number(saved['seconds'][cheaper])} s against {number(saved['seconds'][dearer])} s"
+    busy = "" if is_idle(saved["load_average"], saved["threads"]) else ", on a machine that did other work as well"
+    work_done = _evaluations(saved, cheaper, dearer)
+    less = _less(saved["seconds"], cheaper, dearer)
+    if less is None or abs(less) < SAME_COST:
+        said = (
+            f"Both took about as long to the validation loss that both reach ({seconds}{busy}), {cheaper} {work_done}."
+        )
+    else:
+        said = (
+            f"Cheaper here is {cheaper}: to the validation loss that both reach it took {percent(less)} less time "
+            f"({seconds}{busy}), {work_done}."
+        )
+    return " ".join(part for part in (said, _better(groups, base, method), _unfinished(groups)) if part)
 
 
 def _less(costs: Mapping[str, float], cheaper: str, dearer: str) -> float | None:
@@ -89,8 +104,8 @@ def _less(costs: Mapping[str, float], cheaper: str, dearer: str) -> float | None
 def _evaluations(saved: Mapping[str, Any], cheaper: str, dearer: str) -> str:
     less = _less(saved["evaluations"], cheaper, dearer)
     if less is None:
-        return "an unknown number of evaluations"
-    return f"{percent(abs(less))} {'fewer' if less >= 0 else 'more'} evaluations"
+        return "with an unknown number of evaluations"
+    return f"with {percent(abs(less))} {'fewer' if less >= 0 else 'more'} evaluations"
 
 
 def _better(groups: Mapping[str, Sequence[Run]], base: str, method: str) -> str:
@@ -109,6 +124,19 @@ def _better(groups: Mapping[str, Sequence[Run]], base: str, method: str) -> str:
     better = method if one < other else base
     chance = ", so this may be chance" if seeds < SEEDS else ""
     return f"The {what} of {better} are better ({how_sure}{chance})."
+
+
+def _unfinished(groups: Mapping[str, Sequence[Run]]) -> str:
+    """Says which trainings ended while their losses were still falling."""
+    falling = [name for name, runs in groups.items() if any(map(_was_falling, runs))]
+    return f"The loss of {_listed(falling)} was still falling when the training ended." if falling else ""
+
+
+def _was_falling(run: Run) -> bool:
+    """Whether the last tenth of the training lowered the best validation loss by more than `FALLING`."""
+    losses = [loss for loss in run.quality() if loss is not None]
+    before = losses[: len(losses) - max(1, len(losses) // 10)]
+    return bool(before) and min(losses) < (1 - FALLING) * min(before)
 
 
 def _times(error: float) -> str:
