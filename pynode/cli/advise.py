@@ -99,7 +99,7 @@ def advise(
     import torch
 
     from pynode.cli.console import new_console
-    from pynode.cli.report import report
+    from pynode.cli.results import print_results
     from pynode.studies.advice.advise import advise_on
     from pynode.training.machine import environment
 
@@ -112,7 +112,7 @@ def advise(
         advice = advise_on(subject, budget=budget, progress=lambda text: status.update(text), environment=made)
     advice.save(directory)
     note_environment(directory, made)
-    report(directory, console, whole=False)
+    print_results(directory, console, whole=False)
     _print_lines(directory, console)
 
 

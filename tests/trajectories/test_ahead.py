@@ -66,7 +66,7 @@ def test_an_end_before_the_data_end_is_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"--until = 4: not after the last row \(4\); give a time after 4"):
         times_ahead(NUMBERS, [trajectory([0, 4])], 4.0, None)
     with pytest.raises(
-        InvalidArgument, match="not after the end of every trajectory .3 is the earliest.; give a time after 3"
+        InvalidArgument, match=r"not after the end of every trajectory .3 is the earliest.; give a time after 3"
     ):
         times_ahead(NUMBERS, [trajectory([0, 4]), trajectory([0, 3])], 2.0, None)
 

@@ -169,7 +169,7 @@ def test_columns_without_names_go_by_their_places(tmp_path: Path) -> None:
     scores = log_likelihoods(table, model, new_rows(table, tmp_path / "t.npy", Reading()))
     assert scores.shape == (100,)
     assert np.isfinite(scores).all()
-    with pytest.raises(DataError, match="wide.npy has 4 columns, the training table 3"):
+    with pytest.raises(DataError, match=r"wide\.npy has 4 columns, the training table 3"):
         new_rows(table, tmp_path / "wide.npy", Reading())
 
 
