@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,33 @@ class _Strings(_Held):
         return next(item.numpy() for item in self.state if isinstance(item, _Array))
 
 
+class _ArrowStrings(_Held):
+    """The labels of pandas 3 where pyarrow is installed: an array of text in Arrow's buffers."""
+
+    def numpy(self) -> Array:
+        """The array of objects."""
+        labels = self.state["_pa_array"]
+        if not isinstance(labels, _ArrowArray):
+            raise TypeError("its columns are named in several pieces")
+        return labels.numpy()
+
+
+class _ArrowArray(_Held):
+    """pyarrow.Array of text: type, length, number of missing ones, offset, and buffers (missing, ends, letters)."""
+
+    def numpy(self) -> Array:
+        """The array of objects."""
+        kind, length, _, offset, (_, ends, letters) = self.args[0][:5]
+        if kind not in ARROW_OFFSETS:
+            raise TypeError(f"its columns are named by {kind}")
+        places = np.frombuffer(ends, dtype=ARROW_OFFSETS[kind])[offset : offset + length + 1].tolist()
+        return np.array([letters[a:b].decode() for a, b in pairwise(places)], dtype=object)
+
+
+ARROW_OFFSETS = {"string": "<i4", "large_string": "<i8"}
+"""Type of the ends of the words."""
+
+
 def _reconstruct(*args: Any) -> _Array | _Index:
     return _Index() if args[0] is _Index else _Array()
 
@@ -130,6 +158,13 @@ def _from_buffer(content: Any, dtype: _Dtype, shape: Any, order: str) -> _Array:
     return array
 
 
+def _buffer(content: Any) -> bytes:
+    """A buffer of Arrow's."""
+    if not isinstance(content, bytes | bytearray):
+        raise TypeError("a buffer of other than bytes")
+    return bytes(content)
+
+
 STAND_INS: dict[str, Any] = {
     "DataFrame": _Frame,
     "BlockManager": _Manager,
@@ -145,6 +180,7 @@ STAND_INS: dict[str, Any] = {
     "_frombuffer": _from_buffer,
     "__pyx_unpickle_NDArrayBacked": _Strings,
     "StringArray": _Strings,
+    "ArrowStringArray": _ArrowStrings,
     "StringDtype": _Held,
     "ndarray": _Array,
     "dtype": _Dtype,
@@ -155,6 +191,9 @@ PLAIN: dict[tuple[str, str], Any] = {
     ("builtins", "bytearray"): bytearray,
     ("_codecs", "encode"): _bytes,
     ("copyreg", "_reconstructor"): _new,
+    ("pyarrow.lib", "_restore_array"): _ArrowArray,
+    ("pyarrow.lib", "type_for_alias"): str,
+    ("pyarrow.lib", "py_buffer"): _buffer,
 }
 
 
