@@ -129,7 +129,10 @@ def words_of(name: str) -> list[str]:
 def unit_in(name: str, unit: str = "") -> str:
     """The unit of time that a name, or a line of units, holds; "" where there is none."""
     for text in (unit, name):
-        for word in reversed(words_of(text)):
-            if word in UNIT_OF and not (word in ("d", "w", "y", "s", "h") and len(words_of(text)) == 0):
+        words = words_of(text)
+        # "hour of day" counts hours, "days since birth" days
+        end = next((n for n, word in enumerate(words) if word in ("of", "since", "after", "from", "per")), len(words))
+        for word in reversed(words[:end]):
+            if word in UNIT_OF:
                 return UNIT_OF[word]
     return ""

@@ -75,7 +75,9 @@ def seen_period(column: Column, groups: Sequence[Group]) -> float | None:
         wrapped = np.abs((steps + turn / 2) % turn - turn / 2)
         smooth = np.quantile(wrapped, 0.95) < turn / 8
         between = int(((sizes > 0.35 * turn) & (sizes < 0.65 * turn)).sum())
-        if jumps >= 2 and smooth and between == 0:
+        # an angle passes all directions; what is switched to and fro does not
+        directions = len(np.unique(np.floor(present % turn / turn * 8)))
+        if jumps >= 2 and smooth and between == 0 and directions >= 7:
             return turn
         if called and jumps >= 1 and np.median(wrapped) < turn / 6:
             return turn

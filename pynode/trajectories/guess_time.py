@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pynode.datasets.frame_table import Column, Frame
 from pynode.trajectories.axis import UNIT_OF, words_of
-from pynode.trajectories.identity import codes_of
+from pynode.trajectories.identity import ID_WORDS, codes_of
 from pynode.trajectories.times import PART_OF, Times, hours_and_minutes, row_numbers, times_of
 
 TIMES = frozenset(
@@ -17,17 +18,19 @@ TIMES = frozenset(
 """What columns of times are called, first of all."""
 OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "moment", "period"))
 """The same, where none has one of the first names; so are units of time."""
+COLUMNS = 30
+"""Columns that are tried as names of trajectories."""
 
 
 def given_time(frame: Frame, time: str) -> Times:
     """The times in the column `time`, or in several whose names stand between commas; raises `InvalidArgument`."""
     row_names = frame.row_names
     if row_names is not None and time in (row_names.name, str(row_names.number)) and time:
-        return times_of(frame, (row_names,))
+        return times_of(frame, (_named(frame, row_names),))
     if "," in time and all(column.name != time for column in frame.columns):
         return times_of(frame, frame.chosen("time", time.split(",")))
     column = frame.column("time", time)
-    return times_of(frame, (column, *_companions(frame, column)))
+    return times_of(frame, (_named(frame, column), *_companions(frame, column)))
 
 
 def guessed_time(frame: Frame) -> Times:
@@ -36,17 +39,23 @@ def guessed_time(frame: Frame) -> Times:
     dates = [c for c in columns if c.kind == "date" and c.style != "clock"]
     if dates:
         column = min(dates, key=rank)
-        return times_of(frame, (column, *_companions(frame, column)))
+        return times_of(frame, (_named(frame, column), *_companions(frame, column)))
     if parts := _parts(columns):
         return times_of(frame, parts)
     named = sorted((c for c in frame.columns if rank(c) < 9), key=rank)
-    for column in named:
-        if column.kind != "text" and not column.trouble and np.ptp(column.values[np.isfinite(column.values)]) > 0:
-            return times_of(frame, (column, *_companions(frame, column)))
+    usable = [c for c in named if c.kind != "text" and not c.trouble and np.ptp(c.values[np.isfinite(c.values)]) > 0]
+    if chosen := [c for c in usable if _rises(frame, c)] or [c for c in usable if rank(c) < 4]:
+        return times_of(frame, (chosen[0], *_companions(frame, chosen[0])))
     for column in named:
         if column.trouble or rank(column) == 0:
             return times_of(frame, (column,))  # raises
     return _by_order(frame, columns)
+
+
+def _named(frame: Frame, column: Column) -> Column:
+    """The column, called time where it has no name among others that have one, as an index of pandas."""
+    names = {c.name for c in frame.columns}
+    return replace(column, name="time") if not column.name and names != {""} and "time" not in names else column
 
 
 def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
@@ -59,17 +68,31 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
             return times_of(frame, (column,))
     index = frame.row_names
     if index is not None and index.kind != "text" and not index.trouble and (np.diff(index.values) > 0).all():
-        return times_of(frame, (index,)) if (np.diff(index.values) != 1).any() else row_numbers(frame)
-    for identity in frame.columns:
+        return times_of(frame, (_named(frame, index),)) if (np.diff(index.values) != 1).any() else row_numbers(frame)
+    for column in numbers:
+        if _rises_within(frame, column):
+            return times_of(frame, (column,))
+    return row_numbers(frame)
+
+
+def _rises(frame: Frame, column: Column) -> bool:
+    """Whether a column rises, or falls, from row to row, or rises within what may be trajectories."""
+    steps = np.diff(column.values[np.isfinite(column.values)])
+    return bool((steps > 0).all() or (steps < 0).all()) or _rises_within(frame, column)
+
+
+def _rises_within(frame: Frame, column: Column) -> bool:
+    """Whether a column rises within each value of some other column that may name trajectories."""
+    for identity in frame.columns[:COLUMNS]:
+        if identity.kind != "text" and identity.name and not set(words_of(identity.name)) & ID_WORDS:
+            continue
         codes = codes_of(identity)
-        if len(frame) < 3 * (int(codes.max()) + 1) or int(codes.max()) < 1:
+        if identity is column or int(codes.max()) < 1 or len(frame) < 3 * (int(codes.max()) + 1):
             continue
         order = np.argsort(codes, kind="stable")
-        within = np.diff(codes[order]) == 0
-        for column in numbers:
-            if column is not identity and (np.diff(column.values[order])[within] > 0).all():
-                return times_of(frame, (column,))
-    return row_numbers(frame)
+        if (np.diff(column.values[order])[np.diff(codes[order]) == 0] > 0).all():
+            return True
+    return False
 
 
 def rank(column: Column) -> int:
@@ -87,6 +110,8 @@ def rank(column: Column) -> int:
         return 3 if len(words[0]) > 1 or words[0] in ("s", "h", "d") else 9
     if words[0] in OTHERS and words[-1] in UNIT_OF:
         return 2
+    if len(words) == 2 and words[-1] in UNIT_OF and len(words[-1]) > 1:
+        return 4
     return 5 if words[0] in OTHERS and len(words[0]) > 2 else 9
 
 
@@ -127,7 +152,7 @@ def _parts(columns: Sequence[Column]) -> tuple[Column, ...]:
 
 def _even(column: Column) -> bool:
     steps = np.diff(column.values)
-    return bool(np.ptp(steps) <= 1e-6 * np.abs(steps).max())
+    return steps.size > 0 and bool(np.ptp(steps) <= 1e-6 * np.abs(steps).max())
 
 
 def _whole(column: Column) -> bool:

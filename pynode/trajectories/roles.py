@@ -10,9 +10,10 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
+from pynode.trajectories.axis import words_of
 from pynode.trajectories.covariates import changes_in
 from pynode.trajectories.guess_time import rank
-from pynode.trajectories.identity import codes_of
+from pynode.trajectories.identity import ID_WORDS, codes_of
 from pynode.trajectories.inputs import are_jumps, as_numbers
 from pynode.trajectories.order import Group
 from pynode.trajectories.times import PART_OF, Times
@@ -241,8 +242,8 @@ def _is_covariate(column: Column, groups: Sequence[Group]) -> bool:
     if column.kind == "text":
         return bool((counts >= 2).all())
     own = np.array([column.values[g.rows][np.isfinite(column.values[g.rows])][0] for g in groups])
-    counting = len(groups) > 2 and bool((np.diff(np.sort(own)) == 1).all())
-    return not counting
+    from_one = own.min() in (0, 1) or bool(set(words_of(column.name)) & ID_WORDS)
+    return not (len(groups) > 2 and from_one and bool((np.diff(np.sort(own)) == 1).all()))
 
 
 def _constants(roles: Roles, groups: Sequence[Group]) -> None:

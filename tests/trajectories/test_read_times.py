@@ -48,7 +48,8 @@ def test_jitter_of_milliseconds(tmp_path: Path) -> None:
 
 UNITS = {
     "hours": "hours", "t_ms": "milliseconds", "Time (h)": "hours", "time [s]": "seconds", "elapsedDays": "days",
-    "Minuten": "minutes", "s": "seconds", "day": "days", "weeks": "weeks", "year": "years",
+    "hour of day": "hours", "days since birth": "days", "Minuten": "minutes", "s": "seconds", "day": "days",
+    "weeks": "weeks", "year": "years",
 }  # fmt: skip
 
 
