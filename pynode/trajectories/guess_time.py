@@ -43,7 +43,7 @@ def guessed_time(frame: Frame) -> Times:
     if parts := _parts(columns):
         return times_of(frame, parts)
     named = sorted((c for c in frame.columns if rank(c) < 9), key=rank)
-    usable = [c for c in named if c.kind != "text" and not c.trouble and np.ptp(c.values[np.isfinite(c.values)]) > 0]
+    usable = [c for c in named if c.kind != "text" and not c.trouble and _changes(c)]
     if chosen := [c for c in usable if _rises(frame, c)] or [c for c in usable if rank(c) < 4]:
         return times_of(frame, (chosen[0], *_companions(frame, chosen[0])))
     for column in named:
@@ -148,6 +148,11 @@ def _parts(columns: Sequence[Column]) -> tuple[Column, ...]:
             order = ("year", "quarter", "month", "day", "hour", "minute", "second")
             return tuple(named[part] for part in order if part in named)
     return ()
+
+
+def _changes(column: Column) -> bool:
+    present = column.values[np.isfinite(column.values)]
+    return present.size > 0 and bool(np.ptp(present) > 0)
 
 
 def _even(column: Column) -> bool:

@@ -160,7 +160,7 @@ def _may_be_doses(column: Column) -> bool:
 
 def _differs(column: Column) -> bool:
     present = column.values[np.isfinite(column.values)]
-    return bool(np.ptp(present) > 0)
+    return present.size > 0 and bool(np.ptp(present) > 0)
 
 
 def _reason(column: Column, times: Times, groups: Sequence[Group]) -> str:
