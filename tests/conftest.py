@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import Field, FieldSpec
@@ -17,7 +18,7 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.julia.environment import find, missing
-from tests.drawing import DRAW, leave_a_note
+from tests.drawing import DRAW, LAY_OUT, leave_a_note, leave_as_it_is
 
 torch.set_num_threads(1)  # the tensors here are small: threads cost more than they give, and workers share the cores
 
@@ -77,6 +78,7 @@ def figures_are_not_drawn() -> Iterator[None]:
     """Figures are made but not drawn, which takes a second of CPU each; see `drawn_figures`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", leave_a_note)
+        patch.setattr(ConstrainedLayoutEngine, "execute", leave_as_it_is)
         yield
 
 
@@ -85,6 +87,7 @@ def drawn_figures() -> Iterator[None]:
     """For tests of what is in a figure's file: figures are drawn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", DRAW)
+        patch.setattr(ConstrainedLayoutEngine, "execute", LAY_OUT)
         yield
 
 

@@ -10,7 +10,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.cli.output import output_directory
+from pynode.cli.output import note_environment, output_directory
 from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, RunFailure
 from pynode.fields import FIELDS
@@ -118,6 +118,7 @@ def crosscheck(
     from pynode.studies.crosscheck.methods import method_grid, not_available, unavailable
     from pynode.studies.crosscheck.study import broken_bounds
     from pynode.studies.results import CROSSCHECK
+    from pynode.training.machine import environment
 
     title, subjects = _subjects(problem, case, fields, seed, settings, data, at)
     known = [SCHEMES.load(name) for name in listed]
@@ -133,6 +134,7 @@ def crosscheck(
     records, files, left_out = _check(subjects, grid, title, directory, console, all_cases=cases)
     missing = [not_available(name, reason, title) for name, reason in reasons.items()]
     write_lines(directory / CROSSCHECK, [*records, *missing])
+    note_environment(directory, environment())
     print_results(directory, console)
     for solve in left_out:
         console.say(f"no case file of {solve}")

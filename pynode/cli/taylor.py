@@ -5,7 +5,7 @@ from __future__ import annotations
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import POSED, Given, with_options
-from pynode.cli.output import output_directory
+from pynode.cli.output import note_environment, output_directory
 from pynode.cli.planning import problem_options
 from pynode.settings.known import on_backend, run_settings
 from pynode.training.plan import plan
@@ -45,8 +45,10 @@ def taylor(
     from pynode.cli.checking import check_taylor
     from pynode.cli.console import new_console
     from pynode.cli.results import print_results
+    from pynode.training.machine import environment
 
     torch.set_num_threads(threads)
     console = new_console()
     check_taylor(configs, directory, console)
+    note_environment(directory, environment(backend=backend))
     print_results(directory, console)

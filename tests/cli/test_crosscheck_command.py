@@ -21,6 +21,7 @@ from pynode.training.config import RunConfig
 RECORDED = Path(__file__).parents[1] / "reference"
 EACH = 9 if fused.unavailable() is None else 8
 """Gradients of one case: four ways of Disc-Opt, and of Opt-Disc five or, without kernels, four."""
+FILES = ("crosscheck.jsonl", "environment.json", "report.html", "tables.md")
 QUICK = ["--methods", "disc-opt,opt-disc", "--tolerances", "1e-5", "--steps", "2", "--schemes", "rk4"]
 
 
@@ -60,7 +61,7 @@ def test_fields_that_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     assert f"{2 * EACH} of {2 * EACH} gradients of 2 cases agree within their bounds." in printed
     assert "REPL" not in printed
-    assert {p.name for p in out.iterdir()} == {"crosscheck.jsonl", "figures", "tables.md"}
+    assert {p.name for p in out.iterdir()} == {*FILES, "figures"}
     records = [json.loads(line) for line in (out / "crosscheck.jsonl").read_text().splitlines()]
     assert {r["case"] for r in records} == {"cnf-exact", "cnf-exact-reversed"}
 

@@ -6,13 +6,18 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
+from pynode.errors import RecordError
+from pynode.records.files import read_json
 from pynode.records.runs import Run
 from pynode.studies.base import Table, number
 
 NOTHING = "–"
 CHECKSUM = "checksum"
+SWEEP = "sweep.json"
+"""The file with the axes of a sweep; a suite has none."""
 
 COLUMNS: tuple[tuple[str, str, float], ...] = (
     # column, key of a summary, scale
@@ -43,6 +48,20 @@ def run_tables(runs: Sequence[Run]) -> list[Table]:
     return tables
 
 
+def sweep_tables(directory: Path) -> list[Table]:
+    """The axes of a sweep and what it ran on; nothing where `directory` holds none, or its file can't be read."""
+    try:
+        noted = read_json(directory / SWEEP)
+    except RecordError:
+        return []
+    rows = [list(pair) for part in ("axes", "running") for pair in _entries(_mapping(noted).get(part))]
+    return [Table("The sweep", ["option", "values"], rows)] if rows else []
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _ends(runs: Sequence[Run]) -> Table:
     cells: dict[str, Callable[[Run], str]] = {
         "run": lambda run: run.label,
@@ -70,9 +89,9 @@ def end_of(run: Run) -> str:
     return "stopped early" if run.summary.get("stopped_early") else str(run.summary["status"])
 
 
-def _entries(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _entries(config: object, prefix: str = "") -> Iterator[tuple[str, str]]:
     """The settings of a configuration as text, nested ones by dotted names."""
-    for key, value in config.items():
+    for key, value in _mapping(config).items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
             yield from _entries(value, f"{name}.")

@@ -17,15 +17,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from pynode.studies.base import Answer, Table
-from pynode.studies.page.configurations import run_tables
+from pynode.studies.page.configurations import SWEEP, run_tables, sweep_tables
 from pynode.studies.page.machines import read_starts, start_tables
 from pynode.studies.page.sorting import sort_keys
 from pynode.studies.page.troubles import event_tables, troubles
 from pynode.studies.results import Results
 from pynode.wording import counted
-
-SWEEP = "sweep.json"
-"""The file that a sweep has and a suite has not."""
 
 KINDS = {
     # study: what a directory is called whose records are its own
@@ -43,10 +40,11 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), 11, 12, *range(14, 3
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the page: its name, and its SVG element."""
+    """A figure of the page: its name, its SVG element, and whether it keeps its colours in the dark."""
 
     name: str
     svg: Markup
+    is_on_paper: bool
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def page(results: Results, answers: Sequence[Answer], parts: Mapping[str, Part] 
         policy=_policy(style, script),
         version=_version(),
     )
-    return text.encode("utf-8", errors="backslashreplace")
+    return text.lstrip().encode("utf-8", errors="backslashreplace")
 
 
 def _chapter(prefix: str, name: str, results: Results, answers: Sequence[Answer]) -> Chapter:
@@ -132,19 +130,19 @@ def _chapter(prefix: str, name: str, results: Results, answers: Sequence[Answer]
         kind=_kind(results, told),
         extent=_extent(results),
         sections=[Section(f"{prefix}-{a.study}", a, list(_figures(f"{prefix}-{a.study}", a))) for a in told],
-        facts=[*run_tables(results.runs), *event_tables(results)],
+        facts=[*sweep_tables(results.directory), *run_tables(results.runs), *event_tables(results)],
     )
 
 
 def _figures(prefix: str, answer: Answer) -> Iterator[Figure]:
     for k, (name, drawing) in enumerate(answer.figures.items()):
-        yield Figure(name.replace("_", " "), drawing.markup(f"{prefix}-{k}"))
+        yield Figure(name.replace("_", " "), drawing.markup(f"{prefix}-{k}"), drawing.is_map)
 
 
 def _kind(results: Results, answers: Sequence[Answer]) -> str:
     """What a results directory is, in a word or two."""
     if results.parts:
-        return "Sweep" if (results.directory / SWEEP).exists() else "Suite"
+        return "Sweep" if (results.directory / SWEEP).is_file() else "Suite"
     if results.runs:
         return "Comparison" if len({run.method for run in results.runs}) > 1 else "Training"
     first = next((answer.study for answer in answers), "results")

@@ -37,6 +37,9 @@ NAMES = {
 MOMENT = ("time", "command", "checksum")
 """What differs from one start of a command to the next on the same machine."""
 
+WORKER = "sweeps/worker.py"
+"""The program of a sweep's cells, which nobody starts by hand."""
+
 FEW = 3
 """Places that a table lists by name."""
 
@@ -79,7 +82,8 @@ def start_tables(starts: Iterable[Start]) -> list[Table]:
     for start in starts:
         lasting = {key: value for key, value in start.noted.items() if key not in MOMENT}
         machines.setdefault(json.dumps(lasting, sort_keys=True), []).append(start.place)
-        if isinstance(command := start.noted.get("command"), list):
+        command = start.noted.get("command")
+        if isinstance(command, list) and command and not str(command[0]).endswith(WORKER):
             commands.setdefault(shlex.join(map(str, command)), []).append(start)
     if not machines:
         return []

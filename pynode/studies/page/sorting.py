@@ -9,6 +9,8 @@ from pynode.studies.base import Table
 
 _NUMBER = re.compile(r"[<>≤≥≈~]?\s*([-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?)(?=$|[\s%×°(;]|,\s)")
 
+_MISSING = re.compile(r"\s*(?:no|not|never|none)\b")
+
 
 def number_in(cell: str) -> float | None:
     """The number that a cell begins with, such as 12.3 of "12.3 % (10.1 to 13.2)"; None where it begins with none."""
@@ -19,13 +21,14 @@ def number_in(cell: str) -> float | None:
 def numbers_of(cells: Sequence[str]) -> list[float | None] | None:
     """The numbers of a column, None for what is missing in it; None where the column is text.
 
-    A cell without a digit ("–", "not recorded") is missing; one with a digit that is no number makes it text.
+    A cell without a digit ("–", "not recorded") is missing, and so is one that begins with "no" ("no opt-disc (1 of
+    3)"); any other one that does not begin with a number makes the column text.
     """
     numbers = [number_in(cell) for cell in cells]
     if all(number is None for number in numbers):
         return None
     words = [cell for cell, number in zip(cells, numbers, strict=True) if number is None]
-    return None if any(re.search(r"\d", cell) for cell in words) else numbers
+    return None if any(re.search(r"\d", word) and not _MISSING.match(word) for word in words) else numbers
 
 
 def sort_keys(table: Table) -> list[list[float | None] | None]:

@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 from matplotlib.artist import Artist
 from matplotlib.collections import Collection, QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
 from pynode.studies.style import RC, fix_layout
@@ -53,9 +54,10 @@ _FONT = re.compile(r"(?:(?P<style>italic|oblique) )?(?:(?P<weight>bold|\d{3}) )?
 
 @dataclass(frozen=True)
 class Drawing:
-    """An `<svg>` element, cut where an id gets its prefix."""
+    """An `<svg>` element, cut where an id gets its prefix; a map shows values by colours, which must stay."""
 
     pieces: tuple[str, ...]
+    is_map: bool = False
 
     def markup(self, prefix: str) -> Markup:
         """The element, with ids that begin with `prefix`."""
@@ -69,7 +71,8 @@ def inline_svg(figure: Figure, label: str) -> Drawing:
     with mpl.rc_context({**RC, "svg.fonttype": "none"}), _crowds_as_images(figure):
         figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(_NO_XML.sub("\ufffd", buffer.getvalue().decode()))
-    return Drawing(tuple("".join(_Writer(root).written(label)).split(CUT)))
+    is_map = any(isinstance(artist, (AxesImage, QuadMesh)) for axes in figure.axes for artist in axes.get_children())
+    return Drawing(tuple("".join(_Writer(root).written(label)).split(CUT)), is_map)
 
 
 @contextmanager
