@@ -58,7 +58,7 @@ def report(
     write_atomically(target, content)
     for finding in rendered.findings:
         console.say(finding)
-    console.say(f"page with all of it: {target} ({len(content) / 1e6:.1f} MB)")
+    console.say(f"page with all of it: {target} ({len(content) / 1e3:,.0f} kB)")
     if results.damaged:
         raise RecordError(f"the page leaves out what is damaged: {'; '.join(results.damaged)}")
 
