@@ -305,6 +305,7 @@ def _say_what_was_taken(config: RunConfig, console: PlainConsole) -> None:
 def _show(directory: Path, console: PlainConsole) -> None:
     """Tables and verdict of the forecasts, and where the rest is."""
     from pynode.studies.forecast.study import Forecast
+    from pynode.studies.render import PAGE
     from pynode.studies.results import load_results
 
     results, study = load_results(directory), Forecast()
@@ -315,7 +316,7 @@ def _show(directory: Path, console: PlainConsole) -> None:
             console.print()
     drawn = sorted(path.stem for path in (directory / "figures").glob("*.png"))
     console.say(f"figures in {directory / 'figures'}: {', '.join(drawn)}")
-    console.say(f"all tables in {directory / 'tables.md'}, records beside it")
+    console.say(f"all tables in {directory / 'tables.md'}, records beside it; page with all of it: {directory / PAGE}")
     console.print()
     if finding := study.finding(results):
         console.say(finding, style="bold")
