@@ -106,7 +106,7 @@ def _split(record: Mapping[str, Any]) -> str:
     if not any(row["part"] == HELD_OUT for row in record["errors"]):
         return "Nothing was held out, so there are no errors of forecasts."
     what = sentence[0] if sentence else {"time": "the end of each trajectory"}.get(kind, "some trajectories")
-    return f"Held out: {what}."
+    return f"Held out: {what.removesuffix(' held out')}."
 
 
 def _costs(results: Results, groups: Mapping[str, Sequence[Run]]) -> Table:

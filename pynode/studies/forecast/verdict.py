@@ -89,6 +89,11 @@ def cost(results: Results, groups: Mapping[str, Sequence[Run]]) -> str:
         said = (
             f"Both took about as long to the validation loss that both reach ({seconds}{busy}), {cheaper} {work_done}."
         )
+    elif busy and time * work < 0:
+        said = (
+            f"Which method is cheaper can't be told here: to the validation loss that both reach {cheaper} took "
+            f"{percent(less)} less time ({seconds}{busy}), but {work_done}."
+        )
     else:
         said = (
             f"Cheaper here is {cheaper}: to the validation loss that both reach it took {percent(less)} less time "
