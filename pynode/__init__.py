@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pynode.methods.opt_disc import OptDisc
     from pynode.methods.opt_disc_fixed import OptDiscFixed
     from pynode.methods.opt_disc_julia import OptDiscJulia
+    from pynode.neural_ode import NeuralODE
     from pynode.problems import PROBLEMS
     from pynode.problems.base import Problem
     from pynode.schemes import SCHEMES
@@ -86,6 +87,7 @@ _HOME = {
     "METHODS": "methods",
     "MIDPOINT": "schemes.midpoint",
     "MLP": "fields.mlp",
+    "NeuralODE": "neural_ode",
     "OptDisc": "methods.opt_disc",
     "OptDiscFixed": "methods.opt_disc_fixed",
     "OptDiscJulia": "methods.opt_disc_julia",
@@ -158,6 +160,7 @@ __all__ = [
     "Hamiltonian",
     "Hutchinson",
     "LeastSquares",
+    "NeuralODE",
     "OptDisc",
     "OptDiscFixed",
     "OptDiscJulia",

@@ -141,10 +141,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "datasets": ("errors", "wording"),
     # a user's series over time
     "trajectories": (*LEAVES, "datasets"),
+    # what conditions a field, as columns of the state
+    "context": ("errors", "types", "finite", "fields.base", "methods.base"),
+    "neural_ode": ("errors", "types", "context", "evaluation", "fields.base", "grid", "methods", "schemes", "solution"),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (
         *LEAVES,
-        "finite",
+        "context",
         "grid",
         "solution",
         "tangents",

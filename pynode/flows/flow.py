@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from pynode.context import check_columns, check_context, rows_of_context, with_context
 from pynode.errors import InvalidArgument
 from pynode.evaluation import checked_params
 from pynode.fields.base import Field, FieldSpec
@@ -24,7 +25,6 @@ from pynode.flows.checking import (
     check_spec,
     checked_fields,
 )
-from pynode.flows.context import check_columns, check_context, field_with_context, rows_of_context
 from pynode.flows.distribution import FlowDistribution
 from pynode.flows.divergence import Divergence, Exact
 from pynode.flows.probes import Draw, DrawCounter
@@ -93,7 +93,7 @@ class Flow(nn.Module):
         divergence = Exact() if divergence is None else divergence
         check_method(method)
         check_divergence(divergence)
-        blocks = [field_with_context(block, k, dim, columns) for k, block in enumerate(blocks)]
+        blocks = [with_context(block, columns, f"fields[{k}]") for k, block in enumerate(blocks)]
         self.fields, self.dim, self.context_dim = nn.ModuleList(blocks), dim, columns
         self.method, self.divergence = method, divergence
         self.horizon = float(horizon)
@@ -166,7 +166,7 @@ class Flow(nn.Module):
 
         What is named here holds for all that is asked of the distribution.
         """
-        context = check_context(context, self.context_dim, self._like())
+        context = self._checked(context)
         check_method(self.method if method is None else method)
         check_divergence(self.divergence if divergence is None else divergence)
         check_draw(Draw() if draw is None else draw)
@@ -251,7 +251,7 @@ class Flow(nn.Module):
 
     def base_distribution(self, context: Tensor | None = None) -> Distribution:
         """Where points go, as a distribution of event shape `(dim,)`."""
-        rows = check_context(context, self.context_dim, self._like())
+        rows = self._checked(context)
         rows = rows if rows is None or rows.ndim > 1 else rows[None]
         return distribution_of(self.base, self.dim, rows, 1 if rows is None else len(rows), self._like())
 
@@ -360,8 +360,12 @@ class Flow(nn.Module):
         rows, read = self._rows(context, len(points)), checked_params(params)
         return Way(list(self.fields), self.horizons, self.dim, rows, method, read, backwards)
 
+    def _checked(self, context: Tensor | None) -> Tensor | None:
+        remedy = "for points x call flow.log_prob(x) or flow.transport(x); for conditions build it with context=k"
+        return check_context(context, self.context_dim, self._like(), remedy)
+
     def _rows(self, context: Tensor | None, n: int) -> Tensor | None:
-        return rows_of_context(check_context(context, self.context_dim, self._like()), n)
+        return rows_of_context(self._checked(context), n)
 
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.zeros((), dtype=torch.float64))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pynode.context import beside_context
 from pynode.errors import InvalidArgument
 from pynode.evaluation import parameters_of
 from pynode.fields.base import has_formulas
 from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.base import Base, log_density
 from pynode.flows.checking import check_block, check_modules
-from pynode.flows.context import beside_context
 from pynode.flows.divergence import Divergence
 from pynode.flows.probes import Draw
 from pynode.flows.reverse_mode import Linearised

@@ -45,7 +45,8 @@ def conditional(**options: Any) -> Flow:
 def test_shapes_are_those_of_torch(batch: tuple[int, ...] | None, shape: tuple[int, ...]) -> None:
     density = plain()() if batch is None else conditional()(normal(*batch, 3))
     lead = (*shape, *(batch or ()))
-    assert isinstance(density, Distribution)
+    parent: object = density
+    assert isinstance(parent, Distribution)
     assert density.batch_shape == (batch or ())
     assert density.event_shape == (2,)
     assert density.sample(shape).shape == (*lead, 2)
@@ -157,22 +158,22 @@ def test_it_says_what_it_is() -> None:
     [
         (
             lambda: plain()(normal(5, 2)),
-            r"context = a tensor of shape \(5, 2\): this flow has no context.*transport\(x\)",
+            r"context = a tensor of shape \(5, 2\): this model has no.*transport\(x\)",
         ),
         (lambda: plain()().log_prob(normal(5, 3)), r"value = \(5, 3\): not \(..., 2\)"),
         (lambda: plain()(None, method="rk4"), "method = 'rk4': not a gradient method"),
-        (lambda: conditional()(), r"conditioned on 3 columns; pass context= of shape \(3,\)"),
+        (lambda: conditional()(), r"this model has 3 columns of context; pass one of shape \(3,\)"),
         (lambda: conditional()(normal(5, 2)), r"context = \(5, 2\): not \(3,\) or \(batch, 3\)"),
         (lambda: conditional()([1.0, 2.0, 3.0]), "context = list"),
-        (lambda: conditional()(normal(5, 3).float()), "context = torch.float32 on cpu: the flow is torch.float64"),
+        (lambda: conditional()(normal(5, 3).float()), "context = torch.float32 on cpu: the model is torch.float64"),
         (lambda: conditional()(normal(5, 3) * float("nan")), "context"),
         (lambda: conditional()(normal(4, 3)).log_prob(normal(5, 2)), r"value = \(5, 2\): it does not broadcast"),
         (lambda: conditional().log_prob(normal(5, 2), normal(4, 3)), "not one row for each of 5 samples"),
         (lambda: conditional().sample(5, normal(4, 3)), r"flow\(context\).sample"),
-        (lambda: conditional().log_prob(normal(5, 2)), "conditioned on 3 columns"),
-        (lambda: plain().log_prob(normal(5, 2), normal(5, 3)), "this flow has no context"),
+        (lambda: conditional().log_prob(normal(5, 2)), "3 columns of context"),
+        (lambda: plain().log_prob(normal(5, 2), normal(5, 3)), "this model has no context"),
         (lambda: plain()().log_prob(normal(5, 2).float()), "the flow is torch.float64"),
-        (lambda: Flow.build(MLP((2, 4, 2)), context=normal(3)), "not a number of columns"),
+        (lambda: Flow.build(MLP((2, 4, 2)), context=normal(3)), "not a number of columns"),  # type: ignore[arg-type]
         (lambda: Flow.build(MLP((2, 4, 2)), context=-1), "context = -1: not a number of columns"),
     ],
 )

@@ -1,7 +1,8 @@
-"""Contexts of flows: what a density is conditioned on, carried along by a solve as further columns of its state."""
+"""Contexts: what the field of each sample is conditioned on, carried along as further columns of its state."""
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -18,32 +19,36 @@ from pynode.types import State
 
 
 class ContextField(nn.Module):
-    """A module f(t, z, context) as a field of the states `(z, context)`, whose context stays as it is."""
+    """A module f(t, y, context) as a field of the states `(y, context)`, whose context stays as it is."""
 
-    def __init__(self, module: nn.Module, dim: int, context: int) -> None:
+    def __init__(self, module: nn.Module, columns: int) -> None:
         super().__init__()
-        self.module, self.dim, self.context = module, dim, context
+        self.module, self.columns = module, columns
 
-    def forward(self, t: Tensor, y: State) -> State:
-        """dy/dt `(..., dim + context)`, zero for the context."""
-        z, context = y[..., : self.dim], y[..., self.dim :]
-        slope = self.module(t, z, context)
-        if not isinstance(slope, Tensor) or slope.shape != z.shape:
+    def forward(self, t: Tensor, state: State) -> State:
+        """The derivative `(..., dim + columns)`, zero for the context."""
+        dim = state.shape[-1] - self.columns
+        y, context = state[..., :dim], state[..., dim:]
+        slope = self.module(t, y, context)
+        if not isinstance(slope, Tensor) or slope.shape != y.shape:
             shown = tuple(slope.shape) if isinstance(slope, Tensor) else type(slope).__name__
-            problem = f"it gives {shown} for z of shape {tuple(z.shape)}"
-            raise InvalidArgument("fields", type(self.module).__name__, problem, "return dz/dt, of the shape of z")
+            problem = f"it gives {shown} for a state of shape {tuple(y.shape)}"
+            raise InvalidArgument("field", type(self.module).__name__, problem, "return the derivative of the state")
         return torch.cat((slope, torch.zeros_like(context)), dim=-1)
 
 
-def field_with_context(block: nn.Module, k: int, dim: int, context: int) -> nn.Module:
-    """`block`, number `k` of a flow, as a field of states `(z, context)`; raises `InvalidArgument` where it is none."""
-    if not isinstance(block, Field):
-        return block if isinstance(block, ContextField) or not context else ContextField(block, dim, context)
-    if block.spec.context_dim != context:
-        kind, has = type(block.spec).__name__, block.spec.context_dim
-        remedy = f"build it from {kind}(..., context={context})" if context else f"pass context={has} to the flow"
-        raise InvalidArgument("context", context, f"fields[{k}] has {has} columns of context", remedy)
-    return block
+def with_context(field: nn.Module, columns: int, name: str = "field") -> nn.Module:
+    """`field` as one of states `(y, context)` with so many columns of context; itself where there are none.
+
+    Raises `InvalidArgument`, which calls it `name`, for a field from a specification with another context.
+    """
+    if not isinstance(field, Field):
+        return ContextField(field, columns) if columns and not isinstance(field, ContextField) else field
+    if field.spec.context_dim != columns:
+        kind, has = type(field.spec).__name__, field.spec.context_dim
+        remedy = f"build it from {kind}(..., context={columns})" if columns else f"pass context={has}"
+        raise InvalidArgument("context", columns, f"{name} has {has} columns of context", remedy)
+    return field
 
 
 def check_columns(context: object) -> int:
@@ -57,27 +62,28 @@ def check_columns(context: object) -> int:
     return context
 
 
-def check_context(context: object, columns: int, like: Tensor) -> Tensor | None:
-    """The context of a call `(..., columns)`, None for a flow without one; raises `InvalidArgument` for what is none.
+def check_context(context: object, columns: int, like: Tensor, remedy: str) -> Tensor | None:
+    """The context of a call `(..., columns)`, None where there are none; raises `InvalidArgument` for what is none.
 
-    It has the dtype and the device of `like`.
+    It has the dtype and the device of `like`.  `remedy` is for a context where none is expected.
     """
     if not columns:
         if context is None:
             return None
         shown = f"a tensor of shape {tuple(context.shape)}" if isinstance(context, Tensor) else repr(context)
-        remedy = "for points x call flow.log_prob(x) or flow.transport(x); for conditions build it with context=k"
-        raise InvalidArgument("context", shown, "this flow has no context", remedy)
+        raise InvalidArgument("context", shown, "this model has no context", remedy)
+    wanted = f"({columns},) or (batch, {columns})"
     if context is None:
-        remedy = f"pass context= of shape ({columns},) or (batch, {columns})"
-        raise InvalidArgument("context", None, f"this flow is conditioned on {columns} columns", remedy)
+        raise InvalidArgument(
+            "context", None, f"this model has {columns} columns of context", f"pass one of shape {wanted}"
+        )
     if not isinstance(context, Tensor) or context.ndim == 0 or context.shape[-1] != columns:
         shown = str(tuple(context.shape)) if isinstance(context, Tensor) else type(context).__name__
-        remedy = "pass a tensor, with one row for all samples or one for each"
-        raise InvalidArgument("context", shown, f"not ({columns},) or (batch, {columns})", remedy)
+        advice = "pass a tensor, with one row for all samples or one for each"
+        raise InvalidArgument("context", shown, f"not {wanted}", advice)
     if context.dtype != like.dtype or context.device != like.device:
-        shown = f"{context.dtype} on {context.device}"
-        raise InvalidArgument("context", shown, f"the flow is {like.dtype} on {like.device}", "convert one of them")
+        shown, problem = f"{context.dtype} on {context.device}", f"the model is {like.dtype} on {like.device}"
+        raise InvalidArgument("context", shown, problem, "convert one of them")
     if context.is_cpu:
         check_finite("context", context, "check the data")
     return context
@@ -101,7 +107,13 @@ def beside_context(method: GradientMethod, columns: int, context: int) -> Gradie
     Adaptive steps measure the root mean square over a state, which columns without an error make smaller: tolerances
     are divided by as much, so that they mean what they mean without a context.
     """
-    return _beside_context(method, columns, context) if context and method.adaptive else method
+    if not context or not method.adaptive:
+        return method
+    scaled = _beside_context(method, columns, context)
+    if (run := method.__dict__.get("run")) is not None:  # the method is watched, see `explain_first_solve`
+        scaled = copy.copy(scaled)
+        scaled.__dict__["run"] = run
+    return scaled
 
 
 @lru_cache(maxsize=64)
