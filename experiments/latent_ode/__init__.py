@@ -1,0 +1,1 @@
+"""A latent ODE on irregular series: a variational autoencoder whose decoder solves a neural ODE."""

@@ -1,0 +1,49 @@
+"""`python -m experiments.latent_ode`: trains by both methods, prints the errors, draws the figure."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+import pynode
+from experiments.latent_ode.data import pendulums
+from experiments.latent_ode.figure import draw
+from experiments.latent_ode.training import Errors, baselines, errors, trained
+from pynode.methods.base import GradientMethod
+
+METHODS: dict[str, GradientMethod] = {
+    "Disc-Opt": pynode.DiscOpt(pynode.RK4, steps=1),
+    "Opt-Disc": pynode.OptDisc(rtol=1e-4, atol=1e-4),
+}
+
+
+def main() -> None:
+    """Runs the example."""
+    parser = argparse.ArgumentParser(description="A latent ODE on irregular series of pendulums.")
+    parser.add_argument("--iterations", type=int, default=1200, help="iterations of training (default 1200)")
+    parser.add_argument("--seed", type=int, default=0, help="of initial weights, batches and training series")
+    parser.add_argument("--out", type=Path, default=Path("latent-ode.png"), help="the figure's file")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    test = pendulums(200, seed=7)
+    print(f"{'':26}  reconstruction  extrapolation  seconds  evaluations of the field, forward + backward")
+    for name, curves in baselines(test).items():
+        print(_row(name, errors(curves, test)))
+    results = {}
+    for name, method in METHODS.items():
+        results[name] = trained(method, asked.iterations, asked.seed)
+        model, work = results[name].model, results[name].work
+        cost = f"  {results[name].seconds:7.1f}  {work.forward.evaluations:,} + {work.backward.evaluations:,}"
+        print(_row(f"latent ODE, {name}", errors(model.predicted(test), test)) + cost)
+    draw(results, test, asked.out)
+    print(f"figure: {asked.out}")
+
+
+def _row(name: str, error: Errors) -> str:
+    return f"{name:26}  {error.reconstruction:14.3f}  {error.extrapolation:13.3f}"
+
+
+if __name__ == "__main__":
+    main()
