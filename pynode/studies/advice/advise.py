@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from pynode.errors import InvalidArgument
-from pynode.methods.base import GradientMethod
+from pynode.methods.base import GradientMethod, method_from_json
 from pynode.records.files import make_directory, write_lines
-from pynode.studies.advice.adviser import Adviser, method_of
+from pynode.studies.advice.adviser import measure_all
 from pynode.studies.advice.cautions import cautions
 from pynode.studies.advice.paste import expression
 from pynode.studies.advice.recommendation import GOALS, TRAINING, Recommendation, recommend
@@ -58,7 +58,7 @@ class Advice:
         recommendation = self.recommendation(goal)
         if recommendation.record is None:
             raise InvalidArgument("goal", repr(goal), recommendation.why, "choose another, or a larger budget")
-        return method_of(recommendation.record)
+        return method_from_json({"method": recommendation.record.method, **recommendation.record.options})
 
     def save(self, directory: str | Path) -> Path:
         """Writes the records to a directory, which `pynode show DIRECTORY` renders; the directory."""
@@ -122,9 +122,7 @@ def advise_on(
     """Advice on a subject; `environment` goes into the records."""
     if isinstance(budget, bool) or not (isinstance(budget, (int, float)) and 0 < budget < math.inf):
         raise InvalidArgument("budget", budget, "not a positive number of seconds", "use e.g. 60")
-    adviser = Adviser(subject, float(budget), progress or (lambda _: None))
-    adviser.notes += subject.notes
-    adviser.run()
+    known = measure_all(subject, float(budget), progress or (lambda _: None))
     made = environment if environment is not None else dict(versions())
-    weights = tuple(replace(w, environment=made) for w in adviser.weights.values())
-    return Advice(tuple(adviser.records.values()), weights)
+    weights = tuple(replace(w, environment=made) for w in known.weights.values())
+    return Advice(tuple(known.records.values()), weights)

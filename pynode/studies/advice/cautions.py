@@ -145,8 +145,8 @@ def _too_coarse(settings: Sequence[Setting]) -> str | None:
         parts.append(f"{family} up to {most.first.setting:.0f} ({100 * (most.bias or 0):.0f} % of the fit)")
     return (
         "Steps too coarse for the fit: the gradient of Disc-Opt is exact for the loss as computed, but that loss is "
-        f"off by more than a tenth of what the fit is worth, with steps of {', '.join(parts)}. Training would fit the "
-        "solver's error, and another solver would see another model."
+        f"off by more than a twentieth of what the fit is worth, with steps of {', '.join(parts)}. Training would fit "
+        "the solver's error, and another solver would see another model."
     )
 
 

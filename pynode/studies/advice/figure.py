@@ -33,7 +33,7 @@ def draw_advice(results: Results) -> Figure | None:
         return None
     figure, (left, right) = new_figure(2, height=4.0)
     style = looks(dict.fromkeys(s.first.method for s in known))
-    for method in style:
+    for method in dict.fromkeys(s.first.method for s in known):
         mine = [s for s in known if s.first.method == method]
         timed = [s for s in mine if s.seconds is not None]
         points: dict[str, Any] = {"linestyle": "none", "marker": style[method].marker, "color": style[method].color}

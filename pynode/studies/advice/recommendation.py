@@ -120,7 +120,8 @@ def _for_error(
 def _for_memory(
     every: Sequence[Setting], complete: Sequence[Setting], weights: Sequence[AdviceWeights]
 ) -> Recommendation:
-    known = [s for s in every if s.memory is not None and not s.drifts and s.refused(trial=False) is None]
+    failed = {s.twin for s in every if s.passed_trial is False}
+    known = [s for s in every if s.memory is not None and s.refused() is None and s.twin not in failed]
     if not known:
         return Recommendation(MEMORY, None, "no memory was measured", "not sure")
     least = min(s.memory or 0 for s in known)
@@ -178,14 +179,15 @@ def _against_rival(best: Setting, willing: Sequence[Setting]) -> list[str]:
     if rival is None or not rival.seconds or not best.seconds:
         other = "Opt-Disc" if best.is_discrete else "Disc-Opt"
         return [f"no {other} that was timed does"]
-    return [f"{number(rival.seconds / best.seconds, 2)} times as fast as {rival.label}"]
+    times = rival.seconds / best.seconds
+    return [f"as fast as {rival.label}" if times < ALIKE else f"{number(times, 2)} times as fast as {rival.label}"]
 
 
 def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceWeights]) -> list[str]:
     doubts = []
     timed = best.timed
-    if timed is not None and not timed.is_steady:
-        doubts.append(f"its times scatter by {100 * (timed.scatter or 0):.0f} %")
+    if timed is not None and not timed.compares:
+        doubts.append(f"times relative to the fastest scatter by {100 * (timed.ratio_scatter or 0):.0f} %")
     loads = [w.load[1] for w in weights if w.load is not None]
     if loads and max(loads) > BUSY:
         doubts.append(f"the machine was busy (load average {max(loads):.1f}); times were taken in turn")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pynode.records.schema import Count, NonNegative, PositiveNumber, Seconds
-from pynode.studies.gradients.record import STEADY, UNTRAINED
+from pynode.studies.gradients.record import UNTRAINED, agree
 
 REHEARSED = "rehearsed"
 """The weights after the short training that `advise` does where no trained weights are given."""
@@ -26,7 +26,8 @@ class AdviceRecord:
 
     `seconds` is the median over `repeats` of one loss and gradient on the training's batch, `scatter` the interquartile
     range over that median, and `ratio` the median over rounds of the time over that of the fastest setting in the same
-    round, which a load of the machine leaves as it is.  `first_seconds` is a single run of the batch that errors are
+    round, which a load of the machine leaves as it is; `ratio_scatter` is that ratio's
+    interquartile range over its median.  `first_seconds` is a single run of the batch that errors are
     measured on.  `memory_bytes` is the peak of one loss and gradient.  Null where they were not measured: the setting
     was discarded before.
 
@@ -56,6 +57,7 @@ class AdviceRecord:
     scatter: NonNegative | None = None
     repeats: Count = 0
     ratio: NonNegative | None = None
+    ratio_scatter: NonNegative | None = None
     memory_bytes: Count | None = None
     drift: NonNegative | None = None
     failure: str | None = None
@@ -81,7 +83,12 @@ class AdviceRecord:
     @property
     def is_steady(self) -> bool:
         """Whether the repeated times agree, as far as is known."""
-        return self.scatter is None or self.scatter <= STEADY
+        return agree(self.scatter)
+
+    @property
+    def compares(self) -> bool:
+        """Whether its time compares with those of others: their ratios in the same rounds agree."""
+        return agree(self.ratio_scatter)
 
 
 @dataclass(frozen=True)

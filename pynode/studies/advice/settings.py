@@ -14,7 +14,7 @@ COARSE = 0.3
 STALLED = 1.0
 """The error of an inconsistent gradient at which it no longer points downhill for sure."""
 
-SHARE = 0.1
+SHARE = 0.05
 """How far the computed loss may be off, as a share of the fit: beyond, steps are too coarse for the fit (RQ4)."""
 
 BEHIND, SHARE_OF_DROP = 2.0, 0.02
@@ -153,6 +153,12 @@ class Setting:
         if self.trial is None or limit is None:
             return None
         return self.trial.reached is not None and self.trial.reached <= limit
+
+    @cached_property
+    def twin(self) -> str:
+        """What tells settings apart that take other steps: memory and engine change no gradient."""
+        options = {k: v for k, v in self.first.options.items() if k not in ("memory", "budget", "engine")}
+        return f"{self.first.method} {sorted(options.items())}"
 
     def refused(self, *, trial: bool = True) -> str | None:
         """Why it won't do for training, in a few words; None where nothing speaks against it."""

@@ -27,13 +27,14 @@ SHORTEST = 2e-3
 class Raced:
     """Times of one setting in the rounds: median seconds, their scatter, how many, and the median ratio to the fastest.
 
-    The ratio is that of times in the same round.
+    The ratio is that of times in the same round, `ratio_scatter` its interquartile range over the median.
     """
 
     seconds: float
     scatter: float | None
     repeats: int
     ratio: float
+    ratio_scatter: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def race(
     known = [load for load in loads if load is not None]
     fastest = min(running, key=lambda key: median(laps[key])) if running else None
     raced = {
-        key: Raced(median(mine), scatter(mine), len(mine), _ratio(mine, laps[fastest]))
+        key: Raced(median(mine), scatter(mine), len(mine), *_ratio(mine, laps[fastest]))
         for key, mine in laps.items()
         if mine and fastest is not None
     }
@@ -97,6 +98,7 @@ def _close(running: list[K], laps: Mapping[K, list[float]], groups: Mapping[K, H
     return [key for key in running if median(laps[key]) <= BEHIND * fastest[groups.get(key)]]
 
 
-def _ratio(mine: list[float], others: list[float]) -> float:
-    """The median of the ratios of the same rounds."""
-    return median(a / b for a, b in zip(mine, others, strict=False) if b > 0)
+def _ratio(mine: list[float], others: list[float]) -> tuple[float, float | None]:
+    """The median of the ratios of the same rounds, and their scatter."""
+    ratios = [a / b for a, b in zip(mine, others, strict=False) if b > 0]
+    return median(ratios), scatter(ratios)

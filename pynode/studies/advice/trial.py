@@ -17,36 +17,47 @@ from pynode.methods.base import GradientMethod
 from pynode.studies.advice.measure import shown
 from pynode.studies.advice.subject import Posed, Practice
 
-LOOKS = 5
-"""How often the accurate loss is looked at, over the last quarter of a training: it jumps from step to step."""
+LOOKS = 64
+"""Weights that are kept of a training, at most; the loss jumps from step to step, so that several are looked at."""
+
+LAST, JUDGED = 0.25, 5
+"""The part of a training whose weights are judged, and how many of them."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A short training: its iterations, seconds, final weights `(n_params,)`, some of the last quarter, and its loss.
+    """A short training: its iterations, seconds, final weights `(n_params,)`, and weights on the way by iteration.
 
-    The loss is accurate: the median over the weights that were kept.  Infinite where an iteration failed.
+    `failed` where an iteration did.
     """
 
     iterations: int
     seconds: float
     theta: Tensor
-    kept: tuple[Tensor, ...]
-    reached: float
+    looks: dict[int, Tensor]
+    failed: bool = False
+
+    def reached(self, iterations: int, judge: Callable[[Tensor], float]) -> float:
+        """The loss after so many iterations as `judge` finds it: the median over weights of the last quarter until
+        then; infinite where the training did not come so far."""
+        if self.failed or self.iterations < iterations:
+            return math.inf
+        kept = [theta for at, theta in self.looks.items() if (1 - LAST) * iterations < at <= iterations]
+        chosen = kept[:: max(1, len(kept) // JUDGED)] or [self.theta]
+        return median(sorted(map(judge, chosen)))
 
 
 def train(
     practice: Practice,
     method: GradientMethod,
     theta: Tensor,
-    judge: Callable[[Tensor], float],
     *,
     seconds: float,
     iterations: int,
 ) -> Trained:
     """Trains by `method` from `theta` with Adam, at most `iterations`, or until `seconds` have passed.
 
-    `judge` gives the accurate loss at weights.  The parameters are left as they are after the last iteration.
+    The parameters are left as they are after the last iteration.
     """
     posed = Posed(practice.losses(0), practice.params)
     posed.set(theta)
@@ -54,6 +65,7 @@ def train(
     chosen = shown(method)
     began, spent, done = time.perf_counter(), 0.0, 0
     looks: dict[int, Tensor] = {}
+    every = 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for k in range(iterations):
@@ -63,25 +75,19 @@ def train(
                 for p, g in zip(practice.params, torch.autograd.grad(loss, list(practice.params), allow_unused=True)):  # noqa: B905
                     p.grad = g
             except SolveError:
-                return Trained(done, spent, theta, (), math.inf)
+                return Trained(done, spent, theta, {}, failed=True)
             if not math.isfinite(float(loss.detach())):
-                return Trained(done, spent, theta, (), math.inf)
+                return Trained(done, spent, theta, {}, failed=True)
             optimiser.step()
             done, spent = k + 1, time.perf_counter() - began
-            if _is_look(done, iterations):
+            if done % every == 0:
                 looks[done] = posed.theta()
+            if len(looks) > LOOKS:
+                every *= 2
+                looks = {at: kept for at, kept in looks.items() if at % every == 0}
             if spent > seconds:
                 break
-    end = posed.theta()
-    kept = [theta for at, theta in looks.items() if at > 0.7 * done] or [end]
-    reached = median(sorted(judge(theta) for theta in kept))
-    posed.set(end)
-    return Trained(done, spent, end, tuple(kept), reached)
-
-
-def _is_look(done: int, iterations: int) -> bool:
-    """Whether the weights after `done` iterations are kept: some of the last quarter, whenever the time ends."""
-    return done % max(1, iterations // (4 * LOOKS)) == 0 or done == iterations
+    return Trained(done, spent, posed.theta(), looks)
 
 
 def judge_of(exact: Posed, method: GradientMethod) -> Callable[[Tensor], float]:
