@@ -101,7 +101,7 @@ def try_settings(known: Measurements) -> None:
     if not able:
         return
     judge = judge_of(known.subject.exact, known.references[REHEARSED].method)
-    one = FACTOR * sum(map(cost, able)) / len(able)
+    one = FACTOR * sum(s.seconds or 0.0 for s in able) / len(able)
     iterations = int(min(accurate.iterations, 0.8 * known.left / (one * min(ENOUGH_PASSED, len(able)))))
     if iterations < FEWEST_ITERATIONS:
         return

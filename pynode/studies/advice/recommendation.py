@@ -131,8 +131,8 @@ def _for_memory(
     why = [f"{bytes_text(best.memory)}"]
     if most is not best:
         why.append(f"the most is {bytes_text(most.memory)} by {most.label}")
-    if fastest is not None and fastest.seconds and best.seconds:
-        why.append(f"{number(best.seconds / fastest.seconds, 2)} times the time of the fastest")
+    if fastest is not None and best.ratio:
+        why.append(f"{number(cost(best) / cost(fastest), 2)} times the time of the fastest")
     doubts = [] if best.seconds else ["it was not timed"]
     if len(best.records) < len(weights):
         doubts.append("measured at some of the weights only")
@@ -176,10 +176,10 @@ def _kind(setting: Setting) -> str:
 def _against_rival(best: Setting, willing: Sequence[Setting]) -> list[str]:
     """How much faster it is than the best of the other method."""
     rival = _fastest([s for s in willing if s.is_discrete is not best.is_discrete])
-    if rival is None or not rival.seconds or not best.seconds:
+    if rival is None:
         other = "Opt-Disc" if best.is_discrete else "Disc-Opt"
         return [f"no {other} that was timed does"]
-    times = rival.seconds / best.seconds
+    times = cost(rival) / cost(best)
     return [f"as fast as {rival.label}" if times < ALIKE else f"{number(times, 2)} times as fast as {rival.label}"]
 
 
@@ -187,11 +187,13 @@ def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceW
     doubts = []
     timed = best.timed
     if timed is not None and not timed.compares:
-        doubts.append(f"times relative to the fastest scatter by {100 * (timed.ratio_scatter or 0):.0f} %")
+        doubts.append(
+            f"its time relative to the fastest differs by {100 * (timed.ratio_scatter or 0):.0f} % from round to round"
+        )
     loads = [w.load[1] for w in weights if w.load is not None]
     if loads and max(loads) > BUSY:
         doubts.append(f"the machine was busy (load average {max(loads):.1f}); times were taken in turn")
-    close = [s for s in willing if s is not best and s.seconds and best.seconds and s.seconds <= CLOSE * best.seconds]
+    close = [s for s in willing if s is not best and cost(s) <= CLOSE * cost(best)]
     if close:
         others = sorted(close, key=cost)[:2]
         doubts.append(f"{' and '.join(s.label for s in others)} {'is' if len(others) == 1 else 'are'} about as fast")

@@ -25,9 +25,9 @@ class AdviceRecord:
     loss and gradient on the batch that errors are measured on.
 
     `seconds` is the median over `repeats` of one loss and gradient on the training's batch, `scatter` the interquartile
-    range over that median, and `ratio` the median over rounds of the time over that of the fastest setting in the same
-    round, which a load of the machine leaves as it is; `ratio_scatter` is that ratio's
-    interquartile range over its median.  `first_seconds` is a single run of the batch that errors are
+    range over that median, and `ratio` the time over that of the fastest setting, by lower quartiles over the same
+    rounds, which a load of the machine leaves as they are; `ratio_scatter` is how far that ratio differs between the
+    even and the odd rounds.  `first_seconds` is a single run of the batch that errors are
     measured on.  `memory_bytes` is the peak of one loss and gradient.  Null where they were not measured: the setting
     was discarded before.
 

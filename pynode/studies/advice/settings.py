@@ -191,8 +191,8 @@ def settings_of(records: Iterable[AdviceRecord], weights: Sequence[AdviceWeights
 
 
 def cost(setting: Setting) -> float:
-    """What settings are ordered by: seconds where they are known."""
-    return setting.seconds if setting.seconds is not None else float("inf")
+    """What settings are ordered by, a time relative to that of the fastest; infinite where it is not known."""
+    return setting.ratio if setting.ratio is not None else float("inf")
 
 
 def front(settings: Sequence[Setting]) -> list[Setting]:
@@ -202,7 +202,7 @@ def front(settings: Sequence[Setting]) -> list[Setting]:
     """
     known = [s for s in settings if s.seconds is not None and s.error is not None and s.failure is None]
     kept: list[Setting] = []
-    for setting in sorted(known, key=lambda s: (s.seconds or 0.0, s.error or 0.0)):
+    for setting in sorted(known, key=lambda s: (cost(s), s.error or 0.0)):
         if not kept or (setting.error or 0.0) < (kept[-1].error or 0.0):
             kept.append(setting)
     return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Generic, TypeVar
@@ -25,9 +25,10 @@ SHORTEST = 2e-3
 
 @dataclass(frozen=True)
 class Raced:
-    """Times of one setting in the rounds: median seconds, their scatter, how many, and the median ratio to the fastest.
+    """Times of one setting in the rounds: median seconds, their scatter, how many, and the ratio to the fastest.
 
-    The ratio is that of times in the same round, `ratio_scatter` its interquartile range over the median.
+    The ratio is that of the lower quartiles over the same rounds, which interruptions leave as they are;
+    `ratio_scatter` is how far it differs between the even and the odd rounds.
     """
 
     seconds: float
@@ -74,7 +75,7 @@ def race(
         if number + 1 == FEWEST:
             running = _close(running, laps, groups or {})
     known = [load for load in loads if load is not None]
-    fastest = min(running, key=lambda key: median(laps[key])) if running else None
+    fastest = min(running, key=lambda key: lower(laps[key])) if running else None
     raced = {
         key: Raced(median(mine), scatter(mine), len(mine), *_ratio(mine, laps[fastest]))
         for key, mine in laps.items()
@@ -93,12 +94,22 @@ def _repeats(work: Callable[[], object], clock: Clock) -> int:
 def _close(running: list[K], laps: Mapping[K, list[float]], groups: Mapping[K, Hashable]) -> list[K]:
     fastest: dict[Hashable, float] = {}
     for key in running:
-        group, mine = groups.get(key), median(laps[key])
+        group, mine = groups.get(key), lower(laps[key])
         fastest[group] = min(mine, fastest.get(group, mine))
-    return [key for key in running if median(laps[key]) <= BEHIND * fastest[groups.get(key)]]
+    return [key for key in running if lower(laps[key]) <= BEHIND * fastest[groups.get(key)]]
 
 
 def _ratio(mine: list[float], others: list[float]) -> tuple[float, float | None]:
-    """The median of the ratios of the same rounds, and their scatter."""
-    ratios = [a / b for a, b in zip(mine, others, strict=False) if b > 0]
-    return median(ratios), scatter(ratios)
+    """The ratio of the lower quartiles over the same rounds, and how far it differs between every other one."""
+    n = min(len(mine), len(others))
+
+    def of(start: int, step: int) -> float:
+        return lower(mine[start:n:step]) / lower(others[start:n:step])
+
+    whole = of(0, 1)
+    return whole, abs(of(0, 2) - of(1, 2)) / whole if n >= FEWEST else None
+
+
+def lower(laps: Sequence[float]) -> float:
+    """The lower quartile of times: what they are where nothing interrupts."""
+    return sorted(laps)[(len(laps) - 1) // 4]

@@ -1,0 +1,129 @@
+"""Recommendations and warnings, from records that tests make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pynode.studies.advice.cautions import cautions
+from pynode.studies.advice.recommendation import FINE, GOALS, MEMORY, ROUGH, SAFEST, TRAINING, Recommendation, recommend
+from pynode.studies.advice.record import AdviceRecord, AdviceWeights
+from pynode.studies.advice.settings import front, settings_of
+from tests.studies.advice.records import at, continuous, discrete, timed
+
+START, END = at("untrained", 10.0, trial_loss=0.1), at("rehearsed", 0.1)
+WEIGHTS = [START, END]
+
+
+def everywhere(record: AdviceRecord) -> list[AdviceRecord]:
+    """The record, and another one at the untrained weights that is ten times better."""
+    error = None if record.error is None else record.error / 10
+    return [replace(record, weights="untrained", error=error, seconds=None), record]
+
+
+RECORDS = [
+    *everywhere(discrete(1, error=0.5, loss_error=0.1, **timed(1.0))),  # too coarse: as much as the residual
+    *everywhere(discrete(2, error=0.05, loss_error=1e-4, memory_bytes=100, **timed(2.0))),
+    *everywhere(discrete(4, error=0.005, loss_error=1e-5, memory_bytes=200, **timed(4.0))),
+    *everywhere(discrete(12, error=1e-5, loss_error=1e-8, memory_bytes=400, **timed(12.0))),
+    *everywhere(continuous(1e-3, error=0.009, memory_bytes=90, **timed(3.0))),
+    *everywhere(continuous(1e-6, error=1e-5, memory_bytes=300, **timed(20.0))),
+]
+
+
+def by_goal(records: list[AdviceRecord], weights: list[AdviceWeights] = WEIGHTS) -> dict[str, Recommendation]:
+    return {r.goal: r for r in recommend(records, weights)}
+
+
+def label(recommendation: Recommendation) -> str:
+    assert recommendation.setting is not None, recommendation.why
+    return recommendation.setting.label
+
+
+def test_one_setting_for_each_goal() -> None:
+    made = by_goal(RECORDS)
+    assert list(made) == list(GOALS)
+    assert label(made[TRAINING]) == "disc-opt-rk4-x2"
+    assert label(made[ROUGH]) == "opt-disc-dopri5-rtol1e-03"
+    assert label(made[FINE]) == "disc-opt-rk4-x12"
+    assert label(made[MEMORY]) == "opt-disc-dopri5-rtol1e-03"
+    assert label(made[SAFEST]) == "disc-opt-rk4-x12"
+    assert made[ROUGH].sure == "sure"
+    assert "1.3 times as fast as disc-opt-rk4-x4" in made[ROUGH].why
+
+
+def test_a_trial_that_lags_behind_is_not_recommended() -> None:
+    lagging = [replace(r, iterations=50, reached=5.0) if r.label == "disc-opt-rk4-x2" else r for r in RECORDS]
+    passing = [replace(r, iterations=50, reached=0.12) if r.label == "disc-opt-rk4-x4" else r for r in lagging]
+    assert label(by_goal(passing)[TRAINING]) == "disc-opt-rk4-x4"
+
+
+def test_equal_times_leave_the_choice_to_the_error() -> None:
+    records = [*RECORDS, *everywhere(discrete(3, error=0.01, loss_error=1e-6, **timed(2.1)))]
+    assert label(by_goal(records)[TRAINING]) == "disc-opt-rk4-x3"
+
+
+def test_doubts_say_why() -> None:
+    busy = [replace(w, load=(1.0, 7.5)) for w in WEIGHTS]
+    assert by_goal(RECORDS, busy)[ROUGH].sure == "likely"
+    assert "busy (load average 7.5)" in by_goal(RECORDS, busy)[ROUGH].doubts[0]
+    unsure = [replace(w, uncertainty=1e-3) for w in WEIGHTS]
+    assert by_goal(RECORDS, unsure)[FINE].sure == "not sure"
+    assert "reference" in by_goal(RECORDS, unsure)[FINE].doubts[-1]
+    alone = by_goal([r for r in RECORDS if r.weights == "untrained"], [START])
+    assert alone[TRAINING].setting is None
+
+
+def test_a_failure_at_some_weights_counts() -> None:
+    failing = [
+        replace(r, failure="failed", error=None) if r.label == "disc-opt-rk4-x12" and r.weights == "untrained" else r
+        for r in RECORDS
+    ]
+    assert label(by_goal(failing)[FINE]) == "opt-disc-dopri5-rtol1e-06"
+
+
+def test_nothing_reaches_a_goal() -> None:
+    made = by_goal([r for r in RECORDS if "x12" not in r.label and "1e-06" not in r.label])
+    assert made[FINE].setting is None
+    assert "the least error is 0.005" in made[FINE].why
+
+
+def test_the_front() -> None:
+    labels = [s.label for s in front(settings_of(RECORDS, WEIGHTS))]
+    assert labels == [
+        "disc-opt-rk4-x1",
+        "disc-opt-rk4-x2",
+        "opt-disc-dopri5-rtol1e-03",
+        "disc-opt-rk4-x4",
+        "disc-opt-rk4-x12",
+    ]
+
+
+def test_warns_of_steps_too_coarse_for_the_fit() -> None:
+    (warning,) = [w for w in cautions(RECORDS, WEIGHTS) if "coarse" in w]
+    assert "disc-opt rk4 up to 1 (100 % of the fit)" in warning
+
+
+def test_warns_of_a_backward_solve_that_drifts() -> None:
+    drifting = continuous(1e-3, adjoint="backsolve", error=0.5, drift=2e6, **timed(0.5))
+    records = [*RECORDS, replace(drifting, weights="untrained", drift=0.1), drifting]
+    (warning,) = [w for w in cautions(records, WEIGHTS) if "loses" in w]
+    assert "loses 6.3 digits over the horizon" in warning
+    assert "gradient error 0.5, interpolating 0.009" in warning
+    assert all("backsolve" not in label(r) for r in recommend(records, WEIGHTS) if r.setting is not None)
+    harmless = everywhere(replace(drifting, drift=30.0, error=0.01))
+    assert not [w for w in cautions([*RECORDS, *harmless], WEIGHTS) if "loses" in w]
+
+
+def test_warns_of_stiffness() -> None:
+    loose = continuous(1e-2, error=0.1, steps=400, rejected=120)
+    tight = continuous(1e-4, error=0.001, steps=420, rejected=20)
+    assert any("Stiff" in w and "400 steps" in w for w in cautions([loose, tight], [END]))
+    assert not cautions([loose, replace(tight, steps=1000)], [END])
+    blown, fine = discrete(16, failure="NaN"), discrete(20, error=1e-3)
+    assert any("blows up with 16 steps" in w for w in cautions([blown, fine], [END]))
+    assert not cautions([discrete(16, error=1e-2), fine], [END])
+
+
+def test_says_that_a_gradient_is_small() -> None:
+    small = [START, replace(END, gradient_norm=1e-4)]
+    assert any("relative to it look large" in w for w in cautions(RECORDS, small))
