@@ -3,10 +3,10 @@
     python -m tests.studies.advice.grid_check [--out FILE.jsonl] [--budget SECONDS] [--only NAME,...]
 
 On four problems of the study and five modules of the zoo.  The matched loss is about what an accurate training has
-reached after four fifths of its iterations.  The cost of a setting is its iterations until then (median over seeds) times the
-time of one loss and gradient, measured in rounds with the others at rehearsed weights, or times its evaluations.
-Settings that are slower than the pick by more than half are not trained: they would have to need a third fewer
-iterations.
+reached after four fifths of its iterations.  The cost of a setting is its iterations until then (median over seeds)
+times the time of one loss and gradient, measured in rounds with the others at rehearsed weights, or times its
+evaluations.  Settings that are slower than the pick by more than half are not trained: they would have to need a third
+fewer iterations.
 """
 
 from __future__ import annotations

@@ -1,0 +1,106 @@
+"""Advice from the command line: what it prints, leaves and returns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pynode.cli import main
+from pynode.studies.advice.recommendation import GOALS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("advise", "PROBLEM = : missing; name a problem"),
+        ("advise spirl", "did you mean 'spiral'?"),
+        ("advise spiral --budget 0", "0 is not a number of seconds above 0"),
+        ("advise spiral --set width=3", "spiral takes no options"),
+        ("advise spiral --data nosuch.csv", "spiral brings its own data"),
+        ("advise --data nosuch.csv", "nosuch.csv"),
+        ("advise spiral --at nosuch", "--at = nosuch: there is no such directory"),
+        ("advise nosuch.py:Mine", "there is no file nosuch.py"),
+    ],
+)
+def test_mistakes_get_one_line_and_leave_nothing(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    complaint = capsys.readouterr().err
+    assert said in complaint
+    assert complaint.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def advised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Advice on a run of the spiral."""
+    top = tmp_path_factory.mktemp("advice")
+    short = ["--iterations", "20", "--no-checks", "--out", str(top / "spiral"), "--methods", "disc-opt"]
+    assert main(["compare", "spiral", *short]) == 0
+    run = next((top / "spiral" / "runs").iterdir())
+    words = ["--budget", "6", "--iterations", "20", "--at", str(run), "--out", str(top / "out")]
+    assert main(["advise", "spiral", *words]) == 0
+    return top / "out"
+
+
+def test_leaves_records_tables_and_a_figure(advised: Path) -> None:
+    lines = [json.loads(line) for line in (advised / "advice_weights.jsonl").read_text().splitlines()]
+    assert [line["weights"] for line in lines] == ["untrained", "rehearsed", "disc-opt-rk4-x1-seed0"]
+    assert lines[0]["environment"]["packages"]["torch"]
+    assert lines[0]["config"]["command"] == "spiral"
+    assert (advised / "environment.json").is_file()
+    assert (advised / "figures" / "advice.png").is_file()
+    tables = (advised / "tables.md").read_text()
+    assert all(goal in tables for goal in GOALS.values())
+    assert "pynode compare spiral --methods " in tables
+
+
+def test_is_shown_again_from_records_alone(advised: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (advised / "tables.md").read_bytes()
+    (advised / "tables.md").unlink()
+    assert main(["show", str(advised)]) == 0
+    assert (advised / "tables.md").read_bytes() == before
+    assert "Advice: spiral" in capsys.readouterr().out
+
+
+def test_the_line_to_paste_runs(advised: Path, tmp_path: Path) -> None:
+    line = next(line for line in (advised / "tables.md").read_text().splitlines() if "`pynode compare" in line)
+    words = line.split("`")[1].split()
+    assert words[:2] == ["pynode", "compare"]
+    assert main([*words[1:], "--iterations", "2", "--no-checks", "--out", str(tmp_path / "out")]) == 0
+
+
+OWN = '''
+import torch
+from pynode import MLP
+from pynode.problems.series.spiral import Spiral
+
+class Mine(Spiral):
+    """A spiral of my own."""
+    name = "mine"
+
+    @property
+    def field_spec(self):
+        return MLP((2, 8, 2), "tanh")
+'''
+
+
+def test_a_problem_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_problem.py").write_text(OWN)
+    assert main(["advise", "my_problem.py:Mine", "--budget", "3", "--iterations", "5", "--out", "out"]) == 0
+    assert "compare" in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_a_flow_on_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    values = np.random.default_rng(0).standard_normal((200, 2))
+    np.savetxt(table, values, delimiter=",", header="a,b", comments="")
+    words = ["--set", "hidden=8", "--set", "batch=40", "--budget", "8", "--iterations", "5"]
+    assert main(["advise", "--data", str(table), *words, "--out", str(tmp_path / "out")]) == 0
+    assert "--data" in (tmp_path / "out" / "tables.md").read_text()
