@@ -223,6 +223,14 @@ def say_results(directory: Path, problem: UserTable) -> None:
     each = {key: [over_seeds(runs, partial(_value, key)) for runs in groups.values()] for _, key, _ in wanted}
     rows = [[title, *(number(value, n) for value in each[key])] for title, key, n in wanted if any(each[key])]
     console.print(Table(f"Density of {Path(str(problem.options.data)).name}", ["", *groups], rows, [NOTE]))
+    last = [run for runs in groups.values() for run in runs if _is_cut_short(run)]
+    if last:
+        n = last[0].config["iterations"]
+        half = last[0].config["rate_half_life"]
+        more = f"--iterations {2 * n}" + (f" --rate-half-life {2 * half}" if half else "")
+        console.say(
+            f"the loss was still falling at the end of {n:,} iterations: longer training may do better ({more})"
+        )
     here, data = shlex.quote(str(directory)), shlex.quote(str(problem.options.data))
     console.say("log-likelihood of new rows, and new rows from the flow:")
     console.say(f"  {COMMAND} score {here} --data {data} --out scores.csv")
@@ -233,6 +241,13 @@ def say_results(directory: Path, problem: UserTable) -> None:
         given = "".join(f" --condition {shlex.quote(f'{key}={cells[0]}')}" for key, cells in pairs)
     console.say(f"  {COMMAND} sample {here} --number 1000{given} --out new.csv")
     console.say(f"all tables in {directory / 'tables.md'}, figures beside it")
+
+
+def _is_cut_short(run: Run) -> bool:
+    """Whether the best weights are those of the last validations before the iterations were over."""
+    summary, every = run.summary or {}, int(run.config["validate_every"])
+    best = summary.get("best_iteration")
+    return not summary.get("stopped_early") and best is not None and best > int(run.config["iterations"]) - 3 * every
 
 
 def _value(key: str, run: Run) -> float | None:

@@ -59,7 +59,7 @@ class Condition:
     def encode(self, column: HeldColumn, where: Callable[[int], str] = str) -> Array:
         """The context `(rows, width)` of a column; raises `DataError`, with `where(row)`, for what was never seen."""
         if self.classes:
-            return self._one_hot(column.cells, where)
+            return self._one_hot(column, where)
         if column.values is None:
             wrong = next(k for k, cell in enumerate(column.cells) if _number(cell) is None)
             raise DataError(
@@ -74,13 +74,13 @@ class Condition:
             return [self.classes[k] for k in context.argmax(axis=1)]
         return [f"{value:.9g}" for value in context[:, 0] * self.std + self.mean]
 
-    def _one_hot(self, cells: Sequence[str], where: Callable[[int], str]) -> Array:
+    def _one_hot(self, column: HeldColumn, where: Callable[[int], str]) -> Array:
         places = {word: k for k, word in enumerate(self.classes)}
-        context = np.zeros((len(cells), len(places)))
-        for row, cell in enumerate(cells):
+        context = np.zeros((len(column.cells), len(places)))
+        for row, cell in enumerate(column.cells):
             if cell not in places:
                 raise DataError(
-                    f"{where(row)}, {self.label}: '{cell[:40]}' is no class that the flow was trained on; "
+                    f"{where(row)}, {column.label}: '{cell[:40]}' is no class that the flow was trained on; "
                     f"it knows {_listed(self.classes)}: remove the row, or train on a table that has this class"
                 )
             context[row, places[cell]] = 1.0
