@@ -43,7 +43,8 @@ def test_sample_in_the_units_of_the_file(trained: Path, tmp_path: Path) -> None:
     """Hardly trained flows move samples by less than a deviation or so: b is around 300, c around 2."""
     out = tmp_path / "new.csv"
     assert call("sample", trained, "-n", 400, "--out", out) == 0
-    rows = np.loadtxt(out, delimiter=",")
+    assert out.read_text().startswith("a,b,c\n")
+    rows = np.loadtxt(out, delimiter=",", skiprows=1)
     assert rows.shape == (400, 3)
     assert (np.abs(rows.mean(0) - [0.0, 300.0, 2.0]) < [1.5, 75.0, 0.015]).all()
     assert call("sample", trained / "runs/disc-opt-rk38-x4-seed0", "-n", 7) == 0
