@@ -1,0 +1,237 @@
+"""A model of a series before its training: scaling, hidden dimensions, grids, and a first field from smooth curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from pynode.datasets.splits import Array
+from pynode.trajectories.curves import Curves, dense_times, make_curves, unit_of_time
+from pynode.trajectories.data import Trajectories
+from pynode.trajectories.fields import HIDDEN, LinearAndNetwork, Sizes
+from pynode.trajectories.grid import Grid, make_grid
+from pynode.trajectories.hidden import Hidden, decide
+from pynode.trajectories.matching import EFFORTS, Samples, match
+from pynode.trajectories.model import Initial, SeriesModel
+from pynode.trajectories.rollout import by_steps, roll_out
+from pynode.trajectories.scaling import Scaling, fitted_scaling
+from pynode.trajectories.windows import Windows, make_windows, node_places
+
+SHORTEST_WINDOW, LONGEST_WINDOW = 8, 48
+"""Rows of the first windows."""
+GROWTH = (1, 2, 4)
+"""Lengths that windows grow to, in those of the first."""
+MOST_WINDOWS = 64
+"""Windows that first fields are compared on."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a series before training, from the rows that `masks` mark."""
+
+    series: Trajectories
+    masks: tuple[Array, ...]
+    scaling: Scaling
+    curves: Curves
+    hidden: Hidden
+    sizes: Sizes
+    grids: tuple[Grid, ...]
+    window: int
+    places: tuple[Array, ...]
+    ambiguous: tuple[str, ...] = ()
+    """Value columns for which the data called for hidden dimensions."""
+
+    @property
+    def hidden_words(self) -> tuple[str, ...]:
+        """Each hidden dimension in words."""
+        names = model_columns(self.series)
+        rates = {1: "rate of change", 2: "second derivative"}
+        return tuple(
+            f"{rates.get(order, f'derivative {order}')} of {names[column]}"
+            for column, order in zip(self.hidden.columns, self.hidden.orders, strict=True)
+        )
+
+    @property
+    def nodes(self) -> int:
+        """Number of node states."""
+        return sum(len(place) for place in self.places)
+
+    def node_mask(self, k: int, rows: Array) -> Array:
+        """The nodes `(nodes,)` of trajectory `k` that are rows which `rows` `(n,)` marks."""
+        mask = np.zeros(len(self.grids[k].times), bool)
+        mask[self.grids[k].rows[rows]] = True
+        return mask
+
+
+def prepare(
+    series: Trajectories,
+    masks: Sequence[Array],
+    *,
+    augment: int | None = None,
+    individual: int | None = None,
+    window: int | None = None,
+) -> Prepared:
+    """Scaling, smooth curves, hidden dimensions (`augment` of them, or as many as the data call for), and grids.
+
+    `window` is the number of rows of the first windows; by default they last about one unit of the model's time.
+    """
+    scaling = fitted_scaling(series, masks)
+    curves = make_curves(series, scaling, masks)
+    scaling = replace(scaling, time=unit_of_time(curves, series))
+    kinds = series.input_kinds
+    smooth = not kinds
+    grids = tuple(make_grid(each, scaling, kinds, **({"longest": np.inf} if smooth else {})) for each in series.each)
+    times = dense_times(curves)
+    inputs = [_inputs_at(grid, at) for grid, at in zip(grids, times, strict=True)]
+    hidden = decide(curves, inputs, augment)
+    names = model_columns(series)
+    ambiguous = tuple(dict.fromkeys(names[c] for c in hidden.columns)) if augment is None else ()
+    impulses = sum(kind == "jumps" for kind in kinds)
+    if individual is None:
+        individual = 0
+    sizes = Sizes(scaling.columns, hidden.count, individual, len(kinds) - impulses, impulses, len(series.covariates))
+    lengths = np.concatenate([np.diff(each.times) for each in series.each]) / scaling.time
+    usual = int(np.clip(np.ceil(1 / np.median(lengths)), SHORTEST_WINDOW, LONGEST_WINDOW)) if len(lengths) else 8
+    window = window or usual
+    places = tuple(node_places(grids, window))
+    return Prepared(series, tuple(masks), scaling, curves, hidden, sizes, grids, window, places, ambiguous)
+
+
+def model_columns(series: Trajectories) -> list[str]:
+    """Names of the model's observed columns: those of the file, an angle twice."""
+    names = [[f"cosine of {n}", f"sine of {n}"] if series.periods.get(n) else [n] for n in series.values]
+    return [name for group in names for name in group]
+
+
+def with_all_rows(prepared: Prepared) -> Prepared:
+    """The same model's description with curves through all rows; scaling, hidden dimensions and nodes stay."""
+    masks = tuple(np.ones(len(each.times), bool) for each in prepared.series.each)
+    curves = make_curves(prepared.series, prepared.scaling, masks)
+    return replace(prepared, masks=masks, curves=replace(curves, noise=prepared.curves.noise))
+
+
+def first_model(
+    prepared: Prepared, seed: int, *, widths: tuple[int, ...] = HIDDEN, inner: torch.nn.Module | None = None, initial: Initial = "learnt"
+) -> SeriesModel:
+    """The untrained model: its field matched to the slopes of smooth curves, its nodes on them; the same for a seed.
+
+    A field of the user's own, `inner`, is taken as it is.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sizes = prepared.sizes
+    own = inner if inner is not None else LinearAndNetwork(sizes, widths, generator)
+    model = SeriesModel(own, sizes, prepared.nodes, initial=initial, generator=generator)
+    rng = np.random.default_rng(seed)
+    states = [state_on_curves(prepared, k, grid.times[place]) for k, (grid, place) in enumerate(zip(prepared.grids, prepared.places, strict=True))]
+    with torch.no_grad():
+        model.nodes.copy_(torch.as_tensor(np.concatenate(states)))
+        trained = [s[0] for s, mask in zip(states, prepared.masks, strict=True) if mask.any()]
+        firsts = np.array(trained)
+        model.start.copy_(torch.as_tensor(firsts.mean(0)))
+        if len(firsts) > 2:
+            model.spread.copy_(torch.as_tensor(np.clip(firsts.std(0), 0.1, None)))
+        if sizes.individual:
+            model.spread[sizes.moving :] = 1.0
+        if sizes.impulses:
+            model.jumps[:, : sizes.observed] = 0.5
+    if isinstance(own, LinearAndNetwork):
+        _choose_field(model, own, prepared)
+        if sizes.individual:
+            _begin_constants(model, own, prepared, rng)
+    return model
+
+
+def _begin_constants(model: SeriesModel, field: LinearAndNetwork, prepared: Prepared, rng: np.random.Generator) -> None:
+    """Begins the constants of each trajectory by what the field leaves open of its slopes on average."""
+    moving, count = prepared.sizes.moving, prepared.sizes.individual
+    values = 0.3 * rng.standard_normal((len(prepared.grids), count))
+    for k, place in enumerate(prepared.places):
+        first = sum(len(p) for p in prepared.places[:k])
+        model.nodes.data[first : first + len(place), moving:] = torch.as_tensor(values[k])
+    with torch.no_grad():
+        field.linear.weight[:, moving : moving + count] = 0.1 * torch.as_tensor(rng.standard_normal((moving, count)))
+
+
+def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepared) -> None:
+    """Leaves `field` as the match to smooth curves whose solves over long windows are nearest to the data."""
+    samples = samples_of(prepared)
+    masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
+    windows = make_windows(prepared.grids, prepared.places, masks, GROWTH[-1], torch.float64)
+    best, chosen = float("inf"), None
+    noise = torch.as_tensor(prepared.curves.noise)
+    for effort in EFFORTS:
+        match(field, samples, effort)
+        loss = 0.0 if windows is None else _robust_loss(model, windows, noise)
+        if chosen is None or loss < best * (0.9 if effort.network else 1.0):
+            best, chosen = loss, [p.detach().clone() for p in field.parameters()]
+    assert chosen is not None
+    with torch.no_grad():
+        for p, value in zip(field.parameters(), chosen, strict=True):
+            p.copy_(value)
+
+
+def _robust_loss(model: SeriesModel, windows: Windows, noise: torch.Tensor) -> float:
+    """The mean of residuals (in units of noise) over windows from their nodes, large ones with less than their square;
+    infinite where a solve blows up."""
+    if windows.count > MOST_WINDOWS:
+        windows = windows.take(torch.linspace(0, windows.count - 1, MOST_WINDOWS).long())
+    with torch.no_grad():
+        path = roll_out(model, windows, model.nodes[windows.node], by_steps(1))[..., : model.sizes.observed]
+        residual = (path.transpose(0, 1) - windows.values) * windows.seen / noise
+        loss = float(torch.log1p(residual.square() / 9).sum() / windows.seen.sum())
+    return loss if np.isfinite(loss) else float("inf")
+
+
+def state_on_curves(prepared: Prepared, trajectory: int, times: Array) -> Array:
+    """The state `(k, state)`, observed and hidden, on the smooth curves of a trajectory at `times` `(k,)`."""
+    first, last = prepared.curves.spans[trajectory]
+    inside = np.clip(times, first, last)
+    observed = prepared.curves.states(trajectory, inside)
+    hidden = prepared.hidden.states(prepared.curves, trajectory, inside)
+    constants = np.zeros((len(times), prepared.sizes.individual))
+    return np.clip(np.hstack((observed, hidden, constants)), -10, 10)
+
+
+def samples_of(prepared: Prepared) -> Samples:
+    """Points and slopes on the smooth curves of all trajectories."""
+    points, slopes = [], []
+    curves, unit = prepared.curves, prepared.scaling.time
+    for k, (grid, times) in enumerate(zip(prepared.grids, dense_times(curves), strict=True)):
+        if not len(times) or any(path is None for path in curves.paths[k]):
+            continue
+        constants = np.zeros((len(times), prepared.sizes.individual))
+        state = np.hstack((curves.states(k, times), prepared.hidden.states(curves, k, times), constants))
+        slope = np.hstack((curves.states(k, times, 1), prepared.hidden.states(curves, k, times, 1))) * unit
+        known = np.hstack((_inputs_at(grid, times), np.tile(grid.covariates, (len(times), 1))))
+        keep = _between_impulses(grid, times)
+        points.append(np.hstack((state, known))[keep])
+        slopes.append(slope[keep])
+    width = prepared.sizes.state + prepared.sizes.known
+    if not points:
+        return Samples(np.empty((0, width)), np.empty((0, prepared.sizes.moving)))
+    return Samples(np.concatenate(points), np.concatenate(slopes), prepared.sizes.covariates, len(points))
+
+
+def _inputs_at(grid: Grid, times: Array) -> Array:
+    """Values `(k, inputs)` of the inputs that go on between their rows."""
+    if not len(times) or not grid.starts.shape[1]:
+        return np.empty((len(times), grid.starts.shape[1]))
+    index = np.clip(np.searchsorted(grid.times, times, side="right") - 1, 0, len(grid.lengths) - 1)
+    share = ((times - grid.times[index]) / (grid.times[index + 1] - grid.times[index])).clip(0, 1)[:, None]
+    return grid.starts[index] + share * (grid.ends[index] - grid.starts[index])
+
+
+def _between_impulses(grid: Grid, times: Array) -> Array:
+    """Which of `times` lie between two rows that no impulse lies between."""
+    if not grid.jumps.shape[1]:
+        return np.ones(len(times), bool)
+    rows = grid.times[grid.rows]
+    hits = grid.times[(grid.jumps != 0).any(1)]
+    before = np.searchsorted(rows, times, side="right") - 1
+    inside = (before >= 0) & (before < len(rows) - 1)
+    left, right = rows[np.clip(before, 0, None)], rows[np.clip(before + 1, None, len(rows) - 1)]
+    clear = np.searchsorted(hits, left, side="left") == np.searchsorted(hits, right, side="left")
+    return inside & clear

@@ -1,0 +1,41 @@
+"""What was decided about a model of a series, in sentences for a reader."""
+
+from __future__ import annotations
+
+from pynode.trajectories.build import Prepared
+from pynode.trajectories.description import duration
+from pynode.trajectories.parts import Parts
+from pynode.wording import counted, verb
+
+
+def decisions(prepared: Prepared, parts: Parts) -> list[str]:
+    """Sentences about hidden dimensions, windows, what is held out, and what forecasts assume."""
+    series, sizes = prepared.series, prepared.sizes
+    lines = []
+    if sizes.hidden:
+        words = " and ".join(prepared.hidden_words)
+        why = ""
+        if prepared.ambiguous:
+            names = ", ".join(prepared.ambiguous)
+            why = f": {names} {verb(len(prepared.ambiguous), 'passes', 'pass')} the same level in both directions"
+        lines.append(f"{counted(sizes.hidden, 'hidden dimension')} ({words}){why}; --augment 0 for none")
+    if sizes.individual:
+        lines.append(
+            f"{counted(sizes.individual, 'constant')} of each trajectory beside its state: at the same values they go "
+            "on differently"
+        )
+    rows = max(len(each.times) for each in series.each)
+    if rows > prepared.window:
+        span = duration(series.axis, prepared.scaling.time)
+        lines.append(
+            f"trained in windows of {prepared.window} rows and, later on, of 2 and 4 times as many; the model's unit of "
+            f"time is {span}; --window for others"
+        )
+    told = parts.sentence
+    if parts.anything_held_out:
+        told += "; errors of forecasts are measured there, then training goes on with all rows"
+    lines.append(told)
+    if sizes.impulses:
+        names = ", ".join(n for n, kind in zip(series.inputs, series.input_kinds, strict=True) if kind == "jumps")
+        lines.append(f"forecasts assume no {names} after the last one given")
+    return lines

@@ -1,0 +1,205 @@
+"""Forecasts of trajectories from their own states, and the fit to the rows before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pynode.datasets.splits import Array
+from pynode.errors import InvalidArgument
+from pynode.trajectories.assimilate import ACCURATE, assimilate
+from pynode.trajectories.build import Prepared
+from pynode.trajectories.data import Trajectory
+from pynode.trajectories.grid import Grid, known_until, make_grid
+from pynode.trajectories.model import SeriesModel
+from pynode.trajectories.rollout import by_steps, roll_out
+from pynode.trajectories.windows import make_windows, together
+
+OBSERVATIONS = 4
+"""Values for each dimension of the state that its estimate is taken from, at least, where there are as many."""
+DISTRUSTS = (1.0, 2.0, 4.0, 8.0, 32.0)
+TRUSTED = 0.1
+"""How far a start that was given or encoded may move, in the spread of those that are learnt."""
+PRIOR = 0.5
+"""Standard deviation of a state about the trained state of its node."""
+
+
+def forecasts(
+    model: SeriesModel,
+    prepared: Prepared,
+    trajectories: Sequence[Trajectory],
+    times: Sequence[Array],
+    known: Sequence[Array],
+) -> list[Array]:
+    """The values `(k, values)` of each trajectory at its `times` `(k,)`, in the file's units, after its known rows.
+
+    `known` `(n,)` marks the rows that the state is found from.  It begins at the last of the trained nodes that has
+    enough observations after it, or at the trajectory's start, where it is expected to be like those of the others.
+
+    Raises `InvalidArgument` for times beyond which an input is known, or before the state, and where a forecast blows up.
+    """
+    noise, start_spread = calibrated(model, prepared)
+    kinds = prepared.series.input_kinds
+    longest = {} if kinds else {"longest": np.inf}
+    grids, begins, priors, spreads, windows = [], [], [], [], []
+    for trajectory, at, rows in zip(trajectories, times, known, strict=True):
+        check_inputs(prepared, trajectory, at)
+        cut = Trajectory(
+            trajectory.name,
+            trajectory.times[rows],
+            trajectory.values[rows],
+            trajectory.inputs,
+            trajectory.covariates,
+            trajectory.lines[rows],
+        )
+        grid = make_grid(cut, prepared.scaling, kinds, further=at, **longest)
+        begin, prior, spread = _beginning(model, prepared, trajectory, grid, start_spread)
+        seen = np.zeros(len(grid.times), bool)
+        seen[grid.rows] = True
+        grids.append(grid)
+        begins.append(begin)
+        if begin == 0 and prior is None:
+            window = together([(grid, 0, len(grid.times) - 1, np.isin(np.arange(len(grid.times)), grid.rows))])
+            prior = model.expected(window)[0].detach()
+            if model.initial != "learnt":
+                spread = spread * TRUSTED
+        priors.append(prior)
+        spreads.append(spread)
+        windows.append((grid, begin, len(grid.times) - 1, seen))
+    new = [k for k, trajectory in enumerate(trajectories) if not _is_trained(prepared, trajectory)]
+    if new:
+        trust = distrust(model, prepared, int(np.median([known[k].sum() for k in new])), noise, start_spread)
+        for k in new:
+            spreads[k] = spreads[k] / trust
+    last = [(grid, begin, max(int(grid.rows[-1]), begin + 1), seen) for grid, begin, _, seen in windows]
+    states = assimilate(model, together(last), torch.stack(priors), torch.stack(spreads), noise)
+    with torch.no_grad():
+        path = roll_out(model, together(windows), states, by_steps(ACCURATE)).numpy()
+    results = []
+    for k, (grid, begin, at) in enumerate(zip(grids, begins, times, strict=True)):
+        place = np.searchsorted(grid.times, at) - begin
+        results.append(prepared.scaling.to_file(path[np.clip(place, 0, None), k]))
+    return results
+
+
+@torch.no_grad()
+def calibrated(model: SeriesModel, prepared: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
+    """What residuals to expect: of the data `(columns,)`, as the trained model leaves them, and of starts `(state,)`."""
+    masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
+    windows = make_windows(prepared.grids, prepared.places, masks, 2, torch.float64)
+    noise, spread = torch.as_tensor(prepared.curves.noise), model.spread.double()
+    if windows is None:
+        return noise, spread
+    states = model.beginnings(windows)
+    path = roll_out(model, windows, states, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
+    residual = torch.nan_to_num((path - windows.values) * windows.seen, nan=10.0).square().sum((0, 1))
+    noise = (residual / windows.seen.sum((0, 1)).clamp_min(1)).sqrt().clamp_min(1e-3)
+    first = windows.is_first
+    if int(first.sum()) > 2:
+        away = states[first] - model.mean_start(windows.covariates[first].to(model.start.dtype)).double()
+        spread = away.square().mean(0).sqrt().clamp_min(0.03)
+    return noise, spread
+
+
+def _is_trained(prepared: Prepared, trajectory: Trajectory) -> bool:
+    for each, mask in zip(prepared.series.each, prepared.masks, strict=True):
+        if each.name == trajectory.name:
+            return bool(mask.any())
+    return False
+
+
+def distrust(
+    model: SeriesModel, prepared: Prepared, given: int, noise: torch.Tensor, spread: torch.Tensor
+) -> float:
+    """How much more than their noise says the first `given` rows of a new trajectory are to be doubted.
+
+    Of some factors the one with which trained trajectories are best forecast from their first `given` rows, as if the
+    rest of them were not known.
+    """
+    best, chosen = np.inf, 1.0
+    windows, shorter = [], []
+    for k, (each, mask) in enumerate(zip(prepared.series.each, prepared.masks, strict=True)):
+        rows = np.flatnonzero(mask)
+        if len(rows) > given:
+            grid = prepared.grids[k]
+            first = prepared.node_mask(k, np.isin(np.arange(len(each.times)), rows[:given]))
+            rest = prepared.node_mask(k, np.isin(np.arange(len(each.times)), rows[given:]))
+            end = max(int(grid.rows[rows[given - 1]]), 1) if given else 1
+            shorter.append((grid, 0, end, first))
+            windows.append((grid, 0, int(grid.rows[rows[-1]]), rest))
+    if len(windows) < 3:
+        return chosen
+    seen, whole = together(shorter), together(windows)
+    prior = model.expected(seen).detach()
+    for factor in DISTRUSTS:
+        states = assimilate(model, seen, prior, spread / factor, noise)
+        with torch.no_grad():
+            path = roll_out(model, whole, states, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
+        residual = ((path - whole.values) * whole.seen / noise).square().sum()
+        if float(residual) < best:
+            best, chosen = float(residual), factor
+    return chosen
+
+
+def check_inputs(prepared: Prepared, trajectory: Trajectory, times: Array) -> None:
+    """Raises `InvalidArgument` for times at which an input is not known."""
+    series = prepared.series
+    limit, which = known_until(trajectory, series.input_kinds)
+    if len(times) and times.max() > limit + 1e-9 * max(1.0, abs(limit)):
+        name, of = series.inputs[which], f" of {trajectory.name}" if trajectory.name else ""
+        raise InvalidArgument(
+            "until",
+            series.axis.text(float(times.max())),
+            f"the input {name}{of} is known to {series.axis.text(limit)} only",
+            f"add rows with {name} up to then, or forecast to {series.axis.text(limit)}",
+        )
+
+
+def fitted(model: SeriesModel, prepared: Prepared, masks: Sequence[Array]) -> list[Array]:
+    """The values `(n, values)` of the model at the rows of each trajectory that `masks` mark, NaN at others.
+
+    A long trajectory is followed in windows, each from its own trained state.
+    """
+    node_masks = [prepared.node_mask(k, mask) for k, mask in enumerate(masks)]
+    results = [np.full(each.values.shape, np.nan) for each in prepared.series.each]
+    windows = make_windows(prepared.grids, prepared.places, node_masks, 1, torch.float64)
+    if windows is None:
+        return results
+    with torch.no_grad():
+        path = roll_out(model, windows, model.beginnings(windows), by_steps(ACCURATE)).numpy()
+    owner = np.repeat(np.arange(len(prepared.grids)), [len(place) for place in prepared.places])
+    starts = np.concatenate(prepared.places)
+    for w, node in enumerate(windows.node.tolist()):
+        k, start, size = int(owner[node]), int(starts[node]), int(windows.sizes[w])
+        rows = np.flatnonzero((prepared.grids[k].rows >= start) & (prepared.grids[k].rows <= start + size))
+        rows = rows[masks[k][rows]]
+        results[k][rows] = prepared.scaling.to_file(path[prepared.grids[k].rows[rows] - start, w])
+    return results
+
+
+def _beginning(
+    model: SeriesModel, prepared: Prepared, trajectory: Trajectory, grid: Grid, spread: torch.Tensor
+) -> tuple[int, torch.Tensor | None, torch.Tensor]:
+    """The grid node that the state is found at, and what is expected of it there with which standard deviation.
+
+    None at the first node, where covariates and first points decide.
+    """
+    known = [each.name for each in prepared.series.each]
+    wanted = OBSERVATIONS * prepared.sizes.state
+    if trajectory.name in known:
+        k = known.index(trajectory.name)
+        before = sum(len(place) for place in prepared.places[:k])
+        trained = prepared.masks[k]
+        last_trained = prepared.series.each[k].times[trained][-1] if trained.any() else -np.inf
+        seen = np.isfinite(grid.values).sum(1)
+        for n in range(len(prepared.places[k]) - 1, 0, -1):
+            time = prepared.grids[k].times[prepared.places[k][n]]
+            node = int(np.searchsorted(grid.times, time))
+            if node >= len(grid.times) or grid.times[node] != time or time >= last_trained:
+                continue
+            within = grid.rows[-1] - node
+            if within >= prepared.window and seen[node:].sum() >= wanted:
+                return node, model.nodes.detach()[before + n].double(), torch.full_like(spread, PRIOR)
+    return 0, None, spread

@@ -1,0 +1,97 @@
+"""The loss of multiple shooting: data, continuity between windows, starts about their mean, and a small network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pynode.trajectories.build import Prepared
+from pynode.trajectories.fields import LinearAndNetwork
+from pynode.trajectories.model import SeriesModel
+from pynode.trajectories.rollout import Solver, by_steps, roll_out
+from pynode.trajectories.windows import Windows
+
+NETWORK_PRIOR = 0.1
+"""Standard deviation of the weights of a network's last layer, by the model's unit of time, that is expected."""
+INDIVIDUAL_PRIOR = 1.0
+COVARIATE_PRIOR = 0.03
+"""The same of the weights that read covariates, in standard deviations of theirs."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the parts of the loss weigh: `noise` `(columns,)` of the data, `continuity`, and all `observations`."""
+
+    noise: Tensor
+    continuity: float
+    observations: int
+
+    @classmethod
+    def of(cls, prepared: Prepared, continuity: float, dtype: torch.dtype) -> Weights:
+        """The weights for the training rows of `prepared`."""
+        rows = zip(prepared.series.each, prepared.masks, strict=True)
+        count = sum(int(np.isfinite(each.values[mask]).sum()) for each, mask in rows)
+        return cls(torch.as_tensor(prepared.curves.noise, dtype=dtype), continuity, max(count, 1))
+
+
+@torch.no_grad()
+def data_loss(model: SeriesModel, windows: Windows, weights: Weights, most: int = 256) -> float:
+    """The mean square of residuals over their noise in up to `most` of `windows`, solved accurately; infinite where a
+    solve blows up."""
+    if windows.count > most:
+        windows = windows.take(torch.linspace(0, windows.count - 1, most).long())
+    path = roll_out(model, windows, model.beginnings(windows), by_steps(2))[..., : model.sizes.observed]
+    residual = (path.transpose(0, 1) - windows.values) * windows.seen / weights.noise
+    loss = float(residual.square().sum() / windows.seen.sum().clamp_min(1))
+    return loss if np.isfinite(loss) else float("inf")
+
+
+def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve: Solver) -> Tensor:
+    """Minus twice the log posterior by observation, up to a constant, times the square of the mean noise.
+
+    Residuals count in units of their column's noise, gaps between a window's end and the next one's start too, starts
+    of trajectories in units of their spread.
+    """
+    states = model.beginnings(windows)
+    path = roll_out(model, windows, states, solve)
+    residual = (path[..., : model.sizes.observed].transpose(0, 1) - windows.values) * windows.seen / weights.noise
+    total = residual.square().sum()
+    joined = windows.next_node >= 0
+    if bool(joined.any()):
+        gap = path[-1][joined] - model.nodes[windows.next_node[joined]]
+        total = total + weights.continuity * (gap / _gap_scale(model, weights)).square().sum()
+    total = total + _starts(model, windows, states)
+    count = windows.seen.sum()
+    loss = total / count
+    inner = model.field.inner
+    if isinstance(inner, LinearAndNetwork):
+        prior = (inner.layers[-1].weight / NETWORK_PRIOR).square().sum()
+        prior = prior + sum(layer.weight.square().sum() for layer in inner.layers[:-1]) * 0.1
+        sizes = model.sizes
+        if sizes.individual:
+            for layer in (inner.linear, inner.layers[0]):
+                prior = prior + (layer.weight[:, sizes.moving : sizes.state] / INDIVIDUAL_PRIOR).square().sum()
+        known = sizes.covariates
+        if known:  # as many values as trajectories, not as many as rows
+            reads = [layer.weight[:, -known:] for layer in (inner.linear, inner.layers[0])]
+            prior = prior + sum((weight / COVARIATE_PRIOR).square().sum() for weight in reads)
+            prior = prior + (model.start_by / model.spread / COVARIATE_PRIOR).square().sum()
+        loss = loss + prior / weights.observations
+    return loss * weights.noise.square().mean()
+
+
+def _gap_scale(model: SeriesModel, weights: Weights) -> Tensor:
+    hidden = weights.noise.mean().expand(model.sizes.hidden)
+    constants = weights.noise.new_full((model.sizes.individual,), 0.02)
+    return 0.5 * torch.cat((weights.noise, hidden, constants))
+
+
+def _starts(model: SeriesModel, windows: Windows, states: Tensor) -> Tensor:
+    first = windows.is_first
+    if model.initial != "learnt" or not bool(first.any()):
+        return states.new_zeros(())
+    away = (states[first] - model.mean_start(windows.covariates[first])) / model.spread
+    return away.square().sum()
