@@ -140,7 +140,7 @@ def _check_module(field: object) -> None:
         raise InvalidArgument("field", repr(field), problem, "write a torch.nn.Module with forward(t, y)")
 
 
-def _times(ts: Times | Sequence[float]) -> Times:
+def _times(ts: Any) -> Times:
     """Output times as a tensor; raises `InvalidArgument` for what is none."""
     if not isinstance(ts, Tensor):
         try:

@@ -228,9 +228,7 @@ def say_results(directory: Path, problem: UserTable) -> None:
         n = last[0].config["iterations"]
         half = last[0].config["rate_half_life"]
         more = f"--iterations {2 * n}" + (f" --rate-half-life {2 * half}" if half else "")
-        console.say(
-            f"the loss was still falling after {n:,} iterations: longer training may do better ({more})"
-        )
+        console.say(f"the loss was still falling after {n:,} iterations: longer training may do better ({more})")
     here, data = shlex.quote(str(directory)), shlex.quote(str(problem.options.data))
     console.say("log-likelihood of new rows, and new rows from the flow:")
     console.say(f"  {COMMAND} score {here} --data {data} --out scores.csv")

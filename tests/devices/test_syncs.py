@@ -86,6 +86,8 @@ def test_a_flow_waits_for_nothing_but_trained_horizons(divergence: Any, trained:
 
         def run() -> None:
             moved = flow.transport(x, method=method, divergence=divergence, draw=draw, costs=costs)
+            assert moved.kinetic is not None
+            assert moved.jacobian is not None
             (-moved.log_prob.mean() + moved.kinetic.mean() + moved.jacobian.mean()).backward()
 
         run()

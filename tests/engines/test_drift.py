@@ -149,9 +149,9 @@ def test_no_false_alarm_for_a_flow() -> None:
     flow = Flow.build(ConcatSquash((2, 16, 2)), blocks=2, method=OptDisc(rtol=1e-5, atol=1e-7, adjoint="backsolve"))
     moved = flow.transport(torch.randn(50, 2, generator=torch.Generator().manual_seed(0), **F64))
     (-moved.log_prob.mean()).backward()
-    drifts = [stats.drift for stats in moved.solves]
+    drifts = [stats.drift for stats in moved.solves if stats.drift is not None]
     assert len(drifts) == 2
-    assert all(drift is not None and drift < 100 for drift in drifts)
+    assert all(drift < 100 for drift in drifts)
     assert sum(moved.solves[1:], moved.solves[0]).drift == max(drifts)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pynode.cli import main
-from pynode.cli.sample import check_target
+from pynode.cli.output import check_target
 from pynode.errors import OutputDirectoryError, StorageError
 from pynode.records.files import write_new
 from pynode.training.plan import plan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import pynode
@@ -35,7 +37,7 @@ def method_of(text: str) -> GradientMethod:
     """The method of an expression such as `pynode.DiscOpt(scheme=pynode.RK4, steps=4)`, which is taken apart."""
     kind, _, inside = text.removeprefix("pynode.").partition("(")
     options = dict(part.split("=", 1) for part in inside.removesuffix(")").split(", "))
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in options.items():
         if value.startswith("pynode.SCHEMES.load"):
             values[name] = SCHEMES.load(value.split('"')[1])
