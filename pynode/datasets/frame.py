@@ -117,8 +117,9 @@ def _without_row_names(frame: Frame, words: Sequence[str]) -> Frame:
 def _without_codes(frame: Frame) -> Frame:
     """The frame with NaN for numbers such as -999 that stand for missing values, which is said."""
     columns, notices = [], []
+    known = {code for column in frame.columns if column.kind == "number" for code in sentinels(column.values)}
     for column in frame.columns:
-        codes = sentinels(column.values) if column.kind == "number" else []
+        codes = sentinels(column.values, known) if column.kind == "number" else []
         if codes:
             where = np.isin(column.values, codes)
             n = int(where.sum())

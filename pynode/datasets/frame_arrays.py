@@ -12,6 +12,7 @@ import numpy as np
 
 from pynode.datasets.errors import DataError, optional
 from pynode.datasets.frame_cells import Missing, column_of, text_column
+from pynode.datasets.frame_stacks import unrolled
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.raw import MISREAD, OF_OBJECTS
 from pynode.datasets.reading import ColumnNames
@@ -20,12 +21,15 @@ from pynode.datasets.splits import Array
 Named = tuple[str, Array]
 """Name of a column, "" where there is none, and its values `(rows,)` of any type that is no object."""
 
+UNROLLED = "the array of three dimensions is read as (trajectories, times, columns)"
 WITH_TIME, DATE_ONLY = "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"
 
 
 def read_npy_frame(path: Path, missing: Missing, words: Collection[str], lenient: bool) -> Frame:
     """The table `(rows, columns)` in a `.npy` file, or a structured array, whose fields are columns."""
     array = _loaded(path, lambda: np.load(path, allow_pickle=False))
+    if (columns := unrolled({"y": array})) is not None:
+        return _frame(path, list(columns.items()), missing, words, lenient, (UNROLLED,))
     return _frame(path, _columns_of(path, "", array), missing, words, lenient, ())
 
 
@@ -36,9 +40,11 @@ def read_npz_frame(path: Path, missing: Missing, words: Collection[str], lenient
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    members: dict[str, Array] = {k: v for k, v in _loaded(path, arrays).items() if v.ndim or len(v.shape)}
+    members: dict[str, Array] = {k: v for k, v in _loaded(path, arrays).items() if v.ndim}
     if not members:
         raise DataError(f"{path} holds no array with rows: give one")
+    if (unrolled_columns := unrolled(members)) is not None:
+        return _frame(path, list(unrolled_columns.items()), missing, words, lenient, (UNROLLED,))
     if len(members) == 1:
         name, array = next(iter(members.items()))
         return _frame(path, _columns_of(path, "" if array.ndim == 2 else name, array), missing, words, lenient, ())
@@ -126,8 +132,8 @@ def _columns_of(path: Path, name: str, array: Array) -> list[Named]:
         return [(name, array)]
     if array.ndim != 2 or array.shape[1] == 0:
         raise DataError(
-            f"{path} holds an array of shape {array.shape}: give a table (rows, columns); trajectories of a third "
-            "dimension go below each other, with a column that numbers them"
+            f"{path} holds an array of shape {array.shape}: give a table (rows, columns), or "
+            "(trajectories, times, columns)"
         )
     return [(f"{name}{n + 1}" if name else "", array[:, n]) for n in range(array.shape[1])]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 from pynode.datasets.dates import FAMILIES
 from pynode.datasets.text_lines import MISSING, SAMPLE, Record, TextFile, could_be_number, number
@@ -42,13 +42,7 @@ def top_of(text: TextFile, header: bool | None) -> Top | None:
     commented = _comment_header(text, first_line, len(first)) if header is None else ()
     guessed = _is_header(first, rows[1:]) and not commented if header is None else header
     shape = layout(rows, guessed)
-    if (
-        header is None
-        and not guessed
-        and not commented
-        and layout(rows, None).names
-        and all(could_be_number(c) for c in first if c)
-    ):
+    if header is None and not guessed and not commented and _counts_columns(first, rows):
         shape = layout(rows, None)  # numbers as names
         notices.append(shape.notice)
     names = tuple(name.strip("'\"") for name in shape.names)
@@ -63,6 +57,21 @@ def top_of(text: TextFile, header: bool | None) -> Top | None:
     if skipped and not shape.names:
         last_line = sample[skipped - 1][0]
     return Top(shape.width, names or ("",) * shape.width, units or ("",) * shape.width, last_line, cells, (*notices,))
+
+
+def _counts_columns(first: list[str], rows: list[Record]) -> bool:
+    """Whether numbers in the first line are names, as pandas writes them: not where a column goes on from them."""
+    if not all(could_be_number(cell) for cell in first if cell) or not layout(rows, None).names:
+        return False
+    if len(first) < 3 and any("." in cell for cell in first):
+        return False
+    for n, cell in enumerate(first):
+        value = number(cell, ".")
+        below = [number(cells[n], ".") for _, cells in rows[1:] if n < len(cells)]
+        known = [v for v in [value, *below] if v is not None]
+        if len(known) == len(below) + 1 > 2 and all(a < b for a, b in pairwise(known)):
+            return False
+    return True
 
 
 def _preamble(sample: list[Record]) -> int:

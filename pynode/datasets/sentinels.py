@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from pynode.datasets.splits import Array
@@ -22,34 +24,36 @@ OTHERS = 5
 """Different other values from which on their range says something."""
 
 
-def sentinels(values: Array) -> list[float]:
+def sentinels(values: Array, elsewhere: Collection[float] = ()) -> list[float]:
     """Which of the known numbers stand for missing values in a column `(rows,)`.
 
     Such a number occurs at least twice (once, if it is ten ranges away) and lies `FAR` ranges of the others outside of
-    them; or it is one of -999, -9999, ... in a column whose other values are not negative.
+    them; or it is one of -999, -9999, ... in a column whose other values are not negative.  One that stands for missing
+    values `elsewhere` in the file does so here if it lies a range of the others outside of them.
     """
     present = values[np.isfinite(values)]
     if (np.diff(present) > 0).all():
         return []  # times
-    codes = []
-    for known in KNOWN:
-        count = int((present == known).sum())
-        if count:
-            codes.append((abs(known), known, count))
+    codes = [(abs(known), known) for known in KNOWN if (present == known).any()]
     taken: list[float] = []
-    for _, known, count in sorted(codes, reverse=True):
-        others = present[(present != known) & ~np.isin(present, taken)]
-        distinct = np.unique(others)
-        if len(distinct) < OTHERS or count > 0.9 * len(present):
-            continue
-        low, high = float(distinct[0]), float(distinct[-1])
-        distance = max(low - known, known - high)
-        reach = max(high - low, 1e-9)
-        whole = known <= -99 and set(str(int(-known))) == {"9"} and known == int(known)
-        negative = whole and known <= -999 and low >= 0 and count > 1
-        # the others of one sign, none near: a value of their own kind that reaches so far is not to be expected
-        if distance > 0 and (negative or (count > 1 and distance > FAR * reach) or distance > 10 * reach >= 0):
-            if count == 1 and abs(known) < 999:
-                continue
+    for _, known in sorted(codes, reverse=True):
+        others = present[~np.isin(present, [*taken, known])]
+        count = int((present == known).sum())
+        if len(others) and count <= 0.9 * len(present) and _is_code(known, count, others, known in elsewhere):
             taken.append(known)
     return taken
+
+
+def _is_code(known: float, count: int, others: Array, elsewhere: bool) -> bool:
+    low, high = float(others.min()), float(others.max())
+    distance, reach = max(low - known, known - high), max(high - low, 1e-9)
+    if distance <= 0:
+        return False
+    nines = set(f"{-known:.0f}") == {"9"} and known == round(known)
+    if nines and known <= -999 and low >= 0 and (count > 1 or elsewhere):
+        return True
+    if len(np.unique(others)) < OTHERS:
+        return False
+    if elsewhere and distance > reach:
+        return True
+    return (count > 1 and distance > FAR * reach) or (abs(known) >= 999 and distance > 10 * reach)

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -85,6 +86,7 @@ def number(cell: str, mark: Mark) -> float | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def kind_of(cell: str) -> Kind:
     """What a cell without a finite number holds."""
     text = cell.strip().lower()

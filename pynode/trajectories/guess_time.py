@@ -16,7 +16,7 @@ TIMES = frozenset(
     ("time", "times", "timestamp", "datetime", "date", "when", "zeit", "zeitpunkt", "zeitstempel", "datum", "uhrzeit")
 )
 """What columns of times are called, first of all."""
-OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "moment", "period"))
+OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "moment", "period", "step"))
 """The same, where none has one of the first names; so are units of time."""
 COLUMNS = 30
 """Columns that are tried as names of trajectories."""

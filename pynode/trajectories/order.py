@@ -49,6 +49,14 @@ def past_midnight(groups: Sequence[Group], times: Array, axis: TimeAxis) -> tupl
     )
 
 
+def counted_rows(groups: Sequence[Group], rows: int) -> Array:
+    """The number of each row `(rows,)` within its trajectory, from 0, in place of times."""
+    times = np.full(rows, np.nan)
+    for group in groups:
+        times[group.rows] = np.arange(len(group.rows))
+    return times
+
+
 def sorted_groups(
     frame: Frame, groups: Sequence[Group], times: Array, axis: TimeAxis, hint: str
 ) -> tuple[list[Group], list[str]]:

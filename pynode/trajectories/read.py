@@ -19,7 +19,7 @@ from pynode.trajectories.data import InputKind, Trajectories
 from pynode.trajectories.guess_time import given_time, guessed_time
 from pynode.trajectories.identity import groups_of, guessed_id, hint_of
 from pynode.trajectories.inputs import kind_of_input
-from pynode.trajectories.order import Group, past_midnight, sorted_groups
+from pynode.trajectories.order import Group, counted_rows, past_midnight, sorted_groups
 from pynode.trajectories.roles import Roles, observed_rows, roles_of
 from pynode.trajectories.times import Times
 
@@ -66,6 +66,8 @@ def read_series(
     groups = groups_of(frame, _as_words(frame, identity, header, decimal, missing_values), occupied)
     groups = _without(groups, leave_out)
     moved, midnight = past_midnight(groups, times.values, times.axis)
+    if not times.columns:
+        moved = counted_rows(groups, len(frame))
     hint = hint_of(frame, times, identity)
     groups, order_notices = sorted_groups(frame, groups, moved, times.axis, hint)
     roles = roles_of(frame, times, identity, groups, values, inputs, covariates)

@@ -52,6 +52,8 @@ READ: dict[str, tuple[str, list[str], list[list[float]]]] = {
     "index of pandas": (",a\n0,2.5\n1,3.5\n", ["a"], [[2.5, 3.5]]),
     "words as row names": (",a\nMazda,2.5\nFiat,3.5\n", ["a"], [[2.5, 3.5]]),
     "rising numbers without a name": (",a\n0,2.5\n5,3.5\n10,1.5\n", ["", "a"], [[0, 5, 10], [2.5, 3.5, 1.5]]),
+    "numbers as names": ("0,1,2\n0.5,3.5,1.5\n0.25,2.5,0.5\n", ["0", "1", "2"], [[0.5, 0.25], [3.5, 2.5], [1.5, 0.5]]),
+    "a row like numbers as names": ("0,1\n0.5,3.5\n0.75,2.5\n", ["", ""], [[0, 0.5, 0.75], [1, 3.5, 2.5]]),
     "years as names": ("who,1960,1961,1962\nA,1.5,2.5,3.5\nB,2.5,1.5,0.5\n", ["who", "1960", "1961", "1962"],
                        [[NAN, NAN], [1.5, 2.5], [2.5, 1.5], [3.5, 0.5]]),
 }  # fmt: skip
@@ -127,6 +129,11 @@ def test_what_is_no_code() -> None:
     assert sentinels(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 9999.0])) == []
     assert sentinels(np.array([3.0, 1.0, 2.0, 4.0, 5.0, 6.0, 9999.0, 9999.0])) == [9999.0]
     assert sentinels(np.array([3000.0, 10.0, 2.0, 4.0, 5.0, 6.0, -999.0, -999.0])) == [-999.0]
+    assert sentinels(np.array([1.0, 0.0, -999.0, 1.0, -999.0, 0.0])) == [-999.0]
+    assert sentinels(np.array([1.0, 0.0, 99.0, 1.0, 99.0, 0.0])) == []
+    once = np.array([20.0, 400.0, 100.0, -999.0, 300.0, 200.0])
+    assert sentinels(once) == []
+    assert sentinels(once, (-999.0,)) == [-999.0]
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -190,6 +197,7 @@ def test_what_is_written_is_read(
     path.write_text("\n".join(lines) + "\n")
     table = read_frame(path)
     expected = np.array([[float(f"{v:.6f}") for v in row] for row in rows])
+    assert len(table) == len(rows)
     kept = [np.isnan(c.values) | (c.values == expected[:, n]) for n, c in enumerate(table.columns)]
     assert all(k.all() for k in kept)
     assert [c.name for c in table.columns] == (["first", "second"] if header else ["", ""])

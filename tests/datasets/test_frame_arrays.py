@@ -49,14 +49,27 @@ def test_archives(tmp_path: Path) -> None:
     np.testing.assert_array_equal(several.columns[2].values, ROWS[:, 1])
 
 
+def test_stacks_of_trajectories(tmp_path: Path) -> None:
+    """Of three dimensions: trajectories one below the other, with the times of an array beside it."""
+    stack = np.arange(24.0).reshape(2, 3, 4)
+    np.save(tmp_path / "y.npy", stack)
+    np.savez(tmp_path / "y.npz", ts=np.array([0.0, 0.5, 2.0]), y=stack)
+    plain = read_frame(tmp_path / "y.npy")
+    assert [c.name for c in plain.columns] == ["trajectory", "step", "y1", "y2", "y3", "y4"]
+    assert plain.columns[0].values.tolist() == [1, 1, 1, 2, 2, 2]
+    assert plain.columns[5].values.tolist() == [3, 7, 11, 15, 19, 23]
+    timed = read_frame(tmp_path / "y.npz")
+    assert {c.name: c.values.tolist() for c in timed.columns}["ts"] == [0, 0.5, 2, 0, 0.5, 2]
+
+
 def test_arrays_that_are_no_table(tmp_path: Path) -> None:
     """Three dimensions, other lengths, objects and complex numbers are refused with a remedy."""
-    np.save(tmp_path / "three.npy", np.zeros((2, 3, 4)))
+    np.save(tmp_path / "four.npy", np.zeros((2, 3, 4, 5)))
     np.savez(tmp_path / "lengths.npz", a=np.zeros(2), b=np.zeros(3))
     np.save(tmp_path / "objects.npy", np.array([1, "a"], dtype=object))
     np.save(tmp_path / "complex.npy", np.zeros((2, 2), dtype=complex))
     for name, said in (
-        ("three.npy", r"shape \(2, 3, 4\): give a table \(rows, columns\)"),
+        ("four.npy", r"shape \(2, 3, 4, 5\): give a table \(rows, columns\), or \(trajectories, times, columns\)"),
         ("lengths.npz", r"different lengths \(a \(2,\), b \(3,\)\)"),
         ("objects.npy", "holds Python objects"),
         ("complex.npy", "complex128: give numbers, dates or words"),

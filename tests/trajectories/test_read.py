@@ -217,6 +217,14 @@ def test_rows_without_times(tmp_path: Path) -> None:
     assert said(result, "no column holds times: the rows are taken as equally spaced")
 
 
+def test_rows_of_trajectories_without_times(tmp_path: Path) -> None:
+    """Are counted within each of them, where these are named."""
+    result = series(
+        tmp_path, "subject,x\n" + "".join(f"s{k},{k + n % 3}.5\n" for k in range(2) for n in range(4)), id="subject"
+    )
+    assert [t.times.tolist() for t in result.each] == [[0, 1, 2, 3]] * 2
+
+
 def test_rows_in_another_order(tmp_path: Path) -> None:
     """From the latest to the earliest they are turned round, in no order they are sorted; both are said."""
     turned = series(tmp_path, "t,x\n" + "".join(f"{9 - n},{n % 4}\n" for n in range(10)))
@@ -238,6 +246,11 @@ def test_arrays(tmp_path: Path) -> None:
     named = read_series(tmp_path / "a.npz")
     assert (named.axis.column, named.values) == ("t", ("y1", "y2"))
     np.testing.assert_array_equal(named.each[0].times, t)
+    stack = np.random.default_rng(0).normal(size=(3, 4, 2))
+    np.savez(tmp_path / "b.npz", t=t, y=stack)
+    several = read_series(tmp_path / "b.npz")
+    assert (several.id_column, several.values, len(several.each)) == ("trajectory", ("y1", "y2"), 3)
+    np.testing.assert_array_equal(several.each[2].values, stack[2])
 
 
 def test_trajectories_left_out(tmp_path: Path) -> None:
@@ -246,10 +259,11 @@ def test_trajectories_left_out(tmp_path: Path) -> None:
     assert [t.name for t in series(tmp_path, text, leave_out=("b",)).each] == ["a", "c"]
 
 
-@given(st.lists(st.lists(st.integers(0, 10**6), min_size=2, max_size=9, unique=True), min_size=2, max_size=5))
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, grids: list[list[int]]) -> None:
+@given(st.lists(st.tuples(st.integers(2, 9), st.integers(0, 99), st.integers(1, 50)), min_size=2, max_size=5))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, shapes: list[tuple[int, int, int]]) -> None:
     """Trajectories of any lengths and times come back as they were."""
     path = tmp_path_factory.mktemp("series") / "t.csv"
+    grids = [[first + step * n * (n + 1) for n in range(count)] for count, first, step in shapes]
     lines = [f"g{k},{t / 64},{k + t % 7}" for k, grid in enumerate(grids) for t in sorted(grid)]
     path.write_text("id,t,x\n" + "\n".join(lines) + "\n")
     result = read_series(path, time="t", id="id", values=("x",))
