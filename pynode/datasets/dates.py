@@ -229,9 +229,9 @@ def _style(family: str, order: Order, matches: list[re.Match[str]], timed: list[
         gap = first.get("gap") or ""
         time = ("%H%M%S" if seconds else "%H%M") if timed else ""
         return "%Y%m%d" + gap.upper() + time
-    if family == "numbers" and matches and (matches[0]["sep"], order, len(matches[0]["c"])) == (".", "dmy", 4):
-        plain = timed and not seconds and not first.get("half") and not first.get("zone")
-        return "%d.%m.%Y %H:%M" if plain else "%Y-%m-%d"
+    plain = bool(timed) and not seconds and not first.get("half") and not first.get("zone")
+    if family == "numbers" and plain and (matches[0]["sep"], order, len(matches[0]["c"])) == (".", "dmy", 4):
+        return "%d.%m.%Y %H:%M"
     if not timed:
         return "%Y-%m-%d"
     gap = " " if (first.get("gap") or "").strip() != "T" else "T"

@@ -10,7 +10,7 @@ import numpy as np
 from pynode.datasets.frame_table import Column, Frame
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of
-from pynode.trajectories.times import PART_OF, Times, hours_and_minutes, row_numbers, times_of
+from pynode.trajectories.times import PART_OF, Times, hours_and_minutes, row_numbers, times_of, with_months
 
 TIMES = frozenset(
     ("time", "times", "timestamp", "datetime", "date", "when", "zeit", "zeitpunkt", "zeitstempel", "datum", "uhrzeit")
@@ -40,7 +40,7 @@ def guessed_time(frame: Frame) -> Times:
     if dates:
         column = min(dates, key=rank)
         return times_of(frame, (_named(frame, column), *_companions(frame, column)))
-    if parts := _parts(columns):
+    if parts := _parts([with_months(c) for c in frame.columns]):
         return times_of(frame, parts)
     named = sorted((c for c in frame.columns if rank(c) < 9), key=rank)
     usable = [c for c in named if c.kind != "text" and not c.trouble and _changes(c)]
@@ -146,7 +146,8 @@ def _parts(columns: Sequence[Column]) -> tuple[Column, ...]:
     for names in (("year", "month"), ("year", "quarter"), ("month", "day")):
         if set(names) <= set(named):
             order = ("year", "quarter", "month", "day", "hour", "minute", "second")
-            return tuple(named[part] for part in order if part in named)
+            chosen = tuple(named[part] for part in order if part in named)
+            return chosen if any(_changes(c) for c in chosen) else ()
     return ()
 
 
@@ -162,4 +163,4 @@ def _even(column: Column) -> bool:
 
 def _whole(column: Column) -> bool:
     present = column.values[np.isfinite(column.values)]
-    return bool((present == np.round(present)).all())
+    return present.size > 0 and bool((present == np.round(present)).all())

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from pynode.datasets.date_styles import seconds_of
+from pynode.datasets.dates import MONTHS
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
@@ -60,6 +61,7 @@ class Times:
 
 def times_of(frame: Frame, columns: Sequence[Column]) -> Times:
     """The times in one column, or in several that belong together; raises `DataError` where there are none."""
+    columns = [with_months(column) for column in columns] if len(columns) > 1 else columns
     for column in columns:
         if column.trouble:
             raise DataError(column.trouble)
@@ -77,6 +79,17 @@ def _no_time(cell: str) -> str:
         known = "a unit that other cells don't have" if unit_in(match[1]) else "no unit of time"
         return f"'{cell}' has {known} ('{match[1]}'); write numbers in one unit, and the unit in the column's name"
     return f"'{cell[:40]}' is neither a number nor a date; write times as numbers, or as dates such as 2024-01-31T12:00"
+
+
+def with_months(column: Column) -> Column:
+    """A column called month with the names of months as one of numbers; any other as it is."""
+    names = [cell.lower() for cell in column.cells or ()]
+    if column.kind != "text" or PART_OF.get(column.name.lower()) != "month":
+        return column
+    if not any(names) or not all(name in MONTHS for name in names if name):
+        return column
+    values = np.array([float(MONTHS[name]) if name else math.nan for name in names])
+    return Column(column.name, column.number, "number", values)
 
 
 def row_numbers(frame: Frame) -> Times:

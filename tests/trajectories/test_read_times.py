@@ -127,6 +127,8 @@ def test_parts_of_a_date_in_columns(tmp_path: Path) -> None:
     assert hours.axis.text(hours.each[0].times[25]) == "2024-01-02T01:00"
     quarters = series(tmp_path, "year,quarter,x", *(f"{1960 + n // 4},{1 + n % 4}" for n in range(9)))
     assert quarters.axis.text(quarters.each[0].times[5]) == "1961-04-01"
+    named = series(tmp_path, "year,month,x", *(f"{1949 + n // 2},{('March', 'April')[n % 2]}" for n in range(5)))
+    assert named.axis.text(named.each[0].times[1]) == "1949-04-01"
     days = series(tmp_path, "Month,Day,x", *(f"{5 + n // 31},{1 + n % 31}" for n in range(40)))
     assert days.each[0].times[[0, 39]].tolist() == [121, 160]
     assert any("no column has the year" in notice for notice in days.notices)
