@@ -17,9 +17,12 @@ from pynode.trajectories.identity import ID_WORDS, codes_of
 from pynode.trajectories.inputs import are_jumps, as_numbers
 from pynode.trajectories.order import Group
 from pynode.trajectories.times import PART_OF, Times
+from pynode.wording import counted
 
 NONE = ("none",)
 """As covariates: none are guessed."""
+FEW = 3
+"""Values below which a column of a larger table is not modelled unless it is named."""
 
 
 @dataclass
@@ -172,6 +175,8 @@ def _reason(column: Column, times: Times, groups: Sequence[Group]) -> str:
     known = np.isfinite(column.values)
     if not known.any():
         return "has no values"
+    if known.sum() < FEW <= 0.1 * len(known):
+        return f"has {counted(int(known.sum()), 'value')} only"
     rows = np.concatenate([np.sort(group.rows) for group in groups])
     whole = bool((column.values[known] == np.round(column.values[known])).all())
     if whole and known.all() and len(rows) > 2:

@@ -178,6 +178,15 @@ def test_columns_that_are_no_values(tmp_path: Path) -> None:
         assert said(result, notice), notice
 
 
+def test_a_column_of_few_values(tmp_path: Path) -> None:
+    """Is left out, unless it is named."""
+    text = "t,x,rare\n" + "".join(f"{n},{n % 5},{n if n in (3, 7) else ''}\n" for n in range(40))
+    guessed = series(tmp_path, text)
+    assert guessed.values == ("x",)
+    assert said(guessed, "('rare') has 2 values only and is left out")
+    assert series(tmp_path, text, values=("x", "rare")).values == ("x", "rare")
+
+
 def test_angles(tmp_path: Path) -> None:
     """Seen where neighbours jump by nearly a turn, or named with their period; -999 among them is missing."""
     text = "t,dir,h,x\n" + "".join(
