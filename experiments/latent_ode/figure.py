@@ -9,14 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments.latent_ode.data import END, SEEN, Series
-from experiments.latent_ode.training import Trained
+from experiments.latent_ode.training import Errors, Trained
 
 SHOWN, SAMPLES = 3, 20
 """Series in the figure, and curves from the distribution of their initial states."""
 
 
-def draw(results: Mapping[str, Trained], test: Series, path: Path) -> None:
-    """Writes the figure of these trained models to `path`; the first one's curves are shown."""
+def draw(results: Mapping[str, Trained], scores: Mapping[str, Errors], test: Series, path: Path) -> None:
+    """Writes the figure of these trained models to `path`: curves of the first one, and the `scores` of all."""
     figure, (upper, lower) = plt.subplots(2, SHOWN, figsize=(11, 5.2), height_ratios=(3, 2), layout="constrained")
     curves = next(iter(results.values())).model.predicted(test, SAMPLES)
     for i, axes in enumerate(upper):
@@ -35,9 +35,15 @@ def draw(results: Mapping[str, Trained], test: Series, path: Path) -> None:
             smooth = np.convolve(trained.losses, np.ones(25) / 25, "valid")
             seconds = np.linspace(0, trained.seconds, len(smooth))
             axes.plot(seconds if logarithmic else np.arange(len(smooth)), smooth, label=name)
-        axes.set(xlabel="seconds" if logarithmic else "iterations")
+        axes.set(xlabel="seconds of one core" if logarithmic else "iterations")
     lower[0].set_ylabel("negative evidence bound")
     lower[0].legend(fontsize=8)
-    lower[2].axis("off")
+    places = np.arange(len(scores))
+    lower[2].barh(places - 0.2, [e.reconstruction for e in scores.values()], 0.4, label="t < 4", color="0.4")
+    lower[2].barh(places + 0.2, [e.extrapolation for e in scores.values()], 0.4, label="t > 4", color="0.75")
+    lower[2].set_yticks(places, list(scores), fontsize=8)
+    lower[2].invert_yaxis()
+    lower[2].set_xlabel("root mean square error in rad")
+    lower[2].legend(fontsize=8)
     figure.savefig(path, dpi=100)
     plt.close(figure)

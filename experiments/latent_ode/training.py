@@ -21,7 +21,7 @@ SERIES, BATCH, WARM_UP = 400, 32, 200
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, the negative evidence bound at every iteration, and the seconds and the work of training."""
+    """A trained model, the negative evidence bound at every iteration, seconds of one core, and the work of training."""
 
     model: LatentODE
     losses: list[float]
@@ -39,7 +39,7 @@ def trained(
         model = LatentODE(method)
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, iterations)
-        losses, work, start = list[float](), SolveStats(), time.perf_counter()
+        losses, work, start = list[float](), SolveStats(), time.process_time()
         for iteration in range(iterations):
             parts = model.loss(series.rows(torch.randint(SERIES, (BATCH,))))
             loss = parts.reconstruction + min(1.0, iteration / WARM_UP) * parts.divergence
@@ -52,7 +52,7 @@ def trained(
             work = work + model.dynamics.stats
             losses.append(float((parts.reconstruction + parts.divergence).detach()))
             progress(iteration, losses[-1])
-    return Trained(model, losses, time.perf_counter() - start, work)
+    return Trained(model, losses, time.process_time() - start, work)
 
 
 @dataclass(frozen=True)

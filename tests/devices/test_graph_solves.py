@@ -84,6 +84,22 @@ def test_flows(recorders: Recorders, divergence: Any, own: bool) -> None:
     assert recorders.replayed == 7
 
 
+def test_flows_with_a_context(recorders: Recorders) -> None:
+    """One recording serves all contexts."""
+    flow = pynode.Flow.build(pynode.ConcatSquash((2, 6, 2)), context=3, seed=1)
+    x, context = torch.randn(6, 2, dtype=torch.float64), torch.randn(6, 3, dtype=torch.float64).requires_grad_()
+    for _ in range(3):
+        results: list[Any] = []
+        for engine in ("graph", "eager"):
+            log_prob = flow.log_prob(x, context, method=pynode.DiscOpt(pynode.RK4, steps=2, engine=engine))
+            results.append([log_prob.detach(), *torch.autograd.grad(log_prob.sum(), [context, *flow.parameters()])])
+        torch.testing.assert_close(results[0], results[1], **TIGHT)
+        with torch.no_grad():
+            context += 0.1
+    assert known.recordings() == 1
+    assert recorders.replayed
+
+
 class Own(nn.Module):
     """A module of a user's."""
 

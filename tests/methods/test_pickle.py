@@ -26,6 +26,7 @@ from pynode.methods.base import GradientMethod, method_from_json
 from pynode.methods.disc_opt import DiscOpt
 from pynode.methods.opt_disc import OptDisc
 from pynode.methods.opt_disc_fixed import OptDiscFixed
+from pynode.neural_ode import NeuralODE
 from pynode.schemes.rk4 import RK4
 from pynode.schemes.rk38 import RK38
 
@@ -135,6 +136,17 @@ def test_a_flow_goes_round_after_use(method: GradientMethod, divergence: Exact |
     for _ in range(2):
         assert torch.equal(copied.log_prob(Y0), flow.log_prob(Y0))
     assert torch.equal(copied.sample(3), flow.sample(3))
+
+
+@pytest.mark.parametrize("way", [w for w in COPIES if w != "copy"])
+def test_conditional_flows_and_layers_go_round(way: str) -> None:
+    context = torch.randn(len(Y0), 3, dtype=torch.float64)
+    flow = Flow.build(ConcatSquash((2, 6, 2)), context=3, seed=1, method=DiscOpt(steps=3))
+    flow.log_prob(Y0, context).mean().backward()
+    copied = COPIES[way](flow)
+    assert torch.equal(copied.log_prob(Y0, context), flow.log_prob(Y0, context))
+    layer = NeuralODE(a_field(), DiscOpt(steps=3), TS)
+    assert torch.equal(COPIES[way](layer)(Y0), layer(Y0))
 
 
 @pytest.mark.parametrize("way", ["pickle", "torch.save"])

@@ -131,14 +131,15 @@ def _shapes(spec: FieldSpec) -> tuple[tuple[int, ...], ...]:
     return tuple(slot.shape for slot in spec.slots())
 
 
-def pays(system: System, y0: State) -> bool:
+def pays(system: System, y0: State, architecture: FieldSpec | None = None) -> bool:
     """Whether the kernels are expected to be faster than torch operators, by measurements of both.
 
     Small systems gain tenfold and more from having no operators to start, large ones a third from having no memory to
     fill; beyond some size BLAS makes up for either.  An exact divergence takes a tangent for each dimension here, which
-    loses against a closed form of the trace where there are many of them.
+    loses against a closed form of the trace where there are many of them.  `architecture` is what a tape was captured
+    from, where torch operators know more of it than of a module.
     """
-    spec, flow = system.spec, system.flow
+    spec, flow = architecture or system.spec, system.flow
     if _largest(spec) > MOST_WEIGHTS:
         return False
     if isinstance(spec, Tape):
@@ -146,7 +147,7 @@ def pays(system: System, y0: State) -> bool:
         return flow is not None or rows <= FEW_ROWS or _weights(spec) <= MANY_WEIGHTS
     if flow is None or flow["divergence"] != "exact" or flow["jacobian"] or isinstance(spec, Hamiltonian):
         return True
-    dim = spec.state_dim
+    dim = spec.state_dim - spec.context_dim
     if dim * y0.numel() <= FEW_TANGENTS * system.columns:
         return True
     if isinstance(spec, Antisymmetric):
