@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -33,6 +34,9 @@ CLOSE = 1.25
 DEARER = 2.0
 """How much more time than the fastest accurate one the safest setting may take."""
 
+MEMORY_PRICE = 4.0
+"""How many times the time of the fastest a setting may take that is recommended for its memory."""
+
 BUSY = 1.3
 """The highest load average of a machine that does nothing else."""
 
@@ -58,15 +62,26 @@ class Recommendation:
 def recommend(records: Sequence[AdviceRecord], weights: Sequence[AdviceWeights]) -> list[Recommendation]:
     """One recommendation for each goal, in the order of `GOALS`; empty without records."""
     settings, fit = settings_of(records, weights), Fit.of(weights)
-    complete = [s for s in settings if len(s.records) == len(weights) and s.seconds is not None and not s.drifts]
     if not weights or not settings:
         return []
-    made = [_for_training(complete, fit, weights)]
-    for goal, target in TARGETS.items():
-        made.append(_for_error(goal, target, complete, settings, weights))
-    made.append(_for_memory(settings, complete, weights))
-    made.append(_safest(complete))
-    return made
+    at_last = [s for s in settings if s.records[-1].weights == weights[-1].weights and not s.drifts]
+    timed = [s for s in at_last if s.seconds is not None]
+    tiers = [[s for s in timed if len(s.records) == len(weights)], timed, at_last]
+
+    def first(make: Callable[[Sequence[Setting]], Recommendation]) -> Recommendation:
+        """From the settings of which most is known, or from others where none of them will do."""
+        for tier in tiers:
+            made = make(tier)
+            if made.setting is not None:
+                break
+        return made
+
+    return [
+        first(lambda tier: _for_training(tier, fit, weights)),
+        *(first(lambda tier, g=goal, t=target: _for_error(g, t, tier, weights)) for goal, target in TARGETS.items()),  # type: ignore[misc]
+        _for_memory(settings, tiers[0], weights),
+        first(lambda tier: _safest(tier, weights)),
+    ]
 
 
 def _fastest(settings: Sequence[Setting]) -> Setting | None:
@@ -101,12 +116,12 @@ def _for_training(settings: Sequence[Setting], fit: Fit, weights: Sequence[Advic
 
 
 def _for_error(
-    goal: str, target: float, complete: Sequence[Setting], every: Sequence[Setting], weights: Sequence[AdviceWeights]
+    goal: str, target: float, settings: Sequence[Setting], weights: Sequence[AdviceWeights]
 ) -> Recommendation:
-    reaching = [s for s in complete if s.error is not None and s.error <= target]
+    reaching = [s for s in settings if s.error is not None and s.error <= target]
     best = _fastest(reaching)
     if best is None:
-        errors = [s.error for s in every if s.error is not None]
+        errors = [s.error for s in settings if s.error is not None]
         least = f"; the least error is {number(min(errors), 2)}" if errors else ""
         return Recommendation(goal, None, f"no setting that was measured reaches it{least}", "not sure")
     why = [_kind(best), f"error {number(best.error, 2)} at most", *_against_rival(best, reaching)]
@@ -124,22 +139,28 @@ def _for_memory(
     known = [s for s in every if s.memory is not None and s.refused() is None and s.twin not in failed]
     if not known:
         return Recommendation(MEMORY, None, "no memory was measured", "not sure")
-    least = min(s.memory or 0 for s in known)
-    best = min((s for s in known if (s.memory or 0) <= 1.02 * least), key=cost)
-    most = max((s for s in complete if s.memory), key=lambda s: s.memory or 0, default=best)
-    fastest = _fastest([s for s in complete if s.refused(trial=False) is None and s.memory])
+    fastest = _fastest([s for s in complete if s.refused() is None and s.memory])
+    price = MEMORY_PRICE * cost(fastest) if fastest is not None else math.inf
+    able = [s for s in known if cost(s) <= price] or known
+    best = _leanest(able)
     why = [f"{bytes_text(best.memory)}"]
-    if most is not best:
-        why.append(f"the most is {bytes_text(most.memory)} by {most.label}")
-    if fastest is not None and best.ratio:
-        why.append(f"{number(cost(best) / cost(fastest), 2)} times the time of the fastest")
-    doubts = [] if best.seconds else ["it was not timed"]
-    if len(best.records) < len(weights):
-        doubts.append("measured at some of the weights only")
+    if fastest is not None and fastest is not best and best.ratio:
+        times = number(cost(best) / cost(fastest), 2)
+        why.append(f"{times} times the time of {fastest.label}, which takes {bytes_text(fastest.memory)}")
+    if (least := _leanest(known)) is not best:
+        times = number(cost(least) / cost(best), 2)
+        why.append(f"the least is {bytes_text(least.memory)} by {least.label}, in {times} times its time")
+    doubts = _gaps(best, weights)
     return Recommendation(MEMORY, best, "; ".join(why), _sure(doubts), tuple(doubts))
 
 
-def _safest(complete: Sequence[Setting]) -> Recommendation:
+def _leanest(settings: Sequence[Setting]) -> Setting:
+    """That with the least memory; of those with as little the fastest."""
+    least = min(s.memory or 0 for s in settings)
+    return min((s for s in settings if (s.memory or 0) <= 1.02 * least), key=cost)
+
+
+def _safest(complete: Sequence[Setting], weights: Sequence[AdviceWeights]) -> Recommendation:
     """Exact for its own loss and accurate for the continuous one; on stiff problems with steps that adapt."""
     able = [s for s in complete if s.refused(trial=False) is None and s.error is not None]
     stiff = is_stiff(complete)
@@ -158,7 +179,7 @@ def _safest(complete: Sequence[Setting]) -> Recommendation:
     else:
         why = "the adjoint reads the stored solution, and steps adapt"
     why += f"; error {number(best.error, 2)}"
-    doubts = [] if fine else ["no setting has an error below 1e-4"]
+    doubts = [*_gaps(best, weights), *([] if fine else ["no setting has an error below 1e-4"])]
     return Recommendation(SAFEST, best, why, _sure(doubts), tuple(doubts))
 
 
@@ -176,16 +197,23 @@ def _kind(setting: Setting) -> str:
 def _against_rival(best: Setting, willing: Sequence[Setting]) -> list[str]:
     """How much faster it is than the best of the other method."""
     rival = _fastest([s for s in willing if s.is_discrete is not best.is_discrete])
-    if rival is None:
+    if best.ratio is None:
+        return []
+    if rival is None or rival.ratio is None:
         other = "Opt-Disc" if best.is_discrete else "Disc-Opt"
         return [f"no {other} that was timed does"]
     times = cost(rival) / cost(best)
     return [f"as fast as {rival.label}" if times < ALIKE else f"{number(times, 2)} times as fast as {rival.label}"]
 
 
+def _gaps(best: Setting, weights: Sequence[AdviceWeights]) -> list[str]:
+    """What was not measured of it."""
+    gaps = [] if best.seconds else ["it was not timed, so evaluations decide"]
+    return gaps if len(best.records) == len(weights) else [*gaps, "it was measured at some of the weights only"]
+
+
 def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceWeights]) -> list[str]:
-    doubts = []
-    timed = best.timed
+    doubts, timed = _gaps(best, weights), best.timed
     if timed is not None and not timed.compares:
         doubts.append(
             f"its time relative to the fastest differs by {100 * (timed.ratio_scatter or 0):.0f} % from round to round"

@@ -20,6 +20,9 @@ SHARE = 0.05
 BEHIND, SHARE_OF_DROP = 2.0, 0.02
 """A trial may end above the accurate one's loss by so many times that loss, and by this share of the drop."""
 
+UNTIMED = 1e6
+"""More than any ratio of times."""
+
 DRIFT_BOUND = 1000.0
 """Tolerances that a state that is solved backwards may drift by before training stops with an error."""
 
@@ -191,8 +194,9 @@ def settings_of(records: Iterable[AdviceRecord], weights: Sequence[AdviceWeights
 
 
 def cost(setting: Setting) -> float:
-    """What settings are ordered by, a time relative to that of the fastest; infinite where it is not known."""
-    return setting.ratio if setting.ratio is not None else float("inf")
+    """What settings are ordered by: the time relative to that of the fastest; where it is not known, after all of
+    those that were timed, the evaluations."""
+    return setting.ratio if setting.ratio is not None else UNTIMED + setting.evaluations
 
 
 def front(settings: Sequence[Setting]) -> list[Setting]:

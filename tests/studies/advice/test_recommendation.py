@@ -69,8 +69,10 @@ def test_doubts_say_why() -> None:
     unsure = [replace(w, uncertainty=1e-3) for w in WEIGHTS]
     assert by_goal(RECORDS, unsure)[FINE].sure == "not sure"
     assert "reference" in by_goal(RECORDS, unsure)[FINE].doubts[-1]
-    alone = by_goal([r for r in RECORDS if r.weights == "untrained"], [START])
-    assert alone[TRAINING].setting is None
+    alone = by_goal([r for r in RECORDS if r.weights == "untrained"], [START])[TRAINING]
+    assert alone.sure == "not sure"
+    assert alone.doubts[0] == "it was not timed, so evaluations decide"
+    assert "untrained weights only" in alone.doubts[-1]
 
 
 def test_a_failure_at_some_weights_counts() -> None:
@@ -79,6 +81,14 @@ def test_a_failure_at_some_weights_counts() -> None:
         for r in RECORDS
     ]
     assert label(by_goal(failing)[FINE]) == "opt-disc-dopri5-rtol1e-06"
+
+
+def test_what_was_measured_at_all_weights_goes_first() -> None:
+    records = [*RECORDS, discrete(6, error=1e-5, **timed(0.1))]
+    assert label(by_goal(records)[FINE]) == "disc-opt-rk4-x12"
+    few = [r for r in records if "x12" not in r.label and "1e-06" not in r.label]
+    assert label(by_goal(few)[FINE]) == "disc-opt-rk4-x6"
+    assert "some of the weights" in by_goal(few)[FINE].doubts[0]
 
 
 def test_nothing_reaches_a_goal() -> None:
