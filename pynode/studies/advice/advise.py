@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,6 +124,6 @@ def advise_on(
     if isinstance(budget, bool) or not (isinstance(budget, (int, float)) and 0 < budget < math.inf):
         raise InvalidArgument("budget", budget, "not a positive number of seconds", "use e.g. 60")
     known = measure_all(subject, float(budget), progress or (lambda _: None))
-    made = environment if environment is not None else dict(versions())
+    made = environment if environment is not None else {**versions(), "cores": os.cpu_count()}
     weights = tuple(replace(w, environment=made) for w in known.weights.values())
     return Advice(tuple(known.records.values()), weights)

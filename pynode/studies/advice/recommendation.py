@@ -37,8 +37,8 @@ DEARER = 2.0
 MEMORY_PRICE = 4.0
 """How many times the time of the fastest a setting may take that is recommended for its memory."""
 
-BUSY = 1.3
-"""The highest load average of a machine that does nothing else."""
+BUSY, OVERLOADED = 1.3, 2.0
+"""The highest load average of a machine that does nothing else, and the load of a core at which no time is sure."""
 
 
 @dataclass(frozen=True)
@@ -218,14 +218,25 @@ def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceW
         doubts.append(
             f"its time relative to the fastest differs by {100 * (timed.ratio_scatter or 0):.0f} % from round to round"
         )
-    loads = [w.load[1] for w in weights if w.load is not None]
-    if loads and max(loads) > BUSY:
-        doubts.append(f"the machine was busy (load average {max(loads):.1f}); times were taken in turn")
+    if (doubt := _load_doubt(weights)) is not None:
+        doubts.append(doubt)
     close = [s for s in willing if s is not best and cost(s) <= CLOSE * cost(best)]
     if close:
         others = sorted(close, key=cost)[:2]
         doubts.append(f"{' and '.join(s.label for s in others)} {'is' if len(others) == 1 else 'are'} about as fast")
     return doubts
+
+
+def _load_doubt(weights: Sequence[AdviceWeights]) -> str | None:
+    """What the load of the machine does to times; None where it had a core to spare."""
+    loads = [w.load[1] for w in weights if w.load is not None]
+    cores = next((w.environment.get("cores") for w in weights if w.environment.get("cores")), 1)
+    if not loads or not isinstance(cores, int) or max(loads) <= max(BUSY, 0.75 * cores):
+        return None
+    load = f"load average {max(loads):.1f}, cores {cores}"
+    if max(loads) > OVERLOADED * cores:
+        return f"the machine was overloaded ({load}), so that times tell little; repeat it when it is idle"
+    return f"the machine was busy ({load}); times were taken in turn"
 
 
 def _sure(doubts: Sequence[str]) -> Sure:

@@ -63,9 +63,13 @@ def test_equal_times_leave_the_choice_to_the_error() -> None:
 
 
 def test_doubts_say_why() -> None:
-    busy = [replace(w, load=(1.0, 7.5)) for w in WEIGHTS]
+    busy = [replace(w, load=(1.0, 7.5), environment={"cores": 4}) for w in WEIGHTS]
     assert by_goal(RECORDS, busy)[ROUGH].sure == "likely"
-    assert "busy (load average 7.5)" in by_goal(RECORDS, busy)[ROUGH].doubts[0]
+    assert "busy (load average 7.5, cores 4)" in by_goal(RECORDS, busy)[ROUGH].doubts[0]
+    overloaded = [replace(w, environment={"cores": 2}) for w in busy]
+    assert by_goal(RECORDS, overloaded)[ROUGH].sure == "not sure"
+    idle = [replace(w, environment={"cores": 16}) for w in busy]
+    assert by_goal(RECORDS, idle)[ROUGH].sure == "sure"
     unsure = [replace(w, uncertainty=1e-3) for w in WEIGHTS]
     assert by_goal(RECORDS, unsure)[FINE].sure == "not sure"
     assert "reference" in by_goal(RECORDS, unsure)[FINE].doubts[-1]
