@@ -134,14 +134,12 @@ def predict(
     if said:
         console.say(said)
     if ended := [each.name for each, at in zip(trajectories, times, strict=True) if not len(at)]:
-        console.say(
-            f"no rows for {', '.join(ended[:12])}{' and others' if len(ended) > 12 else ''}: observed beyond --until"
-        )
+        names = f"{', '.join(ended[:LISTED])}{' and others' if len(ended) > LISTED else ''}"
+        console.say(f"no rows for {names}: observed beyond --until")
     count = sum(len(own.times) for own in rows)
     of = f" of {counted(len(rows), 'trajectory', 'trajectories')}" if series.id_column is not None else ""
-    console.say(
-        f"{counted(count, 'row')}{of} by {folder.name}, to {series.axis.text(max(r.times[-1] for r in rows))}, in {out}"
-    )
+    last = series.axis.text(max(float(own.times[-1]) for own in rows))
+    console.say(f"{counted(count, 'row')}{of} by {folder.name}, up to {last}, in {out}")
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from pynode.cli.ranks import check_alone
 from pynode.errors import InvalidArgument, RunFailure
 from pynode.settings import known
 from pynode.settings.values import from_text
-from pynode.wording import COMMAND, counted, verb
+from pynode.wording import COMMAND, counted
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
-    from pynode.training.config import RunConfig
+    from pynode.problems.series.user_series import UserSeries
 
 PROBLEM = "series"
 
@@ -275,28 +275,27 @@ def _run(
 
     from pynode.cli.console import new_console
     from pynode.cli.results import print_results
+    from pynode.problems.series.user_series import UserSeries
     from pynode.records.lock import lock
 
     torch.set_num_threads(threads)
     console = new_console()
     directory = output_directory(out, PROBLEM, resume=resume, problem=PROBLEM)
-    _say_what_was_taken(configs[0], console)
+    problem = configs[0].make_problem()
+    assert isinstance(problem, UserSeries)
+    _say_what_was_taken(problem, console)
     with lock(directory):
         failures = train_all(configs, directory, resume=resume, console=console)
         print_results(directory, new_console(quiet=True), failures=failures)
     _show(directory, console)
     if failures:
         raise RunFailure(f"{len(failures)} of {counted(len(configs), 'run')} failed: {'; '.join(failures)}")
-    _next(configs[0], directory, console)
+    _next(problem, directory, console)
 
 
-def _say_what_was_taken(config: RunConfig, console: PlainConsole) -> None:
-    from pynode.problems.series.user_series import UserSeries
+def _say_what_was_taken(problem: UserSeries, console: PlainConsole) -> None:
     from pynode.trajectories.description import describe
 
-    problem = config.make_problem()
-    assert isinstance(problem, UserSeries)
-    problem.check()
     for line in [*describe(problem.series), *problem.notices]:
         console.say(line)
     console.print()
@@ -322,17 +321,18 @@ def _show(directory: Path, console: PlainConsole) -> None:
         console.say(finding, style="bold")
 
 
-def _next(config: RunConfig, directory: Path, console: PlainConsole) -> None:
-    """The line to paste: a forecast beyond the last row."""
-    from pynode.problems.series.user_series import UserSeries
+def _next(problem: UserSeries, directory: Path, console: PlainConsole) -> None:
+    """The line to paste: a forecast beyond the last row, as far as inputs are known."""
     from pynode.trajectories.ahead import usual_until
+    from pynode.trajectories.grid import known_until
 
-    problem = config.make_problem()
-    assert isinstance(problem, UserSeries)
-    problem.check()
-    until = usual_until(problem.series.axis, problem.series.each)
+    series = problem.series
+    limits = [known_until(each, series.input_kinds) for each in series.each]
+    limit, which = min(limits, default=(float("inf"), -1))
+    until = usual_until(series.axis, series.each, limit)
+    if until is None:
+        known = f"{series.inputs[which]} is known to {series.axis.text(limit)} only"
+        console.say(f"no forecast beyond the last row: {known}; add rows with it to the file, with no values")
+        return
     words = ["predict", str(directory), "--until", until, "--out", str(directory / FORECAST)]
     console.say(f"forecast: {COMMAND} {shlex.join(words)}")
-    if problem.series.inputs:
-        inputs = ", ".join(problem.series.inputs)
-        console.say(f"(as far as {inputs} {verb(len(problem.series.inputs), 'is', 'are')} known)")

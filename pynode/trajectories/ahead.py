@@ -78,12 +78,17 @@ def times_ahead(axis: TimeAxis, trajectories: Sequence[Trajectory], until: float
     return [_as_written(axis, grid, end) for grid, end in zip(grids, ends, strict=True)]
 
 
-def usual_until(axis: TimeAxis, trajectories: Sequence[Trajectory]) -> str:
-    """A time to forecast to, as the file writes times: beyond the last row by a fifth of the longest trajectory."""
+def usual_until(axis: TimeAxis, trajectories: Sequence[Trajectory], known: float = np.inf) -> str | None:
+    """A time to forecast to, as the file writes times: beyond the last row by a fifth of the longest trajectory.
+
+    Not beyond the time up to which inputs are `known`; None where that leaves nothing to forecast.
+    """
     latest = max(trajectories, key=lambda each: float(each.times[-1]))
     length = max(float(each.times[-1] - each.times[0]) for each in trajectories)
-    ahead = max(SHARE_AHEAD * length, typical_spacing(trajectories))
-    *inside, last = times_ahead(axis, [latest], float(latest.times[-1]) + ahead, None)[0].tolist()
+    until = float(latest.times[-1]) + max(SHARE_AHEAD * length, typical_spacing(trajectories))
+    if known <= until:
+        return axis.text(known) if known > min(float(each.times[-1]) for each in trajectories) else None
+    *inside, last = times_ahead(axis, [latest], until, None)[0].tolist()
     return axis.text(inside[-1] if inside else last)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pynode.errors import InvalidArgument
-from pynode.trajectories.ahead import months_apart, times_ahead, typical_spacing
+from pynode.trajectories.ahead import months_apart, times_ahead, typical_spacing, usual_until
 from pynode.trajectories.data import Trajectory
 from tests.trajectories.axes import DAYS, NUMBERS, WHOLE
 
@@ -76,3 +76,14 @@ def test_too_many_rows_are_refused() -> None:
         times_ahead(NUMBERS, [trajectory([0, 1])], 1e8 + 1, None)
     with pytest.raises(InvalidArgument, match="--every"):
         times_ahead(NUMBERS, [trajectory([0, 1])], 1e8 + 1, 1.0)
+
+
+def test_where_nobody_says_it_a_forecast_goes_a_fifth_further_on_the_grid_of_the_rows() -> None:
+    assert usual_until(NUMBERS, [trajectory([0, 1, 2, 4, 10])]) == "11.5"
+    assert usual_until(NUMBERS, [trajectory([0, 10])]) == "20"
+    assert usual_until(DAYS, [dates(*(f"2015-{month:02d}-01" for month in range(1, 13)))]) == "2016-02-01"
+
+
+def test_no_further_than_inputs_are_known() -> None:
+    assert usual_until(NUMBERS, [trajectory([0, 1, 10])], 10.5) == "10.5"
+    assert usual_until(NUMBERS, [trajectory([0, 1, 10])], 10.0) is None
