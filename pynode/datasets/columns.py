@@ -40,6 +40,9 @@ Normal numbers rounded to 1/56, or to 1/6, of their standard deviation agree so 
 NOTED_WHOLE, NOTED = 1e-4, 0.01
 """The same for what is told and accepted."""
 
+FEW = 12
+"""Values of a column that may be names of classes."""
+
 COUNTED = 20
 """Rows from which on a column that counts them is refused."""
 
@@ -252,6 +255,8 @@ def _steps(name: str, rows: Array, columns: ColumnNames, stepped: list[int], eac
         remedy += f", or the rows that share a value of {columns.labels(spikes)}"
     if steps := [c for c in stepped if c not in spikes]:
         remedy += f", or fill the steps with uniform noise (dequantise={columns.keys(steps)})"
+    if words := [c for c in stepped if each[c].distinct <= FEW]:
+        remedy += f", or condition the density on them (condition={columns.keys(words)})"
     return f"{name}: {listed}: columns in which many rows share a value have no density; {remedy}"
 
 
