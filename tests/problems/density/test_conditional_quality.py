@@ -18,13 +18,10 @@ def moons(path: Path, n: int, seed: int, kinds: tuple[str, ...] = ("lower", "upp
     """Rows of the two half-moons, with a word for which one a row is of."""
     generator = np.random.default_rng(seed)
     rows = Moons().draw(n, generator)
-    # the upper one is about (-1, -0.2), the lower one its mirror image
-    upper = np.abs(np.hypot(rows[:, 0] + 1, rows[:, 1] + 0.2) - 2) < np.abs(
-        np.hypot(rows[:, 0] - 1, rows[:, 1] - 0.8) - 2
-    )
-    lines = [
-        f"{'upper' if is_upper else 'lower'},{x:.9g},{y:.9g}" for is_upper, (x, y) in zip(upper, rows, strict=True)
-    ]
+    centres = {"upper": (-1.0, -0.2), "lower": (1.0, 0.8)}  # of half-circles of radius 2
+    off = {moon: np.abs(np.hypot(*(rows - centre).T) - 2) for moon, centre in centres.items()}
+    words = np.where(off["upper"] < off["lower"], "upper", "lower")
+    lines = [f"{word},{x:.9g},{y:.9g}" for word, (x, y) in zip(words, rows, strict=True)]
     path.write_text("\n".join(["moon,x,y", *(line for line in lines if line.startswith(kinds))]) + "\n")
     return path
 
