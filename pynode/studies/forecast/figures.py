@@ -93,7 +93,7 @@ def _draw_many(
 ) -> Figure:
     first = next(iter(several.values()))
     order = sorted(range(len(first)), key=lambda j: not first[j].is_held_out.any())[:MOST_PANELS]
-    across = min(ACROSS, len(order))
+    across = 3 if len(order) in (3, 5, 6, 9) else min(ACROSS, len(order))
     rows = -(-len(order) // across)
     figure, panels = new_figure(across, rows=rows, height=1.1 + 1.3 * rows)
     shortened = False
