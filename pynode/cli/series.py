@@ -322,14 +322,16 @@ def _show(directory: Path, console: PlainConsole) -> None:
 
 
 def _next(problem: UserSeries, directory: Path, console: PlainConsole) -> None:
-    """The line to paste: a forecast beyond the last row, as far as inputs are known."""
+    """The line to paste: a forecast as far ahead as was held out, and as inputs are known."""
     from pynode.trajectories.ahead import usual_until
     from pynode.trajectories.grid import known_until
 
     series = problem.series
     limits = [known_until(each, series.input_kinds) for each in series.each]
     limit, which = min(limits, default=(float("inf"), -1))
-    until = usual_until(series.axis, series.each, limit)
+    spans = [each.times[-1] - each.times[rows][-1] for each, rows in zip(series.each, problem.parts.known, strict=True)]
+    ahead = max(map(float, spans))
+    until = usual_until(series.axis, series.each, known=limit, ahead=ahead or None)
     if until is None:
         known = f"{series.inputs[which]} is known to {series.axis.text(limit)} only"
         console.say(f"no forecast beyond the last row: {known}; add rows with it to the file, with no values")

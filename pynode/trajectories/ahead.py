@@ -78,14 +78,17 @@ def times_ahead(axis: TimeAxis, trajectories: Sequence[Trajectory], until: float
     return [_as_written(axis, grid, end) for grid, end in zip(grids, ends, strict=True)]
 
 
-def usual_until(axis: TimeAxis, trajectories: Sequence[Trajectory], known: float = np.inf) -> str | None:
-    """A time to forecast to, as the file writes times: beyond the last row by a fifth of the longest trajectory.
+def usual_until(
+    axis: TimeAxis, trajectories: Sequence[Trajectory], *, known: float = np.inf, ahead: float | None = None
+) -> str | None:
+    """A time to forecast to, as the file writes times: `ahead` of the last row, or a fifth of the longest trajectory.
 
     Not beyond the time up to which inputs are `known`; None where that leaves nothing to forecast.
     """
     latest = max(trajectories, key=lambda each: float(each.times[-1]))
     length = max(float(each.times[-1] - each.times[0]) for each in trajectories)
-    until = float(latest.times[-1]) + max(SHARE_AHEAD * length, typical_spacing(trajectories))
+    distance = SHARE_AHEAD * length if ahead is None else ahead
+    until = float(latest.times[-1]) + max(distance, typical_spacing(trajectories))
     if known <= until:
         return axis.text(known) if known > min(float(each.times[-1]) for each in trajectories) else None
     *inside, last = times_ahead(axis, [latest], until, None)[0].tolist()

@@ -47,7 +47,7 @@ def test_series_leaves_runs_tables_and_figures(trained: Path) -> None:
     for words in (
         "hares: RMSE of the forecast",
         "lynx: MASE of the forecast",
-        "last value held",
+        "last value",
         "straight line",
         "setpoint = 37.5",
     ):

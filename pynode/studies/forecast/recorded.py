@@ -16,7 +16,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 HELD_OUT = "held out"
 
-BASELINES = {"naive": "last value held", "linear": "straight line", "mean curve": "mean curve"}
+BASELINES = {"naive": "last value", "linear": "straight line", "mean curve": "mean curve"}
 """Forecasts without a model, by their names in records, and as tables call them."""
 
 DATES = (np.datetime64("0001-01-02", "ms"), np.datetime64("9999-12-30", "ms"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MEASURES = (
     ("RMSE of the fit", TRAINING, "rmse"),
     ("RMSE of the forecast", HELD_OUT, "rmse"),
-    ("  over its standard deviation", HELD_OUT, "relative"),
+    ("  over its deviation", HELD_OUT, "relative"),
     ("MAE of the forecast", HELD_OUT, "mae"),
     ("MASE of the forecast", HELD_OUT, "mase"),
 )
@@ -78,7 +78,8 @@ def _errors(results: Results, groups: Mapping[str, Sequence[Run]]) -> Table:
     seeds = len({run.seed for own in groups.values() for run in own})
     notes = [
         f"In the units of {file_name(results)}{f'; medians over {seeds} seeds' if seeds > 1 else '; one seed'}. "
-        f"{_split(first)} MASE: MAE over the mean change from one training observation to the next."
+        f"{_split(first)} Deviation: the standard deviation of the training observations. MASE: MAE over the mean "
+        "change from one of these to the next."
     ]
     if first.get("constants"):
         kept = ", ".join(f"{name} = {value:g}" for name, value in first["constants"])

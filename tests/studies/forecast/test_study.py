@@ -30,13 +30,13 @@ def test_the_made_up_evaluation_is_one_that_can_be_read() -> None:
 
 def test_errors_by_column_beside_baselines() -> None:
     errors, costs = Forecast().tables(results(*both()))
-    assert errors.columns == ["", "disc-opt", "opt-disc", "last value held", "straight line"]
+    assert errors.columns == ["", "disc-opt", "opt-disc", "last value", "straight line"]
     assert row(errors, "x: RMSE of the fit") == dict(
         zip(errors.columns, ["x: RMSE of the fit", "0.1", "0.2", "–", "–"], strict=True)
     )
     ahead = row(errors, "y: RMSE of the forecast")
     assert (ahead["disc-opt"], ahead["opt-disc"]) == ("0.3", "0.6")
-    assert float(ahead["last value held"]) > 0.6
+    assert float(ahead["last value"]) > 0.6
     assert "Held out: the last 25 % of each trajectory." in errors.notes[0]
     assert "setpoint = 37" in errors.notes[1]
     assert row(costs, "evaluations to the matched loss")["disc-opt"] == "48"
