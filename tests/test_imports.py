@@ -140,10 +140,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "datasets": ("errors", "wording"),
     # a user's series over time
-    "trajectories": (*LEAVES, "datasets"),
-    # what conditions a field, as columns of the state
-    "context": ("errors", "types", "finite", "fields.base", "methods.base"),
-    "neural_ode": ("errors", "types", "context", "evaluation", "fields.base", "grid", "methods", "schemes", "solution"),
+    "trajectories": (
+        *LEAVES,
+        "datasets",
+        "fields",
+        "engines.fixed_steps",
+        "methods.base",
+        "schemes",
+        "solution",
+    ),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (
         *LEAVES,
@@ -178,6 +183,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "datasets",
         "trajectories",
         "world",
+        "clock",
     ),
     # reads the source of methods and problems; what it imports of them are registries
     "settings": ("arguments", "engines", "errors", "registry", "schemes", "methods", "problems"),

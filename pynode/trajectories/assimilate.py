@@ -30,7 +30,9 @@ def assimilate(model: SeriesModel, windows: Windows, prior: Tensor, spread: Tens
     cost = _cost(residuals)
     for _ in range(ITERATIONS):
         shifted = [states + DIFFERENCE * torch.eye(size, dtype=prior.dtype)[k] for k in range(size)]
-        moved = _residuals(model, _repeated(windows, size), torch.cat(shifted), prior.repeat(size, 1), spread.repeat(size, 1), noise)
+        moved = _residuals(
+            model, _repeated(windows, size), torch.cat(shifted), prior.repeat(size, 1), spread.repeat(size, 1), noise
+        )
         slopes = (moved.reshape(size, len(prior), -1) - residuals).permute(1, 2, 0) / DIFFERENCE
         slopes = torch.nan_to_num(slopes, nan=0.0, posinf=0.0, neginf=0.0)
         gram, pull = slopes.transpose(1, 2) @ slopes, (slopes.transpose(1, 2) @ torch.nan_to_num(residuals)[..., None])

@@ -114,7 +114,12 @@ def with_all_rows(prepared: Prepared) -> Prepared:
 
 
 def first_model(
-    prepared: Prepared, seed: int, *, widths: tuple[int, ...] = HIDDEN, inner: torch.nn.Module | None = None, initial: Initial = "learnt"
+    prepared: Prepared,
+    seed: int,
+    *,
+    widths: tuple[int, ...] = HIDDEN,
+    inner: torch.nn.Module | None = None,
+    initial: Initial = "learnt",
 ) -> SeriesModel:
     """The untrained model: its field matched to the slopes of smooth curves, its nodes on them; the same for a seed.
 
@@ -125,7 +130,10 @@ def first_model(
     own = inner if inner is not None else LinearAndNetwork(sizes, widths, generator)
     model = SeriesModel(own, sizes, prepared.nodes, initial=initial, generator=generator)
     rng = np.random.default_rng(seed)
-    states = [state_on_curves(prepared, k, grid.times[place]) for k, (grid, place) in enumerate(zip(prepared.grids, prepared.places, strict=True))]
+    states = [
+        state_on_curves(prepared, k, grid.times[place])
+        for k, (grid, place) in enumerate(zip(prepared.grids, prepared.places, strict=True))
+    ]
     with torch.no_grad():
         model.nodes.copy_(torch.as_tensor(np.concatenate(states)))
         trained = [s[0] for s, mask in zip(states, prepared.masks, strict=True) if mask.any()]

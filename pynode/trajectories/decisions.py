@@ -31,7 +31,7 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
             f"trained in windows of {prepared.window} rows and, later on, of 2 and 4 times as many; the model's unit of "
             f"time is {span}; --window for others"
         )
-    told = parts.sentence
+    told = f"held out: {parts.sentence}"
     if parts.anything_held_out:
         told += "; errors of forecasts are measured there, then training goes on with all rows"
     lines.append(told)

@@ -22,8 +22,8 @@ OBSERVATIONS = 4
 DISTRUSTS = (1.0, 2.0, 4.0, 8.0, 32.0)
 TRUSTED = 0.1
 """How far a start that was given or encoded may move, in the spread of those that are learnt."""
-PRIOR = 0.5
-"""Standard deviation of a state about the trained state of its node."""
+PRIOR = 2.0
+"""Standard deviation of a state about the trained state of its node, in that of the data's noise."""
 
 
 def forecasts(
@@ -41,6 +41,8 @@ def forecasts(
     Raises `InvalidArgument` for times beyond which an input is known, or before the state, and where a forecast blows up.
     """
     noise, start_spread = calibrated(model, prepared)
+    sizes = prepared.sizes
+    around = PRIOR * torch.cat((noise, noise.mean().expand(sizes.hidden), noise.new_full((sizes.individual,), 0.1)))
     kinds = prepared.series.input_kinds
     longest = {} if kinds else {"longest": np.inf}
     grids, begins, priors, spreads, windows = [], [], [], [], []
@@ -55,7 +57,7 @@ def forecasts(
             trajectory.lines[rows],
         )
         grid = make_grid(cut, prepared.scaling, kinds, further=at, **longest)
-        begin, prior, spread = _beginning(model, prepared, trajectory, grid, start_spread)
+        begin, prior, spread = _beginning(model, prepared, trajectory, grid, start_spread, around)
         seen = np.zeros(len(grid.times), bool)
         seen[grid.rows] = True
         grids.append(grid)
@@ -110,9 +112,7 @@ def _is_trained(prepared: Prepared, trajectory: Trajectory) -> bool:
     return False
 
 
-def distrust(
-    model: SeriesModel, prepared: Prepared, given: int, noise: torch.Tensor, spread: torch.Tensor
-) -> float:
+def distrust(model: SeriesModel, prepared: Prepared, given: int, noise: torch.Tensor, spread: torch.Tensor) -> float:
     """How much more than their noise says the first `given` rows of a new trajectory are to be doubted.
 
     Of some factors the one with which trained trajectories are best forecast from their first `given` rows, as if the
@@ -180,7 +180,12 @@ def fitted(model: SeriesModel, prepared: Prepared, masks: Sequence[Array]) -> li
 
 
 def _beginning(
-    model: SeriesModel, prepared: Prepared, trajectory: Trajectory, grid: Grid, spread: torch.Tensor
+    model: SeriesModel,
+    prepared: Prepared,
+    trajectory: Trajectory,
+    grid: Grid,
+    spread: torch.Tensor,
+    around: torch.Tensor,
 ) -> tuple[int, torch.Tensor | None, torch.Tensor]:
     """The grid node that the state is found at, and what is expected of it there with which standard deviation.
 
@@ -201,5 +206,5 @@ def _beginning(
                 continue
             within = grid.rows[-1] - node
             if within >= prepared.window and seen[node:].sum() >= wanted:
-                return node, model.nodes.detach()[before + n].double(), torch.full_like(spread, PRIOR)
+                return node, model.nodes.detach()[before + n].double(), around
     return 0, None, spread

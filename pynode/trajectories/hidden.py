@@ -66,7 +66,9 @@ def ambiguity(curves: Curves, hidden: Hidden, inputs: list[Array]) -> tuple[Arra
         rows += np.where(smooth, len(at), 0)
     share = np.full(columns, np.nan)
     clear = (rows > 0) & (pairs >= LEAST_PAIRS) & (np.sqrt(signal / np.maximum(rows, 1)) > curves.noise)
-    share[clear] = (squares / np.maximum(pairs, 1) / 2)[clear] / np.maximum(variance / np.maximum(rows, 1), 1e-300)[clear]
+    share[clear] = (squares / np.maximum(pairs, 1) / 2)[clear] / np.maximum(variance / np.maximum(rows, 1), 1e-300)[
+        clear
+    ]
     return share, pairs
 
 

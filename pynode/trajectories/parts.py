@@ -70,11 +70,11 @@ def parts_of(
     held = sum(int((~mask).sum()) for mask in training)
     share = f"{100 * amount:g} %" if amount < 1 else counted(int(amount), "row")
     whole = sum(bool(mask.all()) for mask in training)
-    sentence = f"the last {share} of {'each trajectory' if len(series.each) > 1 else 'the rows'} held out"
+    sentence = f"the last {share} of {'each trajectory' if len(series.each) > 1 else 'the rows'}"
     if not held:
-        sentence = "nothing is held out"
+        sentence = "nothing"
     elif whole:
-        sentence += f"; {counted(whole, 'trajectory', 'trajectories')} of fewer than {LEAST_ROWS} rows as a whole in training"
+        sentence += f"; {counted(whole, 'trajectory', 'trajectories')} of fewer than {LEAST_ROWS} rows are trained on as a whole"
     return Parts("time", tuple(training), tuple(training), sentence)
 
 
@@ -107,7 +107,7 @@ def _by_trajectory(series: Trajectories, names: tuple[str, ...], held_out: objec
         "trajectory",
         tuple(training),
         tuple(known),
-        f"{counted(len(names), 'trajectory', 'trajectories')} held out ({listed}), forecast from the first "
+        f"{counted(len(names), 'trajectory', 'trajectories')} ({listed}), forecast from the first "
         f"{counted(max(given, 1), 'row')}",
     )
 

@@ -1,4 +1,4 @@
-"""The last training, on all rows, after the errors of forecasts have been measured on held-out ones."""
+"""The end of training: L-BFGS over long windows, by the same gradient method, on training rows and then on all rows."""
 
 from __future__ import annotations
 
@@ -7,62 +7,85 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from pynode.errors import SolveError, UsageError
 from pynode.methods.base import GradientMethod
-from pynode.solution import SolveStats
-from pynode.training.optimiser import make_adam
-from pynode.trajectories.build import GROWTH, Prepared, state_on_curves, with_all_rows
-from pynode.trajectories.loss import Weights, data_loss, shooting_loss
+from pynode.trajectories.build import Prepared, state_on_curves, with_all_rows
+from pynode.trajectories.loss import Weights, shooting_loss
 from pynode.trajectories.model import SeriesModel
-from pynode.trajectories.parts import Parts
 from pynode.trajectories.rollout import by_method
 from pynode.trajectories.windows import make_windows
 
-ITERATIONS, RATE, BATCH, EVERY = 150, 0.003, 64, 25
+EVALUATIONS = 400
+"""Gradients that the end of training takes at most, by the lengths of its windows together."""
+AGAIN = 150
+"""The same of the training on all rows after it."""
+LENGTHS = (2, 8)
+"""Lengths of its windows, in those of the first."""
+SHARES = (0.4, 0.6)
+MOST_WINDOWS = 128
+SMALLEST_CHANGE = 1e-8
+
+
+def finished(
+    model: SeriesModel, prepared: Prepared, method: GradientMethod, continuity: float, evaluations: int = EVALUATIONS
+) -> tuple[SeriesModel, int]:
+    """A copy of `model` after L-BFGS on the rows of training of `prepared`, and the gradients that this took.
+
+    The best of all weights that were tried, so no worse than `model`; where a solve fails, those before it stand.
+    """
+    best = copy.deepcopy(model)
+    masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
+    weights = Weights.of(prepared, continuity, best.nodes.dtype)
+    total = 0
+    for share, length in zip(SHARES, LENGTHS, strict=True):
+        windows = make_windows(prepared.grids, prepared.places, masks, length, best.nodes.dtype)
+        if windows is None:
+            break
+        if windows.count > MOST_WINDOWS:
+            windows = windows.take(torch.linspace(0, windows.count - 1, MOST_WINDOWS).round().long())
+        tried = copy.deepcopy(best)
+        least, kept, count = math.inf, best.theta(), 0
+        most = int(share * evaluations)
+        optimiser = torch.optim.LBFGS(
+            tried.parameters(),
+            max_iter=most,
+            max_eval=most,
+            history_size=40,
+            tolerance_change=SMALLEST_CHANGE,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> Tensor:
+            nonlocal least, kept, count
+            optimiser.zero_grad()
+            loss = shooting_loss(tried, windows, weights, by_method(method, []))
+            if not bool(torch.isfinite(loss)):
+                raise FloatingPointError
+            if float(loss.detach()) < least:
+                least, kept = float(loss.detach()), tried.theta()
+            loss.backward()
+            count += 1
+            return loss
+
+        try:
+            optimiser.step(closure)
+        except (SolveError, FloatingPointError, UsageError):
+            pass  # a step went too far: the best weights so far stand
+        best.set_theta(kept)
+        total += count
+    return best, total
 
 
 def refitted(
-    model: SeriesModel, prepared: Prepared, parts: Parts, method: GradientMethod, continuity: float, seed: int
+    model: SeriesModel, prepared: Prepared, method: GradientMethod, continuity: float
 ) -> tuple[SeriesModel, int]:
-    """A copy of `model` trained further by `method` on all rows, and the number of iterations; the best of it by the
-    loss of the data over long windows.  The model itself where nothing was held out."""
-    if not parts.anything_held_out:
-        return model, 0
+    """`model` after L-BFGS on all rows, and the gradients that this took."""
     whole = with_all_rows(prepared)
-    best = copy.deepcopy(model)
-    dtype = best.nodes.dtype
-    _move_new_nodes(best, prepared, whole)
-    masks = [whole.node_mask(k, mask) for k, mask in enumerate(whole.masks)]
-    windows = [w for by in GROWTH[1:] if (w := make_windows(whole.grids, whole.places, masks, by, dtype)) is not None]
-    if not windows:
-        return model, 0
-    weights = Weights.of(whole, continuity, dtype)
-    trained = copy.deepcopy(best)
-    optimiser = make_adam([{"params": list(trained.parameters())}], RATE)
-    least = math.inf
-    stats: list[SolveStats] = []
-    for i in range(ITERATIONS + 1):
-        if i % EVERY == 0:
-            loss = data_loss(trained, windows[-1], weights)
-            if loss < least:
-                least = loss
-                best.set_theta(trained.theta())
-        if i == ITERATIONS:
-            break
-        batch = windows[min(len(windows) - 1, 2 * i // ITERATIONS)]
-        if batch.count > BATCH:
-            chosen = np.random.default_rng([seed, 1, i]).choice(batch.count, BATCH, replace=False)
-            batch = batch.take(torch.as_tensor(np.sort(chosen)))
-        stats.clear()
-        objective = shooting_loss(trained, batch, weights, by_method(method, stats))
-        if not bool(torch.isfinite(objective)):
-            break  # the best weights so far stand
-        objective.backward()
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * 0.5 ** (i / (ITERATIONS / 3))
-        optimiser.step()
-        optimiser.zero_grad()
-    return best, ITERATIONS
+    moved = copy.deepcopy(model)
+    _move_new_nodes(moved, prepared, whole)
+    return finished(moved, whole, method, continuity, AGAIN)
 
 
 @torch.no_grad()

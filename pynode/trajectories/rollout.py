@@ -47,7 +47,9 @@ def roll_out(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver
     at equal distances, and those at the nodes are interpolated from them and their slopes to fourth order; otherwise
     one solve goes from node to node.
     """
-    return _interpolated(model, windows, states, solve) if windows.is_smooth else _chained(model, windows, states, solve)
+    return (
+        _interpolated(model, windows, states, solve) if windows.is_smooth else _chained(model, windows, states, solve)
+    )
 
 
 def _interpolated(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver) -> Tensor:

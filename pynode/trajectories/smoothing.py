@@ -54,7 +54,9 @@ class _Piece:
         """Residual sums of squares and effective degrees of freedom `(penalties,)`."""
         weights = 1 / (1 + (PENALTIES[:, None] - 1) * self.values)
         kept = 1 - self.values  # the share of the data in each direction
-        residual = self.total - 2 * (weights * self.projected**2).sum(1) + (weights**2 * kept * self.projected**2).sum(1)
+        residual = (
+            self.total - 2 * (weights * self.projected**2).sum(1) + (weights**2 * kept * self.projected**2).sum(1)
+        )
         return np.maximum(residual, 0), (weights * kept).sum(1)
 
     def curve(self, penalty: float) -> BSpline:
