@@ -1,4 +1,4 @@
-"""States of trajectories from their observations: least squares with a prior, for the end of the data or a new start."""
+"""States of trajectories from observations: least squares with a prior, for the end of the data or a new start."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DIFFERENCE = 1e-5
 def assimilate(model: SeriesModel, windows: Windows, prior: Tensor, spread: Tensor, noise: Tensor) -> Tensor:
     """The states `(w, state)` at the first nodes of `windows` that fit what is observed in them.
 
-    Minimises the squares of residuals over `noise` `(columns,)` plus those of the distance from `prior` `(w, state)` over
-    `spread` (the same shape, or `(state,)`), by Levenberg and Marquardt's method for every window by itself.  States from
-    which a solve blows up are rejected, so the result is finite where `prior` is.
+    Minimises the squares of residuals over `noise` `(columns,)` plus those of the distance from `prior` `(w, state)`
+    over `spread` (the same shape, or `(state,)`), by Levenberg and Marquardt's method for every window by itself.
+    States from which a solve blows up are rejected, so the result is finite where `prior` is.
     """
     size = model.sizes.state
     spread = spread.expand_as(prior)

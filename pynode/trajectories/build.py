@@ -12,7 +12,7 @@ from pynode.datasets.splits import Array
 from pynode.trajectories.curves import Curves, dense_times, make_curves, unit_of_time
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.fields import HIDDEN, LinearAndNetwork, Sizes
-from pynode.trajectories.grid import Grid, make_grid
+from pynode.trajectories.grid import Grid, longest_interval, make_grid
 from pynode.trajectories.hidden import Hidden, decide
 from pynode.trajectories.matching import EFFORTS, Samples, match
 from pynode.trajectories.model import Initial, SeriesModel
@@ -24,6 +24,8 @@ SHORTEST_WINDOW, LONGEST_WINDOW = 8, 48
 """Rows of the first windows."""
 GROWTH = (1, 2, 4)
 """Lengths that windows grow to, in those of the first."""
+MOST_INTERVALS = 48
+"""Solves of a window, one after the other, where inputs make them so many."""
 MOST_WINDOWS = 64
 """Windows that first fields are compared on."""
 
@@ -43,6 +45,16 @@ class Prepared:
     places: tuple[Array, ...]
     ambiguous: tuple[str, ...] = ()
     """Value columns for which the data called for hidden dimensions."""
+
+    def growth(self, wanted: tuple[int, ...] = GROWTH) -> tuple[int, ...]:
+        """Lengths of windows, in those of the first, of the `wanted` ones.
+
+        Where inputs or impulses stop the solve at every node, none of more than about `MOST_INTERVALS` intervals.
+        """
+        if not (self.sizes.inputs or self.sizes.impulses):
+            return wanted
+        intervals = sum(len(grid.lengths) for grid in self.grids) / max(self.nodes, 1)
+        return tuple(min(by, max(1, round(MOST_INTERVALS / max(intervals, 1)))) for by in wanted)
 
     @property
     def hidden_words(self) -> tuple[str, ...]:
@@ -82,8 +94,7 @@ def prepare(
     curves = make_curves(series, scaling, masks)
     scaling = replace(scaling, time=unit_of_time(curves, series))
     kinds = series.input_kinds
-    smooth = not kinds
-    grids = tuple(make_grid(each, scaling, kinds, **({"longest": np.inf} if smooth else {})) for each in series.each)
+    grids = tuple(make_grid(each, scaling, kinds, longest=longest_interval(kinds)) for each in series.each)
     times = dense_times(curves)
     inputs = [_inputs_at(grid, at) for grid, at in zip(grids, times, strict=True)]
     hidden = decide(curves, inputs, augment)

@@ -49,7 +49,10 @@ def make_curves(series: Trajectories, scaling: Scaling, masks: Sequence[Array]) 
     Trajectories with impulses are joined by straight lines: a smooth curve would not jump.
     """
     jumping = [
-        any(kind == "jumps" and (known.values != 0).sum() > 0 for known, kind in zip(each.inputs, series.input_kinds))
+        any(
+            kind == "jumps" and (known.values != 0).sum() > 0
+            for known, kind in zip(each.inputs, series.input_kinds, strict=True)
+        )
         for each in series.each
     ]
     paths: list[list[Path | None]] = [[] for _ in series.each]
@@ -135,7 +138,8 @@ def _line(times: Array, values: Array) -> Path | None:
 
 
 def dense_times(curves: Curves, total: int = 3000) -> list[Array]:
-    """Times `(k,)` over the rows of each trajectory with two or more, about `total` together, dense where its rows are."""
+    """Times `(k,)` over the rows of each trajectory with two or more, about `total` together, dense where
+    its rows are."""
     every = max(sum(len(rows) for rows in curves.rows), 1)
     result = []
     for rows in curves.rows:

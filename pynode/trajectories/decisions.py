@@ -27,9 +27,11 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
     rows = max(len(each.times) for each in series.each)
     if rows > prepared.window:
         span = duration(series.axis, prepared.scaling.time)
+        longer = sorted(set(prepared.growth()) - {1})
+        later = f" and, later on, of {' and '.join(map(str, longer))} times as many" if longer else ""
         lines.append(
-            f"trained in windows of {prepared.window} rows and, later on, of 2 and 4 times as many; the model's unit of "
-            f"time is {span}; --window for others"
+            f"trained in windows of {prepared.window} rows{later}; the model's unit of time is {span}; --window for "
+            "others"
         )
     told = f"held out: {parts.sentence}"
     if parts.anything_held_out:

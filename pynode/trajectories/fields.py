@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -56,24 +57,28 @@ class LinearAndNetwork(nn.Module):
         n_in = sizes.state + sizes.known
         self.linear = nn.Linear(n_in, sizes.moving, dtype=torch.float64)
         widths = (n_in, *hidden, sizes.moving)
-        self.layers = nn.ModuleList(
-            nn.Linear(i, o, dtype=torch.float64) for i, o in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Linear(i, o, dtype=torch.float64) for i, o in pairwise(widths))
         with torch.no_grad():
-            for layer in (self.linear, *self.layers):
+            for layer in (self.linear, *self.network):
                 spread = layer.in_features**-0.5
                 layer.weight.copy_(torch.randn(layer.weight.shape, dtype=torch.float64, generator=generator) * spread)
                 layer.bias.copy_(torch.randn(layer.bias.shape, dtype=torch.float64, generator=generator) * 0.5)
-            for layer in (self.linear, self.layers[-1]):
+            for layer in (self.linear, self.network[-1]):
                 layer.weight.zero_()
                 layer.bias.zero_()
 
+    @property
+    def network(self) -> list[nn.Linear]:
+        """The layers of the network."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
     def forward(self, t: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 (autonomous)
         """The slope `(..., moving)` at `x` `(..., state + known)`."""
+        *inner, last = self.network
         h = x
-        for layer in self.layers[:-1]:
+        for layer in inner:
             h = torch.tanh(layer(h))
-        return self.linear(x) + self.layers[-1](h)
+        return torch.as_tensor(self.linear(x) + last(h))
 
 
 class IntervalField(nn.Module):

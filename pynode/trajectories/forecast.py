@@ -12,7 +12,7 @@ from pynode.errors import InvalidArgument
 from pynode.trajectories.assimilate import ACCURATE, assimilate
 from pynode.trajectories.build import Prepared
 from pynode.trajectories.data import Trajectory
-from pynode.trajectories.grid import Grid, known_until, make_grid
+from pynode.trajectories.grid import Grid, known_until, longest_interval, make_grid
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.rollout import by_steps, roll_out
 from pynode.trajectories.windows import make_windows, together
@@ -36,16 +36,19 @@ def forecasts(
     """The values `(k, values)` of each trajectory at its `times` `(k,)`, in the file's units, after its known rows.
 
     `known` `(n,)` marks the rows that the state is found from.  It begins at the last of the trained nodes that has
-    enough observations after it, or at the trajectory's start, where it is expected to be like those of the others.
+    enough observations after it, or at the trajectory's start, where it is expected to be like others.
 
-    Raises `InvalidArgument` for times beyond which an input is known, or before the state, and where a forecast blows up.
+    Raises `InvalidArgument` for times beyond which an input is known.
     """
     noise, start_spread = calibrated(model, prepared)
     sizes = prepared.sizes
     around = PRIOR * torch.cat((noise, noise.mean().expand(sizes.hidden), noise.new_full((sizes.individual,), 0.1)))
     kinds = prepared.series.input_kinds
-    longest = {} if kinds else {"longest": np.inf}
-    grids, begins, priors, spreads, windows = [], [], [], [], []
+    grids: list[Grid] = []
+    begins: list[int] = []
+    priors: list[torch.Tensor] = []
+    spreads: list[torch.Tensor] = []
+    windows: list[tuple[Grid, int, int, Array]] = []
     for trajectory, at, rows in zip(trajectories, times, known, strict=True):
         check_inputs(prepared, trajectory, at)
         cut = Trajectory(
@@ -56,13 +59,13 @@ def forecasts(
             trajectory.covariates,
             trajectory.lines[rows],
         )
-        grid = make_grid(cut, prepared.scaling, kinds, further=at, **longest)
+        grid = make_grid(cut, prepared.scaling, kinds, further=at, longest=longest_interval(kinds))
         begin, prior, spread = _beginning(model, prepared, trajectory, grid, start_spread, around)
         seen = np.zeros(len(grid.times), bool)
         seen[grid.rows] = True
         grids.append(grid)
         begins.append(begin)
-        if begin == 0 and prior is None:
+        if prior is None:
             window = together([(grid, 0, len(grid.times) - 1, np.isin(np.arange(len(grid.times)), grid.rows))])
             prior = model.expected(window)[0].detach()
             if model.initial != "learnt":
@@ -88,7 +91,7 @@ def forecasts(
 
 @torch.no_grad()
 def calibrated(model: SeriesModel, prepared: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
-    """What residuals to expect: of the data `(columns,)`, as the trained model leaves them, and of starts `(state,)`."""
+    """What residuals to expect: of the data `(columns,)`, as the trained model leaves them, of starts `(state,)`."""
     masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
     windows = make_windows(prepared.grids, prepared.places, masks, 2, torch.float64)
     noise, spread = torch.as_tensor(prepared.curves.noise), model.spread.double()

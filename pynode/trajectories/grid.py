@@ -95,6 +95,11 @@ def make_grid(
     )
 
 
+def longest_interval(kinds: Sequence[InputKind]) -> float:
+    """The longest interval of a grid, in the model's unit of time: without inputs solves do not stop at its nodes."""
+    return LONGEST if kinds else np.inf
+
+
 def known_until(trajectory: Trajectory, kinds: Sequence[InputKind]) -> tuple[float, int]:
     """The last time up to which all inputs are known, and which one ends there; infinite, and -1, without any.
 

@@ -68,16 +68,18 @@ def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve:
     loss = total / count
     inner = model.field.inner
     if isinstance(inner, LinearAndNetwork):
-        prior = (inner.layers[-1].weight / NETWORK_PRIOR).square().sum()
-        prior = prior + sum(layer.weight.square().sum() for layer in inner.layers[:-1]) * 0.1
+        prior = (inner.network[-1].weight / NETWORK_PRIOR).square().sum()
+        for layer in inner.network[:-1]:
+            prior = prior + 0.1 * layer.weight.square().sum()
         sizes = model.sizes
         if sizes.individual:
-            for layer in (inner.linear, inner.layers[0]):
+            for layer in (inner.linear, inner.network[0]):
                 prior = prior + (layer.weight[:, sizes.moving : sizes.state] / INDIVIDUAL_PRIOR).square().sum()
         known = sizes.covariates
         if known:  # as many values as trajectories, not as many as rows
-            reads = [layer.weight[:, -known:] for layer in (inner.linear, inner.layers[0])]
-            prior = prior + sum((weight / COVARIATE_PRIOR).square().sum() for weight in reads)
+            reads = [layer.weight[:, -known:] for layer in (inner.linear, inner.network[0])]
+            for weight in reads:
+                prior = prior + (weight / COVARIATE_PRIOR).square().sum()
             prior = prior + (model.start_by / model.spread / COVARIATE_PRIOR).square().sum()
         loss = loss + prior / weights.observations
     return loss * weights.noise.square().mean()

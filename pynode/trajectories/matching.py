@@ -54,8 +54,8 @@ def match(field: LinearAndNetwork, samples: Samples, effort: Effort, *, iteratio
     Without an effort for it, and with few samples, the network stays at 0.
     """
     with torch.no_grad():
-        field.layers[-1].weight.zero_()
-        field.layers[-1].bias.zero_()
+        field.network[-1].weight.zero_()
+        field.network[-1].bias.zero_()
         weight, bias = _ridge(samples, effort.linear)
         field.linear.weight.copy_(torch.as_tensor(weight))
         field.linear.bias.copy_(torch.as_tensor(bias))
@@ -71,8 +71,9 @@ def match(field: LinearAndNetwork, samples: Samples, effort: Effort, *, iteratio
     def closure() -> Tensor:
         optimiser.zero_grad()
         loss = ((field(at, points) - slopes) / scales).square().mean()
-        network = (field.layers[-1].weight / scales[:, None]).square().sum()
-        network = network + sum(layer.weight.square().mean() for layer in field.layers[:-1])
+        network = (field.network[-1].weight / scales[:, None]).square().sum()
+        for layer in field.network[:-1]:
+            network = network + layer.weight.square().mean()
         loss = loss + ridge * network
         loss = loss + effort.linear * ((field.linear.weight / scales[:, None]).square().sum())
         loss.backward()
@@ -95,7 +96,7 @@ def _ridge(samples: Samples, ridge: float) -> tuple[Array, Array]:
     mean, slope = samples.points.mean(0), samples.slopes.mean(0)
     centred = samples.points - mean
     ridges = np.full(width, ridge)
-    ridges[width - samples.covariates :] += 1 / samples.trajectories  # as many as that differ, not as many as rows
+    ridges[width - samples.covariates :] += 20 / samples.trajectories  # as many as that differ, not as many as rows
     gram = centred.T @ centred + len(centred) * np.diag(ridges)
     weight = np.linalg.solve(gram, centred.T @ (samples.slopes - slope)).T
     weight[:, :state] = _slowed(weight[:, :state])

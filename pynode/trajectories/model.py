@@ -20,8 +20,8 @@ ENCODED = 3
 
 
 class SeriesModel(nn.Module):
-    """A field over intervals, jumps of impulses `(impulses, state)`, the mean start of a trajectory as a linear function
-    of its covariates, and the states `(nodes, state)` that windows start from.
+    """A field over intervals, jumps of impulses `(impulses, state)`, the mean start of a trajectory as a linear
+    function of its covariates, and the states `(nodes, state)` that windows start from.
 
     `spread` `(state,)` is the standard deviation of starts about their mean, which is not trained.
     """
@@ -64,8 +64,8 @@ class SeriesModel(nn.Module):
         return torch.where(first[:, None], self.expected(windows), states)
 
     def expected(self, windows: Windows) -> Tensor:
-        """The states `(w, state)` at the first node of trajectories: the mean for their covariates, with the first values
-        where these are the start, or what the encoder reads off the first points."""
+        """The states `(w, state)` at the first node of trajectories: the mean for their covariates, with the first
+        values where these are the start, or what the encoder reads off the first points."""
         mean = self.mean_start(windows.covariates)
         if self.initial == "given":
             observed = self.sizes.observed

@@ -106,10 +106,11 @@ def _made(member: Any, width: int, sizes: Sizes, widths: tuple[int, ...], seed: 
             raise InvalidArgument("field", member, problem, f"make it for {width} columns")
         return member.build(seed=seed, dtype=torch.float64)
     if isinstance(member, type) and issubclass(member, FieldSpec):
-        specification = member((width, *widths, width)) if "widths" in inspect.signature(member).parameters else None
-        if specification is None:
-            needed = [p for p in inspect.signature(member).parameters.values() if p.default is p.empty]
-            specification = member(*([width, *widths][: len(needed)]))
+        kind: Any = member
+        parameters = inspect.signature(kind).parameters.values()
+        needed = sum(p.default is p.empty for p in parameters)
+        own = [(width, *widths, width)] if "widths" in inspect.signature(kind).parameters else [width, *widths][:needed]
+        specification: FieldSpec = kind(*own)
         return specification.build(seed=seed, dtype=torch.float64)
     if isinstance(member, type) and issubclass(member, nn.Module):
         needed = [

@@ -74,7 +74,8 @@ def parts_of(
     if not held:
         sentence = "nothing"
     elif whole:
-        sentence += f"; {counted(whole, 'trajectory', 'trajectories')} of fewer than {LEAST_ROWS} rows are trained on as a whole"
+        short = counted(whole, "trajectory", "trajectories")
+        sentence += f"; {short} of fewer than {LEAST_ROWS} rows are trained on as a whole"
     return Parts("time", tuple(training), tuple(training), sentence)
 
 

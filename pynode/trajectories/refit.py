@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pynode.errors import SolveError, UsageError
 from pynode.methods.base import GradientMethod
@@ -15,7 +15,7 @@ from pynode.trajectories.build import Prepared, state_on_curves, with_all_rows
 from pynode.trajectories.loss import Weights, shooting_loss
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.rollout import by_method
-from pynode.trajectories.windows import make_windows
+from pynode.trajectories.windows import Windows, make_windows
 
 EVALUATIONS = 400
 """Gradients that the end of training takes at most, by the lengths of its windows together."""
@@ -25,7 +25,40 @@ LENGTHS = (2, 8)
 """Lengths of its windows, in those of the first."""
 SHARES = (0.4, 0.6)
 MOST_WINDOWS = 128
+RATES = (1.0, 0.3, 0.1, 0.03)
+"""Lengths of steps, each after a step of the one before was too long for a solve."""
+SOLVES = 12
+"""Solves of a window beyond which fewer gradients are taken."""
 SMALLEST_CHANGE = 1e-8
+
+
+class _Descent:
+    """Loss and gradient of one optimisation, which keeps the best weights that were tried.
+
+    Raises where a step went too far for a solve; what was kept before stands.
+    """
+
+    def __init__(
+        self,
+        model: SeriesModel,
+        windows: Windows,
+        weights: Weights,
+        method: GradientMethod,
+    ) -> None:
+        self.model, self.windows, self.weights, self.method = model, windows, weights, method
+        self.least, self.kept, self.count = math.inf, model.theta(), 0
+
+    def __call__(self) -> float:
+        self.model.zero_grad()
+        self.count += 1
+        loss = shooting_loss(self.model, self.windows, self.weights, by_method(self.method, []))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value}")
+        if value < self.least:
+            self.least, self.kept = value, self.model.theta()
+        loss.backward()
+        return value
 
 
 def finished(
@@ -39,42 +72,37 @@ def finished(
     masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
     weights = Weights.of(prepared, continuity, best.nodes.dtype)
     total = 0
-    for share, length in zip(SHARES, LENGTHS, strict=True):
+    for share, length in zip(SHARES, prepared.growth(LENGTHS), strict=True):
         windows = make_windows(prepared.grids, prepared.places, masks, length, best.nodes.dtype)
         if windows is None:
             break
         if windows.count > MOST_WINDOWS:
             windows = windows.take(torch.linspace(0, windows.count - 1, MOST_WINDOWS).round().long())
-        tried = copy.deepcopy(best)
-        least, kept, count = math.inf, best.theta(), 0
         most = int(share * evaluations)
-        optimiser = torch.optim.LBFGS(
-            tried.parameters(),
-            max_iter=most,
-            max_eval=most,
-            history_size=40,
-            tolerance_change=SMALLEST_CHANGE,
-            line_search_fn="strong_wolfe",
-        )
-
-        def closure() -> Tensor:
-            nonlocal least, kept, count
-            optimiser.zero_grad()
-            loss = shooting_loss(tried, windows, weights, by_method(method, []))
-            if not bool(torch.isfinite(loss)):
-                raise FloatingPointError
-            if float(loss.detach()) < least:
-                least, kept = float(loss.detach()), tried.theta()
-            loss.backward()
-            count += 1
-            return loss
-
-        try:
-            optimiser.step(closure)
-        except (SolveError, FloatingPointError, UsageError):
-            pass  # a step went too far: the best weights so far stand
-        best.set_theta(kept)
-        total += count
+        if not windows.is_smooth:
+            most = int(np.clip(most * SOLVES / windows.intervals, 20, most))
+        tried = copy.deepcopy(best)
+        descent = _Descent(tried, windows, weights, method)
+        for rate in RATES:
+            if descent.count >= most:
+                break
+            tried.set_theta(descent.kept)
+            optimiser = torch.optim.LBFGS(
+                tried.parameters(),
+                lr=rate,
+                max_iter=most,
+                max_eval=most - descent.count,
+                history_size=40,
+                tolerance_change=SMALLEST_CHANGE,
+                line_search_fn="strong_wolfe",
+            )
+            try:
+                optimiser.step(descent)
+                break
+            except (SolveError, FloatingPointError, UsageError):
+                continue  # a step went too far: shorter ones from the best weights so far
+        best.set_theta(descent.kept)
+        total += descent.count
     return best, total
 
 

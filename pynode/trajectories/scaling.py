@@ -28,6 +28,8 @@ class Scaling:
     input_scales: Array
     covariate_shifts: Array
     covariate_scales: Array
+    covariate_ranges: Array
+    """`(2, covariates)`: the least and the largest."""
     time: float = 1.0
 
     @property
@@ -65,8 +67,12 @@ class Scaling:
         return np.asarray((values - self.input_shifts[index]) / self.input_scales[index])
 
     def covariates_to_model(self, covariates: Array) -> Array:
-        """Covariates `(covariates,)`; those that do not vary become 0."""
-        return np.asarray((covariates - self.covariate_shifts) / self.covariate_scales)
+        """Covariates `(covariates,)`, within the range of the training part; those that do not vary become 0.
+
+        Beyond it a field of a few trajectories has nothing to go by.
+        """
+        low, high = self.covariate_ranges
+        return np.asarray((np.clip(covariates, low, high) - self.covariate_shifts) / self.covariate_scales)
 
 
 def fitted_scaling(series: Trajectories, training: Sequence[Array]) -> Scaling:
@@ -95,6 +101,7 @@ def fitted_scaling(series: Trajectories, training: Sequence[Array]) -> Scaling:
         input_shifts,
         input_scales,
         *_shift_and_scale(covariates),
+        np.stack((covariates.min(0), covariates.max(0))) if len(covariates) else np.zeros((2, len(series.covariates))),
     )
 
 

@@ -65,7 +65,7 @@ class _Piece:
 
 
 def smoothed(series: Sequence[tuple[Array, Array]]) -> tuple[list[Curve | None], float]:
-    """Curves through each of `series` (times `(n,)`, values `(n,)` without NaN), and the standard deviation of the noise.
+    """Curves through each of `series` (times `(n,)`, values `(n,)` without NaN), and the noise's standard deviation.
 
     One penalty for all of them, since they are of the same column.  None for a series with too few values.  The noise
     is NaN where no curve could be made.

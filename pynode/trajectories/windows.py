@@ -19,8 +19,8 @@ class Windows:
 
     Tensors have windows first: `lengths`, `clocks` `(w, l)`, `starts`, `ends` `(w, l, inputs)`, `jumps` `(w, l + 1,
     impulses)`, `values` `(w, l + 1, columns)` with 0 where `seen` (the same shape, 0 or 1) is 0, `covariates` `(w, c)`.
-    `sizes` `(w,)` is the number of intervals of each without padding, `node` `(w,)` is the number of the node state that it starts from, `next_node` that at its end, -1 where none is,
-    and `is_first` marks those that begin a trajectory.
+    `sizes` `(w,)` is the number of intervals of each without padding, `node` `(w,)` that of the node state that it
+    starts from, `next_node` that at its end, -1 where none is, and `is_first` marks those that begin a trajectory.
     """
 
     lengths: Tensor
@@ -62,7 +62,7 @@ class Windows:
 
 
 def node_places(grids: Sequence[Grid], every: int) -> list[Array]:
-    """The grid nodes of each trajectory that have a state of their own: every so many observed rows, from the first on."""
+    """The grid nodes of each trajectory that have a state of their own: every so many observed rows."""
     places = []
     for grid in grids:
         observed = np.flatnonzero(np.isfinite(grid.values).any(1))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pynode.arguments import check_choice
 from pynode.clock import Clock
@@ -23,7 +22,7 @@ from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
 from pynode.solution import SolveStats
-from pynode.trajectories.build import GROWTH, Prepared, first_model, prepare, with_all_rows
+from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.data import Trajectories, Trajectory
 from pynode.trajectories.decisions import decisions
 from pynode.trajectories.evaluation import evaluated
@@ -231,7 +230,7 @@ class UserSeries(Problem):
             "id_column": series.id_column,
             "inputs": list(series.inputs),
             "covariates": list(series.covariates),
-            "windows": [[at, prepared.window * by] for at, by in zip((0, *GROWS_AT), GROWTH, strict=True)],
+            "windows": [[at, prepared.window * by] for at, by in zip((0, *GROWS_AT), prepared.growth(), strict=True)],
             "final": final.theta().tolist(),
         }
         more = {
@@ -267,7 +266,7 @@ class UserSeries(Problem):
         """The training windows of each length."""
         p = self.prepared
         masks = [p.node_mask(k, mask) for k, mask in enumerate(p.masks)]
-        result = [make_windows(p.grids, p.places, masks, by, self.dtype) for by in GROWTH]
+        result = [make_windows(p.grids, p.places, masks, by, self.dtype) for by in p.growth()]
         return [w for w in result if w is not None]
 
     @cached_property
