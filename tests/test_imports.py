@@ -149,6 +149,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "schemes",
         "solution",
     ),
+    # what conditions a field, as columns of the state
+    "context": ("errors", "types", "finite", "fields.base", "methods.base"),
+    "neural_ode": ("errors", "types", "context", "evaluation", "fields.base", "grid", "methods", "schemes", "solution"),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (
         *LEAVES,
