@@ -98,6 +98,6 @@ def test_options_of_opt_disc_are_keywords_in_julia() -> None:
 
     specs = (SOURCES / "specs.jl").read_text(encoding="utf-8")
     ts = torch.tensor([0.0, 1.0])
-    for method in (OptDiscJulia(), DiscOptJulia()):
+    for method in (OptDiscJulia(), OptDiscJulia(memory_limit=1), DiscOptJulia()):
         for option in bridge_options(method.recipe, ts):
             assert re.search(rf'[:"]{option}\b', specs), option
