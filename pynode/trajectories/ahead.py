@@ -92,7 +92,9 @@ def usual_until(
     if known <= until:
         return axis.text(known) if known > min(float(each.times[-1]) for each in trajectories) else None
     *inside, last = times_ahead(axis, [latest], until, None)[0].tolist()
-    return axis.text(inside[-1] if inside else last)
+    step = inside[1] - inside[0] if len(inside) > 1 else np.inf
+    is_on_grid = months_apart(axis, trajectories) is None and last - inside[-1] >= (1 - NEAR) * step if inside else True
+    return axis.text(last if is_on_grid else inside[-1])
 
 
 def _evenly(end: float, until: float, step: float) -> Array:

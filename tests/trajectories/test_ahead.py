@@ -80,6 +80,7 @@ def test_too_many_rows_are_refused() -> None:
 
 def test_where_nobody_says_it_a_forecast_goes_a_fifth_further_on_the_grid_of_the_rows() -> None:
     assert usual_until(NUMBERS, [trajectory([0, 1, 2, 4, 10])]) == "11.5"
+    assert usual_until(NUMBERS, [trajectory([0, 2, 4, 6])], ahead=5.0) == "10"
     assert usual_until(NUMBERS, [trajectory([0, 10])]) == "20"
     assert usual_until(NUMBERS, [trajectory([0, 1, 2, 10])], ahead=3.0) == "13"
     assert usual_until(DAYS, [dates(*(f"2015-{month:02d}-01" for month in range(1, 13)))]) == "2016-02-01"
