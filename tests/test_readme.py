@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.series.lotka_volterra import rows
 from experiments.study.page import contents
 from experiments.study.page.blocks import BLOCK, blocks
 from experiments.study.page.published import PUBLISHED
@@ -49,6 +50,25 @@ def test_the_library_example_runs() -> None:
     assert "forward=Cost(n_f=32," in stats, "4 intervals of 2 steps of 4 stages"
     assert "n_vjp=32" in stats
     assert samples.count("[") == 1 + 5
+
+
+def test_the_series_example_runs(tmp_path: Path) -> None:
+    """On a part of the made-up table, hardly trained."""
+    (example,) = re.findall(r"```python\n(.*?)```", Page("pynode/trajectories/README.md").text, flags=re.DOTALL)
+    table = "\n".join(rows(places=3, points=16, until=5.0)) + "\n"
+    (tmp_path / "hares.csv").write_text(table, encoding="utf-8")
+    assert 'id="place")' in example
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example.replace('id="place")', 'id="place", iterations=5)')],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+    assert "held out: the last 20 % of each trajectory" in done.stdout
+    assert "('hares', 'lynx')" in done.stdout
+    assert done.stdout.count("('hares', 'lynx')") == 3
 
 
 def test_a_newcomer_reads_one_page() -> None:

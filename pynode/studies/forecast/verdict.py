@@ -25,6 +25,9 @@ SAME_COST = 0.05
 FALLING = 0.05
 """Share of a loss that it must fall in the last tenth of the training to be called falling."""
 
+FEW = 10
+"""Held-out values below which errors of forecasts say little."""
+
 SEEDS = 3
 """Seeds from which on a difference is not called chance."""
 
@@ -44,7 +47,10 @@ def accuracy(groups: Mapping[str, Sequence[Run]]) -> str:
     known = {name: error for name, error in errors.items() if error is not None}
     if not known:
         return "No error could be measured: the columns do not change in the training rows."
-    what = "On held-out rows the forecast is off by" if ahead else "Nothing was held out; the fit is off by"
+    count = sum(row["rows"] for row in record["errors"] if (row["forecaster"], row["part"]) == (MODEL, part))
+    few = " only, too few to tell," if count < FEW else ""
+    what = f"On {counted(count, 'held-out value')}{few} the forecast" if ahead else "Nothing was held out; the fit"
+    what = f"{what} is off by"
     every = [f"{_times(error)} with {name}" for name, error in known.items()]
     several = "s, on average over columns" if len(record["columns"]) > 1 else "s"
     said = f"{what} {_listed(every)} (RMSE over standard deviation{several})."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -56,6 +57,15 @@ def test_verdict_of_one_seed_is_careful() -> None:
     assert "20.0 % fewer evaluations" in said
     assert "The forecasts of disc-opt are better (from 1 seed, so this may be chance)." in said
     assert said.endswith("The loss of disc-opt and opt-disc was still falling when the training ended."), "by half"
+
+
+def test_few_held_out_values_say_little() -> None:
+    few = Forecast().finding(results(*both(points=8, columns=("x",))))
+    many = Forecast().finding(results(*both()))
+    assert few is not None
+    assert many is not None
+    assert re.match(r"On \d held-out values? only, too few to tell, the forecast is off by", few)
+    assert re.match(r"On \d\d held-out values the forecast is off by", many)
 
 
 def test_verdict_of_three_seeds_and_of_equal_errors() -> None:
