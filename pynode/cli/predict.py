@@ -220,12 +220,17 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
         time=series.axis.column or options.time,
         id=series.id_column,
         values=(*series.values, *series.constants),
-        inputs=series.inputs,
-        input_kind=options.input_kind or "auto",
-        covariates=options.covariates,
+        inputs=options.inputs or series.inputs,
+        input_kind=options.input_kind,
+        covariates=options.covariates or _columns_of(series.covariates) or ("none",),
         circular=options.circular,
         missing_values=options.missing_values,
         header=options.header,
         decimal=options.decimal,
     )
     return aligned(series, new)
+
+
+def _columns_of(covariates: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that covariates come from; those of words are COLUMN=CLASS."""
+    return tuple(dict.fromkeys(name.partition("=")[0] for name in covariates))

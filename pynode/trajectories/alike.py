@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from pynode.errors import InvalidArgument
 from pynode.trajectories.data import Trajectories, Trajectory
-from pynode.trajectories.errors import Array
 
 
 def aligned(series: Trajectories, new: Trajectories, argument: str = "--data") -> tuple[Trajectory, ...]:
@@ -38,9 +36,11 @@ def aligned(series: Trajectories, new: Trajectories, argument: str = "--data") -
         raise InvalidArgument(argument, path, f"no column {missing[0]}", f"it needs {', '.join(series.values)}")
     if missing := [name for name in series.inputs if name not in new.inputs]:
         raise InvalidArgument(argument, path, f"no input {missing[0]}", f"it needs {', '.join(series.inputs)}")
-    if unknown := [name for name in new.covariates if name not in series.covariates]:
-        known = ", ".join(series.covariates) or "no covariates"
-        raise InvalidArgument(argument, path, f"{unknown[0]} is unknown to the model", f"it knows {known}")
+    known = ", ".join(series.covariates) or "no covariates"
+    for each in new.each:
+        unknown = [name for name in _named(series, new, each) if name not in series.covariates]
+        if unknown:
+            raise InvalidArgument(argument, path, f"{unknown[0]} is unknown to the model", f"it knows {known}")
     return tuple(_aligned(series, new, each) for each in new.each)
 
 
@@ -53,10 +53,14 @@ def _aligned(series: Trajectories, new: Trajectories, each: Trajectory) -> Traje
         each,
         values=np.stack(values, axis=1) if values else each.values,
         inputs=tuple(each.inputs[new.inputs.index(name)] for name in series.inputs),
-        covariates=_covariates(series.covariates, new.covariates, each.covariates),
+        covariates=np.array([_named(series, new, each).get(name, 0.0) for name in series.covariates], dtype=np.float64),
     )
 
 
-def _covariates(wanted: Sequence[str], there: Sequence[str], values: Array) -> Array:
-    known = dict(zip(there, values.tolist(), strict=True))
-    return np.array([known.get(name, 0.0) for name in wanted], dtype=np.float64)
+def _named(series: Trajectories, new: Trajectories, each: Trajectory) -> dict[str, float]:
+    """The covariates of a new trajectory by name; a number that stands for a class of the model is that class."""
+    named: dict[str, float] = {}
+    for name, value in zip(new.covariates, each.covariates.tolist(), strict=True):
+        is_class = name not in series.covariates and any(known.startswith(f"{name}=") for known in series.covariates)
+        named |= {f"{name}={value:g}": 1.0} if is_class else {name: value}
+    return named

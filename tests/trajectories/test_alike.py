@@ -51,6 +51,16 @@ def test_a_column_that_does_not_change_in_the_new_file_is_a_column() -> None:
     np.testing.assert_array_equal(own.values, [[3.0, 5.0], [4.0, 5.0]])
 
 
+def test_a_number_that_the_model_has_as_a_class_is_that_class() -> None:
+    known = replace(KNOWN, covariates=("Diet=1", "Diet=2"))
+    own = replace(NEW.each[0], covariates=np.array([2.0]))
+    (new,) = aligned(known, replace(NEW, each=(own,), covariates=("Diet",)))
+    np.testing.assert_array_equal(new.covariates, [0.0, 1.0])
+    own = replace(own, covariates=np.array([3.0]))
+    with pytest.raises(InvalidArgument, match="Diet=3 is unknown to the model; it knows Diet=1, Diet=2"):
+        aligned(known, replace(NEW, each=(own,), covariates=("Diet",)))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
