@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -40,15 +41,36 @@ class ContextField(nn.Module):
 def with_context(field: nn.Module, columns: int, name: str = "field") -> nn.Module:
     """`field` as one of states `(y, context)` with so many columns of context; itself where there are none.
 
-    Raises `InvalidArgument`, which calls it `name`, for a field from a specification with another context.
+    Raises `InvalidArgument`, which calls it `name`, for a module that takes other arguments, and for a field from a
+    specification with another context.
     """
+    if isinstance(field, ContextField):
+        return field
     if not isinstance(field, Field):
-        return ContextField(field, columns) if columns and not isinstance(field, ContextField) else field
+        _check_arguments(field, columns, name)
+        return ContextField(field, columns) if columns else field
     if field.spec.context_dim != columns:
         kind, has = type(field.spec).__name__, field.spec.context_dim
         remedy = f"build it from {kind}(..., context={columns})" if columns else f"pass context={has}"
         raise InvalidArgument("context", columns, f"{name} has {has} columns of context", remedy)
     return field
+
+
+def _check_arguments(field: nn.Module, columns: int, name: str) -> None:
+    try:
+        signature = inspect.signature(field.forward)
+    except (TypeError, ValueError):  # it does not say
+        return
+    try:
+        signature.bind(*(("t", "y", "context") if columns else ("t", "y")))
+    except TypeError as error:
+        kind = type(field).__name__
+        if columns:
+            problem, remedy = "its forward takes no context", "write forward(self, t, y, context)"
+        else:
+            problem = f"its forward can't be called as f(t, y) ({error})"
+            remedy = "write forward(self, t, y), or pass context=k where it takes a context"
+        raise InvalidArgument(name, kind, problem, remedy) from None
 
 
 def check_columns(context: object) -> int:

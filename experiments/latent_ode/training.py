@@ -21,7 +21,7 @@ SERIES, BATCH, WARM_UP = 400, 32, 200
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, the negative evidence bound at every iteration, seconds of one core, and the work of training."""
+    """A trained model, the negative evidence bound at every iteration, seconds of one core, and the work of it all."""
 
     model: LatentODE
     losses: list[float]

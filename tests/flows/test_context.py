@@ -319,6 +319,17 @@ def test_specifications_say_their_context(spec: FieldSpec) -> None:
     torch.testing.assert_close(field.tangents(t, y, v)[1], pushed[1])
 
 
+class Normed(Own):
+    """A module that normalises over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(DIM)
+
+    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
+        return super().forward(t, self.norm(z), context)
+
+
 class Flat(nn.Module):
     """A module that gives a value of another shape."""
 
@@ -337,8 +348,10 @@ class Flat(nn.Module):
         (lambda: Flow([MLP((2, 4, 2), context=3).build()], 2), "has 3 columns of context; pass context=3"),
         (lambda: Flow([MLP((2, 4, 2), context=3).build()], 5, context=3), "dim = 5: fields.0. is for dim = 2"),
         (lambda: MLP((2, 4, 2), context=-1), "context = -1"),
+        (lambda: Flow([nn.Linear(2, 2)], 2, context=3), r"fields\[0\] = Linear: its forward takes no context; write"),
+        (lambda: Flow([Own()], 2), r"fields\[0\] = Own: its forward can't be called as f\(t, y\).*pass context=k"),
         (lambda: Flow([Flat()], 2, context=3).log_prob(X, C), r"it gives \(6, 1\) for a state of shape \(6, 2\)"),
-        (lambda: Flow([nn.BatchNorm1d(2)], 2, context=3).double().log_prob(X, C), "normalises over the batch"),
+        (lambda: Flow([Normed()], 2, context=3).double().log_prob(X, C), "normalises over the batch"),
     ],
 )
 def test_misuse_is_named(call: Callable[[], object], message: str) -> None:
