@@ -146,7 +146,7 @@ def _times(ts: Any) -> Times:
         try:
             if isinstance(ts, str):
                 raise TypeError
-            ts = torch.tensor([float(t) for t in ts], dtype=torch.float64)  # type: ignore[attr-defined]
+            ts = torch.tensor([float(t) for t in ts], dtype=torch.float64)
         except (TypeError, ValueError) as error:
             raise InvalidArgument("ts", repr(ts), "not a list of times", "pass e.g. [0.0, 0.5, 1.0]") from error
     check_times(ts)
