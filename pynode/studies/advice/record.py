@@ -32,7 +32,8 @@ class AdviceRecord:
     was discarded before.
 
     `drift` is how far a state that was solved backwards left the stored one, in units of the tolerances.  `iterations`
-    and `reached` are those of the trial: a short training from the first weights, and the accurate loss at its end.
+    and `reached` are those of the trial: a short training from the first weights, and the lowest loss near its end,
+    solved accurately.
     """
 
     problem: str

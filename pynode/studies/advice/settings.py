@@ -17,7 +17,10 @@ STALLED = 1.0
 SHARE = 0.05
 """How far the computed loss may be off, as a share of the fit: beyond, steps are too coarse for the fit (RQ4)."""
 
-BEHIND, SHARE_OF_DROP = 2.0, 0.02
+ACCURATE = 1e-2
+"""A trial by a gradient that is as accurate as this lags behind by luck only: training is chaotic at high rates."""
+
+BEHIND, SHARE_OF_DROP = 2.0, 0.05
 """A trial may end above the accurate one's loss by so many times that loss, and by this share of the drop."""
 
 UNTIMED = 1e6
@@ -176,7 +179,7 @@ class Setting:
                 return f"gradient off by {100 * (record.error or 0):.0f} %"
         if self.is_too_coarse:
             return "too coarse for the fit"
-        if trial and self.passed_trial is False:
+        if trial and self.passed_trial is False and not (self.error is not None and self.error <= ACCURATE):
             return "its trial lags behind"
         return None
 

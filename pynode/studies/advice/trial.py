@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -38,13 +37,13 @@ class Trained:
     failed: bool = False
 
     def reached(self, iterations: int, judge: Callable[[Tensor], float]) -> float:
-        """The loss after so many iterations as `judge` finds it: the median over weights of the last quarter until
-        then; infinite where the training did not come so far."""
+        """The least loss that `judge` finds over some weights of the last quarter until so many iterations; infinite
+        where the training did not come so far."""
         if self.failed or self.iterations < iterations:
             return math.inf
         kept = [theta for at, theta in self.looks.items() if (1 - LAST) * iterations < at <= iterations]
         chosen = kept[:: max(1, len(kept) // JUDGED)] or [self.theta]
-        return median(sorted(map(judge, chosen)))
+        return min(map(judge, chosen))
 
 
 def train(

@@ -55,6 +55,11 @@ def test_a_trial_that_lags_behind_is_not_recommended() -> None:
     lagging = [replace(r, iterations=50, reached=5.0) if r.label == "disc-opt-rk4-x2" else r for r in RECORDS]
     passing = [replace(r, iterations=50, reached=0.12) if r.label == "disc-opt-rk4-x4" else r for r in lagging]
     assert label(by_goal(passing)[TRAINING]) == "disc-opt-rk4-x4"
+    lucky = [replace(r, reached=5.0) if r.iterations else r for r in passing]
+    assert label(by_goal(lucky)[MEMORY]) == "opt-disc-dopri5-rtol1e-03"
+    accurate = next(s for s in settings_of(lucky, WEIGHTS) if s.label == "disc-opt-rk4-x4")
+    assert accurate.passed_trial is False
+    assert accurate.refused() is None, "an accurate gradient lags behind by luck only"
 
 
 def test_equal_times_leave_the_choice_to_the_error() -> None:
