@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pynode.schemes.rk4 import RK4
     from pynode.schemes.rk38 import RK38
     from pynode.schemes.tsit5 import TSIT5
+    from pynode.series_fit import SeriesFit, fit_series
     from pynode.solution import Solution, SolveStats
     from pynode.steps import Adaptive, Fixed
     from pynode.studies.advice.advise import advise
@@ -101,6 +102,7 @@ _HOME = {
     "SCHEMES": "schemes",
     "SameGrid": "gradients",
     "Scheme": "schemes.base",
+    "SeriesFit": "series_fit",
     "Solution": "solution",
     "SolveError": "errors",
     "SolveStats": "solution",
@@ -111,6 +113,7 @@ _HOME = {
     "advise": "studies.advice.advise",
     "capture": "tapes.capture",
     "explain": "explanation",
+    "fit_series": "series_fit",
     "gradient_errors": "studies.gradients.errors",
     "measure_memory": "memory",
     "method": "methods.base",
@@ -170,6 +173,7 @@ __all__ = [
     "RunningCosts",
     "SameGrid",
     "Scheme",
+    "SeriesFit",
     "Solution",
     "SolveError",
     "SolveStats",
@@ -179,6 +183,7 @@ __all__ = [
     "advise",
     "capture",
     "explain",
+    "fit_series",
     "gradient_errors",
     "measure_memory",
     "method",

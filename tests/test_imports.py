@@ -188,6 +188,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
         "clock",
     ),
+    # trains one problem without records
+    "series_fit": ("errors", "datasets", "methods", "problems", "trajectories"),
     # reads the source of methods and problems; what it imports of them are registries
     "settings": ("arguments", "engines", "errors", "registry", "schemes", "methods", "problems"),
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds

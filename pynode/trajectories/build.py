@@ -14,6 +14,7 @@ from pynode.trajectories.data import Trajectories
 from pynode.trajectories.fields import HIDDEN, LinearAndNetwork, Sizes
 from pynode.trajectories.grid import Grid, longest_interval, make_grid
 from pynode.trajectories.hidden import Hidden, decide
+from pynode.trajectories.impulses import fitted_decay
 from pynode.trajectories.matching import EFFORTS, Samples, match
 from pynode.trajectories.model import Initial, SeriesModel
 from pynode.trajectories.rollout import by_steps, roll_out
@@ -154,10 +155,11 @@ def first_model(
             model.spread.copy_(torch.as_tensor(np.clip(firsts.std(0), 0.1, None)))
         if sizes.individual:
             model.spread[sizes.moving :] = 1.0
-        if sizes.impulses:
-            model.jumps[:, : sizes.observed] = 0.5
     if isinstance(own, LinearAndNetwork):
         _choose_field(model, own, prepared)
+    if sizes.impulses:
+        _begin_by_decay(model, prepared)
+    if isinstance(own, LinearAndNetwork):
         if sizes.individual:
             _begin_constants(model, own, prepared, rng)
     return model
@@ -172,6 +174,30 @@ def _begin_constants(model: SeriesModel, field: LinearAndNetwork, prepared: Prep
         model.nodes.data[first : first + len(place), moving:] = torch.as_tensor(values[k])
     with torch.no_grad():
         field.linear.weight[:, moving : moving + count] = 0.1 * torch.as_tensor(rng.standard_normal((moving, count)))
+
+
+@torch.no_grad()
+def _begin_by_decay(model: SeriesModel, prepared: Prepared) -> None:
+    """Begins jumps, starts and nodes, and a linear field, by what decays to a level of rest between impulses."""
+    own = model.field.inner
+    masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
+    if isinstance(own, LinearAndNetwork):
+        for part in (own.linear.weight, own.linear.bias, own.network[-1].weight, own.network[-1].bias):
+            part.zero_()
+    for column in range(prepared.sizes.observed):
+        decay = fitted_decay(prepared.grids, masks, column)
+        if decay is None:
+            continue
+        if isinstance(own, LinearAndNetwork):
+            own.linear.weight[column, column] = -decay.rate
+            own.linear.bias[column] = decay.rate * decay.rest
+        model.jumps[:, column] = torch.as_tensor(decay.jumps)
+        model.start[column] = decay.start
+        at = [decay.at(grid, place) for grid, place in zip(prepared.grids, prepared.places, strict=True)]
+        model.nodes[:, column] = torch.as_tensor(np.concatenate(at))
+    for column in range(prepared.sizes.observed, prepared.sizes.moving):
+        if isinstance(own, LinearAndNetwork):
+            own.linear.weight[column, column] = -1.0
 
 
 def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepared) -> None:

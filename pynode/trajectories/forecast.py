@@ -151,7 +151,7 @@ def check_inputs(prepared: Prepared, trajectory: Trajectory, times: Array) -> No
     series = prepared.series
     limit, which = known_until(trajectory, series.input_kinds)
     if len(times) and times.max() > limit + 1e-9 * max(1.0, abs(limit)):
-        name, of = series.inputs[which], f" of {trajectory.name}" if trajectory.name else ""
+        name, of = series.inputs[which], f" of {trajectory.name}" if len(series.each) > 1 else ""
         raise InvalidArgument(
             "until",
             series.axis.text(float(times.max())),

@@ -9,11 +9,11 @@ import numpy as np
 from pynode.datasets.splits import Array
 from pynode.trajectories.curves import Curves, dense_times
 
-AMBIGUOUS = 0.5
+AMBIGUOUS = 0.7
 """Share of the variance of slopes that the state leaves open beyond which a hidden dimension is added."""
 NEAR, AWAY = 0.12, 0.35
 """Two states are the same level within NEAR standard deviations, if the path was AWAY from it in between."""
-LEAST_PAIRS = 12
+LEAST_PAIRS = 50
 MOST_ORDERS = 2
 MOST_POINTS = 500
 

@@ -18,7 +18,7 @@ Split: TypeAlias = Literal["time", "trajectory"]
 
 SHARE = 0.2
 """Held out by default."""
-LEAST_ROWS = 5
+LEAST_ROWS = 3
 """Rows of a trajectory of which the last are held out; shorter ones are trained on as a whole."""
 GIVEN = 2
 """First rows of a held-out trajectory that its state is found from."""

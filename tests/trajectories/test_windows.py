@@ -1,0 +1,98 @@
+"""Windows: their starts and ends, what they may see, and the same states by one solve and by many."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pynode.methods.disc_opt import DiscOpt
+from pynode.schemes.rk4 import RK4
+from pynode.trajectories.build import Prepared, first_model, prepare
+from pynode.trajectories.data import Input
+from pynode.trajectories.loss import Weights, shooting_loss
+from pynode.trajectories.rollout import by_method, by_steps, roll_out
+from pynode.trajectories.windows import make_windows
+from tests.trajectories.made import decays, rotation, series, trajectory
+
+
+def whole(prepared: Prepared) -> list[np.ndarray]:
+    return [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
+
+
+def test_windows_end_where_the_next_begins() -> None:
+    of = rotation(50)
+    prepared = prepare(of, [np.ones(50, bool)], window=10)
+    windows = make_windows(prepared.grids, prepared.places, whole(prepared), 1, torch.float64)
+    assert windows is not None
+    assert windows.count == prepared.nodes == 5
+    assert windows.next_node.tolist() == [1, 2, 3, 4, -1]
+    assert windows.is_first.tolist() == [True, False, False, False, False]
+    assert int(windows.sizes.sum()) == 49
+    longer = make_windows(prepared.grids, prepared.places, whole(prepared), 2, torch.float64)
+    assert longer is not None
+    assert longer.next_node.tolist() == [2, 3, 4, -1, -1]
+
+
+def test_held_out_rows_are_not_seen() -> None:
+    of = rotation(50)
+    mask = np.arange(50) < 33
+    prepared = prepare(of, [mask], window=10)
+    windows = make_windows(prepared.grids, prepared.places, whole(prepared), 1, torch.float64)
+    assert windows is not None
+    assert int(windows.sizes.sum()) == 32
+    assert windows.next_node[-1] == -1
+
+
+def test_a_trajectory_of_two_points_is_a_window_without_made_up_values() -> None:
+    of = decays()
+    prepared = prepare(of, [np.ones(len(each.times), bool) for each in of.each])
+    windows = make_windows(prepared.grids, prepared.places, whole(prepared), 1, torch.float64)
+    assert windows is not None
+    assert windows.count == 6
+    assert windows.seen.sum((1, 2)).tolist() == [8, 7, 6, 5, 4, 2]
+
+
+def test_one_solve_gives_the_states_of_many() -> None:
+    """Without inputs states are interpolated; an input that never changes makes the solve stop at each node."""
+    times = np.cumsum(np.random.default_rng(0).uniform(0.1, 0.4, 20))
+    values = np.stack((np.cos(times), np.sin(times)), -1)
+    smooth = series(trajectory("a", times, values), names=("x", "y"))
+    still = Input(times, np.zeros(20))
+    stopped = series(trajectory("a", times, values, (still,)), names=("x", "y"), kinds=("interpolated",))
+    paths = []
+    for of in (smooth, stopped):
+        prepared = prepare(of, [np.ones(20, bool)], augment=0, window=20)
+        model = first_model(prepared, 0)
+        with torch.no_grad():
+            model.field.inner.linear.weight[:, :2] = torch.tensor([[0.0, -1.0], [1.0, 0.0]])  # type: ignore[union-attr, operator]
+            model.field.inner.linear.bias.zero_()  # type: ignore[union-attr, operator]
+            model.field.inner.layers[-1].weight.zero_()  # type: ignore[union-attr, index, operator]
+            model.field.inner.layers[-1].bias.zero_()  # type: ignore[union-attr, index, operator]
+        windows = make_windows(prepared.grids, prepared.places, whole(prepared), 1, torch.float64)
+        assert windows is not None
+        assert windows.is_smooth == (of is smooth)
+        path = roll_out(model, windows, torch.tensor([[1.0, 0.0]], dtype=torch.float64), by_steps(4))
+        paths.append(path[np.searchsorted(prepared.grids[0].times, times), 0])
+    assert torch.allclose(paths[0], paths[1], atol=1e-4)
+
+
+def test_the_gradient_of_the_loss_passes_a_difference_check() -> None:
+    of = rotation(40)
+    prepared = prepare(of, [np.ones(40, bool)], window=10)
+    model = first_model(prepared, 0)
+    windows = make_windows(prepared.grids, prepared.places, whole(prepared), 2, torch.float64)
+    assert windows is not None
+    weights = Weights.of(prepared, 1.0, torch.float64)
+    solve = by_method(DiscOpt(RK4, 1), [])
+    shooting_loss(model, windows, weights, solve).backward()
+    direction = torch.randn(model.theta().shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gradient = torch.cat(
+        [p.grad.reshape(-1) if p.grad is not None else torch.zeros(p.numel()) for p in model.parameters()]
+    )
+    theta, step = model.theta(), 1e-6
+    values = []
+    for sign in (1, -1):
+        model.set_theta(theta + sign * step * direction)
+        values.append(float(shooting_loss(model, windows, weights, solve).detach()))
+    difference = (values[0] - values[1]) / (2 * step)
+    assert abs(difference - float(gradient @ direction)) < 1e-5 * max(1, abs(difference))
