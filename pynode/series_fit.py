@@ -83,7 +83,7 @@ def fit_series(
 ) -> SeriesFit:
     """Fits the series in the file `data` by `method` (Disc-Opt by RK4 steps), as `series --data FILE` does.
 
-        fit = pynode.fit_series("room.csv", pynode.OptDisc(rtol=1e-5), time="hour", values=("room",), inputs=("outdoor",))
+        fit = pynode.fit_series("room.csv", pynode.OptDisc(rtol=1e-5), time="hour", inputs=("outdoor",))
         print(fit.errors["forecast_error"])
         for forecast in fit.forecast(216):
             print(forecast.name, forecast.times, forecast.values)

@@ -159,9 +159,8 @@ def first_model(
         _choose_field(model, own, prepared)
     if sizes.impulses:
         _begin_by_decay(model, prepared)
-    if isinstance(own, LinearAndNetwork):
-        if sizes.individual:
-            _begin_constants(model, own, prepared, rng)
+    if sizes.individual and isinstance(own, LinearAndNetwork):
+        _begin_constants(model, own, prepared, rng)
     return model
 
 

@@ -113,12 +113,12 @@ def _made(member: Any, width: int, sizes: Sizes, widths: tuple[int, ...], seed: 
         specification: FieldSpec = kind(*own)
         return specification.build(seed=seed, dtype=torch.float64)
     if isinstance(member, type) and issubclass(member, nn.Module):
-        needed = [
+        required = [
             p
             for p in inspect.signature(member).parameters.values()
             if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         ]
-        return member(*(width, sizes.moving)[: len(needed)])
+        return member(*(width, sizes.moving)[: len(required)])
     problem = f"{type(member).__name__}, no torch.nn.Module and no specification of a field"
     raise InvalidArgument("field", getattr(member, "__name__", member), problem, "name a class of torch.nn.Module")
 

@@ -1,0 +1,148 @@
+"""Runs of a user's series: the same first weights for every method, records, resuming, forecasts from records alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pynode.errors import InvalidArgument, RecordError
+from pynode.training.plan import plan
+from pynode.training.restore import restore
+from pynode.training.trainer import train
+
+FEW = 12
+
+
+@pytest.fixture(scope="module")
+def swing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pendulum's angle alone, with a constant column beside it."""
+    path = tmp_path_factory.mktemp("series") / "swing.csv"
+    rng = np.random.default_rng(0)
+    times = 0.1 * np.arange(120)
+    lines = [
+        f"{t:.1f},{np.cos(2 * t) + 0.01 * e:.5f},37.0" for t, e in zip(times, rng.standard_normal(120), strict=True)
+    ]
+    path.write_text("s,angle,setpoint\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def configs(path: Path, *methods: str, iterations: int = FEW, **options: object):  # type: ignore[no-untyped-def]
+    chosen = list(methods or ("disc-opt", "opt-disc"))
+    given = {"data": str(path), "time": "s", **options}
+    return plan("series", chosen, [0], {}, problem_options=given, iterations=iterations, validate_every=4)
+
+
+def test_both_methods_begin_with_the_same_weights_and_take_the_kernels(swing: Path) -> None:
+    first, second = configs(swing)
+    problems = first.make_problem(), second.make_problem()
+    assert torch.equal(*(p.model(0).theta() for p in problems))
+    for config, problem in zip((first, second), problems, strict=True):
+        objective = problem.objective(config.method, problem.model(0), problem.batch(0))
+        objective.backward()
+        assert objective.stats.engine == "fused"
+        assert np.isfinite(objective.value)
+
+
+def test_a_run_records_its_forecasts_and_is_forecast_from(swing: Path, tmp_path: Path) -> None:
+    (config,) = configs(swing, "disc-opt")
+    summary = train(config, tmp_path / "run")
+    assert summary["hidden_dimensions"] == 1
+    assert summary["forecast_error"] < 0.3 < summary["forecast_error_naive"]
+    record = json.loads((tmp_path / "run" / "evaluation.json").read_text())["series"]["forecast"]
+    assert record["columns"] == ["angle"]
+    assert record["constants"] == [["setpoint", 37.0]]
+    assert [row.count(None) for row in record["trajectories"][0]["forecast"]].count(0) == 24
+    _, problem, model = restore(tmp_path / "run")
+    model = problem.trained(model, tmp_path / "run")  # type: ignore[attr-defined]
+    (each,) = problem.series.each  # type: ignore[attr-defined]
+    ahead = problem.forecast(model, each, np.array([12.0, 12.5, 13.0]))  # type: ignore[attr-defined]
+    assert problem.columns == ("angle", "setpoint")  # type: ignore[attr-defined]
+    assert (ahead[:, 1] == 37).all()
+    assert np.abs(ahead[:, 0] - np.cos(2 * np.array([12.0, 12.5, 13.0]))).max() < 0.3
+
+
+def test_a_resumed_run_has_the_numbers_of_one_that_was_not_stopped(swing: Path, tmp_path: Path) -> None:
+    (shorter,), (longer,) = configs(swing, "disc-opt", iterations=5), configs(swing, "disc-opt", iterations=9)
+    train(longer, tmp_path / "whole")
+    train(shorter, tmp_path / "cut")
+    train(longer, tmp_path / "cut", resume=True)
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / run / "records.jsonl").read_text().splitlines()]
+        for run in ("whole", "cut")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_weights_that_are_lost_are_not_made_up(swing: Path, tmp_path: Path) -> None:
+    (config,) = configs(swing, "disc-opt", iterations=4)
+    problem = config.make_problem()
+    with pytest.raises(RecordError, match=r"evaluation\.json"):
+        problem.trained(problem.model(0), tmp_path)  # type: ignore[attr-defined]
+    (tmp_path / "evaluation.json").write_text('{"series": {"forecast": {"final": [1.0]}}}')
+    with pytest.raises(RecordError, match="holds 1 weights"):
+        problem.trained(problem.model(0), tmp_path)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("initial", ["learnt", "given", "encoded"])
+def test_starts_of_every_kind_train(swing: Path, tmp_path: Path, initial: str) -> None:
+    (config,) = configs(swing, "disc-opt", iterations=4, initial=initial)
+    assert np.isfinite(train(config, tmp_path / "run")["forecast_error"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("window", 1, "window"),
+        ("augment", -1, "augment"),
+        ("continuity", -1.0, "continuity"),
+        ("initial", "zero", "initial"),
+        ("split", "half", "split"),
+        ("held_out", "P9", "one trajectory only"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(swing: Path, option: str, value: object, named: str) -> None:
+    with pytest.raises(InvalidArgument, match=named):
+        configs(swing, "disc-opt", **{option: value})
+
+
+FIELD = """
+import torch
+
+class Spring(torch.nn.Module):
+    {flag}
+    def __init__(self, width):
+        super().__init__()
+        self.rate = torch.nn.Parameter(torch.tensor(1.0))
+        {made}
+
+    def forward(self, t, y):
+        {value}
+"""
+
+
+def write(path: Path, value: str, made: str = "", flag: str = "file_units = False") -> str:
+    path.write_text(FIELD.format(value=value, made=made or "pass", flag=flag))
+    return f"{path}:Spring"
+
+
+def test_a_field_of_ones_own_is_trained(swing: Path, tmp_path: Path) -> None:
+    name = write(tmp_path / "own.py", "return torch.stack((y[..., 1], -self.rate * y[..., 0]), -1)")
+    (config,) = configs(swing, "disc-opt", field=name)
+    assert np.isfinite(train(config, tmp_path / "run")["forecast_error"])
+
+
+@pytest.mark.parametrize(
+    ("value", "made", "named"),
+    [
+        ("raise ValueError('no such state')", "", "raises ValueError: no such state"),
+        ("return y[..., :1].sum()", "", "returns"),
+        ("return y", "1 / 0", "making it raises ZeroDivisionError"),
+    ],
+)
+def test_a_field_that_is_none_is_refused(swing: Path, tmp_path: Path, value: str, made: str, named: str) -> None:
+    with pytest.raises(InvalidArgument, match=named):
+        configs(swing, "disc-opt", field=write(tmp_path / "own.py", value, made))
