@@ -11,7 +11,7 @@ import pytest
 from pynode.problems.density.toys import Moons
 from tests.cli.conftest import call
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def moons(path: Path, n: int, seed: int, kinds: tuple[str, ...] = ("lower", "upper")) -> Path:
