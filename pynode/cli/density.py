@@ -209,6 +209,7 @@ def say_results(directory: Path, problem: UserTable) -> None:
     from pynode.cli.console import new_console
     from pynode.problems.density.user_tables import OF_CLASS
     from pynode.studies.base import Table, number, over_seeds
+    from pynode.studies.render import PAGE
     from pynode.studies.results import load_results
 
     console, groups = new_console(), load_results(directory).groups()
@@ -238,7 +239,7 @@ def say_results(directory: Path, problem: UserTable) -> None:
         pairs = zip(conditions.keys, conditions.decode(context), strict=True)
         given = "".join(f" --condition {shlex.quote(f'{key}={cells[0]}')}" for key, cells in pairs)
     console.say(f"  {COMMAND} sample {here} --number 1000{given} --out new.csv")
-    console.say(f"all tables in {directory / 'tables.md'}, figures beside it")
+    console.say(f"all tables and figures: {directory / PAGE}")
 
 
 def _is_cut_short(run: Run) -> bool:
