@@ -115,7 +115,9 @@ def predict(
     series = problem.series
     trajectories = series.each if data is None else _read(problem, data)
     with _until_is("--until"):
-        times = times_ahead(series.axis, trajectories, series.axis.parse(until), _spacing(problem, every))
+        times = times_ahead(
+            series.axis, trajectories, series.axis.parse(until), _spacing(problem, every), series.input_kinds
+        )
         model = problem.trained(model, folder)
         rows = [
             Rows(each.name, at, problem.forecast(model, each, at))

@@ -10,7 +10,7 @@ import numpy as np
 
 from pynode.errors import InvalidArgument
 from pynode.trajectories.axis import TimeAxis
-from pynode.trajectories.data import Trajectory
+from pynode.trajectories.data import InputKind, Trajectory
 from pynode.trajectories.errors import Array
 
 MOST_ROWS = 1_000_000
@@ -24,6 +24,8 @@ NEAR = 1e-6
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MONTHS_OF_YEAR = 12
+AFTER = 1e-3
+"""Share of a spacing by which the row after a jump follows it."""
 LAST_COMMON_DAY = 28
 """Day of the month that every month has."""
 
@@ -48,10 +50,18 @@ def months_apart(axis: TimeAxis, trajectories: Sequence[Trajectory]) -> int | No
     return int(np.median(gaps)) or None if gaps else None
 
 
-def times_ahead(axis: TimeAxis, trajectories: Sequence[Trajectory], until: float, every: float | None) -> list[Array]:
+def times_ahead(
+    axis: TimeAxis,
+    trajectories: Sequence[Trajectory],
+    until: float,
+    every: float | None,
+    kinds: Sequence[InputKind] = (),
+) -> list[Array]:
     """For each trajectory the times `(k,)` after its last row up to and including `until`, as the file would have them.
 
-    They are `every` apart, or as far as the rows of the file usually are.  None for trajectories that end later.
+    They are `every` apart, or as far as the rows of the file usually are; a trajectory that ends later has none.  By
+    the `kinds` of its inputs, each jump (a dose) has two rows more, one at it, with the state before it, and one just
+    after it, so that a line through the rows does not smear it.
 
     Raises `InvalidArgument` where no trajectory ends before `until`, and for more than `MOST_ROWS` rows.
     """
@@ -74,7 +84,13 @@ def times_ahead(axis: TimeAxis, trajectories: Sequence[Trajectory], until: float
             f"the forecast would have {rows:,.0f} rows",
             f"give an earlier --until, or --every above {step * rows / MOST_ROWS:.3g}",
         )
-    grids = [_by_months(end, until, months) if months else _evenly(end, until, step) for end in ends]
+    grids = [
+        np.union1d(
+            _by_months(end, until, months) if months else _evenly(end, until, step),
+            _around_jumps(each, kinds, end, until, AFTER * step),
+        )
+        for each, end in zip(trajectories, ends, strict=True)
+    ]
     return [_as_written(axis, grid, end) for grid, end in zip(grids, ends, strict=True)]
 
 
@@ -102,6 +118,16 @@ def _evenly(end: float, until: float, step: float) -> Array:
         return np.empty(0)
     inside = end + step * np.arange(1, int((until - end) / step) + 2)
     return np.append(inside[inside < until - NEAR * step], until)
+
+
+def _around_jumps(each: Trajectory, kinds: Sequence[InputKind], end: float, until: float, after: float) -> Array:
+    """Times between `end` and `until` at which a dose among the inputs of `each` is given, and times just `after`."""
+    jumps = np.empty(0)
+    for known, kind in zip(each.inputs, kinds, strict=False):
+        if kind == "jumps":
+            jumps = np.union1d(jumps, known.times[known.values != 0])
+    both = np.union1d(jumps, jumps + after)
+    return both[(both > end) & (both < until)]
 
 
 def _by_months(end: float, until: float, months: int) -> Array:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pynode.errors import InvalidArgument
 from pynode.trajectories.ahead import months_apart, times_ahead, typical_spacing, usual_until
-from pynode.trajectories.data import Trajectory
+from pynode.trajectories.data import Input, Trajectory
 from tests.trajectories.axes import DAYS, NUMBERS, WHOLE
 
 
@@ -27,6 +29,15 @@ def test_rows_after_the_last_one_up_to_and_including_the_end() -> None:
     np.testing.assert_allclose(times, [5, 6, 7])
     (times,) = times_ahead(NUMBERS, [trajectory([0, 1, 2, 4])], 4.5, 0.2)
     np.testing.assert_allclose(times, [4.2, 4.4, 4.5])
+
+
+def test_a_dose_has_a_row_at_it_and_one_just_after_it() -> None:
+    known = Input(np.array([0.0, 2.0, 5.5, 6.0]), np.array([1.0, 1.0, 3.0, 0.0]))
+    each = replace(trajectory([0, 1, 2, 4]), inputs=(known,))
+    (times,) = times_ahead(NUMBERS, [each], 7.0, None, ["jumps"])
+    np.testing.assert_allclose(times, [5, 5.5, 5.501, 6, 7])
+    (times,) = times_ahead(NUMBERS, [each], 7.0, None, ["interpolated"])
+    np.testing.assert_allclose(times, [5, 6, 7])
 
 
 def test_each_trajectory_from_its_own_end() -> None:
