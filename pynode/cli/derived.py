@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from pynode.cli.options import AXES, PANELS, WHERE
+from pynode.cli.options import AXES, ORDER, WHERE
 from pynode.errors import InvalidArgument
 from pynode.methods import METHODS
 from pynode.settings.declared import Kind
@@ -118,7 +118,7 @@ class _WithOptions:
         names = [n for n in names if self.only is None or n in self.only]
         derived = [_parameter(n, methods, self.varied.get(n), hidden=self.hidden(n)) for n in names]
         every = [p.replace(kind=p.KEYWORD_ONLY) for p in (*self.own.values(), *derived)]
-        every.sort(key=lambda p: (place := _place(p), (p.name in names) is (place < len(PANELS))))
+        every.sort(key=lambda p: (place := _place(p), (p.name in names) is (place < len(ORDER))))
         return inspect.Signature(every)
 
     @property
@@ -129,7 +129,7 @@ class _WithOptions:
 def _place(parameter: inspect.Parameter) -> int:
     """Panels one after another; arguments first."""
     panels = [getattr(part, "rich_help_panel", None) for part in get_args(parameter.annotation)]
-    return next((PANELS.index(panel) + 1 for panel in panels if panel in PANELS), 0)
+    return next((ORDER.index(panel) + 1 for panel in panels if panel in ORDER), 0)
 
 
 @cache

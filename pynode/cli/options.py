@@ -18,8 +18,11 @@ COLUMNS, MODEL = "Your file and its columns", "Model and held-out part"
 SCHEME, GRADIENT, ENGINE = "Scheme and steps", "Gradient", "Engine"
 AXES = {"scheme": SCHEME, "gradient": GRADIENT, "engine": ENGINE}
 """Panels of the options of methods, by the axis that they belong to."""
-PANELS = (COLUMNS, MODEL, WHAT, SCHEME, GRADIENT, ENGINE, WHERE)
-"""The panels of `--help`, in order."""
+PANELS = (WHAT, SCHEME, GRADIENT, ENGINE, WHERE)
+"""The panels of `--help` that commands which train share, in order."""
+
+ORDER = (COLUMNS, MODEL, *PANELS)
+"""All panels in order."""
 
 COMPARED, PLAIN = ",".join(compared()), ",".join(plain_methods())
 """Methods where none are named: those that training compares, and all that are checked."""
