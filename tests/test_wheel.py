@@ -68,6 +68,7 @@ def test_a_wheel_carries_the_julia_package(source: Path, tmp_path: Path) -> None
     run("-c", BUILD, "build_wheel", str(tmp_path), cwd=source)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         held = {name: wheel.read(name) for name in wheel.namelist() if name.startswith(PACKAGED)}
+        assert {f"pynode/studies/page/page.{end}" for end in ("html", "css", "js")} <= set(wheel.namelist())
     assert held == carried()
 
 

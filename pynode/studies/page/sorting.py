@@ -9,13 +9,26 @@ from pynode.studies.base import Table
 
 _NUMBER = re.compile(r"[<>≤≥≈~]?\s*([-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?)(?=$|[\s%×°(;]|,\s)")
 
+UNITS = {
+    **dict(zip(("bytes", "kB", "MB", "GB"), (1.0, 1e3, 1e6, 1e9), strict=True)),
+    **dict(zip(("KiB", "MiB", "GiB"), (2.0**10, 2.0**20, 2.0**30), strict=True)),
+    **dict(zip(("µs", "ms", "s", "min", "h"), (1e-6, 1e-3, 1.0, 60.0, 3600.0), strict=True)),
+}
+"""Units that change within a column."""
+
 _MISSING = re.compile(r"\s*(?:no|not|never|none)\b")
 
 
 def number_in(cell: str) -> float | None:
-    """The number that a cell begins with, such as 12.3 of "12.3 % (10.1 to 13.2)"; None where it begins with none."""
+    """The number that a cell begins with, such as 12.3 of "12.3 % (10.1 to 13.2)"; None where it begins with none.
+
+    A unit of bytes or of time after it counts: 2 MiB are more than 300 KiB.
+    """
     match = _NUMBER.match(cell.strip())
-    return float(match[1].replace(",", "").replace("−", "-")) if match else None
+    if match is None:
+        return None
+    after = cell.strip()[match.end() :].split()
+    return float(match[1].replace(",", "").replace("−", "-")) * (UNITS.get(after[0], 1.0) if after else 1.0)
 
 
 def numbers_of(cells: Sequence[str]) -> list[float | None] | None:
