@@ -17,6 +17,7 @@ from pynode.trajectories.hidden import Hidden, decide
 from pynode.trajectories.impulses import fitted_decay
 from pynode.trajectories.matching import EFFORTS, Samples, match
 from pynode.trajectories.model import Initial, SeriesModel
+from pynode.trajectories.relaxation import fitted_relaxation
 from pynode.trajectories.rollout import by_steps, roll_out
 from pynode.trajectories.scaling import Scaling, fitted_scaling
 from pynode.trajectories.windows import Windows, make_windows, node_places
@@ -212,9 +213,44 @@ def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepare
         if chosen is None or loss < best * (0.9 if effort.network else 1.0):
             best, chosen = loss, [p.detach().clone() for p in field.parameters()]
     assert chosen is not None
+    sizes = prepared.sizes
+    plain = not (sizes.individual or sizes.inputs or sizes.impulses)
+    if (sizes.observed, sizes.hidden) == (1, 1) and plain and len(prepared.grids) > 2:
+        before = model.nodes.detach().clone()
+        if windows is not None and _begin_by_relaxation(model, field, prepared, masks):
+            if _robust_loss(model, windows, noise) < best:
+                return
+            with torch.no_grad():
+                model.nodes.copy_(before)
     with torch.no_grad():
         for p, value in zip(field.parameters(), chosen, strict=True):
             p.copy_(value)
+
+
+@torch.no_grad()
+def _begin_by_relaxation(
+    model: SeriesModel, field: LinearAndNetwork, prepared: Prepared, masks: Sequence[Array]
+) -> bool:
+    """Begins field, nodes and starts by two decays; False where these can't be had."""
+    relaxation = fitted_relaxation(prepared.grids, masks)
+    if relaxation is None:
+        return False
+    scale = prepared.hidden.scales[0] * prepared.scaling.time
+    product = relaxation.slow * relaxation.fast
+    for part in (field.linear.weight, field.linear.bias, field.network[-1].weight, field.network[-1].bias):
+        part.zero_()
+    field.linear.weight[0, 1] = scale
+    field.linear.weight[1, :2] = torch.tensor([-product / scale, -(relaxation.slow + relaxation.fast)])
+    field.linear.bias[1] = product * relaxation.rest / scale
+    states = []
+    for k, (grid, place) in enumerate(zip(prepared.grids, prepared.places, strict=True)):
+        clock = np.concatenate(([0.0], np.cumsum(grid.lengths)))
+        states.append(relaxation.states(k, clock[place], scale))
+    model.nodes.copy_(torch.as_tensor(np.concatenate(states)))
+    firsts = np.array([s[0] for s, mask in zip(states, prepared.masks, strict=True) if mask.any()])
+    model.start.copy_(torch.as_tensor(firsts.mean(0)))
+    model.spread.copy_(torch.as_tensor(np.clip(firsts.std(0), 0.1, None)))
+    return True
 
 
 def _robust_loss(model: SeriesModel, windows: Windows, noise: torch.Tensor) -> float:

@@ -16,13 +16,13 @@ from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.rollout import by_method
 from pynode.trajectories.windows import Windows, make_windows
 
-EVALUATIONS = 400
+EVALUATIONS = 800
 """Gradients that the end of training takes at most, by the lengths of its windows together."""
 AGAIN = 150
 """The same of the training on all rows after it."""
 LENGTHS = (2, 8)
 """Lengths of its windows, in those of the first."""
-SHARES = (0.4, 0.6)
+SHARES = (0.3, 0.7)
 MOST_WINDOWS = 128
 RATES = (1.0, 0.3, 0.1, 0.03)
 """Lengths of steps, each after a step of the one before was too long for a solve."""
