@@ -17,7 +17,8 @@ from pynode.trajectories.windows import Windows
 NETWORK_PRIOR = 0.1
 """Standard deviation of the weights of a network's last layer, by the model's unit of time, that is expected."""
 INDIVIDUAL_PRIOR = 1.0
-COVARIATE_PRIOR = 0.03
+START_PRIOR = 0.3
+COVARIATE_PRIOR = 0.01
 """The same of the weights that read covariates, in standard deviations of theirs."""
 
 
@@ -80,7 +81,7 @@ def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve:
             reads = [layer.weight[:, -known:] for layer in (inner.linear, inner.network[0])]
             for weight in reads:
                 prior = prior + (weight / COVARIATE_PRIOR).square().sum()
-            prior = prior + (model.start_by / model.spread / COVARIATE_PRIOR).square().sum()
+            prior = prior + (model.start_by / model.spread / START_PRIOR).square().sum()
         loss = loss + prior / weights.observations
     return loss * weights.noise.square().mean()
 
