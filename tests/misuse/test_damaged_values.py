@@ -25,6 +25,25 @@ class Value:
     said: str
 
 
+PATH: dict[str, Any] = {
+    "name": "a",
+    "times": [0.0],
+    "observed": [[1.0]],
+    "part": ["training"],
+    "fitted": [[1.0]],
+    "forecast": [[None]],
+    "curve_times": [],
+    "curve": [],
+    "cut": None,
+}
+"""One trajectory of a forecast, as it should be."""
+
+
+def forecast(**changes: Any) -> dict[str, Any]:
+    """An evaluation's series with a forecast of one trajectory, with these `changes` to that."""
+    return {"forecast": {"columns": ["x"], "errors": [], "trajectories": [PATH | changes]}}
+
+
 VALUES = [
     Value("config.json", "seed", "0", 'seed: expected an integer, got "0"'),
     Value("config.json", "seed", -1, "seed: expected an integer >= 0, got -1"),
@@ -58,6 +77,12 @@ VALUES = [
     Value("evaluation.json", "series", {"t": [0.0] * 2, "truth": [[1.0, 2.0], [1.0]]}, "its rows differ in length"),
     Value("evaluation.json", "series", {"t": [0.0], "truth": [[1.0]]}, "the same columns, two or more"),
     Value("evaluation.json", "series", {"t": [0.0], "model": [[1.0, "2"]]}, "series.model[0][1]: expected a number"),
+    Value("evaluation.json", "series", {"forecast": 3}, "series.forecast: expected an object, got 3"),
+    Value("evaluation.json", "series", forecast(times=["x"]), "times[0]: expected a number"),
+    Value("evaluation.json", "series", forecast(part=["test"]), 'unknown value "test"'),
+    Value("evaluation.json", "series", forecast(fitted=[]), "fitted of 'a' has 0 rows, but its times 1 entries"),
+    Value("evaluation.json", "series", forecast(observed=[[1.0, 2.0]]), "observed of 'a' does not have 1 columns"),
+    Value("evaluation.json", "series", forecast(curve=[[1.0]]), "curve of 'a' has 1 rows, but its curve_times 0"),
     Value("records.jsonl", "iteration", -1, "line 1 is damaged: iteration: expected an integer >= 0, got -1"),
     Value("records.jsonl", "iteration", 3, "its iterations are not in order"),
     Value("records.jsonl", "iteration", True, "line 1 is damaged: iteration: expected an integer, got true"),
