@@ -145,7 +145,7 @@ def _draw_panel(panel: Axes, record: Mapping[str, Any], several: Mapping[str, Pa
         for at, values in _lines(path, k, start, end):
             shown = broken_at_turns(values, period)
             panel.plot(times.shown(at), shown, label=method, zorder=3, **style[method].line() | {"linewidth": 1.2})
-    panel.set_ylim(*_limits(several.values(), k))
+    panel.set_ylim(*_joint_limits([_limits(several.values(), k)]))
     _mark_dates(panel, times, own.times)
     return shortened
 
@@ -172,7 +172,7 @@ def _part(path: Path) -> tuple[float, float, bool]:
 
 
 def _limits(several: Any, k: int) -> tuple[float, float]:
-    """Limits of an axis: all observations, and the lines as far as they stay near these."""
+    """The least and the greatest value that is drawn: all observations, and the lines as far as they stay near these."""
     every = list(several)
     observed = np.concatenate([path.observed[:, k] for path in every])
     seen = observed[np.isfinite(observed)]
@@ -184,12 +184,14 @@ def _limits(several: Any, k: int) -> tuple[float, float]:
     near = lines[np.isfinite(lines)]
     near = near[(near > low - 0.5 * reach) & (near < high + 0.5 * reach)]
     low, high = min(low, *near.tolist()) if near.size else low, max(high, *near.tolist()) if near.size else high
-    margin = 0.06 * ((high - low) or reach)
-    return low - margin, high + margin
+    return low, high
 
 
 def _joint_limits(limits: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    return min(low for low, _ in limits), max(high for _, high in limits)
+    """Limits that hold all of `limits`, with a margin."""
+    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    margin = 0.06 * ((high - low) or abs(high) or 1.0)
+    return low - margin, high + margin
 
 
 def _mark_dates(panel: Axes, times: Clock, at: Array) -> None:
