@@ -172,7 +172,7 @@ def _part(path: Path) -> tuple[float, float, bool]:
 
 
 def _limits(several: Any, k: int) -> tuple[float, float]:
-    """The least and the greatest value that is drawn: all observations, and the lines as far as they stay near these."""
+    """The least and the greatest value drawn: all observations, and the lines as far as they stay near these."""
     every = list(several)
     observed = np.concatenate([path.observed[:, k] for path in every])
     seen = observed[np.isfinite(observed)]
