@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -224,6 +225,10 @@ def say_results(directory: Path, problem: UserTable) -> None:
     each = {key: [over_seeds(runs, partial(_value, key)) for runs in groups.values()] for _, key, _ in wanted}
     rows = [[title, *(number(value, n) for value in each[key])] for title, key, n in wanted if any(each[key])]
     console.print(Table(f"Density of {Path(str(problem.options.data)).name}", ["", *groups], rows, [NOTE]))
+    loads = [load for runs in groups.values() for run in runs if (load := _value("load_average", run)) is not None]
+    if loads and max(loads) > (cores := os.cpu_count() or 1) + 0.5:
+        told = f"a load of up to {max(loads):.1f} on {counted(cores, 'core')}"
+        console.say(f"other programs ran beside the training ({told}): times do not compare, evaluations do")
     last = [run for runs in groups.values() for run in runs if _is_cut_short(run)]
     if last:
         n = last[0].config["iterations"]
