@@ -64,10 +64,10 @@ class SeriesFit:
         series = self.problem.series
         end = series.axis.parse(until) if isinstance(until, str) else float(until)
         times = times_ahead(series.axis, series.each, end, every)
+        ahead = [(each, at) for each, at in zip(series.each, times, strict=True) if len(at)]
+        values = self.problem.forecasts(self.model, [each for each, _ in ahead], [at for _, at in ahead])
         return [
-            Forecast(each.name, self.problem.columns, at, self.problem.forecast(self.model, each, at))
-            for each, at in zip(series.each, times, strict=True)
-            if len(at)
+            Forecast(each.name, self.problem.columns, at, own) for (each, at), own in zip(ahead, values, strict=True)
         ]
 
 

@@ -119,11 +119,9 @@ def predict(
             series.axis, trajectories, series.axis.parse(until), _spacing(problem, every), series.input_kinds
         )
         model = problem.trained(model, folder)
-        rows = [
-            Rows(each.name, at, problem.forecast(model, each, at))
-            for each, at in zip(trajectories, times, strict=True)
-            if len(at)
-        ]
+        ahead = [(each, at) for each, at in zip(trajectories, times, strict=True) if len(at)]
+        values_ahead = problem.forecasts(model, [each for each, _ in ahead], [at for _, at in ahead])
+        rows = [Rows(each.name, at, own) for (each, at), own in zip(ahead, values_ahead, strict=True)]
     content = as_csv(
         rows,
         problem.columns,

@@ -16,7 +16,15 @@ DIFFERENCE = 1e-5
 
 
 @torch.no_grad()
-def assimilate(model: SeriesModel, windows: Windows, prior: Tensor, spread: Tensor, noise: Tensor) -> Tensor:
+def assimilate(
+    model: SeriesModel,
+    windows: Windows,
+    prior: Tensor,
+    spread: Tensor,
+    noise: Tensor,
+    *,
+    iterations: int = ITERATIONS,
+) -> Tensor:
     """The states `(w, state)` at the first nodes of `windows` that fit what is observed in them.
 
     Minimises the squares of residuals over `noise` `(columns,)` plus those of the distance from `prior` `(w, state)`
@@ -28,7 +36,7 @@ def assimilate(model: SeriesModel, windows: Windows, prior: Tensor, spread: Tens
     states, damping = prior.clone(), torch.full((len(prior),), 1e-3, dtype=prior.dtype)
     residuals = _residuals(model, windows, states, prior, spread, noise)
     cost = _cost(residuals)
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         shifted = [states + DIFFERENCE * torch.eye(size, dtype=prior.dtype)[k] for k in range(size)]
         moved = _residuals(
             model, _repeated(windows, size), torch.cat(shifted), prior.repeat(size, 1), spread.repeat(size, 1), noise

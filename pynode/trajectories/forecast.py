@@ -13,6 +13,7 @@ from pynode.trajectories.assimilate import ACCURATE, assimilate
 from pynode.trajectories.build import Prepared
 from pynode.trajectories.data import Trajectory
 from pynode.trajectories.grid import Grid, known_until, longest_interval, make_grid
+from pynode.trajectories.look_back import look_back
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.rollout import by_steps, roll_out
 from pynode.trajectories.windows import make_windows, together
@@ -44,12 +45,14 @@ def forecasts(
     sizes = prepared.sizes
     around = PRIOR * torch.cat((noise, noise.mean().expand(sizes.hidden), noise.new_full((sizes.individual,), 0.1)))
     kinds = prepared.series.input_kinds
+    trained = [_trained(prepared, trajectory) for trajectory in trajectories]
+    back = look_back(model, prepared, around, noise) if any(k is not None for k in trained) else 1
     grids: list[Grid] = []
     begins: list[int] = []
     priors: list[torch.Tensor] = []
     spreads: list[torch.Tensor] = []
     windows: list[tuple[Grid, int, int, Array]] = []
-    for trajectory, at, rows in zip(trajectories, times, known, strict=True):
+    for trajectory, of, at, rows in zip(trajectories, trained, times, known, strict=True):
         check_inputs(prepared, trajectory, at)
         cut = Trajectory(
             trajectory.name,
@@ -60,7 +63,7 @@ def forecasts(
             trajectory.lines[rows],
         )
         grid = make_grid(cut, prepared.scaling, kinds, further=at, longest=longest_interval(kinds))
-        begin, prior, spread = _beginning(model, prepared, trajectory, grid, start_spread, around)
+        begin, prior, spread = _beginning(model, prepared, of, grid, start_spread, around, back)
         seen = np.zeros(len(grid.times), bool)
         seen[grid.rows] = True
         grids.append(grid)
@@ -73,7 +76,7 @@ def forecasts(
         priors.append(prior)
         spreads.append(spread)
         windows.append((grid, begin, len(grid.times) - 1, seen))
-    new = [k for k, trajectory in enumerate(trajectories) if not _is_trained(prepared, trajectory)]
+    new = [k for k, of in enumerate(trained) if of is None]
     if new:
         trust = distrust(model, prepared, int(np.median([known[k].sum() for k in new])), noise, start_spread)
         for k in new:
@@ -108,11 +111,13 @@ def calibrated(model: SeriesModel, prepared: Prepared) -> tuple[torch.Tensor, to
     return noise, spread
 
 
-def _is_trained(prepared: Prepared, trajectory: Trajectory) -> bool:
-    for each, mask in zip(prepared.series.each, prepared.masks, strict=True):
-        if each.name == trajectory.name:
-            return bool(mask.any())
-    return False
+def _trained(prepared: Prepared, trajectory: Trajectory) -> int | None:
+    """Which of the trajectories that the model was trained on this is; None for one of another file, or held out."""
+    for k, (each, mask) in enumerate(zip(prepared.series.each, prepared.masks, strict=True)):
+        same = each.name == trajectory.name and np.array_equal(each.times, trajectory.times)
+        if same and np.array_equal(each.values, trajectory.values, equal_nan=True):
+            return k if mask.any() else None
+    return None
 
 
 def distrust(model: SeriesModel, prepared: Prepared, given: int, noise: torch.Tensor, spread: torch.Tensor) -> float:
@@ -185,22 +190,23 @@ def fitted(model: SeriesModel, prepared: Prepared, masks: Sequence[Array]) -> li
 def _beginning(
     model: SeriesModel,
     prepared: Prepared,
-    trajectory: Trajectory,
+    trained: int | None,
     grid: Grid,
     spread: torch.Tensor,
     around: torch.Tensor,
+    back: int,
 ) -> tuple[int, torch.Tensor | None, torch.Tensor]:
     """The grid node that the state is found at, and what is expected of it there with which standard deviation.
 
-    None at the first node, where covariates and first points decide.
+    The node is at least `back` windows before the end of the data, where there are as many.  None at the first node,
+    where covariates and first points decide.
     """
-    known = [each.name for each in prepared.series.each]
     wanted = OBSERVATIONS * prepared.sizes.state
-    if trajectory.name in known:
-        k = known.index(trajectory.name)
+    if trained is not None:
+        k = trained
         before = sum(len(place) for place in prepared.places[:k])
-        trained = prepared.masks[k]
-        last_trained = prepared.series.each[k].times[trained][-1] if trained.any() else -np.inf
+        last_trained = prepared.series.each[k].times[prepared.masks[k]][-1]
+        furthest: tuple[int, torch.Tensor | None, torch.Tensor] = (0, None, spread)
         seen = np.isfinite(grid.values).sum(1)
         for n in range(len(prepared.places[k]) - 1, 0, -1):
             time = prepared.grids[k].times[prepared.places[k][n]]
@@ -209,5 +215,9 @@ def _beginning(
                 continue
             within = grid.rows[-1] - node
             if within >= prepared.window and seen[node:].sum() >= wanted:
-                return node, model.nodes.detach()[before + n].double(), around
+                furthest = node, model.nodes.detach()[before + n].double(), around
+                back -= 1
+                if back == 0:
+                    break
+        return furthest
     return 0, None, spread

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -246,16 +246,20 @@ class UserSeries(Problem):
         model.set_theta(last_weights(directory, model.theta().numel()))
         return model
 
-    def forecast(self, model: SeriesModel, trajectory: Trajectory, times: Array) -> Array:
-        """Values `(k, columns)` of a trajectory of the file, or of another, at `times` `(k,)` after its last row.
+    def forecasts(self, model: SeriesModel, each: Sequence[Trajectory], times: Sequence[Array]) -> list[Array]:
+        """Values `(k, columns)` of trajectories of the file, or of another, at `times` `(k,)` after their last rows.
 
-        From the trajectory's own state at its last row; in the file's units, with the columns that never change.
+        From each trajectory's own state at its last row; in the file's units, with the columns that never change.
         Raises `InvalidArgument` for times beyond which an input is known.
         """
-        known = np.ones(len(trajectory.times), bool)
-        (values,) = forecasts(model.double(), self._prepared_at_last, [trajectory], [times], [known])
-        constants = np.tile(list(self.series.constants.values()), (len(times), 1)).reshape(len(times), -1)
-        return np.hstack((values, constants))
+        known = [np.ones(len(trajectory.times), bool) for trajectory in each]
+        every = forecasts(model.double(), self._prepared_at_last, each, times, known)
+        constants = np.array(list(self.series.constants.values()))
+        return [np.hstack((values, np.tile(constants, (len(values), 1)))) for values in every]
+
+    def forecast(self, model: SeriesModel, trajectory: Trajectory, times: Array) -> Array:
+        """The same of one trajectory: values `(k, columns)` at `times` `(k,)`."""
+        return self.forecasts(model, [trajectory], [times])[0]
 
     @cached_property
     def _prepared_at_last(self) -> Prepared:
