@@ -158,8 +158,14 @@ def unit_of_time(curves: Curves, series: Trajectories) -> float:
     longest = longest or max(float(np.ptp(each.times)) for each in series.each) or 1.0
     squares, count = 0.0, 0
     for k, times in enumerate(dense_times(curves)):
-        if len(times):
+        if not len(times):
+            continue
+        if all(curves.smooth[k]):
             slopes = curves.states(k, times, 1)
-            squares, count = squares + float((slopes**2).sum()), count + slopes.size
+        else:  # slopes between rows that lie close together are noise: the way that was gone, over the time it took
+            rows = curves.rows[k]
+            gone = np.abs(np.diff(curves.states(k, rows), axis=0)).sum(0)
+            slopes = np.tile(gone / (rows[-1] - rows[0]), (len(times), 1))
+        squares, count = squares + float((slopes**2).sum()), count + slopes.size
     speed = np.sqrt(squares / count) if count else 0.0
     return float(np.clip(1 / max(speed, 1e-300), longest / 1000, longest))
