@@ -13,8 +13,8 @@ from pynode.trajectories.curves import Curves, dense_times, make_curves, unit_of
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.fields import HIDDEN, LinearAndNetwork, Sizes
 from pynode.trajectories.grid import Grid, longest_interval, make_grid
-from pynode.trajectories.hidden import Hidden, decide
-from pynode.trajectories.impulses import fitted_decay
+from pynode.trajectories.hidden import Hidden, added, decide
+from pynode.trajectories.impulses import both_ways, fitted_decay
 from pynode.trajectories.matching import EFFORTS, Samples, match
 from pynode.trajectories.model import Initial, SeriesModel
 from pynode.trajectories.relaxation import fitted_relaxation
@@ -75,9 +75,7 @@ class Prepared:
 
     def node_mask(self, k: int, rows: Array) -> Array:
         """The nodes `(nodes,)` of trajectory `k` that are rows which `rows` `(n,)` marks."""
-        mask = np.zeros(len(self.grids[k].times), bool)
-        mask[self.grids[k].rows[rows]] = True
-        return mask
+        return _nodes_of(self.grids[k], rows)
 
 
 def prepare(
@@ -100,6 +98,11 @@ def prepare(
     times = dense_times(curves)
     inputs = [_inputs_at(grid, at) for grid, at in zip(grids, times, strict=True)]
     hidden = decide(curves, inputs, augment)
+    if augment is None and "jumps" in kinds:
+        seen = [_nodes_of(grid, mask) for grid, mask in zip(grids, masks, strict=True)]
+        for column in range(scaling.columns):
+            if column not in hidden.columns and both_ways(grids, seen, column):
+                hidden = added(curves, hidden, column)
     names = model_columns(series)
     ambiguous = tuple(dict.fromkeys(names[c] for c in hidden.columns)) if augment is None else ()
     impulses = sum(kind == "jumps" for kind in kinds)
@@ -111,6 +114,13 @@ def prepare(
     window = window or usual
     places = tuple(node_places(grids, window))
     return Prepared(series, tuple(masks), scaling, curves, hidden, sizes, grids, window, places, ambiguous)
+
+
+def _nodes_of(grid: Grid, rows: Array) -> Array:
+    """Which nodes `(nodes,)` are rows that `rows` `(n,)` marks."""
+    mask = np.zeros(len(grid.times), bool)
+    mask[grid.rows[rows]] = True
+    return mask
 
 
 def model_columns(series: Trajectories) -> list[str]:

@@ -88,7 +88,7 @@ def decide(curves: Curves, inputs: list[Array], count: int | None = None) -> Hid
         if not chosen:
             break
         for column in chosen:
-            hidden = _added(curves, hidden, column)
+            hidden = added(curves, hidden, column)
     return hidden
 
 
@@ -96,7 +96,8 @@ def _orders(hidden: Hidden, columns: int) -> list[int]:
     return [sum(c == column for c in hidden.columns) for column in range(columns)]
 
 
-def _added(curves: Curves, hidden: Hidden, column: int) -> Hidden:
+def added(curves: Curves, hidden: Hidden, column: int) -> Hidden:
+    """`hidden` with the next derivative of `column`."""
     order = _orders(hidden, len(curves.noise))[column] + 1
     values = [
         curves.states(k, times, order)[:, column]

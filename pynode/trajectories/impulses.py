@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,6 +13,25 @@ from pynode.trajectories.grid import Grid
 
 RATES = 60
 RIDGE = 1e-3
+CLEAR, LEAST_SHARE = 0.3, 0.08
+"""Changes, in standard deviations, that are no noise, and the share of them that has to go either way."""
+
+
+def both_ways(grids: Sequence[Grid], masks: Sequence[Array], column: int) -> bool:
+    """Whether a column rises as well as falls, by more than noise, between rows that no impulse lies between.
+
+    Then something that is not observed drives it, such as a dose that is still to be absorbed.
+    """
+    changes = []
+    for grid, mask in zip(grids, masks, strict=True):
+        seen = np.flatnonzero(mask & np.isfinite(grid.values[:, column]))
+        hit = np.concatenate(([0], np.cumsum((grid.jumps != 0).any(1))))
+        for a, b in pairwise(seen.tolist()):
+            if hit[a] == hit[b]:  # the impulse at b itself comes after what is observed there
+                changes.append(grid.values[b, column] - grid.values[a, column])
+    told = np.array(changes)
+    least = max(4, LEAST_SHARE * len(told))
+    return bool((told > CLEAR).sum() >= least and (told < -CLEAR).sum() >= least)
 
 
 @dataclass(frozen=True)

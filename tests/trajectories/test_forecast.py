@@ -99,3 +99,14 @@ def test_doses_make_a_level_jump() -> None:
     truth = np.concatenate([one.values for one in of.each])
     assert np.sqrt(np.mean((fit - truth) ** 2)) < 0.35 * truth.std()
     assert bool(torch.isfinite(model.theta()).all())
+
+
+def test_a_dose_that_is_absorbed_slowly_asks_for_a_hidden_dimension() -> None:
+    rng = np.random.default_rng(1)
+    each = []
+    for k in range(8):
+        times = np.sort(rng.uniform(0.2, 12, 9))
+        level = 8 * (np.exp(-0.2 * times) - np.exp(-0.6 * times)) + 0.05 * rng.standard_normal(9)
+        each.append(trajectory(f"p{k}", times, level, (Input(np.zeros(1), np.full(1, 6.0)),)))
+    of = series(*each, kinds=("jumps",))
+    assert prepare(of, [np.ones(9, bool)] * 8).hidden.orders == (1,)
