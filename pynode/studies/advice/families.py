@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,10 +83,15 @@ def with_less_memory(method: GradientMethod) -> list[GradientMethod]:
     """The same gradient with fewer states kept."""
     if not isinstance(method, DiscOpt) or method.memory != "store":
         return []
-    return [
-        replace(method, memory="recompute"),
-        *(replace(method, memory="checkpoint", budget=budget) for budget in BUDGETS),
+    made: list[GradientMethod] = []
+    choices: list[dict[str, Any]] = [
+        {"memory": "recompute"},
+        *({"memory": "checkpoint", "budget": budget} for budget in BUDGETS),
     ]
+    for choice in choices:
+        with suppress(UsageError):  # an engine that does not have it
+            made.append(replace(method, **choice))
+    return made
 
 
 def on_other_engines(method: GradientMethod, ran_by: str) -> list[GradientMethod]:
