@@ -80,23 +80,23 @@ def draw_samples(
 ) -> State:
     """`n` samples `(n, dim)` of `base` in dtype and device of `like`, the same ones for a `seed`.
 
-    Differentiable ones, by the parameters of `base`, need a distribution with `rsample`; else `InvalidArgument`.
+    Differentiable ones are functions of the parameters of `base` and of `context`; raises `InvalidArgument` where one
+    of these wants a gradient and the distribution has no `rsample`.
     """
     if base is None:
         noise = torch.randn(n, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         return noise.to(device=like.device, dtype=like.dtype)
     distribution = distribution_of(base, dim, context, n)
     shape = torch.Size(()) if distribution.batch_shape else torch.Size((n,))
-    learnt = isinstance(base, nn.Module) and any(p.requires_grad for p in base.parameters())
     with _seeded(seed, _kind_of(distribution).device):
-        if not differentiable or not learnt:
-            samples = distribution.sample(shape)
-        elif distribution.has_rsample:
+        if differentiable and distribution.has_rsample:
             samples = distribution.rsample(shape)
-        else:
+        elif differentiable and (source := _what_wants_a_gradient(base, distribution, context)):
             remedy = "use sample(), or a base with rsample, such as Normal or MultivariateNormal"
-            problem = "its samples can't be differentiated by its parameters (it has no rsample)"
+            problem = f"its samples can't be differentiated by its {source} (it has no rsample)"
             raise InvalidArgument("base", _name_of(distribution), problem, remedy)
+        else:
+            samples = distribution.sample(shape)
     return samples.to(device=like.device, dtype=like.dtype)
 
 
@@ -149,6 +149,17 @@ def _tensors_of(distribution: object, depth: int) -> Iterator[tuple[str, Tensor]
 
 def _learnt_tensor(distribution: Distribution) -> str | None:
     return next((name for name, value in _tensors_of(distribution, 3) if value.requires_grad), None)
+
+
+def _what_wants_a_gradient(base: Base, distribution: Distribution, context: Tensor | None) -> str | None:
+    """What samples of `base` depend on that wants a gradient, None where nothing does."""
+    if not isinstance(base, nn.Module):
+        return None
+    if any(p.requires_grad for p in base.parameters()):
+        return "parameters"
+    if context is not None and context.requires_grad and _takes_argument(base):
+        return "context"
+    return _learnt_tensor(distribution)
 
 
 def _name_of(distribution: Distribution) -> str:

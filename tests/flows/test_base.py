@@ -158,6 +158,53 @@ def test_a_base_may_depend_on_the_context() -> None:
     assert flow(c).base.batch_shape == (5,)
 
 
+class Placed(nn.Module):
+    """A Gaussian whose mean and scale are functions of the context without parameters."""
+
+    def forward(self, context: Tensor) -> Distribution:
+        return Independent(Normal(context[:, :2], context[:, 2:].exp().expand(-1, 2)), 1)
+
+
+class Mixed(nn.Module):
+    """A mixture whose means are the context."""
+
+    def forward(self, context: Tensor) -> Distribution:
+        means = torch.stack((context[:, :2], context[:, 1:]), dim=1)
+        parts = Independent(Normal(means, torch.ones_like(means)), 1)
+        return MixtureSameFamily(Categorical(logits=torch.zeros(len(context), 2).double()), parts)
+
+
+@pytest.mark.parametrize("base", [Placed, lambda: Conditional().requires_grad_(False)], ids=["placed", "frozen"])
+@pytest.mark.parametrize("method", [DiscOpt(RK4, steps=6), OptDisc(rtol=1e-9, atol=1e-11)], ids=lambda m: m.name)
+def test_samples_have_a_gradient_by_the_context_of_a_base_that_learns_nothing(
+    base: Callable[[], nn.Module], method: DiscOpt | OptDisc
+) -> None:
+    """Against differences; the field has a part of it, and the base another."""
+    flow, way, step = Flow.build(SPEC, context=3, base=base(), seed=1, method=method), normal(5, 3, seed=2), 1e-5
+    draws, weights, c = copy.deepcopy(flow.draws), normal(4, 5, 2, seed=3), normal(5, 3, seed=1)
+
+    def value(context: Tensor) -> Tensor:
+        flow.draws = copy.deepcopy(draws)
+        samples, log_p = flow(context).rsample_and_log_prob((4,))
+        flow.draws = copy.deepcopy(draws)
+        torch.testing.assert_close(flow(context).rsample((4,)), samples, rtol=1e-6, atol=1e-6)
+        return (samples * weights).sum() + log_p.sum()
+
+    (by_context,) = torch.autograd.grad(value(leaf := c.clone().requires_grad_()), leaf)
+    with torch.no_grad():
+        difference = float(value(c + step * way) - value(c - step * way)) / (2 * step)
+    assert float((by_context * way).sum()) == pytest.approx(difference, rel=1e-5)
+    assert not flow(c.requires_grad_()).sample().requires_grad
+
+
+def test_a_mixture_at_a_context_has_no_differentiable_samples() -> None:
+    """It says so where the context wants a gradient, and draws where it wants none."""
+    flow, c = Flow.build(SPEC, context=3, base=Mixed(), seed=1), normal(5, 3)
+    assert flow(c).rsample().shape == (5, 2)
+    with pytest.raises(InvalidArgument, match=r"can't be differentiated by its context \(it has no rsample\)"):
+        flow(c.requires_grad_()).rsample()
+
+
 def test_samples_of_the_base_follow_the_seed_alone() -> None:
     flow = Flow.build(SPEC, base=mixture(), seed=1)
     torch.manual_seed(0)
