@@ -96,6 +96,12 @@ def new_figure(columns: int, *, rows: int = 1, width: float = 7.2, height: float
     return figure, [panel for row in axes for panel in row]
 
 
+def plain(text: str) -> str:
+    """A user's words (a column, a trajectory, a file) for matplotlib, which else reads what stands between two `$` as a
+    formula."""
+    return text.replace("$", r"\$")
+
+
 def legend_below(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     """One legend under all panels, with the entries of `axes`."""
     handles, labels = axes.get_legend_handles_labels()

@@ -24,7 +24,7 @@ from pynode.studies.forecast.recorded import (
     shown_runs,
 )
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, styled
+from pynode.studies.style import legend_below, looks, new_figure, plain, styled
 
 FEW = 2
 """Trajectories that are drawn large, side by side."""
@@ -74,11 +74,11 @@ def _draw_few(
         for j, _ in enumerate(first):
             panel = panels[k * len(first) + j]
             shortened |= _draw_panel(panel, record, {m: own[j] for m, own in several.items()}, k)
-            panel.set_ylabel(column if j == 0 else "")
+            panel.set_ylabel(plain(column) if j == 0 else "")
             if k == 0 and len(first) > 1:
                 panel.set_title(_short(first[j].name))
             if k == len(columns) - 1:
-                panel.set_xlabel(clock(record).label)
+                panel.set_xlabel(plain(clock(record).label))
             else:
                 panel.tick_params(labelbottom=False)
     left_out = len(record["columns"]) - len(columns)
@@ -108,8 +108,8 @@ def _draw_many(
         if number % across:
             panel.tick_params(labelleft=False)
         if number >= len(order) - across:
-            panel.set_xlabel(clock(record).label, fontsize=8)
-    figure.supylabel(record["columns"][k], fontsize=9)
+            panel.set_xlabel(plain(clock(record).label), fontsize=8)
+    figure.supylabel(plain(record["columns"][k]), fontsize=9)
     said = f"; {len(order)} of {len(first)} trajectories" if len(order) < len(first) else ""
     said += f"; at most {MOST_POINTS} rows before and after the forecast begins" if shortened else ""
     _finish(figure, panels, results, runs, said, first)
@@ -209,9 +209,9 @@ def _finish(
     seeds = ", ".join(str(s) for s in dict.fromkeys(run.seed for run in runs.values()))
     shaded = "held out where shaded" if any(path.cut is not None for path in drawn) else "nothing held out"
     title = f"{file_name(results)}: fit and forecast (seed {seeds}; {shaded}{said})"
-    figure.suptitle(textwrap.fill(title, LONGEST_LINE), fontsize=10)
+    figure.suptitle(plain(textwrap.fill(title, LONGEST_LINE)), fontsize=10)
     legend_below(figure, max(panels, key=lambda panel: len(panel.get_legend_handles_labels()[0])))
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+    return plain(name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pynode.studies.forecast.figures import MOST_COLUMNS
 from pynode.studies.forecast.recorded import Array, Path, clock, file_name, paths, record_of, shown_runs
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, styled
+from pynode.studies.style import legend_below, looks, new_figure, plain, styled
 from pynode.trajectories.errors import shorter_way
 
 BINS = 25
@@ -52,16 +52,17 @@ def draw_residuals(results: Results) -> Figure | None:
                 right.hist(values[seen], bins.tolist(), histtype="step", color=color, linestyle=line, density=True)
         left.axhline(0.0, color="black", linewidth=0.7)
         right.axvline(0.0, color="black", linewidth=0.7)
-        left.set_ylabel(column)
+        left.set_ylabel(plain(column))
         left.tick_params(labelbottom=k == len(columns) - 1)
         right.set_yticks([])
         right.locator_params(axis="x", nbins=6)
         left.locator_params(axis="y", nbins=5)
-    panels[-2].set_xlabel(times.label)
+    panels[-2].set_xlabel(plain(times.label))
     panels[-1].set_xlabel("prediction minus observation")
     panels[0].set_title("over time")
     panels[1].set_title("how often (dashed: forecast)")
-    figure.suptitle(f"{file_name(results)}: residuals of fit and forecast, in the units of each column", fontsize=10)
+    title = f"{file_name(results)}: residuals of fit and forecast, in the units of each column"
+    figure.suptitle(plain(title), fontsize=10)
     legend_below(figure, panels[0])
     return figure
 

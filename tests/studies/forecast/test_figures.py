@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from pynode.studies.forecast.figures import MOST_PANELS, MOST_POINTS, draw_forecasts
 from pynode.studies.forecast.recorded import Clock, broken_at_turns, clock
 from pynode.studies.forecast.residuals import draw_residuals
+from pynode.studies.page.vector import inline_svg
 from pynode.studies.results import Results
 from tests.studies.forecast.made_up import forecasting, record, results
 
@@ -39,6 +41,28 @@ def test_a_row_of_panels_a_column() -> None:
     assert first.min() <= np.asarray(held_out.get_xdata(), float).min()
     assert panel.get_xlabel() == ""
     assert figure.axes[1].get_xlabel() == "hours"
+
+
+@pytest.mark.usefixtures("drawn_figures")
+@pytest.mark.parametrize("trajectories", [2, 3])
+def test_dollar_signs_of_a_file_are_no_formula(trajectories: int) -> None:
+    """Columns, trajectories, times and files called `$_x_$` are drawn as they are written, also in a page."""
+    name = "cost $_per_$ unit"
+    time = {"column": "$_t_$", "kind": "number", "unit": "", "seconds": None, "origin": 0.0}
+    made_up = record(columns=("$_x_$", name), trajectories=trajectories, points=12, time=time)
+    for entry in made_up["trajectories"]:
+        entry["name"] = name
+    run = forecasting("disc-opt", made_up)
+    run = replace(run, config=run.config | {"options": {"data": "/data/$_f_$.csv"}})
+    figures = [*draw_forecasts(results(run)).values(), draw_residuals(results(run))]
+    assert len(figures) == (2 if trajectories == 2 else 3)
+    for figure in figures:
+        assert figure is not None
+        shown = inline_svg(figure, name).markup("one")
+        assert "$_f_$.csv" in shown
+        assert "$_t_$" in shown
+        assert name in shown or "$_x_$" in shown
+        assert "\\$" not in shown
 
 
 def test_many_trajectories_are_small_multiples_held_out_ones_first() -> None:
