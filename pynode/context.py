@@ -18,6 +18,9 @@ from pynode.finite import check_finite
 from pynode.methods.base import GradientMethod
 from pynode.types import State
 
+TOLERANCES = ("rtol", "atol", "adjoint_rtol", "adjoint_atol")
+"""Fields of adaptive methods that are measured by the root mean square over a state; None stands for another's."""
+
 
 class ContextField(nn.Module):
     """A module f(t, y, context) as a field of the states `(y, context)`, whose context stays as it is."""
@@ -127,11 +130,12 @@ def beside_context(method: GradientMethod, columns: int, context: int) -> Gradie
     """`method` for states of `columns` with `context` columns more, which do not change.
 
     Adaptive steps measure the root mean square over a state, which columns without an error make smaller: tolerances
-    are divided by as much, so that they mean what they mean without a context.
+    of the solve and of its adjoint are divided by as much, so that they mean what they mean without a context.  Raises
+    `InvalidArgument` for an adaptive method that has no `rtol` and `atol`.
     """
     if not context or not method.adaptive:
         return method
-    scaled = _beside_context(method, columns, context)
+    scaled = _beside_context(method, math.sqrt(columns / (columns + context)))
     if (run := method.__dict__.get("run")) is not None:  # the method is watched, see `explain_first_solve`
         scaled = copy.copy(scaled)
         scaled.__dict__["run"] = run
@@ -139,9 +143,12 @@ def beside_context(method: GradientMethod, columns: int, context: int) -> Gradie
 
 
 @lru_cache(maxsize=64)
-def _beside_context(method: GradientMethod, columns: int, context: int) -> GradientMethod:
-    if not {"rtol", "atol"} <= {f.name for f in fields(method)}:
-        return method
+def _beside_context(method: GradientMethod, scale: float) -> GradientMethod:
     options: Any = method
-    scale = math.sqrt(columns / (columns + context))
-    return replace(options, rtol=options.rtol * scale, atol=options.atol * scale)
+    names = {f.name for f in fields(options)}
+    if not {"rtol", "atol"} <= names:
+        problem = "its steps are adaptive, but it has no rtol and atol, which a context makes smaller"
+        remedy = "give it fields rtol and atol, or use OptDisc or DiscOpt"
+        raise InvalidArgument("method", method.name, problem, remedy)
+    tolerances = {name: getattr(options, name) for name in TOLERANCES if name in names}
+    return replace(options, **{name: scale * value for name, value in tolerances.items() if value is not None})
