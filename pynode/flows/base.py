@@ -28,7 +28,7 @@ def log_normal(z: State) -> Tensor:
 
 
 def check_base(base: object, dim: int, context: int, like: Tensor) -> None:
-    """Raises `InvalidArgument` unless `base` gives densities of `dim` real numbers."""
+    """Raises `InvalidArgument` unless `base` gives densities of `dim` real numbers in the dtype of `like`."""
     if base is None:
         return
     if not isinstance(base, (Distribution, nn.Module)):
@@ -42,20 +42,22 @@ def check_base(base: object, dim: int, context: int, like: Tensor) -> None:
                 "base", type(base).__name__, f"its {name} requires grad, but no module holds it", remedy
             )
         _check_distribution(base, dim, ())
+        _check_dtype(base, like)
         return
     with torch.no_grad():
-        distribution_of(base, dim, like.new_zeros(1, context) if context else None, 1)
+        distribution_of(base, dim, like.new_zeros(1, context) if context else None, 1, like)
 
 
-def distribution_of(base: Base, dim: int, context: Tensor | None, n: int, like: Tensor | None = None) -> Distribution:
+def distribution_of(base: Base, dim: int, context: Tensor | None, n: int, like: Tensor) -> Distribution:
     """The distribution of `base` for `n` samples with `context` `(n, columns)`: its batch shape is () or (n,).
 
-    Raises `InvalidArgument` where a module returns something else.
+    Raises `InvalidArgument` where a module returns something else, or the dtype is not that of `like`.
     """
     if base is None:
-        zeros = torch.zeros(dim, dtype=torch.float64) if like is None else like.new_zeros(dim)
+        zeros = like.new_zeros(dim)
         return Independent(Normal(zeros, torch.ones_like(zeros)), 1)
     if isinstance(base, Distribution):
+        _check_dtype(base, like)
         return base
     takes_context = context is not None and _takes_argument(base)
     distribution = base(context) if takes_context else base()
@@ -63,6 +65,7 @@ def distribution_of(base: Base, dim: int, context: Tensor | None, n: int, like: 
         remedy = "return a torch.distributions.Distribution"
         raise InvalidArgument("base", type(base).__name__, f"it returns {type(distribution).__name__}", remedy)
     _check_distribution(distribution, dim, (n,) if takes_context else ())
+    _check_dtype(distribution, like)
     return distribution
 
 
@@ -70,9 +73,9 @@ def log_density(base: Base, z: State, context: Tensor | None) -> Tensor:
     """log-density `(batch,)` of `base` at `z` `(batch, dim)`, in dtype and device of `z`."""
     if base is None:
         return log_normal(z)
-    distribution = distribution_of(base, z.shape[-1], context, len(z))
+    distribution = distribution_of(base, z.shape[-1], context, len(z), z)
     kind = _kind_of(distribution)
-    return distribution.log_prob(z.to(kind)).to(z)
+    return distribution.log_prob(z.to(kind.device)).to(z)
 
 
 def draw_samples(
@@ -86,7 +89,7 @@ def draw_samples(
     if base is None:
         noise = torch.randn(n, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         return noise.to(device=like.device, dtype=like.dtype)
-    distribution = distribution_of(base, dim, context, n)
+    distribution = distribution_of(base, dim, context, n, like)
     shape = torch.Size(()) if distribution.batch_shape else torch.Size((n,))
     with _seeded(seed, _kind_of(distribution).device):
         if differentiable and distribution.has_rsample:
@@ -114,6 +117,15 @@ def _check_distribution(distribution: Distribution, dim: int, batch: tuple[int, 
     if not _covers_everything(distribution, dim):
         remedy = "use a distribution on all real numbers, e.g. Normal, StudentT, Laplace or a mixture of them"
         raise InvalidArgument("base", name, "its support is not all of R^dim, where the flow's samples go", remedy)
+
+
+def _check_dtype(distribution: Distribution, like: Tensor) -> None:
+    """A density in a lower precision than the flow's would be wrong by its rounding, and nothing would tell."""
+    for name, value in _tensors_of(distribution, 3):
+        if value.dtype != like.dtype:
+            remedy = f"build it from tensors of dtype={like.dtype}, or pass a torch.nn.Module, which flow.to() converts"
+            problem = f"its {name} is {value.dtype}, but the flow is {like.dtype}"
+            raise InvalidArgument("base", _name_of(distribution), problem, remedy)
 
 
 def _covers_everything(distribution: Distribution, dim: int) -> bool:

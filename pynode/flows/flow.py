@@ -100,8 +100,8 @@ class Flow(nn.Module):
         self.log_horizons: nn.Parameter | None = None
         if trainable_horizon:
             self.log_horizons = nn.Parameter(self._like().new_full((len(blocks),), math.log(horizon)))
+        self.base = base  # its parameters say what dtype a flow has whose fields have none
         check_base(base, dim, columns, self._like())
-        self.base = base
         self.draws = DrawCounter(seed_or_new(seed))
 
     @classmethod

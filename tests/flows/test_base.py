@@ -214,15 +214,22 @@ def test_samples_of_the_base_follow_the_seed_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_base_in_another_precision() -> None:
-    """Its density is taken in its own, and given in the flow's."""
-    base = Independent(StudentT(5.0 * torch.ones(2)), 1)
-    flow, x = Flow.build(SPEC, base=base, seed=1, dtype=torch.float64), normal(3, 2)
-    double = Flow.build(SPEC, base=Independent(StudentT(5.0 * ONES), 1), seed=1)
-    assert flow.log_prob(x).dtype is torch.float64
-    torch.testing.assert_close(flow.log_prob(x), double.log_prob(x), rtol=0, atol=1e-5)
-    assert flow.sample(3).dtype is torch.float64
-    assert flow.float().log_prob(x.float()).dtype is torch.float32
+def test_a_base_in_another_precision_is_refused() -> None:
+    """Its density would be rounded to it, and given in the flow's."""
+    single, double = Independent(StudentT(5.0 * torch.ones(2)), 1), Independent(StudentT(5.0 * ONES), 1)
+    problem = r"base = Independent\(StudentT\): its .*df is torch.float32, but the flow is torch.float64; build it from"
+    for base in (single, Returns(single), Learnt().float()):
+        with pytest.raises(InvalidArgument, match=r"is torch.float32, but the flow is torch.float64"):
+            Flow.build(SPEC, base=base, seed=1)
+    with pytest.raises(InvalidArgument, match=problem):
+        Flow.build(SPEC, base=single, seed=1)
+    flow, x = Flow.build(SPEC, base=single, seed=1, dtype=torch.float32), normal(3, 2).float()
+    assert flow.log_prob(x).dtype is flow.sample(3).dtype is torch.float32
+    converted = Flow.build(SPEC, base=double, seed=1).float()
+    for call in (lambda: converted.log_prob(x), lambda: converted.sample(3), converted.base_distribution):
+        with pytest.raises(InvalidArgument, match=r"is torch.float64, but the flow is torch.float32"):
+            call()
+    assert Flow.build(SPEC, base=Learnt(), seed=1).float().log_prob(x).dtype is torch.float32
 
 
 class Returns(nn.Module):
@@ -241,7 +248,10 @@ class Returns(nn.Module):
     [
         (Normal(ZEROS, ONES), r"base = Normal: 2 distributions of single numbers; wrap it: .*Independent\(base, 1\)"),
         (Normal(torch.zeros(3), torch.ones(3)), r"its event shape is \(\), but samples are \(2,\)"),
-        (Independent(Normal(torch.zeros(3), torch.ones(3)), 1), r"its event shape is \(3,\), but samples are \(2,\)"),
+        (
+            Independent(Normal(torch.zeros(3), torch.ones(3)), 1),
+            r"its event shape is \(3,\), but samples are \(2,\)",
+        ),
         (Independent(Normal(torch.zeros(4, 2), torch.ones(4, 2)), 1), r"it is a batch \(4,\) of distributions"),
         (Independent(Uniform(ZEROS, ONES), 1), r"support is not all of R\^dim"),
         (Independent(Poisson(ONES), 1), r"support is not all of R\^dim"),
