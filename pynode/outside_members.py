@@ -114,6 +114,28 @@ def split_reference(text: str, kind: str) -> tuple[Path, str] | None:
     return file.absolute(), member
 
 
+def reference_origin(text: str) -> Origin | None:
+    """Where the object is that a reference `FILE.py:NAME` names, called as the reference; None for other text.
+
+    Runs nothing.  Without a digest where there is no such file.
+    """
+    match = REFERENCE.fullmatch(text)
+    if match is None:
+        return None
+    file = Path(match["file"]).expanduser().absolute()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    return Origin(f"{file}:{match['member']}", match["member"], file=str(file), sha256=digest)
+
+
+def absolute_reference(text: str, kind: str) -> str:
+    """A reference `FILE.py:NAME` with the absolute path of its file, any other text as it is.
+
+    Raises `OutsideError` for a file without a member, and where there is no such file.
+    """
+    reference = split_reference(text, kind)
+    return text if reference is None else f"{reference[0]}:{reference[1]}"
+
+
 class Loaded(NamedTuple):
     """A member, the SHA-256 of its file's content, and what was defined in the same module by public names."""
 

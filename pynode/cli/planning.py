@@ -16,6 +16,7 @@ from pynode.errors import (
     Stopped,
     UnknownName,
 )
+from pynode.outside_members import absolute_reference
 from pynode.settings import known
 from pynode.settings.values import from_text
 from pynode.world import ALONE, World
@@ -43,7 +44,8 @@ def problem_options(problem: str, settings: Iterable[str] | None, data: Path | N
             raise UnknownName(f"option of {problem}", name, sorted(options))
         if name in given:
             raise InvalidArgument("--set", repr(setting), f"{name} is given twice", "give it once")
-        given[name] = from_text(f"--set {name}", text, options[name].kind)
+        value = from_text(f"--set {name}", text, options[name].kind)
+        given[name] = absolute_reference(value, "field") if name == "field" else value
     return given
 
 

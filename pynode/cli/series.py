@@ -16,6 +16,7 @@ from pynode.cli.output import output_directory
 from pynode.cli.planning import problem_options, train_all
 from pynode.cli.ranks import check_alone
 from pynode.errors import InvalidArgument, RunFailure
+from pynode.outside_members import absolute_reference
 from pynode.settings import known
 from pynode.settings.values import from_text
 from pynode.wording import COMMAND, counted
@@ -226,6 +227,8 @@ def _options(data: Path, chosen: dict[str, Any]) -> dict[str, Any]:
             options[name] = from_text(flag(name), value, declared[name].kind)
         else:
             options[name] = _share(value) if name == "held_out" else value
+    if field := options.get("field"):
+        options["field"] = absolute_reference(field, "field")
     return options
 
 

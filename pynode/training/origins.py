@@ -13,12 +13,15 @@ from pynode.engines import ENGINES
 from pynode.errors import OutsideError
 from pynode.fields import FIELDS
 from pynode.methods import METHODS
+from pynode.outside_members import REFERENCE, Origin, reference_origin
 from pynode.problems import PROBLEMS
 from pynode.registry import Registry
 from pynode.schemes import SCHEMES
 
 FIELD = "architecture"
 """The option of problems that names a field."""
+FIELD_OF_SERIES = "field"
+"""The option of the problem `series` that does; `FILE.py:NAME` stays as it is there."""
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "problem": PROBLEMS,
@@ -37,10 +40,16 @@ def origins_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         "method": method["method"],
         "scheme": method.get("scheme"),
         "engine": method.get("engine"),
-        "field": config["options"].get(FIELD),
+        "field": config["options"].get(FIELD) or config["options"].get(FIELD_OF_SERIES),
     }
-    origins = {kind: REGISTRIES[kind].origin(str(name)) for kind, name in names.items() if name is not None}
+    origins = {kind: _origin(kind, str(name)) for kind, name in names.items() if name is not None}
     return {kind: origin.to_json() for kind, origin in origins.items() if origin is not None}
+
+
+def _origin(kind: str, name: str) -> Origin | None:
+    """Where a member comes from; a field may be named by its file, which is not run."""
+    by_file = reference_origin(name) if kind == "field" else None
+    return REGISTRIES[kind].origin(name) if by_file is None else by_file
 
 
 def recall_members(config: Mapping[str, Any], *, only_unknown: bool = False) -> None:
@@ -52,6 +61,8 @@ def recall_members(config: Mapping[str, Any], *, only_unknown: bool = False) -> 
     for kind, origin in outside_of(config).items():
         if kind not in REGISTRIES:
             raise OutsideError(f"outside.{kind}: another version of pynode knows such members; use that version")
+        if kind == "field" and REFERENCE.fullmatch(str(origin.get("name"))):
+            continue  # named by its file, it is no member of a registry
         if not only_unknown or REGISTRIES[kind].origin(str(origin.get("name"))) is None:
             REGISTRIES[kind].recall(origin)
 

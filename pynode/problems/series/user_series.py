@@ -20,6 +20,7 @@ from pynode.datasets.sources import file_digest
 from pynode.datasets.splits import Array
 from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod
+from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
 from pynode.solution import SolveStats
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
@@ -178,7 +179,9 @@ class UserSeries(Problem):
         return {"name": self.name, "rows": rows, "published_rows": None, "whole": None, "sha256": sha256}
 
     def model(self, seed: int = 0) -> SeriesModel:
-        return copy.deepcopy(_first(self.options, self._digest, seed)).to(self.dtype)
+        origin = None if self.options.field is None else reference_origin(self.options.field)
+        content = "" if origin is None else origin.sha256
+        return copy.deepcopy(_first(self.options, self._digest, content, seed)).to(self.dtype)
 
     def batch(self, iteration: int) -> Windows:
         stage = sum(iteration >= at for at in GROWS_AT)
@@ -311,7 +314,7 @@ def _prepared(o: SeriesOptions, digest: str) -> Prepared:
 
 
 @lru_cache(maxsize=4)
-def _first(o: SeriesOptions, digest: str, seed: int) -> SeriesModel:
+def _first(o: SeriesOptions, digest: str, content: str, seed: int) -> SeriesModel:  # noqa: ARG001 (of the field's file)
     prepared, widths, inner = _prepared(o, digest), o.hidden or HIDDEN, None
     if o.field is not None:
         inner = own_field(o.field, prepared.sizes, prepared.scaling, widths, seed)

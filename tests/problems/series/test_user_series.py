@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -133,6 +134,23 @@ def test_a_field_of_ones_own_is_trained(swing: Path, tmp_path: Path) -> None:
     name = write(tmp_path / "own.py", "return torch.stack((y[..., 1], -self.rate * y[..., 0]), -1)")
     (config,) = configs(swing, "disc-opt", field=name)
     assert np.isfinite(train(config, tmp_path / "run")["forecast_error"])
+
+
+def test_a_field_that_has_changed_is_another_and_is_told(
+    swing: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = write(tmp_path / "own.py", "return torch.stack((y[..., 1], -self.rate * y[..., 0]), -1)")
+    (config,) = configs(swing, "disc-opt", iterations=4, field=name)
+    digest = config.to_json()["outside"]["field"]["sha256"]
+    assert digest == hashlib.sha256((tmp_path / "own.py").read_bytes()).hexdigest()
+    train(config, tmp_path / "run")
+    write(tmp_path / "own.py", "return torch.stack((y[..., 1], -4 * self.rate * y[..., 0]), -1)")
+    _, _, model = restore(tmp_path / "run")
+    assert "own.py, which the field" in caplog.text
+    assert "has changed since" in caplog.text
+    field, y = model.field.inner.field, torch.ones(1, 2, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.allclose(field(y[:, :1], y)[0, 1], -4 * field.rate), "the file as it is now"
 
 
 @pytest.mark.parametrize(
