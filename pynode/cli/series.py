@@ -152,7 +152,11 @@ def series(
     ] = None,
     held_out: Annotated[
         str | None,
-        _model("--held-out", text="Share that is held out, or names of trajectories.", metavar="SHARE|NAME,..."),
+        _model(
+            "--held-out",
+            text="Share or number that is held out, or names of trajectories; of a name that is a number, id:3.",
+            metavar="SHARE|NAME,...",
+        ),
     ] = None,
     first: Annotated[
         str | None,
@@ -247,10 +251,12 @@ def names_in(option: str, texts: list[str]) -> tuple[str, ...]:
 
 
 def _share(text: str) -> float | str:
+    """A share as a number; a whole number stays text, since a trajectory may be called so."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return text
+    return text.strip() if value.is_integer() else value
 
 
 def _run(

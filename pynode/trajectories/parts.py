@@ -20,6 +20,8 @@ SHARE = 0.2
 """Held out by default."""
 LEAST_ROWS = 3
 """Rows of a trajectory of which the last are held out; shorter ones are trained on as a whole."""
+NAME, NUMBER = "id:", "number:"
+"""Before a text that could be both the name of a trajectory and a number."""
 GIVEN = 2
 """First rows of a held-out trajectory that its state is found from."""
 
@@ -48,9 +50,11 @@ def parts_of(
     """The rows of each part: the last ones of each trajectory are held out, or whole trajectories.
 
     `held_out` is a share below 1, a number of rows (or trajectories) from 1 on, 0 for none, or names of trajectories.
-    Raises `InvalidArgument` for a trajectory that there is not, and where nothing would be left to train on.
+    In text, `number:3` is a number and `id:3` a name.  Raises `InvalidArgument` for a trajectory that there is not, for
+    the text of a whole number that is a trajectory's name as well, and where nothing would be left to train on.
     """
-    names = _names(held_out)
+    held_out = _number(held_out, [] if split == "time" else [each.name for each in series.each])
+    names = _names(held_out, [each.name for each in series.each])
     if names or split == "trajectory":
         if split == "time":
             raise InvalidArgument("held_out", ", ".join(names), "names with a split by time", "use --split trajectory")
@@ -113,11 +117,30 @@ def _by_trajectory(series: Trajectories, names: tuple[str, ...], held_out: objec
     )
 
 
-def _names(held_out: object) -> tuple[str, ...]:
+def _number(held_out: float | str | Sequence[str] | None, names: Sequence[str]) -> float | str | Sequence[str] | None:
+    """The number that a text stands for; anything else as it is.  Raises where it may as well be one of `names`."""
+    if not isinstance(held_out, str):
+        return held_out
+    said = held_out.strip()
+    text = said.removeprefix(NUMBER)
+    try:
+        value = float(text)
+    except ValueError as error:
+        if text == said:
+            return held_out
+        raise InvalidArgument("held_out", said, "no number", f"write e.g. {NUMBER}3") from error
+    if said in names:
+        remedy = f"write {NAME}{said} for the trajectory, or {NUMBER}{said} for so many rows or trajectories"
+        raise InvalidArgument("held_out", said, "both a number and the name of a trajectory", remedy)
+    return value
+
+
+def _names(held_out: object, known: Sequence[str]) -> tuple[str, ...]:
     if held_out is None or isinstance(held_out, (int, float)):
         return ()
     texts = [held_out] if isinstance(held_out, str) else list(held_out)  # type: ignore[call-overload]
-    return tuple(part.strip() for text in texts for part in str(text).split(",") if part.strip())
+    parts = [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
+    return tuple(part if part in known else part.removeprefix(NAME) for part in parts)
 
 
 def _check_amount(amount: float) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pynode.errors import InvalidArgument
-from pynode.trajectories.parts import parts_of
-from tests.trajectories.made import decays, swing
+from pynode.trajectories.data import Trajectories
+from pynode.trajectories.parts import Split, parts_of
+from tests.trajectories.made import decays, series, swing, trajectory
 
 
 def test_the_last_rows_are_held_out_but_not_of_short_trajectories() -> None:
@@ -40,6 +41,40 @@ def test_whole_trajectories_are_given_by_their_first_rows() -> None:
 def test_what_makes_no_sense_is_refused(split: object, held_out: object, given: object, named: str) -> None:
     with pytest.raises(InvalidArgument, match=named):
         parts_of(decays(), split, held_out, given)  # type: ignore[arg-type]
+
+
+def numbered() -> Trajectories:
+    """Twelve trajectories that are called 1 to 12."""
+    times = np.arange(6.0)
+    return series(*(trajectory(str(k + 1), times, np.cos(times + k)) for k in range(12)))
+
+
+@pytest.mark.parametrize(
+    ("split", "held_out", "kind", "out"),
+    [
+        (None, "id:3", "trajectory", ["3"]),
+        ("trajectory", "id:3,id:12", "trajectory", ["3", "12"]),
+        (None, ("3",), "trajectory", ["3"]),
+        ("trajectory", "number:2", "trajectory", ["11", "12"]),
+        (None, "number:3", "time", []),
+        ("time", "3", "time", []),
+        (None, "0", "time", None),
+    ],
+)
+def test_names_that_are_numbers(split: Split | None, held_out: object, kind: str, out: list[str] | None) -> None:
+    of = numbered()
+    parts = parts_of(of, split, held_out, None)  # type: ignore[arg-type]
+    assert parts.kind == kind
+    whole = [each.name for each, mask in zip(of.each, parts.training, strict=True) if not mask.any()]
+    assert whole == (out or [])
+    if kind == "time":
+        assert [int((~mask).sum()) for mask in parts.training] == [0 if out is None else 3] * 12
+
+
+@pytest.mark.parametrize("split", [None, "trajectory"])
+def test_a_number_that_is_a_name_is_refused(split: Split | None) -> None:
+    with pytest.raises(InvalidArgument, match="id:3 for the trajectory, or number:3"):
+        parts_of(numbered(), split, "3", None)
 
 
 def test_one_trajectory_can_not_be_split_by_trajectory() -> None:

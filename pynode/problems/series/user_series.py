@@ -91,7 +91,8 @@ class SeriesOptions:
     split: Literal["time", "trajectory"] | None = None
     """What is held out: the last rows (time) or whole trajectories."""
     held_out: float | str | tuple[str, ...] | None = None
-    """Share or number of rows or trajectories to hold out, or names of trajectories; 0 for none."""
+    """Share or number of rows or trajectories to hold out, or names of trajectories; 0 for none.  In text `id:3` is a
+    name and `number:3` a number."""
     given: int | None = None
     """First rows of held-out trajectories that their state is found from."""
 
