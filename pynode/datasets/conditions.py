@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pynode.datasets.errors import DataError
-from pynode.datasets.reading import ColumnNames, HeldColumn
+from pynode.datasets.reading import ColumnNames, HeldColumn, as_texts
 from pynode.datasets.splits import Array
 from pynode.datasets.text_lines import number
 from pynode.errors import InvalidArgument
@@ -24,6 +24,9 @@ ROWS_A_CLASS = 5
 
 FEW = 30
 """Training rows below which a user should know that a class has few."""
+
+DIGITS = (9, 17)
+"""Significant digits in which a number of a condition is sought again: the fewest, and those of every float64."""
 
 SHOWN = 12
 """Classes that a message lists at most."""
@@ -72,7 +75,18 @@ class Condition:
         """The words, or the numbers as text, of a context `(rows, width)`."""
         if self.classes:
             return [self.classes[k] for k in context.argmax(axis=1)]
-        return [f"{value:.9g}" for value in context[:, 0] * self.std + self.mean]
+        return list(as_texts(self._numbers(context[:, 0])))
+
+    def _numbers(self, context: Array) -> Array:
+        """The numbers of a context `(rows,)`: of those that it may stand for the ones with the fewest digits."""
+        values = np.asarray(context * self.std + self.mean, dtype=np.float64)
+        left = np.arange(len(values))
+        for digits in range(DIGITS[0], DIGITS[1] + 1):
+            rounded = np.array([float(f"{value:.{digits}g}") for value in values[left].tolist()])
+            same = (rounded - self.mean) / self.std == context[left]
+            values[left[same]] = rounded[same]
+            left = left[~same]
+        return values
 
     def _one_hot(self, column: HeldColumn, where: Callable[[int], str]) -> Array:
         places = {word: k for k, word in enumerate(self.classes)}

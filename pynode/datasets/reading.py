@@ -173,9 +173,14 @@ class HeldColumn:
         return self if self.values is None else replace(self, cells=as_texts(self.values), values=None)
 
 
+def as_text(value: float) -> str:
+    """The shortest text from which the same float64 is read; integers below 1e16 without a point."""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e16 else repr(value)
+
+
 def as_texts(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[str, ...]:
-    """Numbers as a file has them, with nine digits at most."""
-    return tuple(f"{value:.9g}" for value in values.tolist())
+    """Numbers as texts from which the same numbers are read, so that different ones stay different."""
+    return tuple(map(as_text, values.tolist()))
 
 
 @dataclass(frozen=True)

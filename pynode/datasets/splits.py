@@ -82,7 +82,18 @@ class Splits:
             stepped = np.flatnonzero(self.units)
             unit, origin = self.units[stepped], self.origins[stepped]
             raw[:, stepped] = origin + np.floor((raw[:, stepped] - origin) / unit) * unit
+            for column in stepped:
+                if (places := _decimals(float(self.units[column]), float(self.origins[column]))) is not None:
+                    raw[:, column] = np.round(raw[:, column], places)  # 4.6 instead of 4.6000000000000005
         return raw
+
+
+def _decimals(unit: float, origin: float) -> int | None:
+    """The decimal places in which all multiples of `unit` above `origin` are written; None where more than nine."""
+    for places in range(10):
+        if round(unit, places) == unit and abs(round(origin, places) - origin) <= 1e-6 * unit:
+            return places
+    return None
 
 
 def first_damage(rows: Array, *, ignored: Sequence[int] = (), counted: Array | None = None) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 
 from pynode.datasets.conditions import Conditions, fitted
 from pynode.datasets.errors import DataError
-from pynode.datasets.reading import HeldColumn, Reading
+from pynode.datasets.reading import HeldColumn, Reading, as_text
 from pynode.datasets.tables import read_table, split_and_standardise
 from pynode.errors import InvalidArgument
 
@@ -170,3 +170,28 @@ def test_a_column_that_is_constant_in_a_class() -> None:
     rows = np.column_stack((np.random.default_rng(0).normal(size=80), [0.5] * 10 + list(np.linspace(1, 2, 70) ** 2)))
     with pytest.raises(DataError, match=r"column 2 of table = 0\.5 in all 10 rows of the class 'oak'"):
         split_and_standardise(rows, held=[held("k", *["oak"] * 10, *["yew"] * 70)])
+
+
+def test_long_numbers_stay_apart(tmp_path: Path) -> None:
+    """Times in seconds since 1970, and identifiers, have more than nine digits."""
+    times = [1700000001, 1700000002, 1700000003]
+    lines = [f"{times[i % 3]},{i + 0.25}" for i in range(60)]
+    path = written(tmp_path / "t.csv", "time,a\n" + "\n".join(lines) + "\n")
+    words = read_table(path, Reading(condition=("time",), classes=("time",))).held[0]
+    assert sorted(set(words.cells)) == ["1700000001", "1700000002", "1700000003"]
+
+
+@pytest.mark.parametrize("cells", [(1700000001, 1700000002, 1700000003), (0.1, 0.7, 1234.5678901234), (3, 4, 9)])
+def test_numbers_of_a_context_are_those_of_the_file(cells: tuple[float, ...]) -> None:
+    each = conditions(held("x", *map(str, cells)))
+    context = each.encode([held("x", *map(str, cells))])
+    assert each.decode(context) == [[str(cell) for cell in cells]]
+    assert each.decode(context + 1e-3)[0] != [str(cell) for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3.0, "3"), (0.1, "0.1"), (1700000001.5, "1700000001.5"), (1e22, "1e+22"), (-0.0, "0")]
+)
+def test_numbers_as_text(value: float, text: str) -> None:
+    assert as_text(value) == text
+    assert float(text) == value

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pynode.datasets.errors import DataError
-from pynode.datasets.splits import cut, cut_off, first_damage
+from pynode.datasets.splits import Splits, cut, cut_off, first_damage
 
 ROWS = np.arange(40.0).reshape(20, 2)
 
@@ -35,3 +35,20 @@ def test_the_last_share_is_rounded_down_to_whole_rows() -> None:
         with pytest.raises(DataError, match="rows = 20: too few to cut off the last"):
             cut_off(ROWS, share)
     assert [len(part) for part in cut_off(ROWS, 0.05)] == [19, 1]
+
+
+@pytest.mark.parametrize(("unit", "origin"), [(0.1, 4.3), (1.0, 1700000001.0), (0.05, -0.35)])
+def test_samples_of_stepped_columns_are_numbers_of_the_file(unit: float, origin: float) -> None:
+    """4.6 as a file has it, not 4.6000000000000005."""
+    splits = Splits(
+        "t",
+        *(ROWS[:, :1],) * 3,
+        mean=np.array([origin + 3]),
+        std=np.array([2.0]),
+        units=np.array([unit]),
+        origins=np.array([origin]),
+    )
+    steps = np.arange(50) + 0.5
+    rows = splits.unstandardised(splits.standardised((origin + steps * unit)[:, None]))
+    assert [float(f"{value:.2f}") for value in rows[:, 0]] == rows[:, 0].tolist()
+    assert np.array_equal(np.round((rows[:, 0] - origin) / unit), np.arange(50))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pynode.datasets.reading import as_texts
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
 from pynode.methods.base import GradientMethod
@@ -54,7 +55,7 @@ def drawn(
 
 def table_text(problem: Density, samples: Samples) -> str:
     """The samples as a .csv text: columns in the order of the file, with its header where it has one."""
-    values = [[f"{value:.9g}" for value in column] for column in samples.rows.T.tolist()]
+    values = [list(as_texts(column)) for column in samples.rows.T]
     splits = problem.splits if isinstance(problem, Table) else None
     numbers, names = list(range(1, len(values) + 1)), [""] * len(values)
     if splits is not None and splits.columns is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pynode.datasets.errors import DataError
-from pynode.datasets.reading import Reading, TableFile
+from pynode.datasets.reading import Reading, TableFile, as_text
 from pynode.datasets.splits import Array
 from pynode.datasets.tables import read_table
 from pynode.errors import InvalidArgument, SolveError
@@ -109,7 +109,7 @@ def _on_steps(path: Path, problem: UserTable, table: TableFile, rows: Array) -> 
             row = int(off[0])
             name = problem.splits.columns.label(int(column)) if problem.splits.columns else f"column {column + 1}"
             raise DataError(
-                f"{path}, {table.place(row)}, {name}: {rows[row, column]:.9g} lies between the steps of "
+                f"{path}, {table.place(row)}, {name}: {as_text(float(rows[row, column]))} lies between the steps of "
                 f"{units[column]:.6g} that the training rows have; round it, or train without dequantise"
             )
         rows[:, column] = origins[column] + np.round(steps) * units[column]
