@@ -1,4 +1,4 @@
-"""Chains of dense layers, possibly gated: their value, their tangents, and the trace of their Jacobian.
+"""Chains of dense layers, possibly gated: their parameters, value and tangents, and the trace of their Jacobian.
 
 A layer is x -> (W x + b) * gate + shift, with gate and shift the same for all samples; an activation stands between
 layers.  That the gate knows nothing of the sample is what makes the traces below cheap.
@@ -6,7 +6,9 @@ layers.  That the gate knows nothing of the sample is what makes the traces belo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,7 +16,37 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pynode.activations import activation, value_and_slope
+from pynode.errors import InvalidArgument
 from pynode.types import State
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parameter tensor in theta: its name, shape, and fan-in / fan-out for Glorot (None: starts at zero)."""
+
+    name: str
+    shape: tuple[int, ...]
+    fan: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+
+def weight(name: str, fan_out: int, fan_in: int) -> Slot:
+    """A matrix (out, in)."""
+    return Slot(name, (fan_out, fan_in), (fan_in, fan_out))
+
+
+def time_weight(name: str, fan_out: int) -> Slot:
+    """A vector (out,) that multiplies the scalar time."""
+    return Slot(name, (fan_out,), (1, fan_out))
+
+
+def bias(name: str, size: int) -> Slot:
+    """A vector (out,) that starts at zero."""
+    return Slot(name, (size,))
 
 
 class Layer(NamedTuple):
@@ -86,3 +118,18 @@ def chain_trace(layers: Sequence[Layer], act: str, x: State) -> tuple[State, Ten
         return out, slopes[0] @ (V[0] * V[1].T).sum(1)
     inner = V[1] * (V[0] @ V[2]).T
     return out, (slopes[1] * F.linear(slopes[0], inner)).sum(-1)
+
+
+def check_widths(widths: tuple[int, ...]) -> None:
+    """Raises `InvalidArgument` unless `widths` describes a net from dim back to dim."""
+    listed = isinstance(widths, (tuple, list))
+    if not listed or len(widths) < 2 or any(type(w) is not int or w < 1 for w in widths):
+        raise InvalidArgument("widths", widths, "not two or more positive integers", "write (dim, hidden, ..., dim)")
+    if widths[0] != widths[-1]:
+        raise InvalidArgument("widths", widths, "first and last differ", "a vector field maps dim to the same dim")
+
+
+def check_context(context: object) -> None:
+    """Raises `InvalidArgument` unless `context` is a number of columns."""
+    if type(context) is not int or context < 0:
+        raise InvalidArgument("context", repr(context), "not a number of columns", "use 0 for no context, or 1, 2, ...")

@@ -20,7 +20,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "world": ("errors",),
     "distributed": ("errors", "world"),
     "activations": ("errors",),
-    "layers": ("activations", "types"),
+    "layers": ("errors", "activations", "types"),
     "tangents": ("types",),
     "arguments": ("errors",),
     "steps": ("errors", "arguments"),
@@ -43,7 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "records": ("errors", "registry", "methods", "problems"),
     "fields": (*LEAVES, "activations", "layers", "tangents"),
     "schemes": (*LEAVES, "grid"),
-    "tapes": (*LEAVES, "reads", "field_state", "transforms", "fields.base"),
+    "tapes": (*LEAVES, "reads", "field_state", "transforms", "fields.base", "layers"),
     "julia": ("errors", "arguments", "wording"),  # no torch either: the worker is not to load it
     "gradients": ("errors", "arguments", "steps"),
     # one solve, described: what methods make, and engines run

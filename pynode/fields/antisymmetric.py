@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pynode.activations import activation, value_and_slope
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, bias, weight
-from pynode.layers import dense
+from pynode.fields.base import FieldSpec
+from pynode.layers import Slot, bias, dense, weight
 from pynode.types import State
 
 

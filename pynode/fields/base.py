@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pynode.errors import InvalidArgument, NotBuilt, StateMismatch
+from pynode.layers import Slot as Slot
+from pynode.layers import bias as bias
+from pynode.layers import time_weight as time_weight
+from pynode.layers import weight as weight
 from pynode.seeding import seed_or_new
 from pynode.tangents import jacobian_vector_products, trace_of, unit_tangents
 from pynode.types import State, Theta
@@ -27,35 +31,6 @@ LARGEST = 2**48
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """What the parameters of a field may be."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One parameter tensor in theta: its name, shape, and fan-in / fan-out for Glorot (None: starts at zero)."""
-
-    name: str
-    shape: tuple[int, ...]
-    fan: tuple[int, int] | None = None
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return math.prod(self.shape)
-
-
-def weight(name: str, fan_out: int, fan_in: int) -> Slot:
-    """A matrix (out, in)."""
-    return Slot(name, (fan_out, fan_in), (fan_in, fan_out))
-
-
-def time_weight(name: str, fan_out: int) -> Slot:
-    """A vector (out,) that multiplies the scalar time."""
-    return Slot(name, (fan_out,), (1, fan_out))
-
-
-def bias(name: str, size: int) -> Slot:
-    """A vector (out,) that starts at zero."""
-    return Slot(name, (size,))
 
 
 @dataclass(frozen=True)
@@ -371,7 +346,7 @@ def why_no_system(module: object) -> str | None:
     if not getattr(kind, "has_specification", False):
         return "it has no specification"
     if isinstance(module, Field) and module.spec.context_dim:
-        return "it has a context, which is captured"
+        return "it has a context, so its operations are captured instead of rebuilt from its specification"
     if isinstance(module, nn.Module) and parametrize.is_parametrized(module):
         return "it is parametrized (torch.nn.utils.parametrize), which only torch operators can follow"
     if "has_specification" not in kind.__dict__:
@@ -403,18 +378,3 @@ def has_formulas(module: nn.Module) -> TypeGuard[Field]:
         return False
     own = module.__dict__
     return "forward" not in own and not _has_hooks(own)
-
-
-def check_widths(widths: tuple[int, ...]) -> None:
-    """Raises `InvalidArgument` unless `widths` describes a net from dim back to dim."""
-    listed = isinstance(widths, (tuple, list))
-    if not listed or len(widths) < 2 or any(type(w) is not int or w < 1 for w in widths):
-        raise InvalidArgument("widths", widths, "not two or more positive integers", "write (dim, hidden, ..., dim)")
-    if widths[0] != widths[-1]:
-        raise InvalidArgument("widths", widths, "first and last differ", "a vector field maps dim to the same dim")
-
-
-def check_context(context: object) -> None:
-    """Raises `InvalidArgument` unless `context` is a number of columns."""
-    if type(context) is not int or context < 0:
-        raise InvalidArgument("context", repr(context), "not a number of columns", "use 0 for no context, or 1, 2, ...")

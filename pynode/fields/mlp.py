@@ -12,8 +12,19 @@ from torch import Tensor
 
 from pynode.activations import activation
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, bias, check_context, check_widths, weight
-from pynode.layers import Layer, chain, chain_tangents, chain_trace, has_cheap_trace
+from pynode.fields.base import FieldSpec
+from pynode.layers import (
+    Layer,
+    Slot,
+    bias,
+    chain,
+    chain_tangents,
+    chain_trace,
+    check_context,
+    check_widths,
+    has_cheap_trace,
+    weight,
+)
 from pynode.types import State
 
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument
-from pynode.fields.base import FieldSpec, Slot, field_from_json
+from pynode.fields.base import FieldSpec, field_from_json
+from pynode.layers import Slot
 from pynode.tapes.operations import OTHERS, STATE, TIME, UNARY, Operation, evaluate
 from pynode.types import State, Theta
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from pynode.fields.base import Slot, System
+from pynode.fields.base import System
+from pynode.layers import Slot
 from pynode.tapes.operations import Operation
 from pynode.tapes.tape import Constant, Tape
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pynode.fields.base import Slot
+from pynode.layers import Slot
 from pynode.tapes.operations import STATE, TIME, Layer, Operation, Run
 from pynode.tapes.tape import T_REGISTER, Y_REGISTER, Constant, Tape, TorchCall, ValueOf
 from pynode.tapes.tracing.labels import LITERALS, columns, sources

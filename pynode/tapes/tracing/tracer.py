@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pynode.errors import NotCapturable
-from pynode.fields.base import Slot
+from pynode.layers import Slot
 from pynode.reads import memory_of
 from pynode.tapes.tape import T_REGISTER, Y_REGISTER, DtypeOf, TorchCall, ValueOf
 from pynode.tapes.tracing import labels as lb
