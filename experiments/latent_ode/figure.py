@@ -30,12 +30,12 @@ def draw(results: Mapping[str, Trained], scores: Mapping[str, Errors], test: Ser
         axes.set(title=f"test series {i + 1}", xlabel="t in s", xlim=(0, END))
     upper[0].set_ylabel("angle in rad")
     upper[0].legend(loc="upper right", fontsize=8)
-    for axes, logarithmic in zip(lower[:2], (False, True), strict=True):
+    for axes, by_time in zip(lower[:2], (False, True), strict=True):
         for name, trained in results.items():
             smooth = np.convolve(trained.losses, np.ones(25) / 25, "valid")
             seconds = np.linspace(0, trained.seconds, len(smooth))
-            axes.plot(seconds if logarithmic else np.arange(len(smooth)), smooth, label=name)
-        axes.set(xlabel="seconds of one core" if logarithmic else "iterations")
+            axes.plot(seconds if by_time else np.arange(len(smooth)), smooth, label=name)
+        axes.set(xlabel="seconds of one core" if by_time else "iterations")
     lower[0].set_ylabel("negative evidence bound")
     lower[0].legend(fontsize=8)
     places = np.arange(len(scores))

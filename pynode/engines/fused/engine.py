@@ -9,7 +9,7 @@ from pynode.engines import fused
 from pynode.engines.base import Engine
 from pynode.engines.fused.field.chain import chain_of
 from pynode.errors import InvalidArgument
-from pynode.fields.base import Field
+from pynode.fields.base import Extended, Field
 from pynode.gradients import Continuous, Discrete
 from pynode.schemes.base import Scheme
 from pynode.schemes.dopri5 import DOPRI5
@@ -72,7 +72,7 @@ class Fused(Engine):
         if solve.ts.requires_grad or solve.no_system is not None:
             return False
         spec = solve.system.spec
-        inner = getattr(solve.field, "field", None)
+        inner = solve.field.field if isinstance(solve.field, Extended) else None
         # a field with a context is captured, but has its closed forms
         own = inner.spec if isinstance(inner, Field) and inner.spec.context_dim else None
         return type(spec) in fused.ARCHITECTURES and fused.pays(solve.system, solve.y0, own)
