@@ -77,7 +77,7 @@ def _check_arguments(field: nn.Module, columns: int, name: str) -> None:
 
 
 def check_columns(context: object) -> int:
-    """The number of columns of a context, 0 for None; raises `InvalidArgument` for what is none."""
+    """The number of columns of a context, 0 for None; raises `InvalidArgument` unless it is None or an integer >= 0."""
     if context is None:
         return 0
     if isinstance(context, bool) or not isinstance(context, int) or context < 0:
@@ -88,9 +88,10 @@ def check_columns(context: object) -> int:
 
 
 def check_context(context: object, columns: int, like: Tensor, remedy: str) -> Tensor | None:
-    """The context of a call `(..., columns)`, None where there are none; raises `InvalidArgument` for what is none.
+    """The context of a call `(..., columns)`, None where there are none.
 
-    It has the dtype and the device of `like`.  `remedy` is for a context where none is expected.
+    Raises `InvalidArgument` unless it is a tensor of that shape, with the dtype and the device of `like`.
+    `remedy` is for a context where none is expected.
     """
     if not columns:
         if context is None:

@@ -141,7 +141,7 @@ def _check_module(field: object) -> None:
 
 
 def _times(ts: Any) -> Times:
-    """Output times as a tensor; raises `InvalidArgument` for what is none."""
+    """Output times as a tensor; raises `InvalidArgument` unless they are strictly monotone numbers."""
     if not isinstance(ts, Tensor):
         try:
             if isinstance(ts, str):

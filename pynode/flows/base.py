@@ -1,4 +1,4 @@
-"""Base distributions of flows: where points go, a standard normal unless another one is named."""
+"""Base distributions of flows, which z(T) follows: a standard normal unless another one is named."""
 
 from __future__ import annotations
 

@@ -50,7 +50,11 @@ class FlowDistribution(Distribution):
 
     @property
     def base(self) -> Distribution:
-        """Where points go."""
+        """The distribution of z(T), of event shape `(dim,)`.
+
+        Its batch shape is () where the base is not a function of the context; else `(n,)` for the n rows of the context
+        in one axis, n = 1 for a context `(k,)`.
+        """
         context = self.context
         return self.flow.base_distribution(None if context is None else context.reshape(-1, context.shape[-1]))
 

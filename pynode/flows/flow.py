@@ -57,7 +57,7 @@ class Flow(nn.Module):
     `fields` are modules f(t, z) with z `(batch, dim)`, with a context f(t, z, context): `Field`s, or any of the user's
     own that treat samples independently and compute the same at every evaluation (batch norm and dropout in training
     mode are refused).  `horizon` is T of every block; with `trainable_horizon` each block's log T is a parameter, whose
-    gradient comes through the output times of the solve.  `base` is where points go: a distribution of `(dim,)` real
+    gradient comes through the output times of the solve.  `base` is the distribution of z(T): one of `(dim,)` real
     numbers, or a module that returns one, whose parameters are trained; None is the standard normal.  Every call may
     name another method and divergence than the flow's own: a flow trained with one discretisation may be used with
     another.
@@ -250,7 +250,10 @@ class Flow(nn.Module):
         return draw_samples(self.base, n, self.dim, rows, seed, like, differentiable=differentiable)
 
     def base_distribution(self, context: Tensor | None = None) -> Distribution:
-        """Where points go, as a distribution of event shape `(dim,)`."""
+        """The distribution of z(T), of event shape `(dim,)`.
+
+        Its batch shape is (), or `(batch,)` where the base is a function of `context` `(batch, k)`; `(1,)` for `(k,)`.
+        """
         rows = self._checked(context)
         rows = rows if rows is None or rows.ndim > 1 else rows[None]
         return distribution_of(self.base, self.dim, rows, 1 if rows is None else len(rows), self._like())

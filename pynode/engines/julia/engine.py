@@ -106,7 +106,7 @@ class Julia(Engine):
             return solve.no_system
         flow = solve.system.flow
         if flow is not None and flow.get("context") and flow["jacobian"] and flow["divergence"] == "exact":
-            return "it takes the exact Jacobian cost by the context too, which is no part of it; use Hutchinson()"
+            return "its exact Jacobian cost would include derivatives by the context; use Hutchinson()"
         return None
 
     def run(self, solve: Solve) -> Run:

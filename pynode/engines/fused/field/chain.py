@@ -54,7 +54,7 @@ class Chain:
 
 @lru_cache(maxsize=64)
 def chain_of(spec: FieldSpec) -> Chain | None:
-    """The chain that `spec` describes, None for what is none."""
+    """The chain that `spec` describes, None where it is no chain."""
     if isinstance(spec, Tape):
         return _chain_of_tape(spec)
     if isinstance(spec, MLP):
