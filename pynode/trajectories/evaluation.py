@@ -8,6 +8,7 @@ import numpy as np
 
 from pynode.datasets.splits import Array
 from pynode.trajectories.build import Prepared
+from pynode.trajectories.checks import without_window
 from pynode.trajectories.forecast import fitted, forecasts
 from pynode.trajectories.judgement import Judged, judged
 from pynode.trajectories.model import SeriesModel
@@ -32,10 +33,10 @@ def evaluated(model: SeriesModel, prepared: Prepared, parts: Parts) -> dict[str,
             rows = ~parts.known[k]
             predicted[k][rows] = value[np.searchsorted(at, series.each[k].times[rows])]
             curves[k] = at, value
-    result = []
+    result, alone = [], without_window(prepared)
     for k, (each, training, known) in enumerate(zip(series.each, parts.training, parts.known, strict=True)):
-        whole = not training.any()
-        words = ["held out" if not k else "given" if whole else "training" for k in known.tolist()]
+        whole = not training.any() or k in alone
+        words = ["held out" if not seen else "given" if whole else "training" for seen in known.tolist()]
         curve = _curve(each.times, predicted[k], known, curves.get(k))
         result.append(
             Judged(

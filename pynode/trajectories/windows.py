@@ -77,6 +77,11 @@ def together(windows: Sequence[tuple[Grid, int, int, Array]], dtype: torch.dtype
     return _stacked([_window(grid, mask, start, end, 0, -1) for grid, start, end, mask in windows], dtype)
 
 
+def has_window(grid: Grid, mask: Array) -> bool:
+    """Whether a value that `mask` `(nodes,)` marks lies after the grid's first node."""
+    return bool((mask & np.isfinite(grid.values).any(1))[1:].any())
+
+
 def make_windows(
     grids: Sequence[Grid],
     places: Sequence[Array],

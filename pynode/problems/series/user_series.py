@@ -24,6 +24,7 @@ from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
 from pynode.solution import SolveStats
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
+from pynode.trajectories.checks import check_trainable, notices
 from pynode.trajectories.data import Trajectories, Trajectory
 from pynode.trajectories.decisions import decisions
 from pynode.trajectories.evaluation import evaluated
@@ -164,11 +165,11 @@ class UserSeries(Problem):
     @property
     def notices(self) -> list[str]:
         """What was decided, in sentences."""
-        return decisions(self.prepared, self.parts)
+        return [*decisions(self.prepared, self.parts), *notices(self.prepared)]
 
     def check(self) -> None:
         super().check()
-        _ = self.prepared
+        check_trainable(self.prepared, self.parts)
         self.model(self.seed)
 
     def data_record(self) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""What is checked of a prepared series before its training, and what is said of rows that it can make little of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pynode.errors import InvalidArgument
+from pynode.trajectories.build import Prepared
+from pynode.trajectories.data import InputKind, Trajectory
+from pynode.trajectories.grid import known_until
+from pynode.trajectories.parts import Parts
+from pynode.trajectories.windows import has_window
+from pynode.wording import counted
+
+LISTED = 4
+"""Names of trajectories in a sentence."""
+
+
+def check_trainable(prepared: Prepared, parts: Parts) -> None:
+    """Raises `InvalidArgument` where no trajectory has two rows to train on, and where an input ends before a row that
+    is held out, which could then not be forecast."""
+    if len(without_window(prepared)) == sum(mask.any() for mask in prepared.masks):
+        path = "data" if prepared.series.path is None else prepared.series.path
+        remedy = "give a file with more rows, or name the column that tells trajectories apart by --id"
+        raise InvalidArgument("data", path, "no trajectory has two rows to train on", remedy)
+    series = prepared.series
+    for each, known in zip(series.each, parts.known, strict=True):
+        held_out = each.times[~known]
+        limit, which = known_until(each, series.input_kinds)
+        if len(held_out) and held_out[-1] > limit + 1e-9 * max(1.0, abs(limit)):
+            name, of = series.inputs[which], f" of {each.name}" if len(series.each) > 1 else ""
+            raise InvalidArgument(
+                "inputs",
+                name,
+                f"{name}{of} is known to {series.axis.text(limit)} only, rows that are held out go on to "
+                f"{series.axis.text(float(held_out[-1]))}",
+                f"add rows with {name} up to then, or train without held-out rows (--held-out 0)",
+            )
+
+
+def without_window(prepared: Prepared) -> list[int]:
+    """The trajectories, by their numbers, of which rows are trained on, but not two, so that none can be fitted."""
+    masks = enumerate(prepared.masks)
+    return [k for k, mask in masks if mask.any() and not has_window(prepared.grids[k], prepared.node_mask(k, mask))]
+
+
+def notices(prepared: Prepared) -> list[str]:
+    """Sentences about trajectories that take no part, and about inputs that are taken as constant where none is
+    known."""
+    series = prepared.series
+    lines = []
+    if alone := without_window(prepared):
+        names = _listed([series.each[k].name for k in alone])
+        lines.append(
+            f"{counted(len(alone), 'trajectory', 'trajectories')} of one row ({names}): not fitted, and left out of "
+            "the errors"
+        )
+    for k, name in enumerate(series.inputs):
+        kind = series.input_kinds[k]
+        flat = [each.name for each in series.each if _is_extended(each, k, kind)]
+        if flat:
+            where = f" of {_listed(flat)}" if len(series.each) > 1 else ""
+            lines.append(f"rows{where} lie where no {name} is given: the nearest value is taken there")
+        empty = [each.name for each in series.each if kind != "jumps" and not each.inputs[k].times.size]
+        if empty:
+            lines.append(f"no {name} is given for {_listed(empty)}: the mean of the others is taken")
+    return lines
+
+
+def _is_extended(each: Trajectory, k: int, kind: InputKind) -> bool:
+    """Whether a row lies before the first value of the input, or, of an interpolated one, after the last."""
+    at = each.inputs[k].times
+    if kind == "jumps" or not at.size:
+        return False
+    after = kind == "interpolated" and bool(np.any(each.times > at[-1]))
+    return after or bool(np.any(each.times < at[0]))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
