@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,6 +13,7 @@ from pynode.methods.base import GradientMethod
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
 from pynode.trajectories.fields import rows_of
+from pynode.trajectories.grid import LONGEST
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.windows import Windows
 
@@ -38,6 +40,7 @@ def by_steps(steps: int) -> Solver:
 STEP = 0.25
 """Distance, in the model's unit of time, of the outputs of a solve that states in between are interpolated from."""
 MOST_STEPS = 400
+"""Outputs of one solve; a longer way takes several, one after the other, of equal steps."""
 
 
 def roll_out(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver) -> Tensor:
@@ -55,38 +58,56 @@ def roll_out(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver
 def _interpolated(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver) -> Tensor:
     sizes, offsets = model.sizes, windows.offsets
     spans = offsets[:, -1].clamp_min(1e-12)
-    count = int(torch.clamp(torch.ceil(spans.max() / STEP), 1, MOST_STEPS))
+    count = max(1, math.ceil(float(spans.max()) / STEP))
     step = spans / count
     nothing = windows.starts[:, 0]
-    rows = rows_of(sizes, states, nothing, nothing, windows.clocks[:, 0], step, windows.covariates)
-    times = torch.arange(count + 1, dtype=states.dtype)
-    solved = solve(model, rows, times)
-    path = solved[..., : sizes.state]
-    slopes = model.field(times[0], solved)[..., : sizes.state]
     place = (offsets / step[:, None]).T
     index = place.floor().clamp(0, count - 1).long()
+    result = torch.zeros((*place.shape, sizes.state), dtype=states.dtype)
+    for first in range(0, count, MOST_STEPS):
+        steps = min(MOST_STEPS, count - first)
+        rows = rows_of(sizes, states, nothing, nothing, windows.clocks[:, 0] + first * step, step, windows.covariates)
+        times = torch.arange(steps + 1, dtype=states.dtype)
+        solved = solve(model, rows, times)
+        states = solved[-1, :, : sizes.state]
+        here = (index >= first) & (index < first + steps)
+        if bool(here.any()):
+            result = torch.where(here[..., None], _between(model, solved, place - first, index - first, steps), result)
+    return result
+
+
+def _between(model: SeriesModel, solved: Tensor, place: Tensor, index: Tensor, steps: int) -> Tensor:
+    """States `(nodes, windows, state)` at `place` `(nodes, windows)`, in steps, by the outputs on both sides."""
+    times = torch.arange(steps + 1, dtype=solved.dtype)[:, None, None].expand(*solved.shape[:2], 1)
+    path, slopes = (part[..., : model.sizes.state] for part in (solved, model.field(times, solved)))
+    index = index.clamp(0, steps - 1)
     s = (place - index).unsqueeze(-1)
-    each = torch.arange(windows.count)
+    each = torch.arange(solved.shape[1])
     y0, y1, d0, d1 = path[index, each], path[index + 1, each], slopes[index, each], slopes[index + 1, each]
     rise = y1 - y0
-    return y0 + s * (d0 + s * (3 * rise - 2 * d0 - d1 + s * (d0 + d1 - 2 * rise)))
+    return torch.as_tensor(y0 + s * (d0 + s * (3 * rise - 2 * d0 - d1 + s * (d0 + d1 - 2 * rise))))
 
 
 def _chained(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver) -> Tensor:
     sizes = model.sizes
-    unit = torch.tensor([0.0, 1.0], dtype=states.dtype)
     jumped = windows.jumps.abs().amax((0, 2)).tolist() if sizes.impulses else [0.0] * (windows.intervals + 1)
+    longest = windows.lengths.amax(0).tolist()
     path = [states]
     for k in range(windows.intervals):
         state = path[-1] + windows.jumps[:, k] @ model.jumps if jumped[k] else path[-1]
-        rows = rows_of(
-            sizes,
-            state,
-            windows.starts[:, k],
-            windows.ends[:, k],
-            windows.clocks[:, k],
-            windows.lengths[:, k],
-            windows.covariates,
-        )
-        path.append(solve(model, rows, unit)[-1, :, : sizes.state])
+        parts = max(1, math.ceil(longest[k] / LONGEST - 1e-6))
+        for first in range(0, parts, MOST_STEPS):
+            last = min(first + MOST_STEPS, parts)
+            rows = rows_of(
+                sizes,
+                state,
+                windows.starts[:, k],
+                windows.ends[:, k],
+                windows.clocks[:, k],
+                windows.lengths[:, k],
+                windows.covariates,
+            )
+            times = torch.arange(first, last + 1, dtype=states.dtype) / parts
+            state = solve(model, rows, times)[-1, :, : sizes.state]
+        path.append(state)
     return torch.stack(path)
