@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pynode.trajectories.baselines import LINEAR, MEAN, NAIVE, last_value, mean_curve, straight_line
-from pynode.trajectories.errors import Array, Periods, column_errors, naive_steps
+from pynode.trajectories.errors import Array, Periods, column_errors, naive_steps, shorter_way
 
 Chosen: TypeAlias = NDArray[np.bool_]
 
@@ -77,7 +77,7 @@ def judged(parts: Sequence[Judged], columns: Sequence[str], periods: Mapping[str
 def metrics(record: Mapping[str, Any]) -> dict[str, float]:
     """Single numbers of what `judged` gives, for a summary; infinite where a forecast isn't finite.
 
-    `fit_error` and `forecast_error` are means over columns of RMSE / standard deviation of the training observations,
+    `fit_error` and `forecast_error` are means over columns of `relative` in `error_rows`,
     `forecast_error_naive`, `_linear` and `_mean_curve` those of the baselines, `forecast_mase` the mean of MASE.  What
     can't be told, as without held-out rows, is left out.
     """
@@ -95,14 +95,20 @@ def error_rows(parts: Sequence[Judged], columns: Sequence[str], periods: Mapping
     """Errors of model and baselines, one row a forecaster, part and column, as plain values.
 
     Each row has `forecaster`, `column`, `part`, `rows` (how many entries), `rmse`, `mae`, `mase` (null where undefined,
-    or where a forecast is not finite) and `relative`: `rmse` over the standard deviation of the training observations.
-    A baseline that can't be had, such as a last value of a trajectory of which nothing is given, has no rows.
+    or where a forecast is not finite) and `relative`: `rmse` over the standard deviation of the training observations,
+    of a circular column that about its circular mean.  A column that does not change there is held against the root
+    mean square distance of the held-out observations from it.  A baseline that can't be had, such as a last value of a
+    trajectory of which nothing is given, has no rows; where only a column of it was never seen in what is known of a
+    trajectory, it forecasts the mean of the training observations.
     `periods` gives the period of each column that is circular.
     """
     turns = [periods.get(name) for name in columns]
     trained = [(part, part.rows(TRAINING)) for part in parts]
     observed = [part.observed[rows] for part, rows in trained if rows.any()]
-    steps, spreads = naive_steps(observed, turns), _spreads(observed, len(columns))
+    ahead = [part for part in parts if part.rows(HELD_OUT).any()]
+    truth = [part.observed[part.rows(HELD_OUT)] for part in ahead]
+    centres = _means(observed, turns)
+    steps, spreads = naive_steps(observed, turns), _scales(observed, truth, centres, turns)
 
     def told(forecaster: str, part: str, forecasts: Sequence[Array], seen: Sequence[Array]) -> list[dict[str, Any]]:
         errors = column_errors(forecasts, seen, steps, turns)
@@ -121,13 +127,13 @@ def error_rows(parts: Sequence[Judged], columns: Sequence[str], periods: Mapping
         ]
 
     fit = told(MODEL, TRAINING, [part.predicted[rows] for part, rows in trained if rows.any()], observed)
-    ahead = [part for part in parts if part.rows(HELD_OUT).any()]
     if not ahead:
         return fit
-    truth = [part.observed[part.rows(HELD_OUT)] for part in ahead]
     held_out = told(MODEL, HELD_OUT, [part.predicted[part.rows(HELD_OUT)] for part in ahead], truth)
     for name, forecasts in _baselines(parts, ahead, turns).items():
-        held_out += told(name, HELD_OUT, forecasts, truth)
+        filled = [np.where(np.isnan(forecast), centres, forecast) for forecast in forecasts]
+        rows = told(name, HELD_OUT, filled, truth)
+        held_out += [row for row, centre in zip(rows, centres.tolist(), strict=True) if math.isfinite(centre)]
     return fit + held_out
 
 
@@ -168,11 +174,42 @@ def _clock(trained: Sequence[Judged], ahead: Sequence[Judged]) -> Callable[[Judg
     return lambda part: float(part.times[0])
 
 
-def _spreads(values: Sequence[Array], columns: int) -> Array:
-    """The standard deviation of each column over all training observations, `(values,)`; NaN without one."""
+def _means(values: Sequence[Array], periods: Sequence[float | None]) -> Array:
+    """The mean of each column over all training observations, `(values,)`, circular where it is; NaN without one."""
+    means = np.full(len(periods), np.nan)
+    for k, (column, period) in enumerate(zip(_pooled(values, len(periods)), periods, strict=True)):
+        if column.size and period is not None:
+            turns = np.exp(2j * np.pi * column / period).mean()
+            means[k] = float(np.angle(turns)) * period / (2 * np.pi) % period
+        elif column.size:
+            means[k] = column.mean()
+    return means
+
+
+def _scales(
+    trained: Sequence[Array], held_out: Sequence[Array], means: Array, periods: Sequence[float | None]
+) -> Array:
+    """What errors of each column are held against, `(values,)`; NaN or 0 where no observation changes.
+
+    The root mean square distance from `means` of the training observations, or where that is 0 of the held-out ones.
+    """
+    scales = np.full(len(periods), np.nan)
+    columns = zip(_pooled(trained, len(periods)), _pooled(held_out, len(periods)), periods, strict=True)
+    for k, (known, ahead, period) in enumerate(columns):
+        centre = means[k] if known.size else ahead.mean() if ahead.size else np.nan
+        for observed in (known, ahead):
+            away = observed - centre
+            if period is not None:
+                away = shorter_way(away, period)
+            if away.size and not scales[k] > 1e-12 * abs(centre):
+                scales[k] = np.sqrt(np.mean(away**2))
+    return scales
+
+
+def _pooled(values: Sequence[Array], columns: int) -> list[Array]:
+    """The observations of each column, of all trajectories together."""
     together = np.concatenate(values) if values else np.empty((0, columns))
-    seen = [column[~np.isnan(column)] for column in together.T]
-    return np.array([column.std() if column.size else np.nan for column in seen])
+    return [column[~np.isnan(column)] for column in together.T]
 
 
 def _trajectory(part: Judged) -> dict[str, Any]:

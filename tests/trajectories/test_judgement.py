@@ -106,3 +106,38 @@ def test_a_held_out_trajectory_is_given_its_first_rows() -> None:
         "given",
         *["held out"] * 3,
     ]
+
+
+def test_angles_are_held_against_their_spread_about_the_circular_mean() -> None:
+    rows = error_rows([part([359, 1, 359, 1], [359, 1, 359, 3], "ttth")], ["wind"], {"wind": 360.0})
+    spread = np.std([-1.0, 1.0, -1.0])
+    assert only(rows, "model", "held out")["relative"] == pytest.approx(2 / spread, rel=1e-3)
+
+
+def two(observed: list[list[float]], predicted: list[list[float]], known: int) -> Judged:
+    return Judged("", TIMES[: len(observed)], np.array(observed), np.array(predicted), known=known)
+
+
+def test_a_column_that_one_trajectory_never_observes_before_has_a_baseline() -> None:
+    usual = two([[0, 2], [1, 4], [2, 6], [3, 8]], [[0, 2], [1, 4], [2, 6], [3, 8]], 3)
+    late = two([[0, NAN], [1, NAN], [2, NAN], [3, 9]], [[0, 0], [1, 0], [2, 0], [3, 0]], 3)
+    rows = error_rows([usual, late], ["x", "y"], {})
+    for name, first in (("naive", 8 - 6), ("linear", 0)):
+        (row,) = (r for r in rows if (r["forecaster"], r["column"]) == (name, "y"))
+        assert row["rmse"] == pytest.approx(np.sqrt((first**2 + 5**2) / 2)), "the mean of 2, 4 and 6 is forecast"
+    assert np.isfinite(metrics({"errors": rows})["forecast_error_naive"])
+
+
+def test_a_column_never_observed_in_training_rows_gives_no_free_win() -> None:
+    only_ahead = two([[0, NAN], [1, NAN], [2, NAN], [3, 9]], [[0, 0], [1, 0], [2, 0], [3, 0]], 3)
+    rows = error_rows([only_ahead], ["x", "y"], {})
+    assert not [r for r in rows if r["column"] == "y" and r["forecaster"] != "model"]
+    assert np.isfinite(metrics({"errors": rows})["forecast_error_naive"])
+
+
+def test_a_column_that_changes_only_in_held_out_rows_counts() -> None:
+    rows = error_rows([part([5, 5, 10, 9], [5, 5, 5, 5], "tthh")], ["x"], {})
+    assert mean_relative(rows, "model", "held out") == pytest.approx(1), "as good as holding the constant"
+    assert mean_relative(rows, "naive", "held out") == pytest.approx(1)
+    still = error_rows([part([5, 5, 5, 5], [5, 5, 5, 5], "tthh")], ["x"], {})
+    assert mean_relative(still, "model", "held out") is None
