@@ -66,8 +66,8 @@ def test_one_solve_gives_the_states_of_many() -> None:
         with torch.no_grad():
             model.field.inner.linear.weight[:, :2] = torch.tensor([[0.0, -1.0], [1.0, 0.0]])  # type: ignore[union-attr, operator]
             model.field.inner.linear.bias.zero_()  # type: ignore[union-attr, operator]
-            model.field.inner.layers[-1].weight.zero_()  # type: ignore[union-attr, index, operator]
-            model.field.inner.layers[-1].bias.zero_()  # type: ignore[union-attr, index, operator]
+            model.field.inner.layers[-1].weight.zero_()  # type: ignore[union-attr, index]
+            model.field.inner.layers[-1].bias.zero_()  # type: ignore[union-attr, index]
         windows = make_windows(prepared.grids, prepared.places, whole(prepared), 1, torch.float64)
         assert windows is not None
         assert windows.is_smooth == (of is smooth)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from pynode.errors import InvalidArgument, RecordError
+from pynode.problems.series.user_series import UserSeries
+from pynode.training.config import RunConfig
 from pynode.training.plan import plan
 from pynode.training.restore import restore
 from pynode.training.trainer import train
@@ -31,7 +34,7 @@ def swing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def configs(path: Path, *methods: str, iterations: int = FEW, **options: object):  # type: ignore[no-untyped-def]
+def configs(path: Path, *methods: str, iterations: int = FEW, **options: Any) -> list[RunConfig]:
     chosen = list(methods or ("disc-opt", "opt-disc"))
     given = {"data": str(path), "time": "s", **options}
     return plan("series", chosen, [0], {}, problem_options=given, iterations=iterations, validate_every=4)
@@ -58,10 +61,11 @@ def test_a_run_records_its_forecasts_and_is_forecast_from(swing: Path, tmp_path:
     assert record["constants"] == [["setpoint", 37.0]]
     assert [row.count(None) for row in record["trajectories"][0]["forecast"]].count(0) == 24
     _, problem, model = restore(tmp_path / "run")
-    model = problem.trained(model, tmp_path / "run")  # type: ignore[attr-defined]
-    (each,) = problem.series.each  # type: ignore[attr-defined]
-    ahead = problem.forecast(model, each, np.array([12.0, 12.5, 13.0]))  # type: ignore[attr-defined]
-    assert problem.columns == ("angle", "setpoint")  # type: ignore[attr-defined]
+    assert isinstance(problem, UserSeries)
+    model = problem.trained(model, tmp_path / "run")
+    (each,) = problem.series.each
+    ahead = problem.forecast(model, each, np.array([12.0, 12.5, 13.0]))
+    assert problem.columns == ("angle", "setpoint")
     assert (ahead[:, 1] == 37).all()
     assert np.abs(ahead[:, 0] - np.cos(2 * np.array([12.0, 12.5, 13.0]))).max() < 0.3
 
@@ -81,11 +85,12 @@ def test_a_resumed_run_has_the_numbers_of_one_that_was_not_stopped(swing: Path, 
 def test_weights_that_are_lost_are_not_made_up(swing: Path, tmp_path: Path) -> None:
     (config,) = configs(swing, "disc-opt", iterations=4)
     problem = config.make_problem()
+    assert isinstance(problem, UserSeries)
     with pytest.raises(RecordError, match=r"evaluation\.json"):
-        problem.trained(problem.model(0), tmp_path)  # type: ignore[attr-defined]
+        problem.trained(problem.model(0), tmp_path)
     (tmp_path / "evaluation.json").write_text('{"series": {"forecast": {"final": [1.0]}}}')
     with pytest.raises(RecordError, match="holds 1 weights"):
-        problem.trained(problem.model(0), tmp_path)  # type: ignore[attr-defined]
+        problem.trained(problem.model(0), tmp_path)
 
 
 @pytest.mark.parametrize("initial", ["learnt", "given", "encoded"])
@@ -105,7 +110,7 @@ def test_starts_of_every_kind_train(swing: Path, tmp_path: Path, initial: str) -
         ("held_out", "P9", "one trajectory only"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(swing: Path, option: str, value: object, named: str) -> None:
+def test_options_that_make_no_sense_are_refused(swing: Path, option: str, value: Any, named: str) -> None:
     with pytest.raises(InvalidArgument, match=named):
         configs(swing, "disc-opt", **{option: value})
 
