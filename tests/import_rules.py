@@ -180,6 +180,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "clock",
     ),
     # trains one problem without records
+    # trained flows of tables, in the units of the file
+    "table_flows": ("errors", "datasets", "flows", "methods.base", "problems"),
     "series_fit": ("errors", "datasets", "methods", "problems", "trajectories"),
     # reads the source of methods and problems; what it imports of them are registries
     "settings": ("arguments", "engines", "errors", "registry", "schemes", "methods", "problems"),

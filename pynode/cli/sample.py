@@ -91,8 +91,8 @@ def sample(
     from pynode.cli.console import new_console
     from pynode.cli.trained import best_flow
     from pynode.methods.opt_disc import OptDisc
-    from pynode.problems.density.drawing import drawn, table_text
     from pynode.records.files import write_atomically, write_new
+    from pynode.table_flows.drawing import drawn, table_text
     from pynode.training.machine import check_bytes
 
     method = OptDisc(rtol=rtol, atol=rtol)

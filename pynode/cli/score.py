@@ -16,7 +16,7 @@ from pynode.wording import counted, verb
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
     from pynode.datasets.splits import Array
-    from pynode.problems.density.scoring import NewRows
+    from pynode.table_flows.scoring import NewRows
 
 SHOWN = 12
 """Classes whose likelihood is printed at most."""
@@ -83,8 +83,8 @@ def score(
     from pynode.cli.trained import best_flow
     from pynode.datasets.reading import Reading
     from pynode.methods.opt_disc import OptDisc
-    from pynode.problems.density.scoring import check_user_table, log_likelihoods, new_rows
     from pynode.records.files import write_atomically, write_new
+    from pynode.table_flows.scoring import check_user_table, log_likelihoods, new_rows
 
     torch.set_num_threads(threads)
     folder, trained, model = best_flow(directory)

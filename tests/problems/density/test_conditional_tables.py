@@ -17,10 +17,10 @@ from pynode.flows.divergence import Exact
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.base import options_from_json
-from pynode.problems.density.drawing import drawn, table_text
-from pynode.problems.density.scoring import NewRows, log_likelihoods, new_rows
 from pynode.problems.density.user_tables import AnyTable
 from pynode.schemes.rk4 import RK4
+from pynode.table_flows.drawing import drawn, table_text
+from pynode.table_flows.scoring import NewRows, log_likelihoods, new_rows
 
 KINDS = {"oak": (20.0, 3.0), "beech": (26.0, 1.5), "yew": (9.0, 1.0)}
 
