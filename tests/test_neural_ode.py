@@ -213,6 +213,18 @@ def test_print_shows_method_and_times() -> None:
             r"context = \(5, 2\): it does not broadcast",
         ),
         (
+            lambda: pynode.NeuralODE(nn.Sequential(nn.Linear(3, 3)), METHODS[0], TS, context=2),
+            r"field = Sequential: its forward takes no context; write forward\(self, t, y, context\)",
+        ),
+        (
+            lambda: pynode.NeuralODE(Timed(), METHODS[0], TS, context=2),
+            r"field = Timed: its forward takes no context; write forward\(self, t, y, context\)",
+        ),
+        (
+            lambda: pynode.NeuralODE(Driven(), METHODS[0], TS),
+            r"field = Driven: its forward can't be called as f\(t, y\)",
+        ),
+        (
             lambda: pynode.NeuralODE(pynode.MLP((3, 3)).build(), METHODS[0], TS, context=2),
             r"field has 0 columns of context; build it from MLP\(..., context=2\)",
         ),
