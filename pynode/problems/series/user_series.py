@@ -22,7 +22,7 @@ from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod
 from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
-from pynode.solution import SolveStats
+from pynode.solution import SolveStats, collected_stats
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.checks import check_trainable, notices
 from pynode.trajectories.data import Trajectories, Trajectory
@@ -210,15 +210,15 @@ class UserSeries(Problem):
         """
         prepared, series, continuity = self.prepared, self.series, self.options.continuity
         clock = Clock(self.device)
-        with torch.enable_grad():
-            model, iterations = finished(model, prepared, method, continuity)
+        with torch.enable_grad(), collected_stats() as solves:
+            model, gradients = finished(model, prepared, method, continuity)
         finishing = clock.lap()
         record = evaluated(model, prepared, self.parts)
         clock.start()
-        final = model
+        final, more_gradients = model, 0
         if self.parts.anything_held_out:
             with torch.enable_grad():
-                final, iterations = refitted(model, prepared, method, continuity)
+                final, more_gradients = refitted(model, prepared, method, continuity)
         axis = series.axis
         record |= {
             "time": {
@@ -241,7 +241,9 @@ class UserSeries(Problem):
         more = {
             "hidden_dimensions": float(prepared.sizes.hidden),
             "finishing_seconds": finishing,
-            "final_iterations": float(iterations),
+            "finishing_gradients": float(gradients),
+            "finishing_evaluations": float(sum(s.forward.evaluations + s.backward.evaluations for s in solves)),
+            "final_iterations": float(more_gradients),
             "final_seconds": clock.lap(),
         }
         return Evaluation({**metrics(record), **more}, {"forecast": record})  # type: ignore[dict-item]

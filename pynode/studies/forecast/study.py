@@ -11,7 +11,7 @@ from pynode.studies.base import Study, Table, number, over_seeds
 from pynode.studies.forecast.figures import draw_forecasts
 from pynode.studies.forecast.recorded import BASELINES, HELD_OUT, file_name, record_of
 from pynode.studies.forecast.residuals import draw_residuals
-from pynode.studies.forecast.verdict import accuracy, cost, saved_by
+from pynode.studies.forecast.verdict import LOSS, accuracy, cost, saved_by, whole_seconds
 from pynode.studies.load import load_and_threads, load_note
 from pynode.studies.results import Results
 from pynode.trajectories.judgement import MODEL, TRAINING
@@ -26,6 +26,9 @@ MEASURES = (
     ("MAE of the forecast", HELD_OUT, "mae"),
     ("MASE of the forecast", HELD_OUT, "mase"),
 )
+
+WHOLE = "whole"
+"""Adam and the L-BFGS after it."""
 
 SHORT = 6
 """Columns of which the terminal shows the errors; of more, tables.md does."""
@@ -112,11 +115,15 @@ def _split(record: Mapping[str, Any]) -> str:
 
 def _costs(results: Results, groups: Mapping[str, Sequence[Run]]) -> Table:
     quantities = (
-        ("best validation loss", "best_validation_loss", 1.0),
-        ("iterations", "iterations", 1.0),
+        (f"best {LOSS}", "best_validation_loss", 1.0),
+        ("iterations of Adam", "iterations", 1.0),
         ("ms per iteration", "seconds_per_iteration", 1e3),
         ("evaluations per iteration", "evaluations", 1.0),
-        ("whole training (s)", "training_seconds", 1.0),
+        ("training by Adam (s)", "training_seconds", 1.0),
+        ("finishing by L-BFGS (s)", "finishing_seconds", 1.0),
+        ("  gradients", "finishing_gradients", 1.0),
+        ("  evaluations", "finishing_evaluations", 1.0),
+        ("whole training (s)", WHOLE, 1.0),
         ("trained on all rows for predict (s)", "final_seconds", 1.0),
     )
     rows = []
@@ -131,7 +138,7 @@ def _costs(results: Results, groups: Mapping[str, Sequence[Run]]) -> Table:
                 rows.append([f"{title} to the matched loss", *(number(saved[key][name]) for name in groups)])
     notes = [
         "Evaluations: of the field and vector-Jacobian products, forward and backward. The matched loss is the worse "
-        "of the two best validation losses."
+        f"of the two best values of the {LOSS} that Adam came to; the errors above are those after L-BFGS."
     ]
     if note := load_note(*load_and_threads(run for own in groups.values() for run in own)):
         notes.append(note)
@@ -139,5 +146,5 @@ def _costs(results: Results, groups: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def _scaled(run: Run, key: str, scale: float) -> float | None:
-    value = (run.summary or {}).get(key)
+    value = whole_seconds(run) if key == WHOLE else (run.summary or {}).get(key)
     return None if value is None else scale * value

@@ -8,7 +8,7 @@ from typing import Any
 
 from pynode.records.runs import Run
 from pynode.settings.known import rivals
-from pynode.studies.base import number, percent
+from pynode.studies.base import number, over_seeds, percent
 from pynode.studies.forecast.recorded import BASELINES, HELD_OUT, record_of
 from pynode.studies.load import is_idle
 from pynode.studies.reduction.study import reductions
@@ -18,6 +18,9 @@ from pynode.wording import counted
 
 ALIKE = 0.1
 """Errors whose ratio is within this of 1 are called alike."""
+
+LOSS = "training loss over long windows"
+"""What series record as their validation loss; it is measured on training rows."""
 
 SAME_COST = 0.05
 """Share of the time within which costs are called about the same."""
@@ -35,6 +38,13 @@ SEEDS = 3
 def saved_by(results: Results) -> dict[str, Any]:
     """What Disc-Opt saves against Opt-Disc until the matched loss; empty where either was not trained."""
     return next((saved for pair in rivals() if (saved := reductions(results, *pair))), {})
+
+
+def whole_seconds(run: Run) -> float | None:
+    """Seconds of Adam and of the L-BFGS that ends the training, without that on all rows for `predict`."""
+    summary = run.summary or {}
+    seconds = summary.get("training_seconds")
+    return None if seconds is None else seconds + (summary.get("finishing_seconds") or 0.0)
 
 
 def accuracy(groups: Mapping[str, Sequence[Run]]) -> str:
@@ -90,22 +100,31 @@ def cost(results: Results, groups: Mapping[str, Sequence[Run]]) -> str:
     seconds = f"{number(saved['seconds'][cheaper])} s against {number(saved['seconds'][dearer])} s"
     busy = "" if is_idle(saved["load_average"], saved["threads"]) else ", on a machine that did other work as well"
     work_done = _evaluations(saved, cheaper, dearer)
+    to = f"to the {LOSS} that Adam reaches with both"
     less = _less(saved["seconds"], cheaper, dearer)
     if less is None or abs(less) < SAME_COST:
-        said = (
-            f"Both took about as long to the validation loss that both reach ({seconds}{busy}), {cheaper} {work_done}."
-        )
+        said = f"Both took about as long {to} ({seconds}{busy}), {cheaper} {work_done}."
     elif busy and time * work < 0:
         said = (
-            f"Which method is cheaper can't be told here: to the validation loss that both reach {cheaper} took "
-            f"{percent(less)} less time ({seconds}{busy}), but {work_done}."
+            f"Which method is cheaper can't be told here: {to} {cheaper} took {percent(less)} less time "
+            f"({seconds}{busy}), but {work_done}."
         )
     else:
-        said = (
-            f"Cheaper here is {cheaper}: to the validation loss that both reach it took {percent(less)} less time "
-            f"({seconds}{busy}), {work_done}."
-        )
-    return " ".join(part for part in (said, _better(groups, base, method), _unfinished(groups)) if part)
+        said = f"Cheaper here is {cheaper}: {to} it took {percent(less)} less time ({seconds}{busy}), {work_done}."
+    every = (said, _whole(groups, cheaper, dearer), _better(groups, base, method), _unfinished(groups))
+    return " ".join(part for part in every if part)
+
+
+def _whole(groups: Mapping[str, Sequence[Run]], cheaper: str, dearer: str) -> str:
+    """The whole trainings, where they went on after the matched loss."""
+    runs = [(groups.get(name) or (), name) for name in (cheaper, dearer)]
+    if not all((run.summary or {}).get("finishing_seconds") is not None for own, _ in runs for run in own):
+        return ""
+    seconds = [over_seeds(list(own), whole_seconds) for own, _ in runs]
+    if None in seconds:
+        return ""
+    each = " and ".join(f"{number(s)} s with {name}" for s, (_, name) in zip(seconds, runs, strict=True))
+    return f"The whole trainings, which L-BFGS finishes after that, took {each}."
 
 
 def _less(costs: Mapping[str, float], cheaper: str, dearer: str) -> float | None:

@@ -75,6 +75,8 @@ class Reduction(Study):
         columns = ["loss", f"{base} s", f"{method} s", "less time", f"{base} NFE", f"{method} NFE", "less NFE"]
         faithful = any(run.config["faithful"] for run in results.runs)
         kind = "training loss, each method's own, as in the study" if faithful else "validation loss"
+        if any(run.config["problem"] == "series" for run in results.runs):
+            kind = "training loss over long windows, before L-BFGS finishes the training"
         notes = [
             f"cost until a loss ({kind}) is first reached; last row: the matched loss, the worse of the two best ones"
             f"{' (of each seed by itself, medians)' if len(saved['seeds']) > 1 else ''}. "

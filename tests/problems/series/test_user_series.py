@@ -55,6 +55,8 @@ def test_a_run_records_its_forecasts_and_is_forecast_from(swing: Path, tmp_path:
     (config,) = configs(swing, "disc-opt")
     summary = train(config, tmp_path / "run")
     assert summary["hidden_dimensions"] == 1
+    assert summary["finishing_evaluations"] > 8 * summary["finishing_gradients"] > 0
+    assert summary["finishing_seconds"] > 0
     assert summary["forecast_error"] < 0.3 < summary["forecast_error_naive"]
     record = json.loads((tmp_path / "run" / "evaluation.json").read_text())["series"]["forecast"]
     assert record["columns"] == ["angle"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,23 @@ def test_verdict_of_one_seed_is_careful() -> None:
     assert "20.0 % fewer evaluations" in said
     assert "The forecasts of disc-opt are better (from 1 seed, so this may be chance)." in said
     assert said.endswith("The loss of disc-opt and opt-disc was still falling when the training ended."), "by half"
+
+
+def test_the_end_of_the_training_counts() -> None:
+    runs = both()
+    more = {"finishing_seconds": 4.0, "finishing_gradients": 90.0, "finishing_evaluations": 7200.0}
+    runs = [replace(run, summary=(run.summary or {}) | more) for run in runs]
+    _, costs = Forecast().tables(results(*runs))
+    assert row(costs, "training by Adam (s)")["disc-opt"] == "2"
+    assert row(costs, "finishing by L-BFGS (s)")["disc-opt"] == "4"
+    assert row(costs, "  evaluations")["opt-disc"] == "7,200"
+    assert row(costs, "whole training (s)")["opt-disc"] == "8"
+    assert "best training loss over long windows" in [cells[0] for cells in costs.rows]
+    said = Forecast().finding(results(*runs))
+    assert said is not None
+    assert "to the training loss over long windows that Adam reaches with both it took 50.0 % less time" in said
+    assert "which L-BFGS finishes after that, took 6 s with disc-opt and 8 s with opt-disc." in said
+    assert "validation" not in said
 
 
 def test_few_held_out_values_say_little() -> None:
