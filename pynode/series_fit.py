@@ -18,6 +18,7 @@ from pynode.problems.base import Evaluation, options_from_json
 from pynode.problems.series.user_series import UserSeries
 from pynode.trajectories.ahead import times_ahead
 from pynode.trajectories.model import SeriesModel
+from pynode.trajectories.table import Rows, check_finite
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,19 @@ class SeriesFit:
         """Forecasts of every trajectory to the time `until`, in the file's units or as a date, from its own last state.
 
         Rows are `every` apart, or as far as those of the file usually are.  Raises `InvalidArgument` for a time beyond
-        which an input is known.
+        which an input is known, `RunFailure` where a forecast is not finite.
         """
         series = self.problem.series
         end = series.axis.parse(until) if isinstance(until, str) else float(until)
-        times = times_ahead(series.axis, series.each, end, every)
+        times = times_ahead(series.axis, series.each, end, every, series.input_kinds)
         ahead = [(each, at) for each, at in zip(series.each, times, strict=True) if len(at)]
         values = self.problem.forecasts(self.model, [each for each, _ in ahead], [at for _, at in ahead])
-        return [
+        every_forecast = [
             Forecast(each.name, self.problem.columns, at, own) for (each, at), own in zip(ahead, values, strict=True)
         ]
+        for own in every_forecast:
+            check_finite(Rows(own.name, own.times, own.values), own.columns, series.axis)
+        return every_forecast
 
 
 def fit_series(
@@ -118,7 +122,13 @@ def fit_series(
         losses.append(objective.value)
         if callback is not None:
             callback(iteration, objective.value)
-    if problem.validation_loss(model) >= least:
+    last = problem.validation_loss(model)
+    if not min(last, least) < float("inf"):
+        raise NonFiniteLoss(
+            "the loss over long windows was never finite: the solves of every model that was tried blow up; lower the "
+            "learning rate, or take shorter windows (window=8)"
+        )
+    if not last < least:
         model.set_theta(best)
     evaluation = problem.evaluate(model, used)
     record: Any = evaluation.series["forecast"]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import pynode
+from pynode.errors import NonFiniteLoss, RunFailure
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +46,30 @@ def test_a_series_with_an_input(room: Path) -> None:
     assert any("held out" in notice for notice in fit.notices)
     with pytest.raises(pynode.UsageError, match=r"outdoor is known to 64\.5 only"):
         fit.forecast(80)
+
+
+def test_weights_that_blow_up_are_refused(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pynode.problems.series.user_series import UserSeries
+
+    options = {"iterations": 2, "time": "hour", "values": ("room",), "held_out": 0}
+    fit = pynode.fit_series(room, pynode.DiscOpt(), **options)  # type: ignore[arg-type]
+    with torch.no_grad():
+        fit.model.nodes.fill_(float("nan"))
+        fit.model.start.fill_(float("nan"))
+    with pytest.raises(RunFailure, match="the forecast of room is not finite from 65"):
+        fit.forecast(70)
+    monkeypatch.setattr(UserSeries, "validation_loss", lambda self, model: float("inf"))
+    with pytest.raises(NonFiniteLoss, match="never finite"):
+        pynode.fit_series(room, pynode.DiscOpt(), **options)  # type: ignore[arg-type]
+
+
+def test_doses_have_rows_around_them(tmp_path: Path) -> None:
+    """As `predict` writes them."""
+    path = tmp_path / "doses.csv"
+    hours = np.arange(24.0)
+    lines = [f"{h:g},{10 * np.exp(-0.2 * (h % 12)):.3f},{10 if h % 12 == 0 else 0}" for h in hours]
+    path.write_text("hour,level,dose\n" + "\n".join([*lines, "30.5,,10"]) + "\n")
+    fit = pynode.fit_series(path, iterations=2, time="hour", inputs=("dose",), input_kind="jumps", held_out=0)
+    (ahead,) = fit.forecast(32)
+    near = ahead.times[np.abs(ahead.times - 30.5) < 0.1]
+    assert len(near) == 2, "before the dose and just after"

@@ -45,18 +45,23 @@ def as_csv(
     names = [] if id_column is None else [id_column]
     writer.writerow([*names, axis.column, *columns])
     for own in rows:
-        if not np.isfinite(own.values).all():
-            k, column = (int(place[0]) for place in np.nonzero(~np.isfinite(own.values)))
-            of = f" of {own.name}" if own.name else ""
-            raise RunFailure(
-                f"the forecast of {columns[column]}{of} is not finite from {axis.text(float(own.times[k]))} on; "
-                "choose an earlier --until, or train longer"
-            )
+        check_finite(own, columns, axis)
         first = [] if id_column is None else [own.name]
         for time, values in zip(own.times.tolist(), own.values.tolist(), strict=True):
             cells = map(_cell, values, periods, constant)
             writer.writerow([*first, axis.text(time), *cells])
     return text.getvalue().encode()
+
+
+def check_finite(own: Rows, columns: Sequence[str], axis: TimeAxis) -> None:
+    """Raises `RunFailure` for a value that is not finite."""
+    if not np.isfinite(own.values).all():
+        k, column = (int(place[0]) for place in np.nonzero(~np.isfinite(own.values)))
+        of = f" of {own.name}" if own.name else ""
+        raise RunFailure(
+            f"the forecast of {columns[column]}{of} is not finite from {axis.text(float(own.times[k]))} on; "
+            "choose an earlier end (--until), or train longer"
+        )
 
 
 def _cell(value: float, period: float | None, constant: bool) -> str:
