@@ -104,6 +104,7 @@ def predict(
     from pynode.records.files import write_atomically, write_new
     from pynode.training.restore import restore
     from pynode.trajectories.ahead import times_ahead
+    from pynode.trajectories.checks import beyond_training
     from pynode.trajectories.table import Rows, as_csv
 
     torch.set_num_threads(threads)
@@ -133,6 +134,8 @@ def predict(
     (write_atomically if overwrite else write_new)(out, content)
     if said:
         console.say(said)
+    for line in beyond_training(problem.prepared, trajectories):
+        console.say(line)
     if ended := [each.name for each, at in zip(trajectories, times, strict=True) if not len(at)]:
         names = f"{', '.join(ended[:LISTED])}{' and others' if len(ended) > LISTED else ''}"
         console.say(f"no rows for {names}: observed beyond --until")

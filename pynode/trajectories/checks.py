@@ -47,8 +47,8 @@ def without_window(prepared: Prepared) -> list[int]:
 
 
 def notices(prepared: Prepared) -> list[str]:
-    """Sentences about trajectories that take no part, and about inputs that are taken as constant where none is
-    known."""
+    """Sentences about trajectories that take no part, about inputs that are taken as constant where none is known, and
+    about covariates that are unlike those of training."""
     series = prepared.series
     lines = []
     if alone := without_window(prepared):
@@ -66,6 +66,28 @@ def notices(prepared: Prepared) -> list[str]:
         empty = [each.name for each in series.each if kind != "jumps" and not each.inputs[k].times.size]
         if empty:
             lines.append(f"no {name} is given for {_listed(empty)}: the mean of the others is taken")
+    return [*lines, *beyond_training(prepared, series.each)]
+
+
+def beyond_training(prepared: Prepared, trajectories: Sequence[Trajectory]) -> list[str]:
+    """Sentences about covariates of `trajectories` that no trajectory of training has: numbers beyond those of
+    training, which are taken as the nearest of these, and classes, which are left out."""
+    names, (low, high) = prepared.series.covariates, prepared.scaling.covariate_ranges
+    lines = []
+    for k, name in enumerate(names):
+        values = [float(each.covariates[k]) for each in trajectories]
+        out = [n for n, value in enumerate(values) if not low[k] <= value <= high[k]]
+        if not out:
+            continue
+        who = _listed([trajectories[n].name for n in out])
+        if "=" in name:
+            if not high[k]:
+                lines.append(f"no trajectory of training has {name}: forecasts of {who} take no account of it")
+            continue
+        given = [values[n] for n in out]
+        told = f"{given[0]:.6g}" if len(set(given)) == 1 else f"{min(given):.6g} to {max(given):.6g}"
+        known = f"{low[k]:.6g}" if low[k] == high[k] else f"{low[k]:.6g} to {high[k]:.6g}"
+        lines.append(f"{name} of {who} is {told}, in training {known}: the nearest of these is taken")
     return lines
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,21 @@ def test_a_trajectory_of_one_row_is_left_out_of_the_errors() -> None:
     (fit,) = [row for row in record["errors"] if row["part"] == "training"]
     assert fit["rows"] == 16
     assert np.isfinite(fit["rmse"])
+
+
+def test_covariates_beyond_those_of_training_are_told() -> None:
+    times = np.arange(6.0)
+    each = [
+        trajectory(name, times, np.cos(times + k), (), (dose, *kind))
+        for k, (name, dose, kind) in enumerate(
+            [("a", 1.0, (1.0, 0.0)), ("b", 2.0, (1.0, 0.0)), ("c", 1.5, (0.0, 1.0)), ("d", 9.0, (1.0, 0.0))]
+        )
+    ]
+    of = replace(series(*each), covariates=("dose", "sex=f", "sex=m"))
+    parts = parts_of(of, None, "c,d", None)
+    said = notices(prepare(of, parts.training, augment=0))
+    assert said == [
+        "dose of d is 9, in training 1 to 2: the nearest of these is taken",
+        "no trajectory of training has sex=m: forecasts of c take no account of it",
+    ]
+    assert notices(prepare(of, parts_of(of, None, "b", None).training, augment=0)) == []
