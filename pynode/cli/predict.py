@@ -230,6 +230,7 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
         missing_values=options.missing_values,
         header=options.header,
         decimal=options.decimal,
+        like=series,
     )
     return aligned(series, new)
 

@@ -117,10 +117,12 @@ def _without_row_names(frame: Frame, words: Sequence[str]) -> Frame:
 def _without_codes(frame: Frame) -> Frame:
     """The frame with NaN for numbers such as -999 that stand for missing values, which is said."""
     columns, notices = [], []
+    taken: dict[str, tuple[float, ...]] = {}
     known = {code for column in frame.columns if column.kind == "number" for code in sentinels(column.values)}
     for column in frame.columns:
         codes = sentinels(column.values, known) if column.kind == "number" else []
         if codes:
+            taken[column.key] = tuple(codes)
             where = np.isin(column.values, codes)
             n = int(where.sum())
             told = " and ".join(f"{code:.12g}" for code in codes)
@@ -131,4 +133,5 @@ def _without_codes(frame: Frame) -> Frame:
             )
             column = replace(column, values=np.where(where, np.nan, column.values))
         columns.append(column)
-    return replace(frame, columns=tuple(columns), notices=(*frame.notices, *notices)) if notices else frame
+    told_of = (*frame.notices, *notices)
+    return replace(frame, columns=tuple(columns), notices=told_of, codes=taken) if notices else frame

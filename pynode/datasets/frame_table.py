@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -54,7 +54,8 @@ class Frame:
 
     `lines` `(rows,)`, int: the line of each row in a text file, else its number, from 1.  `notices` say what was taken
     where the file does not say: delimiter, decimal mark, order of day and month, what was left out.
-    `row_names` is a first column that names or counts the rows, which is not among `columns`.
+    `row_names` is a first column that names or counts the rows, which is not among `columns`.  `codes` are
+    the numbers that were seen to stand for missing values, by the key of their column.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Frame:
     lines: Array
     notices: tuple[str, ...] = ()
     row_names: Column | None = None
+    codes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of rows."""

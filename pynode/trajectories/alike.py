@@ -16,7 +16,8 @@ def aligned(series: Trajectories, new: Trajectories, argument: str = "--data") -
 
     A value column that happens not to change in `new` is a column of its one value.  Classes of a covariate in words
     that `new` lacks are 0.  Raises `InvalidArgument`, for the value of `argument`, where columns are missing, where a
-    class is unknown, where a constant of `series` has another value, and where times are of another kind.
+    class is unknown, where a constant of `series` has another value, and where times, inputs or angles are
+    of another kind.
     """
     path = new.path if new.path is not None else Path("data")
     if (series.axis.kind, series.axis.seconds) != (new.axis.kind, new.axis.seconds):
@@ -36,12 +37,26 @@ def aligned(series: Trajectories, new: Trajectories, argument: str = "--data") -
         raise InvalidArgument(argument, path, f"no column {missing[0]}", f"it needs {', '.join(series.values)}")
     if missing := [name for name in series.inputs if name not in new.inputs]:
         raise InvalidArgument(argument, path, f"no input {missing[0]}", f"it needs {', '.join(series.inputs)}")
+    kinds = dict(zip(new.inputs, new.input_kinds, strict=True))
+    for name, kind in zip(series.inputs, series.input_kinds, strict=True):
+        if kinds[name] != kind:
+            problem = f"its input {name} is {kinds[name]}, that of the model {kind}"
+            raise InvalidArgument(argument, path, problem, "read it with read_series(like=...)")
+    for name in series.values:
+        mine, theirs = series.periods.get(name), new.periods.get(name)
+        if name in new.values and mine != theirs:
+            problem = f"its {name} is {_angle(theirs)}, that of the model {_angle(mine)}"
+            raise InvalidArgument(argument, path, problem, "read it with read_series(like=...)")
     known = ", ".join(series.covariates) or "no covariates"
     for each in new.each:
         unknown = [name for name in _named(series, new, each) if name not in series.covariates]
         if unknown:
             raise InvalidArgument(argument, path, f"{unknown[0]} is unknown to the model", f"it knows {known}")
     return tuple(_aligned(series, new, each) for each in new.each)
+
+
+def _angle(period: float | None) -> str:
+    return f"an angle of period {period:.6g}" if period else "no angle"
 
 
 def _aligned(series: Trajectories, new: Trajectories, each: Trajectory) -> Trajectory:

@@ -48,8 +48,9 @@ class Trajectory:
 class Trajectories:
     """All trajectories of a file, with the names of their columns.
 
-    `constants`: value columns that never change, which are carried on as they are.  `periods`: value columns that are
-    angles, with their period.  Constant columns are not among `values`.
+    `constants`: value columns that never change, which are carried on as they are and are not among `values`.
+    `periods`: value columns that are angles, with their period.  `codes`: numbers that were seen to stand for missing
+    values, by the column's name.
     """
 
     each: tuple[Trajectory, ...]
@@ -63,3 +64,4 @@ class Trajectories:
     path: Path | None = None
     constants: Mapping[str, float] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
+    codes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

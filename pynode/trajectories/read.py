@@ -19,6 +19,7 @@ from pynode.trajectories.data import InputKind, Trajectories
 from pynode.trajectories.guess_time import given_time, guessed_time
 from pynode.trajectories.identity import groups_of, guessed_id, hint_of
 from pynode.trajectories.inputs import kind_of_input
+from pynode.trajectories.likeness import angles_of, with_codes_of
 from pynode.trajectories.order import Group, counted_rows, past_midnight, sorted_groups
 from pynode.trajectories.roles import Roles, observed_rows, roles_of
 from pynode.trajectories.times import Times
@@ -45,6 +46,7 @@ def read_series(
     header: bool | None = None,
     decimal: str | None = None,
     leave_out: Sequence[str] = (),
+    like: Trajectories | None = None,
 ) -> Trajectories:
     """The trajectories in the file at `path`: text, Parquet, `.npy` or `.npz`, as `read_frame` reads it.
 
@@ -52,7 +54,8 @@ def read_series(
     and `id` may be several columns, between commas: date and time of day, or year and month.  Covariates are constant
     over a trajectory, and words become classes; `covariates=("none",)` guesses none.  `input_kind` of all inputs is
     "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are angles, NAME or NAME:PERIOD.
-    `leave_out` are names of trajectories to leave out.
+    `leave_out` are names of trajectories to leave out.  Kinds of inputs, angles and codes of missing values are those
+    of the series `like`, where it is given, and not guessed.
 
     Raises `DataError` with file, line and remedy for times that go back or occur twice, a value that is no number, or
     a trajectory of one point; `InvalidArgument` for columns that there are not.
@@ -60,6 +63,8 @@ def read_series(
     if input_kind not in (*KINDS, "auto"):
         raise InvalidArgument("input_kind", repr(input_kind), "unknown", f"use one of {', '.join(('auto', *KINDS))}")
     frame = read_frame(path, header=header, decimal=decimal, missing_values=missing_values, lenient=True)
+    if like is not None:
+        frame = with_codes_of(frame, like)
     times = guessed_time(frame) if time is None else given_time(frame, time)
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)
@@ -71,10 +76,15 @@ def read_series(
     hint = hint_of(frame, times, identity)
     groups, order_notices = sorted_groups(frame, groups, moved, times.axis, hint)
     roles = roles_of(frame, times, identity, groups, values, inputs, covariates)
-    periods = _periods(frame, roles, groups, circular)
+    periods = _periods(frame, roles, groups, circular if like is None else angles_of(like, circular))
+    if like is not None:
+        periods = {name: period for name, period in periods.items() if name in like.periods}
     observed = observed_rows(roles.values, len(frame))
+    given_kinds = {} if like is None else dict(zip(like.inputs, like.input_kinds, strict=True))
     kinds: list[InputKind] = [
-        next(k for k in KINDS if k == input_kind) if input_kind != "auto" else kind_of_input(c, groups, observed)
+        given_kinds[c.key]
+        if c.key in given_kinds
+        else next((k for k in KINDS if k == input_kind), None) or kind_of_input(c, groups, observed)
         for c in roles.inputs
     ]
     classes = [covariate_of(frame, column, groups) for column in roles.covariates]
@@ -107,6 +117,7 @@ def read_series(
         Path(path),
         roles.constants,
         periods,
+        frame.codes,
     )
 
 
@@ -170,7 +181,7 @@ def _periods(frame: Frame, roles: Roles, groups: Sequence[Group], circular: Sequ
             periods[column.key] = period
         elif any(c.number == column.number for c in roles.inputs):
             _split_input(roles, column, period)
-        else:
+        elif column.key not in roles.constants:
             raise InvalidArgument("circular", repr(option), "neither a value nor an input", "name one of these columns")
     for column in roles.values:
         if column.key not in periods and (seen := seen_period(column, groups)) is not None:

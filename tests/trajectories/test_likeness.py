@@ -1,0 +1,60 @@
+"""A file read as an earlier one was: nothing of it is guessed anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pynode.datasets.errors import DataError
+from pynode.errors import InvalidArgument
+from pynode.trajectories.alike import aligned
+from pynode.trajectories.data import Trajectories
+from pynode.trajectories.read import read_series
+
+COLUMNS = {"time": "t", "values": ("x", "wind"), "inputs": ("u",)}
+
+
+def written(path: Path, rows: int, *, step: int = 1, code: str = "-999") -> Path:
+    """A value with a code for missing ones, an angle that turns, and an input of a few levels."""
+    lines = ["t,x,wind,u"]
+    for k in range(rows):
+        x = code if k % 10 == 4 else f"{20 + np.sin(0.3 * k):.3f}"
+        lines.append(f"{k},{x},{(37 * k) % 360},{k // step % 4}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Trajectories:
+    series = read_series(
+        written(tmp_path / "old.csv", 100), circular=("wind:360",), input_kind="interpolated", **COLUMNS
+    )  # type: ignore[arg-type]
+    assert series.codes == {"x": (-999.0,)}
+    assert series.periods == {"wind": 360.0}
+    return series
+
+
+def test_kinds_angles_and_codes_are_those_of_the_earlier_file(old: Trajectories, tmp_path: Path) -> None:
+    path = written(tmp_path / "new.csv", 5, step=2)
+    path.write_text(path.read_text().replace("-999", "-999.0"))
+    new = read_series(path, like=old, **COLUMNS)  # type: ignore[arg-type]
+    assert new.input_kinds == old.input_kinds == ("interpolated",)
+    assert new.periods == old.periods
+    assert np.isnan(new.each[0].values[4, 0])
+    assert len(aligned(old, new)) == 1
+
+
+def test_a_code_that_was_a_value_is_refused(old: Trajectories, tmp_path: Path) -> None:
+    path = written(tmp_path / "new.csv", 60, code="-9999")
+    with pytest.raises(DataError, match=r"new.csv, column 'x': -9999 looks like a missing value, which it is not"):
+        read_series(path, like=old, **COLUMNS)  # type: ignore[arg-type]
+
+
+def test_other_kinds_are_refused(old: Trajectories) -> None:
+    with pytest.raises(InvalidArgument, match="its input u is steps, that of the model interpolated"):
+        aligned(old, replace(old, input_kinds=("steps",)))
+    with pytest.raises(InvalidArgument, match="its wind is no angle, that of the model an angle of period 360"):
+        aligned(old, replace(old, periods={}))
