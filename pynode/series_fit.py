@@ -43,8 +43,9 @@ class SeriesFit:
 
     @property
     def notices(self) -> list[str]:
-        """What was read and decided, in sentences."""
-        return [*self.problem.series.notices, *self.problem.notices]
+        """What was read and decided, and what went wrong at the end of training, in sentences."""
+        record: Any = self.evaluation.series["forecast"]
+        return [*self.problem.series.notices, *record["notices"]]
 
     @property
     def errors(self) -> dict[str, float]:

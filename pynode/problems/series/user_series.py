@@ -209,16 +209,16 @@ class UserSeries(Problem):
         Series `forecast` has what figures and tables need, with the weights of that last training as `final`.
         """
         prepared, series, continuity = self.prepared, self.series, self.options.continuity
-        clock = Clock(self.device)
+        clock, said = Clock(self.device), list(self.notices)
         with torch.enable_grad(), collected_stats() as solves:
-            model, gradients = finished(model, prepared, method, continuity)
+            model, gradients = finished(model, prepared, method, continuity, notices=said)
         finishing = clock.lap()
         record = evaluated(model, prepared, self.parts)
         clock.start()
         final, more_gradients = model, 0
         if self.parts.anything_held_out:
             with torch.enable_grad():
-                final, more_gradients = refitted(model, prepared, method, continuity)
+                final, more_gradients = refitted(model, prepared, method, continuity, said)
         axis = series.axis
         record |= {
             "time": {
@@ -231,7 +231,7 @@ class UserSeries(Problem):
             "split": [self.parts.kind, self.parts.sentence],
             "constants": [[name, value] for name, value in series.constants.items()],
             "hidden": list(prepared.hidden_words),
-            "notices": self.notices,
+            "notices": list(dict.fromkeys(said)),
             "id_column": series.id_column,
             "inputs": list(series.inputs),
             "covariates": list(series.covariates),
