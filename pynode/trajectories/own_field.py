@@ -37,9 +37,9 @@ class OwnField(nn.Module):
                 raise InvalidArgument("field", type(field).__name__, problem, "leave out file_units, or --circular")
             observed = sizes.observed
             shift[:observed], scale[:observed] = torch.as_tensor(scaling.shifts), torch.as_tensor(scaling.scales)
-            ongoing = slice(sizes.state, sizes.state + sizes.inputs)
-            shift[ongoing] = torch.as_tensor(scaling.input_shifts[: sizes.inputs])
-            scale[ongoing] = torch.as_tensor(scaling.input_scales[: sizes.inputs])
+            inputs, read = slice(sizes.state, sizes.state + sizes.inputs), list(scaling.ongoing)
+            shift[inputs] = torch.as_tensor(scaling.input_shifts[read])
+            scale[inputs] = torch.as_tensor(scaling.input_scales[read])
             if sizes.covariates:
                 shift[-sizes.covariates :] = torch.as_tensor(scaling.covariate_shifts)
                 scale[-sizes.covariates :] = torch.as_tensor(scaling.covariate_scales)

@@ -31,6 +31,8 @@ class Scaling:
     covariate_ranges: Array
     """`(2, covariates)`: the least and the largest."""
     time: float = 1.0
+    ongoing: tuple[int, ...] = ()
+    """Indices of the inputs that go on between their rows, which a field reads, in the order of its columns."""
 
     @property
     def columns(self) -> int:
@@ -102,6 +104,7 @@ def fitted_scaling(series: Trajectories, training: Sequence[Array]) -> Scaling:
         input_scales,
         *_shift_and_scale(covariates),
         np.stack((covariates.min(0), covariates.max(0))) if len(covariates) else np.zeros((2, len(series.covariates))),
+        ongoing=tuple(k for k, kind in enumerate(series.input_kinds) if kind != "jumps"),
     )
 
 
