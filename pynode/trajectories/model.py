@@ -16,7 +16,7 @@ Initial: TypeAlias = Literal["given", "learnt", "encoded"]
 that reads its first points and covariates."""
 
 ENCODED = 3
-"""Points that an encoder reads."""
+"""Observed rows that an encoder reads, the first ones."""
 
 
 class SeriesModel(nn.Module):
@@ -74,10 +74,13 @@ class SeriesModel(nn.Module):
             return torch.cat((known, mean[:, observed:]), -1)
         if self.encoder is None:
             return mean
+        ranks = (windows.seen > 0).any(-1).cumsum(1)
+        every = torch.arange(windows.count)
         points = []
         for k in range(ENCODED):
-            at = min(k, windows.intervals)
-            points += [windows.values[:, at], windows.seen[:, at], windows.offsets[:, at : at + 1]]
+            wanted = ranks[:, -1:].clamp_max(k + 1)  # the last one again where there are fewer
+            at = (ranks < wanted).sum(1)
+            points += [windows.values[every, at], windows.seen[every, at], windows.offsets[every, at][:, None]]
         return mean + torch.as_tensor(self.encoder(torch.cat((*points, windows.covariates), -1)))
 
     def mean_start(self, covariates: Tensor) -> Tensor:

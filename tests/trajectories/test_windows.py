@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from pynode.methods.disc_opt import DiscOpt
@@ -96,3 +97,23 @@ def test_the_gradient_of_the_loss_passes_a_difference_check() -> None:
         values.append(float(shooting_loss(model, windows, weights, solve).detach()))
     difference = (values[0] - values[1]) / (2 * step)
     assert abs(difference - float(gradient @ direction)) < 1e-5 * max(1, abs(difference))
+
+
+def test_an_encoder_reads_the_first_observed_rows() -> None:
+    """Changes of an input between the rows are nodes without values, which are passed over."""
+    every = np.arange(0, 40.0)
+    rows = every[::4]
+    heard = []
+    for known in (Input(every, np.sin(every)), Input(rows, np.sin(rows))):
+        of = series(trajectory("a", rows, np.cos(0.3 * rows), (known,)), kinds=("interpolated",))
+        prepared = prepare(of, [np.ones(len(rows), bool)], augment=0, window=9)
+        model = first_model(prepared, 0, initial="encoded")
+        assert model.encoder is not None
+        model.encoder.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+        windows = make_windows(prepared.grids, prepared.places, whole(prepared), 1, torch.float64)
+        assert windows is not None
+        model.expected(windows)
+        expected = prepared.scaling.to_model(of.each[0].values[:3])[:, 0]
+        assert heard[-1][0, :9:3].numpy() == pytest.approx(expected)
+        assert heard[-1][0, 1:9:3].tolist() == [1, 1, 1]
+        assert heard[-1][0, 2:9:3].numpy() * prepared.scaling.time == pytest.approx([0, 4, 8])
