@@ -14,7 +14,7 @@ from pynode.trajectories.data import Trajectories
 from pynode.trajectories.fields import HIDDEN, LinearAndNetwork, Sizes
 from pynode.trajectories.grid import Grid, longest_interval, make_grid
 from pynode.trajectories.hidden import Hidden, added, decide
-from pynode.trajectories.impulses import both_ways, fitted_decay
+from pynode.trajectories.impulses import both_ways, fitted_decays
 from pynode.trajectories.matching import EFFORTS, Samples, match
 from pynode.trajectories.model import Initial, SeriesModel
 from pynode.trajectories.relaxation import fitted_relaxation
@@ -194,8 +194,7 @@ def _begin_by_decay(model: SeriesModel, prepared: Prepared) -> None:
     if isinstance(own, LinearAndNetwork):
         for part in (own.linear.weight, own.linear.bias, own.network[-1].weight, own.network[-1].bias):
             part.zero_()
-    for column in range(prepared.sizes.observed):
-        decay = fitted_decay(prepared.grids, masks, column)
+    for column, decay in enumerate(fitted_decays(prepared.grids, masks, prepared.sizes.observed)):
         if decay is None:
             continue
         if isinstance(own, LinearAndNetwork):

@@ -45,37 +45,48 @@ class Decay:
 
     def at(self, grid: Grid, nodes: Array) -> Array:
         """The values `(k,)` at `nodes` of a grid, before the impulses there."""
-        parts = _parts(grid, self.rate)[nodes]
+        parts = _parts(grid, np.array([self.rate]))[nodes, 0]
         return np.asarray(self.rest + parts @ np.concatenate(([self.start - self.rest], self.jumps)))
 
 
-def fitted_decay(grids: Sequence[Grid], masks: Sequence[Array], column: int) -> Decay | None:
-    """The decay nearest to what is observed of a column at the nodes that `masks` mark; None without observations.
+def fitted_decays(grids: Sequence[Grid], masks: Sequence[Array], columns: int) -> list[Decay | None]:
+    """For each of the first `columns`, the decay nearest to what is observed at the nodes that `masks` mark.
 
-    For every rate of a grid a linear least squares problem; the best rate is taken.
+    None for a column without observations.  For every rate of a grid a linear least squares problem; the best rate is
+    taken.
     """
-    seen = [mask & np.isfinite(grid.values[:, column]) for grid, mask in zip(grids, masks, strict=True)]
-    if not any(rows.any() for rows in seen):
-        return None
-    values = np.concatenate([grid.values[rows, column] for grid, rows in zip(grids, seen, strict=True)])
     longest = max(float(grid.lengths.sum()) for grid in grids)
-    shortest = float(np.median(np.concatenate([grid.lengths for grid in grids])))
-    least, best = np.inf, None
-    for rate in np.geomspace(0.05 / longest, max(3 / shortest, 10 / longest), RATES):
-        rows = np.concatenate([_parts(grid, rate)[mask] for grid, mask in zip(grids, seen, strict=True)])
-        design = np.hstack((np.ones((len(rows), 1)), rows))
-        weight = np.linalg.solve(design.T @ design + RIDGE * np.eye(design.shape[1]), design.T @ values)
-        error = float(((design @ weight - values) ** 2).sum() + RIDGE * (weight**2).sum())
-        if error < least:
-            least, best = error, Decay(float(rate), float(weight[0]), float(weight[0] + weight[1]), weight[2:])
-    return best
+    lengths = np.concatenate([grid.lengths for grid in grids])
+    if not len(lengths) or not longest > 0:
+        return [None] * columns
+    rates = np.geomspace(0.05 / longest, max(3 / float(np.median(lengths)), 10 / longest), RATES)
+    used = [np.flatnonzero(mask & np.isfinite(g.values).any(1)) for g, mask in zip(grids, masks, strict=True)]
+    rows = np.concatenate([_parts(grid, rates)[nodes] for grid, nodes in zip(grids, used, strict=True)])
+    values = np.concatenate([grid.values[nodes] for grid, nodes in zip(grids, used, strict=True)])
+    return [_nearest(rates, rows, values[:, column]) for column in range(columns)]
 
 
-def _parts(grid: Grid, rate: float) -> Array:
-    """What is left at every node `(nodes, 1 + impulses)` of a start of 1 and of the impulses before it."""
-    left = np.exp(-rate * grid.lengths)
-    rows = np.zeros((len(grid.times), 1 + grid.jumps.shape[1]))
-    rows[0, 0] = 1.0
+def _nearest(rates: Array, rows: Array, values: Array) -> Decay | None:
+    """The decay of one of `rates` nearest to `values` `(n,)`, by what `rows` `(n, rates, 1 + impulses)` say is left."""
+    seen = np.isfinite(values)
+    if not seen.any():
+        return None
+    known = values[seen]
+    design = np.concatenate((np.ones((len(known), len(rates), 1)), rows[seen]), -1).transpose(1, 0, 2)
+    gram = design.transpose(0, 2, 1) @ design + RIDGE * np.eye(design.shape[2])
+    weights = np.linalg.solve(gram, (design.transpose(0, 2, 1) @ known)[..., None])[..., 0]
+    residuals = (design @ weights[..., None])[..., 0] - known
+    best = int(((residuals**2).sum(1) + RIDGE * (weights**2).sum(1)).argmin())
+    weight = weights[best]
+    return Decay(float(rates[best]), float(weight[0]), float(weight[0] + weight[1]), weight[2:])
+
+
+def _parts(grid: Grid, rates: Array) -> Array:
+    """What is left at every node `(nodes, rates, 1 + impulses)` of a start of 1 and of the impulses before it."""
+    left = np.exp(-grid.lengths[:, None] * rates)[..., None]
+    rows = np.zeros((len(grid.times), len(rates), 1 + grid.jumps.shape[1]))
+    rows[0, :, 0] = 1.0
+    doses = np.hstack((np.zeros((len(grid.jumps), 1)), grid.jumps))
     for k, share in enumerate(left):
-        rows[k + 1] = share * (rows[k] + np.concatenate(([0.0], grid.jumps[k])))
+        rows[k + 1] = share * (rows[k] + doses[k])
     return rows

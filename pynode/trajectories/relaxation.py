@@ -46,26 +46,37 @@ def fitted_relaxation(grids: Sequence[Grid], masks: Sequence[Array]) -> Relaxati
         return None
     longest = max(float(t[-1]) for t, _ in points if len(t))
     rates = np.geomspace(0.1 / longest, 3 / float(np.quantile(gaps, 0.1)), RATES)
-    least, best = np.inf, None
-    for i, slow in enumerate(rates):
-        for fast in rates[i + 1 :]:
-            error, rest, shares = _linear(points, slow, fast)
-            if error < least:
-                least, best = error, Relaxation(float(slow), float(fast), rest, shares)
-    return best
+    return _nearest(points, rates)
 
 
-def _linear(points: Sequence[tuple[Array, Array]], slow: float, fast: float) -> tuple[float, float, Array]:
-    """Sum of squares, level of rest and shares for these rates."""
-    solvers, top, bottom = [], 0.0, 0.0
-    for times, values in points:
-        decays = np.exp(-times[:, None] * np.array([slow, fast]))
-        solver = np.linalg.solve(decays.T @ decays + RIDGE * np.eye(2), decays.T)
-        left = np.ones(len(times)) - decays @ (solver @ np.ones(len(times)))
-        top, bottom = top + float(left @ values), bottom + float(left.sum())
-        solvers.append((decays, solver))
-    rest = top / max(bottom, 1e-12)
-    shares = np.array([solver @ (values - rest) for (_, solver), (_, values) in zip(solvers, points, strict=True)])
-    each = zip(solvers, points, shares, strict=True)
-    error = sum(float(((values - rest - decays @ share) ** 2).sum()) for (decays, _), (_, values), share in each)
-    return error + RIDGE * float((shares**2).sum()), rest, shares
+def _nearest(points: Sequence[tuple[Array, Array]], rates: Array) -> Relaxation:
+    """The pair of `rates` with the least sum of squares, for all pairs and trajectories at once.
+
+    Sums over the points of each trajectory are all that least squares needs: of products of two decays `(trajectories,
+    rates, rates)`, and of decays by themselves and by the values `(trajectories, rates)`.
+    """
+    decays = [np.exp(-times[:, None] * rates) for times, _ in points]
+    gram = np.array([e.T @ e for e in decays])
+    ones = np.array([e.sum(0) for e in decays])
+    dots = np.array([e.T @ values for e, (_, values) in zip(decays, points, strict=True)])
+    counts = np.array([float(len(values)) for _, values in points])
+    sums = np.array([values.sum() for _, values in points])
+    squares = np.array([(values**2).sum() for _, values in points])
+    i, j = np.triu_indices(len(rates), 1)
+    first, second, both = gram[:, i, i] + RIDGE, gram[:, j, j] + RIDGE, gram[:, i, j]
+    determinant = first * second - both**2
+
+    def solved(a: Array, b: Array) -> tuple[Array, Array]:
+        return (second * a - both * b) / determinant, (first * b - both * a) / determinant
+
+    one_i, one_j = solved(ones[:, i], ones[:, j])
+    top = (sums[:, None] - dots[:, i] * one_i - dots[:, j] * one_j).sum(0)
+    bottom = (counts[:, None] - ones[:, i] * one_i - ones[:, j] * one_j).sum(0)
+    rest = top / np.maximum(bottom, 1e-12)
+    pull_i, pull_j = dots[:, i] - rest * ones[:, i], dots[:, j] - rest * ones[:, j]
+    share_i, share_j = solved(pull_i, pull_j)
+    total = squares[:, None] - 2 * rest * sums[:, None] + rest**2 * counts[:, None]
+    errors = (total - share_i * pull_i - share_j * pull_j).sum(0)
+    best = int(errors.argmin())
+    shares = np.stack((share_i[:, best], share_j[:, best]), -1)
+    return Relaxation(float(rates[i[best]]), float(rates[j[best]]), float(rest[best]), shares)
