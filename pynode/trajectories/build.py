@@ -88,7 +88,8 @@ def prepare(
 ) -> Prepared:
     """Scaling, smooth curves, hidden dimensions (`augment` of them, or as many as the data call for), and grids.
 
-    `window` is the number of rows of the first windows; by default they last about one unit of the model's time.
+    `window` is the number of rows of the first windows; by default they last about one unit of the model's time, or
+    less, so that inputs stop the solve of a window about a hundred times at most.
     """
     scaling = fitted_scaling(series, masks)
     curves = make_curves(series, scaling, masks)
@@ -111,6 +112,9 @@ def prepare(
     sizes = Sizes(scaling.columns, hidden.count, individual, len(kinds) - impulses, impulses, len(series.covariates))
     lengths = np.concatenate([np.diff(each.times) for each in series.each]) / scaling.time
     usual = int(np.clip(np.ceil(1 / np.median(lengths)), SHORTEST_WINDOW, LONGEST_WINDOW)) if len(lengths) else 8
+    if kinds:
+        each_row = sum(len(grid.lengths) for grid in grids) / max(sum(len(grid.rows) - 1 for grid in grids), 1)
+        usual = min(usual, max(2, int(2 * MOST_INTERVALS / max(each_row, 1))))
     window = window or usual
     places = tuple(node_places(grids, window))
     return Prepared(series, tuple(masks), scaling, curves, hidden, sizes, grids, window, places, ambiguous)

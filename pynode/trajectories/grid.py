@@ -15,6 +15,10 @@ LONGEST = 0.5
 """Longest interval in the model's unit of time."""
 MOST_PARTS = 64
 """Parts that one gap is divided into at most."""
+MOST_CHANGES = 16
+"""Changes of inputs between two rows that a solve stops at; of more, about as many, or one in `SHORTEST`."""
+SHORTEST = 0.125
+"""Distance of thinned changes in the model's unit of time; an input counts with its mean in between."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,18 @@ def make_grid(
     ahead = np.empty(0) if further is None else further
     last = max(trajectory.times[-1], ahead.max(initial=-np.inf))
     first = trajectory.times[0]
-    changes = [ahead]
+    stops = [trajectory.times, ahead]
     for known, kind in zip(trajectory.inputs, kinds, strict=True):
         if kind == "jumps":
             doses = known.times[known.values != 0]
             first = min(first, doses.min(initial=np.inf))
-            changes.append(doses[doses <= last])
+            stops.append(doses[doses <= last])
+    changes = [np.empty(0)]
     for known, kind in zip(trajectory.inputs, kinds, strict=True):
         if kind != "jumps":
-            changes.append(known.times[(known.times > first) & (known.times < last)])
-    times = np.unique(np.concatenate([trajectory.times, *changes]))
+            moves = np.append(True, np.diff(known.values) != 0) if kind == "steps" and known.values.size else True
+            changes.append(known.times[(known.times > first) & (known.times < last) & moves])
+    times = _with_changes(np.unique(np.concatenate(stops)), np.unique(np.concatenate(changes)), scaling.time)
     times = _divided(times, longest * scaling.time)
     rows = np.searchsorted(times, trajectory.times)
     values = np.full((len(times), scaling.columns), np.nan)
@@ -127,10 +133,38 @@ def _on_intervals(
     if not len(values):
         return np.zeros(len(times) - 1), np.zeros(len(times) - 1)
     if kind == "steps":
-        held = values[np.clip(np.searchsorted(known.times, times[:-1], side="right") - 1, 0, None)]
-        return held, held
-    at = np.interp(times, known.times, values)
-    return at[:-1], at[1:]
+        starts = ends = values[np.clip(np.searchsorted(known.times, times[:-1], side="right") - 1, 0, None)]
+    else:
+        at = np.interp(times, known.times, values)
+        starts, ends = at[:-1], at[1:]
+    passed = np.searchsorted(known.times, times[1:], side="left") > np.searchsorted(known.times, times[:-1], "right")
+    if passed.any():
+        means = np.diff(_integral(known.times, values, kind, times)) / np.diff(times)
+        starts, ends = np.where(passed, means, starts), np.where(passed, means, ends)
+    return starts, ends
+
+
+def _integral(knots: Array, values: Array, kind: InputKind, at: Array) -> Array:
+    """The integral of an input from its first row to each time `at`."""
+    following = values[:-1] if kind == "steps" else (values[:-1] + values[1:]) / 2
+    sums = np.concatenate(([0.0], np.cumsum(following * np.diff(knots))))
+    index = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, None)
+    ends = values[index] if kind == "steps" else np.interp(at, knots, values)
+    return np.asarray(sums[index] + (values[index] + ends) / 2 * (at - knots[index]))
+
+
+def _with_changes(stops: Array, changes: Array, unit: float) -> Array:
+    """`stops` with the `changes` of inputs between them, thinned in gaps with more than `MOST_CHANGES`."""
+    changes = np.setdiff1d(changes, stops)
+    if len(stops) < 2 or not len(changes):
+        return np.union1d(stops, changes)
+    gap = np.searchsorted(stops, changes, side="right") - 1
+    lengths = np.diff(stops)
+    width = np.clip(lengths / MOST_CHANGES, SHORTEST * unit, LONGEST * unit)[gap]
+    slot = np.floor((changes - stops[gap]) / width)
+    is_first = (np.diff(slot, prepend=-1.0) != 0) | (np.diff(gap, prepend=-1) != 0)
+    few = np.bincount(gap, minlength=len(lengths))[gap] <= MOST_CHANGES
+    return np.union1d(stops, changes[few | (is_first & (slot > 0))])
 
 
 def _divided(times: Array, longest: float) -> Array:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pynode.trajectories.data import Input
+from pynode.trajectories.build import prepare
+from pynode.trajectories.data import Input, InputKind
 from pynode.trajectories.grid import known_until, make_grid
 from pynode.trajectories.scaling import fitted_scaling
 from tests.trajectories.made import series, trajectory
@@ -53,3 +54,30 @@ def test_long_gaps_are_divided() -> None:
     grid = make_grid(of.each[0], fitted_scaling(of, [np.ones(3, bool)]), (), longest=0.5)
     assert np.diff(grid.times).max() <= 0.5
     assert set(ROWS) <= set(grid.times.tolist())
+
+
+@pytest.mark.parametrize("kind", ["interpolated", "steps"])
+def test_an_input_each_second_beside_hourly_values_is_thinned_to_its_means(kind: InputKind) -> None:
+    seconds = np.arange(0, 3600 * 30.0, 10.0)
+    level = 10 + np.sin(seconds / 20000) + 0.5 * np.random.default_rng(0).standard_normal(len(seconds))
+    hours = 3600 * np.arange(30.0)
+    of = series(trajectory("a", hours, np.sin(hours / 20000), (Input(seconds, level),)), kinds=(kind,))
+    prepared = prepare(of, [np.ones(30, bool)], augment=0)
+    (grid,) = prepared.grids
+    assert len(grid.lengths) / 29 * prepared.window < 120
+    assert (grid.times[grid.rows] == hours).all()
+    means = (grid.starts + grid.ends)[:, 0] / 2
+    whole = prepared.scaling.inputs_to_model(0, level)
+    covered = seconds <= hours[-1]
+    short = whole[covered]
+    integral = (short[:-1] if kind == "steps" else (short[:-1] + short[1:]) / 2) @ np.diff(seconds[covered])
+    assert means @ np.diff(grid.times) == pytest.approx(integral, rel=1e-9, abs=1e-6)
+
+
+def test_a_step_that_does_not_change_is_no_node() -> None:
+    rows = np.arange(0.0, 4)
+    known = Input(np.arange(0, 3.1, 0.1), (np.arange(0, 3.1, 0.1) > 1.45).astype(float))
+    of = series(trajectory("a", rows, np.sin(rows), (known,)), kinds=("steps",))
+    scaling = fitted_scaling(of, [np.ones(4, bool)])
+    grid = make_grid(of.each[0], scaling, ("steps",), longest=10)
+    assert grid.times.tolist() == pytest.approx([0, 1, 1.5, 2, 3])
