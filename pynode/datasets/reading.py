@@ -132,7 +132,7 @@ class Reading:
             left_out = set(columns.find("drop", self.drop)) | ({0} if self.index == "drop" else set())
             numbers = [column for column in every if column not in left_out and column not in held]
         else:
-            held, numbers = columns.needed(path, self.condition), columns.needed(path, self.only)
+            held, numbers = columns.needed(path, self.condition), sorted(columns.needed(path, self.only))
             left_out = set(every) - set(held) - set(numbers)
         if twice := [column for column in held if held.count(column) > 1 or column in left_out]:
             raise InvalidArgument(
@@ -145,7 +145,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Roles:
-    """Places, from 0, of the columns of a table: those that are `numbers`, those that are `held` apart, the others."""
+    """Places, from 0, of the columns of a table: those that are `numbers`, those that are `held` apart, the others.
+
+    `numbers` rise, so that the columns of a table that was read stand as in the file.
+    """
 
     numbers: tuple[int, ...]
     held: tuple[int, ...] = ()

@@ -195,3 +195,10 @@ def test_numbers_of_a_context_are_those_of_the_file(cells: tuple[float, ...]) ->
 def test_numbers_as_text(value: float, text: str) -> None:
     assert as_text(value) == text
     assert float(text) == value
+
+
+def test_columns_asked_for_in_another_order_keep_their_names(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", "a,b,c\n1.5,2.5,3.5\n4.5,5.5,6.5\n")
+    table = read_table(path, Reading(only=("c", "a")))
+    assert table.columns.names == ("a", "c")
+    np.testing.assert_array_equal(table.rows, [[1.5, 3.5], [4.5, 6.5]])
