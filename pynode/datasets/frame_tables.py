@@ -22,6 +22,7 @@ def read_columns(path: Path, reading: Reading) -> TableFile:
     columns = ColumnNames(tuple(c.number for c in frame.columns), tuple(c.name for c in frame.columns))
     roles = reading.roles(path, columns)
     _check_kinds(frame, columns, roles.numbers)
+    _check_condition(frame, columns, roles.held)
     rows = np.stack([frame.columns[c].values for c in roles.numbers], axis=1)
     present = np.isfinite(rows)
     held_present = [_present(frame.columns[c]) for c in roles.held]
@@ -55,6 +56,16 @@ def _check_kinds(frame: Frame, columns: ColumnNames, numbers: tuple[int, ...]) -
             remedy += ", or write numbers, for instance of days"
         holds = verb(len(others), "holds", "hold")
         raise DataError(f"{frame.path}: {columns.labels(others)} {holds} {what}, not numbers: {remedy}")
+
+
+def _check_condition(frame: Frame, columns: ColumnNames, held: tuple[int, ...]) -> None:
+    """Raises `DataError` for dates in the condition, whose numbers would be seconds since 1970."""
+    if dates := [c for c in held if frame.columns[c].kind == "date"]:
+        holds = verb(len(dates), "holds", "hold")
+        raise DataError(
+            f"{frame.path}: {columns.labels(dates)} {holds} dates or times, which are no condition: write a column of "
+            "numbers, for instance of days, or of words, for instance of months, and name that one in condition"
+        )
 
 
 def _present(column: Column) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
