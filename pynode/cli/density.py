@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -33,6 +34,7 @@ READ = ("drop", "dequantise", "condition", "classes", "missing", "decimal", "ind
 """Options of the problem that the command has itself."""
 
 _SETTING = re.compile(rf"\(({'|'.join(READ)})=([^()]*?)( [^()=]*)?\)")
+_NOTICED = re.compile(rf"(; |\()({'|'.join(READ)})=(\S+)")
 _HEADER = re.compile(r"\(header=(true|false)\)")
 
 
@@ -178,7 +180,9 @@ def _problem(chosen: dict[str, Any]) -> UserTable:
 
 @contextmanager
 def as_typed() -> Iterator[None]:
-    """Errors about the table name remedies as options of this command: `--drop kind` for `drop=kind`."""
+    """Errors and notices about the table name options as this command has them: `--drop kind` for `drop=kind`."""
+    log = logging.getLogger("pynode")
+    log.addFilter(_notice_as_typed)
     try:
         yield
     except UsageError as error:
@@ -187,6 +191,13 @@ def as_typed() -> Iterator[None]:
         text = re.sub(rf"^({'|'.join(READ)}) = ", r"--\1 = ", text)
         error.args = (text,)
         raise
+    finally:
+        log.removeFilter(_notice_as_typed)
+
+
+def _notice_as_typed(record: logging.LogRecord) -> bool:
+    record.msg, record.args = _NOTICED.sub(r"\1--\2 \3", record.getMessage()), ()
+    return True
 
 
 def say_table(problem: UserTable, console: PlainConsole | None = None) -> None:
@@ -210,6 +221,7 @@ def say_results(directory: Path, problem: UserTable) -> None:
     from pynode.cli.console import new_console
     from pynode.problems.density.user_tables import OF_CLASS
     from pynode.studies.base import Table, number, over_seeds
+    from pynode.studies.losses import still_falling
     from pynode.studies.render import PAGE
     from pynode.studies.results import load_results
 
@@ -229,12 +241,12 @@ def say_results(directory: Path, problem: UserTable) -> None:
     if loads and max(loads) > (cores := os.cpu_count() or 1) + 0.5:
         told = f"a load of up to {max(loads):.1f} on {counted(cores, 'core')}"
         console.say(f"other programs ran beside the training ({told}): times do not compare, evaluations do")
-    last = [run for runs in groups.values() for run in runs if _is_cut_short(run)]
-    if last:
-        n = last[0].config["iterations"]
-        half = last[0].config["rate_half_life"]
+    if falling := still_falling(groups):
+        config = groups[falling[0]][0].config
+        n, half = config["iterations"], config["rate_half_life"]
         more = f"--iterations {2 * n}" + (f" --rate-half-life {2 * half}" if half else "")
-        console.say(f"the loss was still falling after {n:,} iterations: longer training may do better ({more})")
+        told = f"the loss of {' and '.join(falling)} was still falling after {n:,} iterations"
+        console.say(f"{told}: longer training may do better ({more})")
     here, data = shlex.quote(str(directory)), shlex.quote(str(problem.options.data))
     console.say("log-likelihood of new rows, and new rows from the flow:")
     console.say(f"  {COMMAND} score {here} --data {data} --out scores.csv")
@@ -245,13 +257,6 @@ def say_results(directory: Path, problem: UserTable) -> None:
         given = "".join(f" --condition {shlex.quote(f'{key}={cells[0]}')}" for key, cells in pairs)
     console.say(f"  {COMMAND} sample {here} --number 1000{given} --out new.csv")
     console.say(f"all tables and figures: {directory / PAGE}")
-
-
-def _is_cut_short(run: Run) -> bool:
-    """Whether the best weights are those of the last validations before the iterations were over."""
-    summary, every = run.summary or {}, int(run.config["validate_every"])
-    best = summary.get("best_iteration")
-    return not summary.get("stopped_early") and best is not None and best > int(run.config["iterations"]) - 3 * every
 
 
 def _value(key: str, run: Run) -> float | None:

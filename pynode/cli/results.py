@@ -33,10 +33,11 @@ def print_results(
     """Prints the tables and findings of `directory`; writes summary.json, tables.md, the figures and the page.
 
     `failures` of runs go into summary.json; None keeps those that it names.  `whole` prints long tables and all
-    findings, else the two that come first; `brief` prints nothing but one finding.  Where a part is damaged, raises
-    `RecordError` after the tables of the others, and writes nothing.  Where a file can't be written, the tables are
-    printed all the same before the error is raised; with `may_skip_files` a directory that can only be read is no
-    error.  `parts` are what this function returned for results directories inside it, whose figures the page shows.
+    findings, else the two that come first; `brief` prints nothing but one finding, if there is any.  Where a part is
+    damaged, raises `RecordError` after the tables of the others, and writes nothing.  Where a file can't be written,
+    the tables are printed all the same before the error is raised; with `may_skip_files` a directory that can only be
+    read is no error.  `parts` are what this function returned for results directories inside it, whose figures the page
+    shows.
     """
     results = load_intact(directory)
     rendered, problem = read_off(results), None
@@ -51,7 +52,8 @@ def print_results(
     except StorageError as error:
         problem = error
     if brief:
-        console.say(rendered.findings[-1] if rendered.findings else "nothing to compare")
+        for finding in rendered.findings[-1:]:
+            console.say(finding)
     else:
         _print(rendered, directory, console, whole=whole, problem=problem)
     if problem is not None and not (may_skip_files and _is_read_only(problem)):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pynode.records.runs import Run
+
+FALLING = 0.05
+"""Share of a loss that it must fall in the last tenth of the training to be called falling."""
+
+FALLING_NATS = 0.01
+"""The same for a negative log-likelihood, whose zero means nothing, in nats."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,24 @@ def spent_until(run: Run, target: float) -> Spent | None:
 def best_quality(run: Run) -> float:
     """The smallest loss of a run by which it is compared; infinite where there is none."""
     return min((q for q in run.quality() if q is not None), default=math.inf)
+
+
+def still_falling(groups: Mapping[str, Sequence[Run]]) -> list[str]:
+    """The methods, of runs by method, whose best validation loss the last tenth of a training still lowered.
+
+    By more than `FALLING` of it, or for likelihoods by more than `FALLING_NATS`.
+    """
+    return [method for method, runs in groups.items() if any(map(_was_falling, runs))]
+
+
+def _was_falling(run: Run) -> bool:
+    losses = [loss for loss in run.quality() if loss is not None]
+    before = losses[: len(losses) - max(1, len(losses) // 10)]
+    if not before:
+        return False
+    least = min(before)
+    bound = least - FALLING_NATS if is_likelihood([run]) else (1 - FALLING) * least
+    return min(losses) < bound
 
 
 def is_likelihood(runs: Iterable[Run]) -> bool:

@@ -53,6 +53,21 @@ def test_what_is_said(trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert call("show", out) == 0
 
 
+def test_one_method_and_notices_of_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Notices name the options of the command; one method has no other to be compared with."""
+    values = np.random.default_rng(0).normal(size=(240, 2))
+    np.savetxt(tmp_path / "t.csv", values, delimiter=",", fmt=("%.1f", "%.6f"), header="a,b", comments="")
+    few = (*FEW, "--methods", "disc-opt", "--out", tmp_path / "out")
+    assert call("density", "--data", tmp_path / "t.csv", *few) == 0
+    out = capsys.readouterr().out
+    assert "; --dequantise a adds noise" in caplog.text
+    assert "dequantise=" not in caplog.text
+    assert "nothing to compare" not in out
+    assert "NLL of 24 test rows, units of the file" in out
+
+
 def test_resume(conditional: Path, trees: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (conditional / "runs/disc-opt-rk38-x4-seed0/records.jsonl").read_text()
     again = ("density", "--data", trees, "--drop", "remark", *FEW, "--out", conditional, "--resume")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pynode.records.runs import Run
-from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, upper_limit
+from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, still_falling, upper_limit
 from tests.records.test_iteration import RECORD
 
 
@@ -58,3 +58,13 @@ def test_an_axis_is_cut_a_quarter_above_nine_tenths() -> None:
     assert upper_limit([2.0, 4.0, 6.0, 1000.0], share=0.5) == 2.0 + 1.25 * 4.0
     assert upper_limit([2.0, 4.0], share=1.0) == 4.0
     assert upper_limit([3.0]) == 3.0
+
+
+def test_methods_whose_loss_was_still_falling() -> None:
+    fell, ended = run(3.0, 2.0, 1.0, 0.9), run(3.0, 2.0, 1.0, 0.99)
+    assert still_falling({"a": [fell], "b": [ended], "c": [ended, fell], "d": [run(1.0)], "e": []}) == ["a", "c"]
+
+
+def test_likelihoods_fall_by_nats() -> None:
+    """A negative log-likelihood has no zero: a share of it is no measure, below 0 least of all."""
+    assert still_falling({"a": [run(-1.0, -1.005)], "b": [run(5.0, 4.98, test_nll=True)]}) == ["b"]

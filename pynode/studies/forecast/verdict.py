@@ -11,6 +11,7 @@ from pynode.settings.known import rivals
 from pynode.studies.base import number, over_seeds, percent
 from pynode.studies.forecast.recorded import BASELINES, HELD_OUT, record_of
 from pynode.studies.load import is_idle
+from pynode.studies.losses import still_falling
 from pynode.studies.reduction.study import reductions
 from pynode.studies.results import Results
 from pynode.trajectories.judgement import MODEL, TRAINING, mean_relative
@@ -24,9 +25,6 @@ LOSS = "training loss over long windows"
 
 SAME_COST = 0.05
 """Share of the time within which costs are called about the same."""
-
-FALLING = 0.05
-"""Share of a loss that it must fall in the last tenth of the training to be called falling."""
 
 FEW = 10
 """Held-out values below which errors of forecasts say little."""
@@ -158,15 +156,8 @@ def _better(groups: Mapping[str, Sequence[Run]], base: str, method: str) -> str:
 
 def _unfinished(groups: Mapping[str, Sequence[Run]]) -> str:
     """Says which trainings ended while their losses were still falling."""
-    falling = [name for name, runs in groups.items() if any(map(_was_falling, runs))]
+    falling = still_falling(groups)
     return f"The loss of {_listed(falling)} was still falling when the training ended." if falling else ""
-
-
-def _was_falling(run: Run) -> bool:
-    """Whether the last tenth of the training lowered the best validation loss by more than `FALLING`."""
-    losses = [loss for loss in run.quality() if loss is not None]
-    before = losses[: len(losses) - max(1, len(losses) // 10)]
-    return bool(before) and min(losses) < (1 - FALLING) * min(before)
 
 
 def _times(error: float) -> str:
