@@ -21,7 +21,7 @@ ITERATIONS, BATCH = 600, 256
 
 
 def moons(n: int, label: int, seed: int) -> Tensor:
-    """`n` points `(n, 2)` of one of two half circles, with noise of 0.15 across."""
+    """`n` points `(n, 2)` of one of two half circles, with noise of 0.09 along x and 0.16 along y."""
     generator = torch.Generator().manual_seed(1000 * seed + label)
     angle = math.pi * torch.rand(n, dtype=torch.float64, generator=generator)
     sign, shift = (1.0, 0.0) if label == 0 else (-1.0, 1.0)

@@ -77,7 +77,7 @@ class FileOptions(TableOptions):
 
 
 def _digest(path: Path) -> str | None:
-    """SHA-256 of the file; None where it is none, which its reader tells."""
+    """SHA-256 of the file; None where there is no file at the path, which the reader of the table reports."""
     return file_digest(path).hexadecimal if path.is_file() else None
 
 
@@ -179,7 +179,7 @@ class NpyTable(UserTable):
 class AnyTable(UserTable):
     """Your own table, found by its content: text, Parquet, .npy or .npz (the command density).
 
-    Trained at a rate that halves every 400 iterations, until 12 validations have brought nothing.
+    Trained at a rate that halves every 400 iterations, until 12 validations in a row have not lowered the loss.
     """
 
     name: ClassVar[str] = "table"
