@@ -12,7 +12,7 @@ from torch import Tensor
 from pynode.datasets.errors import DataError
 from pynode.datasets.reading import Reading, TableFile, as_text
 from pynode.datasets.splits import Array
-from pynode.datasets.tables import read_table
+from pynode.datasets.tables import read_table, table_kind
 from pynode.errors import InvalidArgument, SolveError
 from pynode.flows.divergence import Exact
 from pynode.flows.flow import ACCURATE, Flow
@@ -50,9 +50,9 @@ class NewRows:
 def new_rows(problem: UserTable, path: Path, reading: Reading) -> NewRows:
     """The rows of `path` for the flow of `problem`, its columns found by their names, or their numbers without names.
 
-    `reading` says what the file does not: header, decimal mark, missing values.  Raises `DataError` for a column that
-    is missing, a class that was not in the training rows, missing cells, and values between the steps of a dequantised
-    column.
+    `reading` says what the file does not: header, decimal mark, missing values; for a text, header and decimal mark are
+    else those that the training was told.  Raises `DataError` for a column that is missing, a class that was not in the
+    training rows, missing cells, and values between the steps of a dequantised column.
     """
     splits = problem.splits
     columns, conditions = splits.columns, splits.conditions
@@ -60,10 +60,13 @@ def new_rows(problem: UserTable, path: Path, reading: Reading) -> NewRows:
     values = tuple(columns.name(c) for c in range(len(columns.names)))
     given = () if conditions is None else tuple(c.name for c in conditions.columns)
     classes = tuple(c.name for c in conditions.columns if c.classes) if conditions is not None else ()
+    header, decimal = reading.header, reading.decimal
+    if table_kind(path) == "text":  # what the training file did not say, one like it does not say either
+        header = problem.options.header if header is None else header
+        decimal = decimal or problem.options.decimal
+    table = read_table(path, Reading(header, "keep", decimal, reading.missing, (), given, classes, values))
     if not any(columns.names):
-        _check_width(path, problem, reading)
-    wanted = Reading(reading.header, "keep", reading.decimal, reading.missing, (), given, classes, values)
-    table = read_table(path, wanted)
+        _check_width(path, problem, table)
     order = [table.columns.needed(path, [name])[0] for name in values]
     used = {table.columns.numbers[c] for c in order} | {table.every.numbers[c] for c in table.every.find("", given)}
     ignored = [c for c, number in enumerate(table.every.numbers) if number not in used]
@@ -116,14 +119,13 @@ def _on_steps(path: Path, problem: UserTable, table: TableFile, rows: Array) -> 
     return rows
 
 
-def _check_width(path: Path, problem: UserTable, reading: Reading) -> None:
+def _check_width(path: Path, problem: UserTable, table: TableFile) -> None:
     """Without names columns are known by their places alone: a file of another width is another table."""
-    trained = Path(str(problem.options.data))
-    widths = [len(read_table(file, Reading(header=reading.header)).every.names) for file in (trained, path)]
-    if widths[0] != widths[1]:
+    trained = read_table(Path(str(problem.options.data)), problem.options.reading())
+    width, expected = len(table.every.names), len(trained.every.names)
+    if width != expected:
         raise DataError(
-            f"{path} has {widths[1]} columns, the training table {widths[0]}, and no names: give a table of the same "
-            "columns"
+            f"{path} has {width} columns, the training table {expected}, and no names: give a table of the same columns"
         )
 
 
