@@ -227,11 +227,11 @@ class Density(Problem):
         """At most 32 samples: gradients of large nets are checked in minutes."""
         return self.first_batch(min(32, self.batch_rows))
 
-    def first_batch(self, rows: int) -> FlowBatch:
-        """The first samples of the first batch."""
+    def first_batch(self, rows: int, iteration: int = 0) -> FlowBatch:
+        """The first samples of the batch of `iteration`, as a batch of their own."""
         share = slice(0, rows)
-        x = self.training_samples(0, share)
-        return FlowBatch(x, Draw(self.seed, 0), len(x), self.training_context(0, share))
+        x = self.training_samples(iteration, share)
+        return FlowBatch(x, Draw(self.seed, iteration), len(x), self.training_context(iteration, share))
 
     def batch(self, iteration: int) -> FlowBatch:
         """This rank's share, with the probes that its samples have in the whole batch."""

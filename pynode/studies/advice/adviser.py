@@ -51,14 +51,17 @@ class Adviser:
     """Settings that are of interest for their memory or their engine, whatever they cost."""
 
     def run(self) -> None:
-        """Measures everything; the parameters are then as they were."""
+        """Measures everything; the parameters and their `.grad` are then as they were."""
         known, load = self.known, load_average()
         start = known.subject.exact.theta()
+        grads = [(p, p.grad) for p in (*known.subject.exact.params, *known.subject.timed.params)]
         known.thetas[UNTRAINED] = start
         try:
             self._measure()
         finally:
             known.subject.set(start)
+            for p, grad in grads:
+                p.grad = grad
         loads = [value for value in (load, load_average()) if value is not None]
         for name, w in known.weights.items():
             seen = w.load or ((min(loads), max(loads)) if loads else None)

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from pynode.flows.probes import Draw
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.base import Problem
@@ -44,7 +43,7 @@ def problem_subject(
     def batch(iteration: int) -> Any:
         if rows is None or not isinstance(actual, Density):
             return actual.batch(iteration)
-        return _first_rows(actual, iteration, rows)
+        return actual.first_batch(rows, iteration)
 
     timed = Posed(_loss(actual, own, batch(0)), _params(own), _rows(batch(0)))
     practice = Practice(
@@ -87,7 +86,7 @@ def _affordable(problem: Problem, model: Any, few: int, budget: float) -> tuple[
     if not isinstance(problem, Density) or problem.batch_rows <= max(few, 1):
         return None, ""
     params, work = _params(model), DiscOpt(steps=1)
-    loss = _loss(problem, model, _first_rows(problem, 0, few))
+    loss = _loss(problem, model, problem.first_batch(few))
     flat_gradient(loss(work), params)  # compiles
     began = time.perf_counter()
     flat_gradient(loss(work), params)
@@ -100,9 +99,3 @@ def _affordable(problem: Problem, model: Any, few: int, budget: float) -> tuple[
         f"Timed and tried on {rows:,} of the {problem.batch_rows:,} rows of a batch: a whole one would take too long "
         "for the budget of time; on more rows kernels and arithmetic count for more, and fixed costs for less."
     )
-
-
-def _first_rows(problem: Density, iteration: int, rows: int) -> FlowBatch:
-    """The first rows of a batch, with probes of their own."""
-    x = problem.training_samples(iteration, slice(0, rows))
-    return FlowBatch(x, Draw(problem.seed, iteration), len(x))

@@ -85,11 +85,12 @@ def recommend(records: Sequence[AdviceRecord], weights: Sequence[AdviceWeights])
 
 
 def _fastest(settings: Sequence[Setting]) -> Setting | None:
-    """The fastest; of those that are as fast the most accurate one."""
+    """The fastest; of those that are as fast the most accurate one.  Without times that with the fewest evaluations."""
     if not settings:
         return None
-    least = min(map(cost, settings))
-    return min((s for s in settings if cost(s) <= ALIKE * least), key=lambda s: s.error or 0.0)
+    first = min(settings, key=cost)
+    least = cost(first) * (ALIKE if first.ratio is not None else 1.0)
+    return min((s for s in settings if cost(s) <= least), key=lambda s: s.error or 0.0)
 
 
 def _for_training(settings: Sequence[Setting], fit: Fit, weights: Sequence[AdviceWeights]) -> Recommendation:
@@ -223,7 +224,11 @@ def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceW
     close = [s for s in willing if s is not best and cost(s) <= CLOSE * cost(best)]
     if close:
         others = sorted(close, key=cost)[:2]
-        doubts.append(f"{' and '.join(s.label for s in others)} {'is' if len(others) == 1 else 'are'} about as fast")
+        names, one = " and ".join(s.label for s in others), len(others) == 1
+        if best.ratio is not None:
+            doubts.append(f"{names} {'is' if one else 'are'} about as fast")
+        else:
+            doubts.append(f"{names} {'takes' if one else 'take'} about as many evaluations")
     return doubts
 
 

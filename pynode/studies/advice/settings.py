@@ -24,7 +24,7 @@ BEHIND, SHARE_OF_DROP = 2.0, 0.05
 """A trial may end above the accurate one's loss by so many times that loss, and by this share of the drop."""
 
 UNTIMED = 1e6
-"""More than any ratio of times."""
+"""More than any ratio of times: what an evaluation of a setting counts for that was not timed."""
 
 DRIFT_BOUND = 1000.0
 """Tolerances that a state that is solved backwards may drift by before training stops with an error."""
@@ -198,8 +198,8 @@ def settings_of(records: Iterable[AdviceRecord], weights: Sequence[AdviceWeights
 
 def cost(setting: Setting) -> float:
     """What settings are ordered by: the time relative to that of the fastest; where it is not known, after all of
-    those that were timed, the evaluations."""
-    return setting.ratio if setting.ratio is not None else UNTIMED + setting.evaluations
+    those that were timed, in proportion to the evaluations."""
+    return setting.ratio if setting.ratio is not None else UNTIMED * max(1, setting.evaluations)
 
 
 def front(settings: Sequence[Setting]) -> list[Setting]:

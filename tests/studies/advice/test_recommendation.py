@@ -78,7 +78,10 @@ def test_doubts_say_why() -> None:
     unsure = [replace(w, uncertainty=1e-3) for w in WEIGHTS]
     assert by_goal(RECORDS, unsure)[FINE].sure == "not sure"
     assert "reference" in by_goal(RECORDS, unsure)[FINE].doubts[-1]
-    alone = by_goal([r for r in RECORDS if r.weights == "untrained"], [START])[TRAINING]
+    untimed = by_goal([r for r in RECORDS if r.weights == "untrained"], [START])
+    alone = untimed[TRAINING]
+    assert label(alone) == "disc-opt-rk4-x1"
+    assert label(untimed[ROUGH]) == "disc-opt-rk4-x2"
     assert alone.sure == "not sure"
     assert alone.doubts[0] == "it was not timed, so evaluations decide"
     assert "untrained weights only" in alone.doubts[-1]

@@ -1,0 +1,27 @@
+"""Problems as subjects of advice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pynode.methods.disc_opt import DiscOpt
+from pynode.problems.density.user_tables import AnyTable, FileOptions
+from pynode.studies.advice.problems import problem_subject
+
+
+def test_a_flow_with_a_condition_is_timed_on_the_first_rows_of_its_batch(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    rows = np.random.default_rng(0).standard_normal((200, 3))
+    lines = [f"{a:.6f},{b:.6f},{'low' if c < 0 else 'high'}" for a, b, c in rows]
+    table.write_text("\n".join(["a,b,kind", *lines]) + "\n")
+    options = FileOptions(data=str(table), condition=("kind",), hidden=(8,), batch=100)
+    exact, actual = (AnyTable(options=options, dtype=dtype) for dtype in (torch.float64, torch.float32))
+    subject = problem_subject(exact, actual, budget=1e-9, seed=0, iterations=3, learning_rate=1e-2)
+    assert subject.timed.samples == 32
+    assert subject.practice is not None
+    first, second = (float(subject.practice.losses(k)(DiscOpt(steps=1)).detach()) for k in (0, 1))
+    assert np.isfinite([first, second]).all()
+    assert first != second, "each iteration has rows of its own"
