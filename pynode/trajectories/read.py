@@ -84,7 +84,9 @@ def read_series(
     kinds: list[InputKind] = [
         given_kinds[c.key]
         if c.key in given_kinds
-        else next((k for k in KINDS if k == input_kind), None) or kind_of_input(c, groups, observed)
+        else next(k for k in KINDS if k == input_kind)
+        if input_kind != "auto"
+        else kind_of_input(c, groups, observed)
         for c in roles.inputs
     ]
     classes = [covariate_of(frame, column, groups) for column in roles.covariates]

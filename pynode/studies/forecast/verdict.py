@@ -98,17 +98,17 @@ def cost(results: Results, groups: Mapping[str, Sequence[Run]]) -> str:
     seconds = f"{number(saved['seconds'][cheaper])} s against {number(saved['seconds'][dearer])} s"
     busy = "" if is_idle(saved["load_average"], saved["threads"]) else ", on a machine that did other work as well"
     work_done = _evaluations(saved, cheaper, dearer)
-    to = f"to the {LOSS} that Adam reaches with both"
+    to = f"to the {LOSS} that both reach by Adam"
     less = _less(saved["seconds"], cheaper, dearer)
     if less is None or abs(less) < SAME_COST:
         said = f"Both took about as long {to} ({seconds}{busy}), {cheaper} {work_done}."
     elif busy and time * work < 0:
         said = (
-            f"Which method is cheaper can't be told here: {to} {cheaper} took {percent(less)} less time "
+            f"Which method is cheaper can't be told here: {to}, {cheaper} took {percent(less)} less time "
             f"({seconds}{busy}), but {work_done}."
         )
     else:
-        said = f"Cheaper here is {cheaper}: {to} it took {percent(less)} less time ({seconds}{busy}), {work_done}."
+        said = f"Cheaper here is {cheaper}: {to}, it took {percent(less)} less time ({seconds}{busy}), {work_done}."
     every = (said, _whole(groups, cheaper, dearer), _better(groups, base, method), _unfinished(groups))
     return " ".join(part for part in every if part)
 

@@ -72,7 +72,7 @@ def test_the_end_of_the_training_counts() -> None:
     assert "best training loss over long windows" in [cells[0] for cells in costs.rows]
     said = Forecast().finding(results(*runs))
     assert said is not None
-    assert "to the training loss over long windows that Adam reaches with both it took 50.0 % less time" in said
+    assert "to the training loss over long windows that both reach by Adam, it took 50.0 % less time" in said
     assert "which L-BFGS finishes after that, took 6 s with disc-opt and 8 s with opt-disc." in said
     assert "validation" not in said
 
