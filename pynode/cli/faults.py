@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 import typer
 
@@ -41,6 +42,9 @@ MACHINE = {
     errno.EAGAIN: "raise the limit of processes and threads (ulimit -u)",
 }
 
+OPTION = re.compile(r"(?<![\w-])(missing_values|decimal|input_kind|leave_out|held_out)=(?=\S)")
+"""An option of `series` as Python has it, which remedies of reading name."""
+
 LESS_MEMORY = {
     "compare": "take a smaller batch or --memory checkpoint",
     "density": "take a smaller batch (--set batch=N) or --memory checkpoint",
@@ -56,7 +60,10 @@ def line_of(error: BaseException, words: list[str]) -> tuple[str, int] | None:
     """
     command = _command(words)
     if isinstance(error, PynodeError):
-        return str(error), error.exit_status
+        said = str(error)
+        if command == "series":
+            said = OPTION.sub(lambda match: f"--{match[1].replace('_', '-')} ", said)
+        return said, error.exit_status
     if isinstance(error, (typer.Abort, KeyboardInterrupt)):
         return interrupted(words), INTERRUPTED
     if isinstance(error, _UsageComplaint):

@@ -157,3 +157,12 @@ def test_names_of_columns_may_hold_commas(texts: list[str], names: tuple[str, ..
 def test_no_names_are_refused(texts: list[str]) -> None:
     with pytest.raises(InvalidArgument, match="--values"):
         names_in("--values", texts)
+
+
+def test_remedies_name_options_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "levels.csv"
+    file.write_text("t,x\n" + "".join(f"{k},{'high' if k == 7 else k % 5}\n" for k in range(20)), encoding="utf-8")
+    assert call("series", "--data", file, "--time", "t", "--values", "x", *SMALL, "--out", tmp_path / "out") == 2
+    complaint = capsys.readouterr().err
+    assert "(--missing-values high)" in complaint
+    assert "missing_values=" not in complaint
