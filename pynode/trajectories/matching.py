@@ -16,15 +16,13 @@ from pynode.trajectories.fields import LinearAndNetwork
 class Samples:
     """Points `(k, state + known)` that a field reads, the slopes `(k, state)` to match there, by the model's time.
 
-    The last `covariates` columns are constant over each of `trajectories` trajectories.  `owner` `(k,)` is the
-    trajectory of each point.
+    The last `covariates` columns are constant over each of `trajectories` trajectories.
     """
 
     points: Array
     slopes: Array
     covariates: int = 0
     trajectories: int = 1
-    owner: Array | None = None
 
     @property
     def scales(self) -> Array:

@@ -14,7 +14,6 @@ from pynode.datasets.splits import Array
 from pynode.trajectories.axis import TimeAxis
 
 HOUR = 3600.0
-PAST_MIDNIGHT = "times pass midnight: hours count on, 25:00 is 1:00 of the next day"
 UNSORTED = 0.25
 """Share of steps back from which on the rows of a file are in no order, rather than in one with a mistake."""
 
