@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from pynode.flows.probes import Draw
 from pynode.methods.base import GradientMethod
 from pynode.problems.density.base import rows_at_once
 from pynode.problems.density.user_tables import UserTable
+
+_log = logging.getLogger("pynode")
 
 DRAWS = 8
 """Draws of the noise that fills the steps of dequantised columns, over which a row's density is averaged."""
@@ -63,7 +66,8 @@ def new_rows(problem: UserTable, path: Path, reading: Reading) -> NewRows:
     header, decimal = reading.header, reading.decimal
     if table_kind(path) == "text":  # what the training file did not say, one like it does not say either
         header = problem.options.header if header is None else header
-        decimal = decimal or problem.options.decimal
+        if decimal is None and (decimal := problem.options.decimal) is not None:
+            _log.warning("%s: '%s' is taken as the decimal mark, as for training; --decimal overrules", path, decimal)
     table = read_table(path, Reading(header, "keep", decimal, reading.missing, (), given, classes, values))
     if not any(columns.names):
         _check_width(path, problem, table)

@@ -173,7 +173,7 @@ def test_columns_without_names_go_by_their_places(tmp_path: Path) -> None:
         new_rows(table, tmp_path / "wide.npy", Reading())
 
 
-def test_a_text_without_header_and_with_words(tmp_path: Path) -> None:
+def test_a_text_without_header_and_with_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Words of a condition, a column of remarks that is left out, decimal commas and gaps, all by their places."""
     generator = np.random.default_rng(0)
     rows = [line(generator, kind) for kind in generator.choice(list(KINDS), 120)]
@@ -185,6 +185,7 @@ def test_a_text_without_header_and_with_words(tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("\n".join(lines[:5]) + "\n")
     new = new_rows(table, tmp_path / "new.csv", Reading())
     assert new.ignored == ("1", "4")
+    assert "new.csv: ',' is taken as the decimal mark, as for training; --decimal overrules" in caplog.text
     np.testing.assert_array_equal(new.rows, [[float(row[1]), float(row[3])] for row in rows[:5]])
     assert np.isfinite(log_likelihoods(table, model_of(table), new)).all()
     with pytest.raises(DataError, match=r"the value is missing|an empty cell"):
