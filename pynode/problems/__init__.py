@@ -9,4 +9,6 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.problems.base import Problem
 
-PROBLEMS: Registry[type[Problem]] = Registry("pynode.problems", "problem", "Problem", named_by="name")
+PROBLEMS: Registry[type[Problem]] = Registry(
+    "pynode.problems", "problem", "Problem", named_by="name", beside=("drawing", "scoring")
+)

@@ -16,6 +16,7 @@ from pynode.errors import InvalidArgument
 from pynode.flows.divergence import Exact
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.methods.disc_opt import DiscOpt
+from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.problems.density.user_tables import AnyTable
 from pynode.schemes.rk4 import RK4
@@ -194,6 +195,11 @@ def test_a_text_without_header_and_with_words(tmp_path: Path, caplog: pytest.Log
     (tmp_path / "wide.csv").write_text("\n".join(f"{text};1" for text in lines[:5]) + "\n")
     with pytest.raises(DataError, match=r"wide\.csv has 6 columns, the training table 5"):
         new_rows(table, tmp_path / "wide.csv", Reading())
+
+
+def test_scores_and_samples_are_no_problems() -> None:
+    assert not {"scoring", "drawing"} & set(PROBLEMS.names())
+    assert "table" in PROBLEMS.load_all()
 
 
 def test_samples_with_names_and_conditions(trees: Path) -> None:
