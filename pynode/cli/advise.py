@@ -31,7 +31,7 @@ def advise(
         str | None,
         typer.Argument(
             metavar="[PROBLEM]",
-            help="Name of a problem, or FILE.py:NAME of your own; may be left out with --data, for a table (csv).",
+            help="Name of a problem, or FILE.py:NAME of your own; may be left out with --data, for a table.",
             show_default=False,
             callback=values.members(PROBLEMS),
         ),
@@ -86,6 +86,8 @@ def advise(
 
       advise 8gaussians --budget 120
 
+      advise --data measurements.parquet
+
       advise spiral --at results/spiral/runs/disc-opt-rk4-x1-seed0
 
       advise my_problem.py:MyProblem --set width=64
@@ -104,7 +106,7 @@ def advise(
     from pynode.training.machine import environment
 
     torch.set_num_threads(threads)
-    subject = _subject(run, _command(name, settings, data, seed), at or [], budget, iterations)
+    subject = _subject(run, _command(name, posed, seed), at or [], budget, iterations)
     directory = output_directory(out, f"{name}-advice", resume=False, problem=name)
     console = new_console()
     made = environment()
@@ -121,22 +123,30 @@ def _name(problem: str | None, data: Path | None) -> str:
         return problem
     if data is None:
         raise InvalidArgument("PROBLEM", "", "missing", "name a problem, or give a table by --data FILE")
-    return "csv"
+    return "table"
 
 
-def _command(name: str, settings: list[str] | None, data: Path | None, seed: int) -> str:
-    """The problem with its options as `compare` takes them."""
+def _command(name: str, posed: dict[str, Any], seed: int) -> str:
+    """The problem with its options, those of --at among them, as `compare` takes them."""
     import shlex
 
     origin = PROBLEMS.origin(name)
     words = [origin.reference if origin is not None and origin.file else name]
-    for setting in settings or []:
-        words += ["--set", setting]
-    if data is not None:
-        words += ["--data", str(data)]
+    for option, value in posed.items():
+        if option == "data":
+            words += ["--data", str(value)]
+        elif option != "sha256" and value is not None:  # the digest is that of --data
+            words += ["--set", f"{option}={_text(value)}"]
     if seed:
         words += ["--seed", str(seed)]
     return shlex.join(words)
+
+
+def _text(value: Any) -> str:
+    """The value as --set takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _as_trained(

@@ -30,18 +30,24 @@ SHORT = 16
 
 @dataclass(frozen=True)
 class Table:
-    """A table of strings with notes below it; `long` tables go to files, and to the terminal only on request."""
+    """A table of strings with notes below it; `long` tables go to files, and to the terminal only on request.
+
+    Cells of the columns `code` are text to paste.
+    """
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
     long: bool = False
+    code: tuple[str, ...] = ()
 
     def markdown(self) -> str:
         """The table in Markdown: first column left, the others right."""
         head = ["| " + " | ".join(self.columns) + " |", "|---" + "|--:" * (len(self.columns) - 1) + "|"]
-        body = ["| " + " | ".join(row) + " |" for row in self.rows]
+        pasted = [column in self.code for column in self.columns]
+        cells = [[f"`{cell}`" if code else cell for cell, code in zip(row, pasted, strict=True)] for row in self.rows]
+        body = ["| " + " | ".join(row) + " |" for row in cells]
         return "\n".join([f"**{self.title}**", "", *head, *body, *(f"\n{note}" for note in self.notes)]) + "\n"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

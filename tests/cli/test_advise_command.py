@@ -10,6 +10,7 @@ import pytest
 
 from pynode.cli import main
 from pynode.studies.advice.recommendation import GOALS
+from pynode.wording import COMMAND
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,8 @@ def test_leaves_records_tables_and_a_figure(advised: Path) -> None:
     assert (advised / "figures" / "advice.png").is_file()
     tables = (advised / "tables.md").read_text()
     assert all(goal in tables for goal in GOALS.values())
-    assert "pynode compare spiral --methods " in tables
+    assert f"`{COMMAND} compare spiral --methods " in tables
+    assert f"`{COMMAND}" not in (advised / "report.html").read_text()
 
 
 def test_is_shown_again_from_records_alone(advised: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,10 +71,10 @@ def test_is_shown_again_from_records_alone(advised: Path, capsys: pytest.Capture
 
 
 def test_the_line_to_paste_runs(advised: Path, tmp_path: Path) -> None:
-    line = next(line for line in (advised / "tables.md").read_text().splitlines() if "`pynode compare" in line)
-    words = line.split("`")[1].split()
-    assert words[:2] == ["pynode", "compare"]
-    assert main([*words[1:], "--iterations", "2", "--no-checks", "--out", str(tmp_path / "out")]) == 0
+    line = next(line for line in (advised / "tables.md").read_text().splitlines() if f"`{COMMAND} compare" in line)
+    words = line.split("`")[1].removeprefix(COMMAND).split()
+    assert words[0] == "compare"
+    assert main([*words, "--iterations", "2", "--no-checks", "--out", str(tmp_path / "out")]) == 0
 
 
 OWN = '''
@@ -97,10 +99,17 @@ def test_a_problem_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "compare" in (tmp_path / "out" / "tables.md").read_text()
 
 
-def test_a_flow_on_a_table(tmp_path: Path) -> None:
-    table = tmp_path / "mine.csv"
-    values = np.random.default_rng(0).standard_normal((200, 2))
-    np.savetxt(table, values, delimiter=",", header="a,b", comments="")
-    words = ["--set", "hidden=8", "--set", "batch=40", "--budget", "8", "--iterations", "5"]
+def test_a_flow_in_numpys_format_as_it_was_trained(tmp_path: Path) -> None:
+    table, top = tmp_path / "mine.npy", tmp_path / "trained"
+    np.save(table, np.random.default_rng(0).standard_normal((200, 2)))
+    words = ["--set", "hidden=8,4", "--set", "blocks=2", "--data", str(table), "--seed", "3"]
+    short = ["--iterations", "3", "--no-checks", "--methods", "disc-opt", "--out", str(top)]
+    assert main(["compare", "table", *words, *short]) == 0
+    run = next((top / "runs").iterdir())
+    words = ["--set", "batch=40", "--budget", "8", "--iterations", "5", "--at", str(run)]
     assert main(["advise", "--data", str(table), *words, "--out", str(tmp_path / "out")]) == 0
-    assert "--data" in (tmp_path / "out" / "tables.md").read_text()
+    asked = json.loads((tmp_path / "out" / "advice_weights.jsonl").read_text().splitlines()[0])["config"]["command"]
+    assert asked.startswith("table ")
+    for part in (f"--data {table}", "--set hidden=8,4", "--set blocks=2", "--set batch=40", "--seed 3"):
+        assert part in asked
+    assert "sha256" not in asked

@@ -11,6 +11,7 @@ from pynode.studies.advice.recommendation import GOALS, TRAINING, Recommendation
 from pynode.studies.advice.settings import Setting, front, settings_of
 from pynode.studies.base import Study, Table, number
 from pynode.studies.results import Results
+from pynode.wording import COMMAND
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def lines_to_paste(results: Results) -> list[tuple[str, str]]:
             asked = next((w.config.get("command") for w in results.advice_weights if w.config.get("command")), None)
             text = expression(r.record.method, r.record.options)
             if asked:
-                text = f"pynode compare {asked} {command_options(r.record.method, r.record.options)}"
+                text = f"{COMMAND} compare {asked} {command_options(r.record.method, r.record.options)}"
             lines.append((GOALS[r.goal], text))
     return lines
 
@@ -76,8 +77,8 @@ def _recommended(results: Results) -> Table:
 
 def _lines(results: Results) -> Table:
     """What to paste for each goal."""
-    rows = [[goal, f"`{line}`"] for goal, line in lines_to_paste(results)]
-    return Table(f"Advice: what to paste for {results.title}", ["goal", "line"], rows, long=True)
+    rows = [[goal, line] for goal, line in lines_to_paste(results)]
+    return Table(f"Advice: what to paste for {results.title}", ["goal", "line"], rows, long=True, code=("line",))
 
 
 def _costs(setting: Setting) -> list[str]:
