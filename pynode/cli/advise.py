@@ -15,14 +15,13 @@ from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument
 from pynode.problems import PROBLEMS
 from pynode.settings.known import compared
+from pynode.studies.advice.budget import BUDGET
 from pynode.training.plan import plan
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
     from pynode.studies.advice.subject import Subject
     from pynode.training.config import RunConfig
-
-BUDGET = 60.0
 
 
 def advise(

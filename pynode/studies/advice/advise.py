@@ -15,17 +15,14 @@ from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod, method_from_json
 from pynode.records.files import make_directory, write_lines
 from pynode.studies.advice.adviser import measure_all
+from pynode.studies.advice.budget import BUDGET
 from pynode.studies.advice.cautions import cautions
 from pynode.studies.advice.paste import expression
 from pynode.studies.advice.recommendation import GOALS, TRAINING, Recommendation, recommend
 from pynode.studies.advice.record import AdviceRecord, AdviceWeights
 from pynode.studies.advice.subject import ITERATIONS, LEARNING_RATE, LossOf, Subject, loss_subject
 from pynode.studies.crosscheck.case import versions
-
-BUDGET = 60.0
-"""Seconds that advice may take where nobody says otherwise, without the compilation of kernels."""
-
-ADVICE, WEIGHTS = "advice.jsonl", "advice_weights.jsonl"
+from pynode.studies.results import ADVICE, ADVICE_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Advice:
     def save(self, directory: str | Path) -> Path:
         """Writes the records to a directory, which `pynode show DIRECTORY` renders; the directory."""
         target = make_directory(Path(directory))
-        write_lines(target / WEIGHTS, self.weights)
+        write_lines(target / ADVICE_WEIGHTS, self.weights)
         write_lines(target / ADVICE, self.records)
         return target
 
@@ -76,7 +73,7 @@ class Advice:
                 lines.append(f"    none: {r.why}")
                 continue
             lines += [f"    {expression(r.record.method, r.record.options)}", f"    {r.sure}: {r.why}"]
-            lines += [f"    but {doubt}" for doubt in r.doubts]
+            lines += [f"    but {doubt.text}" for doubt in r.doubts]
         return "\n".join([*lines, *self.cautions])
 
 

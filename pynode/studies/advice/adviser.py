@@ -104,7 +104,11 @@ class Adviser:
         for _ in range(REHEARSALS):
             known.listener(f"rehearsal by {rough.label}")
             seconds = max(1.0, 0.12 * known.left)
-            trained = train(practice, rough, start, seconds=seconds, iterations=practice.iterations)
+            try:
+                trained = train(practice, rough, start, seconds=seconds, iterations=practice.iterations)
+            except (EngineUnavailable, InvalidArgument) as error:
+                known.not_measured(rough, error)
+                return
             if trained.iterations == 0:
                 known.note(f"No rehearsal: {rough.label} failed in its first iterations.")
                 return
@@ -131,8 +135,8 @@ class Adviser:
         self.ladders.append(ladder)
         try:
             ladder.search(AIMS, first=family.first, stride=family.stride, most=most)
-        except (EngineUnavailable, InvalidArgument):
-            return
+        except (EngineUnavailable, InvalidArgument) as error:
+            self.known.not_measured(family.settings[family.first], error)
 
     def _extend(self) -> None:
         """Variants of what is best so far: adjoints, norms, landing, memory, engines."""
@@ -158,8 +162,8 @@ class Adviser:
     def _record_if_possible(self, method: GradientMethod) -> None:
         try:
             self.known.record(method, self.known.home)
-        except (EngineUnavailable, InvalidArgument):
-            return
+        except (EngineUnavailable, InvalidArgument) as error:
+            self.known.not_measured(method, error)
 
     def _cheapest(self, *, discrete: bool) -> GradientMethod | None:
         """The setting of Disc-Opt, or of Opt-Disc, that needs the fewest evaluations of those that will do."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pynode.schemes import SCHEMES
 from pynode.studies.advice.record import AdviceRecord, AdviceWeights
 from pynode.studies.advice.settings import Fit, Setting, settings_of
 from pynode.studies.base import number
@@ -23,7 +24,7 @@ WORSE = 2.0
 """A backward solve matters where its gradient is so many times worse than that of stored states."""
 
 ORDER = 5
-"""Of the adaptive formulas: steps grow like the tolerance to the power of -1/5."""
+"""Of formulas that are not known here, as most are: steps grow like the tolerance to the power of -1/5."""
 
 
 class Limited(NamedTuple):
@@ -73,7 +74,7 @@ def _stiff_adaptive(family: str, weights: str, records: Sequence[AdviceRecord]) 
         tight = next((r for r in known if r.setting <= loose.setting / 90), None)
         if tight is None or loose.steps < FEW_STEPS:
             continue
-        expected = (loose.setting / tight.setting) ** (1 / ORDER)
+        expected = (loose.setting / tight.setting) ** (1 / _order(loose))
         if tight.steps / loose.steps < 1 + EXPECTED * (expected - 1) and loose.rejected > 0.1 * loose.steps:
             return (
                 f"Stiff at the weights {weights}: {family} takes {loose.steps} steps at rtol {loose.setting:.0e} and "
@@ -81,6 +82,12 @@ def _stiff_adaptive(family: str, weights: str, records: Sequence[AdviceRecord]) 
                 "tolerances cost little, and more training may make it stiffer."
             )
     return None
+
+
+def _order(record: AdviceRecord) -> int:
+    """The order of an adaptive formula."""
+    solver = str(record.options.get("solver"))
+    return SCHEMES.load(solver).order if solver in SCHEMES.names() else ORDER
 
 
 def _stiff_fixed(family: str, weights: str, records: Sequence[AdviceRecord]) -> str | None:
@@ -100,16 +107,16 @@ def _stiff_fixed(family: str, weights: str, records: Sequence[AdviceRecord]) -> 
 def _drifting(settings: Sequence[Setting]) -> list[str]:
     """The family of backward solves that loses most digits."""
     worst: tuple[float, AdviceRecord, AdviceRecord | None] | None = None
-    by_place: dict[tuple[str, float, str], AdviceRecord] = {}
+    by_place: dict[tuple[str, str], AdviceRecord] = {}
     for setting in settings:
         for record in setting.records:
-            if "backsolve" not in record.family:
-                by_place[record.family, record.setting, record.weights] = record
+            if record.options.get("adjoint") == "interpolating":
+                by_place[_but_for_adjoint(record)] = record
     for setting in settings:
         for record in setting.records:
             if record.drift is None or record.drift < 10.0:
                 continue
-            stored = by_place.get((record.family.replace(" backsolve", ""), record.setting, record.weights))
+            stored = by_place.get(_but_for_adjoint(record))
             digits = math.log10(record.drift)
             harmless = record.drift <= 1000 and not (
                 stored is not None and stored.error and record.error and record.error > WORSE * stored.error
@@ -131,11 +138,17 @@ def _drifting(settings: Sequence[Setting]) -> list[str]:
     ]
 
 
+def _but_for_adjoint(record: AdviceRecord) -> tuple[str, str]:
+    """What a backward solve and the interpolating adjoint of the same forward solve have in common."""
+    others = sorted((name, value) for name, value in record.options.items() if name != "adjoint")
+    return f"{record.method} {others}", record.weights
+
+
 def _too_coarse(settings: Sequence[Setting]) -> str | None:
     """Disc-Opt's steps whose discretisation error is larger than the fit leaves room for."""
     coarse: dict[str, list[Setting]] = {}
     for setting in settings:
-        if setting.is_discrete and setting.is_too_coarse and "recompute" not in setting.label:
+        if setting.is_discrete and setting.is_too_coarse and setting.first.options.get("memory", "store") == "store":
             coarse.setdefault(setting.first.family, []).append(setting)
     if not coarse:
         return None

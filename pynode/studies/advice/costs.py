@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Hashable
 from dataclasses import replace
 
 from pynode.clock import Clock
-from pynode.errors import SolveError
+from pynode.errors import EngineUnavailable, InvalidArgument, SolveError
 from pynode.methods.base import GradientMethod
 from pynode.records.files import finite
 from pynode.studies.advice.measure import memory_of, work_of
@@ -64,6 +64,9 @@ def time_settings(known: Measurements, settings: Collection[Setting]) -> None:
         except SolveError as error:
             known.update(key, failure=str(error))
             continue
+        except (EngineUnavailable, InvalidArgument) as error:
+            known.not_measured(known.methods[key], error)
+            continue
         taken += FEWEST * (time.perf_counter() - began)
         works[key], groups[key] = work, known.aims_met(setting)
         if taken > most and len(works) > 1:
@@ -113,7 +116,12 @@ def try_settings(known: Measurements) -> None:
             break
         known.listener(f"trial of {setting.label}")
         key, seconds = setting.first.key, max(3 * one * iterations, 2.0)
-        trained = train(practice, known.methods[key], known.thetas[UNTRAINED], seconds=seconds, iterations=iterations)
+        method, start = known.methods[key], known.thetas[UNTRAINED]
+        try:
+            trained = train(practice, method, start, seconds=seconds, iterations=iterations)
+        except (EngineUnavailable, InvalidArgument) as error:
+            known.not_measured(method, error)
+            continue
         if trained.iterations < iterations and not trained.failed:
             continue  # the time ended it
         known.update(key, iterations=iterations, reached=finite(trained.reached(iterations, judge)))

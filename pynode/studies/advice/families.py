@@ -17,12 +17,7 @@ from pynode.methods.opt_disc_julia import OptDiscJulia
 from pynode.schemes import SCHEMES
 from pynode.studies.advice.search import STEPS, TOLERANCES
 
-SCHEMES_TRIED = ("rk4", "midpoint", "euler", "tsit5", "bosh3")
-"""Formulas of Disc-Opt, from one stage to six; others of the same order cost the same."""
-
-SOLVERS_TRIED = ("dopri5", "tsit5", "bosh3")
-
-HALF_DECADE_OF = 100
+RTOL_OVER_ATOL = 100
 """The absolute tolerance is so many times smaller than the relative one, as in the study."""
 
 BUDGETS = (2,)
@@ -37,11 +32,6 @@ class Family:
     first: int = 0
     stride: int = 4
 
-    @property
-    def is_discrete(self) -> bool:
-        """Whether they are Disc-Opt."""
-        return isinstance(self.settings[0], DiscOpt)
-
 
 def discrete(scheme: str) -> Family:
     """Disc-Opt by `scheme` over step counts."""
@@ -50,7 +40,7 @@ def discrete(scheme: str) -> Family:
 
 def continuous(solver: str = "dopri5", **options: Any) -> Family:
     """Opt-Disc by `solver` over tolerances."""
-    made = tuple(OptDisc(solver, rtol=tol, atol=tol / HALF_DECADE_OF, **options) for tol in TOLERANCES)
+    made = tuple(OptDisc(solver, rtol=tol, atol=tol / RTOL_OVER_ATOL, **options) for tol in TOLERANCES)
     return Family(made, 2)
 
 
@@ -115,4 +105,4 @@ def in_julia(tolerances: Sequence[float]) -> list[GradientMethod]:
         OptDiscJulia().check_available()
     except UsageError:
         return []
-    return [OptDiscJulia(rtol=tol, atol=tol / HALF_DECADE_OF) for tol in tolerances]
+    return [OptDiscJulia(rtol=tol, atol=tol / RTOL_OVER_ATOL) for tol in tolerances]

@@ -28,7 +28,7 @@ def empty_record(problem: str, weights: str, method: GradientMethod) -> AdviceRe
         problem=problem,
         weights=weights,
         method=method.name,
-        label=_label(method),
+        label=label_of(method),
         family=_family(method),
         adaptive=method.adaptive,
         setting=method.setting,
@@ -37,7 +37,7 @@ def empty_record(problem: str, weights: str, method: GradientMethod) -> AdviceRe
     )
 
 
-def _label(method: GradientMethod) -> str:
+def label_of(method: GradientMethod) -> str:
     """The label, with the choices that it says nothing about."""
     return "-".join((method.label, *_choices(method)))
 

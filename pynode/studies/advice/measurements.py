@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
+from pynode.errors import UsageError
 from pynode.methods.base import GradientMethod
 from pynode.records.files import finite
-from pynode.studies.advice.measure import empty_record, measured
+from pynode.studies.advice.measure import empty_record, label_of, measured
 from pynode.studies.advice.record import AdviceRecord, AdviceWeights
 from pynode.studies.advice.reference import Reference, accurate
 from pynode.studies.advice.search import Aim, Outcome, bias_below, error_below
@@ -99,6 +100,10 @@ class Measurements:
         if sentence not in self.notes:
             self.notes.append(sentence)
 
+    def not_measured(self, method: GradientMethod, error: UsageError) -> None:
+        """Notes that a setting can't run here, and why."""
+        self.note(f"Not measured: {label_of(method)}, {error}.")
+
     def begin_at(self, name: str, share: float) -> Reference:
         """Sets the weights called `name` and computes the reference there, in a share of the time that is left."""
         self.listener(f"reference gradient, {name} weights")
@@ -111,8 +116,8 @@ class Measurements:
             weights=name,
             loss=reference.loss,
             gradient_norm=reference.norm,
-            uncertainty=min(reference.uncertainty, 1.0),
-            loss_uncertainty=finite(reference.loss_uncertainty) or 0.0,
+            uncertainty=finite(reference.uncertainty),
+            loss_uncertainty=finite(reference.loss_uncertainty),
             reference=reference.label,
             n_params=sum(p.numel() for p in exact.params),
             samples=exact.samples,

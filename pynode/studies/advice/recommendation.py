@@ -42,6 +42,14 @@ BUSY, OVERLOADED = 1.3, 2.0
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """What speaks against a recommendation, in words; one that is not serious leaves it likely."""
+
+    text: str
+    serious: bool = True
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """The setting for one goal; `setting` is None where none reaches it, and `why` says so."""
 
@@ -49,7 +57,7 @@ class Recommendation:
     setting: Setting | None
     why: str
     sure: Sure
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def record(self) -> AdviceRecord | None:
@@ -110,9 +118,9 @@ def _for_training(settings: Sequence[Setting], fit: Fit, weights: Sequence[Advic
     why += _against_rival(best, willing)
     doubts = _doubts(best, willing, weights)
     if fit.scale is None:
-        doubts.append("measured at untrained weights only, where a field is never stiff")
+        doubts.append(Doubt("measured at untrained weights only, where a field is never stiff"))
     elif best.passed_trial is None:
-        doubts.append("there was no time for a trial")
+        doubts.append(Doubt("there was no time for a trial"))
     return Recommendation(TRAINING, best, "; ".join(why), _sure(doubts), tuple(doubts))
 
 
@@ -127,9 +135,9 @@ def _for_error(
         return Recommendation(goal, None, f"no setting that was measured reaches it{least}", "not sure")
     why = [_kind(best), f"error {number(best.error, 2)} at most", *_against_rival(best, reaching)]
     doubts = _doubts(best, reaching, weights)
-    unsure = max(w.uncertainty for w in weights)
+    unsure = max((w.uncertainty for w in weights if w.uncertainty is not None), default=0.0)
     if unsure > target / 10:
-        doubts.append(f"the reference itself is known to {number(unsure, 2)} only")
+        doubts.append(Doubt(f"the reference itself is known to {number(unsure, 2)} only"))
     return Recommendation(goal, best, "; ".join(why), _sure(doubts), tuple(doubts))
 
 
@@ -165,7 +173,7 @@ def _safest(complete: Sequence[Setting], weights: Sequence[AdviceWeights]) -> Re
     """Exact for its own loss and accurate for the continuous one; on stiff problems with steps that adapt."""
     able = [s for s in complete if s.refused(trial=False) is None and s.error is not None]
     stiff = is_stiff(complete)
-    apt = [s for s in able if s.is_discrete is not stiff and "backsolve" not in s.label] or able
+    apt = [s for s in able if s.is_discrete is not stiff and s.first.options.get("adjoint") != "backsolve"] or able
     if not apt:
         return Recommendation(SAFEST, None, "every setting fails or is too coarse", "not sure")
     fine = [s for s in apt if (s.error or 0.0) <= TARGETS[FINE]]
@@ -180,7 +188,7 @@ def _safest(complete: Sequence[Setting], weights: Sequence[AdviceWeights]) -> Re
     else:
         why = "the adjoint reads the stored solution, and steps adapt"
     why += f"; error {number(best.error, 2)}"
-    doubts = [*_gaps(best, weights), *([] if fine else ["no setting has an error below 1e-4"])]
+    doubts = [*_gaps(best, weights), *([] if fine else [Doubt("no setting has an error below 1e-4")])]
     return Recommendation(SAFEST, best, why, _sure(doubts), tuple(doubts))
 
 
@@ -207,18 +215,21 @@ def _against_rival(best: Setting, willing: Sequence[Setting]) -> list[str]:
     return [f"as fast as {rival.label}" if times < ALIKE else f"{number(times, 2)} times as fast as {rival.label}"]
 
 
-def _gaps(best: Setting, weights: Sequence[AdviceWeights]) -> list[str]:
-    """What was not measured of it."""
+def _gaps(best: Setting, weights: Sequence[AdviceWeights]) -> list[Doubt]:
+    """What was not measured of it, or not verified."""
     gaps = [] if best.seconds else ["it was not timed, so evaluations decide"]
-    return gaps if len(best.records) == len(weights) else [*gaps, "it was measured at some of the weights only"]
+    if len(best.records) != len(weights):
+        gaps.append("it was measured at some of the weights only")
+    if any(w.uncertainty is None for w in weights):
+        gaps.append("reference not verified")
+    return [Doubt(gap) for gap in gaps]
 
 
-def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceWeights]) -> list[str]:
+def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceWeights]) -> list[Doubt]:
     doubts, timed = _gaps(best, weights), best.timed
     if timed is not None and not timed.compares:
-        doubts.append(
-            f"its time relative to the fastest differs by {100 * (timed.ratio_scatter or 0):.0f} % from round to round"
-        )
+        apart = f"{100 * (timed.ratio_scatter or 0):.0f} %"
+        doubts.append(Doubt(f"its time relative to the fastest differs by {apart} from round to round"))
     if (doubt := _load_doubt(weights)) is not None:
         doubts.append(doubt)
     close = [s for s in willing if s is not best and cost(s) <= CLOSE * cost(best)]
@@ -226,13 +237,13 @@ def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceW
         others = sorted(close, key=cost)[:2]
         names, one = " and ".join(s.label for s in others), len(others) == 1
         if best.ratio is not None:
-            doubts.append(f"{names} {'is' if one else 'are'} about as fast")
+            doubts.append(Doubt(f"{names} {'is' if one else 'are'} about as fast", serious=False))
         else:
-            doubts.append(f"{names} {'takes' if one else 'take'} about as many evaluations")
+            doubts.append(Doubt(f"{names} {'takes' if one else 'take'} about as many evaluations", serious=False))
     return doubts
 
 
-def _load_doubt(weights: Sequence[AdviceWeights]) -> str | None:
+def _load_doubt(weights: Sequence[AdviceWeights]) -> Doubt | None:
     """What the load of the machine does to times; None where it had a core to spare."""
     loads = [w.load[1] for w in weights if w.load is not None]
     cores = next((w.environment.get("cores") for w in weights if w.environment.get("cores")), 1)
@@ -240,13 +251,12 @@ def _load_doubt(weights: Sequence[AdviceWeights]) -> str | None:
         return None
     load = f"load average {max(loads):.1f}, cores {cores}"
     if max(loads) > OVERLOADED * cores:
-        return f"the machine was overloaded ({load}), so that times tell little; repeat it when it is idle"
-    return f"the machine was busy ({load}); times were taken in turn"
+        return Doubt(f"the machine was overloaded ({load}), so that times tell little; repeat it when it is idle")
+    return Doubt(f"the machine was busy ({load}); times were taken in turn", serious=False)
 
 
-def _sure(doubts: Sequence[str]) -> Sure:
-    serious: Callable[[str], bool] = lambda doubt: "about as fast" not in doubt and "busy" not in doubt  # noqa: E731
-    if any(map(serious, doubts)):
+def _sure(doubts: Sequence[Doubt]) -> Sure:
+    if any(doubt.serious for doubt in doubts):
         return "not sure"
     return "likely" if doubts else "sure"
 

@@ -97,19 +97,20 @@ class AdviceWeights:
     """One set of weights that settings are measured at, the reference there, and how and where it was measured.
 
     `loss` and `gradient_norm` are those of the continuous problem, its gradient known to `uncertainty` (relative) and
-    its loss to `loss_uncertainty` (in units of the loss).  `iterations` is how many a rehearsal took to come here, with
-    `learning_rate`; 0 for weights that were there.  `samples` is the size of the batch that errors are measured on,
-    `timed_samples` of the one that is timed (0: not known).  `trial_loss` is the loss that the accurate setting reaches
-    by the training that the others are tried by.  `config` says what was asked for, `environment` what it ran on:
-    versions, processor, commit; `load` is the load average of the machine, least and most.
+    its loss to `loss_uncertainty` (in units of the loss); null where the reference was not verified.  `iterations` is
+    how many a rehearsal took to come here, with `learning_rate`; 0 for weights that were there.  `samples` is the size
+    of the batch that errors are measured on, `timed_samples` of the one that is timed (0: not known).  `trial_loss` is
+    the loss that the accurate setting reaches by the training that the others are tried by.  `config` says what was
+    asked for, `environment` what it ran on: versions, processor, commit; `load` is the load average of the machine,
+    least and most.
     """
 
     problem: str
     weights: str
     loss: float
     gradient_norm: NonNegative
-    uncertainty: NonNegative
-    loss_uncertainty: NonNegative
+    uncertainty: NonNegative | None
+    loss_uncertainty: NonNegative | None
     reference: str
     n_params: Count
     samples: Count = 0

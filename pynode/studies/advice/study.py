@@ -68,7 +68,7 @@ def _recommended(results: Results) -> Table:
             notes.append(f"{GOALS[r.goal]}: {r.why}.")
             continue
         rows.append([GOALS[r.goal], setting.label, *_costs(setting), r.sure])
-        doubts = f" But {'; '.join(r.doubts)}." if r.doubts else ""
+        doubts = f" But {'; '.join(d.text for d in r.doubts)}." if r.doubts else ""
         notes.append(f"{GOALS[r.goal]}: {r.why}.{doubts}")
     notes += cautions(results.advice, results.advice_weights)
     columns = ["goal", "setting", "gradient error", "evaluations", "ms", "memory", "sure"]
@@ -135,10 +135,11 @@ def _notes(results: Results) -> list[str]:
     ]
     for w in weights:
         how = f" after {w.iterations} iterations of Adam at {w.learning_rate:g}" if w.iterations else ""
+        known = ", reference not verified" if w.uncertainty is None else f" to {number(w.uncertainty, 2)}"
         rows = f", on {w.samples:,} rows" if w.samples > 1 else ""
         notes.append(
-            f"{w.weights} weights{how}: loss {number(w.loss, 4)}, gradient {number(w.gradient_norm)}, by {w.reference} "
-            f"to {number(w.uncertainty, 2)}{rows}."
+            f"{w.weights} weights{how}: loss {number(w.loss, 4)}, gradient {number(w.gradient_norm)}, by {w.reference}"
+            f"{known}{rows}."
         )
     loads = [w.load for w in weights if w.load is not None]
     if loads:

@@ -56,7 +56,8 @@ def train(
 ) -> Trained:
     """Trains by `method` from `theta` with Adam, at most `iterations`, or until `seconds` have passed.
 
-    The parameters are left as they are after the last iteration.
+    The parameters are left as they are after the last iteration.  Raises `EngineUnavailable` or `InvalidArgument` for
+    a method that can't solve this at all.
     """
     posed = Posed(practice.losses(0), practice.params)
     posed.set(theta)

@@ -71,7 +71,7 @@ def test_measures_both_methods_at_both_weights(advised: Advised) -> None:
     assert {r.method for r in advice.records} == {"disc-opt", "opt-disc"}
     assert any("backsolve" in r.label for r in advice.records)
     assert any("recompute" in r.label for r in advice.records)
-    assert all(w.uncertainty < 1e-6 for w in advice.weights)
+    assert all(w.uncertainty is not None and w.uncertainty < 1e-6 for w in advice.weights)
     timed = [r for r in advice.records if r.seconds]
     assert timed
     assert any(r.memory_bytes for r in timed)
@@ -141,7 +141,7 @@ def test_float32_on_torch_operators() -> None:
 
     advice = advise(loss, module.parameters(), budget=3.0, iterations=3)
     assert {r.engine for r in advice.records if r.engine} == {"eager"}
-    assert 0 < max(w.uncertainty for w in advice.weights) < 1e-4
+    assert 0 < max(w.uncertainty or 0.0 for w in advice.weights) < 1e-4
     assert advice.method() is not None
 
 
@@ -154,7 +154,7 @@ def mistakes() -> Iterator[tuple[str, Callable[[nn.Module], dict[str, Any]], str
     yield "no function", lambda _: {"loss": 3.0}, "loss = 3.0: not a function of the method"
     yield "takes no method", lambda m: {"loss": lambda: loss_of(m)(pynode.DiscOpt())}, "does not take one argument"
     yield "no scalar", lambda m: {"loss": lambda d: d.solve(m, Y0, TS).ys}, "not a scalar tensor"
-    yield "a number", lambda m: {"loss": lambda d: float(loss_of(m)(d))}, "loss = float: not a scalar tensor"
+    yield "a number", lambda m: {"loss": lambda d: float(loss_of(m)(d).detach())}, "loss = float: not a scalar tensor"
     yield "solves nothing", lambda m: {"loss": lambda _: m(TS[0], Y0).sum()}, "solves nothing by the method"
     yield "detached", lambda m: {"loss": lambda d: loss_of(m)(d).detach()}, "has no gradient"
     yield "not finite", lambda m: {"loss": lambda d: loss_of(m)(d) * float("inf")}, "not finite"

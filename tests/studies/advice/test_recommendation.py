@@ -70,21 +70,24 @@ def test_equal_times_leave_the_choice_to_the_error() -> None:
 def test_doubts_say_why() -> None:
     busy = [replace(w, load=(1.0, 7.5), environment={"cores": 4}) for w in WEIGHTS]
     assert by_goal(RECORDS, busy)[ROUGH].sure == "likely"
-    assert "busy (load average 7.5, cores 4)" in by_goal(RECORDS, busy)[ROUGH].doubts[0]
+    assert "busy (load average 7.5, cores 4)" in by_goal(RECORDS, busy)[ROUGH].doubts[0].text
     overloaded = [replace(w, environment={"cores": 2}) for w in busy]
     assert by_goal(RECORDS, overloaded)[ROUGH].sure == "not sure"
     idle = [replace(w, environment={"cores": 16}) for w in busy]
     assert by_goal(RECORDS, idle)[ROUGH].sure == "sure"
     unsure = [replace(w, uncertainty=1e-3) for w in WEIGHTS]
     assert by_goal(RECORDS, unsure)[FINE].sure == "not sure"
-    assert "reference" in by_goal(RECORDS, unsure)[FINE].doubts[-1]
+    assert "reference" in by_goal(RECORDS, unsure)[FINE].doubts[-1].text
+    unverified = by_goal(RECORDS, [START, replace(END, uncertainty=None)])
+    assert unverified[TRAINING].sure == "not sure"
+    assert unverified[FINE].doubts[-1].text == "reference not verified"
     untimed = by_goal([r for r in RECORDS if r.weights == "untrained"], [START])
     alone = untimed[TRAINING]
     assert label(alone) == "disc-opt-rk4-x1"
     assert label(untimed[ROUGH]) == "disc-opt-rk4-x2"
     assert alone.sure == "not sure"
-    assert alone.doubts[0] == "it was not timed, so evaluations decide"
-    assert "untrained weights only" in alone.doubts[-1]
+    assert alone.doubts[0].text == "it was not timed, so evaluations decide"
+    assert "untrained weights only" in alone.doubts[-1].text
 
 
 def test_a_failure_at_some_weights_counts() -> None:
@@ -100,7 +103,7 @@ def test_what_was_measured_at_all_weights_goes_first() -> None:
     assert label(by_goal(records)[FINE]) == "disc-opt-rk4-x12"
     few = [r for r in records if "x12" not in r.label and "1e-06" not in r.label]
     assert label(by_goal(few)[FINE]) == "disc-opt-rk4-x6"
-    assert "some of the weights" in by_goal(few)[FINE].doubts[0]
+    assert "some of the weights" in by_goal(few)[FINE].doubts[0].text
 
 
 def test_nothing_reaches_a_goal() -> None:
@@ -141,6 +144,11 @@ def test_warns_of_stiffness() -> None:
     tight = continuous(1e-4, error=0.001, steps=420, rejected=20)
     assert any("Stiff" in w and "400 steps" in w for w in cautions([loose, tight], [END]))
     assert not cautions([loose, replace(tight, steps=1000)], [END])
+    assert not cautions([loose, replace(tight, steps=1100)], [END])
+    third = [  # of order 3, by which steps grow faster
+        replace(r, options={**r.options, "solver": "bosh3"}, steps=n) for r, n in ((loose, 400), (tight, 1100))
+    ]
+    assert any("Stiff" in w for w in cautions(third, [END]))
     blown, fine = discrete(16, failure="NaN"), discrete(20, error=1e-3)
     assert any("blows up with 16 steps" in w for w in cautions([blown, fine], [END]))
     assert not cautions([discrete(16, error=1e-2), fine], [END])
