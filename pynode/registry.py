@@ -43,21 +43,13 @@ class Registry(Generic[T]):
     a member is a folder that holds a module of this name: `winners/study.py` is the study "winners".  A `package` that
     is a single module holds all members and their base.
 
-    With `named_by` the registry is open to members from outside, whose name is this attribute.  Files called as in
-    `beside` hold no member.
+    With `named_by` the registry is open to members from outside, whose name is this attribute.
     """
 
     def __init__(
-        self,
-        package: str,
-        kind: str,
-        base: str,
-        file: str | None = None,
-        named_by: str | None = None,
-        beside: tuple[str, ...] = (),
+        self, package: str, kind: str, base: str, file: str | None = None, named_by: str | None = None
     ) -> None:
         self.package, self.kind, self.base, self.file, self.named_by = package, kind, base, file, named_by
-        self._no_members = ("__init__", "base", *beside)
         self._in_files: dict[str, Origin] = {}
 
     def _members(self) -> dict[str, _Place]:
@@ -73,7 +65,7 @@ class Registry(Generic[T]):
             }
         members: dict[str, _Place] = {}
         for path in sorted(home.parent.rglob("*.py")):
-            if path.stem not in self._no_members:
+            if path.stem not in ("__init__", "base"):
                 inside = path.relative_to(home.parent).with_suffix("").parts
                 members |= _places(path, ".".join((self.package, *inside)))
         return members

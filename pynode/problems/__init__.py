@@ -9,6 +9,4 @@ from pynode.registry import Registry
 if TYPE_CHECKING:
     from pynode.problems.base import Problem
 
-PROBLEMS: Registry[type[Problem]] = Registry(
-    "pynode.problems", "problem", "Problem", named_by="name", beside=("drawing", "scoring")
-)
+PROBLEMS: Registry[type[Problem]] = Registry("pynode.problems", "problem", "Problem", named_by="name")

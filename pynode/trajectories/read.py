@@ -81,13 +81,9 @@ def read_series(
         periods = {name: period for name, period in periods.items() if name in like.periods}
     observed = observed_rows(roles.values, len(frame))
     given_kinds = {} if like is None else dict(zip(like.inputs, like.input_kinds, strict=True))
+    asked = next((kind for kind in KINDS if kind == input_kind), None)  # None: auto
     kinds: list[InputKind] = [
-        given_kinds[c.key]
-        if c.key in given_kinds
-        else next(k for k in KINDS if k == input_kind)
-        if input_kind != "auto"
-        else kind_of_input(c, groups, observed)
-        for c in roles.inputs
+        given_kinds.get(c.key) or asked or kind_of_input(c, groups, observed) for c in roles.inputs
     ]
     classes = [covariate_of(frame, column, groups) for column in roles.covariates]
     parts = Parts(frame, moved, times.axis, roles.values, roles.inputs, tuple(kinds), hint)

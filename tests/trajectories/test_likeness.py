@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pynode.trajectories.alike import aligned
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.read import read_series
 
-COLUMNS = {"time": "t", "values": ("x", "wind"), "inputs": ("u",)}
+COLUMNS: dict[str, Any] = {"time": "t", "values": ("x", "wind"), "inputs": ("u",)}
 
 
 def written(path: Path, rows: int, *, step: int = 1, code: str = "-999") -> Path:
@@ -31,7 +32,7 @@ def written(path: Path, rows: int, *, step: int = 1, code: str = "-999") -> Path
 def old(tmp_path: Path) -> Trajectories:
     series = read_series(
         written(tmp_path / "old.csv", 100), circular=("wind:360",), input_kind="interpolated", **COLUMNS
-    )  # type: ignore[arg-type]
+    )
     assert series.codes == {"x": (-999.0,)}
     assert series.periods == {"wind": 360.0}
     return series
