@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from pathlib import PurePath
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -126,7 +127,7 @@ def _chapter(prefix: str, name: str, results: Results, answers: Sequence[Answer]
     return Chapter(
         id=prefix,
         name=name,
-        title=name if results.parts else results.title,
+        title=name if results.parts else _title(results),
         kind=_kind(results, told),
         extent=_extent(results),
         sections=[Section(f"{prefix}-{a.study}", a, list(_figures(f"{prefix}-{a.study}", a))) for a in told],
@@ -137,6 +138,14 @@ def _chapter(prefix: str, name: str, results: Results, answers: Sequence[Answer]
 def _figures(prefix: str, answer: Answer) -> Iterator[Figure]:
     for k, (name, drawing) in enumerate(answer.figures.items()):
         yield Figure(name.replace("_", " "), drawing.markup(f"{prefix}-{k}"), drawing.is_map)
+
+
+def _title(results: Results) -> str:
+    """The problem, with the file that its data are in where that is one of the user's."""
+    options = [run.config.get("options", {}) for run in results.runs]
+    data = {each.get("data") for each in options if isinstance(each, dict)}
+    file = data.pop() if len(data) == 1 else None
+    return f"{results.title}: {PurePath(file).name}" if isinstance(file, str) else results.title
 
 
 def _kind(results: Results, answers: Sequence[Answer]) -> str:

@@ -28,6 +28,9 @@ from pynode.studies.style import RC, fix_layout
 MOST_MARKS, MOST_CORNERS = 600, 4_000
 """Marks of a scatter plot, and corners of a line, that are still drawn as vectors."""
 
+MOST_IN_ALL, FEW_MARKS = 2_000, 50
+"""Marks of all plots of a figure beyond which only plots of so few marks are drawn as vectors."""
+
 IMAGE_DPI = 160
 """Resolution of what has more of them."""
 
@@ -78,7 +81,9 @@ def inline_svg(figure: Figure, label: str) -> Drawing:
 @contextmanager
 def _crowds_as_images(figure: Figure) -> Iterator[None]:
     """Draws what has thousands of marks as an image, which is a tenth of the size; axes and text stay vectors."""
-    crowds = [artist for axes in figure.axes for artist in axes.get_children() if _is_crowd(artist)]
+    artists = [artist for axes in figure.axes for artist in axes.get_children()]
+    is_full = sum(map(_marks, artists)) > MOST_IN_ALL
+    crowds = [artist for artist in artists if _is_crowd(artist, FEW_MARKS if is_full else MOST_MARKS)]
     for artist in crowds:
         artist.set_rasterized(True)
     try:
@@ -88,18 +93,24 @@ def _crowds_as_images(figure: Figure) -> Iterator[None]:
             artist.set_rasterized(False)
 
 
-def _is_crowd(artist: Artist) -> bool:
+def _is_crowd(artist: Artist, most: int) -> bool:
+    """Whether an artist has more than `most` marks, or corners that a line can't have as a vector."""
     if artist.get_rasterized():
         return False
+    corners = np.size(artist.get_xdata(orig=False)) if isinstance(artist, Line2D) else 0
+    return _marks(artist) > most or corners > MOST_CORNERS
+
+
+def _marks(artist: Artist) -> int:
+    """The number of marks that an artist consists of."""
     if isinstance(artist, Line2D):
-        marked = artist.get_marker() not in ("None", None, "", " ")
-        return np.size(artist.get_xdata(orig=False)) > (MOST_MARKS if marked else MOST_CORNERS)
+        return np.size(artist.get_xdata(orig=False)) if artist.get_marker() not in ("None", None, "", " ") else 0
     if isinstance(artist, QuadMesh):
         array = artist.get_array()
-        return array is not None and array.size > MOST_MARKS
+        return 0 if array is None else int(array.size)
     if isinstance(artist, Collection):
-        return max(np.shape(artist.get_offsets())[0], len(artist.get_paths())) > MOST_MARKS
-    return False
+        return max(np.shape(artist.get_offsets())[0], len(artist.get_paths()))
+    return 0
 
 
 class _Writer:

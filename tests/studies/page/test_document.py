@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pynode.records.events import note
+from pynode.records.events import EVENTS, Event, note
+from pynode.records.files import append_line
 from pynode.studies.page.machines import read_starts, start_tables
 from pynode.studies.render import draw, page_of, read_off
 from pynode.studies.results import load_intact
@@ -114,7 +115,8 @@ def test_what_records_say_is_text(spiral: Path) -> None:
     (named / "summary.json").write_text(
         json.dumps({"status": "failed", "iterations": 4, "best_validation_loss": None, "error": HOSTILE})
     )
-    note(named, HOSTILE, 3, f"\x1b[31m{HOSTILE}\ud800")  # an escape sequence of a terminal
+    # an escape sequence of a terminal, and half a letter; not by `note`, whose message to the log no report could hold
+    append_line(named / EVENTS, Event("", HOSTILE, 3, f"\x1b[31m{HOSTILE}\ud800"))
     text = page(spiral)
     parsed = check_safe(text)
     assert "onerror=alert" in plainly(parsed)

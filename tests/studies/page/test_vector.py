@@ -82,6 +82,15 @@ def test_crowds_are_images_and_the_rest_is_not() -> None:
     assert not line.get_rasterized(), "the figure is as it was"
 
 
+def test_many_small_crowds_are_images_too() -> None:
+    figure, (axes,) = new_figure(1)
+    for _ in range(8):
+        axes.plot(range(MOST_MARKS // 2), "o")
+    markup = inline_svg(figure, "").markup("a")
+    assert "<image" in markup
+    assert len(markup) < 150_000
+
+
 def test_maps_are_known() -> None:
     figure, (axes,) = new_figure(1)
     assert not inline_svg(figure, "").is_map
