@@ -41,7 +41,7 @@ def old(tmp_path: Path) -> Trajectories:
 def test_kinds_angles_and_codes_are_those_of_the_earlier_file(old: Trajectories, tmp_path: Path) -> None:
     path = written(tmp_path / "new.csv", 5, step=2)
     path.write_text(path.read_text().replace("-999", "-999.0"))
-    new = read_series(path, like=old, **COLUMNS)  # type: ignore[arg-type]
+    new = read_series(path, like=old, **COLUMNS)
     assert new.input_kinds == old.input_kinds == ("interpolated",)
     assert new.periods == old.periods
     assert np.isnan(new.each[0].values[4, 0])
@@ -51,7 +51,7 @@ def test_kinds_angles_and_codes_are_those_of_the_earlier_file(old: Trajectories,
 def test_a_code_that_was_a_value_is_refused(old: Trajectories, tmp_path: Path) -> None:
     path = written(tmp_path / "new.csv", 60, code="-9999")
     with pytest.raises(DataError, match=r"new.csv, column 'x': -9999 looks like a missing value, which it is not"):
-        read_series(path, like=old, **COLUMNS)  # type: ignore[arg-type]
+        read_series(path, like=old, **COLUMNS)
 
 
 def test_other_kinds_are_refused(old: Trajectories) -> None:
