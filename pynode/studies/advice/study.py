@@ -128,7 +128,7 @@ def _notes(results: Results) -> list[str]:
     weights = results.advice_weights
     notes = [
         "error: distance of the gradient from that of the continuous problem, relative to it. For Disc-Opt it is no "
-        "error of the gradient, which is exact for the loss as computed; what steps decide is `loss off by`, the "
+        "error of the gradient, which is exact for the loss as computed; what steps decide is (loss off by), the "
         "discretisation error of that loss, to be held against the fit. For Opt-Disc the gradient itself is off.",
         "(front): no other setting is both faster and more accurate. trial: the lowest loss near the end of a short "
         "training, solved accurately.",
