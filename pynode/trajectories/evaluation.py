@@ -9,15 +9,15 @@ import numpy as np
 from pynode.datasets.splits import Array
 from pynode.trajectories.build import Prepared
 from pynode.trajectories.checks import without_window
-from pynode.trajectories.forecast import fitted, forecasts
+from pynode.trajectories.forecast import fitted, fitted_at, forecasts
 from pynode.trajectories.judgement import Judged, judged
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.parts import Parts
 
 POINTS = 400
 """Of a curve for a figure."""
-LONGEST_CURVE = 400
-"""Rows before the forecast that a curve begins at most."""
+LONGEST_CURVE = 440
+"""Points of the fit before the forecast that a curve has at most."""
 
 
 def evaluated(model: SeriesModel, prepared: Prepared, parts: Parts) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def evaluated(model: SeriesModel, prepared: Prepared, parts: Parts) -> dict[str,
     ahead = [k for k, known in enumerate(parts.known) if not known.all()]
     curves: dict[int, tuple[Array, Array]] = {}
     if ahead:
-        times = [_ahead(series.each[k].times[~parts.known[k]]) for k in ahead]
+        times = [_ahead(series.each[k].times, parts.known[k]) for k in ahead]
         values = forecasts(model, prepared, [series.each[k] for k in ahead], times, [parts.known[k] for k in ahead])
         for k, at, value in zip(ahead, times, values, strict=True):
             rows = ~parts.known[k]
@@ -37,7 +37,12 @@ def evaluated(model: SeriesModel, prepared: Prepared, parts: Parts) -> dict[str,
     for k, (each, training, known) in enumerate(zip(series.each, parts.training, parts.known, strict=True)):
         whole = not training.any() or k in alone
         words = ["held out" if not seen else "given" if whole else "training" for seen in known.tolist()]
-        curve = _curve(each.times, predicted[k], known, curves.get(k))
+        at, fit = each.times[known], predicted[k][known]
+        if training.any() and len(at) > 1:
+            dense = np.union1d(at, np.linspace(at[0], at[-1], POINTS))
+            between = fitted_at(model, prepared, k, known, dense)
+            at, fit = (at, fit) if between is None else (dense, between)
+        curve = _curve(at, fit, curves.get(k))
         result.append(
             Judged(
                 each.name,
@@ -54,18 +59,21 @@ def evaluated(model: SeriesModel, prepared: Prepared, parts: Parts) -> dict[str,
     return judged(result, series.values, series.periods)
 
 
-def _ahead(held_out: Array) -> Array:
-    """The held-out times, and some in between for a smooth curve."""
+def _ahead(times: Array, known: Array) -> Array:
+    """The held-out times, and some from the last known one on, for a smooth curve."""
+    held_out = times[~known]
     if len(held_out) > POINTS:
         return held_out
-    return np.union1d(held_out, np.linspace(held_out[0], held_out[-1], POINTS))
+    start = times[known][-1] if known.any() else held_out[0]
+    between = np.linspace(start, held_out[-1], POINTS)
+    return np.union1d(held_out, between[between > start])
 
 
-def _curve(times: Array, predicted: Array, known: Array, ahead: tuple[Array, Array] | None) -> tuple[Array, Array]:
-    """Times and values of a line for a figure: the fit at the rows, then the forecast."""
-    rows = np.flatnonzero(known)[-LONGEST_CURVE:]
-    rows = rows[np.isfinite(predicted[rows]).any(1)]
-    at, values = times[rows], predicted[rows]
+def _curve(times: Array, fit: Array, ahead: tuple[Array, Array] | None) -> tuple[Array, Array]:
+    """Times and values of a line for a figure: the end of the fit `(n, values)`, then the forecast."""
+    at, values = times[-LONGEST_CURVE:], fit[-LONGEST_CURVE:]
+    finite = np.isfinite(values).any(1)
+    at, values = at[finite], values[finite]
     if ahead is None:
         return at, values
     return np.concatenate((at, ahead[0])), np.concatenate((values, ahead[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -185,6 +186,26 @@ def fitted(model: SeriesModel, prepared: Prepared, masks: Sequence[Array]) -> li
         rows = rows[masks[k][rows]]
         results[k][rows] = prepared.scaling.to_file(path[prepared.grids[k].rows[rows] - start, w])
     return results
+
+
+def fitted_at(model: SeriesModel, prepared: Prepared, k: int, rows: Array, times: Array) -> Array | None:
+    """The values `(k, values)` of the fit of trajectory `k` at `times` `(k,)` between those of its `rows` `(n,)`.
+
+    None for a trajectory that is fitted in several windows: its rows are close enough for a line through the fit.
+    """
+    each, kinds = prepared.series.each[k], prepared.series.input_kinds
+    mask = prepared.node_mask(k, rows)
+    own = make_windows([prepared.grids[k]], [prepared.places[k]], [mask], 1, torch.float64)
+    if own is None or own.count > 1:
+        return None
+    first = sum(len(place) for place in prepared.places[:k])
+    states = model.beginnings(replace(own, node=own.node + first))
+    cut = replace(each, times=each.times[rows], values=each.values[rows], lines=each.lines[rows])
+    grid = make_grid(cut, prepared.scaling, kinds, further=times, longest=longest_interval(kinds))
+    with torch.no_grad():
+        window = together([(grid, 0, len(grid.times) - 1, np.zeros(len(grid.times), bool))])
+        path = roll_out(model, window, states.detach().double(), by_steps(ACCURATE)).numpy()[:, 0]
+    return prepared.scaling.to_file(path[np.searchsorted(grid.times, times)])
 
 
 def _beginning(
