@@ -59,6 +59,19 @@ class Prepared:
         return tuple(min(by, max(1, round(MOST_INTERVALS / max(intervals, 1)))) for by in wanted)
 
     @property
+    def nothing(self) -> Array | None:
+        """The level 0 of the file as columns of the model `(columns,)`, which impulses are thought to start from.
+
+        Amounts and concentrations stay there as long as nothing is given.  None for values that fall below 0, for
+        angles, and where there are no impulses or other inputs beside them.
+        """
+        rows = zip(self.series.each, self.masks, strict=True)
+        least = min((np.nanmin(each.values[mask], initial=np.inf) for each, mask in rows), default=np.inf)
+        if not self.sizes.impulses or self.sizes.inputs or self.series.periods or least < 0:
+            return None
+        return np.asarray(self.scaling.to_model(np.zeros(len(self.series.values))))
+
+    @property
     def hidden_words(self) -> tuple[str, ...]:
         """Each hidden dimension in words."""
         names = model_columns(self.series)
@@ -198,7 +211,7 @@ def _begin_by_decay(model: SeriesModel, prepared: Prepared) -> None:
     if isinstance(own, LinearAndNetwork):
         for part in (own.linear.weight, own.linear.bias, own.network[-1].weight, own.network[-1].bias):
             part.zero_()
-    for column, decay in enumerate(fitted_decays(prepared.grids, masks, prepared.sizes.observed)):
+    for column, decay in enumerate(fitted_decays(prepared.grids, masks, prepared.sizes.observed, prepared.nothing)):
         if decay is None:
             continue
         if isinstance(own, LinearAndNetwork):

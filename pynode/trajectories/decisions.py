@@ -40,4 +40,6 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
     if sizes.impulses:
         names = ", ".join(n for n, kind in zip(series.inputs, series.input_kinds, strict=True) if kind == "jumps")
         lines.append(f"forecasts assume no {names} after the last one given")
+        if prepared.nothing is not None:
+            lines.append(f"without {names} a level of 0 is expected to stay there")
     return lines

@@ -13,6 +13,8 @@ from pynode.trajectories.grid import Grid
 
 RATES = 60
 RIDGE = 1e-3
+RIDGE_OF_NOTHING = 1.0
+"""The same of starts and levels of rest that are thought to be 0 in the file."""
 CLEAR, LEAST_SHARE = 0.3, 0.08
 """Changes, in standard deviations, that are no noise, and the share of them that has to go either way."""
 
@@ -49,11 +51,13 @@ class Decay:
         return np.asarray(self.rest + parts @ np.concatenate(([self.start - self.rest], self.jumps)))
 
 
-def fitted_decays(grids: Sequence[Grid], masks: Sequence[Array], columns: int) -> list[Decay | None]:
+def fitted_decays(
+    grids: Sequence[Grid], masks: Sequence[Array], columns: int, nothing: Array | None = None
+) -> list[Decay | None]:
     """For each of the first `columns`, the decay nearest to what is observed at the nodes that `masks` mark.
 
     None for a column without observations.  For every rate of a grid a linear least squares problem; the best rate is
-    taken.
+    taken.  Levels of `nothing` `(columns,)` are where columns start and come to rest unless the data say otherwise.
     """
     longest = max(float(grid.lengths.sum()) for grid in grids)
     lengths = np.concatenate([grid.lengths for grid in grids])
@@ -63,22 +67,29 @@ def fitted_decays(grids: Sequence[Grid], masks: Sequence[Array], columns: int) -
     used = [np.flatnonzero(mask & np.isfinite(g.values).any(1)) for g, mask in zip(grids, masks, strict=True)]
     rows = np.concatenate([_parts(grid, rates)[nodes] for grid, nodes in zip(grids, used, strict=True)])
     values = np.concatenate([grid.values[nodes] for grid, nodes in zip(grids, used, strict=True)])
-    return [_nearest(rates, rows, values[:, column]) for column in range(columns)]
+    levels = [0.0] * columns if nothing is None else nothing.tolist()
+    ridge = RIDGE if nothing is None else RIDGE_OF_NOTHING
+    return [_nearest(rates, rows, values[:, column], levels[column], ridge) for column in range(columns)]
 
 
-def _nearest(rates: Array, rows: Array, values: Array) -> Decay | None:
-    """The decay of one of `rates` nearest to `values` `(n,)`, by what `rows` `(n, rates, 1 + impulses)` say is left."""
+def _nearest(rates: Array, rows: Array, values: Array, level: float, ridge: float) -> Decay | None:
+    """The decay of one of `rates` nearest to `values` `(n,)`, by what `rows` `(n, rates, 1 + impulses)` say is left.
+
+    `ridge` draws its rest and its start to `level`.
+    """
     seen = np.isfinite(values)
     if not seen.any():
         return None
-    known = values[seen]
+    known = values[seen] - level
     design = np.concatenate((np.ones((len(known), len(rates), 1)), rows[seen]), -1).transpose(1, 0, 2)
-    gram = design.transpose(0, 2, 1) @ design + RIDGE * np.eye(design.shape[2])
+    penalties = np.array([ridge, ridge, *[RIDGE] * (design.shape[2] - 2)])
+    gram = design.transpose(0, 2, 1) @ design + np.diag(penalties)
     weights = np.linalg.solve(gram, (design.transpose(0, 2, 1) @ known)[..., None])[..., 0]
     residuals = (design @ weights[..., None])[..., 0] - known
-    best = int(((residuals**2).sum(1) + RIDGE * (weights**2).sum(1)).argmin())
+    best = int(((residuals**2).sum(1) + (penalties * weights**2).sum(1)).argmin())
     weight = weights[best]
-    return Decay(float(rates[best]), float(weight[0]), float(weight[0] + weight[1]), weight[2:])
+    rest = level + float(weight[0])
+    return Decay(float(rates[best]), rest, rest + float(weight[1]), weight[2:])
 
 
 def _parts(grid: Grid, rates: Array) -> Array:

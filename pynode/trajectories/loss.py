@@ -16,26 +16,38 @@ from pynode.trajectories.windows import Windows
 
 NETWORK_PRIOR = 0.1
 """Standard deviation of the weights of a network's last layer, by the model's unit of time, that is expected."""
+DOSES_NETWORK_PRIOR = 0.001
+"""The same where doses are given: few of their samples tell more than that what is there goes at some rate."""
 INDIVIDUAL_PRIOR = 1.0
 START_PRIOR = 0.3
+NOTHING_PRIOR = 0.005
+"""The same of slopes at the level 0 of the file, where nothing is given."""
+JUMP_PRIOR = 0.3
+"""The same of the logarithm of the factor of jumps."""
 COVARIATE_PRIOR = 0.01
 """The same of the weights that read covariates, in standard deviations of theirs."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What the parts of the loss weigh: `noise` `(columns,)` of the data, `continuity`, and all `observations`."""
+    """What the parts of the loss weigh: `noise` `(columns,)` of the data, `continuity`, and all `observations`.
+
+    `nothing` `(columns,)` is a level at which the state stays as long as no impulse comes, None where there is none.
+    """
 
     noise: Tensor
     continuity: float
     observations: int
+    nothing: Tensor | None = None
 
     @classmethod
     def of(cls, prepared: Prepared, continuity: float, dtype: torch.dtype) -> Weights:
         """The weights for the training rows of `prepared`."""
         rows = zip(prepared.series.each, prepared.masks, strict=True)
         count = sum(int(np.isfinite(each.values[mask]).sum()) for each, mask in rows)
-        return cls(torch.as_tensor(prepared.curves.noise, dtype=dtype), continuity, max(count, 1))
+        level = prepared.nothing
+        nothing = None if level is None else torch.as_tensor(level, dtype=dtype)
+        return cls(torch.as_tensor(prepared.curves.noise, dtype=dtype), continuity, max(count, 1), nothing)
 
 
 @torch.no_grad()
@@ -69,7 +81,8 @@ def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve:
     loss = total / count
     inner = model.field.inner
     if isinstance(inner, LinearAndNetwork):
-        prior = (inner.network[-1].weight / NETWORK_PRIOR).square().sum()
+        expected = NETWORK_PRIOR if weights.nothing is None else DOSES_NETWORK_PRIOR
+        prior = (inner.network[-1].weight / expected).square().sum()
         for layer in inner.network[:-1]:
             prior = prior + 0.1 * layer.weight.square().sum()
         sizes = model.sizes
@@ -82,6 +95,11 @@ def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve:
             for weight in reads:
                 prior = prior + (weight / COVARIATE_PRIOR).square().sum()
             prior = prior + (model.start_by / model.spread / START_PRIOR).square().sum()
+            prior = prior + (model.jumps_by / JUMP_PRIOR).square().sum()
+        if weights.nothing is not None:
+            rest = weights.nothing.new_zeros(sizes.state + sizes.known)
+            rest[: sizes.observed] = weights.nothing
+            prior = prior + (inner(rest.new_zeros(1), rest) / NOTHING_PRIOR).square().sum()
         loss = loss + prior / weights.observations
     return loss * weights.noise.square().mean()
 

@@ -15,6 +15,8 @@ Initial: TypeAlias = Literal["given", "learnt", "encoded"]
 """Where the state at the beginning of a trajectory comes from: its first values, a parameter of its own, or a network
 that reads its first points and covariates."""
 
+LARGEST_LOG = 3.0
+"""Of the factor by which covariates make jumps larger or smaller."""
 ENCODED = 3
 """Observed rows that an encoder reads, the first ones."""
 
@@ -22,6 +24,9 @@ ENCODED = 3
 class SeriesModel(nn.Module):
     """A field over intervals, jumps of impulses `(impulses, state)`, the mean start of a trajectory as a linear
     function of its covariates, and the states `(nodes, state)` that windows start from.
+
+    Jumps of a trajectory are larger or smaller by a factor whose logarithm is linear in its covariates: a dose raises
+    the level in a heavier body less.
 
     `spread` `(state,)` is the standard deviation of starts about their mean, which is not trained.
     """
@@ -40,6 +45,8 @@ class SeriesModel(nn.Module):
         self.sizes = sizes
         self.field = IntervalField(inner, sizes)
         self.jumps = nn.Parameter(torch.zeros(sizes.impulses, sizes.state, dtype=torch.float64))
+        by = sizes.covariates if sizes.impulses else 0
+        self.jumps_by = nn.Parameter(torch.zeros(by, sizes.impulses, dtype=torch.float64))
         self.start = nn.Parameter(torch.zeros(sizes.state, dtype=torch.float64))
         self.start_by = nn.Parameter(torch.zeros(sizes.covariates, sizes.state, dtype=torch.float64))
         self.nodes = nn.Parameter(torch.zeros(nodes, sizes.state, dtype=torch.float64))
@@ -86,6 +93,12 @@ class SeriesModel(nn.Module):
     def mean_start(self, covariates: Tensor) -> Tensor:
         """The expected state `(w, state)` at the first node of trajectories with these `covariates` `(w, c)`."""
         return self.start + covariates @ self.start_by
+
+    def jumped(self, impulses: Tensor, covariates: Tensor) -> Tensor:
+        """What `impulses` `(w, impulses)` add to the states `(w, state)` of trajectories with `covariates` `(w, c)`."""
+        if self.jumps_by.numel():
+            impulses = impulses * (covariates @ self.jumps_by).clamp(-LARGEST_LOG, LARGEST_LOG).exp()
+        return impulses @ self.jumps
 
     @torch.no_grad()
     def theta(self) -> Theta:

@@ -94,7 +94,7 @@ def _chained(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver
     longest = windows.lengths.amax(0).tolist()
     path = [states]
     for k in range(windows.intervals):
-        state = path[-1] + windows.jumps[:, k] @ model.jumps if jumped[k] else path[-1]
+        state = path[-1] + model.jumped(windows.jumps[:, k], windows.covariates) if jumped[k] else path[-1]
         parts = max(1, math.ceil(longest[k] / LONGEST - 1e-6))
         for first in range(0, parts, MOST_STEPS):
             last = min(first + MOST_STEPS, parts)
