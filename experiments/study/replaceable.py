@@ -31,7 +31,7 @@ OF_PART = {
 DRAWN = {
     *("loss", "cost", "extrapolation", "density", "trajectories", "marginals", "reduction"),
     *("taylor", "gradient_error", "gradient_accuracy", "sweep", "crosscheck", "training_steps", "rediscretisation"),
-    *("winners", "stability", "suite", "spiral-differences", "spiral-differences-order"),
+    *("winners", "stability", "suite", "spiral-differences", "spiral-differences-order", "advice"),
 }
 """Names of the figures of the studies; `show` draws them in a published part as well, and each as PDF besides."""
 

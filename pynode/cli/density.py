@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pynode.arguments import check_choice
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.compare import run_comparison
 from pynode.cli.derived import Given, with_options
 from pynode.cli.planning import problem_options
 from pynode.errors import InvalidArgument, UsageError
+from pynode.training.plan import plan
 from pynode.wording import COMMAND, counted
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ PROBLEM = "table"
 DATA = "What is in the table"
 READ = ("drop", "dequantise", "condition", "classes", "missing", "decimal", "index")
 """Options of the problem that the command has itself."""
+LISTS = ("drop", "dequantise", "condition", "classes")
+"""Those of them that name columns."""
 
 _SETTING = re.compile(rf"\(({'|'.join(READ)})=([^()]*?)( [^()=]*)?\)")
 _NOTICED = re.compile(rf"(; |\()({'|'.join(READ)})=(\S+)")
@@ -136,14 +140,16 @@ def density(
     """
     with as_typed():
         chosen = _problem_options(data, settings, locals())
+        listed, numbers = values.names("--methods", methods), values.numbers("--seeds", seeds, int)
+        plan(PROBLEM, listed, numbers, given.methods, problem_options=chosen, **given.settings)
         problem = _problem(chosen)
         say_table(problem)
         drawn = run_comparison(
             PROBLEM,
             given,
             problem_options=chosen,
-            methods=values.names("--methods", methods),
-            seeds=values.numbers("--seeds", seeds, int),
+            methods=listed,
+            seeds=numbers,
             threads=threads,
             out=out,
             resume=resume,
@@ -157,6 +163,11 @@ def density(
 
 def _problem_options(data: Path, settings: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """The options of the problem: of --set, and of the command itself."""
+    for name in LISTS:
+        if given[name] is not None:
+            values.names(f"--{name}", given[name])
+    if given["decimal"] is not None:
+        check_choice("--decimal", given["decimal"], (".", ","))
     texts = [f"{name}={given[name]}" for name in READ if given[name] is not None]
     if given["header"] is not None:
         texts.append(f"header={str(given['header']).lower()}")

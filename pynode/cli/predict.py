@@ -94,6 +94,8 @@ def predict(
     """
     if method is not None and run is not None:
         raise InvalidArgument("--method", method, "no effect beside --run, which names the run", "give one of them")
+    if method is not None and method not in METHODS.names():
+        raise UnknownName("gradient method", method, METHODS.names())
     if directory.is_dir():
         check_target(out, overwrite=overwrite)
 

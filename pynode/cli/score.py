@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pynode.arguments import check_tolerance
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.output import check_target
@@ -74,6 +75,10 @@ def score(
 
       score results/table --data new.csv --out scores.csv
     """
+    from pynode.datasets.reading import Reading
+
+    reading = Reading(header, decimal=decimal, missing="error" if missing is None else missing)
+    check_tolerance("--rtol", rtol)
     check_target(out, overwrite=overwrite)
 
     import torch
@@ -81,7 +86,6 @@ def score(
     from pynode.cli.console import new_console
     from pynode.cli.density import as_typed
     from pynode.cli.trained import best_flow
-    from pynode.datasets.reading import Reading
     from pynode.methods.opt_disc import OptDisc
     from pynode.records.files import write_atomically, write_new
     from pynode.table_flows.scoring import check_user_table, log_likelihoods, new_rows
@@ -90,7 +94,7 @@ def score(
     folder, trained, model = best_flow(directory)
     problem, console = check_user_table(trained, directory), new_console()
     with as_typed():
-        new = new_rows(problem, data, Reading(header, decimal=decimal, missing=missing or "error"))
+        new = new_rows(problem, data, reading)
     if new.ignored:
         console.say(f"ignored {counted(len(new.ignored), 'column')} of {data}: {', '.join(new.ignored[:SHOWN])}")
     method = OptDisc(rtol=rtol, atol=rtol / 100, max_steps=2000)

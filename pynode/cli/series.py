@@ -252,6 +252,8 @@ def names_in(option: str, texts: list[str]) -> tuple[str, ...]:
 
 def _share(text: str) -> float | str:
     """A share as a number; a whole number stays text, since a trajectory may be called so."""
+    if not text.strip(" ,"):
+        raise InvalidArgument("--held-out", repr(text), "empty", "give a share, a number, or names of trajectories")
     try:
         value = float(text)
     except ValueError:

@@ -53,6 +53,8 @@ def parts_of(
     In text, `number:3` is a number and `id:3` a name.  Raises `InvalidArgument` for a trajectory that there is not, for
     the text of a whole number that is a trajectory's name as well, and where nothing would be left to train on.
     """
+    if isinstance(held_out, str) and not held_out.strip(" ,"):
+        raise InvalidArgument("held_out", repr(held_out), "empty", "give a share, a number, or names; 0 for none")
     held_out = _number(held_out, [] if split == "time" else [each.name for each in series.each])
     names = _names(held_out, [each.name for each in series.each])
     if names or split == "trajectory":
@@ -85,6 +87,9 @@ def parts_of(
 
 def _by_trajectory(series: Trajectories, names: tuple[str, ...], held_out: object, given: int) -> Parts:
     known_names = [each.name for each in series.each]
+    if len(known_names) < 2 and names:
+        remedy = "give a share, or a number of rows"
+        raise InvalidArgument("held_out", ", ".join(names), "a name, but there is one trajectory only", remedy)
     if len(known_names) < 2:
         remedy = "use --split time, or name the column that tells trajectories apart by --id"
         raise InvalidArgument("split", "trajectory", "there is one trajectory only", remedy)

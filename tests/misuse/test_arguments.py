@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
@@ -33,10 +34,23 @@ GROUP: Any = typer.main.get_command(app)
 NEEDED = {"problem": ["spiral"], "directory": ["results"], "names": ["miniboone"], "name": ["miniboone"]}
 """Arguments that a command needs before its options are looked at."""
 
+NEEDED_OPTIONS = {
+    "density": {"--data": "rows.csv"},
+    "score": {"--data": "rows.csv"},
+    "series": {"--data": "series.csv", "--time": "t"},
+    "predict": {"--until": "5"},
+    "advise": {"--data": "rows.csv"},
+}
+"""The same of options."""
+
 FINE = {
     # (command, option, value) that are in order: what they do is tested elsewhere
     ("data fetch", "--sha256"),  # only compared with what arrives
     ("sweep", "--address"),  # of another executor
+    ("predict", "--until"),  # a time of the file that the run was trained on, which DIR holds
+    ("predict", "--every"),
+    ("predict", "--run"),
+    ("series", "--missing-values"),  # any text may stand for a missing value
     ("compare", "--adjoint"),  # another value for each method; unknown ones are told as `adjoint`
 }
 
@@ -96,6 +110,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before, here = Path.cwd(), tmp_path_factory.mktemp("place")
     (here / "used").mkdir()
     (here / "used" / "mine.txt").write_text("not to be touched")
+    rng = np.random.default_rng(0)
+    columns = {"rows": rng.normal(size=(200, 3)), "series": np.c_[np.arange(60.0), rng.normal(size=(60, 2))]}
+    for name, values in columns.items():
+        np.savetxt(here / f"{name}.csv", values, "%.6f", delimiter=",", header="t,a,b", comments="")
     os.chdir(here)
     yield here
     os.chdir(before)
@@ -109,7 +127,8 @@ def test_a_value_that_can_not_be(command: str, place: Path, capsys: pytest.Captu
     before, wrong = snapshot(place), []
     for _, option, value in (row for row in ROWS if row[0] == command):
         stop = ["--out", "used"] if taken and option != "--out" and command != "sample" else []
-        words = [*command.split(), *needed, option, value, *stop]
+        given = [w for pair in NEEDED_OPTIONS.get(command, {}).items() if pair[0] != option for w in pair]
+        words = [*command.split(), *needed, *given, option, value, *stop]
         if command == "sweep":
             words += ["--grid", "problem=spiral"] if option != "--grid" else []
         if command == "data import":

@@ -31,6 +31,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(root / "table.npy", generator.standard_normal((400, 3)))
     for ending in ("csv", "table"):
         np.savetxt(root / f"table.{ending}", generator.standard_normal((400, 3)), delimiter=",")
+    times = 0.1 * np.arange(60)
+    np.savetxt(
+        root / "table.series", np.c_[times, np.cos(times), np.sin(times)], delimiter=",", header="t,u,v", comments=""
+    )
     return root
 
 

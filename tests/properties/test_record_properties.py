@@ -37,6 +37,9 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str": st.text(max_size=8),
     "bool": st.booleans(),
     "None": st.none(),
+    "dict[str, Any]": st.dictionaries(
+        st.text(max_size=5), st.integers(-(2**53), 2**53) | st.text(max_size=5), max_size=3
+    ),
     "Verdict": st.sampled_from(get_args(Verdict)),
     "Use": st.sampled_from(get_args(Use)),
 }

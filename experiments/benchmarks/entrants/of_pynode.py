@@ -61,7 +61,7 @@ class PynodeEntrant(TorchEntrant):
             solution = self.solver.solve(self.model, self.y0, self.ts)
             self.solves = (solution.stats,)
             return solution.ys[-1].square().mean()
-        moved = self.model(self.y0, method=self.solver, divergence=self.divergence, draw=self.draw)
+        moved = self.model.transport(self.y0, method=self.solver, divergence=self.divergence, draw=self.draw)
         self.solves = moved.solves
         return -moved.log_prob.mean()
 

@@ -101,6 +101,9 @@ class SeriesOptions:
         check_choice("initial", self.initial, get_args(Initial))
         if self.split is not None:
             check_choice("split", self.split, get_args(Split))
+        widths = self.hidden if isinstance(self.hidden, tuple) else ()
+        if self.hidden is not None and (not widths or any(type(w) is not int or w < 1 for w in widths)):
+            raise InvalidArgument("hidden", self.hidden, "not positive integers", "give widths, e.g. 32,32")
         if self.window is not None and (isinstance(self.window, bool) or self.window < 2):
             raise InvalidArgument("window", self.window, "fewer than 2 rows", "use e.g. 16")
         if self.augment is not None and (isinstance(self.augment, bool) or not 0 <= self.augment <= 20):
