@@ -37,6 +37,7 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str": st.text(max_size=8),
     "bool": st.booleans(),
     "None": st.none(),
+    "tuple[NonNegative, NonNegative]": st.tuples(*2 * [st.floats(0, allow_infinity=False)]),
     "dict[str, Any]": st.dictionaries(
         st.text(max_size=5), st.integers(-(2**53), 2**53) | st.text(max_size=5), max_size=3
     ),
