@@ -32,6 +32,7 @@ DRAWN = {
     *("loss", "cost", "extrapolation", "density", "trajectories", "marginals", "reduction"),
     *("taylor", "gradient_error", "gradient_accuracy", "sweep", "crosscheck", "training_steps", "rediscretisation"),
     *("winners", "stability", "suite", "spiral-differences", "spiral-differences-order", "advice"),
+    *("forecast", "residuals"),
 }
 """Names of the figures of the studies; `show` draws them in a published part as well, and each as PDF besides."""
 
