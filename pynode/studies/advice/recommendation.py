@@ -25,7 +25,7 @@ GOALS: dict[str, str] = {
 
 TARGETS = {ROUGH: 1e-2, FINE: 1e-4}
 
-ALIKE = 1.1
+ALIKE = 1.05
 """Times up to this factor apart are taken for equal: then the more accurate setting is the better one."""
 
 CLOSE = 1.25
