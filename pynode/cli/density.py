@@ -20,6 +20,7 @@ from pynode.cli import values
 from pynode.cli.compare import run_comparison
 from pynode.cli.derived import Given, with_options
 from pynode.cli.planning import problem_options
+from pynode.cli.training_line import READ
 from pynode.errors import InvalidArgument, UsageError
 from pynode.training.plan import plan
 from pynode.wording import COMMAND, counted
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 PROBLEM = "table"
 
 DATA = "What is in the table"
-READ = ("drop", "dequantise", "condition", "classes", "missing", "decimal", "index")
-"""Options of the problem that the command has itself."""
 LISTS = ("drop", "dequantise", "condition", "classes")
 """Those of them that name columns."""
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pynode.studies.advice.record import AdviceRecord, AdviceWeights
 from pynode.studies.advice.settings import Fit, Setting, cost, settings_of
 from pynode.studies.base import number
+from pynode.wording import counted
 
 Sure = Literal["sure", "likely", "not sure"]
 
@@ -36,6 +37,9 @@ DEARER = 2.0
 
 MEMORY_PRICE = 4.0
 """How many times the time of the fastest a setting may take that is recommended for its memory."""
+
+JULIA = "julia"
+"""The engine whose memory is another process's, and is not measured."""
 
 BUSY, OVERLOADED = 1.3, 2.0
 """The highest load average of a machine that does nothing else, and the load of a core at which no time is sure."""
@@ -159,7 +163,10 @@ def _for_memory(
     if (least := _leanest(known)) is not best:
         times = number(cost(least) / cost(best), 2)
         why.append(f"the least is {bytes_text(least.memory)} by {least.label}, in {times} times its time")
-    doubts = _gaps(best, weights)
+    doubts = [*_gaps(best, weights), *_load_doubts(weights, serious=False)]
+    if missing := [s for s in complete if s.memory is None and s.refused() is None and s.first.engine != JULIA]:
+        names = counted(len(missing), "setting")
+        doubts.append(Doubt(f"the memory of {names} that will do was not measured: a larger --budget measures more"))
     return Recommendation(MEMORY, best, "; ".join(why), _sure(doubts), tuple(doubts))
 
 
@@ -188,7 +195,9 @@ def _safest(complete: Sequence[Setting], weights: Sequence[AdviceWeights]) -> Re
     else:
         why = "the adjoint reads the stored solution, and steps adapt"
     why += f"; error {number(best.error, 2)}"
-    doubts = [*_gaps(best, weights), *([] if fine else [Doubt("no setting has an error below 1e-4")])]
+    doubts = [*_gaps(best, weights), *_load_doubts(weights, serious=False)]
+    if not fine:
+        doubts.append(Doubt("no setting has an error below 1e-4"))
     return Recommendation(SAFEST, best, why, _sure(doubts), tuple(doubts))
 
 
@@ -230,8 +239,7 @@ def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceW
     if timed is not None and not timed.compares:
         apart = f"{100 * (timed.ratio_scatter or 0):.0f} %"
         doubts.append(Doubt(f"its time relative to the fastest differs by {apart} from round to round"))
-    if (doubt := _load_doubt(weights)) is not None:
-        doubts.append(doubt)
+    doubts += _load_doubts(weights)
     close = [s for s in willing if s is not best and cost(s) <= CLOSE * cost(best)]
     if close:
         others = sorted(close, key=cost)[:2]
@@ -243,16 +251,20 @@ def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceW
     return doubts
 
 
-def _load_doubt(weights: Sequence[AdviceWeights]) -> Doubt | None:
-    """What the load of the machine does to times; None where it had a core to spare."""
+def _load_doubts(weights: Sequence[AdviceWeights], *, serious: bool = True) -> list[Doubt]:
+    """What the load of the machine does to times; none where it had a core to spare.
+
+    An overloaded machine leaves a doubt that is serious where `serious`: where times alone decide.
+    """
     loads = [w.load[1] for w in weights if w.load is not None]
     cores = next((w.environment.get("cores") for w in weights if w.environment.get("cores")), 1)
     if not loads or not isinstance(cores, int) or max(loads) <= max(BUSY, 0.75 * cores):
-        return None
+        return []
     load = f"load average {max(loads):.1f}, cores {cores}"
     if max(loads) > OVERLOADED * cores:
-        return Doubt(f"the machine was overloaded ({load}), so that times tell little; repeat it when it is idle")
-    return Doubt(f"the machine was busy ({load}); times were taken in turn", serious=False)
+        text = f"the machine was overloaded ({load}), so that times tell little; repeat it when it is idle"
+        return [Doubt(text, serious=serious)]
+    return [Doubt(f"the machine was busy ({load}); times were taken in turn", serious=False)]
 
 
 def _sure(doubts: Sequence[Doubt]) -> Sure:

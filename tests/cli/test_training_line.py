@@ -1,0 +1,25 @@
+"""The line that trains a problem again gives back the problem's options."""
+
+from __future__ import annotations
+
+import shlex
+
+from pynode.cli.training_line import training_line
+
+
+def test_other_problems_are_compared() -> None:
+    assert training_line("spiral", {}, 0) == "compare spiral"
+    line = training_line("8gaussians", {"hidden": (32, 32), "batch": 50}, 3)
+    assert line == "compare 8gaussians --set hidden=32,32 --set batch=50 --seeds 3"
+
+
+def test_series_have_a_command_and_options_of_its_own() -> None:
+    options = {"data": "/a b/rats.csv", "sha256": "ff", "time": "day", "values": ("a", "b,c"), "header": False}
+    words = shlex.split(training_line("series", {**options, "given": 2, "window": None}, 0))
+    assert words[:3] == ["series", "--data", "/a b/rats.csv"]
+    assert words[3:] == ["--time", "day", "--values", 'a,"b,c"', "--no-header", "--given", "2"]
+
+
+def test_tables_are_trained_by_density() -> None:
+    options = {"data": "t.csv", "sha256": "ff", "condition": ("kind",), "hidden": (32,)}
+    assert training_line("table", options, 1) == ("density --data t.csv --condition kind --set hidden=32 --seeds 1")
