@@ -109,7 +109,7 @@ def test_a_flow_in_numpys_format_as_it_was_trained(tmp_path: Path) -> None:
     words = ["--set", "batch=40", "--budget", "8", "--iterations", "5", "--at", str(run)]
     assert main(["advise", "--data", str(table), *words, "--out", str(tmp_path / "out")]) == 0
     asked = json.loads((tmp_path / "out" / "advice_weights.jsonl").read_text().splitlines()[0])["config"]["line"]
-    assert asked.startswith("table ")
+    assert asked.startswith("density ")
     for part in (f"--data {table}", "--set hidden=8,4", "--set blocks=2", "--set batch=40", "--seeds 3"):
         assert part in asked
     assert "sha256" not in asked

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+from pathlib import Path
 
+import pytest
+
+from pynode.cli import main
 from pynode.cli.training_line import training_line
 
 
@@ -23,3 +28,14 @@ def test_series_have_a_command_and_options_of_its_own() -> None:
 def test_tables_are_trained_by_density() -> None:
     options = {"data": "t.csv", "sha256": "ff", "condition": ("kind",), "hidden": (32,)}
     assert training_line("table", options, 1) == ("density --data t.csv --condition kind --set hidden=32 --seeds 1")
+
+
+@pytest.mark.parametrize("name", ["series", "table"])
+def test_the_line_is_a_command_that_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "my rows.csv"
+    rows = [f"{k},{math.sin(k / 5)!r},{math.cos(k / 3)!r},{k % 2}" for k in range(60)]
+    file.write_text("\n".join(["day,a,b,kind", *rows]))
+    own = {"time": "day", "values": ("a", "b")} if name == "series" else {"drop": ("day",), "condition": ("kind",)}
+    line = training_line(name, {"data": str(file), **own}, 2)
+    assert main([*shlex.split(line), "--methods", "disc-opt", "--steps", "2", "--explain"]) == 0
+    assert "disc-opt" in capsys.readouterr().out
