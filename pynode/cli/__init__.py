@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from pynode.cli.advise import advise
+from pynode.cli.as_typed import notices_as_typed
 from pynode.cli.compare import compare, default_run
 from pynode.cli.console import complain, tidy_environment
 from pynode.cli.crosscheck import crosscheck
@@ -17,7 +18,7 @@ from pynode.cli.data import data
 from pynode.cli.density import density
 from pynode.cli.derived import asked_for
 from pynode.cli.evaluate import evaluate
-from pynode.cli.faults import INTERRUPTED, interrupted, line_of
+from pynode.cli.faults import INTERRUPTED, command_of, interrupted, line_of
 from pynode.cli.gradients import gradients
 from pynode.cli.julia import julia
 from pynode.cli.listing import list_members
@@ -86,7 +87,7 @@ def command() -> NoReturn:
 
 def _run(words: list[str]) -> int:
     try:
-        with asked_for(words):
+        with asked_for(words), notices_as_typed(command_of(words)):
             status = app(words, standalone_mode=False)
     except (OtherRankRefused, OtherRankFailed) as error:  # the writing rank says it
         return error.exit_status

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import re
 
 import typer
 
+from pynode.cli.as_typed import as_typed
 from pynode.errors import PynodeError
 from pynode.outside_members import blame
 
@@ -42,9 +42,6 @@ MACHINE = {
     errno.EAGAIN: "raise the limit of processes and threads (ulimit -u)",
 }
 
-OPTION = re.compile(r"(?<![\w-])(missing_values|decimal|input_kind|leave_out|held_out)=(?=\S)")
-"""An option of `series` as Python has it, which remedies of reading name."""
-
 LESS_MEMORY = {
     "compare": "take a smaller batch or --memory checkpoint",
     "density": "take a smaller batch (--set batch=N) or --memory checkpoint",
@@ -58,12 +55,9 @@ def line_of(error: BaseException, words: list[str]) -> tuple[str, int] | None:
 
     None for anything that can only be a fault of the program.
     """
-    command = _command(words)
+    command = command_of(words)
     if isinstance(error, PynodeError):
-        said = str(error)
-        if command == "series":
-            said = OPTION.sub(lambda match: f"--{match[1].replace('_', '-')} ", said)
-        return said, error.exit_status
+        return as_typed(str(error), command), error.exit_status
     if isinstance(error, (typer.Abort, KeyboardInterrupt)):
         return interrupted(words), INTERRUPTED
     if isinstance(error, _UsageComplaint):
@@ -85,10 +79,11 @@ def line_of(error: BaseException, words: list[str]) -> tuple[str, int] | None:
 def interrupted(words: list[str]) -> str:
     """What to say after Ctrl-C."""
     kept = "; what was recorded is kept, --resume continues from the last checkpoint"
-    return f"interrupted{kept if _command(words) in RESUMABLE else ''}"
+    return f"interrupted{kept if command_of(words) in RESUMABLE else ''}"
 
 
-def _command(words: list[str]) -> str:
+def command_of(words: list[str]) -> str:
+    """The command that a command line names."""
     return next((word for word in words if not word.startswith("-")), "compare")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,12 @@ PANELS = (WHAT, SCHEME, GRADIENT, ENGINE, WHERE)
 
 ORDER = (COLUMNS, MODEL, *PANELS)
 """All panels in order."""
+
+
+def column(*names: str, text: str, metavar: str = "COLUMN,...") -> Any:
+    """An option that says what a column of the user's file is."""
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=COLUMNS, show_default=False)
+
 
 COMPARED, PLAIN = ",".join(compared()), ",".join(plain_methods())
 """Methods where none are named: those that training compares, and all that are checked."""
@@ -138,6 +144,33 @@ Threads = Annotated[
         rich_help_panel=WHERE,
     ),
 ]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header",
+        help="Whether the first line of a text names the columns. [dim]Default: seen from the file.[/dim]",
+        rich_help_panel=COLUMNS,
+        show_default=False,
+    ),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        metavar=".|,",
+        help="Decimal mark of a text. [dim]Default: seen from the file.[/dim]",
+        rich_help_panel=COLUMNS,
+        callback=values.choice("--decimal", ".", ","),
+    ),
+]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="drop|error",
+        help="What to do with rows that miss a value: leave them out, or refuse the file. [dim]Default: error.[/dim]",
+        rich_help_panel=COLUMNS,
+        callback=values.choice("--missing", "drop", "error"),
+    ),
+]
 Explain = Annotated[
     bool,
     typer.Option(
@@ -179,6 +212,7 @@ Config = Annotated[
         callback=take_config,
     ),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")]
 RunDirectory = Annotated[
     Path,
     typer.Argument(

@@ -13,6 +13,7 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.output import check_target
+from pynode.cli.trained import UNFINISHED
 from pynode.errors import InvalidArgument, UnknownName, UsageError
 from pynode.methods import METHODS
 from pynode.wording import counted
@@ -76,7 +77,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")] = False,
+    overwrite: o.Overwrite = False,
     threads: o.Threads = 1,
 ) -> None:
     """Forecast every trajectory of a trained series beyond its last row, in the file's own columns, times and units.
@@ -176,7 +177,7 @@ def _chosen(directory: Path, method: str | None, label: str | None) -> tuple[Pat
             raise InvalidArgument("--method", method, f"no run in {directory} is of this method", "name another one")
     done = {folder: run for folder, run in runs.items() if run.finished}
     if not done:
-        raise InvalidArgument("DIR", directory, "no finished run there", "finish it with series --resume")
+        raise InvalidArgument("DIR", directory, "no finished run there", UNFINISHED)
     key, name = next(
         ((k, n) for k, n in ERRORS if any(_error(run, k) is not None for run in done.values())), ERRORS[-1]
     )

@@ -51,7 +51,7 @@ def sample(
             "conditions of training rows, drawn at random.[/dim]",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")] = False,
+    overwrite: o.Overwrite = False,
     rtol: Annotated[
         float,
         typer.Option(callback=values.tolerance, help="Tolerance of the solve, relative and absolute, at most 1."),

@@ -14,7 +14,7 @@ from pynode.problems import PROBLEMS
 OWN = {"series": "series", "table": "density"}
 """Problems that have a command of their own, and its name; `compare` trains all others."""
 
-READ = ("drop", "dequantise", "condition", "classes", "missing", "decimal", "index")
+READ = ("drop", "dequantise", "condition", "classes", "missing", "header", "decimal", "index")
 """Options of the problem `table` that `density` has itself; `series` has all of its problem's."""
 
 

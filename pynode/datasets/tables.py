@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +38,7 @@ INDEX_NAMES = ("", "unnamed: 0", "index", "level_0", "rownames", "row.names", "r
 """How pandas, R and their users call the column of row names, in lower case."""
 
 _log = logging.getLogger("pynode")
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def load_table(path: Path | str, **reading: Any) -> Array:
@@ -206,7 +209,22 @@ def _are_labels(values: Array, *, counts: bool) -> bool:
     return not counts or (values[0] in (0, 1) and bool((np.diff(values) > 0).all()))
 
 
-@lru_cache(maxsize=256)
+@contextmanager
+def without_notices() -> Iterator[None]:
+    """While the block runs, nothing is said of the tables that are read: it was said when they were first used."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
 def _tell(notice: str) -> None:
+    if not _quiet.get():
+        _tell_once(notice)
+
+
+@lru_cache(maxsize=256)
+def _tell_once(notice: str) -> None:
     # cached: every run of a comparison reads the table again
     _log.warning("%s", notice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 LONGEST_ENTRY = 32
 """Letters of an entry of a legend, of which three have room beside each other."""
 LABEL_SIZE = 6.5
+LETTER = 0.58
+"""Mean width of a letter, in font sizes."""
 PLACES = tuple((right, up * line) for line in range(1, 7) for up in (1, -1) for right in (1, -1))
 """Where a label may stand: right or left of its point, and in which line above or below it, the nearest first."""
 
@@ -100,6 +103,13 @@ def plain(text: str) -> str:
     """A user's words (a column, a trajectory, a file) for matplotlib, which else reads what stands between two `$` as a
     formula."""
     return text.replace("$", r"\$")
+
+
+def headline(figure: Figure, text: str, *, size: float = 10) -> None:
+    """The title above all panels, `text` as it is (see `plain`), in more lines where one has no room."""
+    longest = int(72 * figure.get_figwidth() / (LETTER * size))
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, longest) or [""]]
+    figure.suptitle(plain("\n".join(lines)), fontsize=size)
 
 
 def legend_below(figure: Figure, axes: Axes, *, columns: int = 4) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pynode.cli import main
-from pynode.cli.training_line import training_line
+from pynode.cli import density, main
+from pynode.cli.training_line import READ, training_line
 
 
 def test_other_problems_are_compared() -> None:
@@ -23,6 +23,10 @@ def test_series_have_a_command_and_options_of_its_own() -> None:
     words = shlex.split(training_line("series", {**options, "given": 2, "window": None}, 0))
     assert words[:3] == ["series", "--data", "/a b/rats.csv"]
     assert words[3:] == ["--time", "day", "--values", 'a,"b,c"', "--no-header", "--given", "2"]
+
+
+def test_knows_the_options_that_density_has_itself() -> None:
+    assert set(READ) == {*density.LISTS, *density.PLAIN}
 
 
 def test_tables_are_trained_by_density() -> None:

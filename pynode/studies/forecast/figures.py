@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from pynode.studies.forecast.recorded import (
     shown_runs,
 )
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, plain, styled
+from pynode.studies.style import headline, legend_below, looks, new_figure, plain, styled
 
 FEW = 2
 """Trajectories that are drawn large, side by side."""
@@ -35,8 +34,6 @@ MOST_PANELS, ACROSS = 24, 4
 MOST_POINTS = 400
 """Observations of a panel before its forecast begins, and after; of a longer trajectory those next to that time."""
 NAME_LENGTH = 24
-LONGEST_LINE = 88
-"""Letters of a line of a title."""
 SHADE = "#eeeeee"
 
 
@@ -209,7 +206,7 @@ def _finish(
     seeds = ", ".join(str(s) for s in dict.fromkeys(run.seed for run in runs.values()))
     shaded = "held out where shaded" if any(path.cut is not None for path in drawn) else "nothing held out"
     title = f"{file_name(results)}: fit and forecast (seed {seeds}; {shaded}{said})"
-    figure.suptitle(plain(textwrap.fill(title, LONGEST_LINE)), fontsize=10)
+    headline(figure, title)
     legend_below(figure, max(panels, key=lambda panel: len(panel.get_legend_handles_labels()[0])))
 
 

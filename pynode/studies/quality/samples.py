@@ -12,7 +12,7 @@ from matplotlib.patches import Circle
 
 from pynode.records.runs import Run
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, styled
+from pynode.studies.style import headline, legend_below, looks, new_figure, styled
 
 Array = npt.NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def draw_extrapolation(results: Results) -> Figure | None:
         axes.set_ylim(-reach, reach)
     seeds = ", ".join(str(s) for s in dict.fromkeys(run.seed for run in chosen.values()))
     title = f"{results.title}: extrapolation of the best weights (seed {seeds}; trained where shaded)"
-    figure.suptitle(title, fontsize=10)
+    headline(figure, title)
     legend_below(figure, panels[0])
     return figure
 
@@ -123,10 +123,11 @@ def draw_density(results: Results) -> Figure | None:
         axes.set_title(title)
     for axes, name in zip(panels[-4:], "xxzx", strict=True):
         axes.set_xlabel(f"${name}_1$")
-    figure.suptitle(
+    headline(
+        figure,
         f"{results.title}: densities of the best weights (seed {seeds(chosen)})\n"
         f"densities up to {brightest:.2g} (yellow); circles: 1, 2, 3 standard deviations of the base",
-        fontsize=9.5,
+        size=9.5,
     )
     return figure
 
@@ -180,10 +181,10 @@ def draw_trajectories(results: Results) -> Figure | None:
         axes.set_xlabel("$x_1$")
         axes.set_title(method)
     panels[0].set_ylabel("$x_2$")
-    figure.suptitle(
+    headline(
+        figure,
         f"{results.title}: trajectories from the base (white) to data (black)\n"
         f"over the model's density (grey); best weights, seed {seeds(chosen)}",
-        fontsize=10,
     )
     return figure
 
@@ -215,7 +216,7 @@ def draw_marginals(results: Results) -> Figure | None:
                 axes.set_xlabel(f"column {a + 1}")
             if j == 0:
                 axes.set_ylabel(f"{name}\ncolumn {b + 1}", color=color)
-    figure.suptitle(f"{results.title}: data and generated samples (best weights, seed {seeds(chosen)})", fontsize=10)
+    headline(figure, f"{results.title}: data and generated samples (best weights, seed {seeds(chosen)})")
     return figure
 
 
