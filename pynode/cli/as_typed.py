@@ -23,8 +23,7 @@ def as_typed(text: str, command: str) -> str:
     """`text` with options of the reading as `command` takes them; of other commands as it is."""
     if command in OWN:
         names = "|".join(OWN[command])
-        text = re.sub(rf"(?<![\w./'\"-])({names})=(?=\S)(true\b|false\b)?", _flag, text)
-        return re.sub(rf"^({names}) = ", lambda match: f"{_dashed(match[1])} = ", text)
+        return re.sub(rf"(?<![\w./'\"-])({names})=(?=\S)(true\b|false\b)?", _flag, text)
     if command in BY_SET:
         names = "|".join(OF_TABLES)
         text = re.sub(rf"(?<![\w./'\"-])(?<!--set )({names})=(?=\S)", r"--set \1=", text)

@@ -183,8 +183,14 @@ def say_results(directory: Path, problem: UserTable) -> None:
     for word in problem.splits.conditions.classes if problem.splits.conditions is not None else ():
         wanted.insert(-3, (f"  of them {word}", f"{OF_CLASS}{word}", 4))
     each = {key: [over_seeds(runs, partial(_value, key)) for runs in groups.values()] for _, key, _ in wanted}
-    rows = [[title, *(number(value, n) for value in each[key])] for title, key, n in wanted if any(each[key])]
-    console.print(Table(f"Density of {Path(str(problem.options.data)).name}", ["", *groups], rows, [NOTE]))
+    rows = [
+        [title, *(number(value, n) for value in each[key])]
+        for title, key, n in wanted
+        if each[key] != [None] * len(groups)
+    ]
+    several = len({run.seed for runs in groups.values() for run in runs})
+    note = f"{NOTE}; {f'medians over {several} seeds' if several > 1 else 'one seed'}"
+    console.print(Table(f"Density of {Path(str(problem.options.data)).name}", ["", *groups], rows, [note]))
     loads = [load for runs in groups.values() for run in runs if (load := _value("load_average", run)) is not None]
     if loads and max(loads) > (cores := os.cpu_count() or 1) + 0.5:
         told = f"a load of up to {max(loads):.1f} on {counted(cores, 'core')}"
@@ -211,4 +217,4 @@ def _value(key: str, run: Run) -> float | None:
     return (run.summary or {}).get(key)
 
 
-NOTE = "negative log-likelihood in nats, by an accurate solve with the exact trace; medians over seeds"
+NOTE = "negative log-likelihood in nats, by an accurate solve with the exact trace"

@@ -98,7 +98,7 @@ def evaluate(
             rich_help_panel=o.WHAT,
         ),
     ] = None,
-    threads: o.Threads = 1,
+    threads: o.ThreadsOfUse = 1,
 ) -> None:
     """Measure likelihood and inverse error of trained flows under other discretisations than in training (RQ4).
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Collection
 
 import typer
 
 from pynode.cli.as_typed import as_typed
-from pynode.errors import PynodeError
+from pynode.errors import InvalidArgument, PynodeError
 from pynode.outside_members import blame
 
 # the base of all of typer's own complaints about arguments: click's, or of the copy of click that newer typers bring
@@ -50,14 +51,18 @@ LESS_MEMORY = {
 }
 
 
-def line_of(error: BaseException, words: list[str]) -> tuple[str, int] | None:
+def line_of(
+    error: BaseException, words: list[str], flags: Callable[[], Collection[str]] = tuple
+) -> tuple[str, int] | None:
     """What to say about `error`, which ended the command line `words`, and the exit status.
+
+    An argument is named as the option that it comes from, where that is one of the `flags` of the command.
 
     None for anything that can only be a fault of the program.
     """
     command = command_of(words)
     if isinstance(error, PynodeError):
-        return as_typed(str(error), command), error.exit_status
+        return as_typed(_as_option(error, flags), command), error.exit_status
     if isinstance(error, (typer.Abort, KeyboardInterrupt)):
         return interrupted(words), INTERRUPTED
     if isinstance(error, _UsageComplaint):
@@ -74,6 +79,15 @@ def line_of(error: BaseException, words: list[str]) -> tuple[str, int] | None:
     if (place := blame(error)) is not None:
         return place, 1
     return None
+
+
+def _as_option(error: PynodeError, flags: Callable[[], Collection[str]]) -> str:
+    said = str(error)
+    if isinstance(error, InvalidArgument) and said.startswith(f"{error.argument} = "):
+        option = f"--{error.argument.replace('_', '-')}"
+        if error.argument.isidentifier() and option in flags():
+            return option + said.removeprefix(error.argument)
+    return said
 
 
 def interrupted(words: list[str]) -> str:

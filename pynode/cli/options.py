@@ -134,16 +134,16 @@ Backend = Annotated[
         rich_help_panel=ENGINE,
     ),
 ]
-Threads = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        max=values.thread_limit(),
-        metavar="N",
-        help="CPU threads of torch; more than one pays for large networks only.",
-        rich_help_panel=WHERE,
-    ),
-]
+
+
+def _threads(panel: str | None) -> Any:
+    told = "CPU threads of torch; more than one pays for large networks only."
+    return typer.Option(min=1, max=values.thread_limit(), metavar="N", help=told, rich_help_panel=panel)
+
+
+Threads = Annotated[int, _threads(WHERE)]
+ThreadsOfUse = Annotated[int, _threads(None)]
+"""For commands that train nothing."""
 Header = Annotated[
     bool | None,
     typer.Option(
@@ -218,7 +218,7 @@ RunDirectory = Annotated[
     typer.Argument(
         parser=values.path,
         metavar="DIR",
-        help="A directory with trained runs: the --out of compare, or one run inside its runs/.",
+        help="A directory with trained runs: the --out of the command that trained them, or one run inside its runs/.",
         show_default=False,
     ),
 ]

@@ -78,7 +78,7 @@ def predict(
         ),
     ] = None,
     overwrite: o.Overwrite = False,
-    threads: o.Threads = 1,
+    threads: o.ThreadsOfUse = 1,
 ) -> None:
     """Forecast every trajectory of a trained series beyond its last row, in the file's own columns, times and units.
 

@@ -56,7 +56,7 @@ def sample(
         float,
         typer.Option(callback=values.tolerance, help="Tolerance of the solve, relative and absolute, at most 1."),
     ] = 1e-6,
-    threads: o.Threads = 1,
+    threads: o.ThreadsOfUse = 1,
 ) -> None:
     """Draw samples from a trained flow, in the units of its data, and save them to a file.
 

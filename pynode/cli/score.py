@@ -31,6 +31,7 @@ def score(
             parser=values.path,
             metavar="FILE",
             help="The rows: a table with the columns of the training, by name, in any order; others are ignored.",
+            rich_help_panel=o.COLUMNS,
             show_default=False,
         ),
     ],
@@ -46,9 +47,12 @@ def score(
     overwrite: o.Overwrite = False,
     rtol: Annotated[
         float,
-        typer.Option(callback=values.tolerance, help="Relative tolerance of the solve; the absolute is a hundredth."),
+        typer.Option(
+            callback=values.tolerance,
+            help="Relative tolerance of the solve, at most 1; the absolute one is a hundredth of it.",
+        ),
     ] = 1e-6,
-    threads: o.Threads = 1,
+    threads: o.ThreadsOfUse = 1,
 ) -> None:
     """Write the log-likelihood of every row of a table under a trained flow, in the units of the table.
 

@@ -26,6 +26,8 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 LONGEST_ENTRY = 32
 """Letters of an entry of a legend, of which three have room beside each other."""
 LABEL_SIZE = 6.5
+NAME_LENGTH = 24
+"""Letters of a name in a label."""
 LETTER = 0.58
 """Mean width of a letter, in font sizes."""
 PLACES = tuple((right, up * line) for line in range(1, 7) for up in (1, -1) for right in (1, -1))
@@ -103,6 +105,11 @@ def plain(text: str) -> str:
     """A user's words (a column, a trajectory, a file) for matplotlib, which else reads what stands between two `$` as a
     formula."""
     return text.replace("$", r"\$")
+
+
+def short_name(name: str) -> str:
+    """A user's name for matplotlib, with its end left out where it is long."""
+    return plain(name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…")
 
 
 def headline(figure: Figure, text: str, *, size: float = 10) -> None:

@@ -25,7 +25,6 @@ def test_the_options_are_those_of_the_commands() -> None:
         ("density", "left out (index=keep keeps it)", "left out (--index keep keeps it)"),
         ("density", "say so (header=true)", "say so (--header)"),
         ("density", "say so (header=false)", "say so (--no-header)"),
-        ("density", "drop = 'x': no column", "--drop = 'x': no column"),
         ("density", "the file /data/drop=1/index=2.csv is empty", "the file /data/drop=1/index=2.csv is empty"),
         ("score", "leave out such rows (missing=drop)", "leave out such rows (--missing drop)"),
         ("series", "say so (missing_values=-9)", "say so (--missing-values -9)"),
