@@ -233,6 +233,7 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
         missing_values=options.missing_values,
         header=options.header,
         decimal=options.decimal,
+        date_order=options.date_order,
         like=series,
     )
     return aligned(series, new)

@@ -32,6 +32,9 @@ FORECAST = "forecast.csv"
 LISTS = ("values", "inputs", "covariates", "circular", "missing_values", "leave_out")
 """Options that are lists of names."""
 
+TEXTS = ("time", "id", "field", "held_out", "input_kind", "decimal", "date_order")
+"""Options that are passed on as text."""
+
 
 def _model(*names: str, text: str, metavar: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=o.MODEL, show_default=False)
@@ -101,6 +104,14 @@ def series(
     ] = None,
     header: o.Header = None,
     decimal: o.Decimal = None,
+    date_order: Annotated[
+        str | None,
+        o.column(
+            "--date-order",
+            text="Order of day, month and year in dates such as 03/04/2024. [dim]Default: read off the file.[/dim]",
+            metavar="dmy|mdy|ymd",
+        ),
+    ] = None,
     field: Annotated[
         str | None,
         _model("--field", text="Architecture of the field, or FILE.py:NAME of your own module.", metavar="NAME"),
@@ -180,6 +191,7 @@ def series(
         "leave_out": leave_out,
         "header": header,
         "decimal": decimal,
+        "date_order": date_order,
         "field": field,
         "hidden": hidden,
         "augment": augment,
@@ -211,7 +223,7 @@ def _options(data: Path, chosen: dict[str, Any]) -> dict[str, Any]:
             continue
         if name in LISTS:
             options[name] = v.names_in(flag(name), value)
-        elif isinstance(value, str) and name not in ("time", "id", "field", "held_out", "input_kind", "decimal"):
+        elif isinstance(value, str) and name not in TEXTS:
             options[name] = from_text(flag(name), value, declared[name].kind)
         else:
             options[name] = _share(value) if name == "held_out" else value

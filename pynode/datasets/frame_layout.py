@@ -125,6 +125,8 @@ def _names_numbers(first: list[str], body: list[Record]) -> bool:
 
 def _units(line: list[str], body: list[list[str]], width: int) -> tuple[str, ...]:
     """The units in the second line; empty where it holds none: words stand above numbers, and no number."""
+    if len(line) == width + 1 and not line[-1].strip():
+        line = line[:-1]  # a delimiter at the end of every line
     if len(line) != width:
         return ()
     units = [cell.strip() for cell in line]

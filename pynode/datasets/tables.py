@@ -83,7 +83,7 @@ def table_kind(path: Path) -> str:
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty, it has no rows of numbers: give at least one")
     kind = file_kind(path)
-    if kind in ("npz", "text"):
+    if kind in ("npy", "npz", "text"):
         return kind
     with path.open("rb") as file:
         head = file.read(4)

@@ -77,6 +77,8 @@ class SeriesOptions:
     """Whether the first line names the columns; without a value, it is read off the file."""
     decimal: Literal[".", ","] | None = None
     """Decimal mark of the numbers: "." or ","."""
+    date_order: Literal["dmy", "mdy", "ymd"] | None = None
+    """Order of day, month and year in dates such as 03/04/2024; without one, the column decides it."""
     field: str | None = None
     """Vector field: an architecture, or FILE.py:NAME; without one, a linear part beside a small network."""
     hidden: tuple[int, ...] | None = None
@@ -306,6 +308,7 @@ def _read(o: SeriesOptions, digest: str) -> Trajectories:  # noqa: ARG001 (anoth
         missing_values=o.missing_values,
         header=o.header,
         decimal=o.decimal,
+        date_order=o.date_order,
         leave_out=o.leave_out,
     )
 
