@@ -8,14 +8,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from pynode.cli.as_typed import OF_TABLES
 from pynode.cli.derived import flag
 from pynode.problems import PROBLEMS
 
 OWN = {"series": "series", "table": "density"}
 """Problems that have a command of their own, and its name; `compare` trains all others."""
-
-READ = ("drop", "dequantise", "condition", "classes", "missing", "header", "decimal", "index")
-"""Options of the problem `table` that `density` has itself; `series` has all of its problem's."""
 
 
 def training_line(name: str, options: Mapping[str, Any], seed: int) -> str:
@@ -32,7 +30,7 @@ def training_line(name: str, options: Mapping[str, Any], seed: int) -> str:
             continue
         if option == "data":
             words += ["--data", str(value)]
-        elif OWN.get(name) == "series" or (OWN.get(name) == "density" and option in READ):
+        elif OWN.get(name) == "series" or (OWN.get(name) == "density" and option in OF_TABLES):
             words += _flag(option, value)
         else:
             words += ["--set", f"{option}={_text(value)}"]

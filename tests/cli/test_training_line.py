@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pynode.cli import density, main
-from pynode.cli.training_line import READ, training_line
+from pynode.cli.as_typed import OF_TABLES
+from pynode.cli.training_line import training_line
 
 
 def test_other_problems_are_compared() -> None:
@@ -26,7 +27,7 @@ def test_series_have_a_command_and_options_of_its_own() -> None:
 
 
 def test_knows_the_options_that_density_has_itself() -> None:
-    assert set(READ) == {*density.LISTS, *density.PLAIN}
+    assert set(OF_TABLES) == {*density.LISTS, *density.PLAIN}
 
 
 def test_tables_are_trained_by_density() -> None:
