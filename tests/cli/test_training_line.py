@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pynode.cli import density, main
+from pynode.cli import main
 from pynode.cli.as_typed import OF_TABLES
+from pynode.cli.density import LISTS, PLAIN
 from pynode.cli.training_line import training_line
 
 
@@ -27,7 +28,7 @@ def test_series_have_a_command_and_options_of_its_own() -> None:
 
 
 def test_knows_the_options_that_density_has_itself() -> None:
-    assert set(OF_TABLES) == {*density.LISTS, *density.PLAIN}
+    assert set(OF_TABLES) == {*LISTS, *PLAIN}
 
 
 def test_tables_are_trained_by_density() -> None:
