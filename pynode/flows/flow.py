@@ -382,6 +382,8 @@ class Flow(nn.Module):
         like = next(self.parameters(), points if points.is_floating_point() else self._like())
         if points.dtype != like.dtype:
             raise InvalidArgument("x", points.dtype, f"the flow is {like.dtype}", "convert one of them")
+        if points.device != like.device:
+            raise InvalidArgument("x", points.device, f"the flow is on {like.device}", "move one of them by .to()")
 
 
 def _block_seed(seed: int, block: int) -> int:

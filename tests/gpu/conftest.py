@@ -37,18 +37,15 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of the engine that replays CUDA graphs; the test is skipped where this pynode has none."""
     if "graph" not in ENGINES.names():
         pytest.skip("this pynode has no engine graph")
-    modules = ("capture", "known", "adaptive.known")
-    capture, known, adaptive = (import_module(f"pynode.engines.graph.{name}") for name in modules)
+    capture, known = (import_module(f"pynode.engines.graph.{name}") for name in ("capture", "known"))
     if STAND_IN:
         stand_in = import_module("tests.devices.recording").StandIn
         monkeypatch.setitem(capture.RECORDERS, STAND_IN, lambda device: stand_in())
     known.forget_recordings()
-    adaptive.forget_recordings()
     if (reason := engine_called("graph").unavailable()) is not None:
         pytest.skip(reason)
     yield "graph"
     known.forget_recordings()
-    adaptive.forget_recordings()
 
 
 @pytest.fixture(params=["eager", "graph"])
