@@ -159,7 +159,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "methods",
     ),
     # which engine runs a solve, and why
-    "explanation": (*LEAVES, "engines", "fields.base", "flows", "methods", "solve", "tapes"),
+    "explanation": (*LEAVES, "engines", "fields.base", "flows", "methods", "neural_ode", "solve", "tapes"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
     "problems": (
         *LEAVES,

@@ -33,17 +33,24 @@ def test_a_series_with_an_input(room: Path) -> None:
         pynode.DiscOpt(),
         iterations=6,
         time="hour",
-        values=("room",),
+        values="room",  # a text is one name, not its letters
         inputs=("outdoor",),
         callback=lambda iteration, _: seen.append(iteration),
     )
     assert seen == list(range(6))
+    assert str(fit).startswith(fit.notices[0])
+    assert f"forecast_error: {fit.errors['forecast_error']:.4g}" in str(fit).splitlines()
     assert fit.errors["forecast_error"] < 0.2 < fit.errors["forecast_error_naive"]
     (ahead,) = fit.forecast(60)
     assert ahead.columns == ("room",)
     assert ahead.times[-1] == 60
     assert ahead.values.shape == (len(ahead.times), 1)
     assert any("held out" in notice for notice in fit.notices)
+    with pytest.raises(pynode.UsageError, match=r"^until = 3: not after the last row"):
+        fit.forecast(3)
+    for wrong in (0, "5", float("nan")):
+        with pytest.raises(pynode.UsageError, match=r"^every = .*: not a positive number"):
+            fit.forecast(60, every=wrong)  # type: ignore[arg-type]
     with pytest.raises(pynode.UsageError, match=r"outdoor is known to 64\.5 only"):
         fit.forecast(80)
 

@@ -13,7 +13,7 @@ from pynode.cli import values
 from pynode.cli.output import note_environment, output_directory
 from pynode.cli.planning import problem_options
 from pynode.cli.training_line import training_line
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, UsageError
 from pynode.problems import PROBLEMS
 from pynode.settings.known import compared
 from pynode.studies.advice.budget import BUDGET
@@ -124,11 +124,9 @@ def _name(problem: str | None, data: Path | None) -> str:
     if problem is not None:
         return problem
     if data is None:
-        raise InvalidArgument(
-            "PROBLEM",
-            "",
-            "missing",
-            "name a problem, or give a table by --data FILE (a time series: advise series --data FILE)",
+        raise UsageError(
+            "PROBLEM is missing: name one, such as spiral (see list), or give a table by --data FILE (a time series: "
+            "advise series --data FILE)"
         )
     return "table"
 

@@ -12,6 +12,7 @@ import typer
 from pynode.arguments import check_tolerance
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.output import check_results
 from pynode.cli.trained import UNFINISHED
 from pynode.errors import EngineUnavailable, InvalidArgument, OutputDirectoryError, RunFailure, UsageError
 from pynode.wording import counted
@@ -142,6 +143,7 @@ def evaluate(
 
     torch.set_num_threads(threads)
     methods = discretisations([SCHEMES.load(name) for name in names], counts, tols) if grid else []
+    check_results(directory)
     every = [_plan(part) for part in _results_in(directory.resolve())]
     plans = [plan for plan in every if plan.folders]
     if not plans:

@@ -12,7 +12,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.cli.output import check_target
+from pynode.cli.output import check_results, check_target
 from pynode.cli.trained import UNFINISHED
 from pynode.errors import InvalidArgument, UnknownName, UsageError
 from pynode.methods import METHODS
@@ -164,6 +164,7 @@ def _chosen(directory: Path, method: str | None, label: str | None) -> tuple[Pat
     from pynode.records.runs import load_run
     from pynode.training.restore import runs_in
 
+    check_results(directory)
     runs = {folder: load_run(folder) for folder in runs_in(directory)}
     if label is not None:
         wanted = [folder for folder in runs if folder.name == label]

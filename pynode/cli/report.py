@@ -9,6 +9,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.output import check_results
 from pynode.errors import InvalidArgument, OutputDirectoryError, RecordError
 
 ENDINGS = (".html", ".htm")
@@ -38,8 +39,7 @@ def report(
 
       report results/suite --out suite.html
     """
-    if not directory.is_dir():
-        raise OutputDirectoryError(f"{directory}: no such directory; give the results directory of an earlier command")
+    check_results(directory)
     if out is not None:
         _check_file(out)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pynode.cli.output import check_results
 from pynode.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def best_flow(directory: Path) -> tuple[Path, Density, Flow]:
     from pynode.records.runs import load_run
     from pynode.training.restore import restore, runs_in
 
+    check_results(directory)
     runs = {folder: load_run(folder) for folder in runs_in(directory)}
     done = {folder: run for folder, run in runs.items() if run.finished}
     if not done:

@@ -121,6 +121,7 @@ def split_and_standardise(
     if rows.ndim != 2:
         raise DataError(f"rows has shape {rows.shape}: give a table (rows, dim)")
     table = np.asarray(rows, dtype=np.float64)
+    _check_count(name, len(table), fractions)
     columns = columns or ColumnNames.unnamed(table.shape[1])
     order = np.random.default_rng(seed).permutation(len(table))
     train = cut(order, test=fractions[0], validation=fractions[1])[0]
@@ -141,6 +142,15 @@ def split_and_standardise(
     check_within_classes(name, filled.rows, columns, held, conditions)
     contexts = cut(conditions.encode(held)[order], test=fractions[0], validation=fractions[1])
     return replace(splits, contexts=dict(zip(PARTS, contexts, strict=True)), conditions=conditions)
+
+
+def _check_count(name: str, rows: int, fractions: tuple[float, float]) -> None:
+    """Raises `DataError` where a part would be empty."""
+    tested = int(fractions[0] * rows)
+    if not tested or not int(fractions[1] * (rows - tested)):
+        raise DataError(
+            f"{name} has {counted(rows, 'row')}, too few to set some aside for validation and test; give more rows"
+        )
 
 
 def _read_npy(path: Path, reading: Reading) -> TableFile:

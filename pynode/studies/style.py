@@ -13,7 +13,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from pynode.records.files import write_atomically
@@ -25,6 +27,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 LONGEST_ENTRY = 32
 """Letters of an entry of a legend, of which three have room beside each other."""
+DECADES, NARROW = 100, 4
+"""Largest by smallest value of a logarithmic axis below which matplotlib's own ticks have no room, or are too few."""
 LABEL_SIZE = 6.5
 NAME_LENGTH = 24
 """Letters of a name in a label."""
@@ -126,6 +130,25 @@ def legend_below(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     if max(map(len, unique), default=0) > LONGEST_ENTRY:
         columns = min(columns, 2)
     figure.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=min(columns, len(unique)))
+
+
+def log_ticks(*axes: Axis) -> None:
+    """Numbers at ticks of logarithmic axes that show less than two decades; to be called when all is drawn.
+
+    At 1, 2 and 5 of each decade, or at round numbers where even these are too few.  Matplotlib would write products
+    such as 1.95 x 10^0 there, which have no room beside each other.
+    """
+    for axis in axes:
+        low, high = axis.get_data_interval()
+        low = low if low > 0 else axis.get_minpos()
+        if not 0 < high < DECADES * low:
+            continue
+        is_narrow = high < NARROW * low
+        axis.set_major_locator(MaxNLocator(5) if is_narrow else LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+        if is_narrow:
+            axis.set_minor_locator(NullLocator())
 
 
 @dataclass(frozen=True)

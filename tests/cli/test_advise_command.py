@@ -16,7 +16,7 @@ from pynode.wording import COMMAND
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("advise", "PROBLEM = : missing; name a problem"),
+        ("advise", "PROBLEM is missing: name one, such as spiral"),
         ("advise spirl", "did you mean 'spiral'?"),
         ("advise spiral --budget 0", "0 is not a number of seconds above 0"),
         ("advise spiral --set width=3", "spiral takes no options"),

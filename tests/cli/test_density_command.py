@@ -147,6 +147,8 @@ def test_evaluations_in_the_units_of_the_file(conditional: Path, capsys: pytest.
         (("--drop", "remark", "--condition", "girth,height,kind"), "all columns are left out"),
         (("--set", "drop=kind", "--drop", "remark"), "given as well"),
         (("--missing", "maybe"), "maybe"),
+        (("--decimal", "x"), "--decimal = 'x': unknown; use one of '.', ','"),
+        (("--classes", "girth"), "--classes = girth: no column of the condition"),
     ],
 )
 def test_mistakes(trees: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,3 +192,10 @@ def test_lists_of_columns_may_be_repeated_and_quoted(
     cells = [row["log_likelihood"] for row in csv.DictReader((tmp_path / "s.csv").read_text().splitlines())]
     assert all(repr(float(cell)) == cell for cell in cells), "the shortest text of each float64"
     assert any(len(cell) > 12 for cell in cells)
+
+
+def test_a_table_of_a_few_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "few.csv").write_text("a,b\n" + "".join(f"{k},{k * k % 7}.5\n" for k in range(10)))
+    assert call("density", "--data", tmp_path / "few.csv") == 2
+    said = f"error: {tmp_path / 'few.csv'} has 10 rows, too few to set some aside for validation and test"
+    assert said in capsys.readouterr().err

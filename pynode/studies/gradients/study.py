@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.gradients.accuracy import ROW, at_weights, by_weights, draw_accuracy, family_looks
@@ -23,6 +23,7 @@ from pynode.studies.style import (
     headline,
     label_points,
     legend_below,
+    log_ticks,
     looks,
     new_figure,
     styled,
@@ -257,8 +258,8 @@ def _draw_costs(
 
 def _scale_costs(axes: Axes, costs: list[float]) -> None:
     """Numbers at the powers of ten of the logarithmic axis of costs, or at 1, 2, 5 of each where that is too few."""
-    if costs and max(costs) < 100 * min(costs):
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if costs:
+        log_ticks(axes.xaxis)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter("{x:g}")
 
@@ -311,6 +312,7 @@ def draw_sweep(results: Results) -> Figure | None:
         _scale_costs(axes, [cost for cost in costs if cost > 0])
         if not is_likelihood(results.runs):
             axes.set_yscale("log")
+            log_ticks(axes.yaxis)
         axes.set_ylabel(f"best {recorded_loss(results.runs)}")
     left.set_xlabel("training time (s)")
     right.set_xlabel("NFE + vector-Jacobian products")

@@ -20,7 +20,7 @@ from pynode.studies.quality.samples import (
     draw_trajectories,
 )
 from pynode.studies.results import Results
-from pynode.studies.style import family_look, headline, legend_below, looks, new_figure, styled
+from pynode.studies.style import family_look, headline, legend_below, log_ticks, looks, new_figure, styled
 from pynode.wording import counted
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ QUANTITIES = (
     ("NFE-B per iteration", "nfe_backward", 1),
     ("evaluations per iteration", "evaluations", 1),
     ("peak memory (KiB)", "peak_memory_bytes", 1 / 1024),
-    ("whole training (s)", "training_seconds", 1),
+    ("{training} (s)", "training_seconds", 1),
 )
 
 
@@ -98,11 +98,12 @@ class Quality(Study):
         if not groups or results.is_sweep:  # the accuracies of a sweep have a table of their own
             return []
         fine, loss = FINE if is_likelihood(results.runs) else (), recorded_loss(results.runs)
+        words = {"loss": loss, "training": "training by Adam" if loss == OVER_WINDOWS else "whole training"}
         rows = []
         for title, key, scale in QUANTITIES:
             values = [over_seeds(runs, partial(_value, key=key, scale=scale)) for runs in groups.values()]
             if any(value is not None for value in values):  # a problem has some of the quantities only
-                rows.append([title.format(loss=loss), *(number(value, 4 if key in fine else 3) for value in values)])
+                rows.append([title.format(**words), *(number(value, 4 if key in fine else 3) for value in values)])
         seeds = len({run.seed for runs in groups.values() for run in runs})
         lengths = {run.config["iterations"] for runs in groups.values() for run in runs}
         length = counted(lengths.pop(), "iteration") if len(lengths) == 1 else "runs of different length"
@@ -136,14 +137,15 @@ class Quality(Study):
             return "The runs were trained on different rows, so their losses do not compare."
         disc, opt = (best[name] for name in names)
         loss = recorded_loss(results.runs)
+        training = "The training by Adam, which L-BFGS finishes," if loss == OVER_WINDOWS else "The training"
         if disc is None or opt is None:
             return f"At least one method never reached a finite {loss}."
         iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
         last = [number(over_seeds(groups[name], partial(_value, key=LAST, scale=1)), digits) for name in names]
         return (
             f"Within {counted(iterations, 'iteration')} the best {loss} of Disc-Opt is {number(disc, digits)} "
-            f"and that of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. The "
-            f"training took {number(seconds[names[0]])} s and {number(seconds[names[1]])} s."
+            f"and that of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. {training} "
+            f"took {number(seconds[names[0]])} s and {number(seconds[names[1]])} s."
         )
 
 
@@ -217,6 +219,8 @@ def draw_loss(results: Results) -> Figure | None:
             axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 5))
         else:
             axes.set_xscale("log")
+    if not likelihood:
+        log_ticks(*(axes.yaxis for axes in panels), *(axes.xaxis for axes in panels[1:]))
     headline(figure, f"{results.title}: best loss so far (thin: at each iteration)")
     legend_below(figure, panels[0], columns=3 if results.is_sweep else 4)
     return figure
@@ -289,6 +293,7 @@ def draw_cost(results: Results) -> Figure | None:
     seconds.set_title("time over training")
     nfe.set_ylabel("field evaluations per iteration")
     nfe.set_title("NFE-F solid, NFE-B dotted")
+    log_ticks(seconds.yaxis, nfe.yaxis)
     headline(figure, f"{results.title}: what an iteration costs")
     legend_below(figure, seconds)
     return figure

@@ -26,7 +26,7 @@ from pynode.studies.losses import (
 )
 from pynode.studies.reduction.spread import KINDS, percent_with_range, ranges
 from pynode.studies.results import Results
-from pynode.studies.style import headline, legend_below, looks, new_figure, styled
+from pynode.studies.style import headline, legend_below, log_ticks, looks, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -361,6 +361,8 @@ def draw_reduction(results: Results, matched: float | None) -> Figure | None:
     left.set_title("time until reached")
     right.set_ylabel("NFE + vector-Jacobian products")
     right.set_title("evaluations until reached")
+    if not likelihood:
+        log_ticks(left.xaxis, left.yaxis, right.xaxis, right.yaxis)
     headline(figure, f"{results.title}: cost of reaching a loss")
     legend_below(figure, left)
     return figure

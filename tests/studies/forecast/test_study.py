@@ -167,6 +167,8 @@ def test_no_study_speaks_of_a_validation() -> None:
     finding = Quality().finding(trained)
     assert finding is not None
     assert "the best training loss over long windows of Disc-Opt is 0.5" in finding
+    assert "The training by Adam, which L-BFGS finishes, took" in finding
+    assert "training by Adam (s)" in [cells[0] for cells in quality.rows]
     text = " ".join([finding, *(table.markdown() for table in told if "Settings" not in table.title)])
     assert "validation" not in text
     drawn = draw_loss(trained)
