@@ -34,6 +34,7 @@ from pynode.trajectories.judgement import metrics
 from pynode.trajectories.last_weights import last_weights
 from pynode.trajectories.loss import Weights, data_loss, shooting_loss
 from pynode.trajectories.model import Initial, SeriesModel
+from pynode.trajectories.orders import deepened
 from pynode.trajectories.own_field import own_field
 from pynode.trajectories.parts import Parts, Split, parts_of
 from pynode.trajectories.read import read_series
@@ -320,7 +321,8 @@ def _parts(o: SeriesOptions, digest: str) -> Parts:
 
 @lru_cache(maxsize=4)
 def _prepared(o: SeriesOptions, digest: str) -> Prepared:
-    return prepare(_read(o, digest), _parts(o, digest).training, augment=o.augment, window=o.window)
+    prepared = prepare(_read(o, digest), _parts(o, digest).training, augment=o.augment, window=o.window)
+    return deepened(prepared) if o.augment is None and o.field is None else prepared
 
 
 @lru_cache(maxsize=4)
