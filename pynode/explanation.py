@@ -70,8 +70,8 @@ def explain(
         print(pynode.explain(field, y0))
 
     `ts` is 0 and 1 where it does not matter, `method` is `DiscOpt()`; of a `NeuralODE` both are its own, and of a flow,
-    whose first block is explained, the method is.  Nothing is solved; the field is evaluated a few times where it has to be
-    captured.
+    whose first block is explained, the method is.  Nothing is solved; the field is evaluated a few times where it has
+    to be captured.
     """
     if isinstance(field, Flow):
         method, block = method or field.method, field.fields[0]

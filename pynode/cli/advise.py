@@ -140,9 +140,22 @@ def _as_trained(
     for folder in at:
         check_trained("--at", folder, problem)
     first = config_of(at[0])
+    for folder in at[1:]:
+        theirs = config_of(folder).options
+        for name in sorted({*first.options, *theirs} - {*posed}):
+            mine, other = first.options.get(name), theirs.get(name)
+            if mine != other:
+                problem = f"trained with {name} = {_shown(other)}, but {at[0]} with {_shown(mine)}"
+                raise InvalidArgument(
+                    "--at", folder, problem, f"ask for advice on each alone, or give --set {name}=VALUE"
+                )
     source = context.get_parameter_source("seed")
     given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
     return {**first.options, **posed}, seed if given else first.seed
+
+
+def _shown(value: object) -> str:
+    return "its default" if value is None else str(value)
 
 
 def _subject(run: RunConfig, line: str, at: list[Path], budget: float, iterations: int | None) -> Subject:

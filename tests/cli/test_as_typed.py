@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from pynode.cli.as_typed import BY_SET, OF_TABLES, OWN, as_typed, notices_as_typed
+from pynode.cli.as_typed import BY_SET, OWN, as_typed, notices_as_typed
 from tests.cli.test_options import GROUP, flag, flags
 
 
@@ -45,4 +45,3 @@ def test_notices(caplog: pytest.LogCaptureFixture) -> None:
         log.warning("%s: dequantise=%s adds noise", "a.csv", "x")
     log.warning("dequantise=y")
     assert [record.getMessage() for record in caplog.records] == ["a.csv: --dequantise x adds noise", "dequantise=y"]
-    assert OF_TABLES

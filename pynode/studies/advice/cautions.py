@@ -1,4 +1,4 @@
-"""What advice warns of: stiffness, backward solves that drift, steps too coarse for the fit, times that scatter."""
+"""Warnings of advice: stiffness, backward solves that drift or cost much, steps too coarse for the fit."""
 
 from __future__ import annotations
 

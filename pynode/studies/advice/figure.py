@@ -6,12 +6,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from pynode.studies.advice.recommendation import ROUGH, TARGETS, TRAINING, recommend
 from pynode.studies.advice.settings import Setting, front, settings_of
 from pynode.studies.results import Results
-from pynode.studies.style import PALETTE, Label, label_points, legend_below, looks, new_figure, styled
+from pynode.studies.style import PALETTE, Label, label_points, legend_below, log_ticks, looks, new_figure, styled
 
 SHORT = {TRAINING: "training", ROUGH: "1e-2", "error 1e-4": "1e-4", "memory": "memory", "safest": "safest"}
 """Goals as the figure's labels name them."""
@@ -64,20 +63,11 @@ def draw_advice(results: Results) -> Figure | None:
             if cost(setting):
                 ring: dict[str, Any] = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "linestyle": "none"}
                 axes.plot([cost(setting)], [_error(setting)], color=PALETTE[2], label="recommended", **ring)
-        _label_few_decades(axes)
     figure.suptitle(f"{results.title}: gradient error and cost; circles are recommended", fontsize=10)
     legend_below(figure, left)
+    log_ticks(left.xaxis, right.xaxis)
     _label(figure, left, chosen)
     return figure
-
-
-def _label_few_decades(axes: Axes) -> None:
-    """Ticks at 1, 2 and 5 where costs span less than a decade and a half; labels of all minor ticks would overlap."""
-    low, high = axes.get_xlim()
-    if high < 30 * low:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _chosen(results: Results) -> list[tuple[Setting, str]]:

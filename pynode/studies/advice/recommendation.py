@@ -122,9 +122,9 @@ def _for_training(settings: Sequence[Setting], fit: Fit, weights: Sequence[Advic
     why += _against_rival(best, willing)
     doubts = _doubts(best, willing, weights)
     if fit.scale is None:
-        doubts.append(Doubt("measured at untrained weights only, where a field is never stiff"))
+        doubts.append(Doubt(_without_fit(fit)))
     elif best.passed_trial is None:
-        doubts.append(Doubt("there was no time for a trial"))
+        doubts.append(Doubt("no training by it was tried"))
     return Recommendation(TRAINING, best, "; ".join(why), _sure(doubts), tuple(doubts))
 
 
@@ -221,6 +221,9 @@ def _against_rival(best: Setting, willing: Sequence[Setting]) -> list[str]:
         other = "Opt-Disc" if best.is_discrete else "Disc-Opt"
         return [f"no {other} that was timed does"]
     times = cost(rival) / cost(best)
+    if times * ALIKE < 1:
+        but = "was not tried" if rival.passed_trial is None else "its trial lags behind"
+        return [f"{rival.label} is {number(1 / times, 2)} times as fast, but {but}"]
     return [f"as fast as {rival.label}" if times < ALIKE else f"{number(times, 2)} times as fast as {rival.label}"]
 
 
@@ -236,11 +239,17 @@ def _gaps(best: Setting, weights: Sequence[AdviceWeights]) -> list[Doubt]:
 
 def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceWeights]) -> list[Doubt]:
     doubts, timed = _gaps(best, weights), best.timed
-    if timed is not None and not timed.compares:
+    if timed is not None and timed.ratio_scatter is None:
+        doubts.append(Doubt(f"it was timed in {counted(timed.repeats, 'round')} only: a larger --budget allows more"))
+    elif timed is not None and not timed.compares:
         apart = f"{100 * (timed.ratio_scatter or 0):.0f} %"
         doubts.append(Doubt(f"its time relative to the fastest differs by {apart} from round to round"))
     doubts += _load_doubts(weights)
-    close = [s for s in willing if s is not best and cost(s) <= CLOSE * cost(best)]
+    faster = [s for s in willing if ALIKE * cost(s) < cost(best) and s.passed_trial is None]
+    if faster and best.passed_trial:
+        names = counted(len(faster), "faster setting")
+        doubts.append(Doubt(f"there was no time to try {names}: a larger --budget tries more"))
+    close = [s for s in willing if s is not best and cost(best) / ALIKE <= cost(s) <= CLOSE * cost(best)]
     if close:
         others = sorted(close, key=cost)[:2]
         names, one = " and ".join(s.label for s in others), len(others) == 1
@@ -271,6 +280,15 @@ def _sure(doubts: Sequence[Doubt]) -> Sure:
     if any(doubt.serious for doubt in doubts):
         return "not sure"
     return "likely" if doubts else "sure"
+
+
+def _without_fit(fit: Fit) -> str:
+    """Why no loss is known that discretisation errors could be held against."""
+    if fit.end is None:
+        return "measured at untrained weights only, where a field is never stiff"
+    if fit.start is None:
+        return "not measured at untrained weights, so that it is not known what training gains"
+    return f"the loss at the weights {fit.end.weights} is no lower than at the untrained ones"
 
 
 def _share(value: float) -> str:
