@@ -46,7 +46,7 @@ def test_a_page_elsewhere(spiral: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["tables.md"], "tables.md: a file, not a directory; give"),
+        (["spiral/tables.md"], "tables.md: a file, not a directory; give"),
         (["nosuch"], "nosuch: no such directory; give the results directory of an earlier command"),
         (["spiral/runs"], "spiral/runs holds no results; pass the --out directory of an earlier command"),
         (["spiral", "--out", "."], "--out = .: a directory; give a file"),

@@ -12,6 +12,7 @@ import pynode
 from pynode.clock import Clock
 from pynode.errors import SolveError
 from pynode.methods.base import GradientMethod
+from pynode.solution import Status
 from pynode.studies.advice.adviser import measure_all
 from pynode.studies.advice.record import REHEARSED
 from pynode.studies.advice.subject import Practice, loss_subject
@@ -32,7 +33,7 @@ def descent(
         def loss(_: GradientMethod) -> Tensor:
             values.append(float((weight.detach() - 1).square().sum()))
             if k == fails_at:
-                raise SolveError("it fails", t=0.5, dt=0.1, norm_f=1.0)
+                raise SolveError(Status.NON_FINITE, t=0.5, dt=0.1, norm_f=1.0)
             return (weight - 1).square().sum()
 
         return loss
