@@ -33,7 +33,7 @@ def test_a_series_with_an_input(room: Path) -> None:
         pynode.DiscOpt(),
         iterations=6,
         time="hour",
-        values="room",  # a text is one name, not its letters
+        values=("room",),
         inputs=("outdoor",),
         callback=lambda iteration, _: seen.append(iteration),
     )
@@ -80,3 +80,10 @@ def test_doses_have_rows_around_them(tmp_path: Path) -> None:
     (ahead,) = fit.forecast(32)
     near = ahead.times[np.abs(ahead.times - 30.5) < 0.1]
     assert len(near) == 2, "before the dose and just after"
+
+
+def test_a_name_is_no_list_of_letters(room: Path) -> None:
+    with pytest.raises(pynode.UsageError, match=r"^values = 'room': not a list of names; write \('room',\)"):
+        pynode.fit_series(room, values="room")
+    with pytest.raises(pynode.UsageError, match=r"^windw = 8: series has no such option; did you mean 'window'\?"):
+        pynode.fit_series(room, windw=8)

@@ -12,7 +12,9 @@ import typer
 class App(typer.Typer):
     """An app that shows the docstrings of its commands as paragraphs."""
 
-    def command(self, name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def command(  # type: ignore[override]  # all other options are passed on as they are
+        self, name: str | None = None, **options: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Adds a command, with its docstring for help unless `help` is given."""
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -246,16 +246,11 @@ class Problem(ABC):
 
 
 def options_from_json(problem: type[Problem], data: Mapping[str, Any]) -> Any:
-    """The problem's `Options` from plain values; raises `InvalidArgument` for a name that it does not have.
-
-    A text where a list is wanted is one name, not its letters.
-    """
+    """The problem's `Options` from plain values; raises `InvalidArgument` for a name that it does not have."""
     known = tuple(f.name for f in fields(problem.Options))
     if unknown := sorted(set(data) - set(known)):
         match = nearest(unknown[0], known)
         guess = f"did you mean '{match}'? " if match else ""
         remedy = f"{guess}it takes {', '.join(known)}" if known else "it takes no options"
         raise InvalidArgument(unknown[0], data[unknown[0]], f"{problem.name} has no such option", remedy)
-    lists = {f.name for f in fields(problem.Options) if isinstance(f.default, tuple)}
-    given = {k: (v,) if k in lists and isinstance(v, str) else v for k, v in data.items()}
-    return problem.Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    return problem.Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})

@@ -48,6 +48,10 @@ BATCH = 64
 """Windows of a batch."""
 
 
+LISTS = ("values", "inputs", "covariates", "circular", "missing_values", "leave_out")
+"""Options that are lists of names."""
+
+
 @dataclass(frozen=True)
 class SeriesOptions:
     """The file, its columns, the model, and what is held out (as `read_series` and `prepare` take them)."""
@@ -101,6 +105,9 @@ class SeriesOptions:
     """First rows of held-out trajectories that their state is found from."""
 
     def __post_init__(self) -> None:
+        for name in LISTS:
+            if isinstance(value := getattr(self, name), str):  # its letters would be taken for names
+                raise InvalidArgument(name, repr(value), "not a list of names", f"write ({value!r},)")
         check_choice("initial", self.initial, get_args(Initial))
         if self.split is not None:
             check_choice("split", self.split, get_args(Split))
