@@ -29,9 +29,6 @@ PROBLEM = "series"
 FORECAST = "forecast.csv"
 """File that the line to paste writes."""
 
-LISTS = ("values", "inputs", "covariates", "circular", "missing_values", "leave_out")
-"""Options that are lists of names."""
-
 TEXTS = ("time", "id", "field", "held_out", "input_kind", "decimal", "date_order")
 """Options that are passed on as text."""
 
@@ -221,7 +218,7 @@ def _options(data: Path, chosen: dict[str, Any]) -> dict[str, Any]:
     for name, value in chosen.items():
         if value is None:
             continue
-        if name in LISTS:
+        if isinstance(value, list):  # of an option that may be repeated
             options[name] = v.names_in(flag(name), value)
         elif isinstance(value, str) and name not in TEXTS:
             options[name] = from_text(flag(name), value, declared[name].kind)
