@@ -176,9 +176,9 @@ def fitted(name: str, held: Sequence[HeldColumn], training: Array) -> tuple[Cond
     for column in held:
         if column.values is not None:
             each.append(_of_numbers(name, column, training))
-            if few := _may_be_classes(column.values):
+            if codes := _may_be_classes(column.values):
                 notices.append(
-                    f"{column.label} is taken as a number; if its {few} values name classes, say so "
+                    f"{column.label} is taken as a number; if its {codes} values name classes, say so "
                     f"(classes={column.key})"
                 )
             continue

@@ -13,7 +13,7 @@ from pynode.methods.base import GradientMethod
 from pynode.trajectories.build import Prepared, state_on_curves, with_all_rows
 from pynode.trajectories.loss import Weights, data_loss, shooting_loss
 from pynode.trajectories.model import SeriesModel
-from pynode.trajectories.rollout import by_method
+from pynode.trajectories.rollout import by_method, outputs
 from pynode.trajectories.windows import Windows, make_windows
 
 EVALUATIONS = 800
@@ -34,6 +34,8 @@ RATES = (1.0, 0.3, 0.1, 0.03)
 """Lengths of steps, each after a step of the one before was too long for a solve."""
 SOLVES = 12
 """Solves of a window beyond which fewer gradients are taken."""
+STEPS = 160
+"""The same of steps of one solve, where rows are ever farther apart."""
 SMALLEST_CHANGE = 1e-8
 
 
@@ -105,6 +107,8 @@ def finished(
         most = int(share * evaluations)
         if not windows.is_smooth:
             most = int(np.clip(most * SOLVES / windows.intervals, 20, most))
+        elif (steps := outputs(windows)) > STEPS:
+            most = int(np.clip(most * STEPS / steps, 20, most))
         if used.count > FEW_WINDOWS:
             most = min(most, max(LEAST_EVALUATIONS, most * FEW_WINDOWS // used.count))
         tried, failure = copy.deepcopy(best), ""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pynode.datasets.date_order import Order
 from pynode.datasets.date_styles import seconds_of, written
 from pynode.datasets.dates import Dates, read_dates
 
@@ -141,7 +142,8 @@ def test_text_that_others_read() -> None:
 
 def test_an_order_that_is_given() -> None:
     """Decides where nothing else does, over what the column suggests, and makes other dates wrong."""
-    for order, second in (("dmy", "2024-03-01"), ("mdy", "2024-01-03")):
+    orders: dict[Order, str] = {"dmy": "2024-03-01", "mdy": "2024-01-03"}
+    for order, second in orders.items():
         told = read_dates(["1/2/2024", "1/3/2024", "1/13/2024"], lambda cell: not cell, order)
         assert told is not None
         assert not told.problem
