@@ -22,9 +22,9 @@ def titled(text: str, *, width: float = 7.2, size: float = 10) -> tuple[float, f
     headline(figure, text, size=size)
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
-    assert figure._suptitle is not None
-    assert figure._suptitle._preprocess_math(figure._suptitle.get_text())[1] is False
-    extent = figure._suptitle.get_window_extent()
+    (title,) = figure.texts
+    assert title._preprocess_math(title.get_text())[1] is False  # type: ignore[attr-defined]
+    extent = title.get_window_extent()
     return extent.width / figure.dpi, extent.height / figure.dpi
 
 
