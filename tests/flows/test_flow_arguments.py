@@ -35,6 +35,7 @@ MISUSE: list[tuple[str, Callable[[Any], object], str]] = [
     ("method of move", lambda f: f.move(X, method=OptDisc), "method = class OptDisc"),
     ("method of sample", lambda f: f.sample(2, method=0), "method = 0"),
     ("method None", lambda _: Flow.build(SPEC, method=None), "method = None"),  # type: ignore[arg-type]
+    ("device", lambda f: f.log_prob(X.to("meta")), "x = meta: the flow is on cpu"),
     ("draw", lambda f: f.log_prob(X, draw=3), "draw = 3: not a Draw"),
     ("draw class", lambda f: f.log_prob(X, draw=Draw), "draw = class Draw"),
     ("costs", lambda f: f.transport(X, costs=True), "costs = True"),
