@@ -110,6 +110,7 @@ def flow_run(folder: Path) -> Callable[[], object]:
 def validation(folder: Path) -> Callable[[], object]:
     """One validation, after another."""
     loop = a_loop("lotka-volterra", DEVICE, folder, **SHORT)
+    assert isinstance(loop.problem, series.TimeSeries)
     loop.problem.accurate_steps = 1
     loop.problem.validation_loss(loop.model)
     return lambda: loop.problem.validation_loss(loop.model)
@@ -123,7 +124,9 @@ def samples(folder: Path) -> Callable[[], object]:  # noqa: ARG001
     return lambda: model.sample(3, seed=0)
 
 
-Place = tuple[Callable[[Path], Callable[[], object]], Any, str, Callable[[Any], Tensor]]
+Prepare = Callable[[Path], Callable[[], object]]
+
+Place = tuple[Prepare, Any, str, Callable[[Any], Tensor]]
 
 PLACES: dict[str, Place] = {
     # what is done, the function in which the fault is planted, and the tensor that suffers it
@@ -140,7 +143,7 @@ PLACES: dict[str, Place] = {
     "moved samples": (samples, flow, "moved", of_samples),
 }
 
-CLEAN = {series_run: 1, flow_run: 1, validation: 2, samples: 1}
+CLEAN: dict[Prepare, int] = {series_run: 1, flow_run: 1, validation: 2, samples: 1}
 """Reads of what is done without a fault."""
 
 
