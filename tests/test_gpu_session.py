@@ -15,7 +15,7 @@ import torch
 
 from experiments import packages
 from experiments.benchmarks.options import NoGpu
-from experiments.benchmarks.records import EntryRecord, RepeatRecord, WorkloadRecord, path_of
+from experiments.benchmarks.records import FAILED, TIMED, EntryRecord, RepeatRecord, WorkloadRecord, path_of
 from experiments.gpu import session
 from experiments.gpu.command import gpu
 from experiments.gpu.session import Plan, Session
@@ -85,8 +85,11 @@ def test_a_session_leaves_few_files_and_says_what_happened(
         write_json(records / "config.json", {"suite": "gpu"})
         workload = WorkloadRecord("small", "small", "iteration", "disc-opt", "float64", 1, "cpu", 1, 4, 10)
         append_line(path_of(records, "workloads"), workload)
-        for entrant, status in (("pynode-eager", "timed"), ("jax", "failed")):
-            append_line(path_of(records, "entries"), EntryRecord("small", entrant, status, "out of memory"))
+        for entry in (
+            EntryRecord("small", "pynode-eager", TIMED),
+            EntryRecord("small", "jax", FAILED, "out of memory"),
+        ):
+            append_line(path_of(records, "entries"), entry)
         if turns:
             append_line(path_of(records, "repeats"), RepeatRecord("small", "pynode-eager", 0, 1, 0.1, 0.1))
         return 0, False

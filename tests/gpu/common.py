@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 import pynode
 from pynode.flows.probes import DrawnAhead
 from tests.conftest import SMALL_SPECS
+
+STAND_IN = os.environ.get("PYNODE_GPU_TESTS", "")
+"""The device to run on instead of a GPU; where it is empty, a GPU is needed."""
 
 TIMES = (0.0, 0.3, 1.0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from importlib import import_module
 
@@ -10,9 +9,7 @@ import pytest
 import torch
 
 from pynode.engines.choice import engine_called
-
-STAND_IN = os.environ.get("PYNODE_GPU_TESTS", "")
-"""The device to run on instead of a GPU; where it is empty, a GPU is needed."""
+from tests.gpu.common import STAND_IN
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

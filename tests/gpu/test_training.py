@@ -12,13 +12,16 @@ import torch
 from pynode.training.config import RunConfig
 from pynode.training.plan import plan
 from pynode.training.trainer import train
+from tests.gpu.common import STAND_IN
 
 
 def configured(problem: str, engine: str, device: str, iterations: int = 8, **settings: Any) -> RunConfig:
-    """A short run in float64."""
-    options = {"batch": 64} if problem == "8gaussians" else {}
+    """A short run in float64; of a small flow where a stand-in repeats every operator in Python."""
+    options: dict[str, Any] = {"batch": 64} if problem == "8gaussians" else {}
+    if options and STAND_IN:
+        options |= {"hidden": (8,)}
     chosen = {"dtype": "float64", "iterations": iterations, "validate_every": 4, "checkpoint_every": 4, **settings}
-    method = {"engine": engine}
+    method = {"engine": engine, **({"steps": 2} if options and STAND_IN else {})}
     return plan(problem, ["disc-opt"], [0], method, problem_options=options, device=device, **chosen)[0]
 
 
