@@ -21,7 +21,7 @@ from pynode.flows.reverse_mode import Linearised
 from pynode.grid import note_times
 from pynode.methods.base import GradientMethod
 from pynode.solution import SolveStats
-from pynode.transforms import has_values
+from pynode.transforms import has_values, is_transformed
 from pynode.types import State, States, Times
 
 
@@ -104,15 +104,28 @@ def moved(way: Way, points: State, times: int) -> State:
     """Where `points` `(batch, dim)` go, without density; with `times` > 2 the way there, see `Flow.move`."""
     if isinstance(times, bool) or not isinstance(times, int) or times < 2:
         raise InvalidArgument("times", repr(times), "not an integer of 2 or more", "use 2 for the end alone")
-    path, horizons = [points], way.horizons.tolist()
+    path, horizons = [points], way.horizons
+    known = horizons.tolist() if has_values(horizons) else None
     method = beside_context(way.method, way.dim, way.columns)
     for k in way.order:
         check_modules(way.blocks[k], k)
-        start, end = (horizons[k], 0.0) if way.backwards else (0.0, horizons[k])
-        ts = torch.linspace(start, end, times, dtype=torch.float64)
+        ts = _times(horizons[k], None if known is None else known[k], times, backwards=way.backwards)
         states = _states(method, way.blocks[k], way.joined(path[-1]), ts, way.read)
         path += list(states[1:, :, : way.dim] if way.columns else states[1:])
     return path[-1] if times == 2 else torch.stack(path)
+
+
+def _times(horizon: Tensor, known: float | None, times: int, *, backwards: bool) -> Times:
+    """`times` equidistant times of a block `(times,)`, functions of `horizon` where that wants a gradient.
+
+    `known` is its value, None where Python can't read it.
+    """
+    if known is not None and not horizon.requires_grad and not is_transformed():
+        return torch.linspace(*((known, 0.0) if backwards else (0.0, known)), times, dtype=torch.float64)
+    fractions = torch.linspace(0.0, 1.0, times, dtype=horizon.dtype)
+    fractions = fractions.flip(0) if backwards else fractions
+    ts = horizon * fractions.to(horizon.device)
+    return ts if known is None else note_times(ts, tuple((known * fractions).tolist()))
 
 
 def _with_parameters(field: nn.Module, read: Sequence[Tensor]) -> list[Tensor] | None:

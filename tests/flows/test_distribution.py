@@ -22,6 +22,7 @@ from pynode.methods.opt_disc import OptDisc
 from pynode.schemes.rk4 import RK4
 
 FINE = DiscOpt(RK4, steps=24)
+EAGER = DiscOpt(RK4, steps=24, engine="eager")
 SPEC = ConcatSquash((2, 8, 8, 2))
 
 
@@ -76,9 +77,10 @@ def test_samples_come_with_their_density() -> None:
         torch.testing.assert_close(log_p, density.log_prob(samples), rtol=0, atol=1e-6)
 
 
-def test_samples_can_be_differentiated() -> None:
-    """By parameters and context, against central differences at the same draws."""
-    flow, context = conditional(), normal(4, 3, seed=5).requires_grad_()
+@pytest.mark.parametrize("trainable_horizon", [False, True])
+def test_samples_can_be_differentiated(*, trainable_horizon: bool) -> None:
+    """By parameters, horizon and context, against central differences at the same draws."""
+    flow, context = conditional(trainable_horizon=trainable_horizon), normal(4, 3, seed=5).requires_grad_()
     weights = normal(3, 4, 2, seed=7)
     draws = copy.deepcopy(flow.draws)
 
@@ -86,7 +88,9 @@ def test_samples_can_be_differentiated() -> None:
         flow.draws = copy.deepcopy(draws)
         return (weights * flow(c).rsample((3,))).sum()
 
-    by_context, *by_parameters = torch.autograd.grad(value(context), [context, *flow.parameters()])
+    horizons = [] if flow.log_horizons is None else [flow.log_horizons]
+    parameters = [*flow.fields.parameters(), *horizons]  # in the order of `theta`
+    by_context, *by_parameters = torch.autograd.grad(value(context), [context, *parameters])
     direction, step = normal(4, 3, seed=9), 1e-5
     with torch.no_grad():
         difference = float(value(context + step * direction) - value(context - step * direction)) / (2 * step)
@@ -98,6 +102,43 @@ def test_samples_can_be_differentiated() -> None:
         ends.append(float(value(context).detach()))
     flat = torch.cat([g.reshape(-1) for g in by_parameters])
     assert float(flat @ way) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("times", [2, 4])
+def test_moved_points_can_be_differentiated_by_horizons(times: int, *, backwards: bool) -> None:
+    """The end and the states on the way, against differences, and under `torch.func`."""
+    flow, points = plain(trainable_horizon=True, blocks=2), normal(5, 2)
+    assert flow.log_horizons is not None
+    start = flow.log_horizons.detach().clone()
+    weights = normal(2 * (times - 1) + 1, 5, 2, seed=3) if times > 2 else normal(5, 2, seed=3)
+
+    def value(log_horizons: Tensor) -> Tensor:
+        call = {"backwards": backwards, "times": times, "method": EAGER}
+        return (
+            weights * torch.func.functional_call(Moving(flow), {"flow.log_horizons": log_horizons}, points, call)
+        ).sum()
+
+    (gradient,) = torch.autograd.grad(value(leaf := start.clone().requires_grad_()), leaf)
+    for k, step in enumerate(1e-5 * torch.eye(2, dtype=torch.float64)):
+        with torch.no_grad():
+            difference = float(value(start + step) - value(start - step)) / 2e-5
+        assert float(gradient[k]) == pytest.approx(difference, rel=1e-6)
+    with torch.no_grad():
+        unchanged = flow.move(points, backwards=backwards, times=times)
+    torch.testing.assert_close(flow.move(points, backwards=backwards, times=times), unchanged)
+    torch.testing.assert_close(torch.func.grad(value)(start), gradient)
+
+
+class Moving(torch.nn.Module):
+    """Calls `Flow.move`."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, points: Tensor, **options: Any) -> Tensor:
+        return self.flow.move(points, **options)
 
 
 def test_samples_are_new_at_every_call_and_follow_the_seed() -> None:
