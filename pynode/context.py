@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from pynode.errors import InvalidArgument
 from pynode.fields.base import Field
 from pynode.finite import check_finite
+from pynode.forward_arguments import first, is_open, required, signature_of, starts_with_time
 from pynode.methods.base import GradientMethod
 from pynode.types import State
 
@@ -45,9 +45,13 @@ def with_context(field: nn.Module, columns: int, name: str = "field") -> nn.Modu
     """`field` as one of states `(y, context)` with so many columns of context; itself where there are none.
 
     Raises `InvalidArgument`, which calls it `name`, for a module that takes other arguments, and for a field from a
-    specification with another context.
+    specification, or of another model, with another context.
     """
     if isinstance(field, ContextField):
+        if field.columns != columns:
+            kind, has = type(field.module).__name__, field.columns
+            remedy = f"pass context={has}, or {name}.module with a context of its own"
+            raise InvalidArgument("context", columns, f"{name} is a {kind} with {has} columns of context", remedy)
         return field
     if not isinstance(field, Field):
         _check_arguments(field, columns, name)
@@ -60,20 +64,24 @@ def with_context(field: nn.Module, columns: int, name: str = "field") -> nn.Modu
 
 
 def _check_arguments(field: nn.Module, columns: int, name: str) -> None:
-    try:
-        signature = inspect.signature(field.forward)
-    except (TypeError, ValueError):  # it does not say
+    if (signature := signature_of(field)) is None:
         return
+    kind, wanted = type(field).__name__, ("t", "y", "context") if columns else ("t", "y")
     try:
-        signature.bind(*(("t", "y", "context") if columns else ("t", "y")))
+        signature.bind(*wanted)
     except TypeError as error:
-        kind = type(field).__name__
         if columns:
             problem, remedy = "its forward takes no context", "write forward(self, t, y, context)"
         else:
             problem = f"its forward can't be called as f(t, y) ({error})"
             remedy = "write forward(self, t, y), or pass context=k where it takes a context"
         raise InvalidArgument(name, kind, problem, remedy) from None
+    if is_open(signature) or starts_with_time(signature) or len(required(signature)) >= len(wanted):
+        return
+    # f(y, mask=None) or f(y, context, mask=None) can be called with the time first, which is then taken for the state
+    shown = ", ".join(signature.parameters)
+    problem = f"its forward({shown}) has arguments with defaults, so that t would be taken for '{first(signature)}'"
+    raise InvalidArgument(name, kind, problem, f"write forward(self, {', '.join(wanted)})")
 
 
 def check_columns(context: object) -> int:

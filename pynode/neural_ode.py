@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -13,11 +12,13 @@ from pynode.context import beside_context, check_columns, check_context, with_co
 from pynode.errors import InvalidArgument
 from pynode.evaluation import checked_params, parameters_of
 from pynode.fields.base import Field
+from pynode.forward_arguments import takes_state_alone
 from pynode.grid import check_times
 from pynode.methods.base import GradientMethod, check_field, check_method
 from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.rk4 import RK4
 from pynode.solution import SolveStats
+from pynode.transforms import is_transformed
 from pynode.types import State, States, Times
 
 Output: TypeAlias = Literal["all", "last"]
@@ -33,11 +34,12 @@ class NeuralODE(nn.Module):
         layer = pynode.NeuralODE(field, pynode.DiscOpt(steps=4), ts=[0.0, 1.0], output="last")
         classifier = nn.Sequential(nn.Linear(4, 16), layer, nn.Linear(16, 3))
 
-    `field` is a module f(t, y) of states `(..., dim)`, or a module of y alone such as an `nn.Sequential`; with
-    `context=k` a module f(t, y, context) that sees k further numbers of every sample.  `method` may be changed at any
-    time; it holds no parameters.  `ts` are the output times `(time,)`, which a call may replace; as an `nn.Parameter`
-    they are trained.  `output` says what a call gives: the states at all of `ts` `(time, ..., dim)`, or the last one
-    `(..., dim)`.  After a call `stats` holds the work of its solve, and after the backward pass that of its gradient.
+    `field` is a module f(t, y) of states `(..., dim)`, or a module of y alone such as an `nn.Sequential`, whose further
+    arguments have defaults; with `context=k` a module f(t, y, context) that sees k further numbers of every sample.
+    `method` may be changed at any time; it holds no parameters.  `ts` are the output times `(time,)`, which a call may
+    replace; as an `nn.Parameter` they are trained.  `output` says what a call gives: the states at all of `ts`
+    `(time, ..., dim)`, or the last one `(..., dim)`.  After a call `stats` holds the work of its solve, and after the
+    backward pass that of its gradient.
 
     Parameters have the dtype of the states: `field.float()` for single precision.
     """
@@ -48,7 +50,7 @@ class NeuralODE(nn.Module):
         self,
         field: nn.Module,
         method: GradientMethod = DEFAULT,
-        ts: Times | Sequence[float] | None = None,
+        ts: Times | Sequence[float | Tensor] | None = None,
         *,
         output: Output = "all",
         context: int | None = None,
@@ -59,16 +61,16 @@ class NeuralODE(nn.Module):
         if output not in OUTPUTS:
             raise InvalidArgument("output", repr(output), "unknown", f"use one of {', '.join(OUTPUTS)}")
         self.context_dim = check_columns(context)
-        alone = not self.context_dim and _takes_state_alone(field)
+        alone = not self.context_dim and not isinstance(field, Field) and takes_state_alone(field)
         self.field = _OfState(field) if alone else with_context(field, self.context_dim)
         self.method, self.output = method, output
-        self.ts = None if ts is None else _times(ts)
+        self.ts = None if ts is None else _own_times(ts)
         self.stats = None
 
     def forward(
         self,
         y0: State,
-        ts: Times | Sequence[float] | None = None,
+        ts: Times | Sequence[float | Tensor] | None = None,
         context: Tensor | None = None,
         *,
         params: Sequence[Tensor] | None = None,
@@ -123,22 +125,26 @@ class _OfState(nn.Module):
         return slope
 
 
-def _takes_state_alone(field: nn.Module) -> bool:
-    if isinstance(field, Field):
-        return False
-    try:
-        parameters = inspect.signature(field.forward).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
-    return len(positional) == 1 and positional[0].kind is not inspect.Parameter.VAR_POSITIONAL
-
-
 def _check_module(field: object) -> None:
     check_field(field)
     if not isinstance(field, nn.Module):
         problem = "a function, whose parameters a module can't hold"
         raise InvalidArgument("field", repr(field), problem, "write a torch.nn.Module with forward(t, y)")
+
+
+def _own_times(ts: Any) -> Times:
+    """Output times that a module keeps; raises `InvalidArgument` where they would not follow what trains them."""
+    if not isinstance(ts, (Tensor, str)) and isinstance(ts, Iterable):
+        ts = list(ts)
+        if any(_is_differentiated(t) for t in ts):
+            problem = "some of these times want a gradient, but a module keeps the values that they have now"
+            remedy = "pass the list to each call, layer(y0, ts), or make all times one nn.Parameter"
+            raise InvalidArgument("ts", repr(ts), problem, remedy)
+    return _times(ts)
+
+
+def _is_differentiated(t: object) -> bool:
+    return isinstance(t, Tensor) and (t.requires_grad or is_transformed())
 
 
 def _times(ts: Any) -> Times:
@@ -147,8 +153,14 @@ def _times(ts: Any) -> Times:
         try:
             if isinstance(ts, str):
                 raise TypeError
-            ts = torch.tensor([float(t) for t in ts], dtype=torch.float64)
-        except (TypeError, ValueError) as error:
+            entries = list(ts)
+            like = next((t for t in entries if _is_differentiated(t)), None)
+            if like is None:
+                ts = torch.tensor([float(t) for t in entries], dtype=torch.float64)
+            else:  # float() would cut the times from what they are computed from
+                kind = {"dtype": torch.float64, "device": like.device}
+                ts = torch.stack([torch.as_tensor(t, **kind).reshape(()) for t in entries])
+        except (TypeError, ValueError, RuntimeError) as error:
             raise InvalidArgument("ts", repr(ts), "not a list of times", "pass e.g. [0.0, 0.5, 1.0]") from error
     check_times(ts)
     return ts

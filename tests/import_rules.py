@@ -17,6 +17,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "outside_members": ("errors",),
     "registry": ("errors", "outside_members"),
     "finite": ("errors", "transforms"),
+    "forward_arguments": (),
     "world": ("errors",),
     "distributed": ("errors", "world"),
     "activations": ("errors",),
@@ -143,8 +144,20 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "solution",
     ),
     # what conditions a field, as columns of the state
-    "context": ("errors", "types", "finite", "fields.base", "methods.base"),
-    "neural_ode": ("errors", "types", "context", "evaluation", "fields.base", "grid", "methods", "schemes", "solution"),
+    "context": ("errors", "types", "finite", "forward_arguments", "fields.base", "methods.base"),
+    "neural_ode": (
+        "errors",
+        "types",
+        "context",
+        "evaluation",
+        "forward_arguments",
+        "fields.base",
+        "grid",
+        "methods",
+        "schemes",
+        "solution",
+        "transforms",
+    ),
     # a flow is solved by some method where nobody names another, and judged by an accurate one
     "flows": (
         *LEAVES,

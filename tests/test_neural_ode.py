@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -46,6 +47,13 @@ class Driven(nn.Module):
         return self.net(torch.cat((y, context), dim=-1)) - t * y
 
 
+class Masked(nn.Module):
+    """A module f(y, context) with a further argument."""
+
+    def forward(self, y: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        return y
+
+
 def seeded(make: Callable[[], nn.Module]) -> nn.Module:
     """The module with the same parameters every time."""
     with torch.random.fork_rng():
@@ -83,6 +91,40 @@ def test_a_specification_and_an_ordinary_net_are_fields() -> None:
         explanation = explain_first_solve(METHODS[0], partial(_solved, layer, y0, None))
         assert explanation is not None
         assert explanation.engine == "fused"
+
+
+class Scaled(nn.Module):
+    """A module f(y) with a further argument."""
+
+    def forward(self, y: Tensor, scale: float = 1.0) -> Tensor:
+        return -scale * y
+
+
+class Sampled(nn.Module):
+    """A module f(t, y) with defaults for both."""
+
+    def forward(self, t: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+        assert t is not None
+        assert y is not None
+        assert t.ndim == 0
+        return -y
+
+
+@pytest.mark.parametrize(
+    "field", [Scaled(), Sampled(), torch.compile(Scaled(), backend="eager"), nn.DataParallel(Scaled())], ids=str
+)
+def test_arguments_with_defaults_are_not_counted(field: nn.Module) -> None:
+    """dy/dt = -y, however it is written."""
+    layer = pynode.NeuralODE(field, pynode.DiscOpt(pynode.RK4, steps=20, engine="eager"), [0.0, 1.0], output="last")
+    assert float(layer(torch.ones(1, 1, dtype=torch.float64))) == pytest.approx(math.exp(-1), rel=1e-6)
+
+
+def test_a_layer_of_torch_with_optional_arguments_is_a_field_of_the_state() -> None:
+    encoder = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True).double()
+    y0, ts = normal(3, 5, 4), torch.tensor([0.0, 0.1]).double()
+    method = pynode.DiscOpt(pynode.RK4, steps=1, engine="eager")
+    layer = pynode.NeuralODE(encoder, method, ts, output="last")
+    torch.testing.assert_close(layer(y0), method.solve(lambda t, y: encoder(y), y0, ts).ys[-1])
 
 
 def _solved(layer: pynode.NeuralODE, y0: Tensor, context: Tensor | None, method: GradientMethod) -> None:
@@ -172,6 +214,18 @@ def test_times_are_trained_as_a_parameter() -> None:
     assert float(ts.grad[-1]) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(), (1,)], ids=str)
+def test_times_in_a_list_keep_their_gradient(shape: tuple[int, ...]) -> None:
+    """y(T) = exp(-T), at any mix of numbers and tensors; also under `torch.func`."""
+    layer = pynode.NeuralODE(Scaled(), pynode.DiscOpt(pynode.RK4, steps=20, engine="eager"), output="last")
+    end, y0 = nn.Parameter(torch.ones(shape)), torch.ones(1, dtype=torch.float64)
+    layer(y0, [0.0, torch.tensor(0.5), end]).sum().backward()
+    assert end.grad is not None
+    assert float(end.grad) == pytest.approx(-math.exp(-1), rel=1e-6)
+    gradient = torch.func.grad(lambda t: layer(y0, [0.0, t]).sum())(torch.ones(shape, dtype=torch.float64))
+    assert float(gradient) == pytest.approx(-math.exp(-1), rel=1e-6)
+
+
 def test_tensors_beside_the_parameters_get_their_gradient() -> None:
     scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
 
@@ -201,6 +255,11 @@ def test_print_shows_method_and_times() -> None:
         (lambda: pynode.NeuralODE(Timed(), METHODS[0], [0.0, 1.0, 0.5]), "ts = "),
         (lambda: pynode.NeuralODE(Timed(), METHODS[0], "01"), "ts = '01'"),  # type: ignore[arg-type]
         (lambda: pynode.NeuralODE(Timed(), METHODS[0], 3.0), "not a list of times"),  # type: ignore[arg-type]
+        (lambda: pynode.NeuralODE(Timed(), METHODS[0], [0.0, torch.ones(2)]), "not a list of times"),
+        (
+            lambda: pynode.NeuralODE(Timed(), METHODS[0], [0.0, nn.Parameter(torch.ones(()))]),
+            "some of these times want a gradient, but a module keeps the values",
+        ),
         (lambda: pynode.NeuralODE(Timed(), METHODS[0], TS, output="final"), "output = 'final': unknown"),  # type: ignore[arg-type]
         (lambda: pynode.NeuralODE(Timed(), METHODS[0])(normal(4, 3)), "there are no output times"),
         (lambda: pynode.NeuralODE(Timed(), METHODS[0], TS)(normal(4, 3).float()), "y0 = torch.float32: the field is"),
@@ -219,6 +278,15 @@ def test_print_shows_method_and_times() -> None:
         (
             lambda: pynode.NeuralODE(Timed(), METHODS[0], TS, context=2),
             r"field = Timed: its forward takes no context; write forward\(self, t, y, context\)",
+        ),
+        (
+            lambda: pynode.NeuralODE(Masked(), METHODS[0], TS, context=2),
+            r"field = Masked: its forward\(.*\) has arguments with defaults, so that t would be taken for 'y'; "
+            r"write forward\(self, t, y, context\)",
+        ),
+        (
+            lambda: pynode.NeuralODE(pynode.Flow([Driven()], 3, context=2).fields[0], METHODS[0], TS),
+            r"context = 0: field is a Driven with 2 columns of context; pass context=2, or field.module",
         ),
         (
             lambda: pynode.NeuralODE(Driven(), METHODS[0], TS),
