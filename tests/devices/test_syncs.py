@@ -22,6 +22,7 @@ from pynode.training import optimiser
 from pynode.training.config import RunConfig
 from pynode.training.loop import Loop
 from pynode.training.signals import Stop
+from pynode.training.storage import FolderStorage
 from pynode.training.trainer import _load
 from pynode.world import ALONE
 from tests.devices.modes import DEVICE, CountSyncs, OneDevice, Pretended
@@ -169,7 +170,7 @@ def a_loop(name: str, device: torch.device | str, folder: Path, rate: float = 0.
     problem = kind(device=device, options=kind.Options(**options))
     model, adam, progress = _load(config, problem, None)
     theta = model.theta()
-    return Loop(config, problem, model, adam, progress, theta, theta, folder, Stop(), ALONE)
+    return Loop(config, problem, model, adam, progress, theta, theta, FolderStorage(folder, folder), Stop(), ALONE)
 
 
 def iterated(loop: Loop, n: int) -> list[IterationRecord]:
