@@ -72,6 +72,5 @@ def move_new_nodes(model: SeriesModel, prepared: Prepared, whole: Prepared) -> N
         if new.any():
             states = state_on_curves(whole, k, times[new])
             rows = first + torch.as_tensor(np.flatnonzero(new))
-            moving = model.sizes.moving
-            model.nodes[rows, :moving] = torch.as_tensor(states, dtype=model.nodes.dtype)[:, :moving]
+            model.nodes[rows] = torch.as_tensor(states, dtype=model.nodes.dtype)
         first += len(place)
