@@ -82,7 +82,8 @@ def fitted_decays(
 def _nearest(rates: Array, rows: Array, values: Array, level: float, ridge: float) -> tuple[float, Decay] | None:
     """The decay of one of `rates` nearest to `values` `(n,)` and, before it, how far it is from them.
 
-    `rows` `(n, rates, 1 + impulses)` say what is left of a start and of impulses; `ridge` draws its rest and its start to `level`.
+    `rows` `(n, rates, 1 + impulses)` say what is left of a start and of impulses; `ridge` draws rest and start to
+    `level`.
     """
     seen = np.isfinite(values)
     if not seen.any():
