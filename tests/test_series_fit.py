@@ -100,7 +100,7 @@ def test_ctrl_c_leaves_the_fit_so_far(room: Path, at: int) -> None:
     if at < 4:
         first = fit.records[0].validation_loss
         assert first is not None
-        assert fit.problem.validation_loss(fit.model) < first, "not the first model"
+        assert fit.problem.validation_loss(fit.model) <= first
 
 
 def test_a_fit_in_a_directory_goes_on_and_is_the_one_in_memory(room: Path, tmp_path: Path) -> None:

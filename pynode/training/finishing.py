@@ -117,17 +117,19 @@ class Finishing:
         """
         stage, progress, i = self._stage, self.progress, self.progress.iteration
         validates = self.validate is not None and i % self.validate_every == 0
-        with self.stop.interruptible():
-            validation = self.validate(self.model) if validates and self.validate is not None else None
-            begun = None if progress.begun else self._begun(stage)
-        if begun is not None:
+        if not progress.begun:
+            with self.stop.interruptible():
+                begun = self._begun(stage)
             self._before, self._kept, progress.begun = self.model.theta(), begun, True
             self.model.set_theta(begun)
+        with self.stop.interruptible():
+            validation = self.validate(self.model) if validates and self.validate is not None else None
         before, search = self.model.theta(), _Search(self, Work())
         failure, curvature = None, None
         start = time.perf_counter()
         try:
-            curvature = iterate(self._params, self._curvature, RATES[progress.rate], search)
+            most = stage.gradients - progress.gradients + (self._known is not None)  # the first one is known then
+            curvature = iterate(self._params, self._curvature, RATES[progress.rate], most, search)
         except (SolveError, NonFiniteLoss) as error:
             failure = str(error).partition("\n")[0]
         except BaseException:
@@ -209,7 +211,8 @@ class Finishing:
             more[KNOWN] = self._known.gradient
         if self._curvature is not None:
             more |= {f"{CURVATURE}{name}": value for name, value in self._curvature.tensors().items()}
-        return checkpoint.encode(self.model, None, self.progress.to_json(), self.config(), **more)
+        own = {name: value.clone() for name, value in more.items()}  # some are one tensor, which a file can't share
+        return checkpoint.encode(self.model, None, self.progress.to_json(), self.config(), **own)
 
     def _begun(self, stage: Stage) -> Theta:
         """The weights that `stage` begins with."""

@@ -57,9 +57,9 @@ class Curvature:
 
 
 def iterate(
-    params: list[nn.Parameter], known: Curvature | None, rate: float, evaluate: Callable[[], float]
+    params: list[nn.Parameter], known: Curvature | None, rate: float, most: int, evaluate: Callable[[], float]
 ) -> Curvature | None:
-    """One iteration with a strong Wolfe line search that begins at `rate`; changes `params`.
+    """One iteration with a strong Wolfe line search that begins at `rate`, by at most `most` evaluations; changes `params`.
 
     `evaluate` gives the loss at `params` and sets their gradients; what it raises leaves `known` as it was, and
     `params` wherever the search had come to.  Returns what is known afterwards; None where the first gradient is zero.
@@ -68,6 +68,7 @@ def iterate(
         params,
         lr=rate,
         max_iter=1,
+        max_eval=most,
         history_size=HISTORY,
         tolerance_grad=SMALLEST_GRADIENT,
         tolerance_change=SMALLEST_CHANGE,
