@@ -59,9 +59,9 @@ class Curvature:
 def iterate(
     params: list[nn.Parameter], known: Curvature | None, rate: float, most: int, evaluate: Callable[[], float]
 ) -> Curvature | None:
-    """One iteration with a strong Wolfe line search that begins at `rate`, by at most `most` evaluations; changes `params`.
+    """One iteration with a strong Wolfe line search that begins at `rate`, by at most `most` evaluations.
 
-    `evaluate` gives the loss at `params` and sets their gradients; what it raises leaves `known` as it was, and
+    Changes `params`.  `evaluate` gives the loss at `params` and sets their gradients; what it raises leaves `known` as it was, and
     `params` wherever the search had come to.  Returns what is known afterwards; None where the first gradient is zero.
     """
     optimiser = torch.optim.LBFGS(
