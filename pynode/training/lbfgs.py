@@ -61,8 +61,9 @@ def iterate(
 ) -> Curvature | None:
     """One iteration with a strong Wolfe line search that begins at `rate`, by at most `most` evaluations.
 
-    Changes `params`.  `evaluate` gives the loss at `params` and sets their gradients; what it raises leaves `known` as it was, and
-    `params` wherever the search had come to.  Returns what is known afterwards; None where the first gradient is zero.
+    Changes `params`.  `evaluate` gives the loss at `params` and sets their gradients; what it raises leaves `known` as
+    it was, and `params` wherever the search had come to.  Returns what is known afterwards; None where the first
+    gradient is zero.
     """
     optimiser = torch.optim.LBFGS(
         params,
