@@ -22,10 +22,15 @@ from pynode.training.weights import FINISHING
 
 
 class Keeper(Protocol):
-    """Where a training keeps what it leaves; `adam` and `stages` take the records of its two parts."""
+    """Where a training keeps what it leaves."""
 
-    adam: Storage
-    stages: Storage
+    @property
+    def adam(self) -> Storage:
+        """Takes what Adam's iterations leave."""
+
+    @property
+    def stages(self) -> Storage:
+        """Takes what those of the stages leave."""
 
     def records(self) -> tuple[list[IterationRecord], list[IterationRecord]]:
         """Those of Adam's iterations, and of the stages after them."""
@@ -82,14 +87,14 @@ class OnDisk:
             note(self.directory, "damaged", 0, f"{error}; it is set aside")
             checkpoint.set_aside(folder, name, "damaged")
         points = []
-        for name, point in intact:
+        for name, candidate in intact:
             try:
-                check(point)
+                check(candidate)
             except CheckpointMismatch as error:
-                note(self.directory, "unused", point.iteration, f"{folder / name}: {error}; it is set aside")
+                note(self.directory, "unused", candidate.iteration, f"{folder / name}: {error}; it is set aside")
                 checkpoint.set_aside(folder, name, "unused")
             else:
-                points.append(point)
+                points.append(candidate)
         point = cut(folder, points, every, run=self.directory)
         if point is not None:
             self.stages.saved = point.iteration

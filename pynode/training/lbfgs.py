@@ -80,7 +80,7 @@ def iterate(
         state.update(known.state)
         state.update({name: list(known.state[name]) for name in Curvature.ROWS})
         state["prev_flat_grad"] = known.state["prev_flat_grad"].clone()
-    optimiser.step(evaluate)  # type: ignore[arg-type]
+    optimiser.step(evaluate)
     if "d" not in state:
         return known
     return Curvature({name: state[name] for name in Curvature.NAMES})

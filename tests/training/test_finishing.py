@@ -391,7 +391,7 @@ def test_lbfgs_by_iterations_is_torchs() -> None:
         history_size=40,
         line_search_fn="strong_wolfe",
         tolerance_change=1e-8,
-    ).step(closure_of(whole))  # type: ignore[arg-type]
+    ).step(closure_of(whole))
     known: Curvature | None = None
     for _ in range(60):
         known = iterate([parts], known, 1.0, 10**6, closure_of(parts))
