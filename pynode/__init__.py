@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pynode.methods.opt_disc_fixed import OptDiscFixed
     from pynode.methods.opt_disc_julia import OptDiscJulia
     from pynode.neural_ode import NeuralODE
+    from pynode.precision import products_in
     from pynode.problems import PROBLEMS
     from pynode.problems.base import Problem
     from pynode.schemes import SCHEMES
@@ -203,11 +204,23 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOME:
         raise AttributeError(f"module 'pynode' has no attribute '{name}'")
     value = getattr(importlib.import_module(f"pynode.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    """The version of the package; that of a clone that is not installed is not known."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pynode")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def __dir__() -> list[str]:

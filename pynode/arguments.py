@@ -23,7 +23,10 @@ def check_choice(argument: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         match = nearest(value, known) if isinstance(value, str) else None
         guess = f"did you mean '{match}'? " if match else ""
-        raise InvalidArgument(argument, repr(value), "unknown", f"{guess}use one of {', '.join(known)}")
+        listed = ", ".join(
+            word if word[:1].isalnum() else repr(word) for word in known
+        )  # of "." and "," the marks show
+        raise InvalidArgument(argument, repr(value), "unknown", f"{guess}use one of {listed}")
 
 
 def check_flag(argument: str, value: bool) -> None:

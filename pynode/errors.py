@@ -117,6 +117,10 @@ class UnsupportedTransform(UsageError):
     """A transform of torch.func (vmap, grad, jacrev, ...) is applied to a method that it can't follow."""
 
 
+class PrecisionMismatch(UsageError):
+    """A gradient along torch's own graph is taken with matrix products in another precision than the solve had."""
+
+
 class NotCapturable(UsageError):
     """A module can't be written as a tape, so that only torch operators can evaluate it.
 

@@ -20,6 +20,7 @@ from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
 from pynode.methods.base import GradientMethod, check_method
 from pynode.methods.disc_opt import DiscOpt
+from pynode.neural_ode import NeuralODE
 from pynode.solve import Run, Solve
 from pynode.tapes.captured import watched_of
 from pynode.tapes.tape import Tape
@@ -62,14 +63,15 @@ class Explanation:
 
 
 def explain(
-    field: VectorField | Flow, y0: State, ts: Times | None = None, method: GradientMethod | None = None
+    field: VectorField | Flow | NeuralODE, y0: State, ts: Times | None = None, method: GradientMethod | None = None
 ) -> Explanation:
     """Says which engine would run `method.solve(field, y0, ts)`, what the field looks like to it, or why it is torch.
 
         print(pynode.explain(field, y0))
 
-    `ts` is 0 and 1 where it does not matter, `method` is `DiscOpt()`, or that of a flow, whose first block is
-    explained.  Nothing is solved; the field is evaluated a few times where it has to be captured.
+    `ts` is 0 and 1 where it does not matter, `method` is `DiscOpt()`; of a `NeuralODE` both are its own, and of a flow,
+    whose first block is explained, the method is.  Nothing is solved; the field is evaluated a few times where it has
+    to be captured.
     """
     if isinstance(field, Flow):
         method, block = method or field.method, field.fields[0]
@@ -79,6 +81,10 @@ def explain(
             block, field.dim + field.context_dim, field.divergence, probes, RunningCosts(), field.context_dim
         )
         field, y0 = augmented, augmented.initial(joint)
+    if isinstance(field, NeuralODE):
+        method, ts = method or field.method, field.ts if ts is None else ts
+        y0 = F.pad(y0, (0, field.context_dim))  # any context will do
+        field = field.field
     method = DiscOpt() if method is None else method
     check_method(method)
     solve, _ = method.posed(field, y0, torch.tensor([0.0, 1.0], dtype=torch.float64) if ts is None else ts)

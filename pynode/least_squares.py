@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from pynode.arguments import check_choice
 from pynode.deferred import active_checks, require
@@ -22,6 +23,9 @@ from pynode.types import State, States, Times
 
 Missing: TypeAlias = Literal["error", "mask"]
 """What NaN and infinite entries of the data mean: a mistake, or values that were not observed."""
+
+_FINITE: Any = WeakIdKeyDictionary()
+"""The version of each tensor on a device at which all its entries were finite."""
 
 
 class LeastSquares:
@@ -41,8 +45,9 @@ class LeastSquares:
     part in the loss or in its gradient.  The loss stays a sum, over the `count` observed entries; the mean square error
     is `fit.loss / fit.count`, and its gradient is that of the sum divided by `fit.count`.
 
-    Raises what `solve` raises, and `InvalidArgument` for data of another shape than the states, for NaN or infinite
-    entries (before anything is solved), and for `missing="mask"` where no entry is left.
+    Raises what `solve` raises, and before anything is solved `InvalidArgument` for data of another shape or on another
+    device than the states, for data that are not real numbers, for NaN or infinite entries, and for `missing="mask"` if
+    no entry is left.  Inside of `deferred_checks` the values of data on a device are checked with the solve.
     """
 
     stats: SolveStats
@@ -67,6 +72,7 @@ class LeastSquares:
             check_times(ts)
             problem = f"the states have shape {(len(ts), *y0.shape)}"
             raise InvalidArgument("data", tuple(data.shape), problem, "give one row for each output time")
+        _check_kind(data, y0)
         observed = observed_entries(data, missing) if data.is_cpu else _entries_on_device(data, missing)
         self._data, self._observed, self._missing = data, observed, missing
         self._loss: float | None = None
@@ -74,7 +80,7 @@ class LeastSquares:
         self._pullback: Pullback | None = None
         # of a direct solve; no bound method, which would keep the kernels' memory until the next garbage collection
         self._posed: tuple[GradientMethod, nn.Module, State, Times] | None = None
-        plain = data.dtype == y0.dtype and data.device == y0.device and not (data.requires_grad or y0.requires_grad)
+        plain = data.dtype == y0.dtype and not (data.requires_grad or y0.requires_grad)
         if not plain or ts.requires_grad or torch.compiler.is_compiling():
             self._solve(method, field, y0, ts)
             return
@@ -109,7 +115,7 @@ class LeastSquares:
 
     @property
     def loss(self) -> float:
-        """The loss as a number; on a GPU the host waits for it, and what is wrong with it is said here."""
+        """The loss as a number, for which the host waits on a GPU; raises the reason if it is not finite."""
         if self._loss is None:
             assert self.on_device is not None
             self._loss = float(self.on_device)
@@ -144,6 +150,16 @@ class LeastSquares:
         accumulate(pullback, torch.from_numpy(self._residual))
 
 
+def _check_kind(data: States, y0: State) -> None:
+    """Raises `InvalidArgument` unless `data` are real numbers on the device of the states."""
+    if data.device != y0.device:
+        raise InvalidArgument("data", data.device, f"the states are on {y0.device}", "move them by data.to(y0.device)")
+    if data.is_meta:
+        raise InvalidArgument("data", data.device, "no values", "pass a tensor with values")
+    if data.is_complex() or data.dtype is torch.bool:
+        raise InvalidArgument("data", data.dtype, "not real numbers", "convert them by data.to(y0.dtype)")
+
+
 def observed_entries(data: States, missing: Missing) -> Tensor | None:
     """Which entries of `data` are finite, or None if all are.
 
@@ -163,13 +179,19 @@ def observed_entries(data: States, missing: Missing) -> Tensor | None:
 
 
 def _entries_on_device(data: States, missing: Missing) -> Tensor | None:
-    """The same without waiting for the device: data that are not finite show in the loss."""
+    """As `observed_entries`; the host waits for the device once for each tensor, or not at all in `deferred_checks`."""
     check_choice("missing", missing, get_args(Missing))
-    if missing == "error":
+    checks, version = active_checks(), None if data.is_inference() else data._version
+    if missing == "error" and version is not None and _FINITE.get(data) == version:
         return None
     observed = torch.isfinite(data.detach())
-    require(active_checks(), observed.any(), lambda: observed_entries(data, missing))
-    return observed
+    fine = observed.all() if missing == "error" else observed.any()
+    require(checks, fine, lambda: observed_entries(data, missing))
+    if missing == "mask":
+        return observed
+    if checks is None and version is not None:
+        _FINITE[data] = version
+    return None
 
 
 def sum_of_squares(ys: States, data: States, observed: Tensor | None) -> Tensor:

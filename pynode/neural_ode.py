@@ -115,6 +115,7 @@ class _OfState(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        self.__name__ = type(module).__name__  # as messages call it
 
     def forward(self, t: Tensor, y: State) -> State:  # noqa: ARG002 (autonomous)
         """dy/dt `(..., dim)`."""

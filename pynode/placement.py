@@ -1,4 +1,4 @@
-"""Arrays of the host as tensors on a device."""
+"""Copies arrays of the host to a device."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def placed(values: npt.NDArray[Any], device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """`values` on `device`, perhaps in another `dtype`; a tensor on the CPU may share their memory.
+    """`values` as a tensor on `device`, in `dtype` if that is given; a tensor on the CPU may share their memory.
 
-    To a GPU they go by way of pinned memory, so that the host does not wait for the work queued before.
+    The copy to a GPU is made from pinned memory, so that the host does not wait for the work that the GPU has queued.
     """
     tensor = torch.from_numpy(values)
     if device.type != "cuda":

@@ -1,12 +1,12 @@
 """Precision of matrix products in float32: in full, or as TF32 or bfloat16 on the tensor cores of a GPU.
 
-States, sums, activations and the optimiser stay in float32 in every case.  The default is full: reduced products change
-gradients in the third (TF32) or second digit (bfloat16), which `gradients --precision` measures.
+States, sums, activations and the optimiser stay in float32 in every case, and numbers of another type, such as float64,
+are multiplied as they are.  The default is full: products with fewer digits make gradients less exact, which
+`gradients --precision` measures.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pynode.arguments import check_choice
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, PrecisionMismatch
+from pynode.products_switch import is_switched, is_tf32, latest_switch, switched
 
 Precision = Literal["full", "tf32", "bf16"]
 
@@ -30,7 +31,11 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 TENSOR_CORES = (8, 0)
 """Compute capability from which on GPUs multiply in TF32 and bfloat16."""
 
-_active: ContextVar[str] = ContextVar("precision", default=FULL)
+_active: ContextVar[str | None] = ContextVar("precision", default=None)
+"""What `products_in` asks for in this context; None outside of it, where products are as torch is set.
+
+Threads in which autograd runs a backward pass on a GPU do not see it: see `kept_precision`.
+"""
 
 _suspended: ContextVar[bool] = ContextVar("suspended", default=False)
 """Whether products are not to be in bfloat16 although a context around this one says so."""
@@ -64,12 +69,12 @@ PRODUCTS = (
 
 
 def active_precision() -> str:
-    """The precision of products in this context."""
-    return _active.get()
+    """The precision that `products_in` asks for in this context; full where nothing does."""
+    return _active.get() or FULL
 
 
 def check_precision(precision: str, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
-    """Raises `InvalidArgument` where `device` has no such products, or numbers of type `dtype` are in float64."""
+    """Raises `InvalidArgument` where `device` has no such products, or `dtype` is another than float32."""
     check_choice("precision", precision, PRECISIONS)
     if precision == FULL:
         return
@@ -94,63 +99,83 @@ def _no_tensor_cores(device: torch.device) -> str | None:
 
 
 def products_in(precision: str) -> AbstractContextManager[None]:
-    """Products of float32 matrices in `precision` within the context, in forward and backward passes that run in it.
+    """Products of float32 matrices in `precision` within the context, in forward and backward passes.
 
         with pynode.products_in("tf32"):
             loss = method.solve(field, y0, ts).ys.square().mean()
             loss.backward()
 
-    "tf32" sets torch's own switch for all CUDA products, and sets it back.  "bf16" rounds the factors of every product
-    to bfloat16, sums in float32 inside of it, and gives the result back in float32; derivatives of the product are
-    computed likewise.  Solves in the context are run by engines that follow it: torch operators and CUDA graphs.
+    "tf32" turns torch's own switch for CUDA products on, "full" turns it off, and both set it back; it is one for the
+    whole process, so that threads must not solve in different precisions at a time.  "bf16" rounds the factors of the
+    products that `linear`, `matmul`, `einsum` and their relatives make to bfloat16, sums in float32 inside of them, and
+    gives the results back in float32; derivatives of these products are computed likewise.  Attention, convolutions and
+    recurrent cells of torch stay in full.  Outside of all contexts products are as torch is set.
+
+    Float32 solves in the context are run by engines that follow it: torch operators and CUDA graphs.  Products of other
+    numbers do not change, and float64 solves are run by any engine.
+
+    A gradient has the precision of its solve, also where it is taken outside of the context.  The one exception raises
+    `PrecisionMismatch`: a gradient along torch's own graph (engine "eager" with memory "store", and `AdaptiveAD`) that
+    is taken with TF32 on where the solve had it off, or the other way round.
     """
     check_choice("precision", precision, PRECISIONS)
-    if precision == _active.get() and precision != BF16:  # torch takes a mode off while it runs a backward pass
-        return _UNCHANGED
     return _changed_to(precision)
 
 
+def kept_precision() -> str | None:
+    """What a solve hands to `products_as_kept` in its backward pass; None outside of `products_in`."""
+    return _active.get()
+
+
+def products_as_kept(precision: str | None) -> AbstractContextManager[None]:
+    """Products as they were where `kept_precision` gave `precision`, on any thread."""
+    return _UNCHANGED if precision is None and not is_switched() else _changed_to(precision)
+
+
+def products_as_written() -> AbstractContextManager[None]:
+    """Products that are not rounded to bfloat16, although a context around this one may say so."""
+    return _changed_to(FULL) if _active.get() == BF16 else _UNCHANGED
+
+
+def hold_to_precision(*states: Tensor) -> None:
+    """Lets the backward pass of float32 states along torch's own graph raise `PrecisionMismatch` in another precision.
+
+    Torch reads its switch for TF32 when a product of the backward pass runs.  What "bf16" rounds is in the graph.
+    """
+    kept, tf32 = _active.get(), is_tf32()
+
+    def check(cotangent: Tensor) -> None:  # noqa: ARG001
+        if is_tf32() != tf32 and (kept is not None or is_switched()):
+            then, now = (TF32, FULL) if tf32 else (FULL, TF32)
+            raise PrecisionMismatch(
+                f"states were solved with products in {then}, and their gradient is taken with products in {now}; take "
+                f"it inside the context of the solve, such as products_in({then!r})"
+            )
+
+    for part in states if kept != BF16 else ():
+        if part.requires_grad and part.dtype in (torch.float32, torch.complex64):
+            part.register_hook(check)
+
+
+def _changed_to(precision: str | None) -> AbstractContextManager[None]:
+    active = _active.get()
+    if precision == active and precision in (FULL, TF32) and latest_switch() == (precision == TF32):
+        return _UNCHANGED
+    return _change(precision)
+
+
 @contextmanager
-def _changed_to(precision: str) -> Iterator[None]:
-    """The context in which the precision is another than before."""
+def _change(precision: str | None) -> Iterator[None]:
+    """The context in which the precision is another than before; None: as outside of all contexts."""
     token = _active.set(precision)
     suspended = _suspended.set(precision != BF16)
-    switch = _tf32(on=precision == TF32)
-    products = _BFloat16Products() if precision == BF16 else _UNCHANGED
+    products = _BFloat16Products() if precision == BF16 else _UNCHANGED  # torch takes it off during a backward pass
     try:
-        with switch, products:
+        with switched(None if precision is None else precision == TF32), products:
             yield
     finally:
         _suspended.reset(suspended)
         _active.reset(token)
-
-
-@contextmanager
-def _tf32(*, on: bool) -> Iterator[None]:
-    """Torch's products on CUDA in TF32, or not."""
-    with warnings.catch_warnings():  # torch 2.9 and later warn of a coming change of names
-        warnings.simplefilter("ignore")
-        try:
-            before = torch.get_float32_matmul_precision()
-        except RuntimeError:  # the program has used the newer switch, and torch refuses to mix them
-            matmul: Any = torch.backends.cuda.matmul
-            name = matmul.fp32_precision
-            matmul.fp32_precision = "tf32" if on else "ieee"
-
-            def set_back() -> None:
-                matmul.fp32_precision = name
-        else:
-            torch.set_float32_matmul_precision("high" if on else "highest")
-
-            def set_back() -> None:
-                torch.set_float32_matmul_precision(before)
-
-    try:
-        yield
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            set_back()
 
 
 class _BFloat16Products(TorchFunctionMode):

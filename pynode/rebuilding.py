@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -15,7 +16,7 @@ from torch import Generator, Tensor
 from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
-from pynode.deferred import active_checks
+from pynode.deferred import active_checks, require
 from pynode.errors import FieldChanged, MissingParameters, RandomField
 from pynode.evaluation import CountedField
 from pynode.field_state import FieldState
@@ -223,18 +224,13 @@ class Rebuilding:
             return
         with self._state.own_kept():
             slope = self._plain(self._t0, self.y0)
-        if self._checks is None or slope.is_cpu or _differ_in_kind(slope, self._slope):
+        if slope.is_cpu or _differ_in_kind(slope, self._slope):
             if _differ(slope, self._slope):
-                self._changed()
+                _has_changed(self.method)
         else:
-            self._checks.add(~_beyond_rounding(slope, self._slope), self._changed)
-
-    def _changed(self) -> NoReturn:
-        raise FieldChanged(
-            "the field has changed since the solve: at the initial state it has another value now, so that its "
-            f"gradient by {self.method} would be that of another solve; take the gradient before changing what "
-            'the field reads, or use DiscOpt(memory="store")'
-        )
+            # the check holds no more than a name: it may outlive the solve
+            fine = ~_beyond_rounding(slope, self._slope)
+            require(self._checks, fine, partial(_has_changed, self.method))
 
     # --- small things ------------------------------------------------------------------------------------------------
 
@@ -347,6 +343,14 @@ def _depend_on_each_other(sources: Sequence[Tensor]) -> bool:
 def _copies_of(sources: Sequence[Tensor]) -> dict[int, Tensor]:
     """Leaves with the values of those that were computed, by identity."""
     return {id(x): x.detach().requires_grad_() for x in sources if not x.is_leaf}
+
+
+def _has_changed(method: str) -> NoReturn:
+    raise FieldChanged(
+        "the field has changed since the solve: at the initial state it has another value now, so that its "
+        f"gradient by {method} would be that of another solve; take the gradient before changing what "
+        'the field reads, or use DiscOpt(memory="store")'
+    )
 
 
 def _differ(a: Tensor, b: Tensor) -> bool:

@@ -18,6 +18,16 @@ from pynode.transforms import is_batched, one_by_one
 Gradients = tuple["Tensor | None", ...]
 
 
+def with_graph(states: Tensor, sources: Sequence[Tensor], cotangents: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+    """The gradients of `states` by `sources`, which can be differentiated again, and the copy of `cotangents` in them.
+
+    To be called with gradients enabled; `linked` makes them functions of the original tensors.
+    """
+    back = cotangents.detach().requires_grad_()
+    gradients = torch.autograd.grad(states, sources, back, create_graph=True, allow_unused=True, materialize_grads=True)
+    return gradients, back
+
+
 def linked(gradients: Sequence[Tensor], leaves: Sequence[Tensor], originals: Sequence[Tensor]) -> Gradients:
     """`gradients`, which are functions of `leaves`, as functions of `originals`, of which the leaves are copies.
 

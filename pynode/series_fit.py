@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import torch
 
 from pynode.datasets.splits import Array
-from pynode.errors import Interrupted, NonFiniteLoss
+from pynode.errors import Interrupted, InvalidArgument, NonFiniteLoss, UsageError
 from pynode.methods.base import GradientMethod, check_method
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.base import Evaluation
@@ -81,6 +83,11 @@ class SeriesFit:
         """RMSE over standard deviations of fit and held-out forecast, of the baselines too."""
         return dict(self.evaluation.metrics)
 
+    def __str__(self) -> str:
+        """What was read and decided, and the errors, a line each."""
+        known = [f"{name}: {value:.4g}" for name, value in self.errors.items()]
+        return "\n".join([*self.notices, *known])
+
     @property
     def field(self) -> torch.nn.Module:
         """The field, in scaled columns and the model's unit of time."""
@@ -92,6 +99,14 @@ class SeriesFit:
         Rows are `every` apart, or as far as those of the file usually are.  Raises `InvalidArgument` for a time beyond
         which an input is known, `RunFailure` where a forecast is not finite.
         """
+        if every is not None and not (isinstance(every, (int, float)) and 0 < every < float("inf")):
+            raise InvalidArgument(
+                "every", repr(every), "not a positive number", "give a length of time in the file's units"
+            )
+        with _as_in_python():
+            return self._forecast(until, every)
+
+    def _forecast(self, until: float | str, every: float | None) -> list[Forecast]:
         series = self.problem.series
         end = series.axis.parse(until) if isinstance(until, str) else float(until)
         times = times_ahead(series.axis, series.each, end, every, series.input_kinds)
@@ -111,6 +126,16 @@ class FitInterrupted(Interrupted):
     def __init__(self, signal_number: int, message: str, fit: SeriesFit) -> None:
         self.fit = fit
         super().__init__(signal_number, message)
+
+
+@contextmanager
+def _as_in_python() -> Iterator[None]:
+    """Errors name arguments as Python has them, not the options of `predict`."""
+    try:
+        yield
+    except UsageError as error:
+        error.args = (re.sub(r"--(until|every)\b", r"\1", str(error)),)
+        raise
 
 
 def fit_series(

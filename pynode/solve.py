@@ -16,7 +16,7 @@ from pynode.evaluation import CountedField, parameters_of
 from pynode.fields.base import System, why_no_system
 from pynode.gradients import Gradient
 from pynode.grid import TimeGrid
-from pynode.precision import FULL, products_in
+from pynode.precision import products_as_written
 from pynode.schemes import SCHEMES
 from pynode.schemes.base import Scheme
 from pynode.solution import SolveStats
@@ -128,7 +128,7 @@ class Solve:
         if reason := obstacle_to_tapes(self.field, self.y0):
             return reason
         try:
-            with products_in(FULL):  # the tape holds the field's operations, not how they are rounded
+            with products_as_written():  # the tape holds the field's operations, not how they are rounded
                 self.__dict__["system"] = system_by_tape(self.field, self.y0, self.ts, self.named)
         except NotCapturable as error:
             return str(error)

@@ -24,7 +24,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "tangents": ("types",),
     "arguments": ("errors",),
     "steps": ("errors", "arguments"),
-    "precision": ("errors", "arguments"),
+    "products_switch": (),
+    "precision": ("errors", "arguments", "products_switch"),
     "grid": ("errors", "types", "steps"),
     "seeding": ("errors",),
     "memory": (),
@@ -118,6 +119,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *LEAVES,
         "gradients",
         "grid",
+        "precision",
         "samples",
         "solution",
         "solve",
@@ -157,7 +159,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "methods",
     ),
     # which engine runs a solve, and why
-    "explanation": (*LEAVES, "engines", "fields.base", "flows", "methods", "solve", "tapes"),
+    "explanation": (*LEAVES, "engines", "fields.base", "flows", "methods", "neural_ode", "solve", "tapes"),
     # a problem takes any method, so it knows their base alone; it may solve accurately by a scheme
     "problems": (
         *LEAVES,

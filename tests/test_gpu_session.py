@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from experiments import packages
+from experiments.benchmarks.options import NoGpu
+from experiments.benchmarks.records import EntryRecord, RepeatRecord, WorkloadRecord, path_of
 from experiments.gpu import session
+from experiments.gpu.command import gpu
 from experiments.gpu.session import Plan, Session
+from pynode.errors import UsageError
+from pynode.records.files import append_line, write_json
 
 
 def test_a_part_that_goes_on_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +64,11 @@ def test_outcomes_are_read_from_the_report_and_without_one_from_the_log(tmp_path
     assert outcome["failed"] == ["tests/gpu/test_a.py::test_c"]
 
 
-def test_a_session_leaves_few_files_and_says_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With parts that take no time: one test fails, the benchmark has one entrant in trouble."""
+@pytest.mark.parametrize("turns", [1, 0])
+def test_a_session_leaves_few_files_and_says_what_happened(
+    turns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With parts that take no time: one test fails, and so does an entrant; without a turn the benchmark fails, too."""
 
     def call(command: list[str], log: Path, seconds: float, env: dict[str, str]) -> tuple[int, bool]:
         assert 0 < seconds < 60
@@ -71,7 +82,13 @@ def test_a_session_leaves_few_files_and_says_what_happened(tmp_path: Path, monke
         (records / "figures").mkdir(parents=True)
         (records / "tables.md").write_text("tables")
         (records / "figures" / "seconds.png").write_bytes(b"png")
-        (records / "config.json").write_text("{}")
+        write_json(records / "config.json", {"suite": "gpu"})
+        workload = WorkloadRecord("small", "small", "iteration", "disc-opt", "float64", 1, "cpu", 1, 4, 10)
+        append_line(path_of(records, "workloads"), workload)
+        for entrant, status in (("pynode-eager", "timed"), ("jax", "failed")):
+            append_line(path_of(records, "entries"), EntryRecord("small", entrant, status, "out of memory"))
+        if turns:
+            append_line(path_of(records, "repeats"), RepeatRecord("small", "pynode-eager", 0, 1, 0.1, 0.1))
         return 0, False
 
     monkeypatch.setattr(session, "_call", call)
@@ -84,6 +101,43 @@ def test_a_session_leaves_few_files_and_says_what_happened(tmp_path: Path, monke
     summary = json.loads((out / "summary.json").read_text())
     assert summary["commit"] == "abc"
     assert summary["tests"]["failed"] == ["a::b"]
-    assert summary["bench"]["passed"]
+    bench = summary["bench"]
+    assert (bench["passed"], bench["turns"]) == (turns == 1, turns)
+    assert (bench["entries"], bench["troubles"]) == ({"timed": 1, "failed": 1}, ["small: jax: out of memory"])
     with tarfile.open(out / "records.tar.gz") as archive:
         assert "./bench/tables.md" in archive.getnames()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_nothing_is_begun(tmp_path: Path) -> None:
+    with pytest.raises(NoGpu, match=r"gpu: torch sees no CUDA device here; run it on a machine with one$"):
+        gpu(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_packages_for_the_tests_are_looked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "TESTS", {"pytest": "pytest", "no_such_one": "no-such-one", "nor_this": "nor-this"})
+    said = "gpu needs no-such-one and nor-this, which are not installed; pip install no-such-one nor-this; or leave the"
+    with pytest.raises(UsageError, match=said):
+        gpu(tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+    assert packages.lack_of({"torch": "torch"}, "gpu") is None
+
+
+def test_what_a_bare_machine_lacks_is_named_in_one_sentence(tmp_path: Path) -> None:
+    """Python without any package, for which `-S` leaves the folders of packages out."""
+    command = [sys.executable, "-S", str(session.RUN), "gpu", "--out", str(tmp_path / "out")]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    *first, last = packages.COMMANDS.values()
+    assert done.stderr == (
+        f"experiments/run.py needs {', '.join(first)} and {last}, which are not installed; "
+        f"pip install {' '.join(packages.COMMANDS.values())}\n"
+    )
+
+
+def test_packages_that_are_looked_for_are_those_of_the_project() -> None:
+    text = (session.ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for distribution in (*packages.COMMANDS.values(), *packages.TESTS.values()):
+        assert f'"{distribution}>=' in text

@@ -48,3 +48,9 @@ def test_help_is_quick() -> None:
     seconds, printed = seconds_of(sys.executable, run, "--help")
     assert "compare" in printed
     assert seconds < 1.5
+
+
+def test_what_solves_brings_no_compiler() -> None:
+    """torch's compiler takes as long to import as torch itself, and is there for those who compile."""
+    script = "import sys, pynode; pynode.DiscOpt, pynode.OptDisc, pynode.Flow; print('torch._dynamo' in sys.modules)"
+    assert seconds_of(sys.executable, "-c", script)[1].strip() == "False"

@@ -115,6 +115,26 @@ def test_what_goes_wrong_is_what_solve_says(method: GradientMethod) -> None:
         LeastSquares(method, field, y0, ts, torch.zeros(len(TS), 2, dtype=torch.float64))
 
 
+def refused_before_a_solve(monkeypatch: pytest.MonkeyPatch, data: Tensor, message: str) -> None:
+    monkeypatch.setattr(DiscOpt, "run_directly", None)
+    monkeypatch.setattr(DiscOpt, "solve", None)
+    field, y0 = MLP((2, 6, 2)).build(seed=1), torch.ones(2, dtype=torch.float64)
+    with pytest.raises(InvalidArgument, match=message):
+        LeastSquares(DiscOpt(), field, y0, TS, data)
+
+
+def test_data_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is solved."""
+    data = torch.zeros(len(TS), 2, dtype=torch.float64, device="meta")
+    refused_before_a_solve(monkeypatch, data, "data = meta: the states are on cpu; move them")
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.complex128])
+def test_data_that_are_not_real_numbers(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = torch.zeros(len(TS), 2, dtype=dtype)
+    refused_before_a_solve(monkeypatch, data, f"data = {dtype}: not real numbers")
+
+
 BAD = {
     # what is not finite: how it is put there, and what the error says
     "one NaN": ([((3, 1, 0), math.nan)], r"1 of 20 entries is not finite, the first, nan, at index \(3, 1, 0\)"),

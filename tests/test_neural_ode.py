@@ -243,3 +243,14 @@ def test_a_failed_solve_says_so() -> None:
     layer = pynode.NeuralODE(Explosion(), METHODS[1], [0.0, 5.0])
     with pytest.raises(SolveError, match="t ="):
         layer(5 + normal(4, 3).abs())
+
+
+def test_it_is_explained_like_its_field() -> None:
+    """By its own method and times; a module of the state alone under its own name."""
+    net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    layer = pynode.NeuralODE(net, METHODS[1], TS)
+    told = pynode.explain(layer, normal(4, 3))
+    assert (told.field, told.method) == ("Sequential", METHODS[1].label)
+    assert told.specification is not None, "it is captured"
+    driven = pynode.NeuralODE(Driven(), METHODS[0], context=1)
+    assert pynode.explain(driven, normal(4, 3), method=METHODS[1]).method == METHODS[1].label

@@ -143,6 +143,29 @@ def test_only_engines_that_follow_it_are_chosen(posed: tuple[Field, Tensor, Tens
             pynode.DiscOpt(engine="fused").solve(field, y0, ts)
 
 
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_float64_is_solved_by_any_engine(precision: str, engine: str) -> None:
+    """The option is for products in float32: solves of other numbers run as without it."""
+    field = pynode.MLP((2, 16, 2)).build(seed=1)
+    y0, ts = torch.randn(32, 2, dtype=torch.float64), torch.linspace(0, 1, 3)
+    expected = pynode.DiscOpt(engine=engine).solve(field, y0, ts)
+    chosen = pynode.DiscOpt().solve(field, y0, ts).stats.engine
+    with products_in(precision):
+        solution = pynode.DiscOpt(engine=engine).solve(field, y0, ts)
+        assert pynode.DiscOpt().solve(field, y0, ts).stats.engine == chosen
+    assert solution.stats.engine == engine
+    assert torch.equal(solution.ys, expected.ys)
+
+
+def test_torchdiffeqs_functions_follow_it(posed: tuple[Field, Tensor, Tensor]) -> None:
+    """Also where the kernels would run them."""
+    field, y0, ts = posed
+    full = pynode.odeint(field, y0, ts, method="rk4")
+    with products_in("bf16"):
+        reduced = pynode.odeint(field, y0, ts, method="rk4")
+    assert 1e-4 < (reduced - full).norm() / full.norm() < 5e-2
+
+
 def configured(**settings: Any) -> RunConfig:
     """Six iterations of a small flow."""
     options: dict[str, Any] = {"dtype": "float32", "iterations": 6, "validate_every": 3, "checkpoint_every": 3}

@@ -42,12 +42,19 @@ def test_a_series_with_an_input(room: Path) -> None:
     assert seen == list(range(len(fit.records)))
     assert [record.stage for record in fit.records[:7]] == [*[""] * 6, "windows x2"]
     assert len(fit.losses) == 6
+    assert str(fit).startswith(fit.notices[0])
+    assert f"forecast_error: {fit.errors['forecast_error']:.4g}" in str(fit).splitlines()
     assert fit.errors["forecast_error"] < 0.2 < fit.errors["forecast_error_naive"]
     (ahead,) = fit.forecast(60)
     assert ahead.columns == ("room",)
     assert ahead.times[-1] == 60
     assert ahead.values.shape == (len(ahead.times), 1)
     assert any("held out" in notice for notice in fit.notices)
+    with pytest.raises(pynode.UsageError, match=r"^until = 3: not after the last row"):
+        fit.forecast(3)
+    for wrong in (0, "5", float("nan")):
+        with pytest.raises(pynode.UsageError, match=r"^every = .*: not a positive number"):
+            fit.forecast(60, every=wrong)  # type: ignore[arg-type]
     with pytest.raises(pynode.UsageError, match=r"outdoor is known to 64\.5 only"):
         fit.forecast(80)
 
@@ -129,3 +136,10 @@ def test_a_policy_goes_on_after_failures(room: Path) -> None:
     assert all(record.failure for record in fit.records)
     assert any("failed iteration" in notice for notice in fit.notices)
     assert any("stage ended early" in notice for notice in fit.notices)
+
+
+def test_a_name_is_no_list_of_letters(room: Path) -> None:
+    with pytest.raises(pynode.UsageError, match=r"^values = 'room': not a list of names; write \('room',\)"):
+        pynode.fit_series(room, values="room")
+    with pytest.raises(pynode.UsageError, match=r"^windw = 8: series has no such option; did you mean 'window'\?"):
+        pynode.fit_series(room, windw=8)

@@ -1,4 +1,4 @@
-"""Whether all compute the same: every gradient against a reference, before anything is timed."""
+"""Compares every gradient with a reference before anything is timed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ import numpy as np
 from experiments.benchmarks.workload import Array, Workload
 
 DISCRETE = 1e-10
-"""Relative difference that two gradients of one discrete program may have in float64."""
+"""Largest relative difference, in float64, of two gradients by the same fixed steps."""
 
 PER_RTOL = 100.0
-"""Relative error that a gradient by an adaptive solve may have, in units of its rtol."""
+"""Largest relative error of a gradient by an adaptive solve, in units of its rtol."""
 
 TIMED = {"float64": math.inf, "float32": 1e-3}
-"""The same for the numbers that are timed, where these are not float64."""
+"""Largest relative difference of a gradient in the type that is timed; float64 is compared by the bounds above."""
 
 REDUCED = {"full": 1.0, "tf32": 20.0, "bf16": 200.0}
-"""How many times as much it may be where products have fewer digits: 10 bits of TF32, 7 of bfloat16, 23 in full."""
+"""How many times that bound a gradient may be off by products in less than full precision: the numbers that are
+multiplied keep 23 bits in full, 10 in TF32, 7 in bfloat16.
+"""
 
 TRAINED, ITERATIONS = 1e-6, 3
-"""Relative difference of the way that theta takes in so many iterations: Adam divides small gradients by small ones."""
+"""Largest relative difference of the change of theta in so many iterations; looser, since Adam divides small gradients
+by small numbers.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Reference:
 
 
 def bound(workload: Workload) -> float:
-    """How far a gradient may be from the reference, relative."""
+    """Largest relative difference of a gradient in float64 from the reference."""
     return DISCRETE if workload.method == "disc-opt" else PER_RTOL * workload.rtol
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments.benchmarks.options import Device, Quick, limit_option
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.errors import InvalidArgument, UnknownName
@@ -29,8 +30,9 @@ def bench(
         typer.Option(
             metavar="NAME,...",
             help="Programs to measure, separated by commas: pynode-fused, pynode-eager, torchdiffeq, jax, diffrax, "
-            "torchode, julia; for own-modules also pynode-auto and torch-compile, for gpu pynode-graph and "
-            "torch-reduce-overhead. [dim]Default: all that are installed; for scaling, pynode's two engines.[/dim]",
+            "torchode, julia; for own-modules also pynode-auto and torch-compile, for gpu pynode-graph, "
+            "pynode-graph-iteration and torch-reduce-overhead. [dim]Default: all that are installed; for scaling, "
+            "pynode's two engines.[/dim]",
             rich_help_panel=o.WHAT,
         ),
     ] = None,
@@ -43,10 +45,7 @@ def bench(
             rich_help_panel=o.WHAT,
         ),
     ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Use small sizes and measure three short times only.", rich_help_panel=o.WHAT),
-    ] = False,
+    quick: Quick = False,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -66,14 +65,9 @@ def bench(
     ] = None,
     limit: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS",
-            min=1,
-            help="For gpu: measure nothing after so many seconds. [dim]Default: 150; 40 with --quick.[/dim]",
-            rich_help_panel=o.WHERE,
-        ),
+        limit_option("For gpu: end after so many seconds. [dim]Default: 150; 40 with --quick.[/dim]", least=1),
     ] = None,
-    device: Annotated[str, typer.Option(hidden=True)] = "cuda",
+    device: Device = "cuda",
     out: o.Out = None,
     show: Annotated[
         Path | None,

@@ -1,7 +1,8 @@
 """Many workloads within a time limit: entrants prepare side by side, then all take turns, workload by workload.
 
-Every entrant has one process for all of its workloads, since starting one with a GPU takes seconds.  What is finished
-is on the disk: a process that breaks down or takes too long costs its own cells only.
+Every entrant has one process for all of its workloads, since starting one with a GPU takes seconds.  Records are
+written as soon as they are known.  Where a process ends, or does not answer in time, its entrant loses the workloads on
+which it has not been timed yet; no other entrant loses any.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from experiments.benchmarks.records import EntryRecord, RepeatRecord, path_of
 from experiments.benchmarks.workload import Workload, first_rows
 from pynode.clock import load_average
 from pynode.records.files import append_line, finite
+from pynode.wording import counted
 
 COMPARED_ROWS = 256
-"""Samples of a batch on which gradients are compared in float64: those of a whole batch would fill the GPU."""
+"""Samples of a batch on which gradients are compared in float64: a whole batch in float64 would fill the GPU."""
 
 PREPARING = 0.6
 """Share of the time limit in which entrants must be prepared."""
@@ -47,7 +49,7 @@ EVERY = 6
 
 @dataclass
 class Field:
-    """One workload, whole and on the few rows that are compared in float64, with its references to come."""
+    """One workload on its whole batch and on the few rows that are compared in float64, and the references of both."""
 
     whole: Arena
     part: Arena
@@ -61,17 +63,24 @@ class Field:
 
 @dataclass
 class Ready:
-    """A contestant that is prepared for a workload, and how many units it does in a turn."""
+    """A contestant that is prepared for a workload, its entry, units of work in a turn, and turns that it has had."""
 
     field: Field
     contestant: Contestant
     child: Child
+    entry: EntryRecord
     calls: int = 1
+    turns: int = 0
 
     @property
     def key(self) -> str:
         """Under which its process knows it."""
         return self.field.whole.key(self.contestant, self.field.workload.dtype)
+
+    @property
+    def name(self) -> str:
+        """Workload and contestant, for messages."""
+        return f"{self.field.workload.name}: {self.contestant.label}"
 
 
 class Heats:
@@ -81,7 +90,7 @@ class Heats:
         self.settings, self.directory, self.say = settings, directory, say
         self.start, self.seconds = time.monotonic(), seconds
         self.ready: list[Ready] = []
-        self.entries: list[EntryRecord] = []
+        self._entries: dict[tuple[str, str], EntryRecord] = {}
         self._lock = threading.Lock()
 
     def run(self, workloads: Sequence[Workload], kinds: Sequence[type[Entrant]]) -> list[EntryRecord]:
@@ -90,7 +99,7 @@ class Heats:
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, shelf, ignore_errors=True)
             fields = [self._field(workload, shelf) for workload in workloads]
-            machine = self._child(workloads[0], stack)
+            machine = self._child(workloads[0], "machine", stack)
             with ThreadPoolExecutor(len(kinds) + 1) as threads:
                 jobs = [threads.submit(self._references, machine, fields)]
                 jobs += [threads.submit(self._prepare_all, kind, fields, stack) for kind in kinds]
@@ -98,14 +107,14 @@ class Heats:
             for job in jobs:
                 job.result()
             self._take_turns(fields, machine, stack)
-        return self.entries
+        return list(self._entries.values())
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until `share` of the limit is over, at least one tenth."""
         return max(0.1, self.start + share * self.seconds - time.monotonic())
 
     def _field(self, workload: Workload, shelf: Path) -> Field:
-        """Records a workload and lays its numbers where processes find them."""
+        """Records a workload and writes its numbers to files that processes read."""
         self._append("workloads", described(workload))
         arenas = []
         for name, one in (("whole", workload), ("part", first_rows(workload, COMPARED_ROWS))):
@@ -115,9 +124,9 @@ class Heats:
             arenas.append(Arena(one, folder, self.directory, self.settings))
         return Field(arenas[0], arenas[1])
 
-    def _child(self, workload: Workload, stack: ExitStack) -> Child:
-        """A process that may use all cores, and ends with `stack`."""
-        child = Child(workload.threads, workload.device, self.directory / "entrants.log", pinned=False)
+    def _child(self, workload: Workload, name: str, stack: ExitStack) -> Child:
+        """A process with a log of its own that may use all cores, and ends with `stack`."""
+        child = Child(workload.threads, workload.device, self.directory / f"entrants-{name}.log", pinned=False)
         stack.callback(child.close)
         return child
 
@@ -128,7 +137,7 @@ class Heats:
     # --- before the clock ---------------------------------------------------------------------------------------------
 
     def _references(self, child: Child, fields: Sequence[Field]) -> None:
-        """The gradients that all are compared with, in float64: of the few rows, and of the whole batch."""
+        """Computes the gradients that all are compared with, in float64: on the few rows, and on the whole batch."""
         for one in fields:
             try:
                 few = self._reference(child, one.part)
@@ -161,12 +170,13 @@ class Heats:
                     self._enter(EntryRecord(one.workload.name, contestant.label, records.SKIPPED, reason))
                     continue
                 if child is None or child.closed:
-                    child = self._child(one.workload, stack)
+                    child = self._child(one.workload, kind.name, stack)
                 self.say(f"{one.workload.name}: {contestant.label}, gradient")
                 self._enter(self._prepare(one, contestant, child))
 
     def _enter(self, entry: EntryRecord) -> None:
-        self.entries.append(entry)
+        """Records what became of an entrant, in the place of what was known before."""
+        self._entries[entry.workload, entry.entrant] = entry
         self._append("entries", entry)
 
     def _prepare(self, one: Field, contestant: Contestant, child: Child) -> EntryRecord:
@@ -195,21 +205,25 @@ class Heats:
             return replace(entry, reason=f"{type(error).__name__}: {error}")
         if reason is not None:
             return replace(entry, status=records.REFUSED, reason=reason)
+        entry = replace(entry, status=records.PREPARED)
         with self._lock:
-            self.ready.append(Ready(one, contestant, child))
-        return replace(entry, status=records.TIMED)
+            self.ready.append(Ready(one, contestant, child, entry))
+        return entry
 
     def _in_double(
         self, one: Field, contestant: Contestant, child: Child, reference: Reference, timed: Reference
     ) -> tuple[dict[str, Any], str | None]:
-        """The comparison in float64 on few rows (which is what is `timed` of a series), and what is wrong."""
+        """Errors in float64 on few rows, for the entry, and the objection to them.
+
+        A workload in float64, which is a series, is compared by the numbers that are `timed`.
+        """
         arena, mine = one.part, timed
         if one.workload.dtype != "float64":
             arena.prepare(child, contestant, "float64")
             mine, *_ = arena.ask_gradient(child, contestant, "float64")
             child.ask("forget", key=arena.key(contestant, "float64"))
         compared = {k: v for k, v in arena.compared(mine, reference).items() if k != "loss"}
-        entry = EntryRecord(one.workload.name, contestant.label, records.TIMED, **compared, timed_error=0.0)
+        entry = EntryRecord(one.workload.name, contestant.label, records.PREPARED, **compared, timed_error=0.0)
         return compared, arena.objection(entry, mine, reference)
 
     # --- turns --------------------------------------------------------------------------------------------------------
@@ -217,11 +231,18 @@ class Heats:
     def _take_turns(self, fields: Sequence[Field], machine: Child, stack: ExitStack) -> None:
         """Rounds of all workloads until the time is over; a round is everyone's turn on each of them."""
         for mine in list(self.ready):
-            self.say(f"{mine.field.workload.name}: {mine.contestant.label}, warm-up")
+            self.say(f"{mine.name}, warm-up")
             self._attempt(self._warm_up, mine)
+        self._take_rounds(fields, machine, stack)
+        for mine in self.ready:
+            if not mine.turns:
+                reason = f"the time limit of {self.seconds:.0f} s left no time for a turn"
+                self._enter(replace(mine.entry, status=records.SKIPPED, reason=reason))
+
+    def _take_rounds(self, fields: Sequence[Field], machine: Child, stack: ExitStack) -> None:
         for turn in range(self.settings.repeats):
             if machine.closed:
-                machine = self._child(fields[0].workload, stack)
+                machine = self._child(fields[0].workload, "machine", stack)
             if self.settings.ceilings and turn % EVERY == 0:
                 self._measure_machine(fields, machine, turn)
             for one in fields:
@@ -234,16 +255,26 @@ class Heats:
                     self._attempt(self._turn_of(turn), ready)
 
     def _attempt(self, work: Callable[[Ready], None], mine: Ready) -> None:
-        """Does what may break down; what shares the process with it keeps the turns that it has had."""
-        if mine.child.closed:
-            return
-        mine.child.until = time.monotonic() + self.left()
+        """Does what may break down; where it does, the contestant takes no more turns on this workload.
+
+        Turns that it has taken before count where its process had ended already, by itself or in another workload, and
+        where it was ended because the time is over.
+        """
+        ended = mine.child.end() if mine.child.closed else None
         try:
+            if ended is not None:
+                raise EntrantFailure(ended)
+            mine.child.until = time.monotonic() + self.left()
             work(mine)
         except EntrantFailure as error:
-            mine.child.close()
-            self._enter(EntryRecord(mine.field.workload.name, mine.contestant.label, records.FAILED, str(error)))
-            self.say(f"{mine.field.workload.name}: {mine.contestant.label} broke down: {error}")
+            self.say(f"{mine.name} broke down: {error}")
+            is_late = mine.child.closed and self.left() < 1
+            if is_late and not mine.turns:
+                return  # it is told that there was no time
+            self.ready.remove(mine)
+            counts = mine.turns > 0 and (ended is not None or is_late)
+            reason = f"{counted(mine.turns, 'turn')}, then {error}" if counts else str(error)
+            self._enter(replace(mine.entry, status=records.TIMED if counts else records.FAILED, reason=reason))
 
     def _warm_up(self, mine: Ready) -> None:
         """Finds how many units fill a turn."""
@@ -257,6 +288,9 @@ class Heats:
             values = (median(seconds), fmean(seconds), load_average())
             name, label = mine.field.workload.name, mine.contestant.label
             self._append("repeats", RepeatRecord(name, label, turn, mine.calls, *values))
+            mine.turns += 1
+            if mine.turns == 1:
+                self._enter(replace(mine.entry, status=records.TIMED))
 
         return take
 
@@ -275,12 +309,12 @@ class Heats:
 
 
 def _compares_in_double(contestant: Contestant) -> bool:
-    """Whether float64 says anything about it, and does not take too long."""
+    """Whether it is compared in float64: in full precision, and without compiling for long once more."""
     return precision_of(contestant.variant) == "full" and not contestant.kind.slow_to_compile
 
 
 def _reduced_objection(workload: Workload, contestant: Contestant, entry: EntryRecord) -> str | None:
-    """Why the gradient that is timed is not that of the workload, as a sentence."""
+    """Why the gradient in the type that is timed is too far from the reference, as a sentence; None where it is not."""
     precision = precision_of(contestant.variant)
     exact = agreement.bound(workload) if workload.dtype == "float64" else agreement.TIMED[workload.dtype]
     most = exact * agreement.REDUCED[precision]

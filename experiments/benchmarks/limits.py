@@ -1,4 +1,4 @@
-"""What a GPU reaches by torch: products in each precision, a copy, and the time of a launch."""
+"""Rates of a GPU, measured by torch: products in each precision, a copy, and launches of kernels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from experiments.benchmarks.records import CeilingRecord
 from experiments.benchmarks.workload import Workload
 
 LARGE_SQUARE = (8192, 8192, 8192, "nt")
-"""A product that fills a GPU."""
+"""A product that is large enough to keep all of a GPU busy."""
 
 LAUNCHES = 500
+"""Kernels in one measurement."""
 
 LAUNCH, REPLAY = "launch", "replay"
-"""Kinds of `CeilingRecord`: kernels a second, launched one by one, and replayed in a CUDA graph; in 1e9."""
+"""Kinds of `CeilingRecord`: 1e9 kernels a second, launched one by one, and replayed in a CUDA graph."""
 
 
 def measure_limits(machine: Child, workload: Workload, turn: int) -> Iterator[CeilingRecord]:
-    """Rates for a workload, in each of its precisions: of a square product, and of the products that it consists of."""
+    """Measures, for a workload: products in each of its precisions, square and of its own sizes; a copy; launches."""
     work = work_of(workload)
     square = SQUARE if workload.device == "cpu" else LARGE_SQUARE
     wanted: list[list[Any]] = [list(square)]
@@ -39,7 +40,7 @@ def measure_limits(machine: Child, workload: Workload, turn: int) -> Iterator[Ce
 
 
 def launches(device: str) -> list[dict[str, Any]]:
-    """How many kernels of no work run in a second."""
+    """Measures how many kernels run in a second that do next to nothing."""
     import torch
 
     numbers = torch.zeros(1, device=device)
@@ -59,7 +60,7 @@ def launches(device: str) -> list[dict[str, Any]]:
 
 
 def _seconds(work: Any, device: str) -> float:
-    """Seconds of one call, the median of five, each until the device is done."""
+    """Seconds of one call, with the wait for the device: the median of five."""
     import torch
 
     seconds = []

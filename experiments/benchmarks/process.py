@@ -61,6 +61,7 @@ class Child:
         pinned: bool = True,
     ) -> None:
         self.log, self.patience, self.until = log, PATIENCE, math.inf
+        self._end: str | None = None
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "experiments.benchmarks.child", str(threads if pinned else 0)],
@@ -80,15 +81,16 @@ class Child:
         try:
             self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
             self._process.stdin.flush()
-        except OSError as error:
-            raise EntrantFailure(self._last_words()) from error
+        except (OSError, ValueError) as error:  # ValueError: it has been closed
+            raise EntrantFailure(self.end()) from error
         seconds = max(0.1, min(self.patience, self.until - time.monotonic()))
         if not self._selector.select(seconds):
+            self._end = f"no answer within {seconds:.0f} s"
             self.close()
-            raise EntrantFailure(f"no answer within {seconds:.0f} s")
+            raise EntrantFailure(self._end)
         line = self._process.stdout.readline()
-        if not line:
-            raise EntrantFailure(self._last_words())
+        if not line.endswith("\n"):  # it ended before or within its answer
+            raise EntrantFailure(self.end())
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise EntrantFailure(str(answer["error"]))
@@ -99,8 +101,18 @@ class Child:
         """Whether its process has ended."""
         return self._process.poll() is not None
 
+    def end(self) -> str:
+        """Why the process has ended; to be called when it has."""
+        if self._end is None:
+            status = self._process.wait()
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            self._end = f"its process ended with status {status}: {lines[-1] if lines else 'it said nothing'}"
+        return self._end
+
     def close(self) -> None:
-        """Ends the process, if it has not been ended."""
+        """Ends the process, if it has not ended."""
+        if self._end is None and not self.closed:
+            self._end = "its process was closed"
         self._selector.close()
         if self._process.poll() is None:
             self._process.kill()
@@ -119,8 +131,3 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, way: TracebackType | None
     ) -> None:
         self.close()
-
-    def _last_words(self) -> str:
-        status = self._process.wait()
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return f"its process ended with status {status}: {lines[-1] if lines else 'it said nothing'}"

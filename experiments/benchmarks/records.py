@@ -14,20 +14,22 @@ from pynode.records.content import is_there
 from pynode.records.files import lines_if_any, read_object
 from pynode.records.schema import Count, NonNegative, Positive, PositiveNumber, Seconds
 
-Status = Literal["timed", "refused", "skipped", "failed", "not entered"]
+Status = Literal["timed", "prepared", "refused", "skipped", "failed", "not entered"]
 
 TIMED: Status = "timed"
+PREPARED: Status = "prepared"
 REFUSED: Status = "refused"
 SKIPPED: Status = "skipped"
 FAILED: Status = "failed"
 UNFIT: Status = "not entered"
-"""What became of an entrant: timed; computes something else; not installed; broke down; no work for it."""
+"""What became of an entrant: timed; prepared, but not timed yet; refused, since it computes something else; skipped,
+since it is not installed or no time was left; failed; not entered, since the workload is not for it."""
 
 ENVIRONMENT = "environment.json"
 """Command, machine and commit of a benchmark."""
 
 MERE_CALL = 1e-2
-"""Products of fewer operations than this, in 1e9, measure what a call of torch takes."""
+"""Below so many operations, in 1e9, the time of a product is that of calling torch."""
 
 
 class NoBenchmark(UsageError):
@@ -61,11 +63,14 @@ class WorkloadRecord:
 class EntryRecord:
     """One entrant on one workload: whether it computes the same, and what comes before its clock.
 
+    Of several records of one entrant on one workload the last one counts.
+
     `gradient_error` is relative, in float64, to the reference (Disc-Opt) or the continuous gradient (Opt-Disc), and may
-    be `bound`; `timed_error` is that of the numbers' type that is timed; `trained_error` that of the way which theta
-    takes in a few iterations.  `import_seconds`: its packages; `build_seconds`: model and data; `first_seconds`: the
-    first unit of work, with all compilation; `cached_seconds`: the same with compiled code on disk.
-    `engine`: that of pynode which ran.  `peak_bytes`: what a unit of work takes from the GPU by torch's allocator.
+    be `bound`; `timed_error` is that of the gradient in the type that is timed; `trained_error` that of the change of
+    theta in a few iterations.  Seconds before the clock runs: `import_seconds` for its packages, `build_seconds` for
+    model and data, `first_seconds` for the first unit of work with all compilation, `cached_seconds` for the same with
+    compiled code on disk.  `engine`: pynode's engine that ran.  `peak_bytes`: bytes that torch's allocator takes of the
+    GPU for a unit of work.
     """
 
     workload: str
@@ -189,6 +194,7 @@ def read(directory: Path) -> Benchmark:
     if not is_there(directory / "config.json") or not is_there(path_of(directory, "workloads")):
         raise NoBenchmark(f"{directory} holds no benchmark; pass the --out directory of an earlier one")
     parts = {kind: lines_if_any(path_of(directory, kind), record) for kind, record in FILES.items()}
+    parts["entries"] = list({(entry.workload, entry.entrant): entry for entry in parts["entries"]}.values())
     config = read_object(directory / "config.json", ConfigKeys)
     return Benchmark(config, **parts, environment=read_environment(directory))
 

@@ -12,10 +12,11 @@ from experiments.benchmarks import agreement
 from experiments.benchmarks.cases import CASES, flow_options, numbers, scheme_options
 from experiments.benchmarks.entrants.base import Entrant
 from experiments.benchmarks.modules import NAMES
+from experiments.benchmarks.options import check_gpu
 from experiments.benchmarks.race import Pool, Settings, described, race
 from experiments.benchmarks.records import FAILED, REFUSED, SKIPPED, TIMED, EntryRecord, MemoryRecord, path_of
 from experiments.benchmarks.workload import Array, Workload
-from pynode.errors import PynodeError, UsageError
+from pynode.errors import PynodeError
 from pynode.records.files import append_line
 from pynode.registry import Registry
 from pynode.wording import counted
@@ -48,10 +49,6 @@ WAYS = ("store", "recompute", f"checkpoint {BUDGET}", ADJOINT)
 SMALLEST_RTOL = 1e-10
 
 
-class NoGpu(UsageError):
-    """The suite `gpu` was asked for where there is none."""
-
-
 @dataclass(frozen=True)
 class Task:
     """What the command asks for: None stands for the suite's own choice."""
@@ -64,7 +61,7 @@ class Task:
     directory: Path
     say: Callable[[str], None]
     device: str = "cuda"
-    """Of the suite `gpu`; another one is for tests."""
+    """The device of the suite `gpu`; tests take the CPU."""
     seconds: float | None = None
     """The time limit of the suite `gpu`."""
 
@@ -132,21 +129,19 @@ def settings_of(task: Task) -> Settings:
 
 
 class Gpu(Suite):
-    """Every case in the size of the study, states and parameters on the GPU, within a time limit.
-
-    Entrants prepare side by side in a process each, which stays up for all workloads; see `heats`.
-    """
+    """Every case in the size of the study, states and parameters on the GPU, within a time limit; see `heats`."""
 
     name: ClassVar[str] = "gpu"
-    entered: ClassVar[tuple[str, ...] | None] = ("pynode-eager", "pynode-graph", "jax", "torch-reduce-overhead")
+    entered: ClassVar[tuple[str, ...] | None] = (
+        "pynode-eager",
+        "pynode-graph",
+        "pynode-graph-iteration",
+        "jax",
+        "torch-reduce-overhead",
+    )
 
     def check(self, task: Task) -> None:
-        import torch
-
-        if task.device == "cuda" and not torch.cuda.is_available():
-            raise NoGpu(
-                "--suite gpu: torch sees no CUDA device here; run it on a machine with one, or take --suite cpu"
-            )
+        check_gpu("--suite gpu", task.device, ", or take --suite cpu")
 
     def run(self, task: Task) -> list[EntryRecord]:
         from experiments.benchmarks.heats import Heats

@@ -1,4 +1,4 @@
-"""`gpu`: runs `pytest -m gpu` and `bench --suite gpu` within a time limit, and leaves a handful of files."""
+"""`gpu`: runs `pytest -m gpu` and `bench --suite gpu` within a time limit, and writes the results into one folder."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from experiments.benchmarks.options import Device, Quick, check_gpu, limit_option
 from pynode.cli import options as o
 from pynode.cli import values
+
+SECONDS, QUICK_SECONDS = 290.0, 60.0
+"""Time limits, the second with --quick."""
 
 
 def gpu(
@@ -16,38 +20,36 @@ def gpu(
         Path,
         typer.Option(parser=values.path, metavar="DIR", help="Folder of the results.", rich_help_panel=o.WHERE),
     ],
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A first look of one minute: small sizes.", rich_help_panel=o.WHAT)
-    ] = False,
+    quick: Quick = False,
     limit: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS",
-            min=10,
-            help="Seconds after which all is over. [dim]Default: 290; 60 with --quick.[/dim]",
-            rich_help_panel=o.WHERE,
-        ),
+        limit_option("End after so many seconds. [dim]Default: 290; 60 with --quick.[/dim]", least=10),
     ] = None,
     commit: Annotated[
         str | None,
         typer.Option(
             metavar="HASH",
-            help="The commit of these sources, where these lie without their history.",
+            help="The commit of these sources, to be recorded where the git history is not at hand.",
             rich_help_panel=o.WHERE,
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=64, metavar="N", help="Tests at a time.", rich_help_panel=o.WHERE)
+        int,
+        typer.Option(
+            min=1, max=64, metavar="N", help="Processes that run tests at the same time.", rich_help_panel=o.WHERE
+        ),
     ] = 4,
-    only: Annotated[str, typer.Option(metavar="tests|bench|all", help="One part.", rich_help_panel=o.WHAT)] = "all",
-    device: Annotated[str, typer.Option(hidden=True)] = "cuda",
+    only: Annotated[
+        str, typer.Option(metavar="tests|bench|all", help="Run one of the two parts.", rich_help_panel=o.WHAT)
+    ] = "all",
+    device: Device = "cuda",
 ) -> None:
     """Run the tests and the benchmark that need a GPU, in five minutes at most.
 
-    Works from the source tree, with the packages of a machine that has torch, JAX, pytest and pytest-xdist. What is
-    finished is in the folder, even where the command is killed: summary.json, tests.log, tests.xml, bench.log,
-    tables.md, figures and records.tar.gz, which holds the records of the benchmark. The exit status is 1 if a test or
-    an entrant fails.
+    pynode need not be installed. What it needs, and pytest, pytest-xdist and pytest-timeout for the tests, must be;
+    JAX is measured where it is installed. Results are written as soon as they are known, so that they are there even
+    where the command is killed: summary.json, tests.log, tests.xml, bench.log, tables.md, seconds.png and
+    records.tar.gz, which holds the records of the benchmark. The exit status is 1 if a test or an entrant fails.
 
     Examples:
 
@@ -55,13 +57,17 @@ def gpu(
 
       gpu --out results/gpu-first --quick
     """
-    from experiments.gpu.session import Plan, Session
+    from experiments.gpu.session import BOTH, PARTS, Plan, Session
+    from experiments.packages import TESTS, lack_of
     from pynode.cli.output import output_directory
-    from pynode.errors import InvalidArgument
+    from pynode.errors import InvalidArgument, UsageError
 
-    if only not in ("all", "tests", "bench"):
-        raise InvalidArgument("--only", only, "unknown", "use tests, bench or all")
-    seconds = limit or (60.0 if quick else 290.0)
+    if only not in (*PARTS, BOTH):
+        raise InvalidArgument("--only", only, "unknown", f"use {', '.join(PARTS)} or {BOTH}")
+    check_gpu("gpu", device)
+    if only != "bench" and (lack := lack_of(TESTS, "gpu")) is not None:
+        raise UsageError(f"{lack}; or leave the tests out by --only bench")
+    seconds = limit or (QUICK_SECONDS if quick else SECONDS)
     directory = output_directory(out, "gpu", resume=False)
     if not Session(directory, Plan(seconds, quick, only, device, workers, commit)).run():
         raise typer.Exit(1)

@@ -1,4 +1,7 @@
-"""One session on a GPU: parts in processes of their own, each with its time limit, and files that outlive a kill."""
+"""One session on a GPU: the tests and the benchmark in processes of their own, each within a time limit.
+
+Results are written as soon as they are known, so that a session which is killed leaves what it had finished.
+"""
 
 from __future__ import annotations
 
@@ -13,39 +16,43 @@ import tarfile
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from experiments.benchmarks.records import NoBenchmark, path_of, read
+from experiments.benchmarks.records import FAILED, REFUSED, NoBenchmark, path_of, read
 from pynode.records.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
 RUN = ROOT / "experiments" / "run.py"
 
+PARTS = ("tests", "bench")
+BOTH = "all"
+
 TESTING = 0.45
 """Share of the time that the tests may take, where both parts are run."""
 
 ENDING = 12.0
-"""Seconds that are left for tables and figures."""
+"""Seconds kept for tables and figures."""
 
 PACKED_EVERY = 10.0
-"""Seconds between two states of the records' archive."""
+"""Seconds after which the archive of records is written again."""
 
 GRACE = 8.0
-"""Seconds between asking a part to end and ending it."""
+"""Seconds that a part has to end by itself after SIGINT, before it is killed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run, where, and for how long."""
+    """What is run: `only` one of `PARTS`, or both, on `device`, with `workers` processes for tests, in `seconds`."""
 
     seconds: float
     quick: bool = False
-    only: str = "all"
+    only: str = BOTH
     device: str = "cuda"
     workers: int = 4
     commit: str | None = None
@@ -53,7 +60,7 @@ class Plan:
 
 @dataclass
 class Session:
-    """Runs a plan; everything that it leaves is in `directory`."""
+    """Runs a plan and writes the results into `directory`."""
 
     directory: Path
     plan: Plan
@@ -61,7 +68,7 @@ class Session:
     summary: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> bool:
-        """Whether all tests passed and no entrant failed."""
+        """Runs the parts; returns whether all tests passed and no entrant failed."""
         plan = self.plan
         self.summary = {"limit": plan.seconds, "quick": plan.quick, "device": plan.device, "commit": plan.commit}
         shelf = Path(tempfile.mkdtemp(prefix="pynode-gpu-"))
@@ -71,7 +78,7 @@ class Session:
         try:
             self._note(machine=_machine())
             if plan.only != "bench":
-                self._note(tests=self._test(self.left() * (TESTING if plan.only == "all" else 0.95)))
+                self._note(tests=self._test(self.left() * (TESTING if plan.only == BOTH else 0.95)))
             if plan.only != "tests":
                 self._note(bench=self._bench(shelf))
         finally:
@@ -81,11 +88,11 @@ class Session:
             shutil.rmtree(shelf, ignore_errors=True)
         self._note(seconds=round(time.monotonic() - self.start, 1))
         print(json.dumps({k: v for k, v in self.summary.items() if k != "machine"}, indent=1))
-        parts = [self.summary[name] for name in ("tests", "bench") if name in self.summary]
+        parts = [self.summary[name] for name in PARTS if name in self.summary]
         return all(part["passed"] for part in parts)
 
     def left(self) -> float:
-        """Seconds until the limit."""
+        """Seconds until the limit, at least one."""
         return max(1.0, self.start + self.plan.seconds - time.monotonic())
 
     def _note(self, **values: Any) -> None:
@@ -95,12 +102,13 @@ class Session:
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _test(self, seconds: float) -> dict[str, Any]:
-        """`pytest -m gpu`, each finished test a line of tests.log."""
+        """Runs `pytest -m gpu`, which adds a line to tests.log for each finished test; returns its outcome."""
         report, log = self.directory / "tests.xml", self.directory / "tests.log"
         marked = "gpu and not slow" if self.plan.quick else "gpu"
         command = [sys.executable, "-m", "pytest", "tests/gpu", "-m", marked, "-v", "--color=no", "-rfE"]
         command += ["-n", str(self.plan.workers), "--tb=short", "--durations=10", f"--junitxml={report}"]
-        # other plugins of the machine are none of ours, and a warning of another torch is no failure
+        # plugins that happen to be installed are not loaded, and warnings, which differ between versions of torch, do
+        # not fail tests
         command += ["-p", "xdist.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-W", "default"]
         command += ["--timeout=90"]
         start = time.monotonic()
@@ -112,7 +120,7 @@ class Session:
         return {"passed": passed, "status": status, "overdue": overdue, "seconds": spent, **outcome}
 
     def _bench(self, shelf: Path) -> dict[str, Any]:
-        """`bench --suite gpu`; where it has to be ended, tables are made of what there is."""
+        """Runs `bench --suite gpu`; where it has to be ended, tables are made from the records so far."""
         records, log = shelf / "bench", self.directory / "bench.log"
         limit = max(5.0, self.left() - ENDING - GRACE - (3 if self.plan.quick else 8))
         options = ["--suite", "gpu", "--device", self.plan.device, "--limit", f"{limit:.0f}", "--out", str(records)]
@@ -122,24 +130,25 @@ class Session:
         if overdue and path_of(records, "workloads").exists():
             show = [sys.executable, str(RUN), "bench", "--show", str(records)]
             _call(show, log, max(5.0, self.left() - 1), environment(self.plan.device))
-        for made in ("tables.md", "figures/seconds.png", "figures/gpu.png"):
+        for made in ("tables.md", "figures/seconds.png"):
             if (records / made).exists():
                 shutil.copy(records / made, self.directory / Path(made).name)
-        spent = round(time.monotonic() - start, 1)
-        return {"passed": status == 0, "status": status, "overdue": overdue, "seconds": spent, **_entered(records)}
+        spent, entered = round(time.monotonic() - start, 1), _entered(records)
+        passed = status == 0 and entered["turns"] > 0
+        return {"passed": passed, "status": status, "overdue": overdue, "seconds": spent, **entered}
 
-    # --- what outlives a kill -----------------------------------------------------------------------------------------
+    # --- records so far -----------------------------------------------------------------------------------------------
 
     def _keep_packing(self, shelf: Path, done: threading.Event) -> None:
         while not done.wait(PACKED_EVERY):
             self._pack(shelf)
 
     def _pack(self, shelf: Path) -> None:
-        """One archive of all records so far, in the place of the last one."""
+        """Writes all records so far into one archive, in the place of the previous one."""
         if not any(shelf.iterdir()):
             return
         beside = self.directory / ".records.tmp"
-        with contextlib.suppress(OSError):  # a file that is being replaced; the next state will have it
+        with contextlib.suppress(OSError):  # a file was being replaced: the next archive will hold it
             with tarfile.open(beside, "w:gz") as archive:
                 archive.add(shelf, arcname=".")
             beside.replace(self.directory / "records.tar.gz")
@@ -147,14 +156,17 @@ class Session:
 
 
 def environment(device: str) -> dict[str, str]:
-    """Variables of a part: this source tree first, no data from the network, bounded compilers."""
+    """Environment variables of a part: modules are found in this source tree first."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     extra = {} if device == "cuda" else {"PYNODE_GPU_TESTS": device}
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **extra}
 
 
 def _call(command: Sequence[str], log: Path, seconds: float, env: dict[str, str]) -> tuple[int, bool]:
-    """Exit status of a command, and whether it had to be ended: first asked to, then with all its processes."""
+    """Runs a command; returns its exit status, and whether it took longer than `seconds` and was ended.
+
+    It gets SIGINT `GRACE` seconds before that, and SIGKILL with all its processes at the end.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -163,7 +175,7 @@ def _call(command: Sequence[str], log: Path, seconds: float, env: dict[str, str]
             stderr=subprocess.STDOUT,
             env=env,
             cwd=ROOT,
-            start_new_session=True,  # with all its processes a group to be ended
+            start_new_session=True,  # its processes are one group, which can be killed
         )
         try:
             return process.wait(max(0.5, seconds - GRACE)), False
@@ -181,7 +193,7 @@ def _call(command: Sequence[str], log: Path, seconds: float, env: dict[str, str]
 
 
 def _machine() -> dict[str, Any]:
-    """What `nvidia-smi` says, and the cores."""
+    """The GPU according to `nvidia-smi`, the number of cores, and the version of Python."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version,clocks.sm", "--format=csv,noheader"]
     said = None
     with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -190,7 +202,10 @@ def _machine() -> dict[str, Any]:
 
 
 def _outcome(report: Path) -> dict[str, Any] | None:
-    """Numbers of tests by outcome, names of those that failed, reasons of those that were skipped."""
+    """Number of tests that passed, names of those that failed, and reasons of skips with their numbers.
+
+    None where there is no report, since the run was killed.
+    """
     try:
         cases = list(ElementTree.parse(report).getroot().iter("testcase"))
     except (OSError, ElementTree.ParseError):
@@ -206,34 +221,29 @@ def _name(case: ElementTree.Element) -> str:
 
 
 def _outcome_of_log(log: Path) -> dict[str, Any]:
-    """The same from the lines of a run that was ended; without reasons."""
-    words = [line.split() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    ended = [(w[-1] if w[-1].startswith("tests/") else w[0], w) for w in words if len(w) > 1]
-    by_outcome = {
-        outcome: [w[-1] if w[-1].startswith("tests/") else w[0] for _, w in ended if outcome in w[:4]]
-        for outcome in ("PASSED", "FAILED", "ERROR", "SKIPPED")
-    }
+    """The outcome by the lines of the log, which do not tell why tests were skipped."""
+    names: dict[str, list[str]] = {outcome: [] for outcome in ("PASSED", "FAILED", "ERROR", "SKIPPED")}
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        words = line.split()  # pytest-xdist writes the outcome before the test's name, pytest behind it
+        for outcome in names:
+            if len(words) > 1 and outcome in words[:4]:
+                names[outcome].append(words[-1] if words[-1].startswith("tests/") else words[0])
     return {
-        "passed_tests": len(by_outcome["PASSED"]),
-        "failed": by_outcome["FAILED"] + by_outcome["ERROR"],
-        "skipped": {"": len(by_outcome["SKIPPED"])},
+        "passed_tests": len(names["PASSED"]),
+        "failed": names["FAILED"] + names["ERROR"],
+        "skipped": {"": len(names["SKIPPED"])},
     }
 
 
 def _entered(records: Path) -> dict[str, Any]:
-    """Entrants by what became of them."""
+    """Numbers of entrants by status, reasons of those that failed, and the number of turns."""
     try:
         benchmark = read(records)
     except NoBenchmark as error:
-        return {"entries": {}, "said": str(error)}
-    status: dict[str, list[str]] = {}
-    for entry in benchmark.entries:
-        status.setdefault(entry.status, []).append(f"{entry.workload}: {entry.entrant}")
-    troubles = [
-        f"{e.workload}: {e.entrant}: {e.reason}" for e in benchmark.entries if e.status in ("failed", "refused")
-    ]
+        return {"entries": {}, "troubles": [str(error)], "turns": 0}
+    troubles = [f"{e.workload}: {e.entrant}: {e.reason}" for e in benchmark.entries if e.status in (FAILED, REFUSED)]
     return {
-        "entries": {name: len(who) for name, who in status.items()},
+        "entries": dict(Counter(entry.status for entry in benchmark.entries)),
         "troubles": troubles,
         "turns": len(benchmark.repeats),
     }

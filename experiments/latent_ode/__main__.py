@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +20,8 @@ METHODS: dict[str, GradientMethod] = {
     "Opt-Disc": pynode.OptDisc(rtol=1e-4, atol=1e-4),
 }
 
+SUFFIXES = (".png", ".pdf", ".svg")
+
 
 def main() -> None:
     """Runs the example."""
@@ -26,6 +30,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of initial weights, batches and training series")
     parser.add_argument("--out", type=Path, default=Path("latent-ode.png"), help="the figure's file")
     asked = parser.parse_args()
+    if asked.iterations < 2:  # the schedule rises before it falls
+        parser.error(f"--iterations {asked.iterations}: fewer than 2; use e.g. 100")
+    if asked.out.is_dir() or not asked.out.parent.is_dir():
+        parser.error(f"--out {asked.out}: not a file in a directory that exists; give e.g. latent-ode.png")
+    if asked.out.suffix not in SUFFIXES:
+        parser.error(f"--out {asked.out}: not a figure; give a file that ends in one of {', '.join(SUFFIXES)}")
     torch.set_num_threads(1)
     test = pendulums(200, seed=7)
     print(f"{'':26}  reconstruction  extrapolation  CPU seconds  evaluations and products, forward + backward")
@@ -34,13 +44,19 @@ def main() -> None:
         print(_row(name, error))
     results = {}
     for name, method in METHODS.items():
-        results[name] = trained(method, asked.iterations, asked.seed)
+        results[name] = trained(method, asked.iterations, asked.seed, partial(_tell, name, asked.iterations))
         model, work = results[name].model, results[name].work
         scores[f"latent ODE, {name}"] = error = errors(model.predicted(test), test)
         cost = f"  {results[name].seconds:11.1f}  {work.forward.evaluations:,} + {work.backward.evaluations:,}"
         print(_row(f"latent ODE, {name}", error) + cost)
     draw(results, scores, test, asked.out)
     print(f"figure: {asked.out}")
+
+
+def _tell(name: str, iterations: int, iteration: int, loss: float) -> None:
+    """Where the training is, ten times, on standard error."""
+    if (iteration + 1) % max(1, iterations // 10) == 0:
+        print(f"{name}: {iteration + 1:,} of {iterations:,} iterations, loss {loss:.3f}", file=sys.stderr)
 
 
 def _row(name: str, error: Errors) -> str:

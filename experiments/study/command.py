@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from pynode.cli import values
+from pynode.cli.pages import App
 from pynode.errors import RunFailure
 from pynode.wording import counted, verb
 
-study = typer.Typer(
+study = App(
     help="Run the study of seven problems and five questions, check its records, and publish them.",
     no_args_is_help=True,
 )

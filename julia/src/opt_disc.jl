@@ -16,18 +16,19 @@ const VJPS = ("handwritten", "reversediff", "zygote", "enzyme")
 
 Optimise, then discretise: the continuous adjoint ODE, solved back in time by an adaptive solve of its own.
 
-- `solver`: `"tsit5"`, `"vern7"`, `"vern9"`, or `"auto"`, which changes from Tsit5 to Rodas5P where the problem is stiff,
-  forward and backward; samples are independent, so its Jacobians are blocks, one a sample. Not with `"backsolve"`: where
-  the field is stiff, its state can't be solved backwards;
-- `adjoint`: `"gauss"` (needs least work for many parameters), `"interpolating"`, `"quadrature"` read the state from the
-  forward solve's dense output (of these `"gauss"` has no error control for the gradient by theta, so that a field whose
-  derivative by theta jumps wants another one); `"backsolve"` solves it backwards once more, with `checkpointing` anew from each output
-  time (it keeps the states at output times only, and it loses accuracy where the field is unstable in reversed time);
-- `vjp`: the products of this package, or those of an AD system, to check them by (`"enzyme"` needs an Enzyme that
-  supports this Julia);
-- `memory`: bytes that dense solutions may take, by default half of what is free. A solve that would take more than half of
-  them keeps states from which it is solved anew on the way back, piece by piece: its gradient costs one more forward solve,
-  and two pieces are kept at a time.
+- `solver`: `"tsit5"`, `"vern7"`, `"vern9"`, or `"auto"`, which switches from Tsit5 to Rodas5P where the problem is stiff,
+  forward and backward. Samples are independent, so its Jacobian has one block for each sample. `"auto"` does not go with
+  `adjoint = "backsolve"`: the state of a stiff problem can't be solved backwards;
+- `adjoint`: `"gauss"`, `"interpolating"` and `"quadrature"` read the state from the dense output of the forward solve.
+  `"gauss"` needs the least work where there are many parameters, but does not control the error of the gradient by theta:
+  choose another one for a field whose derivative by theta jumps. `"backsolve"` solves the state backwards together with
+  the adjoint and keeps the states at output times only; it loses accuracy where the field is unstable in reversed time;
+- `checkpointing`: whether `"backsolve"` sets the state to that of the forward solve at each output time;
+- `vjp`: `"handwritten"` takes the vector-Jacobian products of this package; `"reversediff"`, `"zygote"` and `"enzyme"` take
+  those of an AD system, to check the package's (`"enzyme"` needs an Enzyme that supports this Julia);
+- `memory`: bytes that dense solutions may take; by default half of the free memory. A solve that would take more than half
+  of these bytes keeps some of its states instead, and the backward pass solves forward again from each of them in turn. The
+  gradient then costs one more forward solve, and no more than two such pieces are in memory at a time.
 """
 struct OptDisc
     solver::String

@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from pynode.cli.advise import advise
+from pynode.cli.as_typed import notices_as_typed
 from pynode.cli.compare import compare, default_run
 from pynode.cli.console import complain, tidy_environment
 from pynode.cli.crosscheck import crosscheck
@@ -17,11 +18,12 @@ from pynode.cli.data import data
 from pynode.cli.density import density
 from pynode.cli.derived import asked_for
 from pynode.cli.evaluate import evaluate
-from pynode.cli.faults import INTERRUPTED, interrupted, line_of
+from pynode.cli.faults import INTERRUPTED, command_of, interrupted, line_of
 from pynode.cli.gradients import gradients
 from pynode.cli.julia import julia
 from pynode.cli.listing import list_members
 from pynode.cli.map import map_winners
+from pynode.cli.pages import App
 from pynode.cli.predict import predict
 from pynode.cli.ranks import finish
 from pynode.cli.report import report
@@ -35,7 +37,7 @@ from pynode.cli.sweep import sweep
 from pynode.cli.taylor import taylor
 from pynode.errors import OtherRankFailed, OtherRankRefused
 
-app = typer.Typer(
+app = App(
     add_completion=False,
     no_args_is_help=False,
     rich_markup_mode="rich",
@@ -86,18 +88,26 @@ def command() -> NoReturn:
 
 def _run(words: list[str]) -> int:
     try:
-        with asked_for(words):
+        with asked_for(words), notices_as_typed(command_of(words)):
             status = app(words, standalone_mode=False)
     except (OtherRankRefused, OtherRankFailed) as error:  # the writing rank says it
         return error.exit_status
     except (Exception, KeyboardInterrupt) as error:
-        line = line_of(error, words)
+        line = line_of(error, words, lambda: _flags(words))
         if line is None:  # a fault of the program: it ends in its traceback
             raise
         return _complain(*line)
     if status == INTERRUPTED:  # newer typers turn Ctrl-C into this status by themselves
         return _complain(interrupted(words), INTERRUPTED)
     return int(status or 0)
+
+
+def _flags(words: list[str]) -> set[str]:
+    """The options of the command that a command line names."""
+    with asked_for(words):
+        group = typer.main.get_command(app)
+        command = getattr(group, "commands", {}).get(command_of(words))
+        return {flag for param in command.params for flag in param.opts} if command is not None else set()
 
 
 def _complain(message: str, status: int) -> int:

@@ -12,7 +12,8 @@ from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.output import note_environment, output_directory
 from pynode.cli.planning import problem_options
-from pynode.errors import InvalidArgument
+from pynode.cli.training_line import training_line
+from pynode.errors import InvalidArgument, UsageError
 from pynode.problems import PROBLEMS
 from pynode.settings.known import compared
 from pynode.studies.advice.budget import BUDGET
@@ -87,6 +88,8 @@ def advise(
 
       advise --data measurements.parquet
 
+      advise series --data patients.csv --set time=hours --set id=patient
+
       advise spiral --at results/spiral/runs/disc-opt-rk4-x1-seed0
 
       advise my_problem.py:MyProblem --set width=64
@@ -105,7 +108,7 @@ def advise(
     from pynode.training.machine import environment
 
     torch.set_num_threads(threads)
-    subject = _subject(run, _command(name, posed, seed), at or [], budget, iterations)
+    subject = _subject(run, training_line(name, posed, seed), at or [], budget, iterations)
     directory = output_directory(out, f"{name}-advice", resume=False, problem=name)
     console = new_console()
     made = environment()
@@ -121,31 +124,11 @@ def _name(problem: str | None, data: Path | None) -> str:
     if problem is not None:
         return problem
     if data is None:
-        raise InvalidArgument("PROBLEM", "", "missing", "name a problem, or give a table by --data FILE")
+        raise UsageError(
+            "PROBLEM is missing: name one, such as spiral (see list), or give a table by --data FILE (a time series: "
+            "advise series --data FILE)"
+        )
     return "table"
-
-
-def _command(name: str, posed: dict[str, Any], seed: int) -> str:
-    """The problem with its options, those of --at among them, as `compare` takes them."""
-    import shlex
-
-    origin = PROBLEMS.origin(name)
-    words = [origin.reference if origin is not None and origin.file else name]
-    for option, value in posed.items():
-        if option == "data":
-            words += ["--data", str(value)]
-        elif option != "sha256" and value is not None:  # the digest is that of --data
-            words += ["--set", f"{option}={_text(value)}"]
-    if seed:
-        words += ["--seed", str(seed)]
-    return shlex.join(words)
-
-
-def _text(value: Any) -> str:
-    """The value as --set takes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _as_trained(
@@ -157,12 +140,25 @@ def _as_trained(
     for folder in at:
         check_trained("--at", folder, problem)
     first = config_of(at[0])
+    for folder in at[1:]:
+        theirs = config_of(folder).options
+        for name in sorted({*first.options, *theirs} - {*posed}):
+            mine, other = first.options.get(name), theirs.get(name)
+            if mine != other:
+                problem = f"trained with {name} = {_shown(other)}, but {at[0]} with {_shown(mine)}"
+                raise InvalidArgument(
+                    "--at", folder, problem, f"ask for advice on each alone, or give --set {name}=VALUE"
+                )
     source = context.get_parameter_source("seed")
     given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
     return {**first.options, **posed}, seed if given else first.seed
 
 
-def _subject(run: RunConfig, command: str, at: list[Path], budget: float, iterations: int | None) -> Subject:
+def _shown(value: object) -> str:
+    return "its default" if value is None else str(value)
+
+
+def _subject(run: RunConfig, line: str, at: list[Path], budget: float, iterations: int | None) -> Subject:
     """The problem of `run`, in float64 and as it is trained, with the weights of the runs in `at`."""
     from pynode.studies.advice.problems import problem_subject
     from pynode.training.data import check_same_rows
@@ -189,7 +185,7 @@ def _subject(run: RunConfig, command: str, at: list[Path], budget: float, iterat
         iterations=run.iterations if iterations is None else iterations,
         learning_rate=run.learning_rate,
         trained=trained,
-        config={"command": command, "budget": budget, "seed": run.seed, "options": dict(run.options)},
+        config={"line": line, "budget": budget, "seed": run.seed, "options": dict(run.options)},
     )
 
 

@@ -28,7 +28,21 @@ if TYPE_CHECKING:
     from pynode.training.schedules import Multilevel
 
 
-def default_run(context: typer.Context) -> None:
+def _say_version(asked: bool) -> None:
+    if asked:
+        import pynode
+        from pynode.cli.console import new_console
+
+        new_console().say(f"pynode {pynode.__version__}")
+        raise typer.Exit
+
+
+def default_run(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version of pynode.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
     """Train neural ODEs by Disc-Opt and by Opt-Disc on identical models, and compare the two ways to differentiate.
 
     Without a command, compares both methods on the spiral and saves tables and figures under results/.
@@ -98,6 +112,7 @@ def compare(
     """Train one problem by several gradient methods and compare loss, time and evaluations.
 
     Under torchrun the processes share every batch:
+
     torchrun --standalone --nproc-per-node 2 experiments/run.py compare ...
 
     Examples:

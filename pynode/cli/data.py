@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pynode.cli import values
+from pynode.cli.pages import App
 from pynode.wording import counted, verb
 
 if TYPE_CHECKING:
     from pynode.datasets.splits import Splits
 
-data = typer.Typer(help="Download or import the public data sets, and list which are here.", no_args_is_help=True)
+data = App(help="Download or import the public data sets, and list which are here.", no_args_is_help=True)
 
 Root = Annotated[
     Path | None,

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pynode.arguments import check_choice
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.compare import run_comparison
 from pynode.cli.derived import Given, with_options
-from pynode.cli.planning import problem_options
-from pynode.errors import InvalidArgument, UsageError
+from pynode.cli.planning import problem_options, split_setting
+from pynode.errors import InvalidArgument
 from pynode.training.plan import plan
 from pynode.wording import COMMAND, counted
 
@@ -31,15 +26,11 @@ if TYPE_CHECKING:
 
 PROBLEM = "table"
 
-DATA = "What is in the table"
-READ = ("drop", "dequantise", "condition", "classes", "missing", "decimal", "index")
-"""Options of the problem that the command has itself."""
 LISTS = ("drop", "dequantise", "condition", "classes")
-"""Those of them that name columns."""
+"""Options that name columns."""
 
-_SETTING = re.compile(rf"\(({'|'.join(READ)})=([^()]*?)( [^()=]*)?\)")
-_NOTICED = re.compile(rf"(; |\()({'|'.join(READ)})=(\S+)")
-_HEADER = re.compile(r"\(header=(true|false)\)")
+PLAIN = ("missing", "header", "decimal", "index")
+"""Other options of the problem that the command has itself."""
 
 
 @with_options()
@@ -50,67 +41,43 @@ def density(
             parser=values.path,
             metavar="FILE",
             help="The table: text with any delimiter, Parquet, .npy or .npz, whatever its name ends in.",
-            rich_help_panel=DATA,
+            rich_help_panel=o.COLUMNS,
             show_default=False,
         ),
     ],
     given: Given,
     condition: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL,...",
-            help="Condition the density on these columns: words are taken as classes, numbers as they are.",
-            rich_help_panel=DATA,
+        list[str] | None,
+        o.column(
+            "--condition",
+            text="Condition the density on these columns: words are taken as classes, numbers as they are.",
         ),
     ] = None,
     classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL,...",
-            help="Columns of the condition whose numbers name classes (1 setosa, 2 ...).",
-            rich_help_panel=DATA,
-        ),
+        list[str] | None,
+        o.column("--classes", text="Columns of the condition whose numbers name classes (1 setosa, 2 ...)."),
     ] = None,
-    drop: Annotated[
-        str | None,
-        typer.Option(metavar="COL,...", help="Leave out these columns, by name or number.", rich_help_panel=DATA),
-    ] = None,
+    drop: Annotated[list[str] | None, o.column("--drop", text="Leave out these columns.")] = None,
     dequantise: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL,...|auto",
-            help="Fill the steps of these columns (integers, rounded values) with uniform noise; samples are rounded "
+        list[str] | None,
+        o.column(
+            "--dequantise",
+            text="Fill the steps of these columns (integers, rounded values) with uniform noise; samples are rounded "
             "back. auto: all that need it.",
-            rich_help_panel=DATA,
+            metavar="COLUMN,...|auto",
         ),
     ] = None,
-    missing: Annotated[
-        str | None,
-        typer.Option(
-            metavar="drop|error",
-            help="What to do with rows that miss a value. [dim]Default: error.[/dim]",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option(
-            help="Whether the first line of a text names the columns. [dim]Default: seen from the file.[/dim]",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    decimal: Annotated[
-        str | None,
-        typer.Option(
-            metavar=".|,",
-            help="Decimal mark of a text. [dim]Default: seen from the file.[/dim]",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    missing: o.Missing = None,
+    header: o.Header = None,
+    decimal: o.Decimal = None,
     index: Annotated[
         str | None,
-        typer.Option(metavar="drop|keep", help="What to do with a column that numbers rows.", rich_help_panel=DATA),
+        typer.Option(
+            metavar="drop|keep",
+            help="What to do with a column that numbers rows. [dim]Default: left out where its name says so.[/dim]",
+            rich_help_panel=o.COLUMNS,
+            callback=values.choice("--index", "drop", "keep"),
+        ),
     ] = None,
     methods: o.Methods = o.COMPARED,
     seeds: o.Seeds = "0",
@@ -138,46 +105,38 @@ def density(
 
       density --data survey.parquet --drop id,name --dequantise age
     """
-    with as_typed():
-        chosen = _problem_options(data, settings, locals())
-        listed, numbers = values.names("--methods", methods), values.numbers("--seeds", seeds, int)
-        plan(PROBLEM, listed, numbers, given.methods, problem_options=chosen, **given.settings)
-        problem = _problem(chosen)
-        say_table(problem)
-        drawn = run_comparison(
-            PROBLEM,
-            given,
-            problem_options=chosen,
-            methods=listed,
-            seeds=numbers,
-            threads=threads,
-            out=out,
-            resume=resume,
-            checks=checks,
-            explain=explain,
-            brief=True,
-        )
+    chosen = _problem_options(data, settings, locals())
+    listed, numbers = values.names("--methods", methods), values.numbers("--seeds", seeds, int)
+    plan(PROBLEM, listed, numbers, given.methods, problem_options=chosen, **given.settings)
+    problem = _problem(chosen)
+    say_table(problem)
+    drawn = run_comparison(
+        PROBLEM,
+        given,
+        problem_options=chosen,
+        methods=listed,
+        seeds=numbers,
+        threads=threads,
+        out=out,
+        resume=resume,
+        checks=checks,
+        explain=explain,
+        brief=True,
+    )
     if drawn is not None:
         say_results(drawn.results.directory, problem)
 
 
 def _problem_options(data: Path, settings: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """The options of the problem: of --set, and of the command itself."""
-    for name in LISTS:
-        if given[name] is not None:
-            values.names(f"--{name}", given[name])
-    if given["decimal"] is not None:
-        check_choice("--decimal", given["decimal"], (".", ","))
-    texts = [f"{name}={given[name]}" for name in READ if given[name] is not None]
-    if given["header"] is not None:
-        texts.append(f"header={str(given['header']).lower()}")
-    named = {text.partition("=")[0] for text in texts}
-    if twice := [text for text in settings or [] if text.partition("=")[0].strip() in named]:
+    own: dict[str, Any] = {name: given[name] for name in PLAIN if given[name] is not None}
+    own |= {name: values.names_in(f"--{name}", given[name]) for name in LISTS if given[name] is not None}
+    if twice := [text for text in settings or [] if split_setting(text)[0] in own]:
         raise InvalidArgument("--set", repr(twice[0]), "the option of this name is given as well", "give it once")
     if not data.is_file():
         what = "a directory" if data.is_dir() else "not a file"
         raise InvalidArgument("--data", data, what, "give the path of a table, such as a .csv, .parquet or .npy file")
-    return problem_options(PROBLEM, [*(settings or []), *texts], data)
+    return {**problem_options(PROBLEM, settings, data), **own}
 
 
 def _problem(chosen: dict[str, Any]) -> UserTable:
@@ -187,28 +146,6 @@ def _problem(chosen: dict[str, Any]) -> UserTable:
     problem = AnyTable(options=options_from_json(AnyTable, chosen))
     problem.check()
     return problem
-
-
-@contextmanager
-def as_typed() -> Iterator[None]:
-    """Errors and notices about the table name options as this command has them: `--drop kind` for `drop=kind`."""
-    log = logging.getLogger("pynode")
-    log.addFilter(_notice_as_typed)
-    try:
-        yield
-    except UsageError as error:
-        text = _HEADER.sub(lambda match: "(--header)" if match[1] == "true" else "(--no-header)", str(error))
-        text = _SETTING.sub(lambda match: f"(--{match[1]} {match[2]}{match[3] or ''})", text)
-        text = re.sub(rf"^({'|'.join(READ)}) = ", r"--\1 = ", text)
-        error.args = (text,)
-        raise
-    finally:
-        log.removeFilter(_notice_as_typed)
-
-
-def _notice_as_typed(record: logging.LogRecord) -> bool:
-    record.msg, record.args = _NOTICED.sub(r"\1--\2 \3", record.getMessage()), ()
-    return True
 
 
 def say_table(problem: UserTable, console: PlainConsole | None = None) -> None:
@@ -246,8 +183,14 @@ def say_results(directory: Path, problem: UserTable) -> None:
     for word in problem.splits.conditions.classes if problem.splits.conditions is not None else ():
         wanted.insert(-3, (f"  of them {word}", f"{OF_CLASS}{word}", 4))
     each = {key: [over_seeds(runs, partial(_value, key)) for runs in groups.values()] for _, key, _ in wanted}
-    rows = [[title, *(number(value, n) for value in each[key])] for title, key, n in wanted if any(each[key])]
-    console.print(Table(f"Density of {Path(str(problem.options.data)).name}", ["", *groups], rows, [NOTE]))
+    rows = [
+        [title, *(number(value, n) for value in each[key])]
+        for title, key, n in wanted
+        if each[key] != [None] * len(groups)
+    ]
+    several = len({run.seed for runs in groups.values() for run in runs})
+    note = f"{NOTE}; {f'medians over {several} seeds' if several > 1 else 'one seed'}"
+    console.print(Table(f"Density of {Path(str(problem.options.data)).name}", ["", *groups], rows, [note]))
     loads = [load for runs in groups.values() for run in runs if (load := _value("load_average", run)) is not None]
     if loads and max(loads) > (cores := os.cpu_count() or 1) + 0.5:
         told = f"a load of up to {max(loads):.1f} on {counted(cores, 'core')}"
@@ -274,4 +217,4 @@ def _value(key: str, run: Run) -> float | None:
     return (run.summary or {}).get(key)
 
 
-NOTE = "negative log-likelihood in nats, by an accurate solve with the exact trace; medians over seeds"
+NOTE = "negative log-likelihood in nats, by an accurate solve with the exact trace"

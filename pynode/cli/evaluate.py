@@ -12,6 +12,8 @@ import typer
 from pynode.arguments import check_tolerance
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.output import check_results
+from pynode.cli.trained import UNFINISHED
 from pynode.errors import EngineUnavailable, InvalidArgument, OutputDirectoryError, RunFailure, UsageError
 from pynode.wording import counted
 
@@ -97,7 +99,7 @@ def evaluate(
             rich_help_panel=o.WHAT,
         ),
     ] = None,
-    threads: o.Threads = 1,
+    threads: o.ThreadsOfUse = 1,
 ) -> None:
     """Measure likelihood and inverse error of trained flows under other discretisations than in training (RQ4).
 
@@ -141,10 +143,11 @@ def evaluate(
 
     torch.set_num_threads(threads)
     methods = discretisations([SCHEMES.load(name) for name in names], counts, tols) if grid else []
+    check_results(directory)
     every = [_plan(part) for part in _results_in(directory.resolve())]
     plans = [plan for plan in every if plan.folders]
     if not plans:
-        raise InvalidArgument("DIR", directory, "no finished run there", "finish it with compare --resume")
+        raise InvalidArgument("DIR", directory, "no finished run there", UNFINISHED)
     earlier = [lines_if_any(plan.top / REDISCRETISED, RediscretisationRecord) for plan in plans]  # damage is told first
     console, made_by = new_console(), _commit()
     accuracy = values.given(rtol=rtol, atol=atol)
@@ -187,12 +190,14 @@ def _measured(
 ) -> list[RediscretisationRecord]:
     """The records of a run: as trained, by dopri5 (at the tolerances in `accuracy`, else the problem's), and with each
     of `methods`."""
+    from pynode.datasets.tables import without_notices
     from pynode.problems.density.base import Density
     from pynode.records.runs import load_run
     from pynode.studies.invertibility.rediscretisation import TrainedFlow, evaluate_training, rediscretise
     from pynode.training.restore import restore
 
-    config, problem, model = restore(folder)
+    with without_notices():
+        config, problem, model = restore(folder)
     assert isinstance(problem, Density)
     test, evaluation = problem.test_samples(), _evaluation(type(problem), accuracy)
     first = rows if isinstance(rows, int) else None

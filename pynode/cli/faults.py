@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import re
+from collections.abc import Callable, Collection
 
 import typer
 
-from pynode.errors import PynodeError
+from pynode.cli.as_typed import as_typed
+from pynode.errors import InvalidArgument, PynodeError
 from pynode.outside_members import blame
 
 # the base of all of typer's own complaints about arguments: click's, or of the copy of click that newer typers bring
@@ -42,9 +43,6 @@ MACHINE = {
     errno.EAGAIN: "raise the limit of processes and threads (ulimit -u)",
 }
 
-OPTION = re.compile(r"(?<![\w-])(missing_values|decimal|input_kind|leave_out|held_out)=(?=\S)")
-"""An option of `series` as Python has it, which remedies of reading name."""
-
 LESS_MEMORY = {
     "compare": "take a smaller batch or --memory checkpoint",
     "density": "take a smaller batch (--set batch=N) or --memory checkpoint",
@@ -53,17 +51,18 @@ LESS_MEMORY = {
 }
 
 
-def line_of(error: BaseException, words: list[str]) -> tuple[str, int] | None:
+def line_of(
+    error: BaseException, words: list[str], flags: Callable[[], Collection[str]] = tuple
+) -> tuple[str, int] | None:
     """What to say about `error`, which ended the command line `words`, and the exit status.
+
+    An argument is named as the option that it comes from, where that is one of the `flags` of the command.
 
     None for anything that can only be a fault of the program.
     """
-    command = _command(words)
+    command = command_of(words)
     if isinstance(error, PynodeError):
-        said = str(error)
-        if command == "series":
-            said = OPTION.sub(lambda match: f"--{match[1].replace('_', '-')} ", said)
-        return said, error.exit_status
+        return as_typed(_as_option(error, flags), command), error.exit_status
     if isinstance(error, (typer.Abort, KeyboardInterrupt)):
         return interrupted(words), INTERRUPTED
     if isinstance(error, _UsageComplaint):
@@ -82,13 +81,23 @@ def line_of(error: BaseException, words: list[str]) -> tuple[str, int] | None:
     return None
 
 
+def _as_option(error: PynodeError, flags: Callable[[], Collection[str]]) -> str:
+    said = str(error)
+    if isinstance(error, InvalidArgument) and said.startswith(f"{error.argument} = "):
+        option = f"--{error.argument.replace('_', '-')}"
+        if error.argument.isidentifier() and option in flags():
+            return option + said.removeprefix(error.argument)
+    return said
+
+
 def interrupted(words: list[str]) -> str:
     """What to say after Ctrl-C."""
     kept = "; what was recorded is kept, --resume continues from the last checkpoint"
-    return f"interrupted{kept if _command(words) in RESUMABLE else ''}"
+    return f"interrupted{kept if command_of(words) in RESUMABLE else ''}"
 
 
-def _command(words: list[str]) -> str:
+def command_of(words: list[str]) -> str:
+    """The command that a command line names."""
     return next((word for word in words if not word.startswith("-")), "compare")
 
 

@@ -9,12 +9,13 @@ import typer
 from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import Given, with_options
+from pynode.cli.pages import App
 from pynode.problems import PROBLEMS
 from pynode.settings.known import compared, method_options, on_backend, stands_for
 from pynode.settings.values import check_value
 from pynode.training.plan import check_available, plan
 
-julia = typer.Typer(help="Install the Julia backend, and show its state.", no_args_is_help=True)
+julia = App(help="Install the Julia backend, and show its state.", no_args_is_help=True)
 
 
 @julia.command("setup")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,12 @@ PANELS = (WHAT, SCHEME, GRADIENT, ENGINE, WHERE)
 
 ORDER = (COLUMNS, MODEL, *PANELS)
 """All panels in order."""
+
+
+def column(*names: str, text: str, metavar: str = "COLUMN,...") -> Any:
+    """An option that says what a column of the user's file is."""
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=COLUMNS, show_default=False)
+
 
 COMPARED, PLAIN = ",".join(compared()), ",".join(plain_methods())
 """Methods where none are named: those that training compares, and all that are checked."""
@@ -128,14 +134,41 @@ Backend = Annotated[
         rich_help_panel=ENGINE,
     ),
 ]
-Threads = Annotated[
-    int,
+
+
+def _threads(panel: str | None) -> Any:
+    told = "CPU threads of torch; more than one pays for large networks only."
+    return typer.Option(min=1, max=values.thread_limit(), metavar="N", help=told, rich_help_panel=panel)
+
+
+Threads = Annotated[int, _threads(WHERE)]
+ThreadsOfUse = Annotated[int, _threads(None)]
+"""For commands that train nothing."""
+Header = Annotated[
+    bool | None,
     typer.Option(
-        min=1,
-        max=values.thread_limit(),
-        metavar="N",
-        help="CPU threads of torch; more than one pays for large networks only.",
-        rich_help_panel=WHERE,
+        "--header/--no-header",
+        help="Whether the first line of a text names the columns. [dim]Default: seen from the file.[/dim]",
+        rich_help_panel=COLUMNS,
+        show_default=False,
+    ),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        metavar=".|,",
+        help="Decimal mark of a text. [dim]Default: seen from the file.[/dim]",
+        rich_help_panel=COLUMNS,
+        callback=values.choice("--decimal", ".", ","),
+    ),
+]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="drop|error",
+        help="What to do with rows that miss a value: leave them out, or refuse the file. [dim]Default: error.[/dim]",
+        rich_help_panel=COLUMNS,
+        callback=values.choice("--missing", "drop", "error"),
     ),
 ]
 Explain = Annotated[
@@ -179,12 +212,13 @@ Config = Annotated[
         callback=take_config,
     ),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")]
 RunDirectory = Annotated[
     Path,
     typer.Argument(
         parser=values.path,
         metavar="DIR",
-        help="A directory with trained runs: the --out of compare, or one run inside its runs/.",
+        help="A directory with trained runs: the --out of the command that trained them, or one run inside its runs/.",
         show_default=False,
     ),
 ]

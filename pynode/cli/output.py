@@ -110,6 +110,13 @@ def _is_leftover(name: str) -> bool:
     return name in (PROBE, LOCK, HOLDER, LAUNCH) or (name.startswith(".") and name.endswith(".tmp"))
 
 
+def check_results(directory: Path) -> None:
+    """Raises `OutputDirectoryError` for the argument DIR of a command where it is no directory."""
+    if not directory.is_dir():
+        what = "a file, not a directory" if directory.exists() else "no such directory"
+        raise OutputDirectoryError(f"{directory}: {what}; give the results directory of an earlier command")
+
+
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Raises `OutputDirectoryError` unless a file can be written there without losing another one."""
     if path.is_dir():

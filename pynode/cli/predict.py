@@ -12,7 +12,8 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
-from pynode.cli.output import check_target
+from pynode.cli.output import check_results, check_target
+from pynode.cli.trained import UNFINISHED
 from pynode.errors import InvalidArgument, UnknownName, UsageError
 from pynode.methods import METHODS
 from pynode.wording import counted
@@ -76,8 +77,8 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")] = False,
-    threads: o.Threads = 1,
+    overwrite: o.Overwrite = False,
+    threads: o.ThreadsOfUse = 1,
 ) -> None:
     """Forecast every trajectory of a trained series beyond its last row, in the file's own columns, times and units.
 
@@ -162,6 +163,7 @@ def _chosen(directory: Path, method: str | None, label: str | None) -> tuple[Pat
     from pynode.records.runs import load_run
     from pynode.training.restore import runs_in
 
+    check_results(directory)
     runs = {folder: load_run(folder) for folder in runs_in(directory)}
     if label is not None:
         wanted = [folder for folder in runs if folder.name == label]
@@ -175,7 +177,7 @@ def _chosen(directory: Path, method: str | None, label: str | None) -> tuple[Pat
             raise InvalidArgument("--method", method, f"no run in {directory} is of this method", "name another one")
     done = {folder: run for folder, run in runs.items() if run.finished}
     if not done:
-        raise InvalidArgument("DIR", directory, "no finished run there", "finish it with series --resume")
+        raise InvalidArgument("DIR", directory, "no finished run there", UNFINISHED)
     key, name = next(
         ((k, n) for k, n in ERRORS if any(_error(run, k) is not None for run in done.values())), ERRORS[-1]
     )
@@ -231,6 +233,7 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
         missing_values=options.missing_values,
         header=options.header,
         decimal=options.decimal,
+        date_order=options.date_order,
         like=series,
     )
     return aligned(series, new)

@@ -9,6 +9,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.output import check_results, check_target
 from pynode.errors import InvalidArgument, OutputDirectoryError, RecordError
 
 ENDINGS = (".html", ".htm")
@@ -25,6 +26,7 @@ def report(
             show_default=False,
         ),
     ] = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Write a results directory as one HTML page: findings, figures, tables, settings, versions, failures.
 
@@ -38,13 +40,13 @@ def report(
 
       report results/suite --out suite.html
     """
-    if not directory.is_dir():
-        raise OutputDirectoryError(f"{directory}: no such directory; give the results directory of an earlier command")
+    check_results(directory)
     if out is not None:
         _check_file(out)
+        check_target(out, overwrite=overwrite)
 
     from pynode.cli.console import new_console
-    from pynode.records.files import write_atomically
+    from pynode.records.files import write_atomically, write_new
     from pynode.studies.render import PAGE, draw, page_of, read_off
     from pynode.studies.results import load_intact
 
@@ -55,7 +57,7 @@ def report(
         draw(rendered)
         content = page_of(rendered)
     target = directory / PAGE if out is None else out
-    write_atomically(target, content)
+    (write_atomically if out is None or overwrite else write_new)(target, content)
     for finding in rendered.findings:
         console.say(finding)
     console.say(f"page with all of it: {target} ({len(content) / 1e3:,.0f} kB)")

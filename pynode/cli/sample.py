@@ -51,12 +51,12 @@ def sample(
             "conditions of training rows, drawn at random.[/dim]",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")] = False,
+    overwrite: o.Overwrite = False,
     rtol: Annotated[
         float,
         typer.Option(callback=values.tolerance, help="Tolerance of the solve, relative and absolute, at most 1."),
     ] = 1e-6,
-    threads: o.Threads = 1,
+    threads: o.ThreadsOfUse = 1,
 ) -> None:
     """Draw samples from a trained flow, in the units of its data, and save them to a file.
 

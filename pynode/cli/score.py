@@ -31,6 +31,7 @@ def score(
             parser=values.path,
             metavar="FILE",
             help="The rows: a table with the columns of the training, by name, in any order; others are ignored.",
+            rich_help_panel=o.COLUMNS,
             show_default=False,
         ),
     ],
@@ -40,30 +41,18 @@ def score(
             parser=values.path, metavar="FILE", help="New .csv file: line and log_likelihood.", show_default=False
         ),
     ],
-    missing: Annotated[
-        str | None,
-        typer.Option(
-            metavar="drop|error",
-            help="What to do with rows that miss a value. [dim]Default: error.[/dim]",
-        ),
-    ] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option(
-            help="Whether the first line of a text names the columns. [dim]Default: seen from the file.[/dim]",
-            show_default=False,
-        ),
-    ] = None,
-    decimal: Annotated[
-        str | None,
-        typer.Option(metavar=".|,", help="Decimal mark of a text. [dim]Default: seen from the file.[/dim]"),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")] = False,
+    missing: o.Missing = None,
+    header: o.Header = None,
+    decimal: o.Decimal = None,
+    overwrite: o.Overwrite = False,
     rtol: Annotated[
         float,
-        typer.Option(callback=values.tolerance, help="Relative tolerance of the solve; the absolute is a hundredth."),
+        typer.Option(
+            callback=values.tolerance,
+            help="Relative tolerance of the solve, at most 1; the absolute one is a hundredth of it.",
+        ),
     ] = 1e-6,
-    threads: o.Threads = 1,
+    threads: o.ThreadsOfUse = 1,
 ) -> None:
     """Write the log-likelihood of every row of a table under a trained flow, in the units of the table.
 
@@ -84,7 +73,6 @@ def score(
     import torch
 
     from pynode.cli.console import new_console
-    from pynode.cli.density import as_typed
     from pynode.cli.trained import best_flow
     from pynode.methods.opt_disc import OptDisc
     from pynode.records.files import write_atomically, write_new
@@ -93,8 +81,7 @@ def score(
     torch.set_num_threads(threads)
     folder, trained, model = best_flow(directory)
     problem, console = check_user_table(trained, directory), new_console()
-    with as_typed():
-        new = new_rows(problem, data, reading)
+    new = new_rows(problem, data, reading)
     if new.ignored:
         console.say(f"ignored {counted(len(new.ignored), 'column')} of {data}: {', '.join(new.ignored[:SHOWN])}")
     method = OptDisc(rtol=rtol, atol=rtol / 100, max_steps=2000)
@@ -112,9 +99,11 @@ def score(
 
 
 def _content(new: NewRows, log_likelihoods: Array) -> str:
+    from pynode.datasets.reading import as_text
+
     table = new.table
     places = range(1, len(table.rows) + 1) if table.lines is None else table.lines.tolist()
-    cells = ("" if value != value else f"{value:.9g}" for value in log_likelihoods.tolist())
+    cells = ("" if value != value else as_text(value) for value in log_likelihoods.tolist())
     lines = (f"{place},{cell}" for place, cell in zip(places, cells, strict=True))
     return "\n".join((f"{table.unit},log_likelihood", *lines)) + "\n"
 

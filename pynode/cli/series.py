@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,12 +29,8 @@ PROBLEM = "series"
 FORECAST = "forecast.csv"
 """File that the line to paste writes."""
 
-LISTS = ("values", "inputs", "covariates", "circular", "missing_values", "leave_out")
-"""Options that are lists of names."""
-
-
-def _columns(*names: str, text: str, metavar: str = "COLUMN,...") -> Any:
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=o.COLUMNS, show_default=False)
+TEXTS = ("time", "id", "field", "held_out", "input_kind", "decimal", "date_order")
+"""Options that are passed on as text."""
 
 
 def _model(*names: str, text: str, metavar: str) -> Any:
@@ -57,25 +52,25 @@ def series(
     ],
     time: Annotated[
         str | None,
-        _columns("--time", text="Times, as numbers or dates. [dim]Default: guessed.[/dim]", metavar="COLUMN"),
+        o.column("--time", text="Times, as numbers or dates. [dim]Default: guessed.[/dim]", metavar="COLUMN"),
     ] = None,
     id: Annotated[
         str | None,
-        _columns("--id", text="The trajectory that a row is of. [dim]Default: guessed.[/dim]", metavar="COLUMN"),
+        o.column("--id", text="The trajectory that a row is of. [dim]Default: guessed.[/dim]", metavar="COLUMN"),
     ] = None,
     values: Annotated[
         list[str] | None,
-        _columns(
+        o.column(
             "--values", text="What is modelled. [dim]Default: all columns of numbers that are nothing else.[/dim]"
         ),
     ] = None,
     inputs: Annotated[
         list[str] | None,
-        _columns("--inputs", text="Known functions of time, also in the future: doses, controls, weather."),
+        o.column("--inputs", text="Known functions of time, also in the future: doses, controls, weather."),
     ] = None,
     input_kind: Annotated[
         str | None,
-        _columns(
+        o.column(
             "--input-kind",
             text="How inputs go on between rows: interpolated, steps, or jumps (doses). [dim]Default: auto.[/dim]",
             metavar="KIND",
@@ -83,18 +78,18 @@ def series(
     ] = None,
     covariates: Annotated[
         list[str] | None,
-        _columns(
+        o.column(
             "--covariates",
             text="Constant over a trajectory; words become classes; none for none. [dim]Default: guessed.[/dim]",
         ),
     ] = None,
     circular: Annotated[
         list[str] | None,
-        _columns("--circular", text="Angles, with their period.", metavar="COLUMN[:PERIOD],..."),
+        o.column("--circular", text="Angles, with their period.", metavar="COLUMN[:PERIOD],..."),
     ] = None,
     missing_values: Annotated[
         list[str] | None,
-        _columns(
+        o.column(
             "--missing-values",
             text="Cells that stand for missing values, beside NA and the like.",
             metavar="CELL,...",
@@ -102,20 +97,17 @@ def series(
     ] = None,
     leave_out: Annotated[
         list[str] | None,
-        _columns("--leave-out", text="Trajectories to leave out, by their name in --id.", metavar="NAME,..."),
+        o.column("--leave-out", text="Trajectories to leave out, by their name in --id.", metavar="NAME,..."),
     ] = None,
-    header: Annotated[
-        bool | None,
-        typer.Option(
-            "--header/--no-header",
-            help="Whether the first line names the columns. [dim]Default: read off the file.[/dim]",
-            rich_help_panel=o.COLUMNS,
-            show_default=False,
-        ),
-    ] = None,
-    decimal: Annotated[
+    header: o.Header = None,
+    decimal: o.Decimal = None,
+    date_order: Annotated[
         str | None,
-        _columns("--decimal", text="Decimal mark. [dim]Default: read off the file.[/dim]", metavar=".|,"),
+        o.column(
+            "--date-order",
+            text="Order of day, month and year in dates such as 03/04/2024. [dim]Default: read off the file.[/dim]",
+            metavar="dmy|mdy|ymd",
+        ),
     ] = None,
     field: Annotated[
         str | None,
@@ -196,6 +188,7 @@ def series(
         "leave_out": leave_out,
         "header": header,
         "decimal": decimal,
+        "date_order": date_order,
         "field": field,
         "hidden": hidden,
         "augment": augment,
@@ -225,29 +218,15 @@ def _options(data: Path, chosen: dict[str, Any]) -> dict[str, Any]:
     for name, value in chosen.items():
         if value is None:
             continue
-        if name in LISTS:
-            options[name] = names_in(flag(name), value)
-        elif isinstance(value, str) and name not in ("time", "id", "field", "held_out", "input_kind", "decimal"):
+        if isinstance(value, list):  # of an option that may be repeated
+            options[name] = v.names_in(flag(name), value)
+        elif isinstance(value, str) and name not in TEXTS:
             options[name] = from_text(flag(name), value, declared[name].kind)
         else:
             options[name] = _share(value) if name == "held_out" else value
     if field := options.get("field"):
         options["field"] = absolute_reference(field, "field")
     return options
-
-
-def names_in(option: str, texts: list[str]) -> tuple[str, ...]:
-    """The names in the values of an option, separated by commas; a name with a comma stands in quotation marks."""
-    try:
-        cells = [cell.strip() for row in csv.reader(texts, skipinitialspace=True, strict=True) for cell in row]
-    except csv.Error as error:
-        raise InvalidArgument(
-            option, ",".join(texts), f"not a list of names ({error})", 'write a,b or "a, b",c'
-        ) from error
-    named = tuple(dict.fromkeys(cell for cell in cells if cell))
-    if not named:
-        raise InvalidArgument(option, repr(",".join(texts)), "empty", "give one or more names, separated by commas")
-    return named
 
 
 def _share(text: str) -> float | str:

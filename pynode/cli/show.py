@@ -15,10 +15,9 @@ def show(directory: o.ResultsDirectory) -> None:
       show results/spiral
     """
     from pynode.cli.console import new_console
-    from pynode.errors import OutputDirectoryError
+    from pynode.cli.output import check_results
 
-    if not directory.is_dir():
-        raise OutputDirectoryError(f"{directory}: no such directory; give the results directory of an earlier command")
+    check_results(directory)
 
     from pynode.cli.results import print_results
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
+from pynode.arguments import check_choice
 from pynode.errors import InvalidArgument
 from pynode.registry import Registry
 
@@ -78,6 +80,31 @@ def members(registry: Registry[Any]) -> Callable[[str | None], str | None]:
 
     def take(text: str | None) -> str | None:
         return None if text is None else ",".join(registry.name_of(name.strip()) for name in text.split(","))
+
+    return take
+
+
+def names_in(option: str, texts: Iterable[str]) -> tuple[str, ...]:
+    """The names in the values of an option, separated by commas; a name with a comma stands in quotation marks."""
+    given = list(texts)
+    try:
+        cells = [cell.strip() for row in csv.reader(given, skipinitialspace=True, strict=True) for cell in row]
+    except csv.Error as error:
+        problem = f"not a list of names ({error})"
+        raise InvalidArgument(option, ",".join(given), problem, 'write a,b or "a, b",c') from error
+    named = tuple(dict.fromkeys(cell for cell in cells if cell))
+    if not named:
+        raise InvalidArgument(option, repr(",".join(given)), "empty", "give one or more names, separated by commas")
+    return named
+
+
+def choice(option: str, *known: str) -> Callable[[str | None], str | None]:
+    """Takes one of the words `known`; raises `InvalidArgument` for any other."""
+
+    def take(text: str | None) -> str | None:
+        if text is not None:
+            check_choice(option, text, known)
+        return text
 
     return take
 

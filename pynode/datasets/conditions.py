@@ -25,6 +25,9 @@ ROWS_A_CLASS = 5
 FEW = 30
 """Training rows below which a user should know that a class has few."""
 
+CODES = 6
+"""Whole numbers that follow each other up to which they may be codes of classes."""
+
 DIGITS = (9, 17)
 """Significant digits in which a number of a condition is sought again: the fewest, and those of every float64."""
 
@@ -173,6 +176,11 @@ def fitted(name: str, held: Sequence[HeldColumn], training: Array) -> tuple[Cond
     for column in held:
         if column.values is not None:
             each.append(_of_numbers(name, column, training))
+            if codes := _may_be_classes(column.values):
+                notices.append(
+                    f"{column.label} is taken as a number; if its {codes} values name classes, say so "
+                    f"(classes={column.key})"
+                )
             continue
         each.append(_of_words(name, column, training))
         counts = Counter(column.cells[row] for row in training)
@@ -210,6 +218,13 @@ def _of_numbers(name: str, column: HeldColumn, training: Array) -> Condition:
             "the condition"
         )
     return Condition(column.number, column.label, column.key, column.name, mean=mean, std=std)
+
+
+def _may_be_classes(values: Array) -> int:
+    """How many whole numbers a column has, if these are few and follow each other, as codes of classes do; else 0."""
+    different = np.unique(values)
+    follow = bool((different == np.round(different)).all()) and bool((np.diff(different) == 1).all())
+    return len(different) if follow and 2 < len(different) <= CODES else 0
 
 
 def _of_words(name: str, column: HeldColumn, training: Array) -> Condition:

@@ -55,7 +55,8 @@ def chosen_order(
         order = candidates[0]
         return order, f"dates such as {example} are read as {WORDS[order]}, since they are then evenly spaced", ""
     told = " or ".join(WORDS[order] for order in valid)
-    return valid[0], "", f"dates such as {example} can be {told}: write them as year-month-day (2024-01-31)"
+    problem = f"dates such as {example} can be {told}: "
+    return valid[0], "", problem + f"write them as year-month-day, or say which it is (date_order={valid[0]})"
 
 
 def _without_all(numbers: list[tuple[int, int, int]], example: str, times: dict[Order, list[float | None]]) -> Decision:

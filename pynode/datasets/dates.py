@@ -98,8 +98,11 @@ class Dates:
     zoned: bool = False
 
 
-def read_dates(cells: Sequence[str], is_missing: Callable[[str], bool]) -> Dates | None:
-    """The dates in `cells`; None where fewer than half of the cells that are not missing look like dates."""
+def read_dates(cells: Sequence[str], is_missing: Callable[[str], bool], given: Order | None = None) -> Dates | None:
+    """The dates in `cells`; None where fewer than half of the cells that are not missing look like dates.
+
+    `given` is the order of day, month and year in dates such as 03/04/2024; without one, the column decides it.
+    """
     texts = [cell.strip() for cell in cells]
     present = [n for n, text in enumerate(texts) if text and not is_missing(text)]
     family = _family([texts[n] for n in present])
@@ -107,7 +110,9 @@ def read_dates(cells: Sequence[str], is_missing: Callable[[str], bool]) -> Dates
         return None
     matches = {n: match for n in present if (match := FAMILIES[family].fullmatch(texts[n]))}
     wrong = [n for n in present if n not in matches]
-    order, notice, problem = _order(matches) if family == "numbers" else ("dmy", "", "")
+    order, notice, problem = given or "dmy", "", ""
+    if family == "numbers" and given is None:
+        order, notice, problem = _order(matches)
     values = np.full(len(texts), math.nan)
     if not problem:
         for n, match in matches.items():

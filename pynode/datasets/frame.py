@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pynode.datasets.date_order import ORDERS
 from pynode.datasets.errors import DataError
 from pynode.datasets.file_kinds import CALLED, file_kind
 from pynode.datasets.frame_arrays import read_npy_frame, read_npz_frame, read_parquet_frame
@@ -34,6 +35,7 @@ def read_frame(
     *,
     header: bool | None = None,
     decimal: str | None = None,
+    date_order: str | None = None,
     missing_values: Sequence[str] = (),
     words: Sequence[str] = (),
     lenient: bool = False,
@@ -41,10 +43,11 @@ def read_frame(
     """The table in the file at `path`: text with any usual delimiter, Parquet, `.npy` or `.npz`, whatever its ending.
 
     `header`: whether the first line of a text is one; None leaves it to the file.  `decimal`: its decimal mark, "." or
-    ",".  `missing_values`: cells that stand for missing ones besides the usual (empty, NA, N/A, NaN, null, ., -); codes
-    such as -999 far outside the rest of a column are seen, and said.  `words`: columns, by name or number, whose cells
-    are words whatever they look like, as identifiers and classes are.  `lenient`: a column with cells that don't fit
-    is kept with its `trouble`, which is otherwise raised.
+    ",".  `date_order`: that of day, month and year in dates such as 03/04/2024: "dmy", "mdy" or "ymd".
+    `missing_values`: cells that stand for missing ones besides the usual (empty, NA, N/A, NaN, null, ., -); codes such
+    as -999 far outside the rest of a column are seen, and said.  `words`: columns, by name or number, whose cells are
+    words whatever they look like, as identifiers and classes are.  `lenient`: a column with cells that don't fit is
+    kept with its `trouble`, which is otherwise raised.
 
     A first column of row names, or of numbers that count the rows under the name of an index, is put aside as the
     frame's `row_names`.  Raises `DataError` with file, line, column and remedy where cells can't be read.
@@ -54,20 +57,24 @@ def read_frame(
         raise DataError(f"{path} is not a file: give the path of a table (.csv, .tsv, .parquet, .npy, .npz)")
     if decimal not in (None, ".", ","):
         raise InvalidArgument("decimal", repr(decimal), "no decimal mark", "use '.' or ','")
+    order = next((known for known in ORDERS if known == date_order), None)
+    if order != date_order:
+        problem, remedy = "no order of day, month and year", f"use one of {', '.join(ORDERS)}"
+        raise InvalidArgument("date_order", repr(date_order), problem, remedy)
     missing, kind = Missing.of(missing_values), file_kind(path)
     if kind == "text" or (kind == "binary" and _is_marked(path)):
         _refuse_markup(path)
-        frame = read_text_frame(path, header, decimal, missing, words, lenient)
+        frame = read_text_frame(path, header, decimal, missing, words, lenient, order)
     else:
         for option, value in (("header", header), ("decimal", decimal)):
             if value is not None:
                 raise InvalidArgument(option, repr(value), "an option of text files", "leave it out")
         if kind == "parquet":
-            frame = read_parquet_frame(path, missing, words, lenient)
+            frame = read_parquet_frame(path, missing, words, lenient, order)
         elif kind == "npy":
-            frame = read_npy_frame(path, missing, words, lenient)
+            frame = read_npy_frame(path, missing, words, lenient, order)
         elif kind == "npz":
-            frame = read_npz_frame(path, missing, words, lenient)
+            frame = read_npz_frame(path, missing, words, lenient, order)
         else:
             remedy = REMEDIES.get(kind, "save the table as .csv, .parquet or .npy")
             raise DataError(f"{path} is {CALLED[kind]}, no table: {remedy}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pynode.datasets.date_order import Order
 from pynode.datasets.errors import DataError, optional
 from pynode.datasets.frame_cells import Missing, column_of, text_column
 from pynode.datasets.frame_stacks import unrolled
@@ -25,15 +26,19 @@ UNROLLED = "the array of three dimensions is read as (trajectories, times, colum
 WITH_TIME, DATE_ONLY = "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"
 
 
-def read_npy_frame(path: Path, missing: Missing, words: Collection[str], lenient: bool) -> Frame:
+def read_npy_frame(
+    path: Path, missing: Missing, words: Collection[str], lenient: bool, order: Order | None = None
+) -> Frame:
     """The table `(rows, columns)` in a `.npy` file, or a structured array, whose fields are columns."""
     array = _loaded(path, lambda: np.load(path, allow_pickle=False))
     if (columns := unrolled({"y": array})) is not None:
-        return _frame(path, list(columns.items()), missing, words, lenient, (UNROLLED,))
-    return _frame(path, _columns_of(path, "", array), missing, words, lenient, ())
+        return _frame(path, list(columns.items()), missing, words, lenient, (UNROLLED,), order)
+    return _frame(path, _columns_of(path, "", array), missing, words, lenient, (), order)
 
 
-def read_npz_frame(path: Path, missing: Missing, words: Collection[str], lenient: bool) -> Frame:
+def read_npz_frame(
+    path: Path, missing: Missing, words: Collection[str], lenient: bool, order: Order | None = None
+) -> Frame:
     """The table in a `.npz` file: one array of two dimensions, or arrays with a row for each row of the table."""
 
     def arrays() -> dict[str, Array]:
@@ -44,19 +49,23 @@ def read_npz_frame(path: Path, missing: Missing, words: Collection[str], lenient
     if not members:
         raise DataError(f"{path} holds no array with rows: give one")
     if (unrolled_columns := unrolled(members)) is not None:
-        return _frame(path, list(unrolled_columns.items()), missing, words, lenient, (UNROLLED,))
+        return _frame(path, list(unrolled_columns.items()), missing, words, lenient, (UNROLLED,), order)
     if len(members) == 1:
         name, array = next(iter(members.items()))
-        return _frame(path, _columns_of(path, "" if array.ndim == 2 else name, array), missing, words, lenient, ())
+        return _frame(
+            path, _columns_of(path, "" if array.ndim == 2 else name, array), missing, words, lenient, (), order
+        )
     lengths = {name: len(array) for name, array in members.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {array.shape}" for name, array in members.items())
         raise DataError(f"{path} holds arrays of different lengths ({told}): give each one value, or row, a row")
     columns = [column for name, array in members.items() for column in _columns_of(path, name, array)]
-    return _frame(path, columns, missing, words, lenient, ())
+    return _frame(path, columns, missing, words, lenient, (), order)
 
 
-def read_parquet_frame(path: Path, missing: Missing, words: Collection[str], lenient: bool) -> Frame:
+def read_parquet_frame(
+    path: Path, missing: Missing, words: Collection[str], lenient: bool, order: Order | None = None
+) -> Frame:
     """The table in a Parquet file; raises `PackageMissing` where pyarrow is not installed."""
     parquet = optional("pyarrow.parquet", "pyarrow", f"{path} is a Parquet file, which")
     arrow = optional("pyarrow", "pyarrow", f"{path} is a Parquet file, which")
@@ -74,7 +83,7 @@ def read_parquet_frame(path: Path, missing: Missing, words: Collection[str], len
             columns.append((shown, array))
             if arrow.types.is_timestamp(values.type) and values.type.tz is not None:
                 zoned.add(len(columns))
-    frame = _frame(path, columns, missing, words, lenient, notices)
+    frame = _frame(path, columns, missing, words, lenient, notices, order)
     with_zone = [
         replace(c, style=f"{c.style}Z") if c.number in zoned and c.style == WITH_TIME else c for c in frame.columns
     ]
@@ -145,6 +154,7 @@ def _frame(
     words: Collection[str],
     lenient: bool,
     notices: Sequence[str],
+    order: Order | None,
 ) -> Frame:
     if not named:
         raise DataError(f"{path} has no columns of numbers, dates or words: give at least one")
@@ -159,7 +169,7 @@ def _frame(
         if n in as_words:
             columns.append(text_column(name, n + 1, _cells(values), missing))
             continue
-        column, notice = _column(path, name, n + 1, values, missing, lenient)
+        column, notice = _column(path, name, n + 1, values, missing, lenient, order)
         columns.append(column)
         said += [notice] if notice else []
     return Frame(path, tuple(columns), lines, tuple(said))
@@ -176,7 +186,9 @@ def _cells(values: Array) -> list[str]:
     return [str(value) for value in values.tolist()]
 
 
-def _column(path: Path, name: str, at: int, values: Array, missing: Missing, lenient: bool) -> tuple[Column, str]:
+def _column(
+    path: Path, name: str, at: int, values: Array, missing: Missing, lenient: bool, order: Order | None
+) -> tuple[Column, str]:
     """The column, and what to say about it."""
     kind = values.dtype.kind
     if kind in "fiub":
@@ -195,7 +207,7 @@ def _column(path: Path, name: str, at: int, values: Array, missing: Missing, len
     if kind not in "US":
         raise DataError(f"{path}, column {at} ('{name}') holds {values.dtype}: give numbers, dates or words")
     cells = [word.decode("utf-8", "replace") if isinstance(word, bytes) else word for word in values.tolist()]
-    column, wrong, dates = column_of(name, at, cells, missing, ".")
+    column, wrong, dates = column_of(name, at, cells, missing, ".", order=order)
     trouble = ""
     if dates is not None and dates.problem:
         trouble = f"{path}, {column.label}: {dates.problem}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pynode.datasets.date_order import Order
 from pynode.datasets.dates import Dates, read_dates
 from pynode.datasets.frame_table import Column
 from pynode.datasets.text_lines import Mark, kind_of, number
@@ -59,7 +60,13 @@ def text_column(name: str, at: int, cells: Sequence[str], missing: Missing, unit
 
 
 def column_of(
-    name: str, at: int, cells: Sequence[str], missing: Missing, mark: Mark, unit: str = ""
+    name: str,
+    at: int,
+    cells: Sequence[str],
+    missing: Missing,
+    mark: Mark,
+    unit: str = "",
+    order: Order | None = None,
 ) -> tuple[Column, list[int], Dates | None]:
     """The column of these cells, the cells that don't fit to the rest of it, and how its dates are read.
 
@@ -81,7 +88,7 @@ def column_of(
         values = [math.nan if gone else _number(text, mark) for text, gone in zip(bare, empty, strict=True)]
         if all(gone or not math.isnan(value) for value, gone in zip(values, empty, strict=True)):
             return Column(name, at, "number", np.array(values, dtype=np.float64), None, unit or taken), [], None
-    dates = read_dates(texts, missing.is_missing)
+    dates = read_dates(texts, missing.is_missing, order)
     if dates is not None and 2 * len(dates.wrong) <= present and len(dates.wrong) < len(wrong):
         return Column(name, at, "date", dates.values, None, unit, dates.style), list(dates.wrong), dates
     if len(wrong) <= 0.5 * present:

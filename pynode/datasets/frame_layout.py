@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from pynode.datasets.dates import FAMILIES
 from pynode.datasets.text_lines import MISSING, SAMPLE, Record, TextFile, could_be_number, number
 from pynode.datasets.text_tables import layout
+from pynode.datasets.units import is_date, units_in
 from pynode.wording import counted, verb
 
 
@@ -51,7 +51,7 @@ def top_of(text: TextFile, header: bool | None) -> Top | None:
         names = commented
         notices.append(f"the comment above line {first_line} names the columns: {', '.join(names[:6])}")
     units: tuple[str, ...] = ()
-    if names and len(rows) > 2 and (units := _units(rows[1][1], [cells for _, cells in rows[2:]], shape.width)):
+    if names and len(rows) > 2 and (units := units_in(rows[1][1], [cells for _, cells in rows[2:]], shape.width)):
         last_line = rows[1][0]
         notices.append(f"line {last_line} holds units and is left out ({', '.join(u for u in units if u)})")
     if skipped and not shape.names:
@@ -80,12 +80,6 @@ def _preamble(sample: list[Record]) -> int:
     usual = max(widths.items(), key=lambda item: (item[1], item[0]))[0]
     first = next(n for n, (_, cells) in enumerate(sample) if len(cells) > usual / 2)
     return first if usual > 2 else 0
-
-
-def is_date(cell: str) -> bool:
-    """Whether a cell looks like a date or a time of day (months by name left aside, which may be words)."""
-    text = cell.strip()
-    return any(pattern.fullmatch(text) for name, pattern in FAMILIES.items() if "name" not in name)
 
 
 def _is_header(first: list[str], body: list[Record]) -> bool:
@@ -121,23 +115,6 @@ def _names_numbers(first: list[str], body: list[Record]) -> bool:
         if cell and cell.lower() not in MISSING and below and all(could_be_number(c) for c in below):
             return True
     return False
-
-
-def _units(line: list[str], body: list[list[str]], width: int) -> tuple[str, ...]:
-    """The units in the second line; empty where it holds none: words stand above numbers, and no number."""
-    if len(line) != width:
-        return ()
-    units = [cell.strip() for cell in line]
-    seen = False
-    for n, unit in enumerate(units):
-        below = [cells[n].strip() for cells in body if n < len(cells) and cells[n].strip()]
-        numeric = bool(below) and sum(could_be_number(c) or is_date(c) for c in below) >= 0.9 * len(below)
-        if (unit != "1" and (number(unit, ".") is not None or number(unit, ",") is not None)) or is_date(unit):
-            return ()
-        if not numeric and unit and unit in below:
-            return ()
-        seen = seen or (numeric and unit not in ("", "1") and unit.lower() not in MISSING)
-    return tuple(unit.strip("[]()") for unit in units) if seen else ()
 
 
 def _comment_header(text: TextFile, first_line: int, width: int) -> tuple[str, ...]:

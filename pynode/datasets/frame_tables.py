@@ -18,11 +18,13 @@ def read_columns(path: Path, reading: Reading) -> TableFile:
     for option in ("header", "decimal"):
         if getattr(reading, option) is not None:
             raise InvalidArgument(option, getattr(reading, option), "an option of text files", "leave it out")
-    frame = read_frame(path)
+    frame = read_frame(path, lenient=True)
     columns = ColumnNames(tuple(c.number for c in frame.columns), tuple(c.name for c in frame.columns))
     roles = reading.roles(path, columns)
     _check_kinds(frame, columns, roles.numbers)
     _check_condition(frame, columns, roles.held)
+    if trouble := next((frame.columns[c].trouble for c in roles.numbers if frame.columns[c].trouble), ""):
+        raise DataError(trouble)
     rows = np.stack([frame.columns[c].values for c in roles.numbers], axis=1)
     present = np.isfinite(rows)
     held_present = [_present(frame.columns[c]) for c in roles.held]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pynode.datasets.date_order import Order
 from pynode.datasets.dates import Dates
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_cells import Missing, column_of, numeric_share, text_column
@@ -25,7 +26,13 @@ SHOWN = 40
 
 
 def read_text_frame(
-    path: Path, header: bool | None, decimal: str | None, missing: Missing, words: Collection[str], lenient: bool
+    path: Path,
+    header: bool | None,
+    decimal: str | None,
+    missing: Missing,
+    words: Collection[str],
+    lenient: bool,
+    order: Order | None = None,
 ) -> Frame:
     """The table in the text file at `path`; see `read_frame`."""
     text = open_text(path)
@@ -58,7 +65,7 @@ def read_text_frame(
         elif c in as_words:
             columns.append(text_column(name, c + 1, table.cells[c], missing, unit))
         else:
-            column, wrong, dates = column_of(name, c + 1, table.cells[c], missing, mark, unit)
+            column, wrong, dates = column_of(name, c + 1, table.cells[c], missing, mark, unit, order)
             trouble = _trouble(path, table, column, wrong, dates)
             if trouble and not lenient:
                 raise DataError(trouble)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +38,7 @@ INDEX_NAMES = ("", "unnamed: 0", "index", "level_0", "rownames", "row.names", "r
 """How pandas, R and their users call the column of row names, in lower case."""
 
 _log = logging.getLogger("pynode")
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def load_table(path: Path | str, **reading: Any) -> Array:
@@ -80,7 +83,7 @@ def table_kind(path: Path) -> str:
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty, it has no rows of numbers: give at least one")
     kind = file_kind(path)
-    if kind in ("npz", "text"):
+    if kind in ("npy", "npz", "text"):
         return kind
     with path.open("rb") as file:
         head = file.read(4)
@@ -118,6 +121,7 @@ def split_and_standardise(
     if rows.ndim != 2:
         raise DataError(f"rows has shape {rows.shape}: give a table (rows, dim)")
     table = np.asarray(rows, dtype=np.float64)
+    _check_count(name, len(table), fractions)
     columns = columns or ColumnNames.unnamed(table.shape[1])
     order = np.random.default_rng(seed).permutation(len(table))
     train = cut(order, test=fractions[0], validation=fractions[1])[0]
@@ -138,6 +142,15 @@ def split_and_standardise(
     check_within_classes(name, filled.rows, columns, held, conditions)
     contexts = cut(conditions.encode(held)[order], test=fractions[0], validation=fractions[1])
     return replace(splits, contexts=dict(zip(PARTS, contexts, strict=True)), conditions=conditions)
+
+
+def _check_count(name: str, rows: int, fractions: tuple[float, float]) -> None:
+    """Raises `DataError` where a part would be empty."""
+    tested = int(fractions[0] * rows)
+    if not tested or not int(fractions[1] * (rows - tested)):
+        raise DataError(
+            f"{name} has {counted(rows, 'row')}, too few to set some aside for validation and test; give more rows"
+        )
 
 
 def _read_npy(path: Path, reading: Reading) -> TableFile:
@@ -206,7 +219,22 @@ def _are_labels(values: Array, *, counts: bool) -> bool:
     return not counts or (values[0] in (0, 1) and bool((np.diff(values) > 0).all()))
 
 
-@lru_cache(maxsize=256)
+@contextmanager
+def without_notices() -> Iterator[None]:
+    """While the block runs, nothing is said of the tables that are read: it was said when they were first used."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
 def _tell(notice: str) -> None:
+    if not _quiet.get():
+        _tell_once(notice)
+
+
+@lru_cache(maxsize=256)
+def _tell_once(notice: str) -> None:
     # cached: every run of a comparison reads the table again
     _log.warning("%s", notice)

@@ -17,6 +17,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, Roles, TableFile
 from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
+from pynode.datasets.units import units_in
 from pynode.wording import counted, verb
 
 WHOLE = re.compile(r"\d+")
@@ -163,7 +164,17 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     shape = layout(sample, reading.header)
     columns = ColumnNames(tuple(range(1, shape.width + 1)), shape.names or ("",) * shape.width)
     roles = reading.roles(path, columns)
-    table = _Table(text, columns, roles, has_header=bool(shape.names), drops_rows=reading.missing == "drop")
+    units = (
+        units_in(sample[1][1], [cells for _, cells in sample[2:]], shape.width) if shape.names and sample[2:] else ()
+    )
+    table = _Table(
+        text,
+        columns,
+        roles,
+        has_header=bool(shape.names),
+        drops_rows=reading.missing == "drop",
+        line_of_units=sample[1][0] if units else None,
+    )
     mark: Mark = "," if reading.decimal == "," else "."
     try:
         rows = table.rows(mark, certain=reading.decimal is not None)
@@ -173,6 +184,9 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     if not len(rows):
         raise DataError(f"{path} has no rows of numbers: give at least one")
     notices = [shape.notice] if shape.notice else []
+    if units:
+        told = ", ".join(unit for unit in units if unit)
+        notices.append(f"line {table.line_of_units} holds units and is left out ({told})")
     if text.encoding == "latin-1":
         notices.append("the text is not UTF-8 and is read as Latin-1")
     if mark == "," and reading.decimal is None:
@@ -212,6 +226,7 @@ class _Table:
     roles: Roles
     has_header: bool
     drops_rows: bool
+    line_of_units: int | None = None
     dropped: int = field(default=0, init=False)
     line_numbers: array[int] = field(default_factory=lambda: array("q"), init=False)
     """Of the rows that were read last."""
@@ -247,6 +262,8 @@ class _Table:
         for line, cells in self.text.records():
             if is_header:
                 is_header = False
+            elif line == self.line_of_units:
+                continue
             elif len(cells) == width or (len(cells) == width + 1 and not cells[-1].strip()):
                 yield line, cells
             else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import torch
+
 from pynode.engines import AUTO as AUTO
 from pynode.engines import ENGINES
 from pynode.engines.base import Engine
@@ -75,7 +77,8 @@ def choose(engines: Sequence[Engine], solve: Solve) -> Engine:
 
 def obstacle(engine: Engine, solve: Solve) -> str | None:
     """Why an engine, which is available, can't run `solve`, on its ranks if there are several."""
-    if (precision := active_precision()) not in engine.precisions:
+    precision = active_precision()
+    if precision not in engine.precisions and solve.y0.dtype is torch.float32:  # others are multiplied as they are
         return f"its products are in full precision, and {precision} is asked for"
     if solve.world.size > 1 and (reason := engine.obstacle_on_ranks(solve.recipe)):
         return reason

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pynode.precision import active_precision, products_in
+from pynode.precision import kept_precision, products_as_kept
 from pynode.second_derivatives import final
 from pynode.solve import Kept, Pullback, Run
 from pynode.transforms import is_batched, one_by_one
@@ -34,7 +34,7 @@ class _Node(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pullback: Pullback, outputs: tuple[Tensor, ...], *inputs: Tensor) -> Any:  # noqa: ARG004
         tensors, held = pullback.release()
-        ctx.pullback, ctx.held, ctx.precision = pullback, None, active_precision()
+        ctx.pullback, ctx.held, ctx.precision = pullback, None, kept_precision()
         if held is None:
             ctx.save_for_backward(*tensors)
         else:
@@ -55,7 +55,7 @@ class _Node(torch.autograd.Function):
             *tensors, token = kept.tensors
             kept = Kept(tensors, token.held if ctx.held is None else ctx.held)
         # several threads may differentiate one graph; a pullback has one memory to work in
-        with ctx.lock, products_in(ctx.precision):  # steps that are rebuilt are those of the solve
+        with ctx.lock, products_as_kept(ctx.precision):  # on a GPU this is a thread of autograd's own
             return None, None, *_pulled(ctx, kept, cotangents)
 
 

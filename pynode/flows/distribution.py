@@ -117,7 +117,7 @@ class FlowDistribution(Distribution):
 
     def _start(self, sample_shape: Any, *, differentiable: bool) -> tuple[torch.Size, Tensor | None, Tensor | None]:
         """The shape of a sample, as many samples of the base (None for none), and their contexts."""
-        shape = torch.Size(sample_shape) + self.batch_shape
+        shape = _shape(sample_shape) + self.batch_shape
         n = shape.numel()
         if not n:
             return shape, None, None
@@ -139,3 +139,12 @@ class FlowDistribution(Distribution):
 
     def _further(self) -> dict[str, Any]:
         return {"divergence": self.divergence, "draw": self.draw, "params": self.params}
+
+
+def _shape(sample_shape: Any) -> torch.Size:
+    """The shape of a sample; raises `InvalidArgument` for a number, which torch takes for no shape either."""
+    try:
+        return torch.Size(sample_shape)
+    except TypeError:
+        remedy = f"write ({sample_shape},)" if isinstance(sample_shape, int) else "pass whole numbers, e.g. (10,)"
+        raise InvalidArgument("sample_shape", repr(sample_shape), "not a shape", remedy) from None

@@ -244,7 +244,9 @@ class Flow(nn.Module):
         `differentiable` ones are functions of the base's parameters.
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise InvalidArgument("n", repr(n), "not a positive integer", "ask for 1 sample or more")
+            raise InvalidArgument(
+                "n", repr(n), "not a positive integer", "ask for 1 sample or more; flow().sample takes a shape"
+            )
         rows, like = self._rows(context, n) if self.base is not None else None, self._like()
         seed = self.draws.next_sample_seed() if seed is None else check_seed(seed)
         return draw_samples(self.base, n, self.dim, rows, seed, like, differentiable=differentiable)
@@ -382,6 +384,8 @@ class Flow(nn.Module):
         like = next(self.parameters(), points if points.is_floating_point() else self._like())
         if points.dtype != like.dtype:
             raise InvalidArgument("x", points.dtype, f"the flow is {like.dtype}", "convert one of them")
+        if points.device != like.device:
+            raise InvalidArgument("x", points.device, f"the flow is on {like.device}", "move one of them by .to()")
 
 
 def _block_seed(seed: int, block: int) -> int:

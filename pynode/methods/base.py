@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
 from pynode.deferred import active_checks, require
 from pynode.engines.base import Engine
@@ -266,7 +267,7 @@ def _has_specification(field: object) -> bool:
     return all(getattr(type(part), "has_specification", False) for part in (field, inner))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@_disable_dynamo  # `torch.compiler.disable`, which imports the compiler when it is used, not now: that takes seconds
 def _solve_untraced(
     method: GradientMethod,
     field: VectorField,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, nearest
 from pynode.gradients import Discrete
 from pynode.methods.base import GradientMethod
 from pynode.problems.stages import Stage
@@ -257,6 +257,8 @@ def options_from_json(problem: type[Problem], data: Mapping[str, Any]) -> Any:
     """The problem's `Options` from plain values; raises `InvalidArgument` for a name that it does not have."""
     known = tuple(f.name for f in fields(problem.Options))
     if unknown := sorted(set(data) - set(known)):
-        remedy = f"it takes {', '.join(known)}" if known else "it takes no options"
+        match = nearest(unknown[0], known)
+        guess = f"did you mean '{match}'? " if match else ""
+        remedy = f"{guess}it takes {', '.join(known)}" if known else "it takes no options"
         raise InvalidArgument(unknown[0], data[unknown[0]], f"{problem.name} has no such option", remedy)
     return problem.Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})

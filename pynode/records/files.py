@@ -258,6 +258,8 @@ PROBE = ".writable"
 
 def make_directory(path: Path) -> Path:
     """Creates `path` with its parents; raises `OutputDirectoryError` where nothing can be written."""
+    if path.is_file():
+        raise OutputDirectoryError(f"--out {path}: is a file; choose another directory")
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / PROBE

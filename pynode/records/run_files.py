@@ -139,6 +139,9 @@ class SeriesKeys(TypedDict, total=False):
     density: Points
     pushed: Points
     generated: Points
+    columns: list[str]
+    shift: list[float]
+    scale: list[float]
     trajectories: Annotated[list[Points], msgspec.Meta(min_length=1)]
     forecast: ForecastKeys
 
@@ -229,5 +232,8 @@ def _check_shapes(series: Mapping[str, Any]) -> None:
     widths = {len(series[name][0]) for name in ("truth", "model", "data") if "t" in series and name in series}
     if widths and (len(widths) > 1 or min(widths) < 2):
         raise ValueError("series: truth, model and data do not have the same columns, two or more")
+    for name in ("columns", "shift", "scale"):
+        if name in series and {len(row) for row in series.get("data", [])} != {len(series[name])}:
+            raise ValueError(f"series.{name} has not one entry for each column of series.data")
     if "density" in series and len(series["density"]) != len(series["density"][0]):
         raise ValueError("series.density is no square")

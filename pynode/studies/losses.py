@@ -14,6 +14,14 @@ FALLING = 0.05
 FALLING_NATS = 0.01
 """The same for a negative log-likelihood, whose zero means nothing, in nats."""
 
+VALIDATION, WHILE_TRAINING = "validation loss", "training loss"
+
+OVER_WINDOWS = "training loss over long windows"
+"""What series record as their validation loss: it is measured on training rows."""
+
+WITHOUT_VALIDATION = ("series",)
+"""Problems that set no rows aside for validation."""
+
 
 @dataclass(frozen=True)
 class Spent:
@@ -48,6 +56,17 @@ def spent_until(run: Run, target: float) -> Spent | None:
 def best_quality(run: Run) -> float:
     """The smallest loss of a run by which it is compared; infinite where there is none."""
     return min((q for q in run.quality() if q is not None), default=math.inf)
+
+
+def recorded_loss(runs: Iterable[Run]) -> str:
+    """What the records of `runs` have as their validation loss, in words."""
+    is_series = [run.config["problem"] in WITHOUT_VALIDATION for run in runs]
+    return OVER_WINDOWS if is_series and all(is_series) else VALIDATION
+
+
+def compared_loss(runs: Sequence[Run]) -> str:
+    """The loss by which `runs` are compared, in words: each method's own where they are `faithful`."""
+    return WHILE_TRAINING if any(run.config["faithful"] for run in runs) else recorded_loss(runs)
 
 
 def still_falling(groups: Mapping[str, Sequence[Run]]) -> list[str]:

@@ -40,6 +40,10 @@ LINES: dict[str, tuple[str, type[Any]]] = {
 }
 
 
+OF_USERS = ("table", "csv", "npy", "series")
+"""Problems whose rows are the user's: their file says more than their name."""
+
+
 @dataclass(frozen=True)
 class Results:
     """All that a results directory holds; parts that were never made are empty.
@@ -76,14 +80,26 @@ class Results:
 
     @property
     def title(self) -> str:
-        """The problem as tables and figures call it: with a mark where its rows are a part, synthetic, or not the same
-        in all runs."""
+        """The problem as tables and figures call it, or the file of a user: with a mark where its rows are a part,
+        synthetic, or not the same in all runs."""
         if self.winners:
             return self.problem
         if self.runs:
-            return marked(self.problem, common_mark(run.config for run in self.runs))
+            return marked(self._of_users or self.problem, common_mark(run.config for run in self.runs))
         said = [r.rows for part in (self.errors, self.taylor, self.advice_weights) for r in part]
         return marked(self.problem, next(iter(said), ""))
+
+    @property
+    def file(self) -> str:
+        """The file, without its folder, that the option `data` of all runs names; empty where there is none."""
+        options = [run.config.get("options") for run in self.runs]
+        data = [each.get("data") if isinstance(each, dict) else None for each in options]
+        file = data[0] if data and all(each == data[0] for each in data) else None
+        return file.replace("\\", "/").rpartition("/")[2] if isinstance(file, str) else ""
+
+    @property
+    def _of_users(self) -> str:
+        return self.file if self.problem in OF_USERS else ""
 
     @property
     def has_mixed_rows(self) -> bool:

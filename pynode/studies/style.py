@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from pynode.records.files import write_atomically
@@ -24,7 +27,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 LONGEST_ENTRY = 32
 """Letters of an entry of a legend, of which three have room beside each other."""
+DECADES, NARROW = 100, 4
+"""Largest by smallest value of a logarithmic axis below which matplotlib's own ticks have no room, or are too few."""
 LABEL_SIZE = 6.5
+NAME_LENGTH = 24
+"""Letters of a name in a label."""
+LETTER = 0.58
+"""Mean width of a letter, in font sizes."""
 PLACES = tuple((right, up * line) for line in range(1, 7) for up in (1, -1) for right in (1, -1))
 """Where a label may stand: right or left of its point, and in which line above or below it, the nearest first."""
 
@@ -102,6 +111,18 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def short_name(name: str) -> str:
+    """A user's name for matplotlib, with its end left out where it is long."""
+    return plain(name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…")
+
+
+def headline(figure: Figure, text: str, *, size: float = 10) -> None:
+    """The title above all panels, `text` as it is (see `plain`), in more lines where one has no room."""
+    longest = int(72 * figure.get_figwidth() / (LETTER * size))
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, longest) or [""]]
+    figure.suptitle(plain("\n".join(lines)), fontsize=size)
+
+
 def legend_below(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     """One legend under all panels, with the entries of `axes`."""
     handles, labels = axes.get_legend_handles_labels()
@@ -109,6 +130,25 @@ def legend_below(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     if max(map(len, unique), default=0) > LONGEST_ENTRY:
         columns = min(columns, 2)
     figure.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=min(columns, len(unique)))
+
+
+def log_ticks(*axes: Axis) -> None:
+    """Numbers at ticks of logarithmic axes that show less than two decades; to be called when all is drawn.
+
+    At 1, 2 and 5 of each decade, or at round numbers where even these are too few.  Matplotlib would write products
+    such as 1.95 x 10^0 there, which have no room beside each other.
+    """
+    for axis in axes:
+        low, high = axis.get_data_interval()
+        low = low if low > 0 else axis.get_minpos()
+        if not 0 < high < DECADES * low:
+            continue
+        is_narrow = high < NARROW * low
+        axis.set_major_locator(MaxNLocator(5) if is_narrow else LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+        if is_narrow:
+            axis.set_minor_locator(NullLocator())
 
 
 @dataclass(frozen=True)

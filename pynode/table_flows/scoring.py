@@ -13,7 +13,7 @@ from torch import Tensor
 from pynode.datasets.errors import DataError
 from pynode.datasets.reading import Reading, TableFile, as_text
 from pynode.datasets.splits import Array
-from pynode.datasets.tables import read_table, table_kind
+from pynode.datasets.tables import read_table, table_kind, without_notices
 from pynode.errors import InvalidArgument, SolveError
 from pynode.flows.divergence import Exact
 from pynode.flows.flow import ACCURATE, Flow
@@ -125,7 +125,8 @@ def _on_steps(path: Path, problem: UserTable, table: TableFile, rows: Array) -> 
 
 def _check_width(path: Path, problem: UserTable, table: TableFile) -> None:
     """Without names columns are known by their places alone: a file of another width is another table."""
-    trained = read_table(Path(str(problem.options.data)), problem.options.reading())
+    with without_notices():
+        trained = read_table(Path(str(problem.options.data)), problem.options.reading())
     width, expected = len(table.every.names), len(trained.every.names)
     if width != expected:
         raise DataError(

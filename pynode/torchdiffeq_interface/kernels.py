@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pynode.engines.choice import engine_called
+from pynode.engines.choice import engine_called, obstacle
 from pynode.engines.node import attach
 from pynode.errors import InvalidArgument
 from pynode.gradients import Continuous, Discrete, Gradient
@@ -96,7 +96,7 @@ def _solved(func: Func, y0: Y, t: Tensor, recipe: Recipe, *, differentiable: boo
     if t.device.type != "cpu" or len(t) < 2 or any(hasattr(func, name) for name in CALLBACKS):
         return None
     solve = Solve(func, y0, t, recipe, wants_gradient=torch.is_grad_enabled())
-    if not kernels.pays(solve) or kernels.obstacle(solve) is not None:
+    if not kernels.pays(solve) or obstacle(kernels, solve) is not None:
         return None
     if not differentiable and solve.wants_gradient and any(x.requires_grad for x in (y0, *solve.system.theta)):
         return None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pynode.evaluation import CountedField
+from pynode.precision import kept_precision, products_as_kept
 from pynode.rebuilding import Rebuilding, save, saved
 from pynode.second_derivatives import final
 from pynode.solution import Cost
@@ -62,13 +63,14 @@ class _Adjoint(torch.autograd.Function):
         own = [x.detach().requires_grad_(x.requires_grad) for x in (t, *tensors[:n])]
         with torch.enable_grad():
             y0: Any = own[1] if single else tuple(own[1:])
-            result = run(_Checked(func, rebuilding), y0, own[0], rebuilding.leaves)
+            result = run(_Checked(func, rebuilding, kept_precision()), y0, own[0], rebuilding.leaves)
         inner: list[Tensor] = []
         structure.append(_unpacked(result, inner))
         last = [x.detach()[-1] if x.ndim else x.detach() for x in inner]
         y_end = last[-1] if single else torch.cat([x.reshape(-1) for x in last[-n:]])
         rebuilding.settle(float(t[-1]), y_end)
         ctx.inner, ctx.own, ctx.given = inner, own, (t, *tensors[:n])
+        ctx.precision = kept_precision()
         save(ctx, rebuilding)
         return tuple(x.detach() for x in inner)
 
@@ -79,7 +81,7 @@ class _Adjoint(torch.autograd.Function):
         def pull(*each: Tensor) -> tuple[Tensor | None, ...]:
             pairs = [(x, c) for x, c in zip(ctx.inner, each, strict=True) if x.requires_grad]
             wanted = [x for x in (*ctx.own, *rebuilding.leaves) if x.requires_grad]
-            with torch.no_grad(), rebuilding.as_it_was():
+            with torch.no_grad(), products_as_kept(ctx.precision), rebuilding.as_it_was():
                 gradients = torch.autograd.grad(
                     [x for x, _ in pairs], wanted, [c for _, c in pairs], retain_graph=True, allow_unused=True
                 )
@@ -94,13 +96,14 @@ class _Adjoint(torch.autograd.Function):
 
 
 class _Checked:
-    """A func whose graphs are checked; torchdiffeq finds the callbacks of the user's func on it."""
+    """A func in the precision of the solve, whose graphs are checked; it has the callbacks of the user's func."""
 
-    def __init__(self, func: Func, rebuilding: Rebuilding) -> None:
-        self.func, self._rebuilding = func, rebuilding
+    def __init__(self, func: Func, rebuilding: Rebuilding, precision: str | None) -> None:
+        self.func, self._rebuilding, self._precision = func, rebuilding, precision
 
     def __call__(self, t: Any, y: Any) -> Any:
-        slope = self.func(t, y)
+        with products_as_kept(self._precision):
+            slope = self.func(t, y)
         if torch.is_grad_enabled():
             parts = (t, *(y if isinstance(y, tuple) else (y,)))
             given = [x for x in parts if isinstance(x, Tensor) and x.requires_grad]

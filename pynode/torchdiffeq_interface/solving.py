@@ -13,6 +13,7 @@ from torchdiffeq._impl.adjoint import find_parameters
 from pynode.errors import InvalidArgument
 from pynode.evaluation import checked_params
 from pynode.methods.base import GradientMethod, check_field
+from pynode.precision import hold_to_precision
 from pynode.torchdiffeq_interface.arguments import (
     adjoint_tolerance,
     check_method,
@@ -267,6 +268,8 @@ def _delegate(
         search.check(result[0])
     else:
         check_states(func, y0, t, result)
+    states = result if search is None else result[1]
+    hold_to_precision(*((states,) if isinstance(states, Tensor) else states))
     watched.values.in_adjoint = solver is THEIR_ODEINT_ADJOINT
     if isinstance(watched, WatchedFunc):
         watched.turn_backward()

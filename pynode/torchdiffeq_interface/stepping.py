@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pynode.errors import StateMismatch
 from pynode.grid import TimeGrid
+from pynode.precision import hold_to_precision
 from pynode.schemes.base import Scheme
 from pynode.schemes.euler import EULER
 from pynode.schemes.heun import HEUN
@@ -96,6 +97,7 @@ def solve_fixed(scheme: Scheme, func: Func, y0: Y, t: Tensor, step_size: Any) ->
         return None, Replayed(func, value)
     field = Replayed(_Steady(flat_func(func, y0)), first)
     states = scheme.solve(field, flat, TimeGrid.between(grid), grid)
+    hold_to_precision(states)
     if grid is not t:
         states = _interpolated(grid, states, t)
     return states if shapes is None else unflatten(states, shapes, (len(t),)), func

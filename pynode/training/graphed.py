@@ -1,4 +1,4 @@
-"""An iteration of training as one recording: loss, gradient and Adam's update are a single launch on a GPU."""
+"""A training iteration as one recording: loss, gradient and Adam's update are a single launch on a GPU."""
 
 from __future__ import annotations
 
@@ -29,38 +29,48 @@ if TYPE_CHECKING:
     from pynode.training.loop import Loop
 
 KEPT = 4
-"""Recorded iterations that are kept: one for each shape of a batch, and each level of a multilevel training."""
+"""Recorded iterations that are kept: one for each shape of a batch and each level of a multilevel training."""
+
+MOST_REFUSED = 8
+"""Kinds of batches that can't be recorded, after which no iteration of the run is recorded any more."""
+
+MOST_RECAPTURES = 8
+"""Recordings in a row that serve one iteration only, after which no iteration is recorded any more."""
 
 EVENT = "eager iterations"
-"""What the run's events call it where iterations can't be recorded."""
+"""The name of the event of a run in which iterations can't be recorded."""
 
 
 class Graphed:
     """The recorded iterations of one run.
 
-    A recording reads the batch from tensors of its own, and changes weights and Adam's state where they are.  Loss,
-    norm of the gradient and whether all is finite are read once, after everything has been queued; where something is
-    not finite, the update has left weights and state as they were.
+    A recording reads the batch from static tensors, and updates the weights and Adam's state in place.  The host reads
+    once, after everything has been queued: the loss, the norm of the gradient, and whether all numbers are finite.  If
+    they are not, the update has left weights and state as they were.
+
+    The loop is passed to each method and not kept, since the loop keeps this object: a cycle would hold memory of the
+    device until the next garbage collection.
     """
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._recorded: OrderedDict[Any, _Iteration] = OrderedDict()
         self._refused: set[Any] = set()
         self._off = False
+        self._unused = 0  # recordings in a row that have served one iteration only
 
-    def prepare(self) -> bool:
-        """Whether the next iteration is recorded, which is done here if need be."""
-        if self._off:  # no batch is drawn for nothing
+    def prepare(self, loop: Loop) -> bool:
+        """Records the next iteration of `loop`; whether that was possible."""
+        if self._off:  # the batch would be drawn in vain
             return False
-        return self._iteration(self._loop.problem.batch(self._loop.progress.iteration)) is not None
+        return self._iteration(loop, loop.problem.batch(loop.progress.iteration)) is not None
 
-    def step(self, work: Any, batch: Any) -> bool:
-        """One iteration; False, with nothing changed, where torch operators have to do it, or tell why it fails.
+    def step(self, loop: Loop, work: Any, batch: Any) -> bool:
+        """Does one iteration, all of whose seconds count as forward.
 
-        All of its seconds count as forward.
+        Returns False, and changes nothing, if it can't be recorded or a number is not finite; torch operators then do
+        the iteration, and raise the error if it fails.
         """
-        iteration = self._iteration(batch)
+        iteration = self._iteration(loop, batch)
         if iteration is None:
             return False
         start = time.perf_counter()
@@ -72,36 +82,42 @@ class Graphed:
         work.objective = Objective(loss, _nothing, lambda: torch.tensor(loss), (iteration.stats,))
         return True
 
-    def _iteration(self, batch: Any) -> _Iteration | None:
+    def _iteration(self, loop: Loop, batch: Any) -> _Iteration | None:
         if self._off:
             return None
-        loop = self._loop
         try:
             kind = (loop.method, kind_of(batch))
         except NotRecordable as error:
-            self._refuse(None, str(error))
+            self._refuse(loop, None, str(error))
             return None
         if kind in self._refused:
             return None
         iteration = self._recorded.get(kind)
-        if iteration is None or not iteration.holds():
+        if iteration is not None and iteration.holds():
+            self._unused = 0
+        elif self._unused >= MOST_RECAPTURES:
+            self._refuse(loop, None, "shape or values of its batch change from iteration to iteration")
+            return None
+        else:
             self._recorded.pop(kind, None)
             try:
                 iteration = _Iteration(loop.problem, loop.method, loop.model, loop.optimiser, batch)
             except NotRecordable as error:
-                self._refuse(kind, str(error))
+                self._refuse(loop, kind, str(error))
                 return None
             self._recorded[kind] = iteration
+            self._unused += 1
             while len(self._recorded) > KEPT:
                 self._recorded.popitem(last=False)
         self._recorded.move_to_end(kind)
         return iteration
 
-    def _refuse(self, kind: Any, reason: str) -> None:
-        """Leaves iterations with such a batch, or for None all of them, to torch operators, and notes the reason."""
-        self._off = self._off or kind is None
+    def _refuse(self, loop: Loop, kind: Any, reason: str) -> None:
+        """Notes why iterations with such a batch, or with any batch if `kind` is None, are left to torch operators."""
         self._refused.add(kind)
-        loop = self._loop
+        self._off = self._off or kind is None or len(self._refused) >= MOST_REFUSED
+        if self._off:
+            self._recorded.clear()
         loop.storage.note(EVENT, loop.progress.iteration, f"an iteration can't be recorded as a whole: {reason}")
 
     @staticmethod
@@ -122,12 +138,12 @@ class Graphed:
 
 
 def _definer(problem: Problem, name: str) -> type:
-    """The class that `problem` has its method `name` from."""
+    """The class that defines the method `name` of `problem`."""
     return next(kind for kind in type(problem).__mro__ if name in vars(kind))
 
 
 def _nothing() -> None:
-    """For a gradient that is taken with the loss."""
+    """The pullback of a loss whose gradient has been taken already."""
 
 
 class _Iteration:
@@ -148,7 +164,7 @@ class _Iteration:
         self.stats = sum(self._method.solves, SolveStats())
 
     def holds(self) -> bool:
-        """Whether weights and Adam's state are still where they were."""
+        """Whether the weights and Adam's state are still at the same addresses."""
         return self._update.holds() and all(p.data_ptr() == place for p, place in self._places)
 
     def run(self, batch: Any) -> tuple[float, float, bool]:
@@ -159,7 +175,7 @@ class _Iteration:
                 static.copy_(x)
             self._update.set_rates()
             self._recording.replay()
-            for p in self._update.params:  # what watches versions is to see the change
+            for p in self._update.params:  # the replay does not count as a change in place
                 torch.autograd.graph.increment_version(p)
             loss, norm, fine = self._status.tolist()
         return loss, norm, fine == 1.0
@@ -186,9 +202,9 @@ class _Iteration:
 
 
 class _Unchecked(GradientMethod):
-    """A gradient method for a recording: the same steps, without checks that read values.
+    """A gradient method for a recording: takes the same steps, without checks that read values.
 
-    Output times are read when it is first used, and have to be the same in the same order from then on.
+    Output times are read at the first use; every later use must solve at the same times in the same order.
     """
 
     name: ClassVar[str] = "recorded"
@@ -211,7 +227,7 @@ class _Unchecked(GradientMethod):
             object.__setattr__(self, name, [])
 
     def end(self) -> None:
-        """To be called once the gradient has been taken."""
+        """To be called after the gradient has been taken."""
         gradient = self.recipe.gradient
         if isinstance(gradient, Discrete) and gradient.memory == "store":
             for stats in self.solves:
@@ -268,7 +284,7 @@ class _Update:
 
     @property
     def changes(self) -> list[Tensor]:
-        """All tensors that a step changes."""
+        """All tensors that a step writes to."""
         return [x for lists in self._lists for each in lists for x in each]
 
     @property
@@ -277,7 +293,7 @@ class _Update:
         return [p for params, *_ in self._lists for p in params]
 
     def holds(self) -> bool:
-        """Whether the optimiser has the same state and settings still."""
+        """Whether the optimiser still has the same state and settings."""
         state = self._optimiser.state
         for group, lists, constants in zip(self._groups, self._lists, self._constants, strict=True):
             if _constants_of(group) != constants or len(group["params"]) != len(lists[0]):
@@ -334,7 +350,7 @@ class _Update:
 
 
 def _laid_out(gradient: Tensor, p: Tensor) -> Tensor:
-    """The gradient with the strides of its parameter, as the fused step wants it."""
+    """The gradient with the strides of its parameter, which the fused step requires."""
     return gradient if gradient.stride() == p.stride() else torch.empty_like(p).copy_(gradient)
 
 

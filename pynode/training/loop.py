@@ -74,7 +74,7 @@ class Loop:
     @cached_property
     def graphed(self) -> Graphed | None:
         """Iterations as recordings, where the engine is `graph`."""
-        return Graphed(self) if Graphed.obstacle(self) is None else None
+        return Graphed() if Graphed.obstacle(self) is None else None
 
     @property
     def ended(self) -> bool:
@@ -89,7 +89,7 @@ class Loop:
         for p in copies:
             p.grad = torch.zeros_like(p)
         optimiser.step()
-        if self.graphed is not None and self.graphed.prepare():
+        if self.graphed is not None and self.graphed.prepare(self):
             return clock.lap()
         with contextlib.suppress(SolveError, WorkerError, JuliaError):  # the first iteration will meet it, and save
             self.objective().backward()
@@ -168,7 +168,7 @@ class Loop:
     def _step(self, work: Work) -> None:
         """Loss, gradient and update.  Where ranks share the batch, all of them come to the same end of it."""
         batch = self.problem.batch(self.progress.iteration)  # drawing data is no part of a method's cost
-        if self.graphed is not None and self.graphed.step(work, batch):
+        if self.graphed is not None and self.graphed.step(self, work, batch):
             return
         if self._stays_on_device:
             on_device.step(self, work, batch)

@@ -1,4 +1,4 @@
-"""One iteration on a device: loss, gradient and update are queued, then the host asks once how it went."""
+"""One training iteration on a device: all work is queued before the host reads how it went, once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pynode.clock import Laps
-from pynode.deferred import deferred_checks
+from pynode.deferred import Checks, deferred_checks
 from pynode.errors import SolveError
 from pynode.training.optimiser import LeanAdam
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def step(loop: Loop, work: Work, batch: Any) -> None:
-    """Loss, gradient and update of `batch`; the update leaves the weights alone where one of those is not finite.
+    """Computes loss and gradient of `batch` and updates the weights; they keep their values if a number is not finite.
 
-    Raises what an iteration on the CPU raises, and fills the same parts of `work`.
+    Raises what an iteration on the CPU raises, and fills the same fields of `work`.
     """
     laps, failed = Laps(loop.problem.device), None
     with deferred_checks() as checks:
@@ -36,7 +36,7 @@ def step(loop: Loop, work: Work, batch: Any) -> None:
         laps.mark()
         objective = work.objective
         loss = objective.on_device
-        if loss is None:  # a problem that has read its loss
+        if loss is None:  # the problem has read its loss already
             work.loss = objective.value
             if not math.isfinite(work.loss):
                 raise loop.failure(None, f"the loss is {work.loss}")
@@ -57,21 +57,38 @@ def step(loop: Loop, work: Work, batch: Any) -> None:
             loop.optimiser.step_unless((~fine).float())
         loop.optimiser.zero_grad()
         laps.mark()
-    work.loss, norm_now = checks.read(loss, norm)
-    work.forward, work.backward, _, work.optimiser = laps.seconds()
-    try:
-        checks.enforce()
-        if not math.isfinite(work.loss):
-            work.loss = objective.value  # what is wrong with it, where that can be told
-    except SolveError as error:
-        if not math.isfinite(work.loss):
-            work.loss, failed = math.nan, error
-        failed = failed or error
+        work.loss, norm_now = checks.read(loss, norm)
+        work.forward, work.backward, _, work.optimiser = laps.seconds()
+        late = _failure_among(checks)
+    if late is None and not math.isfinite(work.loss):
+        late = _failure_of_value(work)
+    if late is not None and not math.isfinite(work.loss):
+        work.loss, failed = math.nan, late  # the solve failed before its gradient did
+    failed = failed or late
     if not math.isfinite(work.loss):
         raise loop.failure(failed, f"the loss is {work.loss}")
     work.norm = norm_now
     if failed is not None or not math.isfinite(work.norm):
         raise loop.failure(failed, f"the gradient's norm is {work.norm}")
+
+
+def _failure_among(checks: Checks) -> SolveError | None:
+    """The error of the first deferred check that fails, if it is a `SolveError`; other errors are raised."""
+    try:
+        checks.enforce()
+    except SolveError as error:
+        return error
+    return None
+
+
+def _failure_of_value(work: Work) -> SolveError | None:
+    """Asks the objective why its loss is not finite: the error of its solve, or None with the loss in `work`."""
+    assert work.objective is not None
+    try:
+        work.loss = work.objective.value
+    except SolveError as error:
+        return error
+    return None
 
 
 def gradient_norm(model: Any, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""Batches for a recording: copies whose tensors stay where they are, and what a recording has built in of a batch."""
+"""Batches for a recording: copies in static memory, and the parts of a batch that a recording depends on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pynode.flows.probes import Draw, DrawnAhead
 
 
 class _NoDraw(Draw):
-    """Stands for a draw in a recording, which would have the probes of one iteration built in."""
+    """Takes the place of a draw in a recording, which would repeat the probes of one iteration for ever."""
 
     def probes(self, noise: Any, like: Tensor, block: int = 0) -> Tensor:  # noqa: ARG002
         raise NotRecordable("it draws probes in the middle of an iteration")
 
 
 def _parts_of(batch: Any) -> list[Any]:
-    """What a batch consists of, one level below."""
+    """The direct parts of a batch that is a container."""
     if isinstance(batch, DrawnAhead):
         return list(batch.drawn)
     if isinstance(batch, Draw):
@@ -29,7 +29,7 @@ def _parts_of(batch: Any) -> list[Any]:
         return list(batch)
     if isinstance(batch, dict):
         return list(batch.values())
-    raise NotRecordable(f"its batch holds {type(batch).__name__}, of which a recording can't tell what it reads")
+    raise NotRecordable(f"its batch holds {type(batch).__name__}, whose tensors a recording does not know")
 
 
 def tensors_of(batch: Any) -> list[Tensor]:
@@ -42,7 +42,7 @@ def tensors_of(batch: Any) -> list[Tensor]:
 
 
 def kind_of(batch: Any) -> Any:
-    """Shapes and plain values of a batch: all that a recording has built in."""
+    """Shapes and plain values of a batch: what a recording of it depends on."""
     if isinstance(batch, Tensor):
         return (batch.shape, batch.dtype, batch.device, batch.requires_grad)
     if batch is None or isinstance(batch, (bool, int, float, str)):
@@ -52,7 +52,7 @@ def kind_of(batch: Any) -> Any:
 
 
 def static_copy(batch: Any) -> tuple[Any, list[Tensor]]:
-    """The batch with tensors of its own, and these."""
+    """A copy of the batch, and the tensors in it."""
     if isinstance(batch, Tensor):
         own = batch.detach().clone(memory_format=torch.contiguous_format)
         return own, [own]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from pynode.datasets.date_styles import seconds_of, written
@@ -87,7 +88,7 @@ class TimeAxis:
         if self.kind == "date":
             return written(time, self.style)
         if self.style == "integer" and self.seconds is not None and self.seconds < 1:
-            return str(round(time))
+            return str(round(Decimal(repr(float(time)))))  # shortest, as nanoseconds have more digits than a float
         if math.isfinite(time) and time == round(time) and (self.style == "integer" or abs(time) >= 1e15):
             return str(int(time))
         # 12 digits hide the rounding of sums; stamps of seconds need more

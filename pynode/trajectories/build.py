@@ -75,7 +75,7 @@ class Prepared:
     def hidden_words(self) -> tuple[str, ...]:
         """Each hidden dimension in words."""
         names = model_columns(self.series)
-        rates = {1: "rate of change", 2: "second derivative"}
+        rates = {1: "rate of change", 2: "second derivative", 3: "third derivative"}
         return tuple(
             f"{rates.get(order, f'derivative {order}')} of {names[column]}"
             for column, order in zip(self.hidden.columns, self.hidden.orders, strict=True)
@@ -261,12 +261,17 @@ def _begin_by_relaxation(
 
 
 def _robust_loss(model: SeriesModel, windows: Windows, noise: torch.Tensor) -> float:
-    """The mean of residuals (in units of noise) over windows from their nodes, large ones with less than their square;
-    infinite where a solve blows up."""
+    """`robust_loss` over some windows from their nodes."""
     if windows.count > MOST_WINDOWS:
         windows = windows.take(torch.linspace(0, windows.count - 1, MOST_WINDOWS).long())
+    return robust_loss(model, windows, model.nodes.detach()[windows.node], noise)
+
+
+def robust_loss(model: SeriesModel, windows: Windows, states: torch.Tensor, noise: torch.Tensor) -> float:
+    """The mean of residuals (in units of noise) over windows from `states` `(w, state)`, large ones with less than
+    their square; infinite where a solve blows up."""
     with torch.no_grad():
-        path = roll_out(model, windows, model.nodes[windows.node], by_steps(1))[..., : model.sizes.observed]
+        path = roll_out(model, windows, states, by_steps(1))[..., : model.sizes.observed]
         residual = (path.transpose(0, 1) - windows.values) * windows.seen / noise
         loss = float(torch.log1p(residual.square() / 9).sum() / windows.seen.sum())
     return loss if np.isfinite(loss) else float("inf")

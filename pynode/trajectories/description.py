@@ -42,8 +42,10 @@ def duration(axis: TimeAxis, length: float) -> str:
     if axis.seconds is None:
         return f"{length:.4g}"
     seconds = length * axis.seconds
-    name, size = next(((n, s) for n, s in UNITS if seconds >= s), UNITS[-1])
-    return f"{seconds / size:.4g} {name}"
+    units = (("years", axis.seconds), *UNITS) if axis.unit == "years" else UNITS
+    name, size = next(((n, s) for n, s in units if seconds >= s), UNITS[-1])
+    number = f"{seconds / size:.4g}"
+    return f"{number} {name.removesuffix('s') if number == '1' else name}"
 
 
 def _times(series: Trajectories) -> str:

@@ -119,7 +119,8 @@ def _made(member: Any, width: int, sizes: Sizes, widths: tuple[int, ...], seed: 
             if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         ]
         return member(*(width, sizes.state)[: len(required)])
-    problem = f"{type(member).__name__}, no torch.nn.Module and no specification of a field"
+    what = "a class" if isinstance(member, type) else f"an object of {type(member).__name__}"
+    problem = f"{what}, but neither a torch.nn.Module nor the specification of a field"
     raise InvalidArgument("field", getattr(member, "__name__", member), problem, "name a class of torch.nn.Module")
 
 

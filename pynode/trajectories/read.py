@@ -45,6 +45,7 @@ def read_series(
     missing_values: Sequence[str] = (),
     header: bool | None = None,
     decimal: str | None = None,
+    date_order: str | None = None,
     leave_out: Sequence[str] = (),
     like: Trajectories | None = None,
 ) -> Trajectories:
@@ -54,6 +55,7 @@ def read_series(
     and `id` may be several columns, between commas: date and time of day, or year and month.  Covariates are constant
     over a trajectory, and words become classes; `covariates=("none",)` guesses none.  `input_kind` of all inputs is
     "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are angles, NAME or NAME:PERIOD.
+    `date_order` of dates such as 03/04/2024 is "dmy", "mdy" or "ymd"; without one, the column decides it.
     `leave_out` are names of trajectories to leave out.  Kinds of inputs, angles and codes of missing values are those
     of the series `like`, where it is given, and not guessed.
 
@@ -62,7 +64,9 @@ def read_series(
     """
     if input_kind not in (*KINDS, "auto"):
         raise InvalidArgument("input_kind", repr(input_kind), "unknown", f"use one of {', '.join(('auto', *KINDS))}")
-    frame = read_frame(path, header=header, decimal=decimal, missing_values=missing_values, lenient=True)
+    frame = read_frame(
+        path, header=header, decimal=decimal, date_order=date_order, missing_values=missing_values, lenient=True
+    )
     if like is not None:
         frame = with_codes_of(frame, like)
     times = guessed_time(frame) if time is None else given_time(frame, time)

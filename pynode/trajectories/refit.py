@@ -8,6 +8,7 @@ import torch
 from pynode.trajectories.build import Prepared, state_on_curves
 from pynode.trajectories.loss import Weights, data_loss
 from pynode.trajectories.model import SeriesModel
+from pynode.trajectories.rollout import outputs
 from pynode.trajectories.windows import Windows, make_windows
 
 LENGTHS = (2, 8)
@@ -25,6 +26,8 @@ MOST_WINDOWS = 4096
 """Windows of one gradient; of more, as many are chosen evenly, and the result is judged on all."""
 SOLVES = 12
 """Solves of a window beyond which fewer gradients are taken."""
+STEPS = 160
+"""The same of steps of one solve, where rows are ever farther apart."""
 
 
 def long_windows(prepared: Prepared, length: int, dtype: torch.dtype) -> Windows | None:
@@ -44,6 +47,8 @@ def worthwhile(windows: Windows, most: int) -> int:
     """Of `most` gradients as many as `windows` are worth, so that those that cost more are fewer."""
     if not windows.is_smooth:
         most = int(np.clip(most * SOLVES / windows.intervals, 20, most))
+    elif (steps := outputs(windows)) > STEPS:
+        most = int(np.clip(most * STEPS / steps, 20, most))
     if windows.count > FEW_WINDOWS:
         most = min(most, max(LEAST_EVALUATIONS, most * FEW_WINDOWS // windows.count))
     return most

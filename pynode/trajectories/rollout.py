@@ -43,6 +43,11 @@ MOST_STEPS = 400
 """Outputs of one solve; a longer way takes several, one after the other, of equal steps."""
 
 
+def outputs(windows: Windows) -> int:
+    """How many equal steps the solve of smooth `windows` has between its outputs."""
+    return max(1, math.ceil(float(windows.offsets[:, -1].max()) / STEP))
+
+
 def roll_out(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver) -> Tensor:
     """The states `(l + 1, windows, state)` at the nodes of `windows`, from `states` `(windows, state)` at the first.
 
@@ -58,7 +63,7 @@ def roll_out(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver
 def _interpolated(model: SeriesModel, windows: Windows, states: Tensor, solve: Solver) -> Tensor:
     sizes, offsets = model.sizes, windows.offsets
     spans = offsets[:, -1].clamp_min(1e-12)
-    count = max(1, math.ceil(float(spans.max()) / STEP))
+    count = outputs(windows)
     step = spans / count
     nothing = windows.starts[:, 0]
     place = (offsets / step[:, None]).T

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +20,7 @@ from experiments.benchmarks.entrants.base import by_precision, precision_of
 from experiments.benchmarks.entrants.reduce_overhead import BACKEND, TorchReduceOverhead
 from experiments.benchmarks.figures import render
 from experiments.benchmarks.heats import Heats
+from experiments.benchmarks.process import Child, EntrantFailure
 from experiments.benchmarks.race import Settings
 from experiments.benchmarks.records import CeilingRecord, EntryRecord, RepeatRecord, WorkloadRecord, path_of, read
 from experiments.benchmarks.workload import Workload, first_rows, load
@@ -81,6 +84,78 @@ def test_who_is_late_is_left_behind(stand_in: Callable[..., Any], series: Worklo
     assert "no answer within" in str(entries[0].reason)
     assert "the time limit of 12 s left no time to prepare it" in str(entries[1].reason)
     assert len(path_of(tmp_path, "entries").read_text().splitlines()) == 2
+
+
+def test_a_process_that_has_ended_is_told_of(tmp_path: Path) -> None:
+    """Also when it is asked once more, after it has been closed."""
+    with Child(1, "cpu", tmp_path / "log") as child:
+        child._process.kill()
+        child._process.wait()
+        for _ in range(2):
+            with pytest.raises(EntrantFailure, match="its process ended with status -9: it said nothing"):
+                child.ask("forget", key="x")
+            child.close()
+
+
+DYING = '''
+"""pynode's torch operators, in a process that ends while it is timed on the second workload."""
+
+import os
+import sys
+
+from experiments.benchmarks.entrants.of_pynode import PynodeEager
+
+
+class {kind}(PynodeEager):
+    name = "{name}"
+    resets = 0
+
+    def reset(self):
+        super().reset()
+        self.resets += 1  # when it is built, for its gradient, for its training, for each warm-up and turn
+        if self.workload.name == "second" and self.resets == {most}:
+            print("{name} has ended", file=sys.stderr, flush=True)
+            os._exit(9)
+'''
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_whose_process_ends_after_it_has_been_prepared_has_failed(
+    series: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a turn; what the same entrant has been timed on before stays timed, with what happened then."""
+    monkeypatch.setattr(heats, "CELL", 250.0)
+    kinds = []
+    for kind, name, most in (("Early", "early", 4), ("Late", "late", 7)):
+        (tmp_path / f"dying_{name}.py").write_text(DYING.format(kind=kind, name=name, most=most), encoding="utf-8")
+        importlib.invalidate_caches()
+        kinds.append(getattr(importlib.import_module(f"dying_{name}"), kind))
+    out = tmp_path / "out"
+    out.mkdir()
+    entries = Heats(SHORT, out, said, 600).run([series, replace(series, name="second")], kinds)
+    write_json(out / "config.json", {"suite": "gpu"})
+    benchmark = read(out)
+    assert sorted(benchmark.entries, key=str) == sorted(entries, key=str)
+    told = {(e.workload, e.entrant): (e.status, e.reason) for e in entries}
+    assert told == {
+        ("small", "early"): ("failed", "its process ended with status 9: early has ended"),
+        ("second", "early"): ("failed", "its process ended with status 9: early has ended"),
+        ("small", "late"): ("timed", "2 turns, then its process ended with status 9: late has ended"),
+        ("second", "late"): ("failed", "its process ended with status 9: late has ended"),
+    }
+    assert all(e.gradient_error is not None for e in entries), "what was found out before is kept"
+    assert {w: sorted(benchmark.seconds(w)) for w in ("small", "second")} == {"small": ["late"], "second": []}
+
+
+def test_who_has_no_turn_within_the_limit_is_not_timed(
+    series: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heats, "CELL", 250.0)
+    monkeypatch.setattr(Heats, "_take_rounds", lambda *_: None)
+    (entry,) = Heats(SHORT, tmp_path, said, 600).run([series], [ENTRANTS.load("pynode-eager")])
+    assert (entry.status, entry.reason) == ("skipped", "the time limit of 600 s left no time for a turn")
+    lines = [json.loads(line)["status"] for line in path_of(tmp_path, "entries").read_text().splitlines()]
+    assert lines == ["prepared", "skipped"]
 
 
 @traces
@@ -166,7 +241,7 @@ def test_tables_of_the_suite(recorded: Path) -> None:
         ["product, tf32, 1e12 operations/s", "8"],
     ]
     assert memory.rows[0] == ["pynode-graph", "3"]
-    assert on_gpu.findings(read(recorded)) == ["pynode-graph is so many times as fast as pynode-eager: wide 10."]
+    assert on_gpu.findings(read(recorded)) == ["Speed-up of pynode-graph over pynode-eager: 10 on wide."]
     rendered = render(recorded, write=False)
     assert [t.title for t in rendered.tables][:4] == [t.title for t in (times, shares, limits, memory)]
     assert "Profile" not in {t.title for t in rendered.tables}

@@ -16,7 +16,7 @@ from pynode.wording import COMMAND
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("advise", "PROBLEM = : missing; name a problem"),
+        ("advise", "PROBLEM is missing: name one, such as spiral"),
         ("advise spirl", "did you mean 'spiral'?"),
         ("advise spiral --budget 0", "0 is not a number of seconds above 0"),
         ("advise spiral --set width=3", "spiral takes no options"),
@@ -53,7 +53,7 @@ def test_leaves_records_tables_and_a_figure(advised: Path) -> None:
     lines = [json.loads(line) for line in (advised / "advice_weights.jsonl").read_text().splitlines()]
     assert [line["weights"] for line in lines] == ["untrained", "rehearsed", "disc-opt-rk4-x1-seed0"]
     assert lines[0]["environment"]["packages"]["torch"]
-    assert lines[0]["config"]["command"] == "spiral"
+    assert lines[0]["config"]["line"] == "compare spiral"
     assert (advised / "environment.json").is_file()
     assert (advised / "figures" / "advice.png").is_file()
     tables = (advised / "tables.md").read_text()
@@ -108,8 +108,8 @@ def test_a_flow_in_numpys_format_as_it_was_trained(tmp_path: Path) -> None:
     run = next((top / "runs").iterdir())
     words = ["--set", "batch=40", "--budget", "8", "--iterations", "5", "--at", str(run)]
     assert main(["advise", "--data", str(table), *words, "--out", str(tmp_path / "out")]) == 0
-    asked = json.loads((tmp_path / "out" / "advice_weights.jsonl").read_text().splitlines()[0])["config"]["command"]
-    assert asked.startswith("table ")
-    for part in (f"--data {table}", "--set hidden=8,4", "--set blocks=2", "--set batch=40", "--seed 3"):
+    asked = json.loads((tmp_path / "out" / "advice_weights.jsonl").read_text().splitlines()[0])["config"]["line"]
+    assert asked.startswith("density ")
+    for part in (f"--data {table}", "--set hidden=8,4", "--set blocks=2", "--set batch=40", "--seeds 3"):
         assert part in asked
     assert "sha256" not in asked

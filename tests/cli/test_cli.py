@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import pynode
 from pynode.cli import main
 from pynode.cli.console import complain
 from pynode.engines.eager.revolve import fewest_advances
@@ -88,6 +89,12 @@ def test_mistakes_in_a_real_process(arguments: str) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the package where it is installed; it trains nothing."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pynode {pynode.__version__}\n"
 
 
 def test_a_comparison_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,8 @@ def test_evaluations_in_the_units_of_the_file(conditional: Path, capsys: pytest.
         (("--drop", "remark", "--condition", "girth,height,kind"), "all columns are left out"),
         (("--set", "drop=kind", "--drop", "remark"), "given as well"),
         (("--missing", "maybe"), "maybe"),
+        (("--decimal", "x"), "--decimal = 'x': unknown; use one of '.', ','"),
+        (("--classes", "girth"), "--classes = girth: no column of the condition"),
     ],
 )
 def test_mistakes(trees: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,3 +171,31 @@ def test_scores_need_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "new.csv").write_text("1,2\n3,4\n")
     assert call("score", out, "--data", tmp_path / "new.csv", "--out", tmp_path / "s.csv") == 2
     assert "no flow on a table of your own" in capsys.readouterr().err
+
+
+def test_lists_of_columns_may_be_repeated_and_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And what was said of the table when the flow was trained is not said again where the flow is used."""
+    values = np.random.default_rng(0).normal(size=(240, 4))
+    data, out = tmp_path / "t.csv", tmp_path / "out"
+    np.savetxt(data, values, delimiter=",", fmt=("%.1f", "%.6f", "%.6f", "%.6f"), header='a,"b, old",c,d', comments="")
+    few = (*FEW, "--methods", "disc-opt", "--out", out)
+    assert call("density", "--data", data, "--drop", '"b, old"', "--drop", "c", *few) == 0
+    assert "240 rows, 2 values in each: a, d" in capsys.readouterr().out
+    assert "--dequantise a adds noise" in caplog.text
+    caplog.clear()
+    assert call("score", out, "--data", data, "--out", tmp_path / "s.csv") == 0
+    assert call("sample", out, "-n", 3, "--out", tmp_path / "new.csv") == 0
+    assert call("evaluate", out, "--no-grid") == 0
+    assert caplog.text == ""
+    cells = [row["log_likelihood"] for row in csv.DictReader((tmp_path / "s.csv").read_text().splitlines())]
+    assert all(repr(float(cell)) == cell for cell in cells), "the shortest text of each float64"
+    assert any(len(cell) > 12 for cell in cells)
+
+
+def test_a_table_of_a_few_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "few.csv").write_text("a,b\n" + "".join(f"{k},{k * k % 7}.5\n" for k in range(10)))
+    assert call("density", "--data", tmp_path / "few.csv") == 2
+    said = f"error: {tmp_path / 'few.csv'} has 10 rows, too few to set some aside for validation and test"
+    assert said in capsys.readouterr().err

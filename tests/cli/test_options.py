@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from pynode.cli import app, main
-from pynode.cli.options import PANELS
+from pynode.cli.options import PANELS, WHERE
 from pynode.engines import ENGINES
 from pynode.methods import METHODS
 from pynode.problems import PROBLEMS
@@ -198,3 +198,16 @@ def test_a_method_of_ones_own_brings_its_options(tmp_path: Path, capsys: pytest.
         METHODS.forget()
     assert main(["compare", "spiral", "--volume", "5"]) == 2
     assert "No such option: --volume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", sorted(GROUP.commands))
+def test_a_help_page_fills_its_lines(command: str) -> None:
+    """Whatever the width of the terminal: no line of a docstring ends in the middle of a paragraph."""
+    paragraphs = str(GROUP.commands[command].help).split("\n\n")
+    assert [part for part in paragraphs if "\n" in part] == []
+
+
+def test_threads_of_commands_that_train_nothing_are_no_option_of_a_training() -> None:
+    for command in ("predict", "sample", "score", "evaluate"):
+        (param,) = (param for param in GROUP.commands[command].params if param.name == "threads")
+        assert param.rich_help_panel != WHERE

@@ -34,13 +34,19 @@ def test_it_writes_a_page_and_says_where(spiral: Path, capsys: pytest.CaptureFix
 
 def test_a_page_elsewhere(spiral: Path, tmp_path: Path) -> None:
     assert call("report", spiral, "--out", tmp_path / "mine.html") == 0
-    assert (tmp_path / "mine.html").exists()
+    page = (tmp_path / "mine.html").read_bytes()
     assert not (spiral / "report.html").exists()
+    (tmp_path / "mine.html").write_text("something else")
+    assert call("report", spiral, "--out", tmp_path / "mine.html") == 2
+    assert (tmp_path / "mine.html").read_text() == "something else"
+    assert call("report", spiral, "--out", tmp_path / "mine.html", "--overwrite") == 0
+    assert (tmp_path / "mine.html").read_bytes() == page
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["spiral/tables.md"], "tables.md: a file, not a directory; give"),
         (["nosuch"], "nosuch: no such directory; give the results directory of an earlier command"),
         (["spiral/runs"], "spiral/runs holds no results; pass the --out directory of an earlier command"),
         (["spiral", "--out", "."], "--out = .: a directory; give a file"),

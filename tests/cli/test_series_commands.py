@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.series.lotka_volterra import rows
-from pynode.cli.series import names_in
+from pynode.cli.values import names_in
 from pynode.errors import InvalidArgument
 from pynode.studies.results import load_results
 from tests.cli.conftest import call

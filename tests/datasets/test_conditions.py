@@ -202,3 +202,17 @@ def test_columns_asked_for_in_another_order_keep_their_names(tmp_path: Path) -> 
     table = read_table(path, Reading(only=("c", "a")))
     assert table.columns.names == ("a", "c")
     np.testing.assert_array_equal(table.rows, [[1.5, 3.5], [4.5, 6.5]])
+
+
+def test_numbers_that_may_be_codes_of_classes() -> None:
+    """Are numbers unless the user says otherwise, which is said; measurements are not asked about."""
+    for cells, asked in ((("1", "2", "3", "1"), True), (("0", "1", "0", "1"), False), (("10", "20", "30"), False)):
+        column = held("group", *cells)
+        notices = fitted("t.csv", (column,), np.arange(len(cells)))[1]
+        assert notices == (
+            [
+                "column 1 ('group') is taken as a number; if its 3 values name classes, say so (classes=group)",
+            ]
+            if asked
+            else []
+        )

@@ -43,6 +43,8 @@ READ: dict[str, tuple[str, list[str], list[list[float]]]] = {
     "comments elsewhere": ("# made by hand\na,b\n1,2\n# break\n3,4\n", ["a", "b"], [[1, 3], [2, 4]]),
     "lines above": ("Station: 12\nOperator: me\n\na,b,c\n1,2,3\n4,5,6\n", ["a", "b", "c"], [[1, 4], [2, 5], [3, 6]]),
     "a line of units": ("t;p\n;hPa\n0;1,5\n1;2,5\n", ["t", "p"], [[0, 1], [1.5, 2.5]]),
+    "units above trailing delimiters": ("t;p;;\n;hPa;;\n0;1,5;;\n1;2,5;;\n", ["t", "p", ""],
+                                        [[0, 1], [1.5, 2.5], [NAN, NAN]]),
     "units in brackets": ("t,p\n[s],[hPa]\n0,1\n1,2\n", ["t", "p"], [[0, 1], [1, 2]]),
     "units in the cells": ("t,p\n0 min,1 °C\n5 min,2 °C\n", ["t", "p"], [[0, 5], [1, 2]]),
     "percent": ("t,p\n0,10%\n1,20%\n", ["t", "p"], [[0, 1], [10, 20]]),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pynode.datasets.date_order import Order
 from pynode.datasets.date_styles import seconds_of, written
 from pynode.datasets.dates import Dates, read_dates
 
@@ -137,3 +138,14 @@ def test_text_that_others_read() -> None:
             moment = float(dates(text).values[0]) + more
             iso = datetime.fromisoformat(written(moment, dates(text).style))
             assert iso - datetime(1970, 1, 1) == timedelta(seconds=moment)
+
+
+def test_an_order_that_is_given() -> None:
+    """Decides where nothing else does, over what the column suggests, and makes other dates wrong."""
+    orders: dict[Order, str] = {"dmy": "2024-03-01", "mdy": "2024-01-03"}
+    for order, second in orders.items():
+        told = read_dates(["1/2/2024", "1/3/2024", "1/13/2024"], lambda cell: not cell, order)
+        assert told is not None
+        assert not told.problem
+        assert written(float(told.values[1]), "%Y-%m-%d") == second
+        assert told.wrong == ((2,) if order == "dmy" else ())

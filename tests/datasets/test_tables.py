@@ -87,6 +87,14 @@ def test_npy(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(rows, values)
 
 
+@pytest.mark.parametrize("name", ["t.dat", "t", "t.csv", "t.npz"])
+def test_npy_by_its_content(tmp_path: Path, name: str) -> None:
+    values = np.random.default_rng(0).normal(size=(5, 2))
+    np.save(tmp_path / "t.npy", values)
+    path = (tmp_path / "t.npy").rename(tmp_path / name)
+    np.testing.assert_array_equal(load_table(path), values)
+
+
 def with_value(value: float) -> Any:
     rows = np.zeros((70_000, 2))
     rows[69_999, 1] = value

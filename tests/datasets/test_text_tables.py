@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pynode.datasets.errors import DataError
+from pynode.datasets.reading import Reading
 from pynode.datasets.tables import load_table, read_table
 from pynode.errors import InvalidArgument
 
@@ -269,3 +270,16 @@ def test_npy_says_how_many(tmp_path: Path) -> None:
         load_table(tmp_path / "t.npy")
     with pytest.raises(InvalidArgument, match="decimal = ,: an option of text files"):
         load_table(tmp_path / "t.npy", decimal=",")
+
+
+def test_a_line_of_units(tmp_path: Path) -> None:
+    """Is left out and said, and rows keep their lines; a word in one row of numbers is refused as ever."""
+    path = tmp_path / "t.csv"
+    path.write_text("Umfang;Höhe;Art\n cm;m;\n20,5;1.300,0;Eiche\n21,5;1.310,5;Ulme\n", encoding="latin-1")
+    table = read_table(path, Reading(condition=("Art",)))
+    np.testing.assert_array_equal(table.rows, [[20.5, 1300.0], [21.5, 1310.5]])
+    assert table.place(0) == "line 3"
+    assert "line 2 holds units and is left out (cm, m)" in table.notices
+    path.write_text("a,b\n1,2\nx,3\n4,5\n")
+    with pytest.raises(DataError, match="line 3, column 1"):
+        load_table(path)

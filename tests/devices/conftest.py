@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pynode.engines.graph import capture, known
-from pynode.engines.graph.adaptive import known as adaptive
+from pynode.training import optimiser
+from tests.devices.modes import DEVICE
 from tests.devices.recording import StandIn
 
 
@@ -34,7 +35,11 @@ def recorders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorders]:
     made = Recorders()
     monkeypatch.setitem(capture.RECORDERS, "cpu", made)
     known.forget_recordings()
-    adaptive.forget_recordings()
     yield made
     known.forget_recordings()
-    adaptive.forget_recordings()
+
+
+@pytest.fixture
+def fused_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adam's fused step on the pretended device."""
+    monkeypatch.setattr(optimiser, "DEVICES", frozenset({"cpu", "cuda", DEVICE.type}))

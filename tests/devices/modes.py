@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -33,6 +34,8 @@ READS = frozenset(
         "is_nonzero",
         "linalg_solve",
         "linalg_inv",
+        "_linalg_check_errors",
+        "allclose",
     }
 )
 """Operators that can't end before the host knows numbers of the device."""
@@ -67,6 +70,12 @@ class OnDevice(torch.Tensor):
         return f"OnDevice({self.host})"
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """As of a tensor on a GPU."""
+        if not force:
+            raise TypeError(f"can't convert {DEVICE} device type tensor to numpy")
+        return self.detach().cpu().numpy()
 
     def tolist(self) -> Any:
         """As of a tensor, which torch refuses to subclasses."""
@@ -103,7 +112,8 @@ class Pretended(TorchDispatchMode):
         given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         there = any(isinstance(x, OnDevice) for x in given)
         moves = _name(func) in ("_to_copy", "copy_", "_copy_from")
-        if there and not moves and any(not isinstance(x, OnDevice) and x.ndim for x in given) and not _indexes(func):
+        strange = [x for x in given if not isinstance(x, OnDevice) and (x.ndim or not _takes_scalars(func))]
+        if there and not moves and strange and not _indexes(func):
             raise DeviceFault(f"{func} got tensors on {sorted({str(x.device) for x in given})}")
         target = kwargs.get("device")
         to_device = there if target is None else torch.device(target) == DEVICE
@@ -125,6 +135,11 @@ def _inner(x: Any) -> Any:
 
 def _name(func: Any) -> str:
     return str(func._schema.name).removeprefix("aten::")
+
+
+def _takes_scalars(func: Any) -> bool:
+    """Whether an operator of a GPU takes scalars that are on the CPU."""
+    return torch.Tag.pointwise in func.tags or _name(func) in ("fill_", "masked_fill", "masked_fill_")
 
 
 def _indexes(func: Any) -> bool:
@@ -185,10 +200,83 @@ class CountSyncs(TorchDispatchMode):
             return
         if not there:
             return
-        if name in READS or (name == "repeat_interleave" and kwargs.get("output_size") is None):
-            self.reads[name] += 1
+        self.reads[name] += _values_read(func, args, kwargs)
         if name in MASKS:
             indices = [x for x in tree_leaves(args[1]) if isinstance(x, Tensor)]
-            self.reads[name] += sum(x.dtype in (torch.bool, torch.uint8) for x in indices)
             self.uploads[name] += sum(x.device.type == "cpu" for x in indices)
         self.reads, self.uploads = +self.reads, +self.uploads  # without zeros
+
+
+CALLS = frozenset(
+    {
+        "__array__",
+        "__bool__",
+        "__complex__",
+        "__dlpack__",
+        "__float__",
+        "__format__",
+        "__index__",
+        "__int__",
+        "__repr__",
+        "cpu",
+        "item",
+        "numpy",
+        "tolist",
+    }
+)
+"""Methods of a tensor that give its values to the host; of a tensor on the CPU some of them run no operator."""
+
+
+class Reading(TorchFunctionMode):
+    """Counts where the host reads values of a tensor, by the name of the call; works with tensors on the CPU too.
+
+    Stand-ins for GPU code run on the CPU, where `tolist` and `numpy` are invisible to a dispatch mode.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+        self._operators = _ReadingOperators(self.reads)
+
+    def __enter__(self) -> Any:
+        self._operators.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._operators.__exit__(*error)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name not in CALLS:
+            return func(*args, **(kwargs or {}))
+        self.reads[name] += 1
+        self._operators.paused = True  # its own operators are the same read
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self._operators.paused = False
+
+
+class _ReadingOperators(TorchDispatchMode):
+    def __init__(self, reads: Counter[str]) -> None:
+        super().__init__()
+        self.reads, self.paused = reads, False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self.paused and (number := _values_read(func, args, kwargs)):
+            self.reads[_name(func)] += number
+        return func(*args, **kwargs)
+
+
+def _values_read(func: Any, args: Any, kwargs: Any) -> int:
+    """How many times the host waits for numbers in an operator: once for each mask among indices."""
+    name = _name(func)
+    if name in MASKS:
+        indices = [x for x in tree_leaves(args[1]) if isinstance(x, Tensor)]
+        return sum(x.dtype in (torch.bool, torch.uint8) for x in indices)
+    if name == "repeat_interleave":
+        return int(kwargs.get("output_size") is None)
+    tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+    return int(name in READS or not tags.isdisjoint(func.tags))

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pynode.engines.eager.engine import ADAPTIVE_SOLVERS, Eager
 from pynode.engines.graph.adaptive import nodes as nodes_module
-from pynode.engines.graph.adaptive.solves import AdaptiveSolves
-from pynode.engines.graph.adaptive.stepper import Stepper
+from pynode.engines.graph.adaptive.inputs import Inputs
+from pynode.engines.graph.adaptive.solves import AdaptiveSolve
+from pynode.engines.graph.known import kind_of
+from pynode.engines.graph.recordings import Recordings
 from pynode.engines.node import attach
 from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.mlp import MLP
@@ -20,6 +21,7 @@ from pynode.flows.augmented import AugmentedField, RunningCosts
 from pynode.flows.divergence import Exact, Hutchinson
 from pynode.methods.opt_disc import OptDisc
 from pynode.solution import SolveStats
+from tests.devices.modes import Reading
 from tests.devices.recording import StandIn
 
 F64: dict[str, Any] = {"dtype": torch.float64}
@@ -33,19 +35,19 @@ TIMES = {
 LOW_ORDER = ("fehlberg2", "adaptive_heun")
 
 
-class Counted(AdaptiveSolves):
-    """Adaptive solves by the stand-in, whose recorders are kept."""
+class Counted(Recordings):
+    """Recordings by the stand-in, whose recorders are kept."""
 
     def __init__(self) -> None:
         self.recorders: list[StandIn] = []
-        super().__init__(self._new)
+        super().__init__(self._new, kind_of)
 
     def _new(self, device: torch.device) -> StandIn:  # noqa: ARG002
         self.recorders.append(StandIn())
         return self.recorders[-1]
 
     @property
-    def recorded(self) -> int:
+    def made(self) -> int:
         return sum(recorder.recorded for recorder in self.recorders)
 
 
@@ -74,7 +76,7 @@ def results(
 def assert_alike(method: OptDisc, ts: Tensor, bound: float = 1e-12) -> None:
     """Recordings take the same steps as torch operators, to the same numbers."""
     ys, gradient, stats = results(Eager(), method, ts)
-    recorded_ys, recorded_gradient, recorded_stats = results(AdaptiveSolves(new), method, ts)
+    recorded_ys, recorded_gradient, recorded_stats = results(Recordings(new, kind_of), method, ts)
     torch.testing.assert_close(recorded_ys, ys, rtol=bound, atol=bound)
     scale = float(gradient.abs().max())
     torch.testing.assert_close(recorded_gradient / scale, gradient / scale, rtol=bound, atol=bound)
@@ -122,8 +124,8 @@ def test_flows(divergence: Any, adjoint: Any) -> None:
         torch.testing.assert_close(by_recording[0], expected[0], rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(by_recording[1], expected[1], rtol=1e-10, atol=1e-12)
         assert by_recording[2] == expected[2]
-        recorded = recorded or solves.recorded
-        assert solves.recorded == recorded
+        recorded = recorded or solves.made
+        assert solves.made == recorded
 
 
 class Own(nn.Module):
@@ -158,7 +160,7 @@ def test_float32(adjoint: Any, solver: str) -> None:
     field, y0, ts = ConcatSquash((3, 8, 3)).build(seed=1, dtype=torch.float32), Y0.float(), TIMES["several"].float()
     method = OptDisc(solver, 1e-4, 1e-5, adjoint=adjoint, engine="eager")
     ys, gradient, _ = results(Eager(), method, ts, field, y0)
-    by_recording = results(AdaptiveSolves(new), method, ts, field, y0)
+    by_recording = results(Recordings(new, kind_of), method, ts, field, y0)
     torch.testing.assert_close(by_recording[0], ys, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(by_recording[1], gradient, rtol=1e-3, atol=1e-3)
 
@@ -200,7 +202,7 @@ def test_other_shapes_parameters_and_recipes_are_recorded_anew() -> None:
 @pytest.mark.parametrize("solver", ["dopri5", "bosh3"])
 def test_two_solves_in_flight(adjoint: Any, solver: str) -> None:
     """Gradients in either order, and twice, are those of solves one after the other."""
-    solves, method = AdaptiveSolves(new), OptDisc(solver, 1e-4, 1e-6, adjoint=adjoint, engine="eager")
+    solves, method = Recordings(new, kind_of), OptDisc(solver, 1e-4, 1e-6, adjoint=adjoint, engine="eager")
     parameters = list(FIELD.parameters())
     starts = [Y0, 2 * Y0, Y0 - 1]
     expected = [
@@ -219,26 +221,17 @@ def test_memory_of_the_nodes_grows(solver: str, monkeypatch: pytest.MonkeyPatch)
     assert_alike(OptDisc(solver, 1e-4, 1e-6, engine="eager"), TIMES["several"])
 
 
-def test_one_read_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_read_a_step() -> None:
     """The host reads the device once an attempt, and once before each solve."""
     method = OptDisc(rtol=1e-5, atol=1e-7, engine="eager")
-    solves = AdaptiveSolves(new)
-    solved(solves, method, TIMES["several"])  # recorded
+    solves = Recordings(new, kind_of)
     solve, _ = method.posed(FIELD, Y0, TIMES["several"])
-    assert solves.obstacle(solve) is None
-    captured, inputs = solves._prepared(solve)
-    reads, progress, status, read = Reading(), Counts(), [], Stepper._read
-
-    def noted(stepper: Stepper) -> list[float]:
-        status.append(read(stepper))  # on the CPU without an operator
-        return status[-1]
-
-    monkeypatch.setattr(Stepper, "_read", noted)
-    with captured.use(FIELD, inputs.tensors), reads:
-        captured.solve(Y0, solve.times or (), progress, landing=False)
+    recorded, progress = solves.recorded(solve), Counts()
+    assert isinstance(recorded, AdaptiveSolve)
+    with recorded.captured.use(FIELD, Inputs(solve).tensors), Reading() as reading:
+        recorded.captured.solve(Y0, solve.times or (), progress, landing=False)
     assert progress.attempts > 3
-    assert len(status) == progress.attempts + 1
-    assert reads.count == 0
+    assert reading.reads == {"tolist": progress.attempts + 1}
 
 
 class Counts:
@@ -254,13 +247,3 @@ class Counts:
 
     def attempted(self, *, accepted: bool) -> None:  # noqa: ARG002
         self.attempts += 1
-
-
-class Reading(TorchDispatchMode):
-    """Counts numbers that the host reads."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func.overloadpacket.__name__ in ("_local_scalar_dense", "item", "is_nonzero", "equal")
-        return func(*args, **(kwargs or {}))

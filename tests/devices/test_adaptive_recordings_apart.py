@@ -15,11 +15,13 @@ from torch.utils._pytree import tree_iter
 import pynode
 from pynode.adjoint import norm_of_parts
 from pynode.engines.eager.engine import Eager
-from pynode.engines.graph.adaptive import known
+from pynode.engines.graph import known
 from pynode.engines.graph.adaptive.formula import Formula, root_mean_square
 from pynode.engines.graph.adaptive.nodes import Nodes
-from pynode.engines.graph.adaptive.solves import AdaptiveSolves
+from pynode.engines.graph.adaptive.recipes import SOLVERS
 from pynode.engines.graph.adaptive.stepper import Stepper
+from pynode.engines.graph.known import kind_of
+from pynode.engines.graph.recordings import Recordings
 from pynode.engines.node import attach
 from pynode.errors import CotangentError, DriftError, EngineUnavailable, FieldChanged, InvalidArgument, SolveError
 from pynode.fields.mlp import MLP
@@ -99,7 +101,7 @@ def test_failures_are_those_of_torch_operators(case: str) -> None:
     """The same status at the same time, with the same sentence; afterwards the recordings serve again."""
     formula, method = CASES[case]
     expected, stats = failure(Eager(), method, formula)
-    solves = AdaptiveSolves(new)
+    solves = Recordings(new, kind_of)
     for _ in range(2):
         error, recorded_stats = failure(solves, method, formula)
         assert type(error) is type(expected)
@@ -113,7 +115,9 @@ def test_failures_are_those_of_torch_operators(case: str) -> None:
 
 
 def test_the_cases_are_the_ones_meant() -> None:
-    by_recording = {name: failure(AdaptiveSolves(new), method, formula)[0] for name, (formula, method) in CASES.items()}
+    by_recording = {
+        name: failure(Recordings(new, kind_of), method, formula)[0] for name, (formula, method) in CASES.items()
+    }
     assert by_recording["infinite"].status is Status.STEP_UNDERFLOW
     assert by_recording["not a number from some time on"].status is Status.NON_FINITE
     assert by_recording["limit of steps"].status is by_recording["limit in the gradient"].status is Status.MAX_STEPS
@@ -124,7 +128,7 @@ def test_the_cases_are_the_ones_meant() -> None:
 def test_a_slope_that_is_not_finite_at_the_beginning() -> None:
     y0 = torch.tensor([[1.0], [2.0], [0.2]], **F64)
     method = OptDisc(rtol=1e-6, atol=1e-8, engine="eager")
-    (expected, _), (error, _) = (failure(engine, method, missing, y0) for engine in (Eager(), AdaptiveSolves(new)))
+    (expected, _), (error, _) = (failure(engine, method, missing, y0) for engine in (Eager(), Recordings(new, kind_of)))
     assert error.status is expected.status is Status.NON_FINITE
     assert str(error) == str(expected)
     assert error.samples is not None
@@ -136,7 +140,7 @@ def posed(field: nn.Module, y0: Tensor = Y0) -> Any:
 
 
 def test_cotangents_and_parameters_are_checked() -> None:
-    solves, field = AdaptiveSolves(new), Formulated(lambda t, y, a: torch.sin(a * y + t))
+    solves, field = Recordings(new, kind_of), Formulated(lambda t, y, a: torch.sin(a * y + t))
     ys = attach(solves.run(posed(field)))
     with pytest.raises(CotangentError, match="cotangent of the states is NaN"):
         ys.backward(torch.full_like(ys, torch.nan), retain_graph=True)
@@ -162,14 +166,14 @@ class Branching(nn.Module):
 
 @pytest.mark.parametrize(("kind", "reason"), [(Dropping, "random"), (Branching, "host reads")])
 def test_fields_that_can_not_be_recorded(kind: type[nn.Module], reason: str) -> None:
-    solves, field = AdaptiveSolves(new), kind()
+    solves, field = Recordings(new, kind_of), kind()
     for _ in range(2):
         assert reason in str(solves.obstacle(posed(field)))
     assert len(solves) == 0
 
 
 def test_recordings_are_freed_with_their_field() -> None:
-    solves, field = AdaptiveSolves(new), MLP((1, 4, 1)).build(seed=0)
+    solves, field = Recordings(new, kind_of), MLP((1, 4, 1)).build(seed=0)
     ys = attach(solves.run(posed(field)))
     assert len(solves) == 1
     del ys, field
@@ -179,7 +183,7 @@ def test_recordings_are_freed_with_their_field() -> None:
 
 def test_recordings_keep_neither_state_nor_context_of_the_user() -> None:
     """What belongs to one solve is freed with its states."""
-    solves, field = AdaptiveSolves(new), Formulated(lambda t, y, a: torch.sin(a * y + t))
+    solves, field = Recordings(new, kind_of), Formulated(lambda t, y, a: torch.sin(a * y + t))
     held = []
     for _ in range(4):
         attach(solves.run(posed(field))).sum().backward()
@@ -189,8 +193,8 @@ def test_recordings_keep_neither_state_nor_context_of_the_user() -> None:
 
 
 def test_kinds_are_kept_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pynode.engines.graph.adaptive.solves.KEPT", 2)
-    solves, field = AdaptiveSolves(new), MLP((1, 4, 1)).build(seed=0)
+    monkeypatch.setattr("pynode.engines.graph.recordings.KEPT", 2)
+    solves, field = Recordings(new, kind_of), MLP((1, 4, 1)).build(seed=0)
     states = [attach(solves.run(posed(field, Y0[:n]))) for n in (1, 2, 3)]
     assert len(solves) == 2
     states[0].sum().backward()  # its recordings are no longer kept for others
@@ -209,7 +213,7 @@ class OneDevice(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("solver", known.SOLVERS)
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("shape", [(5, 3), (3,), ()])
 def test_everything_recorded_stays_on_the_device(solver: str, shape: tuple[int, ...]) -> None:
     """Meta tensors have no values: reading one on the host fails, as does mixing it with a tensor of the CPU."""
@@ -219,7 +223,7 @@ def test_everything_recorded_stays_on_the_device(solver: str, shape: tuple[int, 
     def slope(t: Tensor, y: Tensor) -> Tensor:
         return nodes.state(t.double()) * y + t
 
-    def keep(accepted: Tensor) -> None:
+    def keep(stepper: Stepper, accepted: Tensor) -> None:
         nodes.write(stepper.start, [stepper.before] * nodes.columns, accepted)
 
     norm = root_mean_square if not shape else norm_of_parts([1] * shape[0]) if len(shape) == 1 else root_mean_square

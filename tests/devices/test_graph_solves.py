@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import pynode
 from pynode.engines.graph import known
+from pynode.engines.graph.recordings import KEPT, MOST_RECAPTURES
 from pynode.errors import EngineUnavailable
 from pynode.flows.probes import Draw
 from pynode.schemes import SCHEMES
@@ -262,11 +263,11 @@ def test_recordings_are_bounded_and_die_with_their_module(recorders: Recorders) 
     """No more than a number of recordings is kept, a module of ever new shapes is left alone, a dead one forgotten."""
     field = SMALL_SPECS["mlp"].build(seed=1)
     method = pynode.DiscOpt(engine="graph")
-    for n in range(1, known.MOST_RECAPTURES + 1):
+    for n in range(1, MOST_RECAPTURES + 1):
         method.solve(field, torch.ones(n, 2, dtype=torch.float64), TS)
     with pytest.raises(EngineUnavailable, match="change from solve to solve"):
         method.solve(field, torch.ones(99, 2, dtype=torch.float64), TS)
-    assert 0 < known.recordings() <= known.KEPT
+    assert 0 < known.recordings() <= KEPT
     del field
     gc.collect()
     assert known.recordings() == 0

@@ -85,7 +85,7 @@ def test_a_planted_mix_of_devices_is_seen(constant: Tensor) -> None:
         method = pynode.DiscOpt(steps=1, engine="eager")
         placed = Misplaced(constant.to(DEVICE))
         method.solve(placed, y0, ts)
-        with OneDevice(), deferred_checks():
+        with deferred_checks(), OneDevice():
             method.solve(placed, y0, ts)
             with pytest.raises(DeviceFault, match="cpu"):
                 method.solve(Misplaced(constant), y0, ts)

@@ -16,15 +16,9 @@ from pynode.deferred import deferred_checks
 from pynode.errors import InvalidArgument, NonFiniteLoss, SolveError
 from pynode.fields.base import FieldSpec
 from pynode.methods.base import GradientMethod
-from pynode.problems import PROBLEMS
 from pynode.records.iteration import IterationRecord
-from pynode.training import optimiser
-from pynode.training.config import RunConfig
 from pynode.training.loop import Loop
-from pynode.training.signals import Stop
-from pynode.training.storage import FolderStorage
-from pynode.training.trainer import _load
-from pynode.world import ALONE
+from tests.devices.loops import FLOW, a_loop, iterated
 from tests.devices.modes import DEVICE, CountSyncs, OneDevice, Pretended
 
 TIMES = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
@@ -58,13 +52,14 @@ def test_a_solve_and_its_gradient_wait_for_nothing(name: str, small_spec: Callab
     with Pretended():
         run = solved(method, spec, DEVICE)
         run()  # times are copied to the device once
-        with CountSyncs() as count, OneDevice(), deferred_checks() as checks:
-            values = run()
-        assert (count.reads, count.uploads) == ({}, {})
-        assert count.operators > 50
-        with CountSyncs() as count:
-            checks.enforce()
-        assert sum(count.reads.values()) <= 1
+        with deferred_checks() as checks:
+            with CountSyncs() as count, OneDevice():
+                values = run()
+            assert (count.reads, count.uploads) == ({}, {})
+            assert count.operators > 50
+            with CountSyncs() as count:
+                checks.enforce()
+            assert sum(count.reads.values()) <= 1
         with CountSyncs() as count:
             run()
         assert (sum(count.reads.values()), count.uploads) == (at_once, {})
@@ -92,7 +87,7 @@ def test_a_flow_waits_for_nothing_but_trained_horizons(divergence: Any, trained:
             (-moved.log_prob.mean() + moved.kinetic.mean() + moved.jacobian.mean()).backward()
 
         run()
-        with CountSyncs() as count, deferred_checks():
+        with deferred_checks(), CountSyncs() as count:
             run()
     assert count.reads == ({"_to_copy": 1} if trained else {})
     assert not count.uploads
@@ -120,10 +115,10 @@ def test_a_planted_wait_is_seen(fault: str, kind: str) -> None:
     with Pretended():
         field, y0 = Planted(fault), torch.ones(3, 2, dtype=torch.float64).to(DEVICE)
         method = pynode.DiscOpt(steps=2, engine="eager")
-        with CountSyncs() as count, deferred_checks():
+        with deferred_checks(), CountSyncs() as count:
             method.solve(field, y0, TIMES).ys.sum().backward()
         assert sum(getattr(count, kind).values()) >= 16  # one an evaluation
-        with CountSyncs() as count, deferred_checks():
+        with deferred_checks(), CountSyncs() as count:
             method.solve(Planted(""), y0, TIMES).ys.sum().backward()
         assert not count.reads
 
@@ -136,9 +131,8 @@ def test_what_is_not_finite_is_told_as_on_the_cpu(name: str) -> None:
         if not late:
             method.solve(lambda t, y: y**9, y0, TIMES)
             return
-        with deferred_checks() as checks:
+        with deferred_checks():
             method.solve(lambda t, y: y**9, y0, TIMES)
-        checks.enforce()
 
     def message(device: torch.device | str, start: float, *, late: bool) -> str:
         y0 = torch.tensor([[1.0, 2.0], [start, 1.0]], dtype=torch.float64).to(device)
@@ -151,42 +145,6 @@ def test_what_is_not_finite_is_told_as_on_the_cpu(name: str) -> None:
         with Pretended():
             assert message(DEVICE, start, late=False) == expected
             assert message(DEVICE, start, late=True) == expected
-
-
-def a_loop(name: str, device: torch.device | str, folder: Path, rate: float = 0.01, **options: Any) -> Loop:
-    """A run of problem `name` before its first iteration, whose validation is at iterations 0 and 100."""
-    kind = PROBLEMS.load(name)
-    config = RunConfig(
-        problem=name,
-        method=pynode.DiscOpt(steps=1, engine="eager"),
-        seed=0,
-        iterations=101,
-        learning_rate=rate,
-        weight_decay=0.0,
-        validate_every=100,
-        checkpoint_every=100,
-        memory_every=100,
-    )
-    problem = kind(device=device, options=kind.Options(**options))
-    model, adam, progress = _load(config, problem, None)
-    theta = model.theta()
-    return Loop(config, problem, model, adam, progress, theta, theta, FolderStorage(folder, folder), Stop(), ALONE)
-
-
-def iterated(loop: Loop, n: int) -> list[IterationRecord]:
-    """The records of iterations without validation."""
-    loop.progress.iteration += 1
-    loop.set_rate()
-    return [loop.iterate() for _ in range(n)]
-
-
-FLOW = {"hidden": (4,), "batch": 6, "divergence": "gaussian"}
-
-
-@pytest.fixture
-def fused_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adam's fused step on the pretended device."""
-    monkeypatch.setattr(optimiser, "DEVICES", frozenset({"cpu", "cuda", DEVICE.type}))
 
 
 @pytest.mark.usefixtures("fused_step")

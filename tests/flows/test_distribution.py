@@ -161,6 +161,12 @@ def test_it_says_what_it_is() -> None:
             r"context = a tensor of shape \(5, 2\): this model has no.*transport\(x\)",
         ),
         (lambda: plain()().log_prob(normal(5, 3)), r"value = \(5, 3\): not \(..., 2\)"),
+        (lambda: plain()().sample(5), r"sample_shape = 5: not a shape; write \(5,\)"),
+        (lambda: plain()().rsample("5"), "sample_shape = '5': not a shape"),
+        (
+            lambda: plain().sample((5,)),
+            r"n = \(5,\): not a positive integer; .* flow\(\).sample",
+        ),  # type: ignore[arg-type]
         (lambda: plain()(None, method="rk4"), "method = 'rk4': not a gradient method"),
         (lambda: conditional()(), r"this model has 3 columns of context; pass one of shape \(3,\)"),
         (lambda: conditional()(normal(5, 2)), r"context = \(5, 2\): not \(3,\) or \(batch, 3\)"),

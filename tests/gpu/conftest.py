@@ -1,4 +1,4 @@
-"""Tests on a GPU; `PYNODE_GPU_TESTS=cpu` runs them on the CPU instead, with a stand-in for CUDA graphs."""
+"""Tests on a GPU; `PYNODE_GPU_TESTS=cpu` runs them on the CPU, where a stand-in records and replays operators."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from importlib import import_module
 import pytest
 import torch
 
-from pynode.engines import ENGINES
 from pynode.engines.choice import engine_called
 
 STAND_IN = os.environ.get("PYNODE_GPU_TESTS", "")
-"""The device in the place of a GPU; empty: a GPU is needed."""
+"""The device to run on instead of a GPU; where it is empty, a GPU is needed."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,27 +27,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def device() -> torch.device:
-    """The GPU, or what stands for it."""
+    """The GPU, or the device that `PYNODE_GPU_TESTS` names."""
     return torch.device(STAND_IN or "cuda")
 
 
 @pytest.fixture
 def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of the engine that replays CUDA graphs; the test is skipped where this pynode has none."""
-    if "graph" not in ENGINES.names():
-        pytest.skip("this pynode has no engine graph")
-    modules = ("capture", "known", "adaptive.known")
-    capture, known, adaptive = (import_module(f"pynode.engines.graph.{name}") for name in modules)
+    """The name of the engine that replays CUDA graphs; recordings of other tests are forgotten."""
+    capture, known = (import_module(f"pynode.engines.graph.{name}") for name in ("capture", "known"))
     if STAND_IN:
         stand_in = import_module("tests.devices.recording").StandIn
         monkeypatch.setitem(capture.RECORDERS, STAND_IN, lambda device: stand_in())
     known.forget_recordings()
-    adaptive.forget_recordings()
     if (reason := engine_called("graph").unavailable()) is not None:
-        pytest.skip(reason)
+        pytest.fail(reason)
     yield "graph"
     known.forget_recordings()
-    adaptive.forget_recordings()
 
 
 @pytest.fixture(params=["eager", "graph"])
@@ -59,7 +53,7 @@ def any_engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def gpu_in_full_precision() -> Iterator[None]:
-    """No test leaves torch's switch for products as it must not be."""
+    """Every test leaves torch's switch for products as it was."""
     before = torch.get_float32_matmul_precision()
     yield
     assert torch.get_float32_matmul_precision() == before

@@ -8,19 +8,16 @@ import pytest
 import torch
 
 import pynode
-from pynode.errors import InvalidArgument, SolveError, UsageError
+from pynode.errors import SolveError
 from tests.conftest import SMALL_SPECS
-from tests.gpu.common import assert_alike, field_on, solved, states_for
+from tests.gpu.common import assert_alike, field_on, log_density, solved, states_for
 
 CPU = torch.device("cpu")
 
 
 def made(**options: Any) -> pynode.OptDisc:
-    """Opt-Disc; the test is skipped where the engine does not have it."""
-    try:
-        return pynode.OptDisc(rtol=1e-7, atol=1e-9, **options)
-    except InvalidArgument as error:
-        pytest.skip(str(error))
+    """Opt-Disc at small tolerances."""
+    return pynode.OptDisc(rtol=1e-7, atol=1e-9, **options)
 
 
 @pytest.mark.parametrize("adjoint", ["interpolating", "backsolve"])
@@ -35,8 +32,6 @@ def test_opt_disc(field: str, adjoint: Any, any_engine: str, device: torch.devic
 
 def test_a_flow(any_engine: str, device: torch.device) -> None:
     """Log-densities and gradients by Opt-Disc."""
-    from tests.gpu.common import log_density
-
     there = log_density(made(engine="eager"), "concatsquash", CPU, pynode.Exact())
     here = log_density(made(engine=any_engine), "concatsquash", device, pynode.Exact())
     assert here.engine == any_engine
@@ -60,13 +55,13 @@ def test_a_solve_that_fails_says_so(any_engine: str, device: torch.device) -> No
 
     y0 = torch.full((2, 1), 30.0, dtype=torch.float64, device=device)
     ts = torch.tensor([0.0, 1.0], dtype=torch.float64, device=device)
-    methods: list[Any] = [pynode.DiscOpt(steps=8, engine=any_engine)]
-    try:
-        methods.append(pynode.OptDisc(rtol=1e-6, atol=1e-8, max_steps=200, engine=any_engine))
-    except UsageError:
-        assert any_engine == "graph"
+    methods: list[Any] = [
+        pynode.DiscOpt(steps=8, engine=any_engine),
+        pynode.OptDisc(rtol=1e-6, atol=1e-8, max_steps=200, engine=any_engine),
+    ]
     for method in methods:
         with pytest.raises(SolveError):
             method.solve(Explodes(), y0, ts)
         solution = method.solve(Explodes(), y0, ts, throw=False)
+        assert solution.stats.engine == any_engine
         assert solution.ys.isnan().all()

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 import pynode
-from pynode.engines.choice import engine_called
 from pynode.errors import InvalidArgument
 from pynode.flows.probes import DrawnAhead
 from pynode.precision import check_precision, products_in
 
 BOUNDS = {"full": (0.0, 1e-5), "tf32": (2e-5, 2e-2), "bf16": (5e-4, 2e-1)}
-"""Relative errors of a gradient: more than the first, as products have fewer digits, and less than the second."""
+"""Relative error of a gradient in each precision: at least the first, since products have fewer digits, and less than
+the second.
+"""
 
 
 def gradient(engine: str, device: torch.device, dtype: torch.dtype, precision: str = "full") -> Tensor:
@@ -34,8 +35,6 @@ def gradient(engine: str, device: torch.device, dtype: torch.dtype, precision: s
 def test_errors_are_those_of_the_digits(precision: str, any_engine: str, device: torch.device) -> None:
     if precision == "tf32" and device.type != "cuda":
         pytest.skip("TF32 is that of a GPU")
-    if precision not in engine_called(any_engine).precisions:
-        pytest.skip(f"the engine {any_engine} has no products in {precision}")
     exact = gradient("eager", device, torch.float64)
     reduced = gradient(any_engine, device, torch.float32, precision)
     error = float((reduced - exact).norm() / exact.norm())

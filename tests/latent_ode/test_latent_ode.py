@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import pynode
+from experiments.latent_ode.__main__ import main
 from experiments.latent_ode.data import END, GAP, NOISE, SEEN, pendulums
 from experiments.latent_ode.model import LatentODE
 from experiments.latent_ode.training import baselines, errors, trained
@@ -55,3 +56,20 @@ def test_it_is_better_than_rules_and_learns_alike_by_both_methods() -> None:
         assert error.reconstruction < 0.9 * min(rule.reconstruction for rule in rules)
         assert error.extrapolation < 0.9 * min(rule.extrapolation for rule in rules)
     assert learnt[0].extrapolation == pytest.approx(learnt[1].extrapolation, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--iterations 0", "--iterations 0: fewer than 2; use e.g. 100"),
+        ("--out nowhere/figure.png", "--out nowhere/figure.png: not a file in a directory that exists"),
+        ("--out figure.txt", "--out figure.txt: not a figure; give a file that ends in one of .png"),
+    ],
+)
+def test_mistakes_are_told_before_the_training(
+    words: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["latent_ode", *words.split()])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert said in capsys.readouterr().err

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["a[/b]", "pip install -e '.[peers]'", "[red]x[/red]", ":smile: 1e-3", "[link=x]y", "\\[b]", "[", "[/]"]
 
 PRINTERS = (*(ROOT / "pynode").rglob("*.py"), *(ROOT / "experiments").rglob("command.py"), ROOT / "experiments/run.py")
-FREE = ("pynode/cli/console.py", "pynode/cli/streams.py")
+FREE = ("pynode/cli/console.py", "pynode/cli/streams.py", "experiments/run.py")
+"""The console and what it is made from, and the script that names missing packages, among which rich may be."""
 
 
 def bypasses(source: str) -> Iterator[str]:

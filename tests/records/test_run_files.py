@@ -124,3 +124,14 @@ def test_metrics_are_numbers(tmp_path: Path) -> None:
         {"metrics": {"nll": "low"}, "series": {}},
         '"nll": expected a number or null, got "low"',
     )
+
+
+@pytest.mark.parametrize("name", ["columns", "shift", "scale"])
+def test_what_is_said_of_columns_is_said_of_each(tmp_path: Path, name: str) -> None:
+    """Names and units of a user's table: one entry for each column of its rows."""
+    known: dict[str, Any] = {"data": [[1.0, 2.0]] * 3, "columns": ["a", "b"], "shift": [0.0, 1.0], "scale": [1.0, 2.0]}
+    write_json(tmp_path / "evaluation.json", {"metrics": {}, "series": known})
+    assert read_evaluation(tmp_path)["series"] == known
+    wrong = {**known, name: known[name][:1]}
+    said = f"series.{name} has not one entry for each column of series.data"
+    refused(tmp_path, "evaluation.json", {"metrics": {}, "series": wrong}, said)

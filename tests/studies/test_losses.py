@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from pynode.records.runs import Run
-from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, still_falling, upper_limit
+from pynode.studies.losses import (
+    Spent,
+    best_quality,
+    between,
+    compared_loss,
+    is_likelihood,
+    recorded_loss,
+    spent_until,
+    still_falling,
+    upper_limit,
+)
 from tests.records.test_iteration import RECORD
 
 
@@ -68,3 +78,17 @@ def test_methods_whose_loss_was_still_falling() -> None:
 def test_likelihoods_fall_by_nats() -> None:
     """A negative log-likelihood has no zero: a share of it is no measure, below 0 least of all."""
     assert still_falling({"a": [run(-1.0, -1.005)], "b": [run(5.0, 4.98, test_nll=True)]}) == ["b"]
+
+
+def of_problem(problem: str, *, faithful: bool = False) -> Run:
+    known = run(1.0)
+    return replace(known, config={**known.config, "problem": problem, "faithful": faithful})
+
+
+def test_what_the_loss_of_records_is_called() -> None:
+    """Series set no rows aside: what records call their validation loss is measured on training rows."""
+    spiral, series = of_problem("spiral"), of_problem("series")
+    assert recorded_loss([spiral]) == compared_loss([spiral]) == "validation loss"
+    assert recorded_loss([series, series]) == compared_loss([series]) == "training loss over long windows"
+    assert recorded_loss([]) == "validation loss"
+    assert compared_loss([spiral, of_problem("spiral", faithful=True)]) == "training loss"

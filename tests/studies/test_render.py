@@ -12,6 +12,7 @@ import matplotlib as mpl
 import pytest
 
 from pynode.cli import main
+from pynode.records.runs import Run
 from pynode.studies.render import Rendered, render_all
 from pynode.studies.results import Results, load_results
 from pynode.studies.style import looks
@@ -106,3 +107,18 @@ def test_a_method_looks_the_same_everywhere() -> None:
     alone, among = looks(["opt-disc"]), looks(["new-method", "disc-opt", "opt-disc"])
     assert alone["opt-disc"] == among["opt-disc"]
     assert len({look.color for look in among.values()}) == len(among)
+
+
+def test_a_users_file_is_the_title(tmp_path: Path) -> None:
+    """Of tables and figures of all studies, where all runs were trained on it; other problems keep their name."""
+
+    def of(problem: str, *files: str | None) -> str:
+        configs = [{"problem": problem, "options": {"data": file}} for file in files]
+        runs = [Run(config, None, [], None, str(k)) for k, config in enumerate(configs)]
+        return Results(tmp_path, runs).title
+
+    assert of("table", "/data/$wine$.csv", "/data/$wine$.csv") == "$wine$.csv"
+    assert of("series", "C:\\data\\cups.csv") == "cups.csv"
+    assert of("series", "a.csv", "b.csv") == "series"
+    assert of("higgs", "rows.npy") == "higgs"
+    assert of("table", None) == "table"

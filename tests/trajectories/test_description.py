@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pynode.trajectories.axis import TimeAxis
 from pynode.trajectories.data import Trajectories, Trajectory
 from pynode.trajectories.description import describe, duration
 from tests.trajectories.axes import DAYS, NUMBERS, WHOLE
@@ -57,3 +58,7 @@ def test_lengths_of_time() -> None:
     assert duration(DAYS, 2 * 86_400.0) == "2 days"
     assert duration(DAYS, 5_400.0) == "1.5 hours"
     assert duration(NUMBERS, 0.25) == "0.25"
+    assert duration(DAYS, 3_600.0) == "1 hour"
+    years = TimeAxis("year", "number", "years", "integer", 365.25 * 86_400.0)
+    assert duration(years, 1.0) == "1 year"
+    assert duration(years, 1 / 12) == "30.44 days"

@@ -96,7 +96,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "a day or a month": (
         "date,x\n" + "".join(f"0{n}/02/2024,{n * n % 5}\n" for n in range(1, 7)),
         {},
-        ("column 1 ('date'): dates such as 01/02/2024 can be day, month, year or month, day, year: write them as",),
+        (
+            "column 1 ('date'): dates such as 01/02/2024 can be day, month, year or month, day, year: write them as",
+            "(date_order=dmy)",
+        ),
     ),
     "a time that is missing": (
         "t,x\n0,1\n,2\n2,3\n",
@@ -148,6 +151,10 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown kind": (
         {"input_kind": "linear"},
         r"input_kind = 'linear': unknown; use one of auto, interpolated, steps, jumps",
+    ),
+    "unknown order": (
+        {"date_order": "day"},
+        r"date_order = 'day': no order of day, month and year; use one of dmy, mdy",
     ),
     "unknown trajectory": ({"leave_out": ("c",)}, r"leave_out = 'c': no trajectory of the file; it has a, b"),
     "all left out": ({"leave_out": ("a", "b")}, r"all trajectories; keep at least one"),

@@ -182,3 +182,19 @@ def test_numbers_survive(time: float, style: str) -> None:
     """The text of a number is that number to twelve digits."""
     axis = TimeAxis("t", "number", "hours", style)
     assert axis.parse(axis.text(time)) == pytest.approx(time, rel=1e-11, abs=1e-300)
+
+
+def test_an_order_of_dates_that_is_given(tmp_path: Path) -> None:
+    """Decides what the dates leave open."""
+    texts = [f"0{n}/02/2024" for n in range(1, 7)]
+    for order, last in (("dmy", "2024-02-06"), ("mdy", "2024-06-02")):
+        each = series(tmp_path, "date,x", *texts, date_order=order)
+        assert each.axis.text(float(each.each[0].times[-1])) == last
+
+
+def test_nanoseconds_without_digits_of_their_rounding() -> None:
+    """They have more digits than a float64, so the shortest number that means the same is written."""
+    axis = TimeAxis("t", "number", "nanoseconds since 1970", "integer", 1e-9)
+    assert axis.text(1690000001995000000.0) == "1690000001995000000"
+    assert axis.text(1690000001995000000.0 + 256) == "1690000001995000300"
+    assert float(axis.text(1690000001995000000.0 + 256)) == 1690000001995000000.0 + 256

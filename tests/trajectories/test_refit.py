@@ -122,3 +122,12 @@ def test_residuals_are_calibrated_to_the_noise_of_the_data() -> None:
     noise, spread = calibrated(model, prepared)
     assert float(noise[0]) * prepared.scaling.scales[0] == pytest.approx(0.02, rel=0.2)
     assert spread.shape == (1,)
+
+
+def test_long_solves_take_fewer_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are ever farther apart, as after a transient, make solves of many steps."""
+    model, prepared = begun()
+    monkeypatch.setattr(refit, "STEPS", 1)
+    few = sum(record.gradients for record in ended(model, prepared, METHOD, refit.EVALUATIONS).records)
+    # at most 20 of each length of windows, and what a line search ends with
+    assert few <= 2 * 20 + 30

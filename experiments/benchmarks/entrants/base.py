@@ -80,7 +80,7 @@ class Entrant(ABC):
         """One unit of the workload, complete when this returns."""
 
     def memory(self) -> int | None:
-        """Bytes that a unit of work takes from the GPU beyond what was taken before this was built; None: not known."""
+        """Peak bytes of the GPU in a unit of work, beyond those taken before this was built; None: not known."""
         return None
 
     @abstractmethod

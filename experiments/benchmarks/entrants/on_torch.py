@@ -101,7 +101,7 @@ class TorchEntrant(Entrant):
         return self.torch.cuda.max_memory_reserved(self.device) - self.held
 
     def _reserved(self) -> int:
-        """Bytes of the GPU that torch holds, after it has given back what is not in use."""
+        """Bytes of the GPU that torch holds after its cache has been emptied; the peak is counted from here on."""
         if self.device.type != "cuda":
             return 0
         self.torch.cuda.empty_cache()

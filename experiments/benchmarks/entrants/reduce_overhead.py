@@ -20,7 +20,7 @@ MOST_COMPILED = 64
 class TorchReduceOverhead(TorchEntrant):
     """A step of the workload's tableau, field and trace written by hand, by `torch.compile(mode="reduce-overhead")`.
 
-    All steps in one compiled function would take minutes to compile; a loop in Python takes the compiled step.
+    A loop in Python calls the compiled step: all steps in one compiled function would take minutes to compile.
     """
 
     name: ClassVar[str] = "torch-reduce-overhead"
@@ -54,14 +54,14 @@ class TorchReduceOverhead(TorchEntrant):
         self.steps = list(zip(self._moved(starts), self._moved(sizes), strict=True))
         backend = os.environ.get(BACKEND)
         options: dict[str, Any] = {"backend": backend} if backend else {"mode": "reduce-overhead"}
-        # workloads share the code of a step, which torch would compile eight times at most
+        # all workloads compile one code object, for which torch's own limit is eight compilations
         limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
         setattr(torch._dynamo.config, limit, MOST_COMPILED)
         self.step = torch.compile(self._step(), dynamic=False, fullgraph=True, **options)
         return [part for layer in self.slots for part in layer]
 
     def _moved(self, values: Any) -> list[Any]:
-        """Numbers as tensors without dimensions, so that no step is compiled for one of them."""
+        """Numbers as scalar tensors: for a Python number each new value would be compiled again."""
         return list(values.to(dtype=self.dtype, device=self.device))
 
     def _step(self) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from pynode.engines.eager.reversal import Checkpointed, Recomputed
 from pynode.engines.eager.revolve import smallest_budget
 from pynode.gradients import Discrete
+from pynode.precision import hold_to_precision
 from pynode.solution import SolveStats
 from pynode.solve import Run, Solve
 from pynode.transforms import is_transformed
@@ -24,6 +25,7 @@ def run(solve: Solve) -> Run:
         states = solve.recipe.formula.solve(solve.counted(), solve.y0, grid, solve.ts)
         if states.requires_grad:
             states.register_hook(_count_products(stats))
+        hold_to_precision(states)
         return Run(states, None, stats)
     if gradient.memory == "recompute":
         pullback: Recomputed | Checkpointed = Recomputed(solve)

@@ -14,7 +14,7 @@ from pynode.engines.eager.revolve import Action, Do, actions
 from pynode.gradients import Discrete
 from pynode.grid import StepSize
 from pynode.rebuilding import Rebuilding
-from pynode.second_derivatives import linked
+from pynode.second_derivatives import linked, with_graph
 from pynode.solve import Kept, Pullback, Solve
 from pynode.types import State, States
 
@@ -144,7 +144,6 @@ class Reversal(Pullback):
         with rebuilding.as_it_was(cut=True) as leaves, torch.enable_grad():
             times = [] if self._ts is None else [self._ts.detach().requires_grad_()]
             y0 = rebuilding.y0.detach().requires_grad_()
-            back = cotangents.detach().requires_grad_()
             y, outputs, at_outputs = y0, [y0], set(grid.output_indices)
             for i, (row, h) in enumerate(grid.schedule(scheme.c, cotangents, times[0] if times else None)):
                 rebuilding.replay(i)
@@ -154,7 +153,7 @@ class Reversal(Pullback):
             ys = torch.stack(outputs)
             rebuilding.check_graph(ys, y0, *times)
             own = [*times, y0, *leaves]
-            gradients = torch.autograd.grad(ys, own, back, create_graph=True, allow_unused=True, materialize_grads=True)
+            gradients, back = with_graph(ys, own, cotangents)
         self.stats.backward.n_vjp += scheme.n_stages * grid.n_steps
         originals = [*(self.inputs[:1] if times else []), rebuilding.origin, *rebuilding.sources, cotangents]
         results = linked(gradients, [*own, back], originals)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -136,9 +137,7 @@ def _solve_shifted(product: _Products, right: State, h: float, t: float, checks:
         columns = [e - h * transposed(e.reshape(shape)).reshape(-1) for e in units]
         solved, info = torch.linalg.solve_ex(torch.stack(columns, dim=1), right.reshape(-1))
 
-        def fail() -> None:
-            raise _unsolved(product, h, t)
-
+        fail = partial(_unsolved, product.slope.detach(), h, t)
         require(None if right.is_cpu else checks, info == 0, fail)
         return solved.reshape(shape)
 
@@ -159,9 +158,9 @@ def _solve_shifted(product: _Products, right: State, h: float, t: float, checks:
     )
     # products in float32 know the residual of a stiff system no better than this
     if failed and np.linalg.norm(b - apply(x)) > (1e-3 if single else 1e-9) * np.linalg.norm(b):
-        raise _unsolved(product, h, t)
+        _unsolved(product.slope.detach(), h, t)
     return torch.as_tensor(x).to(right).reshape(shape)
 
 
-def _unsolved(product: _Products, h: float, t: float) -> SolveError:
-    return SolveError(Status.LINEAR_SOLVE, t=t, dt=h, norm_f=float(product.slope.detach().norm()), phase="backward")
+def _unsolved(slope: Tensor, h: float, t: float) -> NoReturn:
+    raise SolveError(Status.LINEAR_SOLVE, t=t, dt=h, norm_f=float(slope.norm()), phase="backward")

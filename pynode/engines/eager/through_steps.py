@@ -8,6 +8,7 @@ from torch import Tensor
 from pynode.engines.eager.watch import AdaptiveWatch, forward_options
 from pynode.engines.solvers import solver_of
 from pynode.evaluation import CountedField
+from pynode.precision import hold_to_precision
 from pynode.solution import Cost
 from pynode.solve import Run, Solve
 from pynode.steps import Adaptive
@@ -30,6 +31,7 @@ def run(solve: Solve) -> Run:
         atol=steps.atol,
         options=forward_options(solver, solve.ts, landing=steps.landing),
     )
+    hold_to_precision(states)
     return Run(states, None, stats)
 
 

@@ -1,8 +1,8 @@
-"""Records the work of a function on static tensors, and repeats it without running the function again.
+"""Records the work of a function on static tensors, and repeats it without calling the function again.
 
-A `Recorder` takes a function without arguments that reads and writes tensors which stay where they are.  A recording
-repeats the same operators on the same memory, so that inputs are given by writing into these tensors before a replay
-and results are read from them after it.  On a GPU a recording is a CUDA graph.
+A `Recorder` takes a function without arguments that reads and writes tensors whose memory does not move.  A replay
+executes the same operators on the same memory: inputs are written into these tensors before it, and results are read
+from them after it.  On a GPU a recording is a CUDA graph.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ class Recording(ABC):
 
     @abstractmethod
     def replay(self) -> None:
-        """Does the work again, in the order of the current stream; returns before a GPU has finished it."""
+        """Does the work again on the current stream; returns before a GPU has finished it."""
 
     @abstractmethod
     def release(self) -> None:
-        """Frees what the recording holds; it can't be replayed any more."""
+        """Frees the memory of the recording, which can't be replayed after that."""
 
 
 class Recorder(ABC):
-    """Records functions that may use each other's results; they share one memory for their temporaries.
+    """Records functions that may use each other's results; all its recordings share one pool of memory for temporaries.
 
-    What one function leaves for another (a tensor that it allocates and keeps, the saved tensors of an autograd graph)
-    has to be alive while the other is recorded, and holds its value until a recording is replayed that was recorded
-    after the value was let go.  Recordings that are replayed in another order than the one they were recorded in
-    belong to recorders of their own.
+    A function may leave tensors for another one: results that it keeps, or the saved tensors of an autograd graph.
+    These have to be alive while the other function is recorded.  Once they have been released, later recordings may
+    reuse their memory, so that their values last until one of those is replayed.  Functions that are replayed in
+    another order than they were recorded in need recorders of their own.
     """
 
     def record(self, function: Function, keeping: Sequence[Tensor] = ()) -> Recording:
         """The recording of `function`, which is called several times for it.
 
-        The tensors `keeping` have their values of before when this returns; what else `function` writes is undefined
-        until the first replay.  Raises `NotRecordable` where a replay would not do what a call does: the host reads a
-        value of the device, data move between them, or random numbers are drawn.
+        The tensors of `keeping` keep their values; everything else that `function` writes is undefined until the first
+        replay.  Raises `NotRecordable` if a replay would not do what a call does: if the host reads a value of the
+        device, if data move between devices, or if random numbers are drawn.
         """
         with _kept(keeping):
             try:
@@ -63,23 +63,23 @@ class Recorder(ABC):
                 raise NotRecordable("there is not enough memory on the device for a recording") from error
 
     def enter(self) -> None:
-        """To be called before inputs are written: the current stream waits for replays on another one."""
+        """Makes the current stream wait for replays on other streams; to be called before inputs are written."""
         return
 
     @abstractmethod
     def _record(self, function: Function) -> Recording:
-        """Warms up, then records."""
+        """Warms up and records."""
 
     @abstractmethod
     def trial(self) -> Recorder:
-        """A recorder of the same kind with a memory of its own."""
+        """A recorder of the same kind with its own pool of memory."""
 
 
 class CudaRecorder(Recorder):
-    """Records CUDA graphs on a device, on a stream beside the user's and with a memory pool of its own.
+    """Records CUDA graphs on a separate stream of the device, with its own pool of memory.
 
     The function is called once to fill caches (constants, cuBLAS workspaces), once under `Inspection`, which raises
-    before a capture could fail, and once for the capture.  Gradients that it takes are computed in the calling thread.
+    before a capture could fail, and once for the capture.  Its gradients are computed in the calling thread.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -108,8 +108,10 @@ class CudaRecorder(Recorder):
                     raise
                 except RuntimeError as error:
                     graph.reset()
-                    cause = error.__context__ or error  # ending a broken capture raises once more
-                    raise NotRecordable(f"CUDA can't capture it ({str(cause).partition(chr(10))[0]})") from error
+                    # ending a broken capture raises a second error; only its text is kept, since a local variable
+                    # with the error would make a cycle that holds the memory of this recording
+                    reason = str(error.__context__ or error).partition("\n")[0]
+                    raise NotRecordable(f"CUDA can't capture it ({reason})") from error
             return _CudaRecording(graph, self.device, held.outside)
 
     def _warm_up(self, function: Function) -> None:
@@ -124,7 +126,7 @@ class CudaRecorder(Recorder):
 
 
 class _CudaRecording(Recording):
-    """A CUDA graph, and the memory from before its capture that it reads or writes."""
+    """A CUDA graph, and the memory that it reads or writes and that was allocated before its capture."""
 
     def __init__(self, graph: torch.cuda.CUDAGraph, device: torch.device, outside: dict[int, Any]) -> None:
         self._graph, self._device, self._outside = graph, device, outside
@@ -153,7 +155,7 @@ _LATEST: dict[torch.device, torch.cuda.Stream] = {}
 
 
 def _in_order(device: torch.device) -> None:
-    """Lets the current stream wait for replays on another one: recordings share workspaces and static tensors."""
+    """Makes the current stream wait for replays on other streams: recordings share workspaces and static tensors."""
     current = torch.cuda.current_stream(device)
     latest = _LATEST.get(device)
     if latest is None or latest != current:
@@ -163,10 +165,10 @@ def _in_order(device: torch.device) -> None:
 
 
 class Inspection(TorchDispatchMode):
-    """Raises `NotRecordable` at an operator that no recording can repeat, and notes memory from outside.
+    """Raises `NotRecordable` at an operator that no recording can repeat, and collects memory from outside.
 
-    `outside` are the storages, by address, that the operators read or write and that none of them allocated: a
-    recording has to hold them.
+    `outside` has the storages, by address, that the operators read or write and that none of them has allocated.  A
+    recording has to keep them alive.
     """
 
     @classmethod
@@ -207,7 +209,7 @@ _READS = {"_local_scalar_dense", "is_nonzero", "equal", "item", "allclose"}
 
 
 def _obstacle_of(func: Any, tensors: Sequence[Tensor]) -> str | None:
-    """Why the operator `func` can't be part of a recording, as a clause; None where it can."""
+    """Why the operator `func` can't be part of a recording, as a clause; None if it can."""
     name = func.overloadpacket.__name__
     if torch.Tag.nondeterministic_seeded in func.tags:
         return "it draws random numbers"
@@ -224,7 +226,7 @@ def _obstacle_of(func: Any, tensors: Sequence[Tensor]) -> str | None:
 
 @contextmanager
 def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """The tensors have the same values after the block as before it."""
+    """Restores the values of the tensors after the block."""
     with torch.no_grad():
         values = [x.detach().clone() for x in tensors]
     try:
@@ -249,4 +251,4 @@ def _without_collection() -> Iterator[None]:
 
 
 RECORDERS: dict[str, Callable[[torch.device], Recorder]] = {"cuda": CudaRecorder}
-"""What records the work of each type of device."""
+"""The recorder for each type of device."""

@@ -8,7 +8,7 @@ import torch
 
 from pynode.engines.base import Engine
 from pynode.engines.graph import known
-from pynode.engines.graph.adaptive import known as adaptive
+from pynode.engines.graph.adaptive import recipes as adaptive
 from pynode.engines.graph.capture import RECORDERS
 from pynode.errors import InvalidArgument
 from pynode.gradients import Discrete
@@ -40,13 +40,11 @@ class Graph(Engine):
 
     def obstacle_on_ranks(self, recipe: Recipe) -> str | None:
         if isinstance(recipe.steps, Adaptive):
-            return "recordings choose their steps by the samples of one of the ranks"
+            return "a recording chooses its steps by the samples of its own rank"
         return None
 
     def obstacle(self, solve: Solve) -> str | None:
-        return (adaptive if isinstance(solve.recipe.steps, Adaptive) else known).obstacle(solve)
+        return known.obstacle(solve)
 
     def run(self, solve: Solve) -> Run:
-        if isinstance(solve.recipe.steps, Adaptive):
-            return adaptive.run(solve)
-        return known.recorded(solve).run(solve)
+        return known.run(solve)

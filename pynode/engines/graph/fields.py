@@ -1,10 +1,11 @@
-"""Which fields a recorded solve can stand for, and what of them it depends on."""
+"""The fields that can be recorded, and what a recording of a field depends on."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import torch
@@ -16,22 +17,25 @@ from pynode.tapes.captured import changes_of_trial
 from pynode.tapes.watch import Watch
 from pynode.types import State, VectorField
 
-_WATCHED: weakref.WeakKeyDictionary[nn.Module, tuple[Watch, str | None]] = weakref.WeakKeyDictionary()
-"""What the user's own modules were when they were looked at, and why they can't be recorded."""
+_WATCHED: weakref.WeakKeyDictionary[nn.Module, tuple[Watch, str | None, int]] = weakref.WeakKeyDictionary()
+"""Of each user-defined module: a copy of its attributes, why it can't be recorded, and the number of that copy."""
+
+_NUMBERS = count()
+"""Numbers for copies; the `id` of a copy that has been freed may be that of a later one."""
 
 
 def inner_of(field: nn.Module) -> nn.Module:
-    """The module behind `field`: that of a flow's field, which is another object at every solve."""
+    """The module that `field` evaluates; a flow wraps its module in a new object at every solve."""
     return field.field if isinstance(field, Extended) else field
 
 
 def obstacle_to_recording(field: VectorField, t: Tensor, y0: State) -> str | None:
     """Why `field` can't be recorded for solves from states like `y0` at the time `t`, as a sentence; None if it can.
 
-    A module of the user's own is evaluated for this, once for as long as it stays the same.
+    A user-defined module is evaluated for this, again only after its attributes have changed.
     """
     if not isinstance(field, nn.Module):
-        return "the field is a function, not a torch.nn.Module, whose tensors can be told apart"
+        return "the field is a function, not a torch.nn.Module, whose parameters are known"
     if isinstance(field, Extended) and (reason := field.why_not_extended()):
         return reason
     module = inner_of(field)
@@ -39,23 +43,23 @@ def obstacle_to_recording(field: VectorField, t: Tensor, y0: State) -> str | Non
         return None
     if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
         return "the field is compiled by torch; pass the module that it was made of"
-    watch, reason = _WATCHED.get(module, (None, None))
+    watch, reason, _ = _WATCHED.get(module, (None, None, 0))
     if watch is None or not watch.same(module):
         y = y0[..., : field.dim] if isinstance(field, Extended) else y0
         watch = Watch(module)
         reason = changes_of_trial(watch, module, t.detach().to(y0).clone(), y.detach().clone())
-        _WATCHED[module] = watch, reason
+        _WATCHED[module] = watch, reason, next(_NUMBERS)
     return reason
 
 
 def is_own(field: nn.Module) -> bool:
-    """Whether the field is a module of the user's, that is, not described by a specification."""
+    """Whether the field is a user-defined module, which no specification describes."""
     module = inner_of(field)
     return not (isinstance(module, Field) and why_no_system(module) is None)
 
 
 def identity_of(field: nn.Module) -> tuple[Any, ...]:
-    """What a recording of `field` depends on, besides the values of its tensors."""
+    """What a recording of `field` with fixed steps depends on, except for the values of its tensors."""
     module = inner_of(field)
     tensors = tuple(
         (x.data_ptr(), x.shape, x.stride(), x.dtype, x.device, x.requires_grad)
@@ -64,7 +68,7 @@ def identity_of(field: nn.Module) -> tuple[Any, ...]:
     )
     what: Any = None if is_own(field) else module.spec
     seen = _WATCHED.get(module)
-    watch = None if seen is None or what is not None else id(seen[0])
+    watch = None if seen is None or what is not None else seen[2]
     columns: tuple[Any, ...] = ()
     if isinstance(field, Extended):
         own = vars(field)
@@ -73,13 +77,13 @@ def identity_of(field: nn.Module) -> tuple[Any, ...]:
 
 
 def probes_of(field: nn.Module) -> Tensor | None:
-    """The probes that a flow's field holds for one solve."""
+    """The probes that the field of a flow uses in this solve; None for other fields."""
     probes = getattr(field, "probes", None) if isinstance(field, Extended) else None
     return probes if isinstance(probes, Tensor) else None
 
 
 def with_probes(field: nn.Module, probes: Tensor | None) -> nn.Module:
-    """A field of its own around the same module, with these probes."""
+    """A copy of a flow's field, around the same module, with these probes; other fields as they are."""
     if not isinstance(field, Extended):
         return field
     copy: Any = field.around(field.field)
@@ -90,7 +94,7 @@ def with_probes(field: nn.Module, probes: Tensor | None) -> nn.Module:
 
 @contextmanager
 def reading(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside the block the module reads these `tensors` in the place of its parameters of these names."""
+    """Inside the block the module reads `tensors` instead of its parameters of the same names."""
     if not tensors:
         yield
         return

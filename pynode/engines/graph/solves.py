@@ -1,7 +1,7 @@
-"""Solves by fixed steps, recorded with their gradient: each is one launch forward and one backward.
+"""Recordings of solves with fixed steps: one launch for the forward solve, and one for its gradient.
 
-A recording belongs to one field, grid, scheme and shape.  It reads the field's parameters where they are, and the
-initial state and the probes of a flow from tensors of its own, which are written before a replay.
+A recording belongs to one field, grid, scheme and shape.  It reads the parameters of the field in place.  The initial
+state, and the probes of a flow, are copied into static tensors before a replay.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import threading
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pynode.engines.graph.capture import NotRecordable, Recorder, Recording
-from pynode.engines.graph.fields import inner_of, is_own, probes_of, reading, with_probes
+from pynode.engines.graph.fields import identity_of, inner_of, is_own, probes_of, reading, with_probes
+from pynode.engines.graph.recordings import Kind, Recorded
 from pynode.engines.graph.stepwise import states_of
 from pynode.errors import FieldChanged, StaleCapture
 from pynode.evaluation import parameters_of
 from pynode.gradients import Discrete
-from pynode.second_derivatives import linked
+from pynode.second_derivatives import linked, with_graph
 from pynode.solution import Cost, SolveStats
 from pynode.solve import Kept, Pullback, Run, Solve
 from pynode.types import State, States
@@ -30,19 +32,50 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 """Difference of a recorded slope from that of the module, relative to the largest entry, that is more than rounding."""
 
 CHECKED_EVERY = 64
-"""Solves after which the first slope of a module of the user's own is compared in any case."""
+"""The first slope of a user's own module is compared with the recorded one after at most this many solves."""
+
+
+def kind_of(solve: Solve) -> Kind:
+    """What the recording of a solve with fixed steps depends on; raises `NotRecordable`."""
+    if solve.ts.requires_grad:
+        raise NotRecordable("its output times want a gradient, but a recording has its times built in")
+    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        raise NotRecordable("there are hooks on saved tensors, which a recording does not call")
+    field = solve.field
+    assert isinstance(field, nn.Module)
+    if solve.named is not None:
+        own = {id(p) for p in parameters_of(field)}
+        if strange := [x for x in solve.params if id(x) not in own]:
+            shape = tuple(strange[0].shape)
+            raise NotRecordable(f"params has a tensor of shape {shape} that is no parameter of the field")
+    probes, module = probes_of(field), inner_of(field)
+    key = (
+        "fixed steps",
+        *identity_of(field),
+        *map(_kind_of_tensor, (solve.y0, probes)),
+        solve.y0.requires_grad,
+        differentiates(solve),
+        solve.grid,
+        solve.recipe.formula,
+        solve.recipe.gradient,
+    )
+    return Kind(key, (module,), module, partial(RecordedSolve, solve))
+
+
+def _kind_of_tensor(x: Tensor | None) -> tuple[Any, ...] | None:
+    return None if x is None else (x.shape, x.dtype, x.device)
 
 
 def differentiates(solve: Solve) -> bool:
-    """Whether a gradient by anything may be asked for."""
+    """Whether a gradient by the initial state or by a parameter may be asked for."""
     wanted = solve.y0.requires_grad or any(p.requires_grad for p in parameters_of(solve.field))
     return solve.wants_gradient and wanted
 
 
 class Ticket:
-    """What one solve has put into the recording's tensors; alive for as long as its gradient may be asked for.
+    """The claim of one solve to the recording's tensors; alive as long as its gradient may be asked for.
 
-    `inputs` are copies of the initial state and the probes once another solve has overwritten them.
+    `inputs` are copies of the initial state and the probes, made when another solve overwrites the static ones.
     """
 
     def __init__(self, versions: list[int]) -> None:
@@ -50,11 +83,8 @@ class Ticket:
         self.inputs: list[Tensor] | None = None
 
 
-class RecordedSolve:
-    """One solve and its gradient, recorded: static tensors, and the recordings that work on them.
-
-    Raises `NotRecordable`, after which nothing is left of it.
-    """
+class RecordedSolve(Recorded):
+    """A forward solve and its gradient as two recordings on static tensors; raises `NotRecordable`."""
 
     def __init__(self, solve: Solve, recorder: Recorder) -> None:
         assert isinstance(solve.field, nn.Module)
@@ -74,7 +104,7 @@ class RecordedSolve:
         work = _Work(solve, self._given)
         self.forward = recorder.record(work.forward)
         self.states, self.slope = work.states, work.slope
-        self.forward.replay()  # what the gradient reads has values then; indices could be anything else
+        self.forward.replay()  # recording the gradient reads the results, and indices among them must be valid
         if work.differentiates:
             self._cotangents = work.cotangents = torch.zeros_like(work.states)
             self.backward = recorder.record(work.backward)
@@ -82,13 +112,12 @@ class RecordedSolve:
         self.stats = work.stats
 
     def run(self, solve: Solve) -> Run:
-        """Solves from the initial state, and with the probes, of `solve`."""
         assert isinstance(solve.field, nn.Module)
         probes = probes_of(solve.field)
         with self._lock, torch.no_grad():
             self.recorder.enter()
             self._save_the_other()
-            self._current = None  # until this solve has gone well
+            self._current = None  # until this solve has succeeded
             for static, x in zip(self._given, (solve.y0, probes), strict=False):
                 assert x is not None
                 static.copy_(x.detach())
@@ -96,7 +125,7 @@ class RecordedSolve:
             states = self.states.clone()
             if self._own:
                 self._compare(solve)
-            ticket = Ticket(self._versions())
+            ticket = Ticket(self.versions())
             self._current = weakref.ref(ticket)
         stats = solve.stats
         stats.forward.n_accepted = self.stats.forward.n_accepted
@@ -106,9 +135,9 @@ class RecordedSolve:
         return Run(states, GraphPullback(solve, self, ticket), stats)
 
     def pull(self, ticket: Ticket, cotangents: States) -> list[Tensor | None]:
-        """The gradients by y0 and the parameters; None for those that the states don't depend on."""
+        """The gradients by y0 and by the parameters; None for those that the states do not depend on."""
         assert self.backward is not None
-        if ticket.versions != self._versions():
+        if ticket.versions != self.versions():
             raise RuntimeError(
                 "a parameter or a buffer of the field has been modified by an inplace operation since the solve, so "
                 "that its gradient would be that of another solve; call backward before changing it"
@@ -127,17 +156,26 @@ class RecordedSolve:
             parts = {dtype: iter(flat.clone().split(self._layout.sizes[dtype])) for dtype, flat in self._flat.items()}
         return [None if x is None else next(parts[x[0]]).view(x[1]) for x in self._layout.kinds]
 
+    def inputs_of(self, ticket: Ticket) -> list[Tensor]:
+        """The initial state and the probes of that solve, in memory that no other solve overwrites."""
+        with self._lock, torch.no_grad():
+            self.recorder.enter()
+            if ticket.inputs is None:
+                ticket.inputs = [x.clone() for x in self._given]
+            return ticket.inputs
+
+    def versions(self) -> list[int]:
+        """How often each parameter and buffer has been changed in place."""
+        return [0 if x.is_inference() else x._version for x in self._tensors]
+
     def _save_the_other(self) -> None:
-        """Keeps the inputs of a solve whose gradient may still be asked for, before they are overwritten."""
+        """Copies the inputs of the latest solve before they are overwritten, if its gradient may still be asked for."""
         ticket = None if self._current is None or self.backward is None else self._current()
         if ticket is not None and ticket.inputs is None:
             ticket.inputs = [x.clone() for x in self._given]
 
-    def _versions(self) -> list[int]:
-        return [0 if x.is_inference() else x._version for x in self._tensors]
-
     def _compare(self, solve: Solve) -> None:
-        """Raises `StaleCapture` where the module's first slope is not the recorded one, in solves 1, 2, 4, 8, ..."""
+        """Raises `StaleCapture` if the module's first slope is not the recorded one, in solves 1, 2, 4, 8, ..."""
         self._solves += 1
         if self._solves < self._next_check:
             return
@@ -154,7 +192,7 @@ class RecordedSolve:
 
 
 class _Layout:
-    """How gradients lie in flat tensors, one a dtype: for each its dtype and shape, or None where there is none."""
+    """Where gradients lie in flat tensors, one for each dtype; `kinds` has dtype and shape of each, or None."""
 
     def __init__(self, gradients: Sequence[Tensor | None]) -> None:
         self.kinds = [None if g is None else (g.dtype, g.shape) for g in gradients]
@@ -165,7 +203,7 @@ class _Layout:
 
 
 class _Work:
-    """The functions that are recorded; let go once they are."""
+    """The functions that are recorded; needed only until both recordings have been made."""
 
     states: States
     slope: Tensor
@@ -182,17 +220,17 @@ class _Work:
         self._grid, self._scheme, self._gradient = solve.grid, solve.recipe.formula, gradient
         self.differentiates, self._by_y0 = differentiates(solve), solve.y0.requires_grad
         self._params = {name: p for name, p in self._field.named_parameters() if p.requires_grad}
-        self._kind = y0.device.type
+        self._settings = _Settings(y0.device.type, gradients=self.differentiates)
         self.stats = SolveStats()
         self._made: tuple[States, list[Tensor], dict[str, Tensor]] | None = None
         if self.differentiates:
             self._check_leaves()
 
     def forward(self) -> None:
-        """Leaves `states` and the slope at the beginning, and with a gradient their graph."""
+        """Sets `states` and the first `slope`, and keeps the graph of the states if a gradient is wanted."""
         self.stats = SolveStats()
         leaves = self._leaves()
-        with self._settings(), reading(self._field, leaves):
+        with self._settings.applied(), reading(self._field, leaves):
             y0 = self._y0.detach().requires_grad_(self.differentiates and self._by_y0)
             first = _First(self._field)
             params = tuple(leaves.values())
@@ -202,12 +240,12 @@ class _Work:
             self._made = (states, [y0] if self._by_y0 else [], leaves)
 
     def backward(self) -> None:
-        """Leaves the gradients in `flat`."""
+        """Writes the gradients into `flat`."""
         assert self._made is not None
         states, start, leaves = self._made
         self.stats.backward = Cost()
         sources = (*start, *leaves.values())
-        with self._settings(), reading(self._field, leaves):
+        with self._settings.applied(), reading(self._field, leaves):
             gradients: Sequence[Tensor | None] = torch.autograd.grad(
                 states, sources, self.cotangents, retain_graph=True, allow_unused=True
             )
@@ -222,20 +260,17 @@ class _Work:
         }
 
     def _leaves(self) -> dict[str, Tensor]:
-        """The parameters' memory under new leaves.
+        """New leaves that share the memory of the parameters.
 
-        The node where a leaf's gradient arrives remembers the stream that it was first used on; that of the parameter
-        itself may have been made by another graph, and its stream must not take part in a capture.
+        Autograd accumulates the gradient of a leaf on the stream where the leaf was first used, which for
+        a parameter may be the default stream; that one can't take part in a capture.
         """
         return {name: p.detach().requires_grad_() for name, p in self._params.items()} if self.differentiates else {}
 
-    def _settings(self) -> Any:
-        return _Settings(self._kind, gradients=self.differentiates)
-
     def _check_leaves(self) -> None:
-        """Raises `NotRecordable` where the field reads a tensor that wants a gradient and is no parameter of it."""
+        """Raises `NotRecordable` if the field reads a tensor that wants a gradient and is none of its parameters."""
         leaves = self._leaves()
-        with self._settings(), reading(self._field, leaves):
+        with self._settings.applied(), reading(self._field, leaves):
             y = self._y0.detach().clone().requires_grad_()
             (t, *_), _ = next(iter(self._grid.schedule(self._scheme.c, y)))
             slope = self._field(t, y)
@@ -258,7 +293,7 @@ class _Work:
 
 
 class _First:
-    """A field that keeps its first value."""
+    """Calls a field and keeps its first value."""
 
     slope: Tensor
 
@@ -273,28 +308,29 @@ class _First:
 
 
 class _Settings:
-    """What a recorded function runs under: gradients or none, and autocast as it is, without its cache of casts."""
+    """Torch's settings for a field's evaluations: gradients on or off, and autocast as it is when this is made."""
 
     def __init__(self, kind: str, *, gradients: bool) -> None:
         self._kind, self._gradients = kind, gradients
         self._autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
-    def __enter__(self) -> None:
+    def applied(self) -> ExitStack:
+        """A context with these settings; casts of parameters are not cached, since a replay has to do them again."""
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.set_grad_enabled(self._gradients))  # it acts where it is made
-            if self._autocast is not None:
-                stack.enter_context(torch.autocast(self._kind, dtype=self._autocast, cache_enabled=False))
-            self._entered = stack.pop_all()
-
-    def __exit__(self, *error: Any) -> None:
-        self._entered.__exit__(*error)
+            stack.enter_context(torch.set_grad_enabled(self._gradients))  # takes effect here, not on entering
+            stack.enter_context(
+                torch.autocast(
+                    self._kind, dtype=self._autocast, enabled=self._autocast is not None, cache_enabled=False
+                )
+            )
+            return stack.pop_all()
 
 
 class GraphPullback(Pullback):
     """The gradient of one recorded solve.
 
-    A gradient of the gradient takes the way by torch operators, with the memory that this takes.
+    A gradient that has to be differentiated again is computed by torch operators, with the memory that this takes.
     """
 
     name = "a recorded solve"
@@ -304,6 +340,7 @@ class GraphPullback(Pullback):
         self._recorded, self._solve = recorded, solve
         self._ticket: Ticket | None = ticket
         self._params = parameters_of(solve.field)
+        self._settings = _Settings(solve.y0.device.type, gradients=True)
         self.inputs = (solve.ts, solve.y0, *self._params)
 
     def release(self) -> Kept:
@@ -328,10 +365,10 @@ class GraphPullback(Pullback):
         cotangents: States,
         wanted: Sequence[bool],  # noqa: ARG002
     ) -> tuple[Tensor | None, ...]:
-        """By torch operators."""
+        """By torch operators: the solve is done once more, under the settings of the first time."""
         solve, field = self._solve, self._solve.field
         ticket: Ticket = kept.held
-        if ticket.versions != self._recorded._versions():
+        if ticket.versions != self._recorded.versions():
             raise FieldChanged(
                 "the parameters have been changed in place since the solve, so that its gradient can't be "
                 "differentiated; change copies of them"
@@ -339,13 +376,11 @@ class GraphPullback(Pullback):
         assert isinstance(field, nn.Module)
         names = [name for name, p in field.named_parameters() if p.requires_grad]
         leaves = [p.detach().requires_grad_() for p in self._params]
-        with torch.enable_grad():
-            y0 = solve.y0.detach().requires_grad_()
-            back = cotangents.detach().requires_grad_()
-            with reading(field, dict(zip(names, leaves, strict=True))):
-                ys = solve.recipe.formula.solve(field, y0, solve.grid)
-                gradients = torch.autograd.grad(
-                    ys, [y0, *leaves], back, create_graph=True, allow_unused=True, materialize_grads=True
-                )
+        start, *probes = self._recorded.inputs_of(ticket)
+        again = with_probes(field, probes[0] if probes else None)
+        with self._settings.applied(), reading(again, dict(zip(names, leaves, strict=True))):
+            y0 = start.detach().requires_grad_()
+            ys = solve.recipe.formula.solve(again, y0, solve.grid)
+            gradients, back = with_graph(ys, [y0, *leaves], cotangents)
         solve.stats.backward.n_vjp += self._recorded.stats.forward.n_f
         return None, *linked(gradients, [y0, *leaves, back], [solve.y0, *self._params, cotangents])

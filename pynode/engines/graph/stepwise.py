@@ -1,4 +1,4 @@
-"""Fixed steps and their discrete adjoint for a recording: torch operators alone, without checks that the host reads."""
+"""Fixed steps and their discrete adjoint by torch operators that can be recorded: the host reads no values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def states_of(
 ) -> States:
     """The states `(time, ..., dim)`, as a function of `y0` and of the leaves `params` that the field reads.
 
-    Counts its work into `stats`; with `memory="store"` the products of the gradient are for the caller to count.
+    Counts its work into `stats`; with `memory="store"` the caller counts the products of the gradient.
     """
     f = CountedField(field, stats.forward)
     stats.forward.n_accepted = grid.n_steps
@@ -44,9 +44,11 @@ def states_of(
 
 
 class Stepwise(Pullback):
-    """The gradient with one step's graph at a time, from all states before steps or, with a `budget`, from so many.
+    """The discrete adjoint, which builds the graph of one step at a time from the state before that step.
 
-    What the first sweep has stored stays there, so that the gradient can be recorded after it was tried.
+    The forward solve keeps the states before all steps; with a `budget` it keeps that many, and the others are
+    recomputed by the schedule of `revolve`.  `pull` leaves the kept states in place, since recording the gradient calls
+    it several times.
     """
 
     name = "a recorded solve"
@@ -67,7 +69,7 @@ class Stepwise(Pullback):
         self._kept: list[State] = []
 
     def forward(self) -> States:
-        """Solves, and keeps what the way back needs; without autograd."""
+        """Solves and keeps the states that `pull` needs; to be called with gradients disabled."""
         n, wanted, outputs = self._grid.n_steps, set(self._grid.output_indices), []
         stored_at = set(range(n))
         if self._budget is not None:
@@ -81,7 +83,7 @@ class Stepwise(Pullback):
 
     def pull(
         self,
-        kept: Kept,  # noqa: ARG002 (they are here)
+        kept: Kept,  # noqa: ARG002 (this object keeps the states)
         cotangents: States,
         wanted: Sequence[bool],  # noqa: ARG002
     ) -> tuple[Tensor | None, ...]:
@@ -106,7 +108,7 @@ class Stepwise(Pullback):
         return adjoint, *totals
 
     def _states(self, schedule: Sequence[tuple[Sequence[Tensor], float | Tensor]]) -> Iterator[State]:
-        """The state before each step, the last step's first."""
+        """The state before each step, in reversed order."""
         if self._budget is None:
             yield from reversed(self._kept)
             return
@@ -114,7 +116,7 @@ class Stepwise(Pullback):
         stack, here, swept = [self._y0, *stored], self._grid.n_steps - 1, False
         for do, i in actions(self._grid.n_steps, self._budget):
             swept = swept or do is Do.REVERSE
-            if not swept:  # the first sweep was the solve
+            if not swept:  # the forward solve has done these actions
                 continue
             if do is Do.ADVANCE:
                 for j in range(here, i):

@@ -133,7 +133,7 @@ class UserTable(Table):
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
         """Adds `test_nll_raw`, in the units of the file, for classes of a condition `test_nll_raw of CLASS` each, and
-        the numbers and units of dequantised columns.
+        the numbers and units of dequantised columns; to `series` names and units of all columns.
 
         Where a column was dequantised, `test_nll_raw` is that of the rows with their noise.  Minus the sum of the log
         units it is an upper bound of the mean negative log-probability of the steps themselves.
@@ -151,7 +151,16 @@ class UserTable(Table):
         series = dict(further.series)
         if (units := self.splits.units) is not None:
             series |= {"dequantised_columns": units.nonzero()[0].tolist(), "dequantised_units": units.tolist()}
+        series |= self._as_in_the_file()
         return Evaluation(metrics, series)
+
+    def _as_in_the_file(self) -> dict[str, Any]:
+        """Names of the columns, and how figures get from stored rows to the file's units: times scale, plus shift."""
+        splits = self.splits
+        if splits.columns is None or splits.mean is None or splits.std is None:
+            return {}
+        names = [splits.columns.name(c) for c in range(splits.dim)]
+        return {"columns": names, "shift": splits.mean.tolist(), "scale": splits.std.tolist()}
 
 
 class CsvTable(UserTable):

@@ -34,6 +34,7 @@ from pynode.trajectories.forecast import forecasts
 from pynode.trajectories.judgement import metrics
 from pynode.trajectories.loss import Weights, data_loss, shooting_loss
 from pynode.trajectories.model import Initial, SeriesModel
+from pynode.trajectories.orders import deepened
 from pynode.trajectories.own_field import own_field
 from pynode.trajectories.parts import Parts, Split, parts_of
 from pynode.trajectories.read import read_series
@@ -44,6 +45,10 @@ GROWS_AT = (100, 200)
 """Iterations at which windows become longer."""
 BATCH = 64
 """Windows of a batch."""
+
+
+LISTS = ("values", "inputs", "covariates", "circular", "missing_values", "leave_out")
+"""Options that are lists of names."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class SeriesOptions:
     """Whether the first line names the columns; without a value, it is read off the file."""
     decimal: Literal[".", ","] | None = None
     """Decimal mark of the numbers: "." or ","."""
+    date_order: Literal["dmy", "mdy", "ymd"] | None = None
+    """Order of day, month and year in dates such as 03/04/2024; without one, the column decides it."""
     field: str | None = None
     """Vector field: an architecture, or FILE.py:NAME; without one, a linear part beside a small network."""
     hidden: tuple[int, ...] | None = None
@@ -97,6 +104,9 @@ class SeriesOptions:
     """First rows of held-out trajectories that their state is found from."""
 
     def __post_init__(self) -> None:
+        for name in LISTS:
+            if isinstance(value := getattr(self, name), str):  # its letters would be taken for names
+                raise InvalidArgument(name, repr(value), "not a list of names", f"write ({value!r},)")
         check_choice("initial", self.initial, get_args(Initial))
         if self.split is not None:
             check_choice("split", self.split, get_args(Split))
@@ -284,6 +294,7 @@ def _read(o: SeriesOptions, digest: str) -> Trajectories:  # noqa: ARG001 (anoth
         missing_values=o.missing_values,
         header=o.header,
         decimal=o.decimal,
+        date_order=o.date_order,
         leave_out=o.leave_out,
     )
 
@@ -295,7 +306,8 @@ def _parts(o: SeriesOptions, digest: str) -> Parts:
 
 @lru_cache(maxsize=4)
 def _prepared(o: SeriesOptions, digest: str) -> Prepared:
-    return prepare(_read(o, digest), _parts(o, digest).training, augment=o.augment, window=o.window)
+    prepared = prepare(_read(o, digest), _parts(o, digest).training, augment=o.augment, window=o.window)
+    return deepened(prepared) if o.augment is None and o.field is None else prepared
 
 
 @lru_cache(maxsize=4)

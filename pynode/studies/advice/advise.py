@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, OutputDirectoryError
 from pynode.methods.base import GradientMethod, method_from_json
 from pynode.records.files import make_directory, write_lines
 from pynode.studies.advice.adviser import measure_all
@@ -58,9 +58,15 @@ class Advice:
             raise InvalidArgument("goal", repr(goal), recommendation.why, "choose another, or a larger budget")
         return method_from_json({"method": recommendation.record.method, **recommendation.record.options})
 
-    def save(self, directory: str | Path) -> Path:
-        """Writes the records to a directory, which `pynode show DIRECTORY` renders; the directory."""
+    def save(self, directory: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes the records to a directory, which `pynode show DIRECTORY` renders; returns the directory.
+
+        Raises `OutputDirectoryError` where nothing can be written, or where the directory holds advice already, unless
+        `overwrite`.
+        """
         target = make_directory(Path(directory))
+        if not overwrite and any((target / name).exists() for name in (ADVICE, ADVICE_WEIGHTS)):
+            raise OutputDirectoryError(f"directory {target}: holds advice; choose another one, or pass overwrite=True")
         write_lines(target / ADVICE_WEIGHTS, self.weights)
         write_lines(target / ADVICE, self.records)
         return target
@@ -93,7 +99,8 @@ def advise(
     `loss` is a function of the method, such as `lambda method: method.solve(field, y0, ts).ys[-1].square().mean()`, and
     the same at every call.  It is measured at the present values of `params` and, where given, at the values `trained`
     (tensors of the same shapes).  To see costs as they are in training, it is trained for `iterations` of Adam at
-    `learning_rate` besides (0: not at all); `params` are then put back.  All takes about `budget` seconds.  Errors are
+    `learning_rate` besides (0: not at all); `params` are then put back.  Buffers are not: where modules keep running
+    statistics, pass a loss of a copy, or of modules in `eval()`.  All takes about `budget` seconds.  Errors are
     relative to the gradient of the continuous problem; use float64, or they end at 1e-6.
 
         field = pynode.MLP((2, 32, 2)).build()

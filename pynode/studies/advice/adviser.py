@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from pynode.clock import load_average
-from pynode.errors import EngineUnavailable, InvalidArgument
+from pynode.errors import EngineUnavailable, InvalidArgument, SolveError
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.rk4 import RK4
@@ -75,7 +75,14 @@ class Adviser:
         self._rehearse(rough)
         for name, theta in known.subject.trained.items():  # the user's own weights are those that count
             known.thetas[name] = theta
-            known.begin_at(name, 0.15)
+            try:
+                known.begin_at(name, 0.15)
+            except SolveError as error:
+                del known.thetas[name]
+                known.note(
+                    f"Not measured at the weights {name}: the continuous problem can't be solved there, {error}."
+                )
+        known.subject.set(known.thetas[known.home])
         with known.within(0.45):
             for family in first_families():
                 self._climb(family)
@@ -109,23 +116,45 @@ class Adviser:
             except (EngineUnavailable, InvalidArgument) as error:
                 known.not_measured(rough, error)
                 return
+            finer = replace(rough, steps=2 * int(rough.setting))
+            if trained.failed and known.spent <= 0.4 * known.budget:
+                known.note(f"A training by {rough.label} failed after {trained.iterations} iterations.")
+                rough = finer
+                continue
+            self._forget_rehearsal()
             if trained.iterations == 0:
                 known.note(f"No rehearsal: {rough.label} failed in its first iterations.")
                 return
             known.thetas[REHEARSED] = trained.theta
-            # those of an earlier rehearsal
-            known.records = {place: record for place, record in known.records.items() if place[0] != REHEARSED}
-            known.begin_at(REHEARSED, 0.2)
+            try:
+                known.begin_at(REHEARSED, 0.2)
+            except SolveError as error:
+                self._forget_rehearsal()
+                known.note(
+                    f"{trained.iterations} iterations by {rough.label} lead to weights where the continuous problem "
+                    f"can't be solved: {error}."
+                )
+                rough = finer
+                continue
+            known.rehearsal = trained
+            known.weights[REHEARSED] = replace(
+                known.weights[REHEARSED], iterations=trained.iterations, learning_rate=practice.learning_rate
+            )
             scale = Fit.of([known.weights[UNTRAINED], known.weights[REHEARSED]]).scale
             off = known.record(rough, REHEARSED).loss_error
             fine = off is not None and (scale is None or abs(off) <= CLOSE_TO_FIT * scale)
             if fine or known.spent > 0.4 * known.budget:
                 break
-            rough = replace(rough, steps=2 * int(rough.setting))
-        known.rehearsal = trained
-        known.weights[REHEARSED] = replace(
-            known.weights[REHEARSED], iterations=trained.iterations, learning_rate=practice.learning_rate
-        )
+            rough = finer
+        known.subject.set(known.thetas[known.home])
+
+    def _forget_rehearsal(self) -> None:
+        """Takes back the weights of an earlier rehearsal, and what was measured there."""
+        known = self.known
+        known.rehearsal = None
+        known.thetas.pop(REHEARSED, None)
+        known.weights.pop(REHEARSED, None)
+        known.records = {place: record for place, record in known.records.items() if place[0] != REHEARSED}
 
     def _climb(self, family: Family) -> None:
         """Searches a family, until it costs more than it can be worth; not at all where it can't run here."""

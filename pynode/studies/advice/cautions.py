@@ -1,4 +1,4 @@
-"""What advice warns of: stiffness, backward solves that drift, steps too coarse for the fit, times that scatter."""
+"""Warnings of advice: stiffness, backward solves that drift or cost much, steps too coarse for the fit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pynode.studies.advice.record import AdviceRecord, AdviceWeights
 from pynode.studies.advice.settings import Fit, Setting, settings_of
 from pynode.studies.base import number
 
-FEW_STEPS = 12
-"""Steps of a solve of which one can tell what limits them."""
+FEW_STEPS, LOOSEST = 20, 1e-2
+"""Fewest steps and loosest tolerance of a solve that shows what limits its steps: with fewer steps, those that find the
+step size count for most, and errors of 10 % follow no order."""
 
 EXPECTED = 0.55
 """Steps grow with a tighter tolerance at this share of the formula's rate at least, unless stability limits them."""
@@ -72,7 +73,7 @@ def _stiff_adaptive(family: str, weights: str, records: Sequence[AdviceRecord]) 
     known = sorted((r for r in records if r.failure is None and r.steps), key=lambda r: -r.setting)
     for loose in known:
         tight = next((r for r in known if r.setting <= loose.setting / 90), None)
-        if tight is None or loose.steps < FEW_STEPS:
+        if tight is None or loose.steps < FEW_STEPS or loose.setting > LOOSEST:
             continue
         expected = (loose.setting / tight.setting) ** (1 / _order(loose))
         if tight.steps / loose.steps < 1 + EXPECTED * (expected - 1) and loose.rejected > 0.1 * loose.steps:

@@ -97,7 +97,7 @@ def time_settings(known: Measurements, settings: Collection[Setting]) -> None:
 def try_settings(known: Measurements) -> None:
     """Trains a few steps by the fastest settings that will do, to see that they fall like the accurate one."""
     practice, accurate = known.subject.practice, known.rehearsal
-    if practice is None or accurate is None:
+    if practice is None or accurate is None or accurate.failed:
         return
     able = [s for s in known.settings() if s.seconds is not None and s.refused(trial=False) is None]
     able = sorted(able, key=cost)[:MOST_TRIED]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pynode.studies.advice.recommendation import ROUGH, TARGETS, TRAINING, recommend
 from pynode.studies.advice.settings import Setting, front, settings_of
 from pynode.studies.results import Results
-from pynode.studies.style import PALETTE, Label, label_points, legend_below, looks, new_figure, styled
+from pynode.studies.style import PALETTE, Label, label_points, legend_below, log_ticks, looks, new_figure, styled
 
 SHORT = {TRAINING: "training", ROUGH: "1e-2", "error 1e-4": "1e-4", "memory": "memory", "safest": "safest"}
 """Goals as the figure's labels name them."""
@@ -65,6 +65,7 @@ def draw_advice(results: Results) -> Figure | None:
                 axes.plot([cost(setting)], [_error(setting)], color=PALETTE[2], label="recommended", **ring)
     figure.suptitle(f"{results.title}: gradient error and cost; circles are recommended", fontsize=10)
     legend_below(figure, left)
+    log_ticks(left.xaxis, right.xaxis)
     _label(figure, left, chosen)
     return figure
 

@@ -1,4 +1,4 @@
-"""What is known so far: records by weights and setting, the references, and the time that is left."""
+"""The measurements of one advice: records by weights and setting, references, and the time that is left."""
 
 from __future__ import annotations
 

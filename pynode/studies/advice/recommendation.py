@@ -10,6 +10,7 @@ from typing import Literal
 from pynode.studies.advice.record import AdviceRecord, AdviceWeights
 from pynode.studies.advice.settings import Fit, Setting, cost, settings_of
 from pynode.studies.base import number
+from pynode.wording import counted
 
 Sure = Literal["sure", "likely", "not sure"]
 
@@ -25,7 +26,7 @@ GOALS: dict[str, str] = {
 
 TARGETS = {ROUGH: 1e-2, FINE: 1e-4}
 
-ALIKE = 1.1
+ALIKE = 1.05
 """Times up to this factor apart are taken for equal: then the more accurate setting is the better one."""
 
 CLOSE = 1.25
@@ -36,6 +37,9 @@ DEARER = 2.0
 
 MEMORY_PRICE = 4.0
 """How many times the time of the fastest a setting may take that is recommended for its memory."""
+
+JULIA = "julia"
+"""The engine whose memory is another process's, and is not measured."""
 
 BUSY, OVERLOADED = 1.3, 2.0
 """The highest load average of a machine that does nothing else, and the load of a core at which no time is sure."""
@@ -118,9 +122,9 @@ def _for_training(settings: Sequence[Setting], fit: Fit, weights: Sequence[Advic
     why += _against_rival(best, willing)
     doubts = _doubts(best, willing, weights)
     if fit.scale is None:
-        doubts.append(Doubt("measured at untrained weights only, where a field is never stiff"))
+        doubts.append(Doubt(_without_fit(fit)))
     elif best.passed_trial is None:
-        doubts.append(Doubt("there was no time for a trial"))
+        doubts.append(Doubt("no training by it was tried"))
     return Recommendation(TRAINING, best, "; ".join(why), _sure(doubts), tuple(doubts))
 
 
@@ -159,7 +163,10 @@ def _for_memory(
     if (least := _leanest(known)) is not best:
         times = number(cost(least) / cost(best), 2)
         why.append(f"the least is {bytes_text(least.memory)} by {least.label}, in {times} times its time")
-    doubts = _gaps(best, weights)
+    doubts = [*_gaps(best, weights), *_load_doubts(weights, serious=False)]
+    if missing := [s for s in complete if s.memory is None and s.refused() is None and s.first.engine != JULIA]:
+        names = counted(len(missing), "setting")
+        doubts.append(Doubt(f"the memory of {names} that will do was not measured: a larger --budget measures more"))
     return Recommendation(MEMORY, best, "; ".join(why), _sure(doubts), tuple(doubts))
 
 
@@ -188,7 +195,9 @@ def _safest(complete: Sequence[Setting], weights: Sequence[AdviceWeights]) -> Re
     else:
         why = "the adjoint reads the stored solution, and steps adapt"
     why += f"; error {number(best.error, 2)}"
-    doubts = [*_gaps(best, weights), *([] if fine else [Doubt("no setting has an error below 1e-4")])]
+    doubts = [*_gaps(best, weights), *_load_doubts(weights, serious=False)]
+    if not fine:
+        doubts.append(Doubt("no setting has an error below 1e-4"))
     return Recommendation(SAFEST, best, why, _sure(doubts), tuple(doubts))
 
 
@@ -212,6 +221,9 @@ def _against_rival(best: Setting, willing: Sequence[Setting]) -> list[str]:
         other = "Opt-Disc" if best.is_discrete else "Disc-Opt"
         return [f"no {other} that was timed does"]
     times = cost(rival) / cost(best)
+    if times * ALIKE < 1:
+        but = "was not tried" if rival.passed_trial is None else "its trial lags behind"
+        return [f"{rival.label} is {number(1 / times, 2)} times as fast, but {but}"]
     return [f"as fast as {rival.label}" if times < ALIKE else f"{number(times, 2)} times as fast as {rival.label}"]
 
 
@@ -227,12 +239,17 @@ def _gaps(best: Setting, weights: Sequence[AdviceWeights]) -> list[Doubt]:
 
 def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceWeights]) -> list[Doubt]:
     doubts, timed = _gaps(best, weights), best.timed
-    if timed is not None and not timed.compares:
+    if timed is not None and timed.ratio_scatter is None:
+        doubts.append(Doubt(f"it was timed in {counted(timed.repeats, 'round')} only: a larger --budget allows more"))
+    elif timed is not None and not timed.compares:
         apart = f"{100 * (timed.ratio_scatter or 0):.0f} %"
         doubts.append(Doubt(f"its time relative to the fastest differs by {apart} from round to round"))
-    if (doubt := _load_doubt(weights)) is not None:
-        doubts.append(doubt)
-    close = [s for s in willing if s is not best and cost(s) <= CLOSE * cost(best)]
+    doubts += _load_doubts(weights)
+    faster = [s for s in willing if ALIKE * cost(s) < cost(best) and s.passed_trial is None]
+    if faster and best.passed_trial:
+        names = counted(len(faster), "faster setting")
+        doubts.append(Doubt(f"there was no time to try {names}: a larger --budget tries more"))
+    close = [s for s in willing if s is not best and cost(best) / ALIKE <= cost(s) <= CLOSE * cost(best)]
     if close:
         others = sorted(close, key=cost)[:2]
         names, one = " and ".join(s.label for s in others), len(others) == 1
@@ -243,22 +260,35 @@ def _doubts(best: Setting, willing: Sequence[Setting], weights: Sequence[AdviceW
     return doubts
 
 
-def _load_doubt(weights: Sequence[AdviceWeights]) -> Doubt | None:
-    """What the load of the machine does to times; None where it had a core to spare."""
+def _load_doubts(weights: Sequence[AdviceWeights], *, serious: bool = True) -> list[Doubt]:
+    """What the load of the machine does to times; none where it had a core to spare.
+
+    An overloaded machine leaves a doubt that is serious where `serious`: where times alone decide.
+    """
     loads = [w.load[1] for w in weights if w.load is not None]
     cores = next((w.environment.get("cores") for w in weights if w.environment.get("cores")), 1)
     if not loads or not isinstance(cores, int) or max(loads) <= max(BUSY, 0.75 * cores):
-        return None
+        return []
     load = f"load average {max(loads):.1f}, cores {cores}"
     if max(loads) > OVERLOADED * cores:
-        return Doubt(f"the machine was overloaded ({load}), so that times tell little; repeat it when it is idle")
-    return Doubt(f"the machine was busy ({load}); times were taken in turn", serious=False)
+        text = f"the machine was overloaded ({load}), so that times tell little; repeat it when it is idle"
+        return [Doubt(text, serious=serious)]
+    return [Doubt(f"the machine was busy ({load}); times were taken in turn", serious=False)]
 
 
 def _sure(doubts: Sequence[Doubt]) -> Sure:
     if any(doubt.serious for doubt in doubts):
         return "not sure"
     return "likely" if doubts else "sure"
+
+
+def _without_fit(fit: Fit) -> str:
+    """Why no loss is known that discretisation errors could be held against."""
+    if fit.end is None:
+        return "measured at untrained weights only, where a field is never stiff"
+    if fit.start is None:
+        return "not measured at untrained weights, so that it is not known what training gains"
+    return f"the loss at the weights {fit.end.weights} is no lower than at the untrained ones"
 
 
 def _share(value: float) -> str:

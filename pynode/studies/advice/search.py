@@ -1,4 +1,4 @@
-"""Where the accuracies of a family of settings meet given errors: coarse settings first, then between two of them."""
+"""Finds the coarsest setting of a family that meets given errors, by bisection over its accuracies."""
 
 from __future__ import annotations
 

@@ -49,10 +49,10 @@ def lines_to_paste(results: Results) -> list[tuple[str, str]]:
     lines = []
     for r in _recommendations(results):
         if r.record is not None:
-            asked = next((w.config.get("command") for w in results.advice_weights if w.config.get("command")), None)
+            line = next((w.config["line"] for w in results.advice_weights if w.config.get("line")), None)
             text = expression(r.record.method, r.record.options)
-            if asked:
-                text = f"{COMMAND} compare {asked} {command_options(r.record.method, r.record.options)}"
+            if line:
+                text = f"{COMMAND} {line} {command_options(r.record.method, r.record.options)}"
             lines.append((GOALS[r.goal], text))
     return lines
 

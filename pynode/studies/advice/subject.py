@@ -1,4 +1,4 @@
-"""What is advised on: a loss as a function of the gradient method, its parameters, and the training that it is for."""
+"""The loss that `advise` measures, as a function of the gradient method, with its parameters and its training."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Practice:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is advised on.
+    """The loss that `advise` measures, on the batches that errors and times are measured on.
 
     Errors are measured on `exact`, in float64 where that can be chosen; seconds and memory on `timed`, the batch and
     the floating point type of the training.  Both have the same parameters.  `practice` is the training that settings

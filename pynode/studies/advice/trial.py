@@ -16,8 +16,9 @@ from pynode.methods.base import GradientMethod
 from pynode.studies.advice.measure import shown
 from pynode.studies.advice.subject import Posed, Practice
 
-LOOKS = 64
-"""Weights that are kept of a training, at most; the loss jumps from step to step, so that several are looked at."""
+APART = 1.07
+"""Weights are kept at iterations that grow by this factor: whatever the number of iterations, several lie in the last
+quarter, and the loss jumps from step to step."""
 
 LAST, JUDGED = 0.25, 5
 """The part of a training whose weights are judged, and how many of them."""
@@ -27,7 +28,7 @@ LAST, JUDGED = 0.25, 5
 class Trained:
     """A short training: its iterations, seconds, final weights `(n_params,)`, and weights on the way by iteration.
 
-    `failed` where an iteration did.
+    Where an iteration `failed`, the weights are the last ones at which the loss could be computed.
     """
 
     iterations: int
@@ -37,13 +38,12 @@ class Trained:
     failed: bool = False
 
     def reached(self, iterations: int, judge: Callable[[Tensor], float]) -> float:
-        """The least loss that `judge` finds over some weights of the last quarter until so many iterations; infinite
-        where the training did not come so far."""
+        """The least loss that `judge` finds over some weights of the last quarter of the first `iterations`; infinite
+        where the training failed or was shorter."""
         if self.failed or self.iterations < iterations:
             return math.inf
         kept = [theta for at, theta in self.looks.items() if (1 - LAST) * iterations < at <= iterations]
-        chosen = kept[:: max(1, len(kept) // JUDGED)] or [self.theta]
-        return min(map(judge, chosen))
+        return min(map(judge, kept[:: max(1, len(kept) // JUDGED)]), default=math.inf)
 
 
 def train(
@@ -65,7 +65,7 @@ def train(
     chosen = shown(method)
     began, spent, done = time.perf_counter(), 0.0, 0
     looks: dict[int, Tensor] = {}
-    every = 1
+    computed, at, following = theta, 0, 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for k in range(iterations):
@@ -75,16 +75,15 @@ def train(
                 for p, g in zip(practice.params, torch.autograd.grad(loss, list(practice.params), allow_unused=True)):  # noqa: B905
                     p.grad = g
             except SolveError:
-                return Trained(done, spent, theta, {}, failed=True)
+                return Trained(at, spent, computed, looks, failed=True)
             if not math.isfinite(float(loss.detach())):
-                return Trained(done, spent, theta, {}, failed=True)
+                return Trained(at, spent, computed, looks, failed=True)
+            computed, at = posed.theta(), k
             optimiser.step()
             done, spent = k + 1, time.perf_counter() - began
-            if done % every == 0:
+            if done >= following or done == iterations:
                 looks[done] = posed.theta()
-            if len(looks) > LOOKS:
-                every *= 2
-                looks = {at: kept for at, kept in looks.items() if at % every == 0}
+                following = max(done + 1, math.ceil(APART * done))
             if spent > seconds:
                 break
     return Trained(done, spent, posed.theta(), looks)

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.crosscheck.record import AGREES, BROKEN, UNAVAILABLE, CrosscheckRecord
 from pynode.studies.results import Results
-from pynode.studies.style import new_figure, styled
+from pynode.studies.style import headline, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -188,7 +188,7 @@ def draw_matrix(results: Results) -> Figure | None:
     cases = list(dict.fromkeys(r.case for r in records))
     of = f"the largest of {len(cases)} cases" if len(cases) > 1 else cases[0]
     verdict = f"✗ {len(broken)} broke a bound" if broken else "no bound is broken"
-    figure.suptitle(f"Every gradient against every other: {of}\n{verdict}", fontsize=10)
+    headline(figure, f"Every gradient against every other: {of}\n{verdict}")
     return figure
 
 

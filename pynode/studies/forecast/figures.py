@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from pynode.studies.forecast.recorded import (
     shown_runs,
 )
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, plain, styled
+from pynode.studies.style import headline, legend_below, looks, new_figure, plain, short_name, styled
 
 FEW = 2
 """Trajectories that are drawn large, side by side."""
@@ -34,9 +33,6 @@ MOST_PANELS, ACROSS = 24, 4
 """Small multiples of a figure, and how many stand side by side."""
 MOST_POINTS = 400
 """Observations of a panel before its forecast begins, and after; of a longer trajectory those next to that time."""
-NAME_LENGTH = 24
-LONGEST_LINE = 88
-"""Letters of a line of a title."""
 SHADE = "#eeeeee"
 
 
@@ -76,7 +72,7 @@ def _draw_few(
             shortened |= _draw_panel(panel, record, {m: own[j] for m, own in several.items()}, k)
             panel.set_ylabel(plain(column) if j == 0 else "")
             if k == 0 and len(first) > 1:
-                panel.set_title(_short(first[j].name))
+                panel.set_title(short_name(first[j].name))
             if k == len(columns) - 1:
                 panel.set_xlabel(plain(clock(record).label))
             else:
@@ -99,7 +95,7 @@ def _draw_many(
     shortened = False
     for panel, j in zip(panels, order, strict=False):
         shortened |= _draw_panel(panel, record, {m: own[j] for m, own in several.items()}, k)
-        panel.set_title(_short(first[j].name), fontsize=8)
+        panel.set_title(short_name(first[j].name), fontsize=8)
         panel.tick_params(labelsize=7)
     low, high = _joint_limits([_limits([own[j] for own in several.values()], k) for j in order])
     for number, panel in enumerate(panels):
@@ -209,9 +205,5 @@ def _finish(
     seeds = ", ".join(str(s) for s in dict.fromkeys(run.seed for run in runs.values()))
     shaded = "held out where shaded" if any(path.cut is not None for path in drawn) else "nothing held out"
     title = f"{file_name(results)}: fit and forecast (seed {seeds}; {shaded}{said})"
-    figure.suptitle(plain(textwrap.fill(title, LONGEST_LINE)), fontsize=10)
+    headline(figure, title)
     legend_below(figure, max(panels, key=lambda panel: len(panel.get_legend_handles_labels()[0])))
-
-
-def _short(name: str) -> str:
-    return plain(name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…")

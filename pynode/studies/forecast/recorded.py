@@ -112,11 +112,7 @@ def clock(record: Mapping[str, Any]) -> Clock:
 
 def file_name(results: Results) -> str:
     """The file that the runs were trained on, without its folder, for titles."""
-    for run in results.runs:
-        data = (run.config.get("options") or {}).get("data")
-        if isinstance(data, str) and data:
-            return data.replace("\\", "/").rsplit("/", 1)[-1]
-    return results.title
+    return results.file or results.title
 
 
 def broken_at_turns(values: Array, period: float | None) -> Array:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pynode.studies.forecast.figures import MOST_COLUMNS
 from pynode.studies.forecast.recorded import Array, Path, clock, file_name, paths, record_of, shown_runs
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, plain, styled
+from pynode.studies.style import headline, legend_below, looks, new_figure, plain, styled
 from pynode.trajectories.errors import shorter_way
 
 BINS = 25
@@ -62,7 +62,7 @@ def draw_residuals(results: Results) -> Figure | None:
     panels[0].set_title("over time")
     panels[1].set_title("how often (dashed: forecast)")
     title = f"{file_name(results)}: residuals of fit and forecast, in the units of each column"
-    figure.suptitle(plain(title), fontsize=10)
+    headline(figure, title)
     legend_below(figure, panels[0])
     return figure
 

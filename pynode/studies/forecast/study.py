@@ -11,8 +11,9 @@ from pynode.studies.base import Study, Table, number, over_seeds
 from pynode.studies.forecast.figures import draw_forecasts
 from pynode.studies.forecast.recorded import BASELINES, HELD_OUT, file_name, record_of
 from pynode.studies.forecast.residuals import draw_residuals
-from pynode.studies.forecast.verdict import LOSS, accuracy, cost, saved_by, whole_seconds
+from pynode.studies.forecast.verdict import accuracy, cost, saved_by, whole_seconds
 from pynode.studies.load import load_and_threads, load_note
+from pynode.studies.losses import OVER_WINDOWS
 from pynode.studies.results import Results
 from pynode.trajectories.judgement import MODEL, TRAINING
 
@@ -115,7 +116,7 @@ def _split(record: Mapping[str, Any]) -> str:
 
 def _costs(results: Results, groups: Mapping[str, Sequence[Run]]) -> Table:
     quantities = (
-        (f"best {LOSS}", "best_validation_loss", 1.0),
+        (f"best {OVER_WINDOWS}", "best_validation_loss", 1.0),
         ("iterations of Adam", "iterations", 1.0),
         ("ms per iteration", "seconds_per_iteration", 1e3),
         ("evaluations per iteration", "evaluations", 1.0),
@@ -138,7 +139,7 @@ def _costs(results: Results, groups: Mapping[str, Sequence[Run]]) -> Table:
                 rows.append([f"{title} to the matched loss", *(number(saved[key][name]) for name in groups)])
     notes = [
         "Evaluations: of the field and vector-Jacobian products, forward and backward. The matched loss is the worse "
-        f"of the two best values of the {LOSS} that Adam came to; the errors above are those after L-BFGS."
+        f"of the two best values of the {OVER_WINDOWS} that Adam came to; the errors above are those after L-BFGS."
     ]
     if note := load_note(*load_and_threads(run for own in groups.values() for run in own)):
         notes.append(note)

@@ -11,7 +11,7 @@ from pynode.settings.known import rivals
 from pynode.studies.base import number, over_seeds, percent
 from pynode.studies.forecast.recorded import BASELINES, HELD_OUT, record_of
 from pynode.studies.load import is_idle
-from pynode.studies.losses import still_falling
+from pynode.studies.losses import OVER_WINDOWS, still_falling
 from pynode.studies.reduction.study import reductions
 from pynode.studies.results import Results
 from pynode.trajectories.judgement import MODEL, TRAINING, mean_relative
@@ -19,9 +19,6 @@ from pynode.wording import counted
 
 ALIKE = 0.1
 """Errors whose ratio is within this of 1 are called alike."""
-
-LOSS = "training loss over long windows"
-"""What series record as their validation loss; it is measured on training rows."""
 
 SAME_COST = 0.05
 """Share of the time within which costs are called about the same."""
@@ -98,7 +95,7 @@ def cost(results: Results, groups: Mapping[str, Sequence[Run]]) -> str:
     seconds = f"{number(saved['seconds'][cheaper])} s against {number(saved['seconds'][dearer])} s"
     busy = "" if is_idle(saved["load_average"], saved["threads"]) else ", on a machine that did other work as well"
     work_done = _evaluations(saved, cheaper, dearer)
-    to = f"to the {LOSS} that both reach by Adam"
+    to = f"to the {OVER_WINDOWS} that both reach by Adam"
     less = _less(saved["seconds"], cheaper, dearer)
     if less is None or abs(less) < SAME_COST:
         said = f"Both took about as long {to} ({seconds}{busy}), {cheaper} {work_done}."

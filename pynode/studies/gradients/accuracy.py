@@ -8,7 +8,7 @@ from matplotlib.ticker import NullFormatter
 
 from pynode.studies.gradients.record import UNTRAINED, GradientErrorRecord
 from pynode.studies.results import Results
-from pynode.studies.style import LONGEST_ENTRY, Look, family_look, new_figure, styled
+from pynode.studies.style import LONGEST_ENTRY, Look, family_look, headline, new_figure, styled
 
 ROW = 2.7
 """Height of a row of panels, in inches."""
@@ -76,10 +76,11 @@ def draw_accuracy(results: Results) -> Figure | None:
         where = at_weights(weights)
         left.set_title(f"fixed steps\n{where}" if where else "fixed steps", fontsize=8.5)
         right.set_title(f"adaptive steps\n{where}" if where else "adaptive steps", fontsize=8.5)
-    figure.suptitle(
+    headline(
+        figure,
         f"{results.title}: gradient error\nfilled against the continuous problem's gradient, open against that of the "
         "loss as computed",
-        fontsize=9,
+        size=9,
     )
     _shared_legend(figure, panels)
     return figure

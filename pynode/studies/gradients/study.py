@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING, ClassVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from pynode.studies.base import Study, Table, accuracy, number
 from pynode.studies.gradients.accuracy import ROW, at_weights, by_weights, draw_accuracy, family_looks
 from pynode.studies.gradients.precision_table import precision_table
 from pynode.studies.gradients.record import STEADY, UNTRAINED, GradientErrorRecord
-from pynode.studies.losses import is_likelihood
+from pynode.studies.losses import is_likelihood, recorded_loss
 from pynode.studies.results import Results
-from pynode.studies.style import Label, Look, family_look, label_points, legend_below, looks, new_figure, styled
+from pynode.studies.style import (
+    Label,
+    Look,
+    family_look,
+    headline,
+    label_points,
+    legend_below,
+    log_ticks,
+    looks,
+    new_figure,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -167,7 +178,7 @@ def draw_taylor(results: Results) -> Figure | None:
         slope = "–" if test.slope_e1 is None else f"{test.slope_e1:.2f}"
         axes.set_title(f"{test.method}\nslope of $E_1$: {slope}")
     panels[0].set_ylabel("remainder of the loss")
-    figure.suptitle(f"{results.title}: Taylor test of the gradient (slopes fitted where shaded)", fontsize=10)
+    headline(figure, f"{results.title}: Taylor test of the gradient (slopes fitted where shaded)")
     legend_below(figure, panels[0])
     return figure
 
@@ -199,7 +210,7 @@ def draw_errors(results: Results) -> Figure | None:
         left.set_title(where or "ends labelled by rtol or by steps per interval", fontsize=8.5)
         right.set_title(f"{where}\nagainst time" if where else "against time", fontsize=8.5)
     note = "" if "" in parts else "\nends labelled by rtol or by steps per interval"
-    figure.suptitle(f"{results.title}: gradient error against the continuous problem's gradient{note}", fontsize=10)
+    headline(figure, f"{results.title}: gradient error against the continuous problem's gradient{note}")
     legend_below(figure, panels[0], columns=3)
     for left, listed in labels.items():
         label_points(figure, left, listed)
@@ -247,8 +258,8 @@ def _draw_costs(
 
 def _scale_costs(axes: Axes, costs: list[float]) -> None:
     """Numbers at the powers of ten of the logarithmic axis of costs, or at 1, 2, 5 of each where that is too few."""
-    if costs and max(costs) < 100 * min(costs):
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if costs:
+        log_ticks(axes.xaxis)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter("{x:g}")
 
@@ -301,10 +312,11 @@ def draw_sweep(results: Results) -> Figure | None:
         _scale_costs(axes, [cost for cost in costs if cost > 0])
         if not is_likelihood(results.runs):
             axes.set_yscale("log")
-        axes.set_ylabel("best validation loss")
+            log_ticks(axes.yaxis)
+        axes.set_ylabel(f"best {recorded_loss(results.runs)}")
     left.set_xlabel("training time (s)")
     right.set_xlabel("NFE + vector-Jacobian products")
-    figure.suptitle(f"{results.title}: training at many accuracies (label: rtol or steps)", fontsize=10)
+    headline(figure, f"{results.title}: training at many accuracies (label: rtol or steps)")
     legend_below(figure, left)
     for axes, listed in labels.items():
         label_points(figure, axes, listed)

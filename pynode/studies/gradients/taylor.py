@@ -82,6 +82,10 @@ class TaylorResult:
             )
         return f"fails: E1 falls with slope {self.slope_e1:.2f}, not 2; the gradient is off by about {self.bound:.0e}"
 
+    def __str__(self) -> str:
+        """The verdict; the remainders stand in the fields."""
+        return self.verdict
+
 
 def taylor_test(
     loss: LossFunction, params: Iterable[Tensor], *, halvings: int = 24, seed: int = 0, points: int = 5

@@ -11,7 +11,7 @@ import numpy as np
 
 from pynode.studies.invertibility.record import RediscretisationRecord, others
 from pynode.studies.results import Results
-from pynode.studies.style import DASHES, MARKERS, legend_below, looks, new_figure, styled
+from pynode.studies.style import DASHES, MARKERS, headline, legend_below, looks, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def draw_rediscretisation(results: Results) -> Figure | None:
     panels[1].set_title("adaptive")
     for axes in (panels[1], panels[3]):
         axes.invert_xaxis()
-    figure.suptitle(f"{results.title}: trained flows under other discretisations (colour: trained by)", fontsize=10)
+    headline(figure, f"{results.title}: trained flows under other discretisations (colour: trained by)")
     legend_below(figure, panels[0], columns=3)
     return figure
 

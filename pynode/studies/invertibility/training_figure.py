@@ -17,7 +17,7 @@ from pynode.studies.invertibility.by_training import (
 )
 from pynode.studies.invertibility.record import Use
 from pynode.studies.results import Results
-from pynode.studies.style import PALETTE, legend_below, new_figure, styled
+from pynode.studies.style import PALETTE, headline, legend_below, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ def draw_training_steps(results: Results) -> Figure | None:
             axes.set_xticks(counts, [str(count) for count in counts])
             axes.set_xticks([], minor=True)
             axes.set_xlabel("training steps per block")
-    figure.suptitle(f"{results.title}: flows trained with few steps, as trained and re-discretised", fontsize=10)
+    headline(figure, f"{results.title}: flows trained with few steps, as trained and re-discretised")
     legend_below(figure, panels[0], columns=2)
     return figure
 

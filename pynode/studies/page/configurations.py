@@ -13,6 +13,7 @@ from pynode.errors import RecordError
 from pynode.records.files import read_json
 from pynode.records.runs import Run
 from pynode.studies.base import Table, number
+from pynode.studies.losses import recorded_loss
 
 NOTHING = "–"
 CHECKSUM = "checksum"
@@ -22,7 +23,7 @@ SWEEP = "sweep.json"
 COLUMNS: tuple[tuple[str, str, float], ...] = (
     # column, key of a summary, scale
     ("failed iterations", "failed_iterations", 1),
-    ("best validation loss", "best_validation_loss", 1),
+    ("best {loss}", "best_validation_loss", 1),
     ("training s", "training_seconds", 1),
     ("ms per iteration", "seconds_per_iteration", 1e3),
     ("evaluations per iteration", "evaluations", 1),
@@ -71,7 +72,8 @@ def _ends(runs: Sequence[Run]) -> Table:
         "end": end_of,
         "iterations": lambda run: f"{len(run.records):,}",
     }
-    cells |= {column: partial(_measured, key=key, scale=scale) for column, key, scale in COLUMNS}
+    loss = recorded_loss(runs)
+    cells |= {column.format(loss=loss): partial(_measured, key=key, scale=scale) for column, key, scale in COLUMNS}
     columns = {name: [cell(run) for run in runs] for name, cell in cells.items()}
     shown = {name: column for name, column in columns.items() if set(column) - {NOTHING}}
     return Table("Runs", list(shown), [list(row) for row in zip(*shown.values(), strict=True)])

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from pathlib import PurePath
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -141,11 +140,9 @@ def _figures(prefix: str, answer: Answer) -> Iterator[Figure]:
 
 
 def _title(results: Results) -> str:
-    """The problem, with the file that its data are in where that is one of the user's."""
-    options = [run.config.get("options", {}) for run in results.runs]
-    data = {each.get("data") for each in options if isinstance(each, dict)}
-    file = data.pop() if len(data) == 1 else None
-    return f"{results.title}: {PurePath(file).name}" if isinstance(file, str) else results.title
+    """The problem, with the file that its rows are in."""
+    named = not results.file or results.title.startswith(results.file)
+    return results.title if named else f"{results.title}: {results.file}"
 
 
 def _kind(results: Results, answers: Sequence[Answer]) -> str:

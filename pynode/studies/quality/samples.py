@@ -12,7 +12,7 @@ from matplotlib.patches import Circle
 
 from pynode.records.runs import Run
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, styled
+from pynode.studies.style import headline, legend_below, looks, new_figure, short_name, styled
 
 Array = npt.NDArray[np.float64]
 
@@ -20,6 +20,9 @@ NORMAL_REACH = 4.0
 """Standard deviations that the panel of pushed-forward data shows."""
 
 PAIRS = ((0, 1), (2, 3), (4, 5))
+
+FEW = 200
+"""Rows up to which dots are larger."""
 
 MIDDLE = 0.995
 """Share of the data that the axes hold, so that single outliers don't squeeze the rest."""
@@ -83,7 +86,7 @@ def draw_extrapolation(results: Results) -> Figure | None:
         axes.set_ylim(-reach, reach)
     seeds = ", ".join(str(s) for s in dict.fromkeys(run.seed for run in chosen.values()))
     title = f"{results.title}: extrapolation of the best weights (seed {seeds}; trained where shaded)"
-    figure.suptitle(title, fontsize=10)
+    headline(figure, title)
     legend_below(figure, panels[0])
     return figure
 
@@ -123,10 +126,11 @@ def draw_density(results: Results) -> Figure | None:
         axes.set_title(title)
     for axes, name in zip(panels[-4:], "xxzx", strict=True):
         axes.set_xlabel(f"${name}_1$")
-    figure.suptitle(
+    headline(
+        figure,
         f"{results.title}: densities of the best weights (seed {seeds(chosen)})\n"
         f"densities up to {brightest:.2g} (yellow); circles: 1, 2, 3 standard deviations of the base",
-        fontsize=9.5,
+        size=9.5,
     )
     return figure
 
@@ -180,43 +184,78 @@ def draw_trajectories(results: Results) -> Figure | None:
         axes.set_xlabel("$x_1$")
         axes.set_title(method)
     panels[0].set_ylabel("$x_2$")
-    figure.suptitle(
+    headline(
+        figure,
         f"{results.title}: trajectories from the base (white) to data (black)\n"
         f"over the model's density (grey); best weights, seed {seeds(chosen)}",
-        fontsize=10,
     )
     return figure
 
 
 @styled
 def draw_marginals(results: Results) -> Figure | None:
-    """A row of data, then one a method (first seed) of generated samples: columns 1-2, 3-4 and 5-6, axes of the data.
+    """A row of data, then one a method (first seed) of generated samples: pairs of columns, on the axes of the data.
+
+    Of a user's table with its names and units; where there is no figure of the density itself.
 
     Rows above each other rather than clouds over each other: a cloud would hide what lies below it.
     """
-    chosen = {m: run for m, run in shown_runs(results, "data", "generated").items() if series(run, "data").shape[1] > 2}
+    chosen = {m: r for m, r in shown_runs(results, "data", "generated").items() if _has_pairs(r)}
     if not chosen:
         return None
-    first = series(next(iter(chosen.values())), "data")
-    pairs = [pair for pair in PAIRS if pair[1] < first.shape[1]]
+    shown = next(iter(chosen.values()))
+    first, names = _in_units(shown, "data"), _names(shown)
+    pairs = _pairs(first.shape[1])
     style = looks(chosen)
     rows = [("data", "black", first)]
-    rows += [(method, style[method].color, series(run, "generated")) for method, run in chosen.items()]
-    figure, panels = new_figure(len(pairs), rows=len(rows), width=2.4 * len(pairs), height=0.5 + 1.75 * len(rows))
+    rows += [(method, style[method].color, _in_units(run, "generated")) for method, run in chosen.items()]
+    width, height = max(4.2, 2.4 * len(pairs)), 0.5 + 1.75 * len(rows)
+    figure, panels = new_figure(len(pairs), rows=len(rows), width=width, height=height)
+    size = 1.3 if len(first) > FEW else 2.6
     for k, (name, color, points) in enumerate(rows):
         for j, (a, b) in enumerate(pairs):
             axes = panels[k * len(pairs) + j]
-            axes.plot(points[:, a], points[:, b], "o", color=color, markersize=1.3, markeredgewidth=0, alpha=0.5)
+            axes.plot(points[:, a], points[:, b], "o", color=color, markersize=size, markeredgewidth=0, alpha=0.5)
             axes.set_xlim(*_reach(first[:, a]))
             axes.set_ylim(*_reach(first[:, b]))
             axes.tick_params(labelbottom=k == len(rows) - 1)
-            axes.set_ylabel(f"column {b + 1}")
+            axes.set_ylabel(names[b])
             if k == len(rows) - 1:
-                axes.set_xlabel(f"column {a + 1}")
+                axes.set_xlabel(names[a])
             if j == 0:
-                axes.set_ylabel(f"{name}\ncolumn {b + 1}", color=color)
-    figure.suptitle(f"{results.title}: data and generated samples (best weights, seed {seeds(chosen)})", fontsize=10)
+                axes.set_ylabel(f"{name}\n{names[b]}", color=color)
+    headline(figure, f"{results.title}: data and generated samples (best weights, seed {seeds(chosen)})")
     return figure
+
+
+def _has_pairs(run: Run) -> bool:
+    """Whether the rows of a run have columns to be held against each other that no other figure shows."""
+    columns = series(run, "data").shape[1]
+    assert run.evaluation is not None
+    return columns > 2 or (columns == 2 and "density" not in run.evaluation["series"])
+
+
+def _pairs(columns: int) -> list[tuple[int, int]]:
+    """Pairs of columns that are shown: the first six at most, each of them at least once."""
+    pairs = [pair for pair in PAIRS if pair[1] < columns]
+    return [*pairs, (columns - 2, columns - 1)] if columns % 2 and len(pairs) < len(PAIRS) else pairs
+
+
+def _in_units(run: Run, name: str) -> Array:
+    """Rows in the units of the file where they come from one, else as stored."""
+    rows = series(run, name)
+    assert run.evaluation is not None
+    if {"shift", "scale"} <= set(run.evaluation["series"]):
+        rows = rows * series(run, "scale") + series(run, "shift")
+    return rows
+
+
+def _names(run: Run) -> list[str]:
+    """The columns as a user's file names them, or by number."""
+    assert run.evaluation is not None
+    numbers = [str(k + 1) for k in range(series(run, "data").shape[1])]
+    named = run.evaluation["series"].get("columns", numbers)
+    return [f"column {name}" if name.isdecimal() else short_name(name) for name in named]
 
 
 def _reach(column: Array) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pynode.records.runs import Run
 from pynode.settings.known import rivals
 from pynode.studies.base import Study, Table, number, over_seeds
-from pynode.studies.losses import is_likelihood, upper_limit
+from pynode.studies.losses import OVER_WINDOWS, VALIDATION, compared_loss, is_likelihood, recorded_loss, upper_limit
 from pynode.studies.quality.samples import (
     draw_density,
     draw_extrapolation,
@@ -20,7 +20,7 @@ from pynode.studies.quality.samples import (
     draw_trajectories,
 )
 from pynode.studies.results import Results
-from pynode.studies.style import family_look, legend_below, looks, new_figure, styled
+from pynode.studies.style import family_look, headline, legend_below, log_ticks, looks, new_figure, styled
 from pynode.wording import counted
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ LAST = "last_validation_loss"
 
 QUANTITIES = (
     ("best training loss", "best_loss", 1),
-    ("best validation loss", "best_validation_loss", 1),
-    ("last validation loss", LAST, 1),
+    ("best {loss}", "best_validation_loss", 1),
+    ("last {loss}", LAST, 1),
     ("extrapolation MSE", "extrapolation_mse", 1),
     ("test NLL (nats)", "test_nll", 1),
     ("  solved as in training", "test_nll_as_trained", 1),
@@ -56,7 +56,7 @@ QUANTITIES = (
     ("NFE-B per iteration", "nfe_backward", 1),
     ("evaluations per iteration", "evaluations", 1),
     ("peak memory (KiB)", "peak_memory_bytes", 1 / 1024),
-    ("whole training (s)", "training_seconds", 1),
+    ("{training} (s)", "training_seconds", 1),
 )
 
 
@@ -74,6 +74,12 @@ FINE = (
 
 PARTS = (("seconds_forward", "forward"), ("seconds_backward", "backward"), ("seconds_optimiser", "optimiser"))
 
+SOLVED = {
+    VALIDATION: "validation solves the continuous problem accurately, alike for all",
+    OVER_WINDOWS: "the training loss over long windows is that of an accurate solve, alike for all",
+}
+"""How the loss by which methods are compared is computed."""
+
 SHADES = (1.0, 0.55, 0.2)
 
 
@@ -84,24 +90,26 @@ class Quality(Study):
     question: ClassVar[str] = "Does Disc-Opt reach Opt-Disc's inference quality at lower training cost?"
 
     SOURCES: ClassVar[str] = (
-        "validation solves the continuous problem accurately, alike for all; times are medians over iterations, "
-        "NFE and evaluations (NFE + vector-Jacobian products) are means"
+        "times are medians over iterations, NFE and evaluations (NFE + vector-Jacobian products) are means"
     )
 
     def tables(self, results: Results) -> list[Table]:
         groups = results.groups()
         if not groups or results.is_sweep:  # the accuracies of a sweep have a table of their own
             return []
-        fine = FINE if is_likelihood(results.runs) else ()
+        fine, loss = FINE if is_likelihood(results.runs) else (), recorded_loss(results.runs)
+        words = {"loss": loss, "training": "training by Adam" if loss == OVER_WINDOWS else "whole training"}
         rows = []
         for title, key, scale in QUANTITIES:
             values = [over_seeds(runs, partial(_value, key=key, scale=scale)) for runs in groups.values()]
             if any(value is not None for value in values):  # a problem has some of the quantities only
-                rows.append([title, *(number(value, 4 if key in fine else 3) for value in values)])
+                rows.append([title.format(**words), *(number(value, 4 if key in fine else 3) for value in values)])
         seeds = len({run.seed for runs in groups.values() for run in runs})
         lengths = {run.config["iterations"] for runs in groups.values() for run in runs}
         length = counted(lengths.pop(), "iteration") if len(lengths) == 1 else "runs of different length"
-        notes = [f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {self.SOURCES}"]
+        notes = [
+            f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {SOLVED[loss]}; {self.SOURCES}"
+        ]
         notes += [note for runs in groups.values() for run in runs for note in _losses(run)]
         return [Table(f"RQ1 Quality and cost: {results.title}", ["", *groups], rows, notes)]
 
@@ -128,14 +136,16 @@ class Quality(Study):
         if results.has_mixed_rows:
             return "The runs were trained on different rows, so their losses do not compare."
         disc, opt = (best[name] for name in names)
+        loss = recorded_loss(results.runs)
+        training = "The training by Adam, which L-BFGS finishes," if loss == OVER_WINDOWS else "The training"
         if disc is None or opt is None:
-            return "At least one method never reached a finite validation loss."
+            return f"At least one method never reached a finite {loss}."
         iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
         last = [number(over_seeds(groups[name], partial(_value, key=LAST, scale=1)), digits) for name in names]
         return (
-            f"Within {counted(iterations, 'iteration')} the best validation loss of Disc-Opt is {number(disc, digits)} "
-            f"and that of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. The "
-            f"training took {number(seconds[names[0]])} s and {number(seconds[names[1]])} s."
+            f"Within {counted(iterations, 'iteration')} the best {loss} of Disc-Opt is {number(disc, digits)} "
+            f"and that of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. {training} "
+            f"took {number(seconds[names[0]])} s and {number(seconds[names[1]])} s."
         )
 
 
@@ -192,8 +202,8 @@ def draw_loss(results: Results) -> Figure | None:
     else:
         for axes in panels:
             axes.set_yscale("log")
-    kind = "training" if runs[0].config["faithful"] else "validation"
-    panels[0].set_ylabel(f"{kind} NLL (nats)" if likelihood else f"{kind} loss")
+    kind = compared_loss(runs)
+    panels[0].set_ylabel(f"{kind.replace('loss', 'NLL')} (nats)" if likelihood else kind)
     for axes, title, label in zip(
         panels,
         ("against iteration", "against training time", "against evaluations"),
@@ -209,7 +219,9 @@ def draw_loss(results: Results) -> Figure | None:
             axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 5))
         else:
             axes.set_xscale("log")
-    figure.suptitle(f"{results.title}: best loss so far (thin: at each iteration)", fontsize=10)
+    if not likelihood:
+        log_ticks(*(axes.yaxis for axes in panels), *(axes.xaxis for axes in panels[1:]))
+    headline(figure, f"{results.title}: best loss so far (thin: at each iteration)")
     legend_below(figure, panels[0], columns=3 if results.is_sweep else 4)
     return figure
 
@@ -281,6 +293,7 @@ def draw_cost(results: Results) -> Figure | None:
     seconds.set_title("time over training")
     nfe.set_ylabel("field evaluations per iteration")
     nfe.set_title("NFE-F solid, NFE-B dotted")
-    figure.suptitle(f"{results.title}: what an iteration costs", fontsize=10)
+    log_ticks(seconds.yaxis, nfe.yaxis)
+    headline(figure, f"{results.title}: what an iteration costs")
     legend_below(figure, seconds)
     return figure

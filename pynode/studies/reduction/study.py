@@ -14,10 +14,19 @@ from pynode.records.table_data import differences_of_rows
 from pynode.settings.known import multilevel, rivals
 from pynode.studies.base import Study, Table, complete_median, number, over_seeds
 from pynode.studies.load import load_and_threads, load_note
-from pynode.studies.losses import Spent, best_quality, between, is_likelihood, spent_until, upper_limit
+from pynode.studies.losses import (
+    OVER_WINDOWS,
+    Spent,
+    best_quality,
+    between,
+    compared_loss,
+    is_likelihood,
+    spent_until,
+    upper_limit,
+)
 from pynode.studies.reduction.spread import KINDS, percent_with_range, ranges
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, styled
+from pynode.studies.style import headline, legend_below, log_ticks, looks, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,9 +83,11 @@ class Reduction(Study):
         ]
         columns = ["loss", f"{base} s", f"{method} s", "less time", f"{base} NFE", f"{method} NFE", "less NFE"]
         faithful = any(run.config["faithful"] for run in results.runs)
-        kind = "training loss, each method's own, as in the study" if faithful else "validation loss"
-        if any(run.config["problem"] == "series" for run in results.runs):
-            kind = "training loss over long windows, before L-BFGS finishes the training"
+        kind = compared_loss(results.runs)
+        if faithful:
+            kind += ", each method's own, as in the study"
+        elif kind == OVER_WINDOWS:
+            kind += ", before L-BFGS finishes the training"
         notes = [
             f"cost until a loss ({kind}) is first reached; last row: the matched loss, the worse of the two best ones"
             f"{' (of each seed by itself, medians)' if len(saved['seeds']) > 1 else ''}. "
@@ -350,6 +361,8 @@ def draw_reduction(results: Results, matched: float | None) -> Figure | None:
     left.set_title("time until reached")
     right.set_ylabel("NFE + vector-Jacobian products")
     right.set_title("evaluations until reached")
-    figure.suptitle(f"{results.title}: cost of reaching a loss", fontsize=10)
+    if not likelihood:
+        log_ticks(left.xaxis, left.yaxis, right.xaxis, right.yaxis)
+    headline(figure, f"{results.title}: cost of reaching a loss")
     legend_below(figure, left)
     return figure

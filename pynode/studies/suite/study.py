@@ -18,7 +18,7 @@ from pynode.studies.load import IDLE, is_idle, load_text
 from pynode.studies.reduction.spread import percent_with_range
 from pynode.studies.reduction.study import engine_of, note_on_rows, pairs_of_runs, reductions
 from pynode.studies.results import Results
-from pynode.studies.style import PALETTE, legend_below, new_figure, styled
+from pynode.studies.style import PALETTE, headline, legend_below, new_figure, styled
 
 BOOKKEEPING = {"seed", "checkpoint_every", "memory_every", "method"}
 """Entries of a run's configuration that leave its numbers as they are, or are compared by themselves."""
@@ -295,7 +295,7 @@ def draw_suite(groups: Sequence[Group]) -> Figure | None:
     margin = 0.08 * (100 - lowest)  # room for the numbers
     axes.set_xlim(lowest - margin if lowest < 0 else 0.0, 100 + margin)
     axes.grid(axis="y", visible=False)
-    figure.suptitle("What Disc-Opt saves until the matched loss is reached", fontsize=10)
+    headline(figure, "What Disc-Opt saves until the matched loss is reached")
     legend_below(figure, axes)
     return figure
 

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from pynode.studies.base import Study, Table, accuracy, complete_median, number
 from pynode.studies.gradients.record import STEADY
 from pynode.studies.results import Results
-from pynode.studies.style import legend_below, looks, new_figure, styled
+from pynode.studies.style import headline, legend_below, looks, new_figure, styled
 from pynode.studies.winners.record import (
     METHODS,
     TARGETS,
@@ -243,7 +243,7 @@ def draw_map(results: Results) -> Figure | None:
     if seeds > 1:
         over = f"{seeds} seeds" if len({len(cell.seeds) for cell in measured}) == 1 else f"up to {seeds} seeds"
         title += f"\nmedian over {over}, with the smallest and largest; framed where seeds disagree on who wins"
-    figure.suptitle(title, fontsize=10)
+    headline(figure, title)
     return figure
 
 
@@ -326,6 +326,6 @@ def draw_stability(results: Results) -> Figure | None:
         axes.set_xlabel("horizon T")
         axes.set_title(label)
     rtol = records[0].rtol
-    figure.suptitle(f"Backward solve of Opt-Disc (one interval, rtol {rtol:.0e}, median over seeds)", fontsize=10)
+    headline(figure, f"Backward solve of Opt-Disc (one interval, rtol {rtol:.0e}, median over seeds)")
     legend_below(figure, panels[0])
     return figure

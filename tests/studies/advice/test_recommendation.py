@@ -157,3 +157,36 @@ def test_warns_of_stiffness() -> None:
 def test_says_that_a_gradient_is_small() -> None:
     small = [START, replace(END, gradient_norm=1e-4)]
     assert any("relative to it look large" in w for w in cautions(RECORDS, small))
+
+
+def test_says_which_setting_is_faster_than_the_pick() -> None:
+    tried = discrete(4, error=0.005, loss_error=1e-5, **timed(4.0, iterations=50, reached=0.12))
+    other = continuous(1e-3, error=0.009, **timed(1.0))
+    made = by_goal([*everywhere(tried), *everywhere(other)])[TRAINING]
+    assert label(made) == "disc-opt-rk4-x4"
+    assert "opt-disc-dopri5-rtol1e-03 is 4 times as fast, but was not tried" in made.why
+    assert any("no time to try 1 faster setting" in doubt.text for doubt in made.doubts)
+    assert made.sure == "not sure"
+    lagging = by_goal([*everywhere(tried), *everywhere(replace(other, iterations=50, reached=9.0))])[TRAINING]
+    assert "4 times as fast, but its trial lags behind" in lagging.why
+
+
+def test_times_of_few_rounds_are_not_sure() -> None:
+    once = [replace(r, repeats=1, scatter=None, ratio_scatter=None) if r.seconds else r for r in RECORDS]
+    made = by_goal(once)
+    for goal in (TRAINING, ROUGH, FINE):
+        assert made[goal].sure == "not sure"
+        assert any("timed in 1 round only" in doubt.text for doubt in made[goal].doubts)
+
+
+def test_says_why_there_is_no_fit() -> None:
+    no_lower = [at("untrained", 1.0), at("trained", 2.0)]
+    records = [replace(r, weights="trained" if r.weights == "rehearsed" else r.weights) for r in RECORDS]
+    made = by_goal(records, no_lower)[TRAINING]
+    assert any("loss at the weights trained is no lower" in doubt.text for doubt in made.doubts)
+
+
+def test_memory_that_was_not_measured_is_a_doubt() -> None:
+    assert by_goal(RECORDS)[MEMORY].sure == "sure"
+    missing = [replace(r, memory_bytes=None) if r.label == "disc-opt-rk4-x2" else r for r in RECORDS]
+    assert any("memory of 1 setting that will do" in doubt.text for doubt in by_goal(missing)[MEMORY].doubts)

@@ -12,6 +12,9 @@ from pynode.records.run_files import EvaluationKeys
 from pynode.records.schema import convert
 from pynode.studies.base import Table
 from pynode.studies.forecast.study import Forecast
+from pynode.studies.page.configurations import run_tables
+from pynode.studies.quality.study import Quality, draw_loss
+from pynode.studies.reduction.study import Reduction
 from tests.studies.forecast.made_up import forecasting, record, results
 
 
@@ -151,3 +154,23 @@ def test_other_runs_have_nothing_to_show() -> None:
 def test_many_columns_go_to_the_file(columns: tuple[str, ...]) -> None:
     errors, _ = Forecast().tables(results(*both(columns=columns)))
     assert errors.long is (len(columns) > 6)
+
+
+def test_no_study_speaks_of_a_validation() -> None:
+    """No rows are set aside for one: tables, findings and axes of a page call the loss what it is."""
+    trained = results(*both())
+    told = [*Quality().tables(trained), *Reduction().tables(trained), *run_tables(trained.runs)]
+    quality, page = told[0], told[-3:]
+    assert row(quality, "best training loss over long windows")["disc-opt"] == "0.5"
+    assert row(quality, "last training loss over long windows")["disc-opt"] == "0.5"
+    assert "best training loss over long windows" in page[0].columns
+    finding = Quality().finding(trained)
+    assert finding is not None
+    assert "the best training loss over long windows of Disc-Opt is 0.5" in finding
+    assert "The training by Adam, which L-BFGS finishes, took" in finding
+    assert "training by Adam (s)" in [cells[0] for cells in quality.rows]
+    text = " ".join([finding, *(table.markdown() for table in told if "Settings" not in table.title)])
+    assert "validation" not in text
+    drawn = draw_loss(trained)
+    assert drawn is not None
+    assert drawn.axes[0].get_ylabel() == "training loss over long windows"

@@ -92,6 +92,7 @@ def test_a_linear_loss_is_exact_though_no_slope_can_be_fitted() -> None:
     assert result.passes
     assert result.fitted == (0, 0)
     assert "rounding" in result.verdict
+    assert str(result) == result.verdict, "printed, it is a sentence"
 
 
 def test_a_wrong_gradient_of_a_linear_loss_is_found() -> None:

@@ -105,6 +105,14 @@ def column(page: Page, title: str, k: int) -> list[str]:
     return [str(text) for text in rows.evaluate_all("(rows, k) => rows.map((row) => row.cells[k].textContent)", k)]
 
 
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_parts_of_a_quantity_are_indented(browser: Browser, pages: dict[str, Path], width: int) -> None:
+    """As in the terminal, where spaces say that a row is a part of the one above it."""
+    page = visit(browser, pages["comparison"], width).page
+    assert page.locator("tbody th", has_text="forward solve and loss").first.inner_text().startswith("  ")
+    page.close()
+
+
 def test_tables_sort_by_a_click(browser: Browser, pages: dict[str, Path]) -> None:
     visited = visit(browser, pages["comparison"])
     page = visited.page

@@ -163,7 +163,20 @@ def test_marginals_show_pairs_of_columns_of_data_and_of_each_model() -> None:
             assert axes.get_xlim() == figure.axes[j].get_xlim()
     assert len({mcolors.to_hex(axes.lines[0].get_color()) for axes in figure.axes}) == 3
     assert len(drawn(draw_marginals(results(run(dim=6)))).axes) == 6
-    assert len(drawn(draw_marginals(results(run(dim=3)))).axes) == 2
+    assert len(drawn(draw_marginals(results(run(dim=3)))).axes) == 4, "each column at least once"
+
+
+def test_marginals_of_a_users_table_have_its_names_and_units() -> None:
+    """Of two columns as well, which have no density on a grid; a name is no formula, and is not longer than a panel."""
+    evaluated = {name: series(2)[name] for name in ("data", "pushed", "generated")}
+    evaluated |= {"columns": ["price in $ or $", "4"], "shift": [100.0, -3.0], "scale": [10.0, 0.5]}
+    figure = drawn(draw_marginals(results(replace(run(), evaluation={"metrics": {}, "series": evaluated}))))
+    data, generated = figure.axes
+    assert generated.get_xlabel() == r"price in \$ or \$"
+    assert generated.get_ylabel() == "disc-opt\ncolumn 4"
+    for axes, name in ((data, "data"), (generated, "generated")):
+        expected = np.array(evaluated[name]) * [10.0, 0.5] + [100.0, -3.0]
+        np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata()), expected)
 
 
 def test_a_value_that_was_not_finite_is_left_out_of_the_picture() -> None:

@@ -1,4 +1,4 @@
-"""Forward solve and adjoint of one kind of adaptive solve, recorded once and used by all solves of that kind."""
+"""Static memory and recordings of an adaptive forward solve and of its adjoint."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pynode.adjoint import norm_of_parts
 from pynode.engines.eager.interpolant import MIDDLE
+from pynode.engines.graph.adaptive.augmented import Augmented
 from pynode.engines.graph.adaptive.formula import Formula, root_mean_square
 from pynode.engines.graph.adaptive.inputs import Inputs, StaticField
 from pynode.engines.graph.adaptive.nodes import Nodes
@@ -25,7 +26,7 @@ from pynode.types import State, VectorField
 
 
 class Lease:
-    """The claim of one solve to the nodes of its steps, as long as its gradient can be asked for."""
+    """The claim of one solve to the nodes of its steps; alive as long as its gradient may be asked for."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -35,10 +36,13 @@ class Lease:
 
 
 class Captured:
-    """Static memory and recordings of a forward solve and, where one is wanted, of its adjoint.
+    """The recordings for solves of one kind, and the tensors on which they work.
 
-    The nodes of the latest forward solve stay in static memory; those of an earlier one, whose gradient may still be
-    asked for, are copied away before the next one overwrites them.
+    The nodes of the latest forward solve are in static memory.  If the gradient of an earlier solve may still be asked
+    for, its nodes are copied before the next solve overwrites them.
+
+    Nothing that is kept here refers back to this object: a cycle would hold memory of the device until the next garbage
+    collection.
     """
 
     def __init__(self, solve: Solve, inputs: Inputs, recorder: Recorder, sign: float) -> None:
@@ -51,28 +55,25 @@ class Captured:
         self._sign = sign
         solver = solver_of(solve.recipe.scheme)
         like = solve.y0.detach()
-        wants = solve.wants_gradient
-        interpolating = wants and how.adjoint == "interpolating"
+        interpolating = solve.wants_gradient and how.adjoint == "interpolating"
         formula = Formula(solver, like, steps.rtol, steps.atol)
         self.nodes = Nodes(like, with_middle=solver == "dopri5") if interpolating else None
-        self._middle = formula.weights(torch.tensor(MIDDLE, dtype=torch.float64)) if solver == "dopri5" else None
-        keep = self._keep if interpolating else None
+        middle = formula.weights(torch.tensor(MIDDLE, dtype=torch.float64)) if solver == "dopri5" else None
+        keep = None if self.nodes is None else _Writer(self.nodes, middle)
         self.forward = Stepper(recorder, formula, self.field, root_mean_square, like, sign, keep)
         self._lease: weakref.ref[Lease] | None = None
-        self._stale = False  # the adjoint's recordings read the nodes where they were
+        self._stale = False  # whether the nodes have moved since the adjoint was recorded
         self._steps = 0
+        self.augmented = Augmented(self.field, self.nodes, like, inputs.sources, sign)
         self.adjoint: Stepper | None = None
-        if wants:
+        if solve.wants_gradient:
             rtol = steps.rtol if how.rtol is None else how.rtol
             atol = steps.atol if how.atol is None else how.atol
-            self._shape, self._dim = like.shape, like.numel()
-            states = 1 if interpolating else 2
-            sizes = [*[self._dim] * states, *(x.numel() for x in inputs.sources)]
-            self._before = self._dim * (states - 1)
+            sizes = self.augmented.sizes
             flat = like.new_zeros(sum(sizes))
-            measured = {"mixed": sizes, "seminorm": sizes[:states], "rms": [sum(sizes)]}[how.norm]
+            measured = {"mixed": sizes, "seminorm": sizes[: self.augmented.states], "rms": [sum(sizes)]}[how.norm]
             backward = Formula(solver, flat, rtol, atol)
-            self.adjoint = Stepper(recorder, backward, self._augmented, norm_of_parts(measured), flat, -sign)
+            self.adjoint = Stepper(recorder, backward, self.augmented, norm_of_parts(measured), flat, -sign)
         with self.use(solve.field, inputs.tensors):
             self.forward.y.copy_(like)
             self.forward.record(self._counters())
@@ -108,7 +109,7 @@ class Captured:
         return solution
 
     def claim(self) -> Lease:
-        """The claim to the nodes of the solve that has just been done, which dopri5 has also closed."""
+        """The claim to the nodes of the latest solve; for dopri5 their last node is written here."""
         assert self.nodes is not None
         forward, lease = self.forward, Lease(self._steps)
         if self.nodes.columns > 2:
@@ -118,13 +119,13 @@ class Captured:
         return lease
 
     def close(self, lease: Lease, t: Tensor, y: State, slope: State) -> None:
-        """Writes the last node of the present nodes."""
+        """Writes the node behind the last step of the solve whose nodes are in static memory."""
         assert self.nodes is not None
         self.nodes.close(self._sign * t.double(), y, self._sign * slope, lease.steps)
         lease.closed = True
 
     def bring_back(self, lease: Lease) -> None:
-        """Makes the nodes of that solve the present ones."""
+        """Copies the nodes of that solve back into static memory, if another solve has overwritten them."""
         assert self.nodes is not None
         if lease.saved is not None:
             self._make_room()
@@ -132,7 +133,7 @@ class Captured:
             lease.saved, self._lease = None, weakref.ref(lease)
 
     def _make_room(self) -> None:
-        """Copies nodes away whose gradient may still be asked for."""
+        """Copies the nodes in static memory if the gradient of their solve may still be asked for."""
         assert self.nodes is not None
         owner = None if self._lease is None else self._lease()
         if owner is not None and owner.saved is None:
@@ -140,58 +141,36 @@ class Captured:
         self._lease = None
 
     def grow(self, n: int) -> None:
-        """Makes sure of memory for the node of one more step, and for the last one behind it."""
+        """Makes sure that there is memory for step `n`: for its node, and for the last node behind it."""
         if self.nodes is not None and n + 2 > self.nodes.capacity:
             self.nodes.grow()
             self.forward.record_again(self._counters())
             self._stale = True
 
     def _counters(self) -> list[Tensor]:
-        """What an attempt writes to beside the tensors of the stepper; of the nodes only what is ahead is lost."""
+        """Tensors of the nodes that have to keep their values while an attempt is recorded.
+
+        The rows need not: an attempt writes only to the row ahead, which the next attempt overwrites.
+        """
         return [] if self.nodes is None else [self.nodes.count, self.nodes.points]
 
-    def _keep(self, accepted: Tensor) -> None:
-        """Writes the node of the attempt that has been made, inside of its recording."""
-        assert self.nodes is not None
-        forward = self.forward
-        values = [forward.before, forward.slopes[0]]
+
+class _Writer:
+    """Writes a node in each attempt of a step; part of its recording."""
+
+    def __init__(self, nodes: Nodes, middle: Tensor | None) -> None:
+        self._nodes, self._middle = nodes, middle
+
+    def __call__(self, stepper: Stepper, accepted: Tensor) -> None:
+        values = [stepper.before, stepper.slopes[0]]
         if self._middle is not None:
-            weights = self._middle * forward.taken.to(forward.before.dtype)
-            values.append(forward.before + (forward.slopes * weights).sum(0))
-        self.nodes.write(forward.start, values, accepted)
-
-    # --- the adjoint -------------------------------------------------------------------------------------------------
-
-    def state_of(self, t: Tensor, augmented: Tensor) -> State:
-        """The state at the time `t` of an adjoint solve."""
-        if self.nodes is None:
-            return augmented[: self._dim].reshape(self._shape)
-        return self.nodes.state(self._sign * t.double())
-
-    def adjoint_of(self, augmented: Tensor) -> Tensor:
-        """The adjoint in the vector that is solved back in time."""
-        return augmented[self._before : self._before + self._dim].reshape(self._shape)
-
-    def gradients_of(self, augmented: Tensor) -> Tensor:
-        """The gradient by all sources in it, flat."""
-        return augmented[self._before + self._dim :]
-
-    def _augmented(self, t: Tensor, augmented: Tensor) -> Tensor:
-        """The derivative of (y, l, g), or of (l, g)."""
-        y = self.state_of(t, augmented).detach().requires_grad_()
-        slope, leaves = self.field.with_leaves(t, y)
-        sources = (y, *leaves)
-        if slope.requires_grad:
-            cotangent = -self.adjoint_of(augmented)
-            by_sources = torch.autograd.grad(slope, sources, cotangent, allow_unused=True, materialize_grads=True)
-        else:  # f is constant
-            by_sources = tuple(torch.zeros_like(s) for s in sources)
-        solved = [] if self.nodes is not None else [slope.detach().reshape(-1)]
-        return torch.cat([*solved, *(g.reshape(-1) for g in by_sources)])
+            weights = self._middle * stepper.taken.to(stepper.before.dtype)
+            values.append(stepper.before + (stepper.slopes * weights).sum(0))
+        self._nodes.write(stepper.start, values, accepted)
 
 
 class _Counting:
-    """Counts the accepted steps, and lets memory grow before an attempt that needs it."""
+    """Counts the accepted steps of a solve, and enlarges the memory of the nodes before an attempt that needs it."""
 
     def __init__(self, listener: Listener, captured: Captured) -> None:
         self._listener, self._captured, self.accepted = listener, captured, 0

@@ -1,8 +1,7 @@
-"""One attempt of an adaptive step and its step size control, by operators on tensors of the device alone.
+"""One attempt of an adaptive step, and the step size control, as operators on tensors of the device.
 
-The formulas, their order of evaluation and the constants are those of torchdiffeq's adaptive Runge-Kutta solvers.  No
-function here reads a value of the device, and none makes a tensor of numbers of the host, so that all of them can be
-recorded.
+The formulas, their order of evaluation and the constants are those of torchdiffeq's adaptive Runge-Kutta solvers.  All
+functions can be recorded: none reads a value of the device or makes a tensor from numbers of the host.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ TINY, SMALL_STEP = 1e-15, 1e-6
 
 
 def root_mean_square(x: Tensor) -> Tensor:
-    """The norm of a solve that names none."""
+    """The default norm of the error of a step."""
     return x.abs().pow(2).mean().sqrt()
 
 
 class Formula:
-    """A solver's coefficients and tolerances, as tensors on the device of `like`, a state.
+    """A solver's coefficients and tolerances, as tensors on the device of the state `like`.
 
-    Times and step sizes are float64, whatever the state is.
+    Times and step sizes are float64 for states of any dtype.
     """
 
     def __init__(self, solver: str, like: State, rtol: float, atol: float) -> None:

@@ -1,4 +1,4 @@
-"""What a field reads, put at addresses that recordings know."""
+"""The tensors that a field reads, copied to static memory for recordings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pynode.types import State, VectorField
 
 
 class Trace(Reads):
-    """One evaluation of a field: the tensors that it reads, and a text of every operator with its numbers.
+    """Watches one evaluation of a field: the tensors that it reads, and each operator with its arguments as text.
 
-    Two fields with equal `operators` compute the same function of t, y and the tensors that they read, where neither
-    changes its course by the values of tensors.
+    Two fields with equal `operators` compute the same function of t, y and the tensors that they read, unless their
+    control flow depends on values of tensors.
     """
 
     def __init__(self, given: Sequence[Tensor]) -> None:
@@ -49,14 +49,15 @@ class Trace(Reads):
     def _number_of(self, x: Tensor) -> int:
         if id(x) not in self._numbers:
             self._numbers[id(x)] = len(self._alive)
-            self._alive.append(x)  # an identity must not be used twice
+            self._alive.append(x)  # so that no other tensor gets its id
         return self._numbers[id(x)]
 
 
 class Inputs:
     """The tensors that the field of `solve` reads, those that get a gradient first, and what its recordings depend on.
 
-    Raises `NotRecordable` for a field that draws random numbers, writes to what it reads, or reads another device.
+    Raises `NotRecordable` for a field that draws random numbers, writes to tensors that it reads, or reads tensors on
+    another device.
     """
 
     def __init__(self, solve: Solve) -> None:
@@ -82,7 +83,7 @@ class Inputs:
 
 
 def _place_of(x: Tensor) -> tuple[Any, ...]:
-    """What a recording knows of a tensor: a parameter's address, and of all others what their copies look like."""
+    """What a recording depends on: the address of a parameter, and shape, strides and dtype of every other tensor."""
     address = (id(x), x.data_ptr()) if _stays(x) else None
     return (tuple(x.shape), x.stride(), x.dtype, x.requires_grad, address)
 
@@ -93,7 +94,7 @@ def _stays(x: Tensor) -> bool:
 
 
 class StaticField:
-    """A field for recordings: f(t, y) that reads static tensors in place of those of the present solve.
+    """A field f(t, y) for recordings, which reads static tensors instead of those of the current solve.
 
     Parameters are read where they are; everything else is copied by `bind`.
     """
@@ -108,7 +109,7 @@ class StaticField:
 
     @contextmanager
     def bind(self, field: VectorField, tensors: Sequence[Tensor]) -> Iterator[None]:
-        """Inside the block recordings may be made and replayed, and compute with the values of `tensors`."""
+        """Inside the block recordings may be made and replayed; they compute with the values of `tensors`."""
         with torch.no_grad():
             for static, x, copied in zip(self._static, tensors, self._copied, strict=True):
                 if copied:
@@ -117,14 +118,14 @@ class StaticField:
         try:
             yield
         finally:
-            self._field, self._tensors = None, ()  # these belong to the user
+            self._field, self._tensors = None, ()  # a recording must not keep them alive
 
     def __call__(self, t: Tensor, y: State) -> State:
         """The slope, without a graph."""
         return self._value(t, y, self._static)
 
     def with_leaves(self, t: Tensor, y: State) -> tuple[State, list[Tensor]]:
-        """The slope with a graph, and what stands for the sources in it."""
+        """The slope with a graph, and the leaves in it that stand for the sources."""
         static = [
             x.detach().requires_grad_() if wants else x for x, wants in zip(self._static, self._wants, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""The accepted steps of a forward solve in memory of the device, and the solution between them."""
+"""The accepted steps of a forward solve in device memory, and the interpolated solution between them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ QUARTIC = (
 """Weights of state, slope and middle at the left and the right end of a step of dopri5, by the fraction of the step."""
 
 CUBIC = ((_REST**2 * (1 + 2 * _X), _X * _REST**2), (_X**2 * (3 - 2 * _X), -(_X**2) * _REST))
-"""The same for state and slope, of pairs of order 2 and 3."""
+"""Weights of state and slope, for pairs of order 2 and 3."""
 
 FIRST_CAPACITY = 64
-"""Nodes that there is memory for at first."""
+"""Nodes for which memory is allocated at first."""
 
 
 class Nodes:
-    """State and slope at the beginning of each step, and at its middle the state where `with_middle` (dopri5).
+    """State and slope at the beginning of each step, and with `with_middle` (dopri5) the state at its middle.
 
-    Nodes are written where the counter of the device stands, so that an attempt that was rejected is overwritten by the
-    next one.  Points are s = sign * t, and increase.
+    A node is written at the position of a counter on the device, which only an accepted step increases: the next
+    attempt overwrites a rejected one.  Points are s = sign * t, and increase.
     """
 
     def __init__(self, like: State, *, with_middle: bool) -> None:
@@ -54,11 +54,11 @@ class Nodes:
 
     @property
     def capacity(self) -> int:
-        """Nodes that there is memory for."""
+        """Nodes for which there is memory."""
         return len(self.points)
 
     def grow(self) -> None:
-        """Doubles the memory; what has been recorded with the former memory has to be recorded again."""
+        """Doubles the memory, in new tensors; recordings that use the nodes have to be made again."""
         self.points = torch.cat((self.points, torch.full_like(self.points, math.inf)))
         self.rows = torch.cat((self.rows, torch.zeros_like(self.rows)))
 
@@ -98,7 +98,7 @@ class Nodes:
         return self.points[:n].clone(), self.rows[:n].clone()
 
     def restore(self, points: Tensor, rows: Tensor) -> None:
-        """Brings copies back."""
+        """Copies nodes back that `saved` has copied."""
         n = len(points)
         self.points[:n].copy_(points)
         self.rows[:n].copy_(rows)

@@ -1,12 +1,10 @@
-"""Adaptive solves on a GPU and their continuous adjoints, by recordings that are kept for the next solve."""
+"""Adaptive solves and their continuous adjoints by recordings."""
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,55 +17,43 @@ from pynode.engines.graph.adaptive.captured import Captured, Lease
 from pynode.engines.graph.adaptive.inputs import Inputs
 from pynode.engines.graph.adaptive.stepper import Stepper
 from pynode.engines.graph.capture import NotRecordable, Recorder
+from pynode.engines.graph.fields import inner_of
+from pynode.engines.graph.recordings import Kind, Recorded
 from pynode.engines.solvers import solver_of
 from pynode.gradients import Continuous
-from pynode.precision import active_precision
 from pynode.rebuilding import Rebuilding
 from pynode.solve import Kept, Pullback, Run, Solve
 from pynode.steps import Adaptive
 from pynode.types import State, States, Times
 
-KEPT = 8
-"""Kinds of solves whose recordings are kept."""
 
-REFUSED = 64
-"""Kinds of solves that are remembered because they can't be recorded."""
+def kind_of(solve: Solve) -> Kind:
+    """What the recording of a solve with adaptive steps depends on; raises `NotRecordable`.
 
-
-class AdaptiveSolves:
-    """Runs adaptive solves by recordings, made with a new recorder for each kind of solve.
-
-    A kind is a field's operators and parameters, the shape of the state, and the recipe.  What the field reads besides
-    parameters is copied before every solve, so that a new context or new probes need no new recordings.
+    These are the operators and parameters of the field, the shape of the state, and the recipe.  Whatever the field
+    reads besides parameters is copied before every solve, so that a new context or new probes need no new recording.
     """
+    y0, recipe = solve.y0, solve.recipe
+    if torch.is_inference_mode_enabled():
+        raise NotRecordable("torch.inference_mode() is on, in which no gradient can be recorded; use torch.no_grad()")
+    if torch.is_autocast_enabled(y0.device.type):
+        raise NotRecordable("autocast keeps copies of parameters, which a recording would not renew")
+    inputs, field = _inputs_of(solve), solve.field
+    assert isinstance(field, nn.Module)
+    like = (tuple(y0.shape), y0.dtype, y0.device)
+    choices = (recipe.scheme, recipe.steps, recipe.gradient, _sign_of(solve), solve.wants_gradient)
+    owners = [x for x in inputs.tensors if isinstance(x, nn.Parameter)]
+    return Kind(("adaptive steps", inputs.key, like, choices), owners, inner_of(field), partial(AdaptiveSolve, solve))
 
-    def __init__(self, new_recorder: Callable[[torch.device], Recorder]) -> None:
-        self._new_recorder = new_recorder
-        self._kept: OrderedDict[Hashable, Captured] = OrderedDict()
-        self._refused: OrderedDict[Hashable, str] = OrderedDict()
-        self._lock = threading.RLock()
 
-    def __len__(self) -> int:
-        return len(self._kept)
+class AdaptiveSolve(Recorded):
+    """The recordings of a forward solve and of its adjoint; raises `NotRecordable`."""
 
-    def forget(self) -> None:
-        """Forgets all recordings; solves whose gradient is still to come keep theirs."""
-        with self._lock:
-            self._kept.clear()
-            self._refused.clear()
-
-    def obstacle(self, solve: Solve) -> str | None:
-        """Why `solve` can't be recorded, as a sentence; None where there are recordings, which are made if need be."""
-        try:
-            self._prepared(solve)
-        except NotRecordable as error:
-            return str(error)
-        return None
+    def __init__(self, solve: Solve, recorder: Recorder) -> None:
+        self.captured = Captured(solve, _inputs_of(solve), recorder, _sign_of(solve))
 
     def run(self, solve: Solve) -> Run:
-        """Solves; the gradient is a solve of its own."""
-        captured, inputs = self._prepared(solve)
-        forward = _Forward(solve, captured, inputs)
+        forward = _Forward(solve, self.captured, _inputs_of(solve))
         if not solve.wants_gradient:
             with torch.no_grad():
                 return Run(forward(solve.y0), None, solve.stats)
@@ -75,64 +61,24 @@ class AdaptiveSolves:
         with torch.no_grad():
             return Run(pullback.forward(), pullback, solve.stats)
 
-    def _prepared(self, solve: Solve) -> tuple[Captured, Inputs]:
-        """The recordings for `solve`, made where there are none; raises `NotRecordable`."""
-        cache: dict[str, Any] = solve.__dict__
-        inputs: Inputs | None = cache.get("_recorded_inputs")
-        if inputs is None:
-            inputs = cache["_recorded_inputs"] = Inputs(solve)
-        y0, recipe = solve.y0, solve.recipe
-        times = _times_of(solve)
-        sign = 1.0 if times[-1] > times[0] else -1.0
-        like = (tuple(y0.shape), y0.dtype, y0.device)
-        choices = (recipe.scheme, recipe.steps, recipe.gradient, sign, solve.wants_gradient)
-        key = (inputs.key, like, choices, _precision())
-        with self._lock:
-            if reason := self._refused.get(key):
-                raise NotRecordable(reason)
-            captured = self._kept.get(key)
-            if captured is None:
-                try:
-                    captured = Captured(solve, inputs, self._new_recorder(y0.device), sign)
-                except NotRecordable as error:
-                    self._refused[key] = str(error)
-                    _shorten(self._refused, REFUSED)
-                    raise
-                self._kept[key] = captured
-                _shorten(self._kept, KEPT)
-                self._forget_with(inputs.tensors, key)
-            self._kept.move_to_end(key)
-        return captured, inputs
 
-    def _forget_with(self, tensors: Sequence[Tensor], key: Hashable) -> None:
-        """Drops the recordings of `key` with the first of these parameters that is freed."""
-        kept = weakref.ref(self)
-
-        def forget() -> None:
-            if (solves := kept()) is not None:
-                solves._kept.pop(key, None)
-                solves._refused.pop(key, None)
-
-        for x in tensors:
-            if isinstance(x, nn.Parameter):
-                weakref.finalize(x, forget).atexit = False
+def _inputs_of(solve: Solve) -> Inputs:
+    """What the field of `solve` reads, found by one evaluation."""
+    cache: dict[str, Any] = solve.__dict__
+    if "_recorded_inputs" not in cache:
+        cache["_recorded_inputs"] = Inputs(solve)
+    inputs: Inputs = cache["_recorded_inputs"]
+    return inputs
 
 
-def _precision() -> tuple[Any, ...]:
-    """The settings by which torch chooses kernels."""
-    products = torch.backends.cuda.matmul
-    chosen = getattr(products, "fp32_precision", None)
-    tensor_cores = products.allow_tf32 if chosen is None else chosen
-    return tensor_cores, torch.are_deterministic_algorithms_enabled(), active_precision()
-
-
-def _shorten(cache: OrderedDict[Hashable, Any], limit: int) -> None:
-    while len(cache) > limit:
-        cache.popitem(last=False)
+def _sign_of(solve: Solve) -> float:
+    """The direction of the solve in time."""
+    times = _times_of(solve)
+    return 1.0 if times[-1] > times[0] else -1.0
 
 
 def _times_of(solve: Solve) -> tuple[float, ...]:
-    """The output times as numbers: read from the device only where nobody has handed them over."""
+    """The output times as numbers, read from the device only if they are not known."""
     if solve.times is None:
         solve.__dict__["times"] = tuple(solve.ts.detach().tolist())
     times: Any = solve.times
@@ -140,7 +86,7 @@ def _times_of(solve: Solve) -> tuple[float, ...]:
 
 
 class _Forward:
-    """The forward solve of one `solve`, and what watches it."""
+    """The forward solve of one `solve`, with its checks and counts."""
 
     def __init__(self, solve: Solve, captured: Captured, inputs: Inputs) -> None:
         steps = solve.recipe.steps
@@ -163,13 +109,13 @@ class _Forward:
 
 
 class _Progress:
-    """Counts the work of a solve by recordings, and raises its errors."""
+    """Counts the work of a recorded solve, and raises its errors."""
 
     def __init__(
         self, watch: AdaptiveWatch, stepper: Stepper, state: Callable[[], State], *, states: int, backward: bool
     ) -> None:
         self._watch, self._stepper, self._state, self._backward = watch, stepper, state, backward
-        self._states = states  # vectors of the state's shape that are solved for, before all others
+        self._states = states  # vectors of the state's size at the beginning of what is solved for
         self._cost = watch.stats.backward if backward else watch.stats.forward
 
     def evaluated(self, times: int) -> None:
@@ -201,7 +147,7 @@ class _Progress:
 
 @dataclass
 class _Held:
-    """What a gradient needs of its solve beside tensors."""
+    """What the gradient of a solve needs besides the tensors that autograd saves."""
 
     rebuilding: Rebuilding
     lease: Lease | None
@@ -209,7 +155,7 @@ class _Held:
 
 
 class _Adjoint(Pullback):
-    """Adjoint and parameter gradient, solved together back in time by recordings."""
+    """The gradient of a recorded solve: the adjoint and the parameter gradient, solved together backward in time."""
 
     name = "OptDisc"
 
@@ -230,7 +176,7 @@ class _Adjoint(Pullback):
             self.watch.hint = BACKSOLVE_HINT
 
     def forward(self) -> States:
-        """Solves; to be called once, without autograd."""
+        """Solves; to be called once, with gradients disabled."""
         assert self._held is not None
         with self._captured.lock:
             states = self._forward(self.inputs[1])
@@ -261,39 +207,38 @@ class _Adjoint(Pullback):
         return by_ts, adjoint, *by_params
 
     def _close(self, lease: Lease, ts: Times, states: States) -> None:
-        """Writes the last node, where that needs an evaluation of the field, before the first gradient."""
+        """Writes the last node before the first gradient, if `claim` has not: it needs an evaluation of the field."""
         if lease.closed:
             return
         t, y = ts[-1].detach(), states[-1].clone()
         self._captured.close(lease, t, y, self.watch.f(t.to(y.dtype), y))
 
     def _solve(self, states: States, cotangents: States) -> tuple[State, Tensor]:
-        """The adjoint at the first output time, its cotangent included, and the gradient by all sources."""
-        captured, watch, times = self._captured, self.watch, self._forward.times
-        stepper = captured.adjoint
+        """The adjoint at the first output time, including the cotangent there, and the gradient by all sources."""
+        watch, times = self.watch, self._forward.times
+        stepper, augmented = self._captured.adjoint, self._captured.augmented
         assert stepper is not None
-        backsolve = captured.nodes is None
+        backsolve = self._captured.nodes is None
         y = stepper.y
-        captured.gradients_of(y).zero_()
-        captured.adjoint_of(y).copy_(cotangents[-1])
-        states_solved = 2 if backsolve else 1
+        augmented.gradients_of(y).zero_()
+        augmented.adjoint_of(y).copy_(cotangents[-1])
         progress = _Progress(
-            watch, stepper, lambda: captured.state_of(stepper.time, y), states=states_solved, backward=True
+            watch, stepper, lambda: augmented.state_of(stepper.time, y), states=augmented.states, backward=True
         )
         for k in range(len(times) - 1, 0, -1):
             watch.end = times[k - 1]
             if backsolve:
-                captured.state_of(stepper.time, y).copy_(states[k])
+                augmented.state_of(stepper.time, y).copy_(states[k])
             interval = (times[k], times[k - 1])
             for end in stepper.solve(interval, progress, landing=True, resume=k < len(times) - 1):
                 y.copy_(end)
             if backsolve:
-                self._check_drift(captured.state_of(stepper.time, y), states[k - 1], watch.end)
-            captured.adjoint_of(y).add_(cotangents[k - 1])
-        return captured.adjoint_of(y).clone(), captured.gradients_of(y).clone()
+                self._check_drift(augmented.state_of(stepper.time, y), states[k - 1], watch.end)
+            augmented.adjoint_of(y).add_(cotangents[k - 1])
+        return augmented.adjoint_of(y).clone(), augmented.gradients_of(y).clone()
 
     def _check_drift(self, reconstructed: State, stored: State, t: float) -> None:
-        """Notes how far the state solved backwards is from the stored one."""
+        """Records the distance between the state that was solved backward and the stored one."""
         steps, how = self._forward.steps, self.how
         rtol, atol = max(steps.rtol, how.rtol or 0.0), max(steps.atol, how.atol or 0.0)
         drift, samples = drift_of(reconstructed, stored, rtol, atol)

@@ -1,10 +1,10 @@
-"""Adaptive steps in static memory: an attempt is one recording, and the host reads five numbers after it."""
+"""Adaptive steps in static memory: each attempt of a step is one recording, after which the host reads five numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,26 +15,29 @@ from pynode.types import State
 
 
 class Listener(Protocol):
-    """What a solve tells while it goes on."""
+    """Is told about the progress of a solve."""
 
     def evaluated(self, times: int) -> None:
-        """The right-hand side has been evaluated so many times."""
+        """Called when the right-hand side has been evaluated `times` times."""
 
     def attempted(self, *, accepted: bool) -> None:
-        """An attempt has ended."""
+        """Called after each attempt of a step."""
 
     def may_attempt(self) -> bool:
         """Whether the limit of steps allows one more attempt."""
 
     def refuse(self, *, tried: bool) -> None:
-        """Raises the error of a solve whose next step can't be taken; `tried` where there has been an attempt."""
+        """Raises the error of a solve that can't take its next step; `tried` says whether it has attempted one."""
+
+
+Keep: TypeAlias = "Callable[[Stepper, Tensor], None]"
 
 
 class Stepper:
-    """Solves dy/ds = sign * f(sign * s, y) in increasing s = sign * t by attempts of one size of state.
+    """Solves dy/ds = sign * f(sign * s, y) in increasing s = sign * t, for states of the shape of `like`.
 
-    All tensors are allocated once.  To be filled before a solve: `y`, the initial state.  `keep`, if given, is called
-    inside of every recorded attempt with a flag `(1,)`, one where the step is accepted, and zero else.
+    All tensors are allocated once; `y` has to be set to the initial state before each solve.  `keep`, if given, is
+    called in every recorded attempt with this stepper and a flag `(1,)` that is 1 if the step is accepted, else 0.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Stepper:
         norm: Norm,
         like: State,
         sign: float,
-        keep: Callable[[Tensor], None] | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.formula, self.norm, self.sign = formula, norm, sign
         self._recorder, self._f, self._keep = recorder, f, keep
@@ -59,20 +62,20 @@ class Stepper:
 
     @property
     def time(self) -> Tensor:
-        """The time `()` that has been reached."""
+        """The current time `()`."""
         return self.sign * self.s
 
     def record(self, besides: Sequence[Tensor] = ()) -> None:
-        """Makes all recordings that there are not yet; raises `NotRecordable`.
+        """Makes the recordings that are missing; raises `NotRecordable`.
 
-        Keeps the values of all tensors here and of those `besides` that the recorded functions write to.
+        The tensors of this stepper keep their values, and so do those of `besides`, to which `keep` writes.
         """
         for function in (self._estimate, self._resume, self._attempt, self._interpolate):
             if function.__name__ not in self._recordings:
                 self._recordings[function.__name__] = self._recorder.record(function, [*self._tensors(), *besides])
 
     def record_again(self, besides: Sequence[Tensor] = ()) -> None:
-        """The same once more, since what they read or write beside is in other memory than before."""
+        """Makes all recordings again, after tensors that they read or write have been replaced by others."""
         while self._recordings:
             self._recordings.popitem()[1].release()
         self.record(besides)
@@ -80,9 +83,10 @@ class Stepper:
     def solve(
         self, times: Sequence[float], listener: Listener, *, landing: bool, resume: bool = False
     ) -> Iterator[State]:
-        """The states at `times` after the first, each in memory that the next one overwrites.
+        """Yields the states at all `times` but the first, each in memory that the next one overwrites.
 
-        With `landing` the steps end at these times.  `resume` begins with the size that was tried last.
+        With `landing` steps end at these times.  With `resume` the first step has the size of the previous attempt;
+        otherwise it is estimated.
         """
         points = [self.sign * t for t in times]
         self.s.fill_(points[0])
@@ -132,9 +136,9 @@ class Stepper:
         self.taken.copy_(size)
         after = formula.step(self._derivative, self.slopes, y, s, size, end)
         ratio = formula.error_ratio(self.slopes, y, after, size, self.norm)
-        accepted = ratio <= 1  # not where it is NaN
+        accepted = ratio <= 1  # false for NaN
         if self._keep is not None:
-            self._keep(accepted.reshape(1))
+            self._keep(self, accepted.reshape(1))
         y.copy_(torch.where(accepted, after, y))
         self.slope.copy_(torch.where(accepted, self.slopes[-1], self.slope))
         s.copy_(torch.where(accepted, end, s))
@@ -146,7 +150,7 @@ class Stepper:
         self.output.copy_(self.formula.between(self.slopes, self.before, self.y, self.taken, x))
 
     def _report(self, accepted: Tensor, landed: Tensor) -> None:
-        """Writes what the host reads: accepted, whether a next step is possible, landed, s, size."""
+        """Writes the numbers for the host: accepted, whether a next step is possible, landed, s, size."""
         time = self.time
         sound = torch.isfinite(self.y).all() & (time + self.size != time)
         self._status.copy_(torch.stack((accepted, sound.double(), landed, self.s, self.size)))
@@ -157,7 +161,7 @@ class Stepper:
         return self._f(s, y) if self.sign > 0 else -1.0 * self._f(-s, y)
 
     def _read(self) -> list[float]:
-        """What `_report` has written: the host waits here, once a step."""
+        """The numbers that `_report` has written; the only place where the host waits for the device, once a step."""
         numbers: list[float] = self._status.tolist()
         return numbers
 
