@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from pynode.schemes.rk4 import RK4
     from pynode.schemes.rk38 import RK38
     from pynode.schemes.tsit5 import TSIT5
-    from pynode.series_fit import SeriesFit, fit_series
+    from pynode.series_fit import FitInterrupted, SeriesFit, fit_series
     from pynode.solution import Solution, SolveStats
     from pynode.steps import Adaptive, Fixed
     from pynode.studies.advice.advise import advise
@@ -77,6 +77,7 @@ _HOME = {
     "Exact": "flows.divergence",
     "FIELDS": "fields",
     "FieldSpec": "fields.base",
+    "FitInterrupted": "series_fit",
     "Fixed": "steps",
     "Flow": "flows.flow",
     "FlowDistribution": "flows.distribution",
@@ -156,6 +157,7 @@ __all__ = [
     "Engine",
     "Exact",
     "FieldSpec",
+    "FitInterrupted",
     "Fixed",
     "Flow",
     "FlowDistribution",

@@ -1,4 +1,4 @@
-"""A neural ODE fitted to a file of series in a few lines of Python: what `series` and `predict` do, without records."""
+"""A neural ODE fitted to a file of series in a few lines of Python: what `series` and `predict` do."""
 
 from __future__ import annotations
 
@@ -6,21 +6,34 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pynode.datasets.splits import Array
-from pynode.errors import InvalidArgument, NonFiniteLoss, UsageError
+from pynode.errors import Interrupted, InvalidArgument, NonFiniteLoss, UsageError
 from pynode.methods.base import GradientMethod, check_method
 from pynode.methods.disc_opt import DiscOpt
-from pynode.problems.base import Evaluation, options_from_json
+from pynode.problems.base import Evaluation
 from pynode.problems.series.user_series import UserSeries
+from pynode.records.events import EVENTS, Event
+from pynode.records.files import lines_if_any
+from pynode.records.iteration import IterationRecord
+from pynode.training.config import OnFailure, RunConfig
+from pynode.training.in_memory import TrainingInMemory
+from pynode.training.keeping import OnDisk
+from pynode.training.plan import configure
+from pynode.training.restore import restore
+from pynode.training.trainer import train
 from pynode.trajectories.ahead import times_ahead
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.table import Rows, check_finite
+from pynode.types import Theta
+
+USUAL = ("resumed", "changed", "interrupted")
+"""Events of a run directory that say nothing of the fit."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +52,35 @@ class SeriesFit:
 
     problem: UserSeries
     model: SeriesModel
-    evaluation: Evaluation
-    losses: tuple[float, ...]
-    """The loss of every iteration."""
+    """With the weights that forecasts are made by."""
+    method: GradientMethod
+    judged: Theta
+    """The weights `(n_params,)` that were trained without the held-out rows, which `evaluation` judges."""
+    records: tuple[IterationRecord, ...]
+    """Of every iteration, those of the stages after Adam too."""
+    events: tuple[str, ...] = ()
+    """What happened in the training, such as failed iterations, in sentences."""
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """Errors of fit and held-out forecasts, beside those of forecasts without a model."""
+        judged = self.problem.model(self.problem.seed)
+        judged.set_theta(self.judged)
+        return self.problem.evaluate(judged, self.method)
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """The loss of every iteration of Adam; NaN of one that failed."""
+        return tuple(float("nan") if r.loss is None else r.loss for r in self.records if not r.stage)
 
     @property
     def notices(self) -> list[str]:
-        """What was read and decided, and what went wrong at the end of training, in sentences."""
-        record: Any = self.evaluation.series["forecast"]
-        return [*self.problem.series.notices, *record["notices"]]
+        """What was read and decided, and what went wrong in training, in sentences."""
+        return list(dict.fromkeys([*self.problem.series.notices, *self.problem.notices, *self.events]))
 
     @property
     def errors(self) -> dict[str, float]:
-        """RMSE over standard deviations of fit and held-out forecast, of the baselines too, and what training took."""
+        """RMSE over standard deviations of fit and held-out forecast, of the baselines too."""
         return dict(self.evaluation.metrics)
 
     def __str__(self) -> str:
@@ -91,6 +120,14 @@ class SeriesFit:
         return every_forecast
 
 
+class FitInterrupted(Interrupted):
+    """Ctrl-C or a signal ended a fit; `fit` has the weights so far, and the records."""
+
+    def __init__(self, signal_number: int, message: str, fit: SeriesFit) -> None:
+        self.fit = fit
+        super().__init__(signal_number, message)
+
+
 @contextmanager
 def _as_in_python() -> Iterator[None]:
     """Errors name arguments as Python has them, not the options of `predict`."""
@@ -108,6 +145,9 @@ def fit_series(
     iterations: int | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
+    on_failure: OnFailure = "stop",
+    out: Path | str | None = None,
+    resume: bool = False,
     callback: Callable[[int, float], None] | None = None,
     **options: Any,
 ) -> SeriesFit:
@@ -119,44 +159,64 @@ def fit_series(
             print(forecast.name, forecast.times, forecast.values)
 
     `options` are those of the problem `series` (`SeriesOptions`): columns, hidden dimensions, field, split.  `callback`
-    is called with the number and the loss of every iteration.  Raises `UsageError` for a file or options that can't be
-    used, before training, and `NonFiniteLoss` or `SolveError` where training fails.
+    is called with the number and the loss (NaN where it failed) of every iteration, those of L-BFGS after Adam's too.
+    `on_failure` says what follows an iteration of Adam whose solve fails or whose loss is not finite: "stop", "skip"
+    its batch, or "restore" the best weights.  The training is kept in memory, or with `out` in that directory, from
+    which `resume` goes on.
+
+    Raises `UsageError` for a file or options that can't be used, before training, `NonFiniteLoss` or `SolveError` where
+    training fails, and `FitInterrupted` (a `KeyboardInterrupt`), whose `fit` has the weights so far.
     """
     used = DiscOpt() if method is None else method
     check_method(used)
-    settings = UserSeries.training
-    count = settings.iterations if iterations is None else iterations
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InvalidArgument("iterations", count, "not a positive integer", f"use e.g. {settings.iterations}")
-    problem = UserSeries(seed=seed, options=options_from_json(UserSeries, {"data": str(data), **options}))
-    problem.check()
-    model = problem.model(seed)
-    rate = settings.learning_rate if learning_rate is None else learning_rate
-    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
-    best, least, losses = model.theta(), float("inf"), []
-    for iteration in range(count):
-        if iteration % settings.validate_every == 0 and (loss := problem.validation_loss(model)) < least:
-            best, least = model.theta(), loss
-        for group in optimiser.param_groups:
-            group["lr"] = rate * 0.5 ** (iteration / (settings.rate_half_life or count))
-        objective = problem.objective(used, model, problem.batch(iteration))
-        if not np.isfinite(objective.value):
-            raise NonFiniteLoss(f"the loss of iteration {iteration} is {objective.value}; lower the learning rate")
-        objective.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        losses.append(objective.value)
+    config = configure(
+        UserSeries,
+        used,
+        problem_options={"data": str(data), **options},
+        seed=seed,
+        iterations=iterations,
+        learning_rate=learning_rate,
+        on_failure=on_failure,
+    )
+    numbers = iter(range(2**63))
+
+    def listener(record: IterationRecord) -> None:
         if callback is not None:
-            callback(iteration, objective.value)
-    last = problem.validation_loss(model)
-    if not min(last, least) < float("inf"):
+            callback(next(numbers), float("nan") if record.loss is None else record.loss)
+
+    return _in_memory(config, listener) if out is None else _on_disk(config, Path(out), resume, listener)
+
+
+def _in_memory(config: RunConfig, listener: Callable[[IterationRecord], None]) -> SeriesFit:
+    training = TrainingInMemory(config, listener)
+
+    def fit() -> SeriesFit:
+        of_adam, of_stages = training.records
+        problem, model, best, last = training.problem, training.model, training.best, training.last
+        assert isinstance(problem, UserSeries)
+        model.set_theta(last)
+        return SeriesFit(problem, model, config.method, best, (*of_adam, *of_stages), tuple(training.events))
+
+    try:
+        summary = training.train()
+    except Interrupted as error:
+        raise FitInterrupted(error.signal_number, f"{error} in `fit` of this error", fit()) from None
+    if summary["best_validation_loss"] is None:
         raise NonFiniteLoss(
             "the loss over long windows was never finite: the solves of every model that was tried blow up; lower the "
             "learning rate, or take shorter windows (window=8)"
         )
-    if not last < least:
-        model.set_theta(best)
-    evaluation = problem.evaluate(model, used)
-    record: Any = evaluation.series["forecast"]
-    model.set_theta(torch.tensor(record["final"], dtype=torch.float64))
-    return SeriesFit(problem, model, evaluation, tuple(losses))
+    return fit()
+
+
+def _on_disk(
+    config: RunConfig, directory: Path, resume: bool, listener: Callable[[IterationRecord], None]
+) -> SeriesFit:
+    train(config, directory, resume=resume, listener=listener)
+    _, problem, judged = restore(directory)
+    _, _, model = restore(directory, last=True)
+    assert isinstance(problem, UserSeries)
+    of_adam, of_stages = OnDisk(directory).records()
+    events = [e for e in lines_if_any(directory / EVENTS, Event) if e.event not in USUAL]
+    said = tuple(f"{e.event} {e.iteration}: {e.detail}" for e in events)
+    return SeriesFit(problem, model, config.method, judged.theta(), (*of_adam, *of_stages), said)

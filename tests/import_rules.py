@@ -194,10 +194,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "world",
         "clock",
     ),
-    # trains one problem without records
     # trained flows of tables, in the units of the file
     "table_flows": ("errors", "datasets", "flows", "methods.base", "problems"),
-    "series_fit": ("errors", "datasets", "methods", "problems", "trajectories"),
+    "series_fit": ("errors", "types", "datasets", "methods", "problems", "records", "training", "trajectories"),
     # reads the source of methods and problems; what it imports of them are registries
     "settings": ("arguments", "engines", "errors", "registry", "schemes", "methods", "problems"),
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,9 @@ def test_a_series_with_an_input(room: Path) -> None:
         inputs=("outdoor",),
         callback=lambda iteration, _: seen.append(iteration),
     )
-    assert seen == list(range(6))
+    assert seen == list(range(len(fit.records)))
+    assert [record.stage for record in fit.records[:7]] == [*[""] * 6, "windows x2"]
+    assert len(fit.losses) == 6
     assert str(fit).startswith(fit.notices[0])
     assert f"forecast_error: {fit.errors['forecast_error']:.4g}" in str(fit).splitlines()
     assert fit.errors["forecast_error"] < 0.2 < fit.errors["forecast_error_naive"]
@@ -80,6 +84,58 @@ def test_doses_have_rows_around_them(tmp_path: Path) -> None:
     (ahead,) = fit.forecast(32)
     near = ahead.times[np.abs(ahead.times - 30.5) < 0.1]
     assert len(near) == 2, "before the dose and just after"
+
+
+OPTIONS = {"iterations": 4, "time": "hour", "values": ("room",), "inputs": ("outdoor",)}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("at", [2, 9])
+def test_ctrl_c_leaves_the_fit_so_far(room: Path, at: int) -> None:
+    """In Adam's part, and in that of L-BFGS."""
+
+    def stop(iteration: int, _: float) -> None:
+        if iteration == at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(pynode.FitInterrupted, match="the weights so far are kept in `fit` of this error") as caught:
+        pynode.fit_series(room, callback=stop, **OPTIONS)  # type: ignore[arg-type]
+    fit = caught.value.fit
+    assert len(fit.records) == at + 1
+    assert np.isfinite(fit.errors["forecast_error"])
+    assert np.isfinite(fit.forecast(60)[0].values).all()
+    if at < 4:
+        first = fit.records[0].validation_loss
+        assert first is not None
+        assert fit.problem.validation_loss(fit.model) <= first
+
+
+def test_a_fit_in_a_directory_goes_on_and_is_the_one_in_memory(room: Path, tmp_path: Path) -> None:
+    def stop(iteration: int, _: float) -> None:
+        if iteration == 7:
+            raise RuntimeError("the notebook is closed")
+
+    with pytest.raises(RuntimeError, match="the notebook"):
+        pynode.fit_series(room, out=tmp_path / "fit", callback=stop, **OPTIONS)  # type: ignore[arg-type]
+    fit = pynode.fit_series(room, out=tmp_path / "fit", resume=True, **OPTIONS)  # type: ignore[arg-type]
+    other = pynode.fit_series(room, **OPTIONS)  # type: ignore[arg-type]
+    assert torch.equal(fit.model.theta(), other.model.theta())
+    assert torch.equal(fit.judged, other.judged)
+    assert fit.errors == other.errors
+    assert fit.losses == other.losses
+    with pytest.raises(pynode.UsageError, match="holds a run already"):
+        pynode.fit_series(room, out=tmp_path / "fit", **OPTIONS)  # type: ignore[arg-type]
+
+
+def test_a_policy_goes_on_after_failures(room: Path) -> None:
+    """Every solve of this method fails, so the first model is what is left."""
+    method = pynode.OptDisc(max_steps=1)
+    with pytest.raises(pynode.SolveError, match="iteration 0"):
+        pynode.fit_series(room, method, **OPTIONS)  # type: ignore[arg-type]
+    fit = pynode.fit_series(room, method, on_failure="skip", **OPTIONS)  # type: ignore[arg-type]
+    assert all(record.failure for record in fit.records)
+    assert any("failed iteration" in notice for notice in fit.notices)
+    assert any("stage ended early" in notice for notice in fit.notices)
 
 
 def test_a_name_is_no_list_of_letters(room: Path) -> None:

@@ -161,9 +161,9 @@ def _shown(value: object) -> str:
 def _subject(run: RunConfig, line: str, at: list[Path], budget: float, iterations: int | None) -> Subject:
     """The problem of `run`, in float64 and as it is trained, with the weights of the runs in `at`."""
     from pynode.studies.advice.problems import problem_subject
-    from pynode.training.checkpoint import best_theta
     from pynode.training.data import check_same_rows
     from pynode.training.restore import config_of
+    from pynode.training.weights import best_theta
 
     exact, actual = replace(run, dtype="float64").make_problem(), run.make_problem()
     trained = {}

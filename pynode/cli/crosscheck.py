@@ -197,7 +197,7 @@ def _problem(name: str, seed: int, settings: list[str] | None, data: Path | None
     posed = replace(run, dtype="float64").make_problem()
     model = posed.model(seed)
     if at is not None:
-        from pynode.training.checkpoint import best_theta
+        from pynode.training.weights import best_theta
 
         model.set_theta(best_theta(at, name))
     return problem_subject(posed, model, posed.check_batch())

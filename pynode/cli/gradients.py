@@ -258,7 +258,7 @@ def _check_measured(first: RunConfig, at: list[Path], samples: int | None) -> No
 def _weights(at: list[Path], problem: str, *, untrained: bool) -> dict[str, Tensor | None]:
     """The weights to measure at by name: of the runs in `at`, and the untrained ones (None) if asked for."""
     from pynode.studies.gradients.record import UNTRAINED
-    from pynode.training.checkpoint import best_theta
+    from pynode.training.weights import best_theta
 
     weights: dict[str, Tensor | None] = {UNTRAINED: None} if untrained or not at else {}
     for folder in at:

@@ -113,7 +113,7 @@ def predict(
     torch.set_num_threads(threads)
     console = new_console()
     folder, said = _chosen(directory, method, run)
-    _, problem, model = restore(folder)
+    _, problem, model = restore(folder, last=True)
     if not isinstance(problem, UserSeries):
         raise InvalidArgument("DIR", directory, "no series was trained there", "give the --out of the command series")
     series = problem.series
@@ -122,7 +122,6 @@ def predict(
         times = times_ahead(
             series.axis, trajectories, series.axis.parse(until), _spacing(problem, every), series.input_kinds
         )
-        model = problem.trained(model, folder)
         ahead = [(each, at) for each, at in zip(trajectories, times, strict=True) if len(at)]
         values_ahead = problem.forecasts(model, [each for each, _ in ahead], [at for _, at in ahead])
         rows = [Rows(each.name, at, own) for (each, at), own in zip(ahead, values_ahead, strict=True)]

@@ -48,6 +48,7 @@ class TrainingProgress:
             disable=not console.is_terminal,
         )
         self._task = self._bars.add_task("", total=None, loss="", visible=False)
+        self._label, self._stage, self._before = "", "", 0
 
     def __enter__(self) -> TrainingProgress:
         self._log.addHandler(self._events)
@@ -69,8 +70,12 @@ class TrainingProgress:
         if not self.console.is_terminal:
             self.console.say(f"training {label}, {counted(iterations, 'iteration')}")
         self._task = self._bars.add_task(label, total=iterations, loss="")
+        self._label, self._stage, self._before = label, "", 0
 
     def advance(self, record: IterationRecord) -> None:
         """The run finished an iteration."""
+        if record.stage != self._stage:
+            self._stage, self._before = record.stage, record.iteration
+            self._task = self._bars.add_task(f"{self._label}, {record.stage}", total=None, loss="")
         loss = f"{record.loss:.4g}" if record.loss is not None else "-"
-        self._bars.update(self._task, completed=record.iteration + 1, loss=loss)
+        self._bars.update(self._task, completed=record.iteration + 1 - self._before, loss=loss)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from pynode.errors import InvalidArgument, nearest
 from pynode.gradients import Discrete
 from pynode.methods.base import GradientMethod
+from pynode.problems.stages import Stage
 from pynode.solution import SolveStats
 from pynode.steps import Fixed
 from pynode.types import Theta
@@ -239,6 +240,13 @@ class Problem(ABC):
     @abstractmethod
     def validation_loss(self, model: Any) -> float:
         """The loss of the continuous problem, solved accurately; infinite where the solve blows up."""
+
+    def stages(self) -> Sequence[Stage]:
+        """What follows Adam in a training: none, unless a problem overrides this.
+
+        Each goes on from the weights of the one before it, the first from the best of Adam's.
+        """
+        return ()
 
     @abstractmethod
     def evaluate(self, model: Any, method: GradientMethod) -> Evaluation:

@@ -33,8 +33,18 @@ class Event:
 
 def note(directory: Path, event: str, iteration: int, detail: str) -> Event:
     """Appends an event to those of the run in `directory`."""
-    happened = Event(datetime.now(timezone.utc).isoformat(timespec="seconds"), event, iteration, detail)
+    happened = new_event(event, iteration, detail)
     append_line(directory / EVENTS, happened)
-    level = logging.INFO if event in USUAL else logging.WARNING
-    _log.log(level, "%s, iteration %d: %s: %s", directory.name, iteration, event, detail)
+    tell(directory.name, happened)
     return happened
+
+
+def new_event(event: str, iteration: int, detail: str) -> Event:
+    """An event of now."""
+    return Event(datetime.now(timezone.utc).isoformat(timespec="seconds"), event, iteration, detail)
+
+
+def tell(label: str, happened: Event) -> None:
+    """Says an event of the run `label` in the log."""
+    level = logging.INFO if happened.event in USUAL else logging.WARNING
+    _log.log(level, "%s, iteration %d: %s: %s", label, happened.iteration, happened.event, happened.detail)

@@ -22,6 +22,10 @@ class IterationRecord:
     a state that was solved backwards left the stored one, in units of the tolerances.  `failure` says why an
     iteration made no update, if the run continued after it.  `load_average` is the machine's, over the last minute, at
     validations: above 1 by as much as other work shared the processor.
+
+    `stage` is empty for iterations of Adam.  Others belong to the stage of that name after it (L-BFGS): their numbers
+    begin at 0, `best_loss` is that of the stage, and an iteration takes several `gradients` where its line search tries
+    several steps.
     """
 
     iteration: Count
@@ -48,6 +52,8 @@ class IterationRecord:
     failure: str | None = None
     drift: NonNegative | None = None
     load_average: NonNegative | None = None
+    stage: str = ""
+    gradients: Count = 1
 
     @property
     def seconds(self) -> float:

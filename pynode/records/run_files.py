@@ -116,6 +116,13 @@ class SummaryKeys(_SummaryKeys, total=False):
     stopped_early: bool
     training_seconds: Seconds | None
     warmup_seconds: Seconds
+    finishing_iterations: Count
+    finishing_failures: Count
+    finishing_seconds: Seconds | None
+    finishing_gradients: Count | None
+    finishing_evaluations: Count | None
+    final_seconds: Seconds | None
+    final_gradients: Count | None
     error: str
     evaluation_failure: str
 

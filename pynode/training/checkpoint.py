@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -23,14 +22,13 @@ from torch import Tensor, nn
 from pynode.errors import CheckpointMismatch, RecordError, StorageError
 from pynode.records.content import LIMIT, Unreadable, check_regular, is_there, read_content
 from pynode.records.files import free_name, rename, sync_directory, write_beside
-from pynode.records.run_files import read_config
 from pynode.records.schema import convert, parse
 from pynode.records.schema import decode as decode_text
 from pynode.training.progress import Progress
 
-_log = logging.getLogger("pynode")
-
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+
+ProgressCheck = Callable[[Mapping[str, Any]], object]
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,14 @@ class Checkpoint:
 
 def encode(
     model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: torch.optim.Optimizer | None,
     progress: Mapping[str, Any],
     config: Mapping[str, Any],
     **extra: Tensor,
 ) -> bytes:
     """The content of a checkpoint file: the model, the optimiser, `progress` and `config` (plain), more tensors."""
     tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
-    for index, slots in optimiser.state_dict()["state"].items():
+    for index, slots in ({} if optimiser is None else optimiser.state_dict()["state"]).items():
         tensors |= {f"optimiser.{index}.{key}": value for key, value in slots.items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
     on_host = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -82,10 +80,10 @@ HEADER_BYTES = 100_000_000
 """The longest header that safetensors reads."""
 
 
-def decode(content: bytes, name: str) -> Checkpoint:
+def decode(content: bytes, name: str, check: ProgressCheck = Progress.from_json) -> Checkpoint:
     """What `encode` made, from the file called `name`; raises `RecordError` for content that is damaged.
 
-    A checkpoint from before there was a digest is taken as it is.
+    `check` raises it for a progress that is none.  A checkpoint from before there was a digest is taken as it is.
     """
     try:
         size = int.from_bytes(content[:8], "little")
@@ -96,7 +94,7 @@ def decode(content: bytes, name: str) -> Checkpoint:
         if digest != (None if earlier and digest is None else _digest(texts, tensors)):
             raise ValueError("its SHA-256 is another, so it was damaged")
         progress = convert(parse(texts.get("progress", "null")), dict[str, Any])
-        Progress.from_json(progress)
+        check(progress)
         if "iteration" not in progress:
             raise ValueError("progress.iteration is missing")
         config = convert(parse(texts["config"]), dict[str, Any]) if "config" in texts else None
@@ -145,7 +143,9 @@ def _keep_as_previous(path: Path) -> None:
         os.replace(second, path.with_name(PREVIOUS))
 
 
-def read_intact(directory: Path) -> tuple[list[tuple[str, Checkpoint]], dict[str, RecordError]]:
+def read_intact(
+    directory: Path, check: ProgressCheck = Progress.from_json
+) -> tuple[list[tuple[str, Checkpoint]], dict[str, RecordError]]:
     """The checkpoints in `directory` that are intact, newest first, and by name what is wrong with the others.
 
     Raises `RecordError` for a file that can't be read at all: that is no damage which the one before it would mend.
@@ -160,7 +160,7 @@ def read_intact(directory: Path) -> tuple[list[tuple[str, Checkpoint]], dict[str
         except Unreadable as error:
             raise RecordError(f"can't read {path}: {error}; mend that, then resume") from error
         try:
-            intact.append((name, decode(content, str(path))))
+            intact.append((name, decode(content, str(path), check)))
         except RecordError as error:
             damaged[name] = error
     return intact, damaged
@@ -208,10 +208,10 @@ def check_fits(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.
     tensors = checkpoint.tensors
     params = dict(model.named_parameters())
     for name, p in params.items():
-        _check_tensor(tensors, f"model.{name}", tuple(p.shape), p.dtype)
+        check_tensor(tensors, f"model.{name}", tuple(p.shape), p.dtype)
     for name in EXTRA:
         if name == "best" or checkpoint.has(name):
-            _check_tensor(tensors, f"extra.{name}", (sum(p.numel() for p in params.values()),), torch.float64)
+            check_tensor(tensors, f"extra.{name}", (sum(p.numel() for p in params.values()),), torch.float64)
     each = [p for group in optimiser.param_groups for p in group["params"]]
     slots = _slots(tensors)
     for index in slots:
@@ -219,7 +219,7 @@ def check_fits(checkpoint: Checkpoint, model: nn.Module, optimiser: torch.optim.
             raise CheckpointMismatch(f"{MISFIT}: optimiser.{index} belongs to none of its {len(each)} parameters")
         for key in ADAM:
             shape, dtype = ((), torch.float32) if key == "step" else (tuple(each[index].shape), each[index].dtype)
-            _check_tensor(tensors, f"optimiser.{index}.{key}", shape, dtype)
+            check_tensor(tensors, f"optimiser.{index}.{key}", shape, dtype)
     known = {f"model.{name}" for name in params} | {f"extra.{name}" for name in EXTRA}
     known |= {f"optimiser.{index}.{key}" for index in slots for key in ADAM}
     if unknown := sorted(set(tensors) - known):
@@ -233,7 +233,8 @@ MISFIT = "the checkpoint does not fit"
 OTHER_RUN = "restore the checkpoint of this run, and give the data that it was trained on"
 
 
-def _check_tensor(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def check_tensor(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Raises `CheckpointMismatch` unless `tensors` has `name` in this shape and dtype."""
     value = tensors.get(name)
     if value is None:
         raise CheckpointMismatch(f"{MISFIT}: {name} is missing, but the run needs {shape}; {OTHER_RUN}")
@@ -251,22 +252,3 @@ def _slots(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
         if match := re.fullmatch(r"optimiser\.(\d{1,9})\.(\w+)", name):
             slots.setdefault(int(match[1]), {})[match[2]] = value
     return slots
-
-
-def best_theta(directory: Path, problem: str) -> Tensor:
-    """The best parameters `(n_params,)` of the run in `directory`; raises `RecordError`, also for another problem."""
-    if (trained := read_config(directory)["problem"]) != problem:
-        raise RecordError(f"{directory} holds a run of {trained}, not of {problem}; pass one of {problem}")
-    intact, damaged = read_intact(directory)
-    if not intact:
-        reason = next(iter(damaged.values()), "there is none")
-        remedy = "if the run has ended, remove its directory and repeat the command with --resume to train it again"
-        raise RecordError(f"{directory} has no checkpoint that can be read: {reason}; {remedy}")
-    if NAME in damaged:
-        _log.warning("%s; the checkpoint before it is taken", damaged[NAME])
-    name, newest = intact[0]
-    best = newest.tensors.get("extra.best")
-    if best is None or best.ndim != 1 or best.dtype != torch.float64 or not bool(torch.isfinite(best).all()):
-        problem_of_it = "is missing" if best is None else "is not a vector of finite float64 numbers"
-        raise RecordError(f"{directory / name}: extra.best {problem_of_it}; restore the file")
-    return best

@@ -18,7 +18,6 @@ from pynode.gradients import Discrete
 from pynode.grid import TimeGrid
 from pynode.methods.base import GradientMethod
 from pynode.problems.base import Objective, Problem
-from pynode.records.events import note
 from pynode.solution import Solution, SolveStats
 from pynode.solve import Recipe
 from pynode.steps import Fixed
@@ -119,7 +118,7 @@ class Graphed:
         self._off = self._off or kind is None or len(self._refused) >= MOST_REFUSED
         if self._off:
             self._recorded.clear()
-        note(loop.directory, EVENT, loop.progress.iteration, f"an iteration can't be recorded as a whole: {reason}")
+        loop.storage.note(EVENT, loop.progress.iteration, f"an iteration can't be recorded as a whole: {reason}")
 
     @staticmethod
     def obstacle(loop: Loop) -> str | None:

@@ -6,7 +6,6 @@ import contextlib
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +18,8 @@ from pynode.memory import peak_bytes
 from pynode.methods.base import GradientMethod
 from pynode.precision import FULL, products_in
 from pynode.problems.base import Objective, Problem
-from pynode.records.events import note
-from pynode.records.files import finite, sync_file
+from pynode.records.files import finite
 from pynode.records.iteration import IterationRecord
-from pynode.solution import SolveStats
 from pynode.training import checkpoint, on_device
 from pynode.training.agreement import agreed_loss, first_message
 from pynode.training.config import RunConfig
@@ -31,6 +28,8 @@ from pynode.training.optimiser import LeanAdam, make_adam
 from pynode.training.progress import Progress
 from pynode.training.schedules import decay, learning_rate
 from pynode.training.signals import Stop
+from pynode.training.storage import Storage
+from pynode.training.work import Work
 from pynode.world import World, shared_among
 
 MAX_FAILURES = 10
@@ -38,24 +37,6 @@ MAX_FAILURES = 10
 
 AFTER_FAILURE = 0.5
 """What the policy "restore" leaves of the learning rate."""
-
-
-@dataclass
-class Work:
-    """What one attempt at an iteration has spent so far."""
-
-    loss: float = math.nan
-    norm: float = math.nan
-    forward: float = 0.0
-    backward: float = 0.0
-    optimiser: float = 0.0
-    exchange: float = 0.0
-    objective: Objective | None = None
-
-    @property
-    def stats(self) -> SolveStats:
-        """Of all solves that ended."""
-        return SolveStats() if self.objective is None else self.objective.stats
 
 
 @dataclass
@@ -73,11 +54,9 @@ class Loop:
     progress: Progress
     best: Tensor
     anchor: Tensor
-    directory: Path
+    storage: Storage
     stop: Stop
     world: World
-    saved: int | None = None
-    """The iteration of the checkpoint on the disk."""
     _methods: dict[int, GradientMethod] = field(default_factory=dict)
     """The method of each level, made once: what a method knows of its engines is kept with it."""
 
@@ -150,19 +129,25 @@ class Loop:
         else:
             self._after_failure(failure)
         progress.iteration, progress.pace.stopped = i + 1, is_last
-        return self._record(i, work, finite(validation), memory, failure, validates=validates)
+        return work.record(
+            i,
+            progress.best_loss,
+            validation_loss=finite(validation),
+            peak_memory_bytes=memory,
+            failure=failure,
+            ranks=self.world.size,
+            load_average=load_average() if validates else None,
+        )
 
     def save(self) -> None:
-        """Writes the checkpoint of the present iteration, once the records before it are safely on the disk."""
-        if not self.world.is_writer:
-            return
-        records = self.directory / "records.jsonl"
-        if records.exists():
-            sync_file(records)
+        """Keeps the state before the present iteration."""
+        if self.world.is_writer:
+            self.storage.save(self._content, self.progress.iteration)
+
+    def _content(self) -> bytes:
+        """A checkpoint of the present state."""
         kept = {"best": self.best} if self.anchor is self.best else {"best": self.best, "anchor": self.anchor}
-        content = checkpoint.encode(self.model, self.optimiser, self.progress.to_json(), self.config.to_json(), **kept)
-        checkpoint.write(self.directory, content, again=self.saved == self.progress.iteration)
-        self.saved = self.progress.iteration
+        return checkpoint.encode(self.model, self.optimiser, self.progress.to_json(), self.config.to_json(), **kept)
 
     def set_rate(self) -> None:
         """Gives the optimiser the learning rate that is due."""
@@ -259,7 +244,7 @@ class Loop:
             progress.rate_factor *= AFTER_FAILURE
             what = f"the best weights are restored, the learning rate is {progress.rate_factor:g} of what it would be"
         if self.world.is_writer:
-            note(self.directory, "failed iteration", progress.iteration, f"{failure}; {what}")
+            self.storage.note("failed iteration", progress.iteration, f"{failure}; {what}")
 
     def _adapt(self, validation: float) -> None:
         """Takes note of a validation, keeps the best parameters."""
@@ -294,41 +279,3 @@ class Loop:
         """One loss and gradient whose result nobody needs."""
         self.objective().backward()
         self.optimiser.zero_grad()
-
-    def _record(
-        self,
-        i: int,
-        work: Work,
-        validation: float | None,
-        memory: int | None,
-        failure: str | None,
-        *,
-        validates: bool,
-    ) -> IterationRecord:
-        stats = work.stats
-        return IterationRecord(
-            iteration=i,
-            loss=finite(work.loss),
-            best_loss=finite(self.progress.best_loss),
-            validation_loss=validation,
-            gradient_norm=finite(work.norm),
-            seconds_forward=work.forward,
-            seconds_backward=work.backward,
-            seconds_optimiser=work.optimiser,
-            nfe_forward=stats.nfe_forward,
-            nfe_backward=stats.nfe_backward,
-            n_vjp_forward=stats.forward.n_vjp,
-            n_vjp_backward=stats.backward.n_vjp,
-            n_accepted=stats.forward.n_accepted,
-            n_rejected=stats.forward.n_rejected,
-            n_accepted_backward=stats.backward.n_accepted,
-            n_rejected_backward=stats.backward.n_rejected,
-            peak_memory_bytes=memory,
-            seconds_bridge=stats.seconds_bridge,
-            engine=stats.engine,
-            seconds_exchange=work.exchange,
-            ranks=self.world.size,
-            failure=failure,
-            drift=stats.drift,
-            load_average=load_average() if validates else None,
-        )

@@ -14,7 +14,8 @@ from pynode.errors import SolveError
 from pynode.training.optimiser import LeanAdam
 
 if TYPE_CHECKING:
-    from pynode.training.loop import Loop, Work
+    from pynode.training.loop import Loop
+    from pynode.training.work import Work
 
 
 def step(loop: Loop, work: Work, batch: Any) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeVar
 
 from pynode.errors import RecordError
-from pynode.records.files import finite, lines_if_any
+from pynode.records.files import finite
 from pynode.records.iteration import IterationRecord
-from pynode.records.runs import RECORDS
 from pynode.records.schema import Count, NonNegative, convert
 from pynode.training.config import RunConfig
 from pynode.training.schedules import Pace
 
-INFINITE = ("best_loss", "best_validation", "best_at_level")
+INFINITE = ("best_loss", "best_validation", "best_at_level", "loss", "least")
 """Infinite before the first value; JSON has null for that."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -43,27 +43,62 @@ class Progress:
     def from_json(cls, data: Mapping[str, Any]) -> Progress:
         """What a checkpoint holds; raises `RecordError` for the progress of another version."""
         try:
-            pace = convert(data.get("pace", {}), dict[str, Any])
-            mine = {**data, "pace": convert({k: _value(k, v) for k, v in pace.items()}, Pace)}
-            return convert({k: _value(k, v) for k, v in mine.items()}, cls)
+            pace = _read(convert(data.get("pace", {}), dict[str, Any]), Pace)
+            return _read({**data, "pace": pace}, cls)
         except ValueError as error:
-            raise RecordError(
-                f"the progress in the checkpoint is damaged or of another version of pynode: {error}; restore the "
-                "checkpoint, or resume with that version"
-            ) from error
+            raise _damaged(error) from error
 
 
-def _value(name: str, value: Any) -> Any:
-    return math.inf if name in INFINITE and value is None else value
+@dataclass
+class FinishingProgress:
+    """What the stages after Adam carry from one iteration to the next, besides tensors.
+
+    `iteration` is the next one, counted over all stages, `stage` the number of the present one, `begun` whether it has
+    changed the weights as it does at its begin; of it `gradients` have been taken, `rate` is the number of the length
+    of its first steps, `loss` that at the present weights and `least` the least of all that were tried.  `start` is the
+    SHA-256 digest of the weights that the first stage began with.
+    """
+
+    start: str
+    iteration: Count = 0
+    stage: Count = 0
+    begun: bool = False
+    gradients: Count = 0
+    rate: Count = 0
+    loss: float = math.inf
+    least: float = math.inf
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` gives the progress back."""
+        return {k: finite(v) if isinstance(v, float) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FinishingProgress:
+        """What a checkpoint holds; raises `RecordError` for the progress of another version."""
+        try:
+            return _read(data, cls)
+        except ValueError as error:
+            raise _damaged(error) from error
 
 
-def summarise(config: RunConfig, directory: Path, progress: Progress, **more: Any) -> dict[str, Any]:
-    """Per-iteration figures are medians (seconds) and means (evaluations) over iterations that did not fail.
+def _read(data: Mapping[str, Any], kind: type[T]) -> T:
+    return convert({k: math.inf if k in INFINITE and v is None else v for k, v in data.items()}, kind)
 
+
+def _damaged(error: ValueError) -> RecordError:
+    return RecordError(
+        f"the progress in the checkpoint is damaged or of another version of pynode: {error}; restore the checkpoint, "
+        "or resume with that version"
+    )
+
+
+def summarise(config: RunConfig, every: Sequence[IterationRecord], progress: Progress, **more: Any) -> dict[str, Any]:
+    """The summary of a run with the records `every` of Adam's iterations.
+
+    Per-iteration figures are medians (seconds) and means (evaluations) over iterations that did not fail.
     `failed_iterations` are those that a policy went on after, `lost_records` those that a damaged file took.
     `load_average` is the highest of the run.
     """
-    every = lines_if_any(directory / RECORDS, IterationRecord)
     records = [r for r in every if r.failure is None]
     memory = [r.peak_memory_bytes for r in records if r.peak_memory_bytes is not None]
     loads = [r.load_average for r in every if r.load_average is not None]
@@ -98,4 +133,25 @@ def summarise(config: RunConfig, directory: Path, progress: Progress, **more: An
         # of all iterations, so not known where records of some are lost
         "training_seconds": sum(r.seconds for r in every) if len(every) == progress.iteration else None,
         **more,
+    }
+
+
+def summarise_stages(every: Sequence[IterationRecord], progress: FinishingProgress, judged: set[str]) -> dict[str, Any]:
+    """What the stages after Adam took together, from the records `every` of their iterations.
+
+    `finishing_*` of those whose weights are `judged`, by name, `final_*` of the others; None where records are lost.
+    """
+    whole = len(every) == progress.iteration
+
+    def over(pick: Callable[[IterationRecord], float], *, of_judged: bool) -> float | None:
+        return sum(pick(r) for r in every if (r.stage in judged) is of_judged) if whole else None
+
+    return {
+        "finishing_iterations": progress.iteration,
+        "finishing_failures": sum(r.failure is not None for r in every),
+        "finishing_seconds": over(lambda r: r.seconds, of_judged=True),
+        "finishing_gradients": over(lambda r: r.gradients, of_judged=True),
+        "finishing_evaluations": over(lambda r: r.evaluations, of_judged=True),
+        "final_seconds": over(lambda r: r.seconds, of_judged=False),
+        "final_gradients": over(lambda r: r.gradients, of_judged=False),
     }

@@ -11,17 +11,19 @@ from pynode.problems.base import Problem
 from pynode.records.content import is_there
 from pynode.records.run_files import CONFIG, RESUME, read_config
 from pynode.records.runs import RUNS, records_of, run_folders
-from pynode.training.checkpoint import NAME, PREVIOUS, best_theta
+from pynode.training.checkpoint import NAME, PREVIOUS
 from pynode.training.config import RunConfig, usable_here
 from pynode.training.data import check_same_rows
 from pynode.training.origins import changed_members
+from pynode.training.weights import best_theta, last_theta
 
 _log = logging.getLogger("pynode")
 
 
-def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
+def restore(directory: Path, *, last: bool = False) -> tuple[RunConfig, Problem, Any]:
     """Configuration, problem, and the model with the best weights of the run in `directory`.
 
+    With `last` those after the last stage of its training, on all rows where some were held out before.
     On the CPU where the device that it was trained on is not there.
 
     Raises `RecordError` where the run is damaged, and `CheckpointMismatch` where its weights don't fit the model, as
@@ -34,7 +36,7 @@ def restore(directory: Path) -> tuple[RunConfig, Problem, Any]:
     model = problem.model(config.seed)
     for change in changed_members(config.to_json(), read_config(directory)):
         _log.warning("%s: %s", directory, change)
-    theta = best_theta(directory, config.problem)
+    theta = (last_theta if last and problem.stages() else best_theta)(directory, config.problem)
     if theta.shape != model.theta().shape:
         raise CheckpointMismatch(
             f"{directory} holds {theta.numel():,} weights, but {config.problem} with its data as they are now needs "

@@ -36,6 +36,8 @@ from pynode.training.checkpoint import Checkpoint
 from pynode.training.config import RunConfig, recorded_config
 from pynode.training.machine import environment
 from pynode.training.origins import changed_members
+from pynode.training.progress import FinishingProgress
+from pynode.training.weights import FINISHING
 
 DAMAGED = "records.damaged"
 """Lines of records that can't be read, kept for whoever wants to mend them."""
@@ -115,7 +117,7 @@ def open_run(
         return Start(config, finished=summary)
     for name in contents.damaged:
         checkpoint.set_aside(directory, name, "damaged")
-    point = _cut(directory, contents.points, config.checkpoint_every)
+    point = cut(directory, contents.points, config.checkpoint_every, run=directory)
     at = 0 if point is None else point.iteration
     for name, change in changed.items():
         note(directory, "changed", at, f"{name}: {change}")
@@ -148,11 +150,23 @@ def finished(directory: Path, config: RunConfig) -> dict[str, Any] | None:
         records, damaged = read_intact_lines(records_of(directory), IterationRecord)
         if damaged or len(records) + summary.get("lost_records", 0) != end or not in_order(records, end):
             return None
+        if not _is_whole(directory / FINISHING, summary.get("finishing_iterations")):
+            return None
         if is_there(directory / EVALUATION):
             read_evaluation(directory)
     except RecordError:
         return None
     return summary
+
+
+def _is_whole(folder: Path, iterations: int | None) -> bool:
+    """Whether records and checkpoints of the stages after Adam are intact, of a run that had any."""
+    if iterations is None:
+        return True
+    points, damaged = checkpoint.read_intact(folder, FinishingProgress.from_json)
+    path = records_of(folder)
+    records, lines = read_intact_lines(path, IterationRecord) if is_there(path) else ([], [])
+    return bool(points) and not damaged and not lines and in_order(records, iterations)
 
 
 @dataclass(frozen=True)
@@ -217,11 +231,11 @@ def _check_own(config: RunConfig, path: Path, point: Checkpoint, check: Callable
         raise CheckpointMismatch(f"{path} is not a checkpoint of this run ({error}); {remedy}") from error
 
 
-def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | None:
-    """Takes the newest checkpoint before which all records are there, and cuts off the records beyond it.
+def cut(directory: Path, points: list[Checkpoint], every: int, *, run: Path) -> Checkpoint | None:
+    """Takes the newest of `points` before which all records in `directory` are there, and cuts off those beyond it.
 
     Where none has them all, the newest: lost records cost less than iterations.  `every`: iterations after which there
-    must have been a checkpoint.
+    must have been a checkpoint.  What is wrong is an event of `run`.
     """
     path, packed = directory / RECORDS, records_of(directory)
     records, damaged = read_intact_lines(packed, IterationRecord) if is_there(packed) else ([], [])
@@ -232,18 +246,18 @@ def _cut(directory: Path, points: list[Checkpoint], every: int) -> Checkpoint | 
 
     if damaged:
         append_text(directory / DAMAGED, "".join(f"{line}\n" for line in damaged))
-        note(directory, "damaged", 0, f"{len(damaged)} lines of {path} can't be read; they are now in {DAMAGED}")
+        note(run, "damaged", 0, f"{len(damaged)} lines of {path} can't be read; they are now in {DAMAGED}")
     if not points and len(records) > every:
         write_lines(free_name(directory / LEFT), records)
-        note(directory, "lost checkpoint", 0, f"the {len(records)} records without one are kept as {LEFT}")
+        note(run, "lost checkpoint", 0, f"the {len(records)} records without one are kept as {LEFT}")
     whole = [point for point in points if not missing(point)]
     point = next(iter(whole or points), None)
     at = 0 if point is None else point.iteration
     if point is not None and not whole:
         lost = missing(point)
-        note(directory, "lost records", at, f"{len(lost)} of {at}, the first of iteration {lost[0]}; the run goes on")
+        note(run, "lost records", at, f"{len(lost)} of {at}, the first of iteration {lost[0]}; the run goes on")
     if whole and point is not points[0]:
-        note(directory, "went back", at, f"from iteration {points[0].iteration}: records before it are damaged")
+        note(run, "went back", at, f"from iteration {points[0].iteration}: records before it are damaged")
         checkpoint.set_aside(directory, checkpoint.NAME, "unused")
     if is_there(packed):  # a torn line goes too, or the next one would be written behind it
         write_lines(path, [by_iteration[i] for i in sorted(by_iteration) if i < at])

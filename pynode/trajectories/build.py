@@ -96,7 +96,6 @@ def prepare(
     masks: Sequence[Array],
     *,
     augment: int | None = None,
-    individual: int | None = None,
     window: int | None = None,
 ) -> Prepared:
     """Scaling, smooth curves, hidden dimensions (`augment` of them, or as many as the data call for), and grids.
@@ -120,9 +119,7 @@ def prepare(
     names = model_columns(series)
     ambiguous = tuple(dict.fromkeys(names[c] for c in hidden.columns)) if augment is None else ()
     impulses = sum(kind == "jumps" for kind in kinds)
-    if individual is None:
-        individual = 0
-    sizes = Sizes(scaling.columns, hidden.count, individual, len(kinds) - impulses, impulses, len(series.covariates))
+    sizes = Sizes(scaling.columns, hidden.count, len(kinds) - impulses, impulses, len(series.covariates))
     lengths = np.concatenate([np.diff(each.times) for each in series.each]) / scaling.time
     usual = int(np.clip(np.ceil(1 / np.median(lengths)), SHORTEST_WINDOW, LONGEST_WINDOW)) if len(lengths) else 8
     if kinds:
@@ -169,7 +166,6 @@ def first_model(
     sizes = prepared.sizes
     own = inner if inner is not None else LinearAndNetwork(sizes, widths, generator)
     model = SeriesModel(own, sizes, prepared.nodes, initial=initial, generator=generator)
-    rng = np.random.default_rng(seed)
     states = [
         state_on_curves(prepared, k, grid.times[place])
         for k, (grid, place) in enumerate(zip(prepared.grids, prepared.places, strict=True))
@@ -181,26 +177,11 @@ def first_model(
         model.start.copy_(torch.as_tensor(firsts.mean(0)))
         if len(firsts) > 2:
             model.spread.copy_(torch.as_tensor(np.clip(firsts.std(0), 0.1, None)))
-        if sizes.individual:
-            model.spread[sizes.moving :] = 1.0
     if isinstance(own, LinearAndNetwork):
         _choose_field(model, own, prepared)
     if sizes.impulses:
         _begin_by_decay(model, prepared)
-    if sizes.individual and isinstance(own, LinearAndNetwork):
-        _begin_constants(model, own, prepared, rng)
     return model
-
-
-def _begin_constants(model: SeriesModel, field: LinearAndNetwork, prepared: Prepared, rng: np.random.Generator) -> None:
-    """Begins the constants of each trajectory by what the field leaves open of its slopes on average."""
-    moving, count = prepared.sizes.moving, prepared.sizes.individual
-    values = 0.3 * rng.standard_normal((len(prepared.grids), count))
-    for k, place in enumerate(prepared.places):
-        first = sum(len(p) for p in prepared.places[:k])
-        model.nodes.data[first : first + len(place), moving:] = torch.as_tensor(values[k])
-    with torch.no_grad():
-        field.linear.weight[:, moving : moving + count] = 0.1 * torch.as_tensor(rng.standard_normal((moving, count)))
 
 
 @torch.no_grad()
@@ -221,7 +202,7 @@ def _begin_by_decay(model: SeriesModel, prepared: Prepared) -> None:
         model.start[column] = decay.start
         at = [decay.at(grid, place) for grid, place in zip(prepared.grids, prepared.places, strict=True)]
         model.nodes[:, column] = torch.as_tensor(np.concatenate(at))
-    for column in range(prepared.sizes.observed, prepared.sizes.moving):
+    for column in range(prepared.sizes.observed, prepared.sizes.state):
         if isinstance(own, LinearAndNetwork):
             own.linear.weight[column, column] = -1.0
 
@@ -240,7 +221,7 @@ def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepare
             best, chosen = loss, [p.detach().clone() for p in field.parameters()]
     assert chosen is not None
     sizes = prepared.sizes
-    plain = not (sizes.individual or sizes.inputs or sizes.impulses)
+    plain = not (sizes.inputs or sizes.impulses)
     if (sizes.observed, sizes.hidden) == (1, 1) and plain and len(prepared.grids) > 2:
         before = model.nodes.detach().clone()
         if windows is not None and _begin_by_relaxation(model, field, prepared, masks):
@@ -302,8 +283,7 @@ def state_on_curves(prepared: Prepared, trajectory: int, times: Array) -> Array:
     inside = np.clip(times, first, last)
     observed = prepared.curves.states(trajectory, inside)
     hidden = prepared.hidden.states(prepared.curves, trajectory, inside)
-    constants = np.zeros((len(times), prepared.sizes.individual))
-    return np.clip(np.hstack((observed, hidden, constants)), -10, 10)
+    return np.clip(np.hstack((observed, hidden)), -10, 10)
 
 
 def samples_of(prepared: Prepared) -> Samples:
@@ -313,8 +293,7 @@ def samples_of(prepared: Prepared) -> Samples:
     for k, (grid, times) in enumerate(zip(prepared.grids, dense_times(curves), strict=True)):
         if not len(times) or any(path is None for path in curves.paths[k]):
             continue
-        constants = np.zeros((len(times), prepared.sizes.individual))
-        state = np.hstack((curves.states(k, times), prepared.hidden.states(curves, k, times), constants))
+        state = np.hstack((curves.states(k, times), prepared.hidden.states(curves, k, times)))
         slope = np.hstack((curves.states(k, times, 1), prepared.hidden.states(curves, k, times, 1))) * unit
         known = np.hstack((_inputs_at(grid, times), np.tile(grid.covariates, (len(times), 1))))
         keep = _between_impulses(grid, times)
@@ -322,7 +301,7 @@ def samples_of(prepared: Prepared) -> Samples:
         slopes.append(slope[keep])
     width = prepared.sizes.state + prepared.sizes.known
     if not points:
-        return Samples(np.empty((0, width)), np.empty((0, prepared.sizes.moving)))
+        return Samples(np.empty((0, width)), np.empty((0, prepared.sizes.state)))
     return Samples(np.concatenate(points), np.concatenate(slopes), prepared.sizes.covariates, len(points))
 
 

@@ -19,11 +19,6 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
             names = ", ".join(prepared.ambiguous)
             why = f": {names} {verb(len(prepared.ambiguous), 'passes', 'pass')} the same level in both directions"
         lines.append(f"{counted(sizes.hidden, 'hidden dimension')} ({words}){why}; --augment 0 for none")
-    if sizes.individual:
-        lines.append(
-            f"{counted(sizes.individual, 'constant')} of each trajectory beside its state: at the same values they go "
-            "on differently"
-        )
     rows = max(len(each.times) for each in series.each)
     if rows > prepared.window:
         span = duration(series.axis, prepared.scaling.time)

@@ -15,24 +15,17 @@ HIDDEN = (32,)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Columns of a model: observed and hidden states, constants of the individual trajectory, inputs that go on between
-    rows, impulses, covariates."""
+    """Columns of a model: observed and hidden states, inputs that go on between rows, impulses, covariates."""
 
     observed: int
     hidden: int = 0
-    individual: int = 0
     inputs: int = 0
     impulses: int = 0
     covariates: int = 0
 
     @property
     def state(self) -> int:
-        """Dimension of the ODE, with constants that it does not change."""
-        return self.observed + self.hidden + self.individual
-
-    @property
-    def moving(self) -> int:
-        """Dimension of the ODE without them."""
+        """Dimension of the ODE."""
         return self.observed + self.hidden
 
     @property
@@ -55,8 +48,8 @@ class LinearAndNetwork(nn.Module):
     def __init__(self, sizes: Sizes, hidden: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__()
         n_in = sizes.state + sizes.known
-        self.linear = nn.Linear(n_in, sizes.moving, dtype=torch.float64)
-        widths = (n_in, *hidden, sizes.moving)
+        self.linear = nn.Linear(n_in, sizes.state, dtype=torch.float64)
+        widths = (n_in, *hidden, sizes.state)
         self.layers = nn.ModuleList(nn.Linear(i, o, dtype=torch.float64) for i, o in pairwise(widths))
         with torch.no_grad():
             for layer in (self.linear, *self.network):
@@ -73,7 +66,7 @@ class LinearAndNetwork(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:  # noqa: ARG002 (autonomous)
-        """The slope `(..., moving)` at `x` `(..., state + known)`."""
+        """The slope `(..., state)` at `x` `(..., state + known)`."""
         *inner, last = self.network
         h = x
         for layer in inner:
@@ -105,7 +98,7 @@ class IntervalField(nn.Module):
             parts.append(y[..., n + 2 * m + 2 :])
         clock = y[..., n + 2 * m : n + 2 * m + 1] + t * length
         slope = self.inner(clock, torch.cat(parts, -1) if len(parts) > 1 else parts[0])
-        return torch.cat((slope * length, torch.zeros_like(y[..., s.moving :])), -1)
+        return torch.cat((slope * length, torch.zeros_like(y[..., s.state :])), -1)
 
 
 def rows_of(

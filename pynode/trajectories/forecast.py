@@ -44,7 +44,7 @@ def forecasts(
     """
     noise, start_spread = calibrated(model, prepared)
     sizes = prepared.sizes
-    around = PRIOR * torch.cat((noise, noise.mean().expand(sizes.hidden), noise.new_full((sizes.individual,), 0.1)))
+    around = PRIOR * torch.cat((noise, noise.mean().expand(sizes.hidden)))
     kinds = prepared.series.input_kinds
     trained = [_trained(prepared, trajectory) for trajectory in trajectories]
     back = look_back(model, prepared, around, noise) if any(k is not None for k in trained) else 1

@@ -11,7 +11,8 @@ import numpy as np
 from pynode.datasets.splits import Array
 from pynode.trajectories.grid import Grid
 
-RATES = 60
+RATES, CHUNKS = 60, 5
+"""Rates that are tried, and the parts that they are tried in."""
 RIDGE = 1e-3
 RIDGE_OF_NOTHING = 1.0
 """The same of starts and levels of rest that are thought to be 0 in the file."""
@@ -65,17 +66,24 @@ def fitted_decays(
         return [None] * columns
     rates = np.geomspace(0.05 / longest, max(3 / float(np.median(lengths)), 10 / longest), RATES)
     used = [np.flatnonzero(mask & np.isfinite(g.values).any(1)) for g, mask in zip(grids, masks, strict=True)]
-    rows = np.concatenate([_parts(grid, rates)[nodes] for grid, nodes in zip(grids, used, strict=True)])
     values = np.concatenate([grid.values[nodes] for grid, nodes in zip(grids, used, strict=True)])
     levels = [0.0] * columns if nothing is None else nothing.tolist()
     ridge = RIDGE if nothing is None else RIDGE_OF_NOTHING
-    return [_nearest(rates, rows, values[:, column], levels[column], ridge) for column in range(columns)]
+    nearest: list[tuple[float, Decay | None]] = [(np.inf, None)] * columns
+    for some in np.array_split(rates, CHUNKS):  # of all rates together, long series would fill the memory
+        rows = np.concatenate([_parts(grid, some)[nodes] for grid, nodes in zip(grids, used, strict=True)])
+        for column in range(columns):
+            candidate = _nearest(some, rows, values[:, column], levels[column], ridge)
+            if candidate is not None and (nearest[column][1] is None or candidate[0] < nearest[column][0]):
+                nearest[column] = candidate
+    return [decay for _, decay in nearest]
 
 
-def _nearest(rates: Array, rows: Array, values: Array, level: float, ridge: float) -> Decay | None:
-    """The decay of one of `rates` nearest to `values` `(n,)`, by what `rows` `(n, rates, 1 + impulses)` say is left.
+def _nearest(rates: Array, rows: Array, values: Array, level: float, ridge: float) -> tuple[float, Decay] | None:
+    """The decay of one of `rates` nearest to `values` `(n,)` and, before it, how far it is from them.
 
-    `ridge` draws its rest and its start to `level`.
+    `rows` `(n, rates, 1 + impulses)` say what is left of a start and of impulses; `ridge` draws rest and start to
+    `level`.
     """
     seen = np.isfinite(values)
     if not seen.any():
@@ -86,10 +94,11 @@ def _nearest(rates: Array, rows: Array, values: Array, level: float, ridge: floa
     gram = design.transpose(0, 2, 1) @ design + np.diag(penalties)
     weights = np.linalg.solve(gram, (design.transpose(0, 2, 1) @ known)[..., None])[..., 0]
     residuals = (design @ weights[..., None])[..., 0] - known
-    best = int(((residuals**2).sum(1) + (penalties * weights**2).sum(1)).argmin())
+    errors = (residuals**2).sum(1) + (penalties * weights**2).sum(1)
+    best = int(errors.argmin())
     weight = weights[best]
     rest = level + float(weight[0])
-    return Decay(float(rates[best]), rest, rest + float(weight[1]), weight[2:])
+    return float(errors[best]), Decay(float(rates[best]), rest, rest + float(weight[1]), weight[2:])
 
 
 def _parts(grid: Grid, rates: Array) -> Array:

@@ -18,7 +18,6 @@ NETWORK_PRIOR = 0.1
 """Standard deviation of the weights of a network's last layer, by the model's unit of time, that is expected."""
 DOSES_NETWORK_PRIOR = 0.001
 """The same where doses are given: few of their samples tell more than that what is there goes at some rate."""
-INDIVIDUAL_PRIOR = 1.0
 START_PRIOR = 0.3
 NOTHING_PRIOR = 0.005
 """The same of slopes at the level 0 of the file, where nothing is given."""
@@ -86,9 +85,6 @@ def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve:
         for layer in inner.network[:-1]:
             prior = prior + 0.1 * layer.weight.square().sum()
         sizes = model.sizes
-        if sizes.individual:
-            for layer in (inner.linear, inner.network[0]):
-                prior = prior + (layer.weight[:, sizes.moving : sizes.state] / INDIVIDUAL_PRIOR).square().sum()
         known = sizes.covariates
         if known:  # as many values as trajectories, not as many as rows
             reads = [layer.weight[:, -known:] for layer in (inner.linear, inner.network[0])]
@@ -106,8 +102,7 @@ def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve:
 
 def _gap_scale(model: SeriesModel, weights: Weights) -> Tensor:
     hidden = weights.noise.mean().expand(model.sizes.hidden)
-    constants = weights.noise.new_full((model.sizes.individual,), 0.02)
-    return 0.5 * torch.cat((weights.noise, hidden, constants))
+    return 0.5 * torch.cat((weights.noise, hidden))
 
 
 def _starts(model: SeriesModel, windows: Windows, states: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class OwnField(nn.Module):
 
     def __init__(self, field: nn.Module, sizes: Sizes, scaling: Scaling) -> None:
         super().__init__()
-        self.field, self.moving, self.unit = field, sizes.moving, 1.0
+        self.field, self.state, self.unit = field, sizes.state, 1.0
         n = sizes.state + sizes.known
         shift, scale = torch.zeros(n, dtype=torch.float64), torch.ones(n, dtype=torch.float64)
         if getattr(field, FILE_UNITS, False):
@@ -50,9 +50,9 @@ class OwnField(nn.Module):
         self.scale: Tensor
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """The slope `(..., moving)` by the model's time at `x` `(..., state + known)`."""
-        slope = self.field(t * self.unit, x * self.scale + self.shift)[..., : self.moving]
-        return torch.as_tensor(slope * (self.unit / self.scale[: self.moving]))
+        """The slope `(..., state)` by the model's time at `x` `(..., state + known)`."""
+        slope = self.field(t * self.unit, x * self.scale + self.shift)[..., : self.state]
+        return torch.as_tensor(slope * (self.unit / self.scale[: self.state]))
 
 
 def own_field(name: str, sizes: Sizes, scaling: Scaling, widths: tuple[int, ...], seed: int) -> OwnField:
@@ -81,9 +81,9 @@ def own_field(name: str, sizes: Sizes, scaling: Scaling, widths: tuple[int, ...]
         problem = f"an evaluation for y of shape (3, {width}) raises {_shown(error)}"
         raise InvalidArgument("field", name, problem, f"its forward(t, y) takes y (..., {width})") from error
     shape = tuple(slope.shape) if isinstance(slope, Tensor) else type(slope).__name__
-    if shape not in ((3, sizes.moving), (3, width)):
+    if shape not in ((3, sizes.state), (3, width)):
         problem = f"for y of shape (3, {width}) it returns {shape}"
-        raise InvalidArgument("field", name, problem, f"return the slope of shape (..., {sizes.moving})")
+        raise InvalidArgument("field", name, problem, f"return the slope of shape (..., {sizes.state})")
     return own
 
 
@@ -118,7 +118,7 @@ def _made(member: Any, width: int, sizes: Sizes, widths: tuple[int, ...], seed: 
             for p in inspect.signature(member).parameters.values()
             if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         ]
-        return member(*(width, sizes.moving)[: len(required)])
+        return member(*(width, sizes.state)[: len(required)])
     what = "a class" if isinstance(member, type) else f"an object of {type(member).__name__}"
     problem = f"{what}, but neither a torch.nn.Module nor the specification of a field"
     raise InvalidArgument("field", getattr(member, "__name__", member), problem, "name a class of torch.nn.Module")

@@ -14,6 +14,7 @@ from pynode.records.iteration import IterationRecord
 from pynode.training.config import RunConfig
 from pynode.training.loop import Loop
 from pynode.training.signals import Stop
+from pynode.training.storage import FolderStorage
 from pynode.training.trainer import _load
 from pynode.world import ALONE
 
@@ -46,7 +47,7 @@ def a_loop(
     problem = kind(device=device, options=kind.Options(**options))
     model, adam, progress = _load(config, problem, None)
     theta = model.theta()
-    return Loop(config, problem, model, adam, progress, theta, theta, folder, Stop(), ALONE)
+    return Loop(config, problem, model, adam, progress, theta, theta, FolderStorage(folder, folder), Stop(), ALONE)
 
 
 def iterated(loop: Loop, n: int) -> list[IterationRecord]:

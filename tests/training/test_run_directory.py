@@ -23,9 +23,10 @@ from pynode.records.files import read_json, read_lines
 from pynode.records.iteration import is_timed
 from pynode.records.lock import lock
 from pynode.records.runs import load_run
-from pynode.training.checkpoint import NAME, PREVIOUS, best_theta
+from pynode.training.checkpoint import NAME, PREVIOUS
 from pynode.training.config import RunConfig
 from pynode.training.trainer import train
+from pynode.training.weights import best_theta
 from tests.runs import untimed
 
 CONFIG = RunConfig(

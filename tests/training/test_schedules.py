@@ -23,7 +23,7 @@ from pynode.records.runs import load_run
 from pynode.solution import Status
 from pynode.sweeps.grid import make_cells
 from pynode.sweeps.specification import specify
-from pynode.training import trainer
+from pynode.training import storage
 from pynode.training.config import RunConfig
 from pynode.training.optimiser import LeanAdam
 from pynode.training.schedules import Multilevel, Pace, decay, learning_rate
@@ -176,10 +176,10 @@ def test_an_interrupted_schedule_goes_on_to_the_same_numbers(
             raise KeyboardInterrupt
         append(path, record)
 
-    monkeypatch.setattr(trainer, "append_line", interrupted)
+    monkeypatch.setattr(storage, "append_line", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(plan, tmp_path / "broken")
-    monkeypatch.setattr(trainer, "append_line", append)
+    monkeypatch.setattr(storage, "append_line", append)
     train(plan, tmp_path / "broken", resume=True)
     assert numbers(tmp_path / "broken") == numbers(tmp_path / "whole")
     nfe = [n for _, _, n in numbers(tmp_path / "whole")]
@@ -249,10 +249,10 @@ def test_a_refinement_starts_the_learning_rate_anew_resumed_or_not(
             raise KeyboardInterrupt
         append(path, record)
 
-    monkeypatch.setattr(trainer, "append_line", interrupted)
+    monkeypatch.setattr(storage, "append_line", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(plan, tmp_path / "broken")
-    monkeypatch.setattr(trainer, "append_line", append)
+    monkeypatch.setattr(storage, "append_line", append)
     train(plan, tmp_path / "broken", resume=True)
     assert numbers(tmp_path / "broken") == numbers(tmp_path / "whole")
 

@@ -172,7 +172,7 @@ def test_a_signal_that_comes_too_late_stops_what_would_follow(tmp_path: Path, mo
             os.kill(os.getpid(), signal.SIGTERM)
         original(path, *arguments, **options)
 
-    monkeypatch.setattr("pynode.training.trainer.write_json", disturbed)
+    monkeypatch.setattr("pynode.training.keeping.write_json", disturbed)
     with pytest.raises(Interrupted, match="interrupted after disc-opt-rk4-x1-seed0 was finished"):
         train(CONFIG, tmp_path / "run")
     assert read_json(tmp_path / "run" / "summary.json")["status"] == "finished"

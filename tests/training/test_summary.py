@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pynode.errors import RecordError
 from pynode.methods.disc_opt import DiscOpt
-from pynode.records.files import write_lines
+from pynode.records.files import lines_if_any, write_lines
 from pynode.records.iteration import IterationRecord
 from pynode.training.config import RunConfig
 from pynode.training.progress import Progress, summarise
@@ -50,10 +51,17 @@ RECORDS = [record(1), record(2), record(4), replace(record(3), failure="it faile
 DONE = Progress(iteration=4, best_loss=0.5, best_validation=math.inf, best_iteration=2, pace=Pace(stopped=True))
 
 
+def summarised(folder: Path, progress: Progress, **more: Any) -> dict[str, Any]:
+    """The summary of the records in `folder`."""
+    return summarise(CONFIG, lines_if_any(folder / "records.jsonl", IterationRecord), progress, **more)
+
+
 def test_medians_of_seconds_and_means_of_evaluations(tmp_path: Path) -> None:
     """Over the iterations that did not fail: seconds 1, 4, 16 of which 4 is in the middle; counts 1, 2, 4."""
     write_lines(tmp_path / "records.jsonl", RECORDS)
-    summary = summarise(CONFIG, tmp_path, DONE, status="finished", more=1)
+    summary = summarise(
+        CONFIG, lines_if_any(tmp_path / "records.jsonl", IterationRecord), DONE, status="finished", more=1
+    )
     assert summary["seconds_forward"] == 4
     assert summary["seconds_backward"] == 40
     assert summary["seconds_optimiser"] == 400
@@ -73,7 +81,7 @@ def test_medians_of_seconds_and_means_of_evaluations(tmp_path: Path) -> None:
 
 def test_lost_records_are_counted_and_leave_no_total(tmp_path: Path) -> None:
     write_lines(tmp_path / "records.jsonl", RECORDS)
-    summary = summarise(CONFIG, tmp_path, replace(DONE, iteration=6))
+    summary = summarised(tmp_path, replace(DONE, iteration=6))
     assert summary["lost_records"] == 2
     assert summary["training_seconds"] is None
     assert summary["seconds_forward"] == 4
@@ -85,18 +93,18 @@ def test_the_largest_memory_and_all_engines(tmp_path: Path) -> None:
         replace(record(2), peak_memory_bytes=7, load_average=1.25, engine="fused"),
     ]
     write_lines(tmp_path / "records.jsonl", [*several, replace(record(3), seconds_bridge=0.0, seconds_exchange=0.0)])
-    summary = summarise(CONFIG, tmp_path, replace(DONE, iteration=3))
+    summary = summarised(tmp_path, replace(DONE, iteration=3))
     assert (summary["peak_memory_bytes"], summary["engine"]) == (7, "eager, fused")
     assert summary["load_average"] == 1.5
     alone = [replace(r, seconds_bridge=0.0, seconds_exchange=0.0) for r in RECORDS]
     write_lines(tmp_path / "records.jsonl", alone)
-    summary = summarise(CONFIG, tmp_path, DONE)
+    summary = summarised(tmp_path, DONE)
     assert (summary["seconds_bridge"], summary["seconds_exchange"]) == (None, None), "where there are none of them"
     assert summary["load_average"] is None, "which older records lack"
 
 
 def test_a_run_without_iterations_has_no_medians(tmp_path: Path) -> None:
-    summary = summarise(CONFIG, tmp_path, Progress())
+    summary = summarised(tmp_path, Progress())
     assert [summary[name] for name in ("seconds_per_iteration", "nfe_forward", "evaluations")] == [None] * 3
     assert (summary["engine"], summary["training_seconds"], summary["best_loss"]) == ("", 0, None)
 

@@ -25,9 +25,9 @@ from pynode.problems.series.spiral import Spiral
 from pynode.records.files import read_json, read_lines
 from pynode.records.iteration import IterationRecord, is_timed
 from pynode.records.runs import load_run
-from pynode.training.checkpoint import best_theta
 from pynode.training.config import RunConfig, default_method
 from pynode.training.trainer import train
+from pynode.training.weights import best_theta
 from tests.runs import untimed
 
 CONFIG = RunConfig(

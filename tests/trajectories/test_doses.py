@@ -11,7 +11,7 @@ from pynode.trajectories.build import first_model, prepare
 from pynode.trajectories.data import Input, Trajectories
 from pynode.trajectories.forecast import forecasts
 from pynode.trajectories.impulses import fitted_decays
-from pynode.trajectories.refit import finished
+from tests.trajectories.ended import ended
 from tests.trajectories.made import series, trajectory
 
 RATE = 0.1
@@ -73,7 +73,7 @@ def test_covariates_make_jumps_larger_or_smaller() -> None:
 def test_after_the_last_dose_each_body_comes_to_0() -> None:
     of = bodies()
     prepared = prepare(of, whole(of), augment=0)
-    model, _ = finished(first_model(prepared, 0), prepared, DiscOpt(), 1.0, 200)
+    model = ended(first_model(prepared, 0), prepared, DiscOpt(), 200).model
     at = np.array([50.0, 60.0, 80.0, 120.0])
     ahead = forecasts(model, prepared, of.each, [at] * len(of.each), whole(of))
     for k, values in enumerate(ahead):

@@ -12,14 +12,14 @@ from pynode.trajectories.build import Prepared, first_model, prepare
 from pynode.trajectories.data import Input, Trajectories
 from pynode.trajectories.forecast import fitted, forecasts
 from pynode.trajectories.model import SeriesModel
-from pynode.trajectories.refit import finished
 from tests.trajectories.axes import Numbers
+from tests.trajectories.ended import ended
 from tests.trajectories.made import decays, rotation, series, swing, trajectory
 
 
 def trained(of: Trajectories, evaluations: int = 60) -> tuple[SeriesModel, Prepared]:
     prepared = prepare(of, [np.ones(len(each.times), bool) for each in of.each])
-    model, _ = finished(first_model(prepared, 0), prepared, DiscOpt(), 1.0, evaluations)
+    model = ended(first_model(prepared, 0), prepared, DiscOpt(), evaluations).model
     return model, prepared
 
 

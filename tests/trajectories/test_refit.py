@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from pynode.errors import InvalidArgument
 from pynode.methods.disc_opt import DiscOpt
+from pynode.problems.series import finishing
 from pynode.schemes.rk4 import RK4
 from pynode.trajectories import refit
-from pynode.trajectories.build import Prepared, first_model, prepare
+from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.fields import LinearAndNetwork
 from pynode.trajectories.forecast import calibrated
 from pynode.trajectories.loss import Weights, shooting_loss
 from pynode.trajectories.model import SeriesModel
-from pynode.trajectories.refit import chunks_of, finished, refitted
+from pynode.trajectories.refit import chunks_of
 from pynode.trajectories.rollout import by_method
 from pynode.trajectories.windows import Windows, make_windows
+from tests.trajectories.ended import ended
 from tests.trajectories.made import decays, rotation, series, trajectory
 
 METHOD = DiscOpt(RK4, 1)
@@ -57,47 +58,40 @@ def test_parts_of_the_windows_have_loss_and_gradient_of_all() -> None:
 def test_gradients_of_some_windows_are_said_and_judged_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
     model, prepared = begun()
     monkeypatch.setattr(refit, "MOST_WINDOWS", 3)
-    notices: list[str] = []
-    finished(model, prepared, METHOD, 1.0, 20, notices)
-    assert any("gradients of 3 of 6 windows; its weights are kept" in line for line in notices)
-    values = iter((2.0, 1.0, 2.0, 1.0))
-    monkeypatch.setattr(refit, "_loss_of_all", lambda *_: next(values))
-    notices.clear()
-    same, _ = finished(model, prepared, METHOD, 1.0, 20, notices)
-    assert torch.equal(same.theta(), model.theta())
-    assert len(notices) == 2
-    assert "not kept" in notices[0]
+    said = ended(model, prepared, METHOD, 20).events
+    assert any("gradients were of 3 of 6 windows; its weights are kept" in line for line in said)
+    values = iter((1.0, 2.0, 1.0, 2.0))
+    monkeypatch.setattr(finishing, "loss_of_all", lambda *_: next(values))
+    same = ended(model, prepared, METHOD, 20)
+    assert torch.equal(same.model.theta(), model.theta())
+    assert len(same.events) == 2
+    assert "not kept" in same.events[0]
 
 
 def test_all_windows_say_nothing() -> None:
     model, prepared = begun()
-    notices: list[str] = []
-    finished(model, prepared, METHOD, 1.0, 20, notices)
-    assert not notices
+    assert not ended(model, prepared, METHOD, 20).events
 
 
 def test_an_end_that_fails_is_said_and_the_weights_before_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     model, prepared = begun()
-
-    def fails(*_: object) -> None:
-        raise FloatingPointError("the loss is nan")
-
-    monkeypatch.setattr(refit, "shooting_loss", fails)
-    notices: list[str] = []
-    same, _ = finished(model, prepared, METHOD, 1.0, 20, notices)
-    assert torch.equal(same.theta(), model.theta())
-    assert "the end of training failed in windows of 2 times the first length (the loss is nan)" in notices[0]
+    monkeypatch.setattr(finishing, "shooting_loss", lambda *_: model.start.sum() * float("nan"))
+    same = ended(model, prepared, METHOD, 20)
+    assert torch.equal(same.model.theta(), model.theta())
+    assert any("stage ended early: windows x2: the loss is nan; the best weights" in line for line in same.events)
 
 
-def test_a_mistake_of_the_user_is_no_failure_of_the_numerics(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_ends_with_the_best_weights_that_it_tried() -> None:
     model, prepared = begun()
-
-    def refuses(*_: object) -> None:
-        raise InvalidArgument("field", "mine", "it returns words", "return numbers")
-
-    monkeypatch.setattr(refit, "shooting_loss", refuses)
-    with pytest.raises(InvalidArgument, match="it returns words"):
-        finished(model, prepared, METHOD, 1.0, 20)
+    whole = ended(model, prepared, METHOD, 20)
+    windows, weights = windows_of(prepared, 8), Weights.of(prepared, 1.0, torch.float64)
+    loss = sum(
+        share * float(shooting_loss(whole.model, part, weights, by_method(METHOD, [])).detach())
+        for share, part in chunks_of(windows)
+    )
+    of_stage = [record for record in whole.records if record.stage == "windows x8"]
+    assert loss == pytest.approx(of_stage[-1].best_loss, rel=1e-9)
+    assert sum(record.gradients for record in of_stage) >= 14
 
 
 def rate_of(model: SeriesModel, prepared: Prepared) -> float:
@@ -112,8 +106,8 @@ def rate_of(model: SeriesModel, prepared: Prepared) -> float:
 def test_training_on_all_rows_meets_the_rate_of_decay() -> None:
     of = decays()
     prepared = prepare(of, [np.arange(len(each.times)) < max(2, len(each.times) - 2) for each in of.each], augment=0)
-    model, _ = finished(first_model(prepared, 0), prepared, METHOD, 1.0, 40)
-    last, gradients = refitted(model, prepared, METHOD, 1.0)
+    _, last, records, _ = ended(first_model(prepared, 0), prepared, METHOD, 40, with_all_rows(prepared))
+    gradients = sum(record.gradients for record in records if record.stage.startswith("all rows"))
     assert 0 < gradients <= refit.AGAIN + 25
     assert rate_of(last, prepared) == pytest.approx(-0.7, abs=0.12)
 
@@ -124,7 +118,7 @@ def test_residuals_are_calibrated_to_the_noise_of_the_data() -> None:
     values = np.exp(-0.5 * times)
     of = series(trajectory("a", times, values + 0.02 * rng.standard_normal(200)))
     prepared = prepare(of, [np.ones(200, bool)], augment=0)
-    model, _ = finished(first_model(prepared, 0), prepared, METHOD, 1.0, 60)
+    model = ended(first_model(prepared, 0), prepared, METHOD, 60).model
     noise, spread = calibrated(model, prepared)
     assert float(noise[0]) * prepared.scaling.scales[0] == pytest.approx(0.02, rel=0.2)
     assert spread.shape == (1,)
@@ -134,6 +128,6 @@ def test_long_solves_take_fewer_gradients(monkeypatch: pytest.MonkeyPatch) -> No
     """Rows that are ever farther apart, as after a transient, make solves of many steps."""
     model, prepared = begun()
     monkeypatch.setattr(refit, "STEPS", 1)
-    _, few = finished(model, prepared, METHOD, 1.0)
+    few = sum(record.gradients for record in ended(model, prepared, METHOD, refit.EVALUATIONS).records)
     # at most 20 of each length of windows, and what a line search ends with
     assert few <= 2 * 20 + 30

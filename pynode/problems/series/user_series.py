@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from pynode.arguments import check_choice
-from pynode.clock import Clock
 from pynode.datasets.errors import DataError, TableMissing
 from pynode.datasets.sources import file_digest
 from pynode.datasets.splits import Array
@@ -22,7 +21,9 @@ from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod
 from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
-from pynode.solution import SolveStats, collected_stats
+from pynode.problems.series.finishing import finishing_stages
+from pynode.problems.stages import Stage
+from pynode.solution import SolveStats
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.checks import check_trainable, notices
 from pynode.trajectories.data import Trajectories, Trajectory
@@ -31,14 +32,12 @@ from pynode.trajectories.evaluation import evaluated
 from pynode.trajectories.fields import HIDDEN
 from pynode.trajectories.forecast import forecasts
 from pynode.trajectories.judgement import metrics
-from pynode.trajectories.last_weights import last_weights
 from pynode.trajectories.loss import Weights, data_loss, shooting_loss
 from pynode.trajectories.model import Initial, SeriesModel
 from pynode.trajectories.orders import deepened
 from pynode.trajectories.own_field import own_field
 from pynode.trajectories.parts import Parts, Split, parts_of
 from pynode.trajectories.read import read_series
-from pynode.trajectories.refit import finished, refitted
 from pynode.trajectories.rollout import by_method
 from pynode.trajectories.windows import Windows, make_windows
 
@@ -215,23 +214,15 @@ class UserSeries(Problem):
         """The loss of the data over long windows, each from its own state, relative to the noise; on training rows."""
         return data_loss(model, self._windows[-1], self._weights)
 
-    def evaluate(self, model: SeriesModel, method: GradientMethod) -> Evaluation:
-        """Ends the training by L-BFGS; errors of fit and held-out forecasts; then L-BFGS on all rows, for forecasts
-        beyond the file.
+    def stages(self) -> Sequence[Stage]:
+        """L-BFGS over longer and longer windows of the training rows; then, for forecasts beyond the file, of all."""
+        whole = (lambda: self._prepared_at_last) if self.parts.anything_held_out else None
+        return finishing_stages(self.prepared, whole, self.options.continuity, self.dtype)
 
-        Series `forecast` has what figures and tables need, with the weights of that last training as `final`.
-        """
-        prepared, series, continuity = self.prepared, self.series, self.options.continuity
-        clock, said = Clock(self.device), list(self.notices)
-        with torch.enable_grad(), collected_stats() as solves:
-            model, gradients = finished(model, prepared, method, continuity, notices=said)
-        finishing = clock.lap()
+    def evaluate(self, model: SeriesModel, method: GradientMethod) -> Evaluation:  # noqa: ARG002 (judged alike)
+        """Errors of fit and held-out forecasts; series `forecast` has what figures and tables need."""
+        prepared, series = self.prepared, self.series
         record = evaluated(model, prepared, self.parts)
-        clock.start()
-        final, more_gradients = model, 0
-        if self.parts.anything_held_out:
-            with torch.enable_grad():
-                final, more_gradients = refitted(model, prepared, method, continuity, said)
         axis = series.axis
         record |= {
             "time": {
@@ -244,27 +235,14 @@ class UserSeries(Problem):
             "split": [self.parts.kind, self.parts.sentence],
             "constants": [[name, value] for name, value in series.constants.items()],
             "hidden": list(prepared.hidden_words),
-            "notices": list(dict.fromkeys(said)),
+            "notices": list(dict.fromkeys(self.notices)),
             "id_column": series.id_column,
             "inputs": list(series.inputs),
             "covariates": list(series.covariates),
             "windows": [[at, prepared.window * by] for at, by in zip((0, *GROWS_AT), prepared.growth(), strict=True)],
-            "final": final.theta().tolist(),
         }
-        more = {
-            "hidden_dimensions": float(prepared.sizes.hidden),
-            "finishing_seconds": finishing,
-            "finishing_gradients": float(gradients),
-            "finishing_evaluations": float(sum(s.forward.evaluations + s.backward.evaluations for s in solves)),
-            "final_iterations": float(more_gradients),
-            "final_seconds": clock.lap(),
-        }
+        more = {"hidden_dimensions": float(prepared.sizes.hidden)}
         return Evaluation({**metrics(record), **more}, {"forecast": record})  # type: ignore[dict-item]
-
-    def trained(self, model: SeriesModel, directory: Path) -> SeriesModel:
-        """`model` with the weights of the run in `directory` after its last training, on all rows."""
-        model.set_theta(last_weights(directory, model.theta().numel()))
-        return model
 
     def forecasts(self, model: SeriesModel, each: Sequence[Trajectory], times: Sequence[Array]) -> list[Array]:
         """Values `(k, columns)` of trajectories of the file, or of another, at `times` `(k,)` after their last rows.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from pynode.errors import InvalidArgument, RecordError
+from pynode.errors import Interrupted, InvalidArgument, RecordError
 from pynode.problems.series.user_series import UserSeries
+from pynode.records.iteration import IterationRecord
 from pynode.training.config import RunConfig
 from pynode.training.plan import plan
 from pynode.training.restore import restore
@@ -62,9 +66,8 @@ def test_a_run_records_its_forecasts_and_is_forecast_from(swing: Path, tmp_path:
     assert record["columns"] == ["angle"]
     assert record["constants"] == [["setpoint", 37.0]]
     assert [row.count(None) for row in record["trajectories"][0]["forecast"]].count(0) == 24
-    _, problem, model = restore(tmp_path / "run")
+    _, problem, model = restore(tmp_path / "run", last=True)
     assert isinstance(problem, UserSeries)
-    model = problem.trained(model, tmp_path / "run")
     (each,) = problem.series.each
     ahead = problem.forecast(model, each, np.array([12.0, 12.5, 13.0]))
     assert problem.columns == ("angle", "setpoint")
@@ -86,13 +89,45 @@ def test_a_resumed_run_has_the_numbers_of_one_that_was_not_stopped(swing: Path, 
 
 def test_weights_that_are_lost_are_not_made_up(swing: Path, tmp_path: Path) -> None:
     (config,) = configs(swing, "disc-opt", iterations=4)
-    problem = config.make_problem()
-    assert isinstance(problem, UserSeries)
-    with pytest.raises(RecordError, match=r"evaluation\.json"):
-        problem.trained(problem.model(0), tmp_path)
-    (tmp_path / "evaluation.json").write_text('{"series": {"forecast": {"final": [1.0]}}}')
-    with pytest.raises(RecordError, match="holds 1 weights"):
-        problem.trained(problem.model(0), tmp_path)
+    train(config, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "finishing")
+    with pytest.raises(RecordError, match=r"finishing has no checkpoint; remove .*summary\.json and repeat"):
+        restore(tmp_path / "run", last=True)
+    (tmp_path / "run" / "summary.json").unlink()
+    train(config, tmp_path / "run", resume=True)
+    restore(tmp_path / "run", last=True)
+
+
+def test_an_evaluation_only_evaluates(swing: Path, tmp_path: Path) -> None:
+    """The same weights have the same errors, and keep them."""
+    (config,) = configs(swing, "disc-opt", iterations=4)
+    summary = train(config, tmp_path / "run")
+    _, problem, model = restore(tmp_path / "run")
+    theta = model.theta()
+    again = problem.evaluate(model, config.method).metrics
+    assert torch.equal(model.theta(), theta)
+    assert {name: summary[name] for name in again} == dict(again)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("stage", ["windows x2", "windows x8", "all rows, windows x8"])
+def test_a_run_that_is_interrupted_while_it_is_finished_goes_on_to_the_same_forecast(
+    swing: Path, tmp_path: Path, stage: str
+) -> None:
+    (config,) = configs(swing, "disc-opt", iterations=4)
+    train(config, tmp_path / "whole")
+
+    def listen(record: IterationRecord) -> None:
+        if record.stage == stage:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="saved: --resume continues there"):
+        train(config, tmp_path / "cut", listener=listen)
+    train(config, tmp_path / "cut", resume=True)
+    for last in (False, True):
+        thetas = [restore(tmp_path / run, last=last)[2].theta() for run in ("whole", "cut")]
+        assert torch.equal(*thetas)
+    assert (tmp_path / "whole" / "evaluation.json").read_bytes() == (tmp_path / "cut" / "evaluation.json").read_bytes()
 
 
 @pytest.mark.parametrize("initial", ["learnt", "given", "encoded"])
