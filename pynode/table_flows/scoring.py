@@ -87,20 +87,29 @@ def log_likelihoods(
     """log p `(n,)` in nats of the rows in the units of their file, by an accurate solve with the exact trace.
 
     NaN for a row whose solve fails.  Where columns are dequantised, it is the logarithm of the density averaged over
-    the step of each row, by `DRAWS` draws of the noise.
+    the step of each row, by `DRAWS` draws of the noise, the same ones for every row: a row's value does not depend on
+    the other rows (but for the steps of an adaptive solve, within its tolerances).
     """
     splits = problem.splits
     context = None if new.context is None else _tensor(problem, new.context)
     if splits.units is None or not splits.units.any():
         rows = _tensor(problem, splits.standardised(new.rows))
         return _log_prob(model, rows, context, method) + splits.log_density_offset
-    generator, each = np.random.default_rng(seed), []
-    # one draw in each of equal parts of the step (a Latin hypercube), which averages better than independent ones
-    parts = generator.permuted(np.broadcast_to(np.arange(DRAWS)[:, None, None], (DRAWS, *new.rows.shape)), axis=0)
-    for part in parts:
-        noisy = new.rows + splits.units * (part + generator.random(new.rows.shape)) / DRAWS
+    each = []
+    for part in step_parts(seed, new.rows.shape[1]):
+        noisy = new.rows + splits.units * part
         each.append(_log_prob(model, _tensor(problem, splits.standardised(noisy)), context, method))
     return np.logaddexp.reduce(each, axis=0) - np.log(DRAWS) + splits.log_density_offset
+
+
+def step_parts(seed: int, dim: int) -> Array:
+    """`DRAWS` points in the steps of `dim` columns `(draws, dim)`, in units of a step.
+
+    One point in each of equal parts of a step (a Latin hypercube), which averages better than independent ones.
+    """
+    generator = np.random.default_rng(seed)
+    parts = generator.permuted(np.broadcast_to(np.arange(DRAWS)[:, None], (DRAWS, dim)), axis=0)
+    return np.asarray((parts + generator.random((DRAWS, dim))) / DRAWS)
 
 
 def _on_steps(path: Path, problem: UserTable, table: TableFile, rows: Array) -> Array:

@@ -156,6 +156,12 @@ def test_dequantised_columns(tmp_path: Path) -> None:
         noisy = torch.as_tensor(splits.standardised(row + np.column_stack((grid, np.zeros(200)))))
         density = model.log_prob(noisy, method=ACCURATE, divergence=Exact()).exp().mean()
         assert score == pytest.approx(float(density.detach().log()) + splits.log_density_offset, abs=0.05)
+    mixed, fixed = np.random.default_rng(2).permutation(20)[:7], DiscOpt(RK4, steps=6)
+    scores, others = (
+        log_likelihoods(table, model, NewRows(new.table, rows, None, ()), method=fixed)
+        for rows in (some.rows, some.rows[mixed])
+    )
+    np.testing.assert_allclose(others, scores[mixed], rtol=1e-10)  # a row's score is its own
     (tmp_path / "new.csv").write_text("2,0.5\n2.5,0.5\n")
     with pytest.raises(DataError, match=r"new.csv, line 2, column 1: 2\.5 lies between the steps of 1"):
         new_rows(table, tmp_path / "new.csv", Reading())
