@@ -162,6 +162,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "flows": (
         *LEAVES,
         "context",
+        "finite",
+        "forward_arguments",
         "grid",
         "solution",
         "tangents",

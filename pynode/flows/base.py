@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, Transform
 
-from pynode.errors import InvalidArgument
+from pynode.errors import InvalidArgument, PynodeError
+from pynode.forward_arguments import is_open, positional, required, signature_of
 from pynode.types import State
 
 Base: TypeAlias = Distribution | nn.Module | None
@@ -20,6 +20,9 @@ Base: TypeAlias = Distribution | nn.Module | None
 
 FAR = 1e3
 """A density must be defined this far from zero."""
+
+DEPTH = 8
+"""Distributions and transforms inside of one another that are searched for tensors."""
 
 
 def log_normal(z: State) -> Tensor:
@@ -44,14 +47,16 @@ def check_base(base: object, dim: int, context: int, like: Tensor) -> None:
         _check_distribution(base, dim, ())
         _check_dtype(base, like)
         return
+    if context and _takes_context(base):  # only the user knows a context at which it is a distribution
+        return
     with torch.no_grad():
-        distribution_of(base, dim, like.new_zeros(1, context) if context else None, 1, like)
+        distribution_of(base, dim, None, 1, like)
 
 
 def distribution_of(base: Base, dim: int, context: Tensor | None, n: int, like: Tensor) -> Distribution:
     """The distribution of `base` for `n` samples with `context` `(n, columns)`: its batch shape is () or (n,).
 
-    Raises `InvalidArgument` where a module returns something else, or the dtype is not that of `like`.
+    Raises `InvalidArgument` where a module fails or returns something else, or the dtype is not that of `like`.
     """
     if base is None:
         zeros = like.new_zeros(dim)
@@ -59,8 +64,15 @@ def distribution_of(base: Base, dim: int, context: Tensor | None, n: int, like: 
     if isinstance(base, Distribution):
         _check_dtype(base, like)
         return base
-    takes_context = context is not None and _takes_argument(base)
-    distribution = base(context) if takes_context else base()
+    takes_context = context is not None and _takes_context(base)
+    try:
+        distribution = base(context) if takes_context else base()
+    except (ValueError, TypeError) as error:
+        if isinstance(error, PynodeError):
+            raise
+        given = f"a context of shape {tuple(context.shape)}" if context is not None and takes_context else "nothing"
+        problem, remedy = f"it fails when it is called with {given} ({error})", "return a distribution for every input"
+        raise InvalidArgument("base", type(base).__name__, problem, remedy) from error
     if not isinstance(distribution, Distribution):
         remedy = "return a torch.distributions.Distribution"
         raise InvalidArgument("base", type(base).__name__, f"it returns {type(distribution).__name__}", remedy)
@@ -121,7 +133,7 @@ def _check_distribution(distribution: Distribution, dim: int, batch: tuple[int, 
 
 def _check_dtype(distribution: Distribution, like: Tensor) -> None:
     """A density in a lower precision than the flow's would be wrong by its rounding, and nothing would tell."""
-    for name, value in _tensors_of(distribution, 3):
+    for name, value in _tensors_of(distribution, DEPTH):
         if value.dtype != like.dtype:
             remedy = f"build it from tensors of dtype={like.dtype}, or pass a torch.nn.Module, which flow.to() converts"
             problem = f"its {name} is {value.dtype}, but the flow is {like.dtype}"
@@ -143,24 +155,33 @@ def _covers_everything(distribution: Distribution, dim: int) -> bool:
 
 def _kind_of(distribution: Distribution) -> Tensor:
     """A tensor with dtype and device of the samples of `distribution`."""
-    known = next(_tensors_of(distribution, 3), None)
+    known = next(_tensors_of(distribution, DEPTH), None)
     if known is not None:
         return known[1].detach()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         return distribution.sample()
 
 
-def _tensors_of(distribution: object, depth: int) -> Iterator[tuple[str, Tensor]]:
-    for name, value in vars(distribution).items():
-        if isinstance(value, Tensor) and value.is_floating_point():
-            yield name.lstrip("_"), value
-        elif isinstance(value, Distribution) and depth:
-            for inner, tensor in _tensors_of(value, depth - 1):
-                yield f"{name.lstrip('_')}.{inner}", tensor
+def _tensors_of(owner: object, depth: int) -> Iterator[tuple[str, Tensor]]:
+    """The floating point tensors of a distribution with their names, those of its parts and transforms among them."""
+    members: Iterable[tuple[str, object]] = vars(owner).items()
+    if isinstance(owner, nn.Module):  # a transform may be one
+        members = (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False), *members)
+    for name, value in members:
+        if name.startswith("_cached"):  # samples that a transform remembers
+            continue
+        listed = enumerate(value) if isinstance(value, (list, tuple)) else ((None, value),)
+        for i, part in listed:
+            shown = name.lstrip("_") + ("" if i is None else f"[{i}]")
+            if isinstance(part, Tensor) and part.is_floating_point():
+                yield shown, part
+            elif isinstance(part, (Distribution, Transform)) and depth:
+                for inner, tensor in _tensors_of(part, depth - 1):
+                    yield f"{shown}.{inner}", tensor
 
 
 def _learnt_tensor(distribution: Distribution) -> str | None:
-    return next((name for name, value in _tensors_of(distribution, 3) if value.requires_grad), None)
+    return next((name for name, value in _tensors_of(distribution, DEPTH) if value.requires_grad), None)
 
 
 def _what_wants_a_gradient(base: Base, distribution: Distribution, context: Tensor | None) -> str | None:
@@ -169,7 +190,7 @@ def _what_wants_a_gradient(base: Base, distribution: Distribution, context: Tens
         return None
     if any(p.requires_grad for p in base.parameters()):
         return "parameters"
-    if context is not None and context.requires_grad and _takes_argument(base):
+    if context is not None and context.requires_grad and _takes_context(base):
         return "context"
     return _learnt_tensor(distribution)
 
@@ -179,12 +200,22 @@ def _name_of(distribution: Distribution) -> str:
     return type(distribution).__name__ + (f"({type(inner).__name__})" if isinstance(inner, Distribution) else "")
 
 
-def _takes_argument(module: nn.Module) -> bool:
-    try:
-        parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):
+def _takes_context(module: nn.Module) -> bool:
+    """Whether `forward` takes the context: its first argument does, unless it has a default that is no context.
+
+    Raises `InvalidArgument` for such a default, which may stand for anything.
+    """
+    arguments = signature_of(module)
+    if arguments is None:
         return False
-    return any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
+    places = positional(arguments)
+    if not places or required(arguments):
+        return bool(places) or is_open(arguments)
+    if places[0].name == "context" or places[0].default is None:
+        return True
+    problem = f"the first argument of its forward, '{places[0].name}', has a default and may be the context or not"
+    remedy = "write forward(self, context), or forward(self) for one that is not a function of the context"
+    raise InvalidArgument("base", type(module).__name__, problem, remedy)
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import (
+    AffineTransform,
     Categorical,
+    ComposeTransform,
     Distribution,
     Independent,
     Laplace,
@@ -19,6 +21,7 @@ from torch.distributions import (
     Normal,
     Poisson,
     StudentT,
+    TransformedDistribution,
     Uniform,
 )
 
@@ -243,9 +246,45 @@ class Returns(nn.Module):
         return self.value
 
 
+class Scaled(nn.Module):
+    """A Gaussian whose scale is the context, which has to be positive."""
+
+    def forward(self, context: Tensor) -> Distribution:
+        return Independent(Normal(torch.zeros(len(context), 2).double(), context.expand(-1, 2)), 1)
+
+
+class Warm(nn.Module):
+    """A Gaussian with an option, which is no context."""
+
+    def forward(self, temperature: float = 1.0) -> Distribution:
+        return Independent(Normal(ZEROS, temperature * ONES), 1)
+
+
+def test_a_base_may_need_a_context_other_than_zero() -> None:
+    flow, x = Flow.build(SPEC, context=1, base=Scaled(), seed=1, method=FINE), normal(5, 2)
+    moved = flow.transport(x, 2 * torch.ones(1).double())
+    expected = Independent(Normal(ZEROS, 2 * ONES), 1).log_prob(moved.z) + moved.log_det
+    torch.testing.assert_close(moved.log_prob, expected)
+    with pytest.raises(InvalidArgument, match=r"base = Scaled: it fails when it is called with a context of shape"):
+        flow.log_prob(x, -torch.ones(1).double())
+
+
+def transformed(*transforms: Any) -> Distribution:
+    """A standard normal through transforms."""
+    return Independent(TransformedDistribution(Normal(ZEROS, ONES), list(transforms)), 1)
+
+
 @pytest.mark.parametrize(
     ("base", "message"),
     [
+        (transformed(AffineTransform(torch.zeros(2), 1.0)), r"its .*transforms\[0\].loc is torch.float32"),
+        (
+            transformed(ComposeTransform([AffineTransform(ZEROS, 1.0), AffineTransform(0.0, torch.ones(2))])),
+            r"parts\[1\].scale is torch.float32",
+        ),
+        (transformed(AffineTransform(torch.zeros(2), 1.0).inv), "loc is torch.float32"),
+        (transformed(AffineTransform(nn.Parameter(ZEROS.clone()), 1.0)), "loc requires grad, but no module holds it"),
+        (Conditional(), "base = Conditional: it fails when it is called with nothing"),
         (Normal(ZEROS, ONES), r"base = Normal: 2 distributions of single numbers; wrap it: .*Independent\(base, 1\)"),
         (Normal(torch.zeros(3), torch.ones(3)), r"its event shape is \(\), but samples are \(2,\)"),
         (
@@ -265,6 +304,12 @@ class Returns(nn.Module):
 def test_misuse_is_named(base: Any, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         Flow.build(SPEC, base=base, seed=1)
+
+
+def test_a_default_that_may_be_a_context_is_refused() -> None:
+    assert Flow.build(SPEC, base=Warm(), seed=1).sample(3).shape == (3, 2)
+    with pytest.raises(InvalidArgument, match="base = Warm: the first argument of its forward, 'temperature', has a"):
+        Flow.build(SPEC, context=1, base=Warm(), seed=1)
 
 
 def test_a_learnt_mixture_has_no_differentiable_samples() -> None:
