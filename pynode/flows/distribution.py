@@ -26,7 +26,7 @@ class FlowDistribution(Distribution):
 
     `batch_shape` is that of the context without its columns, `event_shape` is `(dim,)`.  All results can be
     differentiated by the flow's parameters and by the context.  Samples are new at every call and follow the flow's own
-    draws, which its `seed` fixes.
+    draws, which its `seed` fixes; with a `draw` samples and probes are those of the draw, the same at every call.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
@@ -52,11 +52,9 @@ class FlowDistribution(Distribution):
     def base(self) -> Distribution:
         """The distribution of z(T), of event shape `(dim,)`.
 
-        Its batch shape is () where the base is not a function of the context; else `(n,)` for the n rows of the context
-        in one axis, n = 1 for a context `(k,)`.
+        Its batch shape is that of the flow's distribution where the base is a function of the context, else ().
         """
-        context = self.context
-        return self.flow.base_distribution(None if context is None else context.reshape(-1, context.shape[-1]))
+        return self.flow.base_distribution(self.context)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(value | context) in nats, for `value` `(..., dim)` whose shape broadcasts with the batch shape."""
@@ -71,6 +69,9 @@ class FlowDistribution(Distribution):
             remedy = "pass one sample for each row of the context, or samples (n, 1, dim)"
             raise InvalidArgument("value", tuple(value.shape), problem, remedy) from None
         if not shape.numel():
+            like = next(self.flow.parameters(), value if value.is_floating_point() else self.flow.like())
+            if value.dtype != like.dtype:
+                raise InvalidArgument("value", value.dtype, f"the flow is {like.dtype}", "convert one of them")
             return value.new_zeros(shape)
         rows = value.expand(*shape, dim).reshape(-1, dim)
         return self.flow.log_prob(rows, self._rows(shape), **self._options()).reshape(shape)
@@ -102,14 +103,23 @@ class FlowDistribution(Distribution):
         log_prob = self.flow.base_log_prob(start, context) - moved.log_det
         return moved.z.reshape(*shape, self.flow.dim), log_prob.reshape(shape)
 
-    def expand(self, batch_shape: Any, _instance: object = None) -> FlowDistribution:
-        """The same for a larger batch shape, which the context is expanded to."""
+    def expand(self, batch_shape: Any, _instance: Any = None) -> FlowDistribution:
+        """The same for a larger batch shape, which the context is expanded to; without one all are alike."""
         shape = torch.Size(batch_shape)
-        if self.context is None and shape:
-            remedy = "ask for samples of a shape instead: flow().sample((n,))"
-            raise InvalidArgument("batch_shape", tuple(shape), "a flow without a context is one density", remedy)
-        context = None if self.context is None else self.context.expand(*shape, self.context.shape[-1])
-        return FlowDistribution(self.flow, context, method=self.method, **self._further())
+        try:
+            fits = torch.broadcast_shapes(self.batch_shape, shape) == shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            problem = f"the batch shape {tuple(self.batch_shape)} can't be expanded to it"
+            remedy = "add axes in front, or repeat those of length 1"
+            raise InvalidArgument("batch_shape", tuple(shape), problem, remedy)
+        expanded: FlowDistribution = self._get_checked_instance(FlowDistribution, _instance)
+        expanded.__dict__.update(self.__dict__)
+        if self.context is not None:
+            expanded.context = self.context.expand(*shape, self.context.shape[-1])
+        Distribution.__init__(expanded, shape, self.event_shape, validate_args=False)
+        return expanded
 
     def __repr__(self) -> str:
         shapes = f"batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)}"
@@ -122,11 +132,11 @@ class FlowDistribution(Distribution):
         if not n:
             return shape, None, None
         context = self._rows(shape)
-        return shape, self.flow.base_samples(n, context, differentiable=differentiable), context
+        seed = None if self.draw is None else self.draw.sample_seed()
+        return shape, self.flow.base_samples(n, context, seed=seed, differentiable=differentiable), context
 
     def _empty(self, shape: torch.Size) -> Tensor:
-        like = next(self.flow.parameters(), torch.zeros((), dtype=torch.float64))
-        return like.new_zeros(*shape, self.flow.dim)
+        return self.flow.like().new_zeros(*shape, self.flow.dim)
 
     def _rows(self, shape: torch.Size) -> Tensor | None:
         if self.context is None or self.context.ndim == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from pynode.context import check_columns, check_context, rows_of_context, with_c
 from pynode.errors import InvalidArgument
 from pynode.evaluation import checked_params
 from pynode.fields.base import Field, FieldSpec
+from pynode.finite import check_finite
 from pynode.flows.augmented import RunningCosts
 from pynode.flows.base import Base, check_base, distribution_of, draw_samples, log_density
 from pynode.flows.base import log_normal as log_normal
@@ -28,6 +30,7 @@ from pynode.flows.checking import (
 from pynode.flows.distribution import FlowDistribution
 from pynode.flows.divergence import Divergence, Exact
 from pynode.flows.probes import Draw, DrawCounter
+from pynode.flows.reshaped import Reshaped
 from pynode.flows.transport import Transport, Way, moved, transported
 from pynode.methods.base import GradientMethod
 from pynode.methods.disc_opt import DiscOpt
@@ -99,9 +102,9 @@ class Flow(nn.Module):
         self.horizon = float(horizon)
         self.log_horizons: nn.Parameter | None = None
         if trainable_horizon:
-            self.log_horizons = nn.Parameter(self._like().new_full((len(blocks),), math.log(horizon)))
+            self.log_horizons = nn.Parameter(self.like().new_full((len(blocks),), math.log(horizon)))
         self.base = base  # its parameters say what dtype a flow has whose fields have none
-        check_base(base, dim, columns, self._like())
+        check_base(base, dim, columns, self.like())
         self.draws = DrawCounter(seed_or_new(seed))
 
     @classmethod
@@ -145,6 +148,11 @@ class Flow(nn.Module):
             seed=seed,
         )
 
+    def like(self) -> Tensor:
+        """A tensor with the dtype and the device of the flow: of its parameters, or of its buffers without any."""
+        kinds = (x for x in chain(self.parameters(), self.buffers()) if x.is_floating_point())
+        return next(kinds, torch.zeros((), dtype=torch.float64))
+
     @property
     def horizons(self) -> Tensor:
         """T of every block `(blocks,)`."""
@@ -161,15 +169,16 @@ class Flow(nn.Module):
         draw: Draw | None = None,
         params: Sequence[Tensor] | None = None,
     ) -> FlowDistribution:
-        """The density p(. | `context`), for a context `(k,)` or `(batch, k)`; without an argument that of a flow
+        """The density p(. | `context`), for a context `(k,)` or `(..., k)`; without an argument that of a flow
         without a context.
 
-        What is named here holds for all that is asked of the distribution.
+        What is named here holds for all that is asked of the distribution; `draw` fixes its samples and its probes.
         """
         context = self._checked(context)
         check_method(self.method if method is None else method)
         check_divergence(self.divergence if divergence is None else divergence)
         check_draw(Draw() if draw is None else draw)
+        checked_params(params)
         return FlowDistribution(self, context, method=method, divergence=divergence, draw=draw, params=params)
 
     def transport(
@@ -247,18 +256,21 @@ class Flow(nn.Module):
             raise InvalidArgument(
                 "n", repr(n), "not a positive integer", "ask for 1 sample or more; flow().sample takes a shape"
             )
-        rows, like = self._rows(context, n) if self.base is not None else None, self._like()
+        rows, like = self._rows(context, n) if self.base is not None else None, self.like()
         seed = self.draws.next_sample_seed() if seed is None else check_seed(seed)
         return draw_samples(self.base, n, self.dim, rows, seed, like, differentiable=differentiable)
 
     def base_distribution(self, context: Tensor | None = None) -> Distribution:
         """The distribution of z(T), of event shape `(dim,)`.
 
-        Its batch shape is (), or `(batch,)` where the base is a function of `context` `(batch, k)`; `(1,)` for `(k,)`.
+        Its batch shape is (), or where the base is a function of `context` that of the context without its columns.
         """
-        rows = self._checked(context)
-        rows = rows if rows is None or rows.ndim > 1 else rows[None]
-        return distribution_of(self.base, self.dim, rows, 1 if rows is None else len(rows), self._like())
+        context = self._checked(context)
+        rows = None if context is None else context.reshape(-1, context.shape[-1])
+        base = distribution_of(self.base, self.dim, rows, 1 if rows is None else len(rows), self.like())
+        if context is None or not base.batch_shape or base.batch_shape == context.shape[:-1]:
+            return base
+        return Reshaped(base, context.shape[:-1])
 
     def base_log_prob(self, z: State, context: Tensor | None = None) -> Tensor:
         """log-density `(batch,)` of the base at `z` `(batch, dim)`."""
@@ -367,13 +379,10 @@ class Flow(nn.Module):
 
     def _checked(self, context: Tensor | None) -> Tensor | None:
         remedy = "for points x call flow.log_prob(x) or flow.transport(x); for conditions build it with context=k"
-        return check_context(context, self.context_dim, self._like(), remedy)
+        return check_context(context, self.context_dim, self.like(), remedy)
 
     def _rows(self, context: Tensor | None, n: int) -> Tensor | None:
         return rows_of_context(self._checked(context), n)
-
-    def _like(self) -> Tensor:
-        return next(self.parameters(), torch.zeros((), dtype=torch.float64))
 
     def _check(self, points: State) -> None:
         if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != self.dim:
@@ -381,11 +390,13 @@ class Flow(nn.Module):
             raise InvalidArgument("x", shown, f"not (batch, {self.dim})", "pass a tensor with one row per sample")
         if not len(points):
             raise InvalidArgument("x", tuple(points.shape), "no samples", "pass one row or more")
-        like = next(self.parameters(), points if points.is_floating_point() else self._like())
+        like = next(self.parameters(), points if points.is_floating_point() else self.like())
         if points.dtype != like.dtype:
             raise InvalidArgument("x", points.dtype, f"the flow is {like.dtype}", "convert one of them")
         if points.device != like.device:
             raise InvalidArgument("x", points.device, f"the flow is on {like.device}", "move one of them by .to()")
+        if points.is_cpu:
+            check_finite("x", points, "check the data")
 
 
 def _block_seed(seed: int, block: int) -> int:

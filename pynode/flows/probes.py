@@ -33,7 +33,10 @@ SAMPLES = 0x5A
 
 @dataclass(frozen=True)
 class Draw:
-    """Which probes: those of `iteration` in the run of `seed`, for the samples from `first_sample` on."""
+    """Which probes: those of `iteration` in the run of `seed`, for the samples from `first_sample` on.
+
+    In `flow(context, draw=...)` it fixes the samples as well.
+    """
 
     seed: int = 0
     iteration: int = 0
@@ -54,6 +57,10 @@ class Draw:
         words = generator.random_raw(n * counters * WORDS).reshape(n, -1)[:, :dim]
         values = _gaussian(words) if noise == "gaussian" else _rademacher(words)
         return placed(values, like.device, like.dtype)
+
+    def sample_seed(self) -> int:
+        """The seed of base samples that are independent of the probes."""
+        return _sample_seed(self.seed, self.iteration, self.first_sample)
 
     def ahead(self, noise: Noise, like: Tensor, blocks: int) -> DrawnAhead:
         """The same probes, drawn now for `blocks` blocks."""
@@ -77,6 +84,11 @@ def philox_key(seed: int, iteration: int) -> npt.NDArray[np.uint64]:
     As unsigned integers: a list with a number of 2^63 or more would be rounded to floats, and streams would coincide.
     """
     return np.array([seed, iteration], dtype=np.uint64)
+
+
+def _sample_seed(*words: int) -> int:
+    mixed = np.random.SeedSequence([*(int(w) for w in words), SAMPLES]).generate_state(1, np.uint64)
+    return int(mixed[0] >> np.uint64(1))
 
 
 def _gaussian(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
@@ -106,9 +118,9 @@ class DrawCounter:
 
     def next_sample_seed(self) -> int:
         """A seed for base samples that no earlier call has used."""
-        words = np.random.SeedSequence([self.seed, self.samples, SAMPLES]).generate_state(1, np.uint64)
+        seed = _sample_seed(self.seed, self.samples)
         self.samples += 1
-        return int(words[0] >> np.uint64(1))
+        return seed
 
     def state(self) -> Tensor:
         """Both counts `(2,)`, for a `state_dict`."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import (
+    AffineTransform,
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    TransformedDistribution,
+)
 
 from pynode.errors import InvalidArgument
 from pynode.fields.concatsquash import ConcatSquash
@@ -171,6 +180,11 @@ def test_options_of_the_call_hold_for_all() -> None:
     torch.testing.assert_close(accurate.log_prob(x), exact, rtol=0, atol=1e-7)
     draw = Draw(3, 1)
     assert torch.equal(flow(draw=draw).log_prob(x), flow.log_prob(x, draw=draw))
+    state = flow.get_extra_state()
+    for call in (FlowDistribution.sample, FlowDistribution.rsample, lambda d, n: d.rsample_and_log_prob(n)[1]):
+        assert torch.equal(call(flow(draw=draw), (3,)), call(flow(draw=draw), (3,)))
+        assert not torch.equal(call(flow(draw=draw), (3,)), call(flow(draw=Draw(3, 2)), (3,)))
+    assert torch.equal(flow.get_extra_state(), state)
 
 
 def test_expand_repeats_the_context() -> None:
@@ -178,8 +192,66 @@ def test_expand_repeats_the_context() -> None:
     density = flow(c).expand((4,))
     assert density.batch_shape == (4,)
     torch.testing.assert_close(density.log_prob(x), flow(c[0]).log_prob(x))
-    with pytest.raises(InvalidArgument, match="is one density"):
-        plain()().expand((3,))
+    with pytest.raises(InvalidArgument, match=r"batch_shape = \(3,\): the batch shape \(4,\) can't be expanded"):
+        density.expand((3,))
+
+
+def test_a_density_without_a_context_expands_too() -> None:
+    """All of the batch are alike, alone and inside distributions of torch."""
+    flow = plain()
+    density, x = flow().expand((3,)), normal(5, 3, 2)
+    assert density.batch_shape == (3,)
+    torch.testing.assert_close(density.log_prob(x), flow().log_prob(x))
+    samples, log_p = density.rsample_and_log_prob((5,))
+    assert samples.shape == (5, 3, 2)
+    torch.testing.assert_close(log_p, density.log_prob(samples), rtol=0, atol=1e-6)
+    loc = normal(3, 2, seed=1)
+    shifted = TransformedDistribution(flow(), [AffineTransform(loc, 2.0)])
+    assert shifted.sample((4,)).shape == (4, 3, 2)
+    expected = flow().log_prob((x - loc) / 2) - 2 * math.log(2)
+    torch.testing.assert_close(shifted.log_prob(x), expected)
+    weights = torch.tensor([0.2, 0.3, 0.5]).double()
+    mixed = MixtureSameFamily(Categorical(weights), flow().expand((3,)))
+    torch.testing.assert_close(mixed.log_prob(x[:, 0]), flow().log_prob(x[:, 0]))
+    with pytest.raises(InvalidArgument, match="can't be expanded"):
+        density.expand((2,))
+
+
+def test_expanding_keeps_a_class_of_ones_own() -> None:
+    class Named(FlowDistribution):
+        pass
+
+    expanded = Named(plain(), None).expand((2,))
+    assert type(expanded) is Named
+    assert expanded.batch_shape == (2,)
+
+
+class Centred(torch.nn.Module):
+    """A Gaussian around the first column of the context."""
+
+    def forward(self, context: Tensor) -> Distribution:
+        loc = context[:, :1].expand(-1, 2)
+        return Independent(Normal(loc, torch.ones_like(loc)), 1)
+
+
+@pytest.mark.parametrize("batch", [(), (4,), (4, 1), (2, 3)], ids=str)
+def test_a_base_of_the_context_has_the_batch_shape_of_the_flow(batch: tuple[int, ...]) -> None:
+    flow, context = conditional(base=Centred()), normal(*batch, 3, seed=2)
+    base = flow(context).base
+    assert base.batch_shape == flow(context).batch_shape == batch
+    z = normal(6, *batch, 2, seed=3)
+    loc = context[..., :1].expand(*batch, 2)
+    expected = Independent(Normal(loc, torch.ones_like(loc)), 1)
+    torch.testing.assert_close(base.log_prob(z), expected.log_prob(z))
+    torch.testing.assert_close(base.log_prob(z[0]), expected.log_prob(z[0]))
+    torch.testing.assert_close(base.log_prob(z[0].reshape(-1, 2)[0]), expected.log_prob(z[0].reshape(-1, 2)[0]))
+    torch.testing.assert_close(base.mean, expected.mean)
+    torch.testing.assert_close(base.variance, expected.variance)
+    torch.testing.assert_close(base.entropy(), expected.entropy())
+    for draw in (base.sample, base.rsample):
+        samples = draw((4000,))
+        assert samples.shape == (4000, *batch, 2)
+        torch.testing.assert_close(samples.mean(0), loc, rtol=0, atol=0.1)
 
 
 def test_the_base_is_a_distribution() -> None:
@@ -208,6 +280,9 @@ def test_it_says_what_it_is() -> None:
             lambda: plain().sample((5,)),  # type: ignore[arg-type]
             r"n = \(5,\): not a positive integer; .* flow\(\).sample",
         ),
+        (lambda: plain()(params="abc"), "params = 'abc': not a list of tensors"),
+        (lambda: plain()().log_prob(torch.zeros(0, 2, dtype=torch.int64)), "value = torch.int64: the flow is"),
+        (lambda: plain()().log_prob(normal(3, 2) * torch.nan), "x = NaN or infinite entries: 6 of 6 entries"),
         (lambda: plain()(None, method="rk4"), "method = 'rk4': not a gradient method"),
         (lambda: conditional()(), r"this model has 3 columns of context; pass one of shape \(3,\)"),
         (lambda: conditional()(normal(5, 2)), r"context = \(5, 2\): not \(3,\) or \(batch, 3\)"),

@@ -153,7 +153,7 @@ MISTAKES = [
     ("compare spiral --solver Dopri", "did you mean 'dopri5'?"),
     ("map --axes Stiff", "did you mean 'stiffness'?"),
     ("compare spiral --rtol 2", "rtol = 2.0: above 1"),
-    ("compare spiral --adjoint-rtol 1.5", "adjoint_rtol = 1.5: above 1"),
+    ("compare spiral --adjoint-rtol 1.5", "--adjoint-rtol = 1.5: above 1"),
     ("gradients spiral --tolerances 1e-3,2", "--tolerances = 2.0"),
     ("crosscheck spiral --tolerances nan", "--tolerances = nan"),
     ("sweep --grid problem=spiral --grid rtol=2", "rtol = 2.0: above 1"),
