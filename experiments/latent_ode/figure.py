@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 
 from experiments.latent_ode.data import END, SEEN, Series
 from experiments.latent_ode.training import Errors, Trained
 
+Array: TypeAlias = npt.NDArray[np.float64]
+
+WINDOW = 25
+"""Iterations that a point of the curves of learning is the mean of."""
+
 SHOWN, SAMPLES = 3, 20
 """Series in the figure, and curves from the distribution of their initial states."""
+
+
+def smoothed(losses: Sequence[float]) -> tuple[Array, Array]:
+    """Means over `WINDOW` iterations, or all of them if they are fewer, at the middle of each window `(means,)`."""
+    window = min(WINDOW, len(losses))
+    means = np.convolve(losses, np.full(window, 1 / window), "valid")
+    return np.arange(len(means)) + (window - 1) / 2, means
 
 
 def draw(results: Mapping[str, Trained], scores: Mapping[str, Errors], test: Series, path: Path) -> None:
@@ -32,9 +46,8 @@ def draw(results: Mapping[str, Trained], scores: Mapping[str, Errors], test: Ser
     upper[0].legend(loc="upper right", fontsize=8)
     for axes, by_time in zip(lower[:2], (False, True), strict=True):
         for name, trained in results.items():
-            smooth = np.convolve(trained.losses, np.ones(25) / 25, "valid")
-            seconds = np.linspace(0, trained.seconds, len(smooth))
-            axes.plot(seconds if by_time else np.arange(len(smooth)), smooth, label=name)
+            at, smooth = smoothed(trained.losses)
+            axes.plot(at * trained.seconds / len(trained.losses) if by_time else at, smooth, label=name)
         axes.set(xlabel="seconds of one core" if by_time else "iterations")
     lower[0].set_ylabel("negative evidence bound")
     lower[0].legend(fontsize=8)

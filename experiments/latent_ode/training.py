@@ -33,7 +33,7 @@ def trained(
     method: GradientMethod, iterations: int, seed: int = 0, progress: Callable[[int, float], object] = lambda *_: None
 ) -> Trained:
     """A model that has learnt `SERIES` pendulums; the same series, batches and initial weights for every method."""
-    series = pendulums(SERIES, seed=1000 + seed)
+    series = training_series(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LatentODE(method)
@@ -69,15 +69,23 @@ def errors(curves: Tensor, series: Series) -> Errors:
     return Errors(float(squares[:, before].mean().sqrt()), float(squares[:, ~before].mean().sqrt()))
 
 
-def baselines(series: Series) -> dict[str, Tensor]:
-    """Curves `(series, n)` by rules: the observations interpolated and the last one kept, a line, the mean curve."""
+def training_series(seed: int) -> Series:
+    """The `SERIES` pendulums that models of this `seed` learn from."""
+    return pendulums(SERIES, seed=1000 + seed)
+
+
+def baselines(series: Series, seed: int = 0) -> dict[str, Tensor]:
+    """Curves `(series, n)` by rules: the observations interpolated and the last one kept, a line, the mean curve.
+
+    The mean is that of the series that models of this `seed` learn from.
+    """
     grid = series.grid.numpy()
     interpolated, lines = np.zeros((2, len(series.times), len(grid)))
     for i, (times, values, seen) in enumerate(zip(series.times, series.values, series.seen, strict=True)):
         known, at = times[seen].numpy(), values[seen].numpy()
         interpolated[i] = np.interp(grid, known, at)
         lines[i] = np.polynomial.Polynomial.fit(known, at, 1)(grid)
-    mean = pendulums(SERIES, seed=1000).curves.mean(0).expand(len(series.times), -1)
+    mean = training_series(seed).curves.mean(0).expand(len(series.times), -1)
     return {
         "interpolation, last value": torch.from_numpy(interpolated).float(),
         "line": torch.from_numpy(lines).float(),

@@ -9,8 +9,9 @@ from torch import Tensor
 import pynode
 from experiments.latent_ode.__main__ import main
 from experiments.latent_ode.data import END, GAP, NOISE, SEEN, pendulums
+from experiments.latent_ode.figure import smoothed
 from experiments.latent_ode.model import LatentODE
-from experiments.latent_ode.training import baselines, errors, trained
+from experiments.latent_ode.training import baselines, errors, trained, training_series
 from pynode.methods.base import GradientMethod
 
 
@@ -73,3 +74,20 @@ def test_mistakes_are_told_before_the_training(
     with pytest.raises(SystemExit, match="2"):
         main()
     assert said in capsys.readouterr().err
+
+
+def test_the_mean_curve_is_that_of_the_training_series() -> None:
+    series = pendulums(3, seed=4)
+    for seed in (0, 3):
+        expected = training_series(seed).curves.mean(0).expand(3, -1)
+        assert torch.equal(baselines(series, seed)["mean curve"], expected)
+    assert torch.equal(training_series(3).values, pendulums(400, seed=1003).values)
+
+
+@pytest.mark.parametrize("n", [2, 10, 25, 40])
+def test_curves_of_learning_are_means_at_the_middle_of_their_windows(n: int) -> None:
+    """A straight line stays one."""
+    losses = [3.0 - 0.5 * k for k in range(n)]
+    at, means = smoothed(losses)
+    assert len(at) == len(means) == max(1, n - 24)
+    assert list(means) == pytest.approx([3.0 - 0.5 * k for k in at])
