@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pynode.errors import SolveError
+from pynode.errors import InvalidArgument, SolveError
 from pynode.flows.flow import Flow
 from pynode.flows.probes import Draw
 from pynode.methods.base import GradientMethod
@@ -46,6 +46,8 @@ def inverse_errors(
     all samples either way, but an adaptive solve takes its steps for the rows of one part.  `context` is that of `x`,
     and of the base samples too.
     """
+    if not len(x):
+        raise InvalidArgument("x", tuple(x.shape), "no samples", "pass one row or more")
     back, errors = method if back is None else back, {}
     size = len(x) if rows is None else rows
     for name, points, first in (("data", x, False), ("base", flow.base_samples(len(x), context, seed=seed), True)):
@@ -72,12 +74,21 @@ def mmd(x: Tensor, y: Tensor) -> float:
     """Squared maximum mean discrepancy between samples `(n, dim)` and `(m, dim)`, unbiased, so it may be negative.
 
     Gretton et al. 2012, eq. 3, with the mean of five Gaussian kernels whose variances are 1/4, 1/2, 1, 2, 4 times the
-    median squared distance within `y` (the data).
+    median squared distance within `y` (the data); where most rows of `y` coincide, the median over pairs that differ.
+    Raises `InvalidArgument` for fewer than two rows, and where all of `y` coincide.
     """
+    for name, rows in (("x", x), ("y", y)):
+        if len(rows) < 2:
+            raise InvalidArgument(name, tuple(rows.shape), "fewer than two samples", "pass more of them")
     x, y = x.double(), y.double()
     xx, yy, xy = (torch.cdist(a, b).square() for a, b in ((x, x), (y, y), (x, y)))
     n, m = len(x), len(y)
-    median = yy[~torch.eye(m, dtype=torch.bool, device=y.device)].median()
+    pairs = yy[~torch.eye(m, dtype=torch.bool, device=y.device)]
+    median = pairs.median()
+    if not median:
+        if not bool((pairs > 0).any()):
+            raise InvalidArgument("y", tuple(y.shape), "all samples are the same", "pass data that vary")
+        median = pairs[pairs > 0].median()
 
     def kernel(squared: Tensor) -> Tensor:
         return torch.stack([torch.exp(-squared / (2 * factor * median)) for factor in (0.25, 0.5, 1.0, 2.0, 4.0)]).mean(
@@ -106,7 +117,7 @@ def density_on_grid(
     context: Tensor | None = None,
 ) -> Tensor:
     """p(. | `context` `(k,)`) at the points of `grid_points`, `(n, n)`; two dimensions only."""
-    like = next(flow.parameters())
+    like = flow.like()
     points = grid_points(low, high, n, like)
     parts = [flow.log_prob(chunk, context, method=method, draw=Draw()).exp() for chunk in points.split(10_000)]
     return torch.cat(parts).reshape(n, n)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pynode.errors import InvalidArgument
 from pynode.flows.flow import ACCURATE, Flow
 from pynode.flows.metrics import bits_per_dim, density_on_grid, inverse_errors, mass_on_grid, mmd
 from pynode.methods.base import GradientMethod
@@ -141,3 +142,38 @@ def test_bits_per_dim() -> None:
     assert bits_per_dim(10 * math.log(256), 10) == pytest.approx(8.0)
     # the same after division by 256, whose log-determinant is -10 log 256: nll of a uniform on [0, 1]^10 is 0
     assert bits_per_dim(0.0, 10, log_scale=-10 * math.log(256)) == pytest.approx(8.0)
+
+
+def test_mmd_of_data_most_of_which_coincide_is_a_number() -> None:
+    """Its kernels are as wide as the distances between rows that differ."""
+    y = torch.cat((torch.zeros(8, 2), torch.ones(2, 2))).double()
+    assert 0 < mmd(normal(20, 0) + 3, y) < 2
+    pairs = {"x": (normal(1, 0), normal(5, 1)), "y": (normal(5, 0), normal(1, 1))}
+    for name, samples in pairs.items():
+        with pytest.raises(InvalidArgument, match=rf"{name} = \(1, 2\): fewer than two samples"):
+            mmd(*samples)
+    with pytest.raises(InvalidArgument, match=r"y = \(5, 2\): all samples are the same"):
+        mmd(normal(5, 0), torch.zeros(5, 2))
+    with pytest.raises(InvalidArgument, match=r"x = \(0, 2\): no samples"):
+        inverse_errors(Flow([Shrink(0.5)], 2), normal(0, 0), ACCURATE)
+
+
+class Held(nn.Module):
+    """A field whose rate is a buffer."""
+
+    rate: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("rate", torch.tensor(0.5))
+
+    def forward(self, t: Tensor, z: State) -> State:  # noqa: ARG002
+        return -self.rate * z
+
+
+def test_a_flow_without_parameters_has_the_dtype_of_its_buffers() -> None:
+    flow = Flow([Held()], 2, method=DiscOpt(EULER, steps=2, engine="eager"))
+    assert flow.sample(2).dtype is flow().sample((0,)).dtype is torch.float32
+    assert flow.log_prob(flow.sample(2)).dtype is torch.float32
+    assert density_on_grid(flow, -9, 9, 10).dtype is torch.float32
+    assert flow.double().sample(2).dtype is torch.float64

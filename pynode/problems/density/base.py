@@ -287,7 +287,7 @@ class Density(Problem):
         }
         more = self.evaluate_further(model, metrics["test_nll"])
         generated = model.sample(len(shown), beside, seed=self.seed, method=ACCURATE)
-        metrics |= {"mmd": mmd(generated, shown), "horizon": float(model.horizons.mean())}
+        metrics |= {"mmd": _mmd(generated, shown), "horizon": float(model.horizons.mean())}
         for suffix, how in (("", ACCURATE), ("_as_trained", method)):
             errors = inverse_errors(model, shown, how, context=beside)
             metrics |= {f"{name}{suffix}": value for name, value in errors.items()}
@@ -308,6 +308,14 @@ class Density(Problem):
         What the ranks do together has to come before what may fail on one of them alone.
         """
         return Evaluation({}, {})
+
+
+def _mmd(generated: State, shown: State) -> float:
+    """The discrepancy, NaN where it is not defined: of a single test row, or of rows that are all the same."""
+    try:
+        return mmd(generated, shown)
+    except InvalidArgument:
+        return math.nan
 
 
 def to_list(values: Tensor) -> list[Any]:
