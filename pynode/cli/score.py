@@ -119,3 +119,5 @@ def _say(console: PlainConsole, data: Path, new: NewRows, log_likelihoods: Array
     for word, rows in groups[:SHOWN]:
         if rows.any():
             console.say(f"  {word}: {-log_likelihoods[rows].mean():.4f} ({counted(int(rows.sum()), 'row')})")
+    if len(groups) > SHOWN:
+        console.say(f"  and {counted(len(groups) - SHOWN, 'more class', 'more classes')}")

@@ -1,4 +1,4 @@
-"""What a flow refuses: arguments of the wrong kind, and modules that give no density to a sample of its own."""
+"""Argument checks of `Flow`, and of its modules: each sample needs a density that does not depend on the others."""
 
 from __future__ import annotations
 

@@ -46,7 +46,10 @@ class Divergence(ABC):
     def beside_context(
         self, field: nn.Module, t: Tensor, y: State, probes: Tensor | None, dim: int, *, frobenius: bool
     ) -> Slope:
-        """The same for a `field` of `y` `(batch, dim + context)`, by the first `dim` columns; dz is as wide as `y`."""
+        """What a call returns, for a `field` of states with a context `y` `(batch, dim + context)`.
+
+        Divergence and norm are by the first `dim` columns; dz has the width of `y`, with zeros for the context.
+        """
         z, context = y[..., :dim], y[..., dim:]
         slope = self(AtContext(field, context), t, z, probes, frobenius=frobenius)
         return slope._replace(dz=torch.cat((slope.dz, torch.zeros_like(context)), dim=-1))

@@ -169,8 +169,7 @@ class Flow(nn.Module):
         draw: Draw | None = None,
         params: Sequence[Tensor] | None = None,
     ) -> FlowDistribution:
-        """The density p(. | `context`), for a context `(k,)` or `(..., k)`; without an argument that of a flow
-        without a context.
+        """The density p(. | `context`), for a context `(k,)` or `(..., k)`; without an argument for a flow without one.
 
         What is named here holds for all that is asked of the distribution; `draw` fixes its samples and its probes.
         """
@@ -286,7 +285,7 @@ class Flow(nn.Module):
         times: int = 2,
         params: Sequence[Tensor] | None = None,
     ) -> State:
-        """Where `points` `(batch, dim)` go, without density; with `times` > 2 returns the way there.
+        """Transports `points` `(batch, dim)` without density; with `times` > 2 returns the states on the way as well.
 
         `(batch, dim)`, or `(blocks * (times - 1) + 1, batch, dim)`: the states at `times` equidistant times per block.
         """

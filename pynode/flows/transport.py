@@ -1,4 +1,4 @@
-"""Points under a flow: one solve a block, with the log-determinant and running costs beside the state."""
+"""Transport of samples by a flow: one solve a block, with the log-determinant and running costs beside the state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ from pynode.types import State, States, Times
 
 @dataclass(frozen=True)
 class Transport:
-    """Where samples went: `z` `(batch, dim)`, log|det dz/dx| `(batch,)`, running costs `(batch,)`, the solves' work."""
+    """Result of transporting samples.
+
+    `z` `(batch, dim)`, log|det dz/dx| `(batch,)`, running costs `(batch,)` and the work of the solves.
+    """
 
     z: State
     log_det: Tensor
@@ -39,7 +42,7 @@ class Transport:
 
     @property
     def log_prob(self) -> Tensor:
-        """log-likelihood `(batch,)` in nats of where the samples came from, if the base is where they went."""
+        """log-likelihood `(batch,)` in nats of the samples before transport, if `z` follows the base."""
         return log_density(self.base, self.z, self.context) + self.log_det
 
 
@@ -74,7 +77,7 @@ class Way:
 def transported(
     way: Way, start: State, divergence: Divergence, draw: Draw, costs: RunningCosts, base: Base
 ) -> Transport:
-    """Where `start` `(batch, dim)` goes, with densities and costs; raises what a solve raises."""
+    """Transports `start` `(batch, dim)`, with log-determinants and costs; raises what a solve raises."""
     z, solves, horizons = start, [], way.horizons
     totals = start.new_zeros(len(start), 1 + costs.columns)
     method = beside_context(way.method, way.dim + 1 + costs.columns, way.columns)
@@ -101,7 +104,7 @@ def transported(
 
 
 def moved(way: Way, points: State, times: int) -> State:
-    """Where `points` `(batch, dim)` go, without density; with `times` > 2 the way there, see `Flow.move`."""
+    """Transports `points` `(batch, dim)` without density; with `times` > 2 all states on the way, see `Flow.move`."""
     if isinstance(times, bool) or not isinstance(times, int) or times < 2:
         raise InvalidArgument("times", repr(times), "not an integer of 2 or more", "use 2 for the end alone")
     path, horizons = [points], way.horizons

@@ -1,1 +1,1 @@
-"""Flows of tables at work: likelihoods of new rows, and samples, in the units and names of the file."""
+"""Trained flows of tables: likelihoods of new rows, and samples, in the units and names of the file."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pynode.cli.score import _say
 from tests.cli.conftest import call
 
 KINDS = {"oak": (20.0, 300.0), "yew": (9.0, 520.0)}
@@ -199,3 +202,14 @@ def test_a_table_of_a_few_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert call("density", "--data", tmp_path / "few.csv") == 2
     said = f"error: {tmp_path / 'few.csv'} has 10 rows, too few to set some aside for validation and test"
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("classes", "last"), [(12, "  class 11: 1.0000 (1 row)"), (14, "  and 2 more classes")])
+def test_score_says_how_many_classes_it_leaves_out(classes: int, last: str) -> None:
+    console: Any = SimpleNamespace(said=[])
+    console.say = console.said.append
+    groups = {f"class {k:02d}": np.arange(classes) == k for k in range(classes)}
+    new: Any = SimpleNamespace(groups=groups)
+    _say(console, Path("new.csv"), new, -np.ones(classes))
+    assert len(console.said) == 1 + min(classes, 13)
+    assert console.said[-1] == last
