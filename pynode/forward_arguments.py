@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import Parameter, Signature, signature
+from typing import cast
 
 from torch import nn
 
@@ -18,7 +19,7 @@ def signature_of(module: nn.Module) -> Signature | None:
     For `torch.compile(module)` and modules that are run in parallel, it is that of the module inside.
     """
     while (inner := getattr(module, "_orig_mod", None)) is not None or isinstance(module, PARALLEL):
-        module = module.module if inner is None else inner
+        module = cast(nn.Module, module.module if inner is None else inner)
     try:
         return signature(module.forward)
     except (TypeError, ValueError):

@@ -401,8 +401,14 @@ class Flat(nn.Module):
             r"fields\[0\] = Damped: its forward\(z, rate\) has arguments with defaults, so that t would be taken for "
             r"'z'; write forward\(self, t, y\)",
         ),
-        (lambda: Flow(Flow([Own()], 2, context=3).fields, 4), r"context = 0: fields\[0\] is a Own with 3 columns"),
-        (lambda: Flow(Flow([Own()], 2, context=3).fields, 2, context=2), "with 3 columns of context; pass context=3"),
+        (
+            lambda: Flow(list(Flow([Own()], 2, context=3).fields), 4),
+            r"context = 0: fields\[0\] is a Own with 3 columns",
+        ),
+        (
+            lambda: Flow(list(Flow([Own()], 2, context=3).fields), 2, context=2),
+            "with 3 columns of context; pass context=3",
+        ),
         (lambda: Flow([Own()], 2), r"fields\[0\] = Own: its forward can't be called as f\(t, y\).*pass context=k"),
         (lambda: Flow([Flat()], 2, context=3).log_prob(X, C), r"it gives \(6, 1\) for a state of shape \(6, 2\)"),
         (lambda: Flow([Normed()], 2, context=3).double().log_prob(X, C), "normalises over the batch"),

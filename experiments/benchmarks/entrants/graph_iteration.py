@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.benchmarks.entrants.of_pynode import PynodeGraph
 from experiments.benchmarks.workload import Workload
+
+if TYPE_CHECKING:
+    from pynode.training.storage import MemoryStorage
 
 
 class PynodeGraphIteration(PynodeGraph):
@@ -29,12 +27,12 @@ class PynodeGraphIteration(PynodeGraph):
 
     def build(self) -> Sequence[Any]:
         from pynode.training.graphed import Graphed
+        from pynode.training.storage import MemoryStorage
 
         params = super().build()
         self.batch = self.y0 if self.workload.kind == "series" else (self.y0, self.draw)
-        self.loop = _Loop(_Posed(self), self.solver, self.model)
-        loop: Any = self.loop
-        self.graphed = Graphed(loop)
+        self.loop = _Loop(_Posed(self), self.solver, self.model, MemoryStorage("benchmark"))
+        self.graphed = Graphed()
         return params
 
     def reset(self) -> None:
@@ -50,8 +48,9 @@ class PynodeGraphIteration(PynodeGraph):
 
     def work(self) -> None:
         spent: Any = SimpleNamespace()
+        loop: Any = self.loop
         with self.products():
-            if not self.graphed.step(spent, self.batch):  # which waits for the GPU
+            if not self.graphed.step(loop, spent, self.batch):  # which waits for the GPU
                 raise RuntimeError(self.loop.reason())
 
 
@@ -78,22 +77,11 @@ class _Loop:
     problem: _Posed
     method: Any
     model: Any
+    storage: MemoryStorage
     optimiser: Any = None
     progress: Any = field(default_factory=lambda: SimpleNamespace(iteration=0))
-    noted: Path | None = None
-
-    @property
-    def directory(self) -> Path:
-        """Where it is noted why iterations can't be recorded; made when it is asked for."""
-        if self.noted is None:
-            self.noted = Path(tempfile.mkdtemp(prefix="pynode-bench-"))
-            weakref.finalize(self, shutil.rmtree, self.noted, ignore_errors=True)
-        return self.noted
 
     def reason(self) -> str:
         """Why an iteration was not done."""
-        from pynode.records.events import EVENTS
-
-        if self.noted is None:
-            return "loss, gradient or states are not finite"
-        return str(json.loads((self.noted / EVENTS).read_text(encoding="utf-8").splitlines()[-1])["detail"])
+        events = self.storage.events
+        return events[-1].detail if events else "loss, gradient or states are not finite"
