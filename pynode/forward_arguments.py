@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspect import Parameter, Signature, signature
-from typing import cast
+from typing import Any
 
 from torch import nn
 
@@ -18,10 +18,11 @@ def signature_of(module: nn.Module) -> Signature | None:
 
     For `torch.compile(module)` and modules that are run in parallel, it is that of the module inside.
     """
-    while (inner := getattr(module, "_orig_mod", None)) is not None or isinstance(module, PARALLEL):
-        module = cast(nn.Module, module.module if inner is None else inner)
+    inside: Any = module
+    while hasattr(inside, "_orig_mod") or isinstance(inside, PARALLEL):
+        inside = inside._orig_mod if hasattr(inside, "_orig_mod") else inside.module
     try:
-        return signature(module.forward)
+        return signature(inside.forward)
     except (TypeError, ValueError):
         return None
 

@@ -250,7 +250,9 @@ class Scaled(nn.Module):
     """A Gaussian whose scale is the context, which has to be positive."""
 
     def forward(self, context: Tensor) -> Distribution:
-        return Independent(Normal(torch.zeros(len(context), 2).double(), context.expand(-1, 2)), 1)
+        # torch.compile turns the validation off that is torch's default
+        loc = torch.zeros(len(context), 2).double()
+        return Independent(Normal(loc, context.expand(-1, 2), validate_args=True), 1)
 
 
 class Warm(nn.Module):
