@@ -26,8 +26,7 @@ def smoothed(losses: Sequence[float]) -> tuple[Array, Array]:
     """Means over `WINDOW` iterations, or all of them if they are fewer, at the middle of each window `(means,)`."""
     window = min(WINDOW, len(losses))
     means: Array = np.convolve(losses, np.full(window, 1 / window), "valid").astype(np.float64)
-    middles: Array = np.arange(len(means), dtype=np.float64) + (window - 1) / 2
-    return middles, means
+    return np.arange(len(means), dtype=np.float64) + (window - 1) / 2, means
 
 
 def draw(results: Mapping[str, Trained], scores: Mapping[str, Errors], test: Series, path: Path) -> None:
