@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from pynode.errors import InvalidArgument
 from pynode.fields.base import Field, FieldSpec, has_formulas
+from pynode.finite import check_finite
 from pynode.flows.divergence import KINDS, Divergence
 from pynode.flows.probes import Draw
 from pynode.flows.reverse_mode import Linearised, can_train
@@ -22,6 +24,20 @@ COUPLED = 1e-6
 
 _TRIED: weakref.WeakKeyDictionary[nn.Module, set[tuple[bool, bool]]] = weakref.WeakKeyDictionary()
 """Modules that have passed `check_block`, with `training` and whether gradients were enabled at that time."""
+
+
+@contextmanager
+def samples_named(points: State) -> Iterator[None]:
+    """Within the block, a solve that refuses its initial state because of `points` names them `x`.
+
+    They are not read beforehand, which would end the recording of a solve.
+    """
+    try:
+        yield
+    except InvalidArgument as error:
+        if error.argument == "y0":
+            check_finite("x", points, "check the data")
+        raise
 
 
 def checked_fields(fields: object, dim: int) -> list[nn.Module]:

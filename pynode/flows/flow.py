@@ -15,7 +15,6 @@ from pynode.context import check_columns, check_context, rows_of_context, with_c
 from pynode.errors import InvalidArgument
 from pynode.evaluation import checked_params
 from pynode.fields.base import Field, FieldSpec
-from pynode.finite import check_finite
 from pynode.flows.augmented import RunningCosts
 from pynode.flows.base import Base, check_base, distribution_of, draw_samples, log_density
 from pynode.flows.base import log_normal as log_normal
@@ -26,6 +25,7 @@ from pynode.flows.checking import (
     check_method,
     check_spec,
     checked_fields,
+    samples_named,
 )
 from pynode.flows.distribution import FlowDistribution
 from pynode.flows.divergence import Divergence, Exact
@@ -289,7 +289,9 @@ class Flow(nn.Module):
 
         `(batch, dim)`, or `(blocks * (times - 1) + 1, batch, dim)`: the states at `times` equidistant times per block.
         """
-        return moved(self._way(points, context, method, params, backwards=backwards), points, times)
+        way = self._way(points, context, method, params, backwards=backwards)
+        with samples_named(points):
+            return moved(way, points, times)
 
     def get_extra_state(self) -> Tensor:
         """What `state_dict` holds beside the parameters: how many default draws have been used."""
@@ -359,7 +361,8 @@ class Flow(nn.Module):
         if draw is None:
             draw = Draw() if type(divergence) is Exact else self.draws.next_draw()
         check_draw(draw)
-        return transported(way, start, divergence, draw, costs, self.base)
+        with samples_named(start):
+            return transported(way, start, divergence, draw, costs, self.base)
 
     def _way(
         self,
@@ -394,8 +397,6 @@ class Flow(nn.Module):
             raise InvalidArgument("x", points.dtype, f"the flow is {like.dtype}", "convert one of them")
         if points.device != like.device:
             raise InvalidArgument("x", points.device, f"the flow is on {like.device}", "move one of them by .to()")
-        if points.is_cpu:
-            check_finite("x", points, "check the data")
 
 
 def _block_seed(seed: int, block: int) -> int:
