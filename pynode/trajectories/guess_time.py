@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from pynode.datasets.frame_table import Column, Frame
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of
-from pynode.trajectories.times import PART_OF, Times, hours_and_minutes, row_numbers, times_of, with_months
+from pynode.trajectories.times import PART_OF, QUANTITY, Times, hours_and_minutes, row_numbers, times_of, with_months
 
 TIMES = frozenset(
     ("time", "times", "timestamp", "datetime", "date", "when", "zeit", "zeitpunkt", "zeitstempel", "datum", "uhrzeit")
@@ -47,7 +48,7 @@ def guessed_time(frame: Frame) -> Times:
     if chosen := [c for c in usable if _rises(frame, c)] or [c for c in usable if rank(c) < 4]:
         return times_of(frame, (chosen[0], *_companions(frame, chosen[0])))
     for column in named:
-        if column.trouble or rank(column) == 0:
+        if column.trouble or rank(column) == 0 or _are_quantities(column):
             return times_of(frame, (column,))  # raises
     return _by_order(frame, columns)
 
@@ -159,6 +160,12 @@ def _changes(column: Column) -> bool:
 def _even(column: Column) -> bool:
     steps = np.diff(column.values)
     return steps.size > 0 and bool(np.ptp(steps) <= 1e-6 * np.abs(steps).max())
+
+
+def _are_quantities(column: Column) -> bool:
+    """Whether all words of a column are numbers with a unit, which is none of time then."""
+    cells = [cell for cell in column.cells or () if cell]
+    return bool(cells) and all(re.fullmatch(QUANTITY, cell) for cell in cells)
 
 
 def _whole(column: Column) -> bool:

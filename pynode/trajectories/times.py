@@ -23,6 +23,8 @@ EXCEL = -25569 * DAY
 """The day 0 of spreadsheets, 1899-12-30, in seconds since 1970."""
 DATE_WORDS = {"date", "datum", "datetime", "timestamp", "zeitpunkt", "zeitstempel", "day", "tag"}
 CLOCK_WORDS = {"time", "hhmm", "clock", "uhrzeit", "zeit", "hour"}
+QUANTITY = r"[-+]?[\d.,]+\s*([^\W\d]+)"
+"""A cell that holds a number with a unit, and the unit."""
 PARTS = ("year", "quarter", "month", "day", "hour", "minute", "second")
 PART_OF = {
     **{part: part for part in PARTS},
@@ -75,7 +77,7 @@ def times_of(frame: Frame, columns: Sequence[Column]) -> Times:
 
 def _no_time(cell: str) -> str:
     """Why a cell is no time, and what to write."""
-    if match := re.fullmatch(r"[-+]?[\d.,]+\s*([^\W\d]+)", cell):
+    if match := re.fullmatch(QUANTITY, cell):
         known = "a unit that other cells don't have" if unit_in(match[1]) else "no unit of time"
         return f"'{cell}' has {known} ('{match[1]}'); write numbers in one unit, and the unit in the column's name"
     return f"'{cell[:40]}' is neither a number nor a date; write times as numbers, or as dates such as 2024-01-31T12:00"

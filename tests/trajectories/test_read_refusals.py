@@ -78,6 +78,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {},
         ("line 2, column 1 ('time'): '0 parsec' has no unit of time ('parsec'); write numbers in one unit",),
     ),
+    "a unit that is none, in a longer name": (
+        "time [parsec],x\n0 pc,1\n1 pc,2\n2 pc,4\n",
+        {},
+        ("line 2, column 1 ('time [parsec]'): '0 pc' has no unit of time ('pc'); write numbers in one unit",),
+    ),
     "units that differ": (
         "time,x\n0 min,1\n1 h,2\n",
         {},
