@@ -23,6 +23,9 @@ POSIX = os.name == "posix"
 AT_ONCE = 4096
 """Bytes that an empty pipe takes without blocking, whether or not anybody reads it."""
 
+REAP_SECONDS = 1.0
+"""How long `Popen` is trusted to wait for a process that has been killed."""
+
 LOG_LIMIT = 4 * 2**20
 TAIL_LINES, TAIL_CHARACTERS = 12, 1500
 
@@ -128,7 +131,25 @@ class WorkerProcess:
                     os.killpg(self.pid, signal.SIGKILL)  # start_new_session made it the leader of its group
                 else:
                     self._process.kill()
-        self._process.wait()
+        self._reap()
+
+    def _reap(self) -> None:
+        """Waits until the killed process has ended.
+
+        `Popen.wait` may never return: an exception that a signal raises just after `Popen` has taken its lock leaves
+        it locked, in an earlier `poll` or `wait`.  The process is then reaped here.
+        """
+        while self._process.returncode is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(REAP_SECONDS if POSIX else None)
+                return
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # another thread was quicker
+                self._process.returncode = 0
+                return
+            if pid:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def close(self, patience: float = 1.0) -> None:
         """Waits for an idle process to end, kills it after `patience` seconds, and closes pipes and log."""

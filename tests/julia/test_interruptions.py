@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -75,3 +76,17 @@ def test_ctrl_c_at_any_line_leaves_the_exchange_in_step(stand_in_session: Sessio
         np.testing.assert_allclose(reference(stand_in_session), np.exp([[-1.0, -1.0]]), rtol=1e-7)
     assert not slow, "the worker had to be ended, or was waited for"
     assert {line.split(",")[0] for line in lines} == {function.co_name for function in WATCHED}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Popen has no such lock there")
+def test_a_session_closes_although_popen_was_interrupted(stand_in_command: Callable[[str], list[str]]) -> None:
+    """An exception of a signal may come just after `Popen` has taken its lock, which is then never given back."""
+    with Session(stand_in_command("")) as session:
+        reference(session)
+        worker = session._worker
+        assert worker is not None
+        lock: Any = worker._process._waitpid_lock  # type: ignore[attr-defined]
+        assert lock.acquire(timeout=1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 10
+    assert worker._process.returncode is not None
