@@ -140,9 +140,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "fields",
         "engines.fixed_steps",
         "methods.base",
+        "objective",
         "schemes",
         "solution",
+        "stages",
     ),
+    # what is trained: a loss with its gradient, and what follows Adam
+    "objective": ("solution",),
+    "stages": ("types", "methods.base", "objective"),
     # what conditions a field, as columns of the state
     "context": ("errors", "types", "finite", "forward_arguments", "fields.base", "methods.base"),
     "neural_ode": (
@@ -195,6 +200,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "trajectories",
         "world",
         "clock",
+        "objective",
+        "stages",
     ),
     # trained flows of tables, in the units of the file
     "table_flows": ("errors", "datasets", "flows", "methods.base", "problems"),
@@ -240,6 +247,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "solve",
         "flows.probes",
         "problems",
+        "stages",
     ),
     "sweeps": (
         "errors",

@@ -16,9 +16,9 @@ from torch import Tensor
 from pynode.clock import Clock, load_average
 from pynode.errors import CheckpointMismatch, NonFiniteLoss, SolveError
 from pynode.methods.base import GradientMethod
-from pynode.problems.stages import Stage
 from pynode.records.files import finite
 from pynode.records.iteration import IterationRecord
+from pynode.stages import Stage
 from pynode.training import checkpoint
 from pynode.training.lbfgs import SMALLEST_CHANGE, SMALLEST_GRADIENT, Curvature, iterate
 from pynode.training.progress import FinishingProgress

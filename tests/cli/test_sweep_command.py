@@ -37,7 +37,7 @@ HAS_RAY = importlib.util.find_spec("ray") is not None
         (f"{QUICK} --grid seed=0,0", "seed = [0, 0]: 0 stands there twice"),
         (f"{QUICK} --grid scheme=rk5", "unknown scheme 'rk5'"),
         (f"{QUICK} --grid iterations=1,2 --grid iterations=3", "iterations is given twice"),
-        (f"{QUICK} --grid learning_rate=high", "learning_rate = high: not a number"),
+        (f"{QUICK} --grid learning_rate=high", "--learning-rate = high: not a number"),
         (f"{QUICK} --grid dtype=float16", "unknown value of dtype 'float16'"),
         (f"{QUICK} --grid set.hidden=8", "set.hidden = [8]: no options in spiral; leave it out"),
         ("--grid problem=8gaussians --grid set.hiden=[8]", "did you mean 'hidden'?"),

@@ -70,7 +70,7 @@ def test_a_memory_limit_is_refused_by_other_engines() -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--backend julia --memory-limit lots", "memory_limit = 'lots': not an amount of memory"),
+        ("--backend julia --memory-limit lots", "--memory-limit = 'lots': not an amount of memory"),
         ("--methods disc-opt --memory-limit 1GiB", "--memory-limit = 1GiB: no effect on disc-opt"),
     ],
 )

@@ -21,10 +21,10 @@ from pynode.methods.opt_disc import OptDisc
 from pynode.problems import PROBLEMS
 from pynode.problems.base import Objective
 from pynode.problems.series.spiral import Spiral
-from pynode.problems.stages import Stage, Taken
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
 from pynode.records.iteration import is_timed
+from pynode.stages import Stage, Taken
 from pynode.training.checkpoint import NAME, PREVIOUS, read_intact
 from pynode.training.config import RunConfig
 from pynode.training.finishing import RATES

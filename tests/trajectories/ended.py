@@ -8,13 +8,13 @@ from typing import NamedTuple
 import torch
 
 from pynode.methods.base import GradientMethod
-from pynode.problems.series.finishing import finishing_stages
 from pynode.records.iteration import IterationRecord
 from pynode.training.finishing import Finishing
 from pynode.training.progress import FinishingProgress
 from pynode.training.signals import Stop
 from pynode.training.storage import MemoryStorage
 from pynode.trajectories.build import Prepared
+from pynode.trajectories.finishing import finishing_stages
 from pynode.trajectories.model import SeriesModel
 
 

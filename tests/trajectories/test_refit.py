@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from pynode.methods.disc_opt import DiscOpt
-from pynode.problems.series import finishing
 from pynode.schemes.rk4 import RK4
-from pynode.trajectories import refit
+from pynode.trajectories import finishing, refit
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.fields import LinearAndNetwork
 from pynode.trajectories.forecast import calibrated

@@ -21,15 +21,15 @@ from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod
 from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
-from pynode.problems.series.finishing import finishing_stages
-from pynode.problems.stages import Stage
 from pynode.solution import SolveStats
+from pynode.stages import Stage
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.checks import check_trainable, notices
 from pynode.trajectories.data import Trajectories, Trajectory
 from pynode.trajectories.decisions import decisions
 from pynode.trajectories.evaluation import evaluated
 from pynode.trajectories.fields import HIDDEN
+from pynode.trajectories.finishing import finishing_stages
 from pynode.trajectories.forecast import forecasts
 from pynode.trajectories.judgement import metrics
 from pynode.trajectories.loss import Weights, data_loss, shooting_loss

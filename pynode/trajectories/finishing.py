@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 
 from pynode.methods.base import GradientMethod
-from pynode.problems.base import Objective
-from pynode.problems.stages import Stage, Taken
+from pynode.objective import Objective
 from pynode.solution import SolveStats
+from pynode.stages import Stage, Taken
 from pynode.trajectories.build import Prepared
 from pynode.trajectories.loss import Weights, shooting_loss
 from pynode.trajectories.model import SeriesModel

@@ -10,7 +10,7 @@ from pynode.methods.base import GradientMethod
 from pynode.types import Theta
 
 if TYPE_CHECKING:
-    from pynode.problems.base import Objective
+    from pynode.objective import Objective
 
 
 class Taken(NamedTuple):
