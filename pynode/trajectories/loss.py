@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pynode.trajectories.build import Prepared
+from pynode.trajectories.build import Prepared, samples_of
 from pynode.trajectories.fields import LinearAndNetwork
+from pynode.trajectories.matching import Effort, linear_match
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.rollout import Solver, by_steps, roll_out
 from pynode.trajectories.windows import Windows
@@ -21,10 +22,16 @@ DOSES_NETWORK_PRIOR = 0.001
 START_PRIOR = 0.3
 NOTHING_PRIOR = 0.005
 """The same of slopes at the level 0 of the file, where nothing is given."""
+HELD_NETWORK_PRIOR = 1e-4
 JUMP_PRIOR = 0.3
 """The same of the logarithm of the factor of jumps."""
 COVARIATE_PRIOR = 0.01
 """The same of the weights that read covariates, in standard deviations of theirs."""
+
+
+def firmness_of(effort: Effort) -> float:
+    import os
+    return float(os.environ.get('FIRM','300')) if effort.linear < 1 else 1e6
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,9 @@ class Weights:
     continuity: float
     observations: int
     nothing: Tensor | None = None
+    held: Tensor | None = None
+    """The linear part `(state, state + known)` that the field is held to, where it is held down."""
+    firmness: float = 0.0
 
     @classmethod
     def of(cls, prepared: Prepared, continuity: float, dtype: torch.dtype) -> Weights:
@@ -46,7 +56,12 @@ class Weights:
         count = sum(int(np.isfinite(each.values[mask]).sum()) for each, mask in rows)
         level = prepared.nothing
         nothing = None if level is None else torch.as_tensor(level, dtype=dtype)
-        return cls(torch.as_tensor(prepared.curves.noise, dtype=dtype), continuity, max(count, 1), nothing)
+        held, firmness = None, 0.0
+        if prepared.restraint is not None:
+            matrix, _ = linear_match(samples_of(prepared), prepared.restraint.linear)
+            held, firmness = torch.as_tensor(matrix, dtype=dtype), firmness_of(prepared.restraint)
+        noise = torch.as_tensor(prepared.curves.noise, dtype=dtype)
+        return cls(noise, continuity, max(count, 1), nothing, held, firmness)
 
 
 @torch.no_grad()
@@ -81,9 +96,13 @@ def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve:
     inner = model.field.inner
     if isinstance(inner, LinearAndNetwork):
         expected = NETWORK_PRIOR if weights.nothing is None else DOSES_NETWORK_PRIOR
+        if weights.held is not None:
+            expected = HELD_NETWORK_PRIOR
         prior = (inner.network[-1].weight / expected).square().sum()
         for layer in inner.network[:-1]:
             prior = prior + 0.1 * layer.weight.square().sum()
+        if weights.held is not None and weights.firmness:
+            prior = prior + weights.firmness * (inner.linear.weight - weights.held).square().sum()
         sizes = model.sizes
         known = sizes.covariates
         if known:  # as many values as trajectories, not as many as rows
