@@ -50,6 +50,7 @@ def test_series_leaves_runs_tables_and_figures(trained: Path) -> None:
         "last value",
         "straight line",
         "setpoint = 37.5",
+        "| &emsp;over its deviation |",
     ):
         assert words in text
     assert {"forecast.png", "forecast-2.png", "residuals.png"} <= {p.name for p in (trained / "figures").iterdir()}
