@@ -24,6 +24,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "layers": ("errors", "activations", "types"),
     "tangents": ("types",),
     "arguments": ("errors",),
+    "names": ("errors",),
     "steps": ("errors", "arguments"),
     "products_switch": (),
     "precision": ("errors", "arguments", "products_switch"),
@@ -132,10 +133,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "methods.base",
         *REBUILDING,
     ),
-    "datasets": ("errors", "wording"),
+    "datasets": ("errors", "names", "wording"),
     # a user's series over time
     "trajectories": (
         *LEAVES,
+        "names",
+        "forward_arguments",
         "datasets",
         "fields",
         "engines.fixed_steps",
@@ -184,6 +187,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "problems": (
         *LEAVES,
         "arguments",
+        "names",
         "steps",
         "gradients",
         "finite",

@@ -73,7 +73,7 @@ def _one_point(parts: Parts, single: Sequence[tuple[str, int]]) -> str:
     shown = ",".join(name for name, _ in single[:20]) + (",..." if len(single) > 20 else "")
     return (
         f"{parts.frame.path}, line {line}: trajectory '{name}' has one point only{more}; give at least two, or leave "
-        f"it out (--leave-out {shown})"
+        f"it out (leave_out={shown})"
     )
 
 

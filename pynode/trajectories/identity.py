@@ -151,6 +151,6 @@ def hint_of(frame: Frame, times: Times, identity: Sequence[Column]) -> str:
     fitting = [c.key for c in usable if _repeats(codes_of(c)) and _separates(codes_of(c), times.values)]
     column = fitting[0] if fitting else "COLUMN"
     return (
-        f"if the file holds several trajectories, name the column that tells them apart (--id {column}); if not, "
+        f"if the file holds several trajectories, name the column that tells them apart (id={column}); if not, "
         "correct the lines"
     )

@@ -60,7 +60,7 @@ def check_finite(own: Rows, columns: Sequence[str], axis: TimeAxis) -> None:
         of = f" of {own.name}" if own.name else ""
         raise RunFailure(
             f"the forecast of {columns[column]}{of} is not finite from {axis.text(float(own.times[k]))} on; "
-            "choose an earlier end (--until), or train longer"
+            "choose an earlier end, or train longer"
         )
 
 

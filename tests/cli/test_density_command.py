@@ -65,7 +65,7 @@ def test_one_method_and_notices_of_columns(
     few = (*FEW, "--methods", "disc-opt", "--out", tmp_path / "out")
     assert call("density", "--data", tmp_path / "t.csv", *few) == 0
     out = capsys.readouterr().out
-    assert "; --dequantise a adds noise" in caplog.text
+    assert "add noise between its steps if it does (--dequantise a)" in caplog.text
     assert "dequantise=" not in caplog.text
     assert "nothing to compare" not in out
     assert "NLL of 24 test rows, units of the file" in out
@@ -186,7 +186,7 @@ def test_lists_of_columns_may_be_repeated_and_quoted(
     few = (*FEW, "--methods", "disc-opt", "--out", out)
     assert call("density", "--data", data, "--drop", '"b, old"', "--drop", "c", *few) == 0
     assert "240 rows, 2 values in each: a, d" in capsys.readouterr().out
-    assert "--dequantise a adds noise" in caplog.text
+    assert "(--dequantise a)" in caplog.text
     caplog.clear()
     assert call("score", out, "--data", data, "--out", tmp_path / "s.csv") == 0
     assert call("sample", out, "-n", 3, "--out", tmp_path / "new.csv") == 0

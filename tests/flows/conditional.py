@@ -1,4 +1,4 @@
-"""Conditional flows that tests share: of specifications and of modules of a user's own, points and contexts for them."""
+"""Conditional flows that tests share, of specifications and of modules of a user's own, with points and contexts."""
 
 from __future__ import annotations
 

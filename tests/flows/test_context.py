@@ -30,7 +30,6 @@ from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.rk4 import RK4
 from tests.flows.conditional import COLUMNS, DIM, FLOWS, C, X, normal
 
-
 FINE = DiscOpt(RK4, steps=24)
 COSTS = RunningCosts(kinetic=True, jacobian=True)
 METHODS = [DiscOpt(RK4, steps=5), OptDisc(rtol=1e-9, atol=1e-11)]
