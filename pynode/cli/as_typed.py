@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 OF_TABLES = ("drop", "dequantise", "condition", "classes", "missing", "header", "decimal", "index")
 OF_SERIES = (
@@ -59,12 +60,21 @@ def as_typed(text: str, command: str) -> str:
     return re.sub(rf"^({NAMES}) = ", r"--set \1 = ", text) if by_set else text
 
 
+def paths_as_typed(text: str, words: Sequence[str]) -> str:
+    """`text` with the files that the command line `words` names as they stand there, not from the root."""
+    for word in (word.partition("=")[2] if word.startswith("--") else word for word in words):
+        typed = Path(word)
+        if len(word) > 1 and not typed.is_absolute() and typed.is_file():
+            text = re.sub(rf"(?<![\w/.-]){re.escape(str(typed.absolute()))}(?![\w/-])", lambda _, w=word: w, text)
+    return text
+
+
 @contextmanager
-def notices_as_typed(command: str) -> Iterator[None]:
-    """While the block runs, notices name options as `command` takes them."""
+def notices_as_typed(command: str, words: Sequence[str] = ()) -> Iterator[None]:
+    """While the block runs, notices name options as `command` takes them, and files as in its `words`."""
 
     def rewrite(record: logging.LogRecord) -> bool:
-        record.msg, record.args = as_typed(record.getMessage(), command), ()
+        record.msg, record.args = paths_as_typed(as_typed(record.getMessage(), command), words), ()
         return True
 
     log = logging.getLogger("pynode")

@@ -214,7 +214,7 @@ def series(
 
 def _options(data: Path, chosen: dict[str, Any]) -> dict[str, Any]:
     """The options of the problem: the file with its digest, and all that was given, typed."""
-    options = problem_options(PROBLEM, None, data.absolute())
+    options = problem_options(PROBLEM, None, data)
     declared = known.problem_options(PROBLEM)
     for name, value in chosen.items():
         if value is None:
