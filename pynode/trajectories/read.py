@@ -23,6 +23,7 @@ from pynode.trajectories.inputs import kind_of_input
 from pynode.trajectories.likeness import angles_of, with_codes_of
 from pynode.trajectories.order import Group, counted_rows, past_midnight, sorted_groups
 from pynode.trajectories.roles import Roles, observed_rows, roles_of
+from pynode.trajectories.time_columns import with_own_columns
 from pynode.trajectories.times import Times
 
 KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
@@ -77,7 +78,7 @@ def read_series(
     )
     if like is not None:
         frame = with_codes_of(frame, like)
-    times = guessed_time(frame) if time is None else given_time(frame, time)
+    times = with_own_columns(frame, guessed_time(frame) if time is None else given_time(frame, time))
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)
     groups = groups_of(frame, _as_words(frame, identity, header, decimal, missing_values), occupied)
@@ -128,6 +129,7 @@ def read_series(
         roles.constants,
         periods,
         frame.codes,
+        tuple(column.key for column in identity),
     )
 
 
