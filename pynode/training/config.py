@@ -276,7 +276,7 @@ def check_device(device: str) -> None:
         raise InvalidArgument("device", device, "unknown", "use cpu, cuda or cuda:N") from error
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(kind, False):
-        remedy = "use cpu; a run that was begun on another device goes on there with --resume --device cpu"
+        remedy = "use cpu, on which a run that was begun on another device goes on as well"
         raise InvalidArgument("device", device, "not available on this machine", remedy)
     index = torch.device(device).index
     if kind == "cuda" and index is not None and index >= torch.cuda.device_count():

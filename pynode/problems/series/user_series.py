@@ -186,6 +186,8 @@ class UserSeries(Problem):
         return [*decisions(self.prepared, self.parts), *notices(self.prepared)]
 
     def check(self) -> None:
+        if self.device.type != "cpu":
+            raise InvalidArgument("device", self.device, "series are trained on the CPU alone", "use cpu")
         super().check()
         check_trainable(self.prepared, self.parts)
         self.model(self.seed)
