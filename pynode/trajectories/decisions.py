@@ -18,15 +18,15 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
         if prepared.ambiguous:
             names = ", ".join(prepared.ambiguous)
             why = f": {names} {verb(len(prepared.ambiguous), 'passes', 'pass')} the same level in both directions"
-        lines.append(f"{counted(sizes.hidden, 'hidden dimension')} ({words}){why}; --augment 0 for none")
+        lines.append(f"{counted(sizes.hidden, 'hidden dimension')} ({words}){why} (augment=0 for none)")
     rows = max(len(each.times) for each in series.each)
     if rows > prepared.window:
         span = duration(series.axis, prepared.scaling.time)
         longer = sorted(set(prepared.growth()) - {1})
         later = f" and, later on, of {' and '.join(map(str, longer))} times as many" if longer else ""
         lines.append(
-            f"trained in windows of {prepared.window} rows{later}; the model's unit of time is {span}; --window for "
-            "others"
+            f"trained in windows of {prepared.window} rows{later}; the model's unit of time is {span} (window=N for "
+            "others)"
         )
     told = f"held out: {parts.sentence}"
     if parts.anything_held_out:

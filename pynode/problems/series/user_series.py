@@ -19,6 +19,7 @@ from pynode.datasets.sources import file_digest
 from pynode.datasets.splits import Array
 from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod
+from pynode.names import names_of
 from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
 from pynode.solution import SolveStats
@@ -48,8 +49,11 @@ BATCH = 64
 """Windows of a batch."""
 
 
-LISTS = ("values", "inputs", "covariates", "circular", "missing_values", "leave_out")
-"""Options that are lists of names."""
+LISTS = {
+    **dict.fromkeys(("values", "inputs", "covariates", "circular"), False),
+    **dict.fromkeys(("missing_values", "leave_out"), True),
+}
+"""Options that are lists of names, of which one may stand alone; whether numbers are names as well."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,11 @@ class SeriesOptions:
     """First rows of held-out trajectories that their state is found from."""
 
     def __post_init__(self) -> None:
-        for name in LISTS:
-            if isinstance(value := getattr(self, name), str):  # its letters would be taken for names
-                raise InvalidArgument(name, repr(value), "not a list of names", f"write ({value!r},)")
+        for name, numbers in LISTS.items():
+            object.__setattr__(self, name, names_of(name, getattr(self, name), numbers=numbers))
+        for name in ("time", "id"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, ",".join(names_of(name, value)))
         check_choice("initial", self.initial, get_args(Initial))
         if self.split is not None:
             check_choice("split", self.split, get_args(Split))
@@ -150,7 +156,7 @@ class UserSeries(Problem):
         """The SHA-256 digest of the file; raises where there is none, or another than at the start of the run."""
         o = self.options
         if o.data is None:
-            raise TableMissing("--data: the problem series needs a file; add --data FILE")
+            raise TableMissing("the problem series needs a file; give one (data=FILE)")
         path = Path(o.data)
         actual = file_digest(path).hexadecimal if path.is_file() else ""
         if o.sha256 is not None and actual not in ("", o.sha256):
@@ -181,6 +187,8 @@ class UserSeries(Problem):
         return [*decisions(self.prepared, self.parts), *notices(self.prepared)]
 
     def check(self) -> None:
+        if self.device.type != "cpu":
+            raise InvalidArgument("device", self.device, "series are trained on the CPU alone", "use cpu")
         super().check()
         check_trainable(self.prepared, self.parts)
         self.model(self.seed)
