@@ -49,6 +49,8 @@ class Prepared:
     """Value columns for which the data called for hidden dimensions."""
     restraint: Effort | None = None
     """How firmly the field is held down while training, where backtests call for it."""
+    backtested: tuple[float, float] = (0.0, 0.0)
+    """Errors of the backtests of the field that is held down, and of the best one that is not."""
 
     def growth(self, wanted: tuple[int, ...] = GROWTH) -> tuple[int, ...]:
         """Lengths of windows, in those of the first, of the `wanted` ones.

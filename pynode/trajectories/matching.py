@@ -33,7 +33,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Effort:
-    """How firmly a field is held down: ridge of the linear part, ridge of the network, None for none of it."""
+    """How firmly a field is held down: ridge of the linear part, ridge of the network, None for none of it.
+
+    An infinite ridge of the linear part leaves a drift alone.
+    """
 
     linear: float
     network: float | None

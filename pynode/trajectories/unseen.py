@@ -53,8 +53,8 @@ def approaches_of(
     """The approaches by which trained trajectories are best forecast from their first `given` rows, with their shares.
 
     The rest of each trajectory is held against its forecast as if it were not known, and the starts of the others stand
-    for the population.  Of the doubts of each approach the best one is taken.  Approaches that are nearly as good as the
-    best are combined, with weights inverse to their mean squared errors (Bates & Granger 1969).
+    for the population.  Of the doubts of each approach the best one is taken.  Approaches that are nearly as good as
+    the best are combined, with weights inverse to their mean squared errors (Bates & Granger 1969).
 
     `noise` `(columns,)` is the standard deviation of residuals, `spread` `(state,)` that of starts.
     """
@@ -168,7 +168,9 @@ class Members:
         return cls(starts, away, np.array([id(prepared.grids[k]) for k in which]))
 
     @torch.no_grad()
-    def paths(self, model: SeriesModel, grid: Grid, last: int, population: Population, by: Tensor | None = None) -> Tensor:
+    def paths(
+        self, model: SeriesModel, grid: Grid, last: int, population: Population, by: Tensor | None = None
+    ) -> Tensor:
         """The paths `(n, nodes, columns)` over `grid` to its node `last` from every start."""
         nothing = np.zeros(len(grid.times), bool)
         windows: Windows = together([(grid, 0, last, nothing)] * len(self.starts))
@@ -201,7 +203,7 @@ def combined(
     own: Array,
     noise: Tensor,
 ) -> Array:
-    """The forecast `(nodes, columns)` over `grid` that `approaches` give together; `own` is that from the best state."""
+    """The forecast `(nodes, columns)` over `grid` of `approaches` together; `own` is that from the best state."""
     size = len(grid.times)
     result = np.zeros((size, own.shape[1]))
     for approach in approaches:

@@ -24,7 +24,7 @@ from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
 from pynode.solution import SolveStats
 from pynode.stages import Stage
-from pynode.trajectories.backtest import restrained
+from pynode.trajectories.backtest import can_be_restrained, restrained
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.checks import check_trainable, notices
 from pynode.trajectories.data import Trajectories, Trajectory
@@ -316,11 +316,11 @@ def _parts(o: SeriesOptions, digest: str) -> Parts:
 @lru_cache(maxsize=4)
 def _prepared(o: SeriesOptions, digest: str) -> Prepared:
     prepared = prepare(_read(o, digest), _parts(o, digest).training, augment=o.augment, window=o.window)
-    if o.augment is None and o.field is None:
+    if o.field is not None:
+        return prepared
+    if o.augment is None:
         prepared = deepened(prepared)
-    if o.field is None and not prepared.sizes.impulses:
-        prepared = restrained(prepared)
-    return prepared
+    return restrained(prepared) if o.hidden is None and can_be_restrained(prepared) else prepared
 
 
 @lru_cache(maxsize=4)
