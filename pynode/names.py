@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pynode.errors import InvalidArgument
 
 
-def names_of(argument: str, given: str | Iterable[str], *, numbers: bool = False) -> tuple[str, ...]:
+def names_of(argument: str, given: str | float | Iterable[str | float], *, numbers: bool = False) -> tuple[str, ...]:
     """The names in `given`, one alone or several; with `numbers` also numbers, as text.
 
     Raises `InvalidArgument` for anything else, such as a column's number that is no text.

@@ -68,8 +68,9 @@ def test_tables(tmp_path: Path) -> None:
     (path := tmp_path / "t.csv").write_text("ab,cd,a\n" + "\n".join(f"{k},{k * k % 7},{k % 3}.5" for k in range(30)))
     assert load_table(path, drop="ab").shape == (30, 2)
     assert read_frame(path, words="ab", missing_values="0").columns[0].kind == "text"
-    assert Reading(condition="ab", classes="ab") == Reading(condition=("ab",), classes=("ab",))
-    assert FileOptions(drop="ab", dequantise="auto") == FileOptions(drop=("ab",), dequantise=("auto",))  # type: ignore[arg-type]
+    one: Any = "ab"
+    assert Reading(condition=one, classes=one) == Reading(condition=("ab",), classes=("ab",))
+    assert FileOptions(drop=one, dequantise=one) == FileOptions(drop=("ab",), dequantise=("ab",))
     rows = np.stack([np.random.default_rng(0).normal(size=400), np.arange(400) % 7], axis=1)
     splits = split_and_standardise(rows, dequantise="2")
     assert splits.units is not None

@@ -65,7 +65,8 @@ def paths_as_typed(text: str, words: Sequence[str]) -> str:
     for word in (word.partition("=")[2] if word.startswith("--") else word for word in words):
         typed = Path(word)
         if len(word) > 1 and not typed.is_absolute() and typed.is_file():
-            text = re.sub(rf"(?<![\w/.-]){re.escape(str(typed.absolute()))}(?![\w/-])", lambda _, w=word: w, text)
+            parts = re.split(rf"(?<![\w/.-]){re.escape(str(typed.absolute()))}(?![\w/-]|\.\w)", text)
+            text = word.join(parts)
     return text
 
 

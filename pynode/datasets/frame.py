@@ -37,7 +37,7 @@ def read_frame(
     header: bool | None = None,
     decimal: str | None = None,
     date_order: str | None = None,
-    missing_values: str | Sequence[str] = (),
+    missing_values: str | float | Sequence[str | float] = (),
     words: str | Sequence[str] = (),
     lenient: bool = False,
 ) -> Frame:

@@ -35,8 +35,8 @@ def overwrite(flow: Flow, theta: Theta) -> None:
         if isinstance(block, Field):
             block.set_theta(next(chunks))
         else:
-            for part in block.parameters():
-                part.copy_(next(chunks).reshape(part.shape))
+            for p in block.parameters():
+                p.copy_(next(chunks).reshape(p.shape))
     for part in _after_blocks(flow):
         part.copy_(next(chunks).reshape(part.shape))
 

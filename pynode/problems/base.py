@@ -168,6 +168,10 @@ class Problem(ABC):
     def model(self, seed: int = 0) -> Any:
         """The untrained `Model`, an nn.Module, the same for every method."""
 
+    def blank_model(self, seed: int = 0) -> Any:
+        """As `model(seed)`, but for its parameters: for trained ones, where those to begin with cost time to find."""
+        return self.model(seed)
+
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
         """Parameter groups for the optimiser: one group unless a problem overrides this."""
         return [{"params": list(model.parameters())}]

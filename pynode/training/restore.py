@@ -35,7 +35,7 @@ def restore(directory: Path, *, last: bool = False) -> tuple[RunConfig, Problem,
     problem = config.make_problem()
     problem.check()
     check_same_rows(config.label, config.data, problem.data_record())
-    model = problem.model(config.seed)
+    model = problem.blank_model(config.seed)
     for change in changed_members(config.to_json(), read_config(directory)):
         _log.warning("%s: %s", directory, change)
     theta = (last_theta if last and problem.stages() else best_theta)(directory, config.problem)

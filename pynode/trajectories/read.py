@@ -44,11 +44,11 @@ def read_series(
     input_kind: str = "auto",
     covariates: str | Sequence[str] = (),
     circular: str | Sequence[str] = (),
-    missing_values: str | Sequence[str] = (),
+    missing_values: str | float | Sequence[str | float] = (),
     header: bool | None = None,
     decimal: str | None = None,
     date_order: str | None = None,
-    leave_out: str | Sequence[str] = (),
+    leave_out: str | float | Sequence[str | float] = (),
     like: Trajectories | None = None,
 ) -> Trajectories:
     """The trajectories in the file at `path`: text, Parquet, `.npy` or `.npz`, as `read_frame` reads it.

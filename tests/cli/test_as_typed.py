@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
-from pynode.cli.as_typed import BY_SET, OWN, as_typed, notices_as_typed
+from pynode.cli.as_typed import BY_SET, OWN, as_typed, notices_as_typed, paths_as_typed
 from tests.cli.test_options import GROUP, flag, flags
 
 
@@ -57,3 +58,17 @@ def test_notices(caplog: pytest.LogCaptureFixture) -> None:
         log.warning("%s: add noise (dequantise=%s)", "a.csv", "x")
     log.warning("(dequantise=y)")
     assert [record.getMessage() for record in caplog.records] == ["a.csv: add noise (--dequantise x)", "(dequantise=y)"]
+
+
+def test_files_are_named_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").touch()
+    (inside := tmp_path / "inside").mkdir()
+    said = f"{tmp_path}/t.csv, line 2: no number (see {tmp_path}/t.csv.txt, {tmp_path}/other.csv)"
+    monkeypatch.chdir(tmp_path)
+    typed = f"t.csv, line 2: no number (see {tmp_path}/t.csv.txt, {tmp_path}/other.csv)"
+    assert paths_as_typed(said, ["density", "--data", "t.csv", "--out", "inside"]) == typed
+    assert paths_as_typed(said, ["density", "--data=t.csv"]) == typed
+    assert paths_as_typed(said, ["density", "--data", f"{tmp_path}/t.csv"]) == said
+    monkeypatch.chdir(inside)
+    upwards = f"{inside}/../t.csv has no rows"
+    assert paths_as_typed(upwards, ["density", "--data", "../t.csv"]) == "../t.csv has no rows"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ FILES = {
 }
 
 
-def written(path: Path, times: list[float], **options: str) -> list[list[str]]:
+def written(path: Path, times: list[float], **options: Any) -> list[list[str]]:
     """What a forecast of the file at these times, in seconds after its last row, is written as."""
     series = read_series(path, values=("x",), **options)
     rows = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from pynode.problems.base import Evaluation, Objective, Problem, TrainingSetting
 from pynode.solution import SolveStats
 from pynode.stages import Stage
 from pynode.trajectories.backtest import can_be_restrained, restrained
+from pynode.trajectories.blank import blank_model
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.checks import check_trainable, notices
 from pynode.trajectories.data import Trajectories, Trajectory
@@ -191,7 +192,7 @@ class UserSeries(Problem):
             raise InvalidArgument("device", self.device, "series are trained on the CPU alone", "use cpu")
         super().check()
         check_trainable(self.prepared, self.parts)
-        self.model(self.seed)
+        self.blank_model(self.seed)
 
     def data_record(self) -> dict[str, Any]:
         rows = {
@@ -205,6 +206,10 @@ class UserSeries(Problem):
         origin = None if self.options.field is None else reference_origin(self.options.field)
         content = "" if origin is None else origin.sha256
         return copy.deepcopy(_first(self.options, self._digest, content, seed)).to(self.dtype)
+
+    def blank_model(self, seed: int = 0) -> SeriesModel:
+        """A model whose field is not matched to the data, which takes longest where nothing is trained."""
+        return _made(self.options, self._digest, seed, blank_model).to(self.dtype)
 
     def batch(self, iteration: int) -> Windows:
         stage = sum(iteration >= at for at in GROWS_AT)
@@ -325,8 +330,11 @@ def _prepared(o: SeriesOptions, digest: str) -> Prepared:
 
 @lru_cache(maxsize=4)
 def _first(o: SeriesOptions, digest: str, content: str, seed: int) -> SeriesModel:  # noqa: ARG001 (of the field's file)
+    return _made(o, digest, seed, first_model)
+
+
+def _made(o: SeriesOptions, digest: str, seed: int, make: Callable[..., SeriesModel]) -> SeriesModel:
     prepared, widths, inner = _prepared(o, digest), o.hidden or HIDDEN, None
     if o.field is not None:
         inner = own_field(o.field, prepared.sizes, prepared.scaling, widths, seed)
-    initial: Any = o.initial
-    return first_model(prepared, seed, widths=widths, inner=inner, initial=initial)
+    return make(prepared, seed, widths=widths, inner=inner, initial=o.initial)
