@@ -135,7 +135,7 @@ _Part = tuple[Grid, int, int, Array]
 
 
 def _trained(prepared: Prepared, given: int) -> tuple[list[int], list[_Part], list[_Part]]:
-    """The trained trajectories of more than `given` rows, windows over these rows, and over all with the rest marked."""
+    """The trained trajectories of more than `given` rows; windows over these, and over all with the rest marked."""
     which, known, whole = [], [], []
     for k, (each, mask) in enumerate(zip(prepared.series.each, prepared.masks, strict=True)):
         rows = np.flatnonzero(mask)

@@ -178,6 +178,11 @@ class UserSeries(Problem):
         return _prepared(self.options, self._digest)
 
     @property
+    def trained_on(self) -> Prepared:
+        """The same, with how firmly the field is held down while training: backtests decide, which take seconds."""
+        return _restrained(self.options, self._digest)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """All value columns, those that never change at the end."""
         return (*self.series.values, *self.series.constants)
@@ -185,7 +190,7 @@ class UserSeries(Problem):
     @property
     def notices(self) -> list[str]:
         """What was decided, in sentences."""
-        return [*decisions(self.prepared, self.parts), *notices(self.prepared)]
+        return [*decisions(self.trained_on, self.parts), *notices(self.prepared)]
 
     def check(self) -> None:
         if self.device.type != "cpu":
@@ -209,7 +214,7 @@ class UserSeries(Problem):
 
     def blank_model(self, seed: int = 0) -> SeriesModel:
         """A model whose field is not matched to the data, which takes longest where nothing is trained."""
-        return _made(self.options, self._digest, seed, blank_model).to(self.dtype)
+        return _made(self.options, self.prepared, seed, blank_model).to(self.dtype)
 
     def batch(self, iteration: int) -> Windows:
         stage = sum(iteration >= at for at in GROWS_AT)
@@ -230,8 +235,8 @@ class UserSeries(Problem):
 
     def stages(self) -> Sequence[Stage]:
         """L-BFGS over longer and longer windows of the training rows; then, for forecasts beyond the file, of all."""
-        whole = (lambda: self._prepared_at_last) if self.parts.anything_held_out else None
-        return finishing_stages(self.prepared, whole, self.options.continuity, self.dtype)
+        whole = (lambda: with_all_rows(self.trained_on)) if self.parts.anything_held_out else None
+        return finishing_stages(self.trained_on, whole, self.options.continuity, self.dtype)
 
     def evaluate(self, model: SeriesModel, method: GradientMethod) -> Evaluation:  # noqa: ARG002 (judged alike)
         """Errors of fit and held-out forecasts; series `forecast` has what figures and tables need."""
@@ -287,7 +292,7 @@ class UserSeries(Problem):
 
     @cached_property
     def _weights(self) -> Weights:
-        return Weights.of(self.prepared, self.options.continuity, self.dtype)
+        return Weights.of(self.trained_on, self.options.continuity, self.dtype)
 
 
 # several runs of one command pose the same problem, and making its first model takes seconds
@@ -321,20 +326,23 @@ def _parts(o: SeriesOptions, digest: str) -> Parts:
 @lru_cache(maxsize=4)
 def _prepared(o: SeriesOptions, digest: str) -> Prepared:
     prepared = prepare(_read(o, digest), _parts(o, digest).training, augment=o.augment, window=o.window)
-    if o.field is not None:
-        return prepared
-    if o.augment is None:
-        prepared = deepened(prepared)
-    return restrained(prepared) if o.hidden is None and can_be_restrained(prepared) else prepared
+    return deepened(prepared) if o.augment is None and o.field is None else prepared
+
+
+@lru_cache(maxsize=4)
+def _restrained(o: SeriesOptions, digest: str) -> Prepared:
+    prepared = _prepared(o, digest)
+    free = o.field is not None or o.hidden is not None
+    return prepared if free or not can_be_restrained(prepared) else restrained(prepared)
 
 
 @lru_cache(maxsize=4)
 def _first(o: SeriesOptions, digest: str, content: str, seed: int) -> SeriesModel:  # noqa: ARG001 (of the field's file)
-    return _made(o, digest, seed, first_model)
+    return _made(o, _restrained(o, digest), seed, first_model)
 
 
-def _made(o: SeriesOptions, digest: str, seed: int, make: Callable[..., SeriesModel]) -> SeriesModel:
-    prepared, widths, inner = _prepared(o, digest), o.hidden or HIDDEN, None
+def _made(o: SeriesOptions, prepared: Prepared, seed: int, make: Callable[..., SeriesModel]) -> SeriesModel:
+    widths, inner = o.hidden or HIDDEN, None
     if o.field is not None:
         inner = own_field(o.field, prepared.sizes, prepared.scaling, widths, seed)
     return make(prepared, seed, widths=widths, inner=inner, initial=o.initial)
