@@ -124,12 +124,12 @@ def predict(
         )
         ahead = [(each, at) for each, at in zip(trajectories, times, strict=True) if len(at)]
         values_ahead = problem.forecasts(model, [each for each, _ in ahead], [at for _, at in ahead])
-        rows = [Rows(each.name, at, own) for (each, at), own in zip(ahead, values_ahead, strict=True)]
+        rows = [Rows(each.name, at, own, each.cells) for (each, at), own in zip(ahead, values_ahead, strict=True)]
     content = as_csv(
         rows,
         problem.columns,
         series.axis,
-        id_column=series.id_column,
+        id_columns=series.id_columns,
         periods=[series.periods.get(name) for name in problem.columns],
         constant=[name in series.constants for name in problem.columns],
     )

@@ -98,7 +98,7 @@ def _trajectory(parts: Parts, group: Group, covariates: Array) -> tuple[Trajecto
     merged = int(observed.sum()) - len(own_times)
     lines = parts.frame.lines[rows][observed][starts]
     name = group.name or parts.frame.path.stem
-    return Trajectory(name, own_times, values, inputs, np.asarray(covariates), lines), merged
+    return Trajectory(name, own_times, values, inputs, np.asarray(covariates), lines, group.cells), merged
 
 
 def _input(column: Column, kind: InputKind, parts: Parts, rows: Array) -> Input:

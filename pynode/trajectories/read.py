@@ -114,7 +114,7 @@ def read_series(
         tuple(column.key for column in roles.inputs),
         tuple(kinds),
         tuple(name for c in classes for name in c.names),
-        ",".join(column.key for column in identity) or None,
+        tuple(column.key for column in identity),
         tuple(notices),
         Path(path),
         roles.constants,

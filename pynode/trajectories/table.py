@@ -19,11 +19,15 @@ DIGITS = 9
 
 @dataclass(frozen=True)
 class Rows:
-    """The forecast of one trajectory: `values` `(k, columns)` at `times` `(k,)`, in the units of the file."""
+    """The forecast of one trajectory: `values` `(k, columns)` at `times` `(k,)`, in the units of the file.
+
+    `cells` are the parts of the name, where several columns name trajectories.
+    """
 
     name: str
     times: Array
     values: Array
+    cells: tuple[str, ...] = ()
 
 
 def as_csv(
@@ -31,22 +35,21 @@ def as_csv(
     columns: Sequence[str],
     axis: TimeAxis,
     *,
-    id_column: str | None,
+    id_columns: Sequence[str],
     periods: Sequence[float | None],
     constant: Sequence[bool],
 ) -> bytes:
-    """CSV text in UTF-8: the trajectory's name where there is an `id_column`, the time as in the file, the values.
+    """CSV text in UTF-8: the trajectory's name where there are `id_columns`, the time as in the file, the values.
 
     `periods` has the period of each circular column, whose values are in [0, period); of columns that are `constant`
     every digit is written.  Raises `RunFailure` for a value that is not finite.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [] if id_column is None else [id_column]
-    writer.writerow([*names, axis.column, *columns])
+    writer.writerow([*id_columns, axis.column, *columns])
     for own in rows:
         check_finite(own, columns, axis)
-        first = [] if id_column is None else [own.name]
+        first = (own.cells or (own.name,)) if id_columns else ()
         for time, values in zip(own.times.tolist(), own.values.tolist(), strict=True):
             cells = map(_cell, values, periods, constant)
             writer.writerow([*first, axis.text(time), *cells])
