@@ -75,11 +75,20 @@ def _counts_columns(first: list[str], rows: list[Record]) -> bool:
 
 
 def _preamble(sample: list[Record]) -> int:
-    """How many of the first lines belong to no table: they have at most half as many cells as the others."""
+    """How many of the first lines belong to no table: they have at most half as many cells as the others, or another
+    number of them and stand above a header that has as many as the rows."""
     widths = Counter(len(cells) for _, cells in sample)
     usual = max(widths.items(), key=lambda item: (item[1], item[0]))[0]
+    full = next(n for n, (_, cells) in enumerate(sample) if len(cells) == usual)
+    if full and _are_names(sample[full][1]):
+        return full
     first = next(n for n, (_, cells) in enumerate(sample) if len(cells) > usual / 2)
     return first if usual > 2 else 0
+
+
+def _are_names(cells: list[str]) -> bool:
+    """Whether all cells are words, but for the first, which may be empty as that of an index is."""
+    return not any(could_be_number(cell) or is_date(cell) for cell in cells[cells[0].strip() == "" :])
 
 
 def _is_header(first: list[str], body: list[Record]) -> bool:

@@ -14,6 +14,7 @@ from pynode.datasets.frame_table import Column, Frame
 from pynode.errors import InvalidArgument
 from pynode.trajectories.assembly import Parts, assembled
 from pynode.trajectories.circles import given_period, seen_period
+from pynode.trajectories.clocks import put_forward
 from pynode.trajectories.covariates import covariate_of
 from pynode.trajectories.data import InputKind, Trajectories
 from pynode.trajectories.guess_time import given_time, guessed_time
@@ -96,7 +97,7 @@ def read_series(
     notices = [
         *frame.notices,
         *_said(times, time, identity, id, len(each)),
-        *(n for n in (midnight, *order_notices) if n),
+        *(n for n in (midnight, *order_notices, put_forward([one.times for one in each], times.axis)) if n),
         *roles.notices,
         *(c.notice for c in classes if c.notice),
         *(f"input '{c.key}' is {TOLD[k]}" for c, k in zip(roles.inputs, kinds, strict=True)),

@@ -99,10 +99,13 @@ def _numbers(frame: Frame, column: Column, role: str) -> Column:
         cells = column.cells or ()
         row = next((n for n, cell in enumerate(cells) if cell and not _is_number(cell)), 0)
         what = f"'{cells[row][:40]}' is text" if cells else "holds dates"
-        raise DataError(
-            f"{frame.place(row)}, {column.label}: {what}, and a {role} is a number; name columns of numbers as "
-            f"{role}s, or correct the cell"
+        told = (
+            f"{frame.place(row)}, {column.label}: {what}, and {'an' if role == 'input' else 'a'} {role} is a number; "
         )
+        remedy = f"name columns of numbers as {role}s, or correct the cell"
+        if role == "input" and cells:
+            remedy = "write 1 and 0, or on and off; of more than two words, a column of 1 and 0 for each"
+        raise DataError(told + remedy)
     infinite = np.flatnonzero(np.isinf(column.values))
     if infinite.size:
         raise DataError(

@@ -147,20 +147,39 @@ INPUTS = {
     "steps": "t,x,u\n" + "".join(f"{n},{n % 5},{(n // 8) % 3}\n" for n in range(40)),
     "interpolated": "t,x,u\n" + "".join(f"{n},{n % 5},{np.sin(n / 4):.3f}\n" for n in range(40)),
     "jumps": "t,x,u\n" + "".join(f"{n},{'' if n % 10 == 0 else n % 5},{5 if n % 10 == 0 else 0}\n" for n in range(40)),
+    "jumps beside another grid": "t,x,v,u\n" + "".join(
+        f"{n},{'' if n % 3 else n % 5},{n % 7},{5 if n in (1, 20, 31) else 0}\n" for n in range(40)
+    ),
+    "steps where it is switched": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{n // 5 % 2 if n % 5 == 0 else ''}\n" for n in range(45)
+    ),
+    "steps of a pump's speeds": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{(0, 3, 0, 5.5, 0, 4.2)[n // 5 % 6] if n % 5 == 0 else ''}\n"
+        for n in range(55)
+    ),
+    "steps of set points": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{(20, 22, 18)[n // 5 % 3] if n % 5 == 0 else ''}\n" for n in range(55)
+    ),
+    "interpolated on another grid": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{np.sin(n / 9):.1f}\n" for n in range(55)
+    ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", INPUTS)
-def test_kinds_of_inputs(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("name", INPUTS)
+def test_kinds_of_inputs(tmp_path: Path, name: str) -> None:
     """Seen from the values, and said; an option overrules them."""
-    result = series(tmp_path, INPUTS[kind], inputs=("u",))
+    kind = name.partition(" ")[0]
+    result = series(tmp_path, INPUTS[name], values=("x",), inputs=("u",))
     assert result.input_kinds == (kind,)
-    assert series(tmp_path, INPUTS[kind], inputs=("u",), input_kind="steps").input_kinds == ("steps",)
+    again = series(tmp_path, INPUTS[name], values=("x",), inputs=("u",), input_kind="steps")
+    assert again.input_kinds == ("steps",)
 
 
-def test_on_and_off_as_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("on", "off"), ("Open", "closed"), ("TRUE", "FALSE"), ("auf", "zu")])
+def test_on_and_off_as_input(tmp_path: Path, words: tuple[str, str]) -> None:
     """Are 1 and 0."""
-    text = "t,T,heater\n" + "".join(f"{n},{20 + n % 3},{'on' if n % 8 < 4 else 'off'}\n" for n in range(16))
+    text = "t,T,heater\n" + "".join(f"{n},{20 + n % 3},{words[n % 8 >= 4]}\n" for n in range(16))
     result = series(tmp_path, text, values=("T",), inputs=("heater",))
     assert result.each[0].inputs[0].values[:6].tolist() == [1, 1, 1, 1, 0, 0]
 

@@ -15,7 +15,9 @@ def test_id_first_then_time_then_values() -> None:
         Rows("P1", np.array([1.5]), np.array([[1 / 3, 37.123456789012]])),
         Rows("P, 2", np.array([2.0]), np.ones((1, 2))),
     ]
-    text = as_csv(rows, ["mg", "set, point"], NUMBERS, id_columns=["patient"], periods=[None] * 2, constant=[False, True])
+    text = as_csv(
+        rows, ["mg", "set, point"], NUMBERS, id_columns=["patient"], periods=[None] * 2, constant=[False, True]
+    )
     assert text.decode() == ('patient,hours,mg,"set, point"\nP1,1.5,0.333333333,37.123456789012\n"P, 2",2,1,1\n')
 
 
