@@ -223,7 +223,6 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
     series, options = problem.series, problem.options
     new = read_series(
         data,
-        time=series.axis.column or options.time,
         id=series.id_column,
         values=(*series.values, *series.constants),
         inputs=options.inputs or series.inputs,

@@ -52,7 +52,8 @@ class Trajectories:
 
     `constants`: value columns that never change, which are carried on as they are and are not among `values`.
     `periods`: value columns that are angles, with their period.  `codes`: numbers that were seen to stand for missing
-    values, by the column's name.
+    values, by the column's name.  `time_columns`: the columns that times are from, as `read_series` takes them; none
+    where rows are counted.
     """
 
     each: tuple[Trajectory, ...]
@@ -67,6 +68,7 @@ class Trajectories:
     constants: Mapping[str, float] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
     codes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    time_columns: tuple[str, ...] = ()
 
     @property
     def id_column(self) -> str | None:

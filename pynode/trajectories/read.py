@@ -23,7 +23,7 @@ from pynode.trajectories.inputs import kind_of_input
 from pynode.trajectories.likeness import angles_of, with_codes_of
 from pynode.trajectories.order import Group, counted_rows, past_midnight, sorted_groups
 from pynode.trajectories.roles import Roles, observed_rows, roles_of
-from pynode.trajectories.times import Times
+from pynode.trajectories.times import Times, row_numbers
 
 KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
 TOLD: dict[InputKind, str] = {
@@ -57,8 +57,8 @@ def read_series(
     over a trajectory, and words become classes; `covariates=("none",)` guesses none.  `input_kind` of all inputs is
     "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are angles, NAME or NAME:PERIOD.
     `date_order` of dates such as 03/04/2024 is "dmy", "mdy" or "ymd"; without one, the column decides it.
-    `leave_out` are names of trajectories to leave out.  Kinds of inputs, angles and codes of missing values are those
-    of the series `like`, where it is given, and not guessed.
+    `leave_out` are names of trajectories to leave out.  Columns of times, kinds of inputs, angles and codes of missing
+    values are those of the series `like`, where it is given, and not guessed.
 
     Raises `DataError` with file, line and remedy for times that go back or occur twice, a value that is no number, or
     a trajectory of one point; `InvalidArgument` for columns that there are not.
@@ -70,7 +70,10 @@ def read_series(
     )
     if like is not None:
         frame = with_codes_of(frame, like)
-    times = guessed_time(frame) if time is None else given_time(frame, time)
+    if like is not None and time is None:
+        times = given_time(frame, ",".join(like.time_columns)) if like.time_columns else row_numbers(frame)
+    else:
+        times = guessed_time(frame) if time is None else given_time(frame, time)
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)
     groups = groups_of(frame, _as_words(frame, identity, header, decimal, missing_values), occupied)
@@ -121,6 +124,7 @@ def read_series(
         roles.constants,
         periods,
         frame.codes,
+        tuple(_in_file(frame, column) for column in times.columns),
     )
 
 
@@ -131,6 +135,14 @@ def _identity(frame: Frame, times: Times, given: str | None, taken: Sequence[str
     used = {c.number for c in times.columns}
     used |= {c.number for name in taken for c in frame.columns if name in (c.name, str(c.number))}
     return guessed_id([c for c in frame.columns if c.number not in used], times.values)
+
+
+def _in_file(frame: Frame, column: Column) -> str:
+    """The name of a column of times in the file, or its number where the name alone would not find it."""
+    own = [c for c in (frame.row_names, *frame.columns) if c is not None]
+    name = next(c.name for c in own if c.number == column.number)
+    plain = name and "," not in name and sum(c.name == name for c in own) == 1
+    return name if plain else str(column.number)
 
 
 def _as_words(

@@ -59,3 +59,40 @@ def test_other_kinds_are_refused(old: Trajectories) -> None:
         aligned(old, replace(old, input_kinds=("steps",)))
     with pytest.raises(InvalidArgument, match="its wind is no angle, that of the model an angle of period 360"):
         aligned(old, replace(old, periods={}))
+
+
+TIMES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "none, where rows are counted": ("x,y\n", "{x},{y}\n", ()),
+    "year and month": ("year,month,x,y\n", "{year},{month},{x},{y}\n", ("year", "month")),
+    "day and time of day": ("day,clock,x,y\n", "{day:02d}.01.2024,{hour:02d}:00,{x},{y}\n", ("day", "clock")),
+    "an index without a name": (",x,y\n", "{twice},{x},{y}\n", ("1",)),
+    "a name with a comma": ('"t, s",x,y\n', "{twice},{x},{y}\n", ("1",)),
+    "a name that occurs twice": ("t,t,x,y\n", "{twice},word,{x},{y}\n", ("1",)),
+    "values of one name": ("t,x,x\n", "{twice},{x},{y}\n", ("t",)),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_times_are_from_the_same_columns(tmp_path: Path, name: str) -> None:
+    head, row, columns = TIMES[name]
+
+    def read(rows: range, like: Trajectories | None = None) -> Trajectories:
+        path = tmp_path / "table.csv"
+        path.write_text(
+            head
+            + "".join(
+                row.format(
+                    x=[3, 1, 4, 1.5][k % 4], y=k / 2 if k < 3 else 0, twice=2 * k,
+                    year=2000 + k // 12, month=k % 12 + 1, day=k // 24 + 1, hour=k % 24,
+                )
+                for k in rows
+            )
+        )  # fmt: skip
+        values = () if like is None else like.values
+        return read_series(path, values=values or None, like=like)
+
+    old = read(range(60))
+    new = read(range(3), old)
+    assert old.time_columns == new.time_columns == columns
+    assert new.each[0].times.tolist() == old.each[0].times[:3].tolist()
+    assert len(aligned(old, new)) == 1
