@@ -16,7 +16,7 @@ from pynode.trajectories.guess_time import rank
 from pynode.trajectories.identity import ID_WORDS, codes_of
 from pynode.trajectories.inputs import are_jumps, as_numbers
 from pynode.trajectories.order import Group
-from pynode.trajectories.times import PART_OF, Times
+from pynode.trajectories.times import PART_OF, RANGES, Times
 from pynode.wording import counted
 
 NONE = ("none",)
@@ -199,15 +199,7 @@ def _reason(column: Column, times: Times, groups: Sequence[Group]) -> str:
 
 def _is_part(column: Column, groups: Sequence[Group]) -> bool:
     """Whether whole numbers are in the range of a part of a date, and change over some trajectory."""
-    low, high = {
-        "year": (1500, 2200),
-        "quarter": (1, 4),
-        "month": (1, 12),
-        "day": (1, 31),
-        "hour": (0, 24),
-        "minute": (0, 60),
-        "second": (0, 60),
-    }[PART_OF[column.name.lower()]]
+    low, high = RANGES[PART_OF[column.name.lower()]]
     present = column.values[np.isfinite(column.values)]
     return bool(present.min() >= low and present.max() <= high) and changes_in(column, groups) is not None
 

@@ -144,6 +144,12 @@ def test_what_is_no_code() -> None:
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a word among numbers": ("a,b\n1,2\n3,oops\n4,5\n", {}, "line 3, column 2 ('b'): 'oops' is not a number; correct"),
+    "a total below the rows": (
+        "a,b\n1,2\n3,4\nTotal,6\n",
+        {},
+        "line 4, column 1 ('a'): 'Total' is not a number; correct the cell, or "
+        "empty it if the value is missing, or remove the line if it is a total or a note",
+    ),
     "a value below a limit": (
         "a,b\n1,2\n3,<0.5\n4,5\n",
         {},

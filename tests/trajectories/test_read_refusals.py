@@ -52,6 +52,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {},
         ("line 4: the time goes back from 2024-11-03T01:59:00 to 2024-11-03T01:07:11", CLOCKS),
     ),
+    "an offset in some times": (
+        "time,x\n" + "".join(f"2024-01-0{n} 10:00{'+01:00' if n < 3 else ''},{n % 3}\n" for n in range(1, 8)),
+        {},
+        ("column 1 ('time'): '2024-01-01 10:00+01:00' has an offset from UTC, or a zone, and '2024-01-03 10:00' has",),
+    ),
     "a word among values": (
         "t,x\n" + "".join(f"{t},{'oops' if t == 5 else t % 3}\n" for t in range(10)),
         {},
