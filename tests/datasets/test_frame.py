@@ -147,8 +147,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a total below the rows": (
         "a,b\n1,2\n3,4\nTotal,6\n",
         {},
-        "line 4, column 1 ('a'): 'Total' is not a number; correct the cell, or "
-        "empty it if the value is missing, or remove the line if it is a total or a note",
+        "'Total' is not a number; correct the cell, or empty it if the value is missing, or remove the line if it is",
     ),
     "a value below a limit": (
         "a,b\n1,2\n3,<0.5\n4,5\n",
