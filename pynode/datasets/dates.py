@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pynode.datasets.date_order import ORDERS, Order, chosen_order
+from pynode.datasets.date_order import ORDERS, WORDS, Order, chosen_order
 from pynode.datasets.splits import Array
 
 DAY = 86400.0
@@ -87,7 +87,7 @@ class Dates:
 
     Of the family "clock" they are seconds since midnight.  `wrong` are the cells that are no dates, `problem` says why
     the column can't be read at all, "" where it can.  `has_time`: whether any cell has a time of day; `zoned` whether
-    all of these have a zone.
+    all of these have a zone.  `order` is that of day, month and year where numbers alone leave it open, and None else.
     """
 
     values: Array
@@ -98,6 +98,7 @@ class Dates:
     notice: str = ""
     has_time: bool = False
     zoned: bool = False
+    order: Order | None = None
 
 
 def read_dates(cells: Sequence[str], is_missing: Callable[[str], bool], given: Order | None = None) -> Dates | None:
@@ -122,13 +123,16 @@ def read_dates(cells: Sequence[str], is_missing: Callable[[str], bool], given: O
             values[n] = math.nan if seconds is None else seconds
             if seconds is None:
                 wrong.append(n)
+                if given is not None and family == "numbers" and not problem:
+                    problem = f"'{texts[n]}' is no date in the order {WORDS[given]}; correct the cell, or the order"
     timed = [match for match in matches.values() if match.groupdict().get("hour")]
     with_zone = [bool(match.groupdict().get("zone")) for match in timed]
     zoned = bool(timed) and all(with_zone)
     if any(with_zone) and not zoned and not problem:
         problem = _zones_differ(timed[with_zone.index(True)][0], timed[with_zone.index(False)][0])
     style = _style(family, order, list(matches.values()), timed)
-    return Dates(values, family, style, tuple(sorted(wrong)), problem, notice, bool(timed), zoned)
+    decided = order if family == "numbers" and (given is not None or notice) else None
+    return Dates(values, family, style, tuple(sorted(wrong)), problem, notice, bool(timed), zoned, decided)
 
 
 def _family(texts: list[str]) -> str | None:

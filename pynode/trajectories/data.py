@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pynode.datasets.date_order import Order
 from pynode.datasets.splits import Array
 from pynode.trajectories.axis import TimeAxis
 
@@ -54,6 +55,7 @@ class Trajectories:
     `periods`: value columns that are angles, with their period.  `codes`: numbers that were seen to stand for missing
     values, by the column's name.  `time_columns`: the columns that times are from, as `read_series` takes them; none
     where rows are counted.
+    `date_order`: that of day, month and year in them, where the file left it open.
     """
 
     each: tuple[Trajectory, ...]
@@ -69,6 +71,7 @@ class Trajectories:
     periods: Mapping[str, float] = field(default_factory=dict)
     codes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     time_columns: tuple[str, ...] = ()
+    date_order: Order | None = None
 
     @property
     def id_column(self) -> str | None:

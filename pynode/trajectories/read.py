@@ -57,16 +57,17 @@ def read_series(
     over a trajectory, and words become classes; `covariates=("none",)` guesses none.  `input_kind` of all inputs is
     "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are angles, NAME or NAME:PERIOD.
     `date_order` of dates such as 03/04/2024 is "dmy", "mdy" or "ymd"; without one, the column decides it.
-    `leave_out` are names of trajectories to leave out.  Columns of times, kinds of inputs, angles and codes of missing
-    values are those of the series `like`, where it is given, and not guessed.
+    `leave_out` are names of trajectories to leave out.  Columns of times, the order of their dates, kinds of inputs,
+    angles and codes of missing values are those of the series `like`, where it is given, and not guessed.
 
     Raises `DataError` with file, line and remedy for times that go back or occur twice, a value that is no number, or
     a trajectory of one point; `InvalidArgument` for columns that there are not.
     """
     if input_kind not in (*KINDS, "auto"):
         raise InvalidArgument("input_kind", repr(input_kind), "unknown", f"use one of {', '.join(('auto', *KINDS))}")
+    order = date_order if date_order is not None or like is None else like.date_order
     frame = read_frame(
-        path, header=header, decimal=decimal, date_order=date_order, missing_values=missing_values, lenient=True
+        path, header=header, decimal=decimal, date_order=order, missing_values=missing_values, lenient=True
     )
     if like is not None:
         frame = with_codes_of(frame, like)
@@ -125,6 +126,7 @@ def read_series(
         periods,
         frame.codes,
         tuple(_in_file(frame, column) for column in times.columns),
+        next((column.order for column in times.columns if column.order is not None), None),
     )
 
 

@@ -96,3 +96,23 @@ def test_times_are_from_the_same_columns(tmp_path: Path, name: str) -> None:
     assert old.time_columns == new.time_columns == columns
     assert new.each[0].times.tolist() == old.each[0].times[:3].tolist()
     assert len(aligned(old, new)) == 1
+
+
+def test_dates_are_in_the_same_order(tmp_path: Path) -> None:
+    """Few rows leave open what the day is; rows that can't be in the order of the earlier file are refused."""
+    path = tmp_path / "table.csv"
+
+    def read(*dates: str, like: Trajectories | None = None) -> Trajectories:
+        path.write_text("date,x\n" + "".join(f"{date},{n % 3}\n" for n, date in enumerate(dates)))
+        return read_series(path, like=like)
+
+    for old, new, second, other in (
+        (("11/02/2024", "12/02/2024", "13/02/2024"), ("03/04/2024", "05/04/2024"), "2024-04-05", "01/13/2024"),
+        (("02/11/2024", "02/12/2024", "02/13/2024"), ("03/04/2024", "05/04/2024"), "2024-05-04", "13/01/2024"),
+    ):
+        trained = read(*old)
+        again = read(*new, like=trained)
+        assert again.axis.text(again.each[0].times[1]) == second
+        with pytest.raises(DataError, match=f"'{other}' is no date in the order"):
+            read(other, like=trained)
+    assert read("01/01/2024", "02/02/2024").date_order is None
