@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pynode.datasets.date_order import ORDERS, WORDS, Order, chosen_order
+from pynode.datasets.date_order import ORDERS, Order, chosen_order
 from pynode.datasets.splits import Array
 
 DAY = 86400.0
@@ -123,8 +123,6 @@ def read_dates(cells: Sequence[str], is_missing: Callable[[str], bool], given: O
             values[n] = math.nan if seconds is None else seconds
             if seconds is None:
                 wrong.append(n)
-                if given is not None and family == "numbers" and not problem:
-                    problem = f"'{texts[n]}' is no date in the order {WORDS[given]}; correct the cell, or the order"
     timed = [match for match in matches.values() if match.groupdict().get("hour")]
     with_zone = [bool(match.groupdict().get("zone")) for match in timed]
     zoned = bool(timed) and all(with_zone)

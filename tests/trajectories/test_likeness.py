@@ -113,6 +113,6 @@ def test_dates_are_in_the_same_order(tmp_path: Path) -> None:
         trained = read(*old)
         again = read(*new, like=trained)
         assert again.axis.text(again.each[0].times[1]) == second
-        with pytest.raises(DataError, match=f"'{other}' is no date in the order"):
+        with pytest.raises(DataError, match=f"'{other}' is neither a number nor a date"):
             read(other, like=trained)
     assert read("01/01/2024", "02/02/2024").date_order is None
