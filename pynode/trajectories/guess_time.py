@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
+from pynode.datasets.date_styles import seconds_of
+from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
+from pynode.datasets.text_lines import plain_number
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of, joint_codes
 from pynode.trajectories.times import (
@@ -28,6 +32,9 @@ TIMES = frozenset(
 """What columns of times are called, first of all."""
 OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "moment", "period", "step"))
 """The same, where none has one of the first names; so are units of time."""
+ACROSS = 4
+"""Columns whose names, or first cells, are times: so many at least say that times stand across."""
+TRANSPOSE = "give each time a row (transpose the table), or name the column of times (time=COLUMN)"
 COLUMNS = 30
 """Columns that are tried as names of trajectories."""
 OF_DAY = ("hour", "minute", "second")
@@ -82,6 +89,7 @@ def _named(frame: Frame, column: Column) -> Column:
 
 def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
+    _refuse_first_row(frame, columns)
     numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()]
     for column in numbers:
         # of columns with other names only the first, or one of equal steps
@@ -94,7 +102,33 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     for column in numbers:
         if _rises_within(frame, column):
             return times_of(frame, (column,))
+    _refuse_times_across(frame, columns)
     return row_numbers(frame)
+
+
+def _refuse_times_across(frame: Frame, columns: Sequence[Column]) -> None:
+    """Raises `DataError` where the names of the columns are times."""
+    numbers = [c for c in columns if c.kind == "number"]
+    across = [time for c in numbers if (time := _as_time(c.name)) is not None]
+    counts = across == [across[0] + n for n in range(len(across))] and across[0] in (0, 1) if across else False
+    if len(across) == len(numbers) >= ACROSS and (np.diff(across) > 0).all() and not counts:
+        first, second = (c.name for c in numbers[:2])
+        raise DataError(f"{frame.path} has times in its header ({first}, {second}, ...): {TRANSPOSE}")
+
+
+def _refuse_first_row(frame: Frame, columns: Sequence[Column]) -> None:
+    """Raises `DataError` where the first row is called time and holds one time for each column."""
+    numbers = [c for c in columns if c.kind == "number"]
+    words = words_of((frame.columns[0].cells or ("",))[0])
+    rising = all(bool(b.values[0] > a.values[0]) for a, b in pairwise(numbers))
+    if words and words[0] in TIMES | OTHERS and len(numbers) >= ACROSS and rising:
+        raise DataError(f"{frame.place(0)} has the times, one in each column: {TRANSPOSE}")
+
+
+def _as_time(name: str) -> float | None:
+    """The number, or the date, that the name of a column is; None where it is neither."""
+    value = plain_number(name)
+    return seconds_of(name) if value is None else value
 
 
 def _rises(frame: Frame, column: Column) -> bool:

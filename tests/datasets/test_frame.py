@@ -137,6 +137,11 @@ def test_what_is_no_code() -> None:
     assert sentinels(np.array([3000.0, 10.0, 2.0, 4.0, 5.0, 6.0, -999.0, -999.0])) == [-999.0]
     assert sentinels(np.array([1.0, 0.0, -999.0, 1.0, -999.0, 0.0])) == [-999.0]
     assert sentinels(np.array([1.0, 0.0, 99.0, 1.0, 99.0, 0.0])) == []
+    turn = [10.0, 350.0, 180.0, 90.0, 270.0, 45.0]
+    assert sentinels(np.array([*turn, 999.0, 999.0])) == [999.0]
+    assert sentinels(np.array([*turn, 999.0])) == sentinels(np.array([*turn, 500.0, 999.0, 999.0])) == []
+    for code in (-999.25, 65535.0, 4294967295.0, 1.70141e38):
+        assert sentinels(np.array([20.5, 21.0, 19.0, code, 20.0, 22.0, code])) == [code]
     once = np.array([20.0, 400.0, 100.0, -999.0, 300.0, 200.0])
     assert sentinels(once) == []
     assert sentinels(once, (-999.0,)) == [-999.0]
