@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 OF_TABLES = ("drop", "dequantise", "condition", "classes", "missing", "header", "decimal", "index")
-OF_SERIES = ("missing_values", "header", "decimal", "date_order", "input_kind", "leave_out", "held_out")
+OF_SERIES = ("time", "missing_values", "header", "decimal", "date_order", "input_kind", "leave_out", "held_out")
 OWN = {"density": OF_TABLES, "score": ("missing", "header", "decimal"), "series": OF_SERIES}
 """Options that messages name, by the command that has them itself."""
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pynode.datasets.errors import DataError
+from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, Roles, TableFile
 from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
 from pynode.datasets.units import units_in
@@ -161,6 +162,9 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     sample = text.sample()
     if not sample:
         raise DataError(f"{path} has no rows of numbers: give at least one")
+    above = lines_above(sample)
+    notices = [notice_of(sample, above)] if above else []
+    sample = sample[above:]
     shape = layout(sample, reading.header)
     columns = ColumnNames(tuple(range(1, shape.width + 1)), shape.names or ("",) * shape.width)
     roles = reading.roles(path, columns)
@@ -174,6 +178,7 @@ def read_text(path: Path, reading: Reading) -> TableFile:
         has_header=bool(shape.names),
         drops_rows=reading.missing == "drop",
         line_of_units=sample[1][0] if units else None,
+        first_line=sample[0][0],
     )
     mark: Mark = "," if reading.decimal == "," else "."
     try:
@@ -183,7 +188,7 @@ def read_text(path: Path, reading: Reading) -> TableFile:
         rows = table.rows(mark, certain=True)
     if not len(rows):
         raise DataError(f"{path} has no rows of numbers: give at least one")
-    notices = [shape.notice] if shape.notice else []
+    notices += [shape.notice] if shape.notice else []
     if units:
         told = ", ".join(unit for unit in units if unit)
         notices.append(f"line {table.line_of_units} holds units and is left out ({told})")
@@ -227,6 +232,8 @@ class _Table:
     has_header: bool
     drops_rows: bool
     line_of_units: int | None = None
+    first_line: int = 1
+    """Of the table, below the lines above it."""
     dropped: int = field(default=0, init=False)
     line_numbers: array[int] = field(default_factory=lambda: array("q"), init=False)
     """Of the rows that were read last."""
@@ -260,6 +267,8 @@ class _Table:
         """Number and cells of each line below the header; raises `DataError` for a line of another length."""
         width, is_header = len(self.columns.numbers), self.has_header
         for line, cells in self.text.records():
+            if line < self.first_line:
+                continue
             if is_header:
                 is_header = False
             elif line == self.line_of_units:
