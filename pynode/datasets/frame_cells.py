@@ -102,6 +102,12 @@ def _number(text: str, mark: Mark) -> float:
     return math.nan if value is None else value
 
 
+def unit_of(cell: str) -> str:
+    """The unit in a cell that holds a number and a unit that is known; "" for any other cell."""
+    match = SUFFIX.fullmatch(cell.strip()) or PREFIX.fullmatch(cell.strip())
+    return match["unit"] if match is not None and match["unit"].lower() in UNITS else ""
+
+
 def _without_units(texts: Sequence[str], empty: Sequence[bool]) -> tuple[list[str], str] | None:
     """The cells without the unit that all of them have; None where they have none, or different ones."""
     bare, units = [], set()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pynode.datasets.errors import DataError
+from pynode.datasets.frame_cells import unit_of
 from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, Roles, TableFile
 from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
@@ -132,7 +133,9 @@ def refusal(
     where = f"in {len(counts)} columns" if len(counts) > 1 else "in this column"
     total = f" (one of {count:,} such cells {where})" if count > 1 else ""
     drop = f"drop={columns.keys([column])}"
-    if counts[column] == n_lines > 1 or kind in ("date", "truth value"):
+    if kind == "text" and (unit := unit_of(cell)):
+        remedy = f"write the numbers alone, without '{unit}', or leave the column out ({drop})"
+    elif counts[column] == n_lines > 1 or kind in ("date", "truth value"):
         same = [c for c in kept if counts[c] == n_lines > 1] or [column]
         remedy = f"leave the column out ({drop})" + ADVICE.get(kind, "")
         if len(same) > 1:
