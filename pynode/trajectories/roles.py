@@ -21,6 +21,8 @@ from pynode.wording import counted
 
 NONE = ("none",)
 """As covariates: none are guessed."""
+SWITCHED = 10
+"""Values of a column from which on two different ones are no coincidence."""
 FEW = 3
 """Values below which a column of a larger table is not modelled unless it is named."""
 
@@ -73,6 +75,8 @@ def roles_of(
     for each in (roles.values, roles.inputs, roles.covariates):
         each[:] = [_with_own_name(frame, column) for column in each]
     _constants(roles, groups)
+    if values is None:
+        roles.notices += [_two_levels(column) for column in roles.values if _has_two_levels(column)]
     return roles
 
 
@@ -244,6 +248,19 @@ def _is_covariate(column: Column, groups: Sequence[Group]) -> bool:
     own = np.array([column.values[g.rows][np.isfinite(column.values[g.rows])][0] for g in groups])
     from_one = own.min() in (0, 1) or bool(set(words_of(column.name)) & ID_WORDS)
     return not (len(groups) > 2 and from_one and bool((np.diff(np.sort(own)) == 1).all()))
+
+
+def _has_two_levels(column: Column) -> bool:
+    """Whether a column is switched to and fro between two values, as a valve is or a mark of quality."""
+    present = column.values[np.isfinite(column.values)]
+    return len(present) >= SWITCHED and len(np.unique(present)) == 2 and int((np.diff(present) != 0).sum()) > 1
+
+
+def _two_levels(column: Column) -> str:
+    return (
+        f"{column.label} has two values only and is modelled as it changes by itself; if it is known beforehand, name "
+        f"it as an input (--inputs {column.key})"
+    )
 
 
 def _constants(roles: Roles, groups: Sequence[Group]) -> None:

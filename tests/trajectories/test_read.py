@@ -184,6 +184,15 @@ def test_on_and_off_as_input(tmp_path: Path, words: tuple[str, str]) -> None:
     assert result.each[0].inputs[0].values[:6].tolist() == [1, 1, 1, 1, 0, 0]
 
 
+def test_a_value_of_two_levels(tmp_path: Path) -> None:
+    """Is said: it is more likely known than modelled."""
+    text = "t,T,valve\n" + "".join(f"{n},{20 + n % 3},{int(n % 9 < 4)}\n" for n in range(40))
+    told = "('valve') has two values only and is modelled as it changes by itself; if it is known beforehand"
+    assert said(series(tmp_path, text), told)
+    assert not said(series(tmp_path, text, inputs=("valve",)), told)
+    assert not said(series(tmp_path, text, values=("valve",)), told)
+
+
 def test_columns_that_are_no_values(tmp_path: Path) -> None:
     """Constants are carried on; counters, empty columns, parts of the date and text are left out, each with a word."""
     text = "no,date,year,month,x,set,empty,word\n" + "".join(
