@@ -5,6 +5,7 @@ from __future__ import annotations
 from pynode.trajectories.build import Prepared
 from pynode.trajectories.description import duration
 from pynode.trajectories.parts import Parts
+from pynode.trajectories.windows import breaks
 from pynode.wording import counted, verb
 
 
@@ -28,6 +29,8 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
             f"trained in windows of {prepared.window} rows{later}; the model's unit of time is {span}; --window for "
             "others"
         )
+    if gaps := sum(len(breaks(grid)) for grid in prepared.grids):
+        lines.append(f"windows don't reach over {counted(gaps, 'long gap')} between rows")
     told = f"held out: {parts.sentence}"
     if parts.anything_held_out:
         told += "; errors of forecasts are measured there, then training goes on with all rows"
