@@ -135,8 +135,9 @@ def _identity(frame: Frame, times: Times, given: str | None, taken: Sequence[str
         several = "," in given and all(column.name != given for column in frame.columns)
         return frame.chosen("id", given.split(",") if several else (given,))
     used = {c.number for c in times.columns}
+    others = [c for c in frame.columns if c.number not in used]
     used |= {c.number for name in taken for c in frame.columns if name in (c.name, str(c.number))}
-    return guessed_id([c for c in frame.columns if c.number not in used], times.values)
+    return guessed_id([c for c in frame.columns if c.number not in used], times.values, others)
 
 
 def _in_file(frame: Frame, column: Column) -> str:

@@ -13,7 +13,7 @@ from pynode.datasets.splits import Array
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.covariates import changes_in
 from pynode.trajectories.guess_time import rank
-from pynode.trajectories.identity import ID_WORDS, codes_of
+from pynode.trajectories.identity import ID_WORDS, codes_of, roughness_within
 from pynode.trajectories.inputs import are_jumps, as_numbers
 from pynode.trajectories.order import Group
 from pynode.trajectories.times import PART_OF, RANGES, Times
@@ -21,6 +21,8 @@ from pynode.wording import counted
 
 NONE = ("none",)
 """As covariates: none are guessed."""
+CLEAR_TURNS = 0.5
+"""Roughness within the words of a column from which on they may be names of trajectories."""
 SWITCHED = 10
 """Values of a column from which on two different ones are no coincidence."""
 FEW = 3
@@ -72,6 +74,9 @@ def roles_of(
         names = frame.names.labels([frame.columns.index(c) for c in rest])
         what = "text and " if any(c.kind == "text" for c in rest) and values is None else ""
         roles.notices.append(f"{names} {'is' if len(rest) == 1 else 'are'} left out{' (text)' if what else ''}")
+    if len(groups) == 1:
+        turns = [c for c in rest if c.kind == "text" and roughness_within(c, roles.values, times.values) < CLEAR_TURNS]
+        roles.notices += [_takes_turns(column) for column in turns]
     for each in (roles.values, roles.inputs, roles.covariates):
         each[:] = [_with_own_name(frame, column) for column in each]
     _constants(roles, groups)
@@ -248,6 +253,13 @@ def _is_covariate(column: Column, groups: Sequence[Group]) -> bool:
     own = np.array([column.values[g.rows][np.isfinite(column.values[g.rows])][0] for g in groups])
     from_one = own.min() in (0, 1) or bool(set(words_of(column.name)) & ID_WORDS)
     return not (len(groups) > 2 and from_one and bool((np.diff(np.sort(own)) == 1).all()))
+
+
+def _takes_turns(column: Column) -> str:
+    return (
+        f"the values change less within each word of {column.label} than from row to row: if its words name "
+        f"trajectories whose rows take turns, say so (--id {column.key})"
+    )
 
 
 def _has_two_levels(column: Column) -> bool:

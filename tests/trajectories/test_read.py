@@ -92,6 +92,48 @@ def test_names_in_two_columns(tmp_path: Path) -> None:
         assert (result.id_columns, result.each[1].cells) == (("batch", "well"), ("1", "B"))
 
 
+def taking_turns(name: str, *, shuffled: bool = False) -> str:
+    """Three smooth trajectories, each at times of its own, with their rows in order of time or in none."""
+    rng = np.random.default_rng(0)
+    lines = [
+        (t, f"{t:.3f},{word},{shift + np.cos(t / 20 + k) + 0.02 * rng.standard_normal():.4f}")
+        for k, (word, shift) in enumerate((("left", 0.0), ("middle", 0.5), ("right", -0.4)))
+        for t in rng.uniform(0, 600, 150).tolist()
+    ]
+    texts = [line for _, line in sorted(lines)]
+    if shuffled:
+        rng.shuffle(texts)
+    return f"t,{name},x\n" + "\n".join(texts) + "\n"
+
+
+def test_trajectories_whose_rows_take_turns(tmp_path: Path) -> None:
+    """No time occurs twice, and yet they are several: by a name that says so, or with a question."""
+    for options in ({}, {"values": ("x",)}):
+        result = series(tmp_path, taking_turns("device"), **options)
+        assert sorted(len(t.times) for t in result.each) == [150] * 3
+        assert result.id_column == "device"
+    for shuffled in (False, True):
+        result = series(tmp_path, taking_turns("rig", shuffled=shuffled))
+        assert len(result.each) == 1
+        assert said(result, "name trajectories whose rows take turns, say so (--id rig)")
+
+
+def test_words_that_name_no_trajectories(tmp_path: Path) -> None:
+    """Marks at random, and modes that last: the values go on from row to row as smoothly as within them."""
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.uniform(0, 600, 300)).tolist()
+    for name, words in (
+        ("device", [("a", "b")[int(n)] for n in rng.integers(0, 2, 300)]),
+        ("station", [("a", "b")[int(t // 50) % 2] for t in times]),
+    ):
+        text = f"t,{name},x\n" + "".join(
+            f"{t:.3f},{w},{np.cos(t / 20):.4f}\n" for t, w in zip(times, words, strict=True)
+        )
+        result = series(tmp_path, text)
+        assert (len(result.each), result.id_column) == (1, None)
+        assert not said(result, "take turns")
+
+
 def test_names_in_the_first_row_only(tmp_path: Path) -> None:
     """As in the merged cells of a spreadsheet."""
     text = "who,t,x\n" + "".join(f"{f'P{k}' if t == 0 else ''},{t},{t % 2}\n" for k in range(2) for t in range(3))
