@@ -19,10 +19,12 @@ def names_of(argument: str, given: str | float | Iterable[str | float], *, numbe
         if numbers and _is_number(given):
             return (str(given),)
         raise InvalidArgument(argument, repr(given), "not names", example)
-    names = tuple(str(name) if numbers and _is_number(name) else name for name in given)
-    if wrong := [name for name in names if not isinstance(name, str)]:
-        raise InvalidArgument(argument, repr(given), f"{wrong[0]!r} is not a name", example)
-    return names
+    names = []
+    for name in given:
+        if not isinstance(name, str) and not (numbers and _is_number(name)):
+            raise InvalidArgument(argument, repr(given), f"{name!r} is not a name", example)
+        names.append(str(name))
+    return tuple(names)
 
 
 def _is_number(value: object) -> bool:
