@@ -21,7 +21,7 @@ from pynode.wording import counted
 if TYPE_CHECKING:
     from pynode.problems.series.user_series import UserSeries
     from pynode.records.runs import Run
-    from pynode.trajectories.data import Trajectories, Trajectory
+    from pynode.trajectories.data import Trajectory
 
 ERRORS = (("forecast_error", "held-out error"), ("fit_error", "error of the fit"))
 """By what a run is chosen: keys of its summary, and what they are called."""
@@ -223,7 +223,6 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
     series, options = problem.series, problem.options
     new = read_series(
         data,
-        time=_time_of(series),
         id=series.id_columns or None,
         values=(*series.values, *series.constants),
         inputs=options.inputs or series.inputs,
@@ -237,13 +236,6 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
         like=series,
     )
     return aligned(series, new)
-
-
-def _time_of(series: Trajectories) -> str | tuple[str, ...] | None:
-    """The columns of the times, None where the rows of the training file were counted."""
-    if series.axis.parts:
-        return tuple(part.column for part in series.axis.parts)
-    return None if series.axis.unit == "rows" else series.axis.column
 
 
 def _columns_of(covariates: tuple[str, ...]) -> tuple[str, ...]:

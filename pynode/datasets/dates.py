@@ -55,7 +55,8 @@ MONTHS = {
 _ZONE = r"(?:\s*(?P<zone>" + "|".join(sorted(HOURS, key=len, reverse=True)) + r"|(?:utc|gmt)?[+-]\d\d(?::?\d\d)?))?"
 _MINUTES = r"(?::(?P<minute>\d\d)(?::(?P<second>\d\d(?:[.,]\d*)?))?)"
 _HALF = r"(?:\s*(?P<half>[ap])\.?m\.?)?(?:\s*uhr)?"
-_CLOCK = r"(?P<hour>\d{1,3})" + _MINUTES + _HALF
+_DAYS = r"(?:(?P<days>\d{1,5})\s*(?:days?|d|tage?)(?:,\s*|\s+))?"
+_CLOCK = _DAYS + r"(?P<hour>\d{1,3})" + _MINUTES + _HALF
 _TIME = r"(?:(?P<gap>t|,?\s+|_|-(?=\d\d:))(?P<hour>\d{1,2})" + _MINUTES + "?" + _HALF + _ZONE + ")?"
 _NAME = r"(?P<name>[a-zäé]{3,9})\.?"
 _WEEKDAY = r"(?:(?:mon?|tue?s?|wed?(?:nes)?|thu?r?s?|fri?|sat?(?:ur)?|sun?|di|mi|do|fr|sa|so)(?:day)?\.?,?\s+)?"
@@ -64,10 +65,11 @@ FAMILIES: dict[str, re.Pattern[str]] = {
     for name, pattern in {
         "year first": r"(?P<year>\d{4})(?P<sep>[-/.])(?P<month>\d{1,2})(?P=sep)(?P<day>\d{1,2})" + _TIME,
         "numbers": r"(?P<a>\d{1,2})(?P<sep>[-/.])\s?(?P<b>\d{1,2})(?P=sep)\s?(?P<c>\d{4}|\d\d)" + _TIME,
-        "compact": r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?:(?P<gap>t|\s?)(?P<hour>\d\d):?(?P<minute>\d\d)"
+        "compact": r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?:(?P<gap>t|_|-|\s?)(?P<hour>\d\d):?(?P<minute>\d\d)"
         r"(?::?(?P<second>\d\d(?:\.\d*)?))?" + _ZONE + ")?",
         "month": r"(?P<year>\d{4})[-/m](?P<month>\d{1,2})|(?P<month2>\d{1,2})[-/.](?P<year2>\d{4})",
-        "quarter": r"(?P<year>\d{4})[-/ .]?q(?P<quarter>[1-4])|q(?P<quarter2>[1-4])[-/ .]?(?P<year2>\d{4})",
+        "quarter": r"(?P<year>\d{4})[-/ .]?q(?P<quarter>[1-4])|q(?P<quarter2>[1-4])[-/ .]?(?P<year2>\d{4})"
+        r"|(?P<quarter3>[1-4])[-.]?\s?q[-/ .]?(?P<year3>\d{4})",
         "week": r"(?P<year>\d{4})[-/ ]?w(?P<week>\d\d?)(?:-(?P<weekday>[1-7]))?",
         "named day": _WEEKDAY + r"(?P<day>\d{1,2})\.?[- /]?\s?" + _NAME + r",?[- /]?(?P<year>\d{4}|\d\d)" + _TIME,
         "day named": _WEEKDAY + _NAME + r"[-\s]?(?P<day>\d{1,2})(?:,?\s|-)(?P<year>\d{4})" + _TIME,
@@ -85,7 +87,7 @@ class Dates:
 
     Of the family "clock" they are seconds since midnight.  `wrong` are the cells that are no dates, `problem` says why
     the column can't be read at all, "" where it can.  `has_time`: whether any cell has a time of day; `zoned` whether
-    all of these have a zone.
+    all of these have a zone.  `order` is that of day, month and year where numbers alone leave it open, and None else.
     """
 
     values: Array
@@ -96,6 +98,7 @@ class Dates:
     notice: str = ""
     has_time: bool = False
     zoned: bool = False
+    order: Order | None = None
 
 
 def read_dates(cells: Sequence[str], is_missing: Callable[[str], bool], given: Order | None = None) -> Dates | None:
@@ -121,9 +124,13 @@ def read_dates(cells: Sequence[str], is_missing: Callable[[str], bool], given: O
             if seconds is None:
                 wrong.append(n)
     timed = [match for match in matches.values() if match.groupdict().get("hour")]
-    zoned = bool(timed) and all(match.groupdict().get("zone") for match in timed)
+    with_zone = [bool(match.groupdict().get("zone")) for match in timed]
+    zoned = bool(timed) and all(with_zone)
+    if any(with_zone) and not zoned and not problem:
+        problem = _zones_differ(timed[with_zone.index(True)][0], timed[with_zone.index(False)][0])
     style = _style(family, order, list(matches.values()), timed)
-    return Dates(values, family, style, tuple(sorted(wrong)), problem, notice, bool(timed), zoned)
+    decided = order if family == "numbers" and (given is not None or notice) else None
+    return Dates(values, family, style, tuple(sorted(wrong)), problem, notice, bool(timed), zoned, decided)
 
 
 def _family(texts: list[str]) -> str | None:
@@ -157,6 +164,10 @@ def _order(matches: dict[int, re.Match[str]]) -> tuple[Order, str, str]:
     return chosen_order(numbers, len(first["c"]) == 4, first["sep"], first[0], seconds)
 
 
+def _zones_differ(zoned: str, bare: str) -> str:
+    return f"{zoned!r} has an offset from UTC, or a zone, and {bare!r} has none: write all times with one, or none"
+
+
 def _seconds(match: re.Match[str], family: str, order: Order) -> float | None:
     """Seconds since 1970 of a cell; None where there is no such day or time."""
     parts = match.groupdict()
@@ -180,11 +191,11 @@ def _day(parts: dict[str, str | None], family: str, order: Order) -> int | None:
             where = ORDERS[order]
             year, month, day = (part("abc"[n]) for n in where)
             return date(_year(year), int(month), int(day)).toordinal()
-        year = part("year", "year2")
+        year = part("year", "year2", "year3")
         if family == "week":
             return date.fromisocalendar(int(year), int(part("week")), int(part("weekday") or 1)).toordinal()
         if family == "quarter":
-            return date(int(year), 3 * int(part("quarter", "quarter2")) - 2, 1).toordinal()
+            return date(int(year), 3 * int(part("quarter", "quarter2", "quarter3")) - 2, 1).toordinal()
         named = part("name", "name2").lower()
         month_number = MONTHS.get(named, 0) if named else int(part("month", "month2"))
         return date(_year(year), month_number, int(part("day") or 1)).toordinal()
@@ -209,7 +220,7 @@ def _clock(parts: dict[str, str | None]) -> float | None:
         hour = hour % 12 + (12 if half.lower() == "p" else 0)
     if minute > 59 or second >= 61:
         return None
-    return 3600.0 * hour + 60.0 * minute + second
+    return DAY * int(parts.get("days") or 0) + 3600.0 * hour + 60.0 * minute + second
 
 
 def _offset(zone: str | None) -> float:

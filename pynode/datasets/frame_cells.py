@@ -90,7 +90,8 @@ def column_of(
             return Column(name, at, "number", np.array(values, dtype=np.float64), None, unit or taken), [], None
     dates = read_dates(texts, missing.is_missing, order)
     if dates is not None and 2 * len(dates.wrong) <= present and len(dates.wrong) < len(wrong):
-        return Column(name, at, "date", dates.values, None, unit, dates.style), list(dates.wrong), dates
+        column = Column(name, at, "date", dates.values, None, unit, dates.style, order=dates.order)
+        return column, list(dates.wrong), dates
     if len(wrong) <= 0.5 * present:
         return Column(name, at, "number", np.array(numbers, dtype=np.float64), None, unit), wrong, None
     return text_column(name, at, cells, missing, unit), [], None
@@ -99,6 +100,12 @@ def column_of(
 def _number(text: str, mark: Mark) -> float:
     value = number(text, mark)
     return math.nan if value is None else value
+
+
+def unit_of(cell: str) -> str:
+    """The unit in a cell that holds a number and a unit that is known; "" for any other cell."""
+    match = SUFFIX.fullmatch(cell.strip()) or PREFIX.fullmatch(cell.strip())
+    return match["unit"] if match is not None and match["unit"].lower() in UNITS else ""
 
 
 def _without_units(texts: Sequence[str], empty: Sequence[bool]) -> tuple[list[str], str] | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
+from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.text_lines import MISSING, SAMPLE, Record, TextFile, could_be_number, number
 from pynode.datasets.text_tables import layout
 from pynode.datasets.units import is_date, units_in
-from pynode.wording import counted, verb
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,11 @@ def top_of(text: TextFile, header: bool | None) -> Top | None:
     sample = text.sample()
     if not sample:
         return None
-    skipped = _preamble(sample)
+    skipped = lines_above(sample)
     rows = sample[skipped:]
     notices = []
     if skipped:
-        n, last = skipped, sample[skipped - 1][0]
-        notices.append(f"{counted(n, 'line')} above the table {verb(n, 'is', 'are')} left out (to line {last})")
+        notices.append(notice_of(sample, skipped))
     first_line, first = rows[0][0], [cell.strip() for cell in rows[0][1]]
     commented = _comment_header(text, first_line, len(first)) if header is None else ()
     guessed = _is_header(first, rows[1:]) and not commented if header is None else header
@@ -72,14 +70,6 @@ def _counts_columns(first: list[str], rows: list[Record]) -> bool:
         if len(known) == len(below) + 1 > 2 and all(a < b for a, b in pairwise(known)):
             return False
     return True
-
-
-def _preamble(sample: list[Record]) -> int:
-    """How many of the first lines belong to no table: they have at most half as many cells as the others."""
-    widths = Counter(len(cells) for _, cells in sample)
-    usual = max(widths.items(), key=lambda item: (item[1], item[0]))[0]
-    first = next(n for n, (_, cells) in enumerate(sample) if len(cells) > usual / 2)
-    return first if usual > 2 else 0
 
 
 def _is_header(first: list[str], body: list[Record]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pynode.datasets.date_order import Order
 from pynode.datasets.reading import ColumnNames
 from pynode.datasets.splits import Array
 
@@ -20,8 +21,9 @@ class Column:
     `values` `(rows,)`, float64, are NaN where a cell is missing: the numbers, or for dates seconds since 1970-01-01
     UTC; all NaN for text.  A column without any cell is a "number".  `cells` are the words of a column of text, ""
     where one is missing.  `unit` is what a line of units below the header says.  `style` says how dates are written, as
-    `pynode.datasets.dates` has it.  `trouble` is the message about cells that don't fit to the rest of the column,
-    whose values are NaN; only a lenient reading leaves any.
+    `pynode.datasets.dates` has it, and `order` in which order day, month and year stand, where that was open.
+    `trouble` is the message about cells that don't fit to the rest of the column, whose values are NaN; only a lenient
+    reading leaves any.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Column:
     unit: str = ""
     style: str = ""
     trouble: str = ""
+    order: Order | None = None
 
     def with_trouble(self, trouble: str) -> Column:
         """The column with this message about its cells."""

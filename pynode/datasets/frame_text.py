@@ -109,6 +109,8 @@ def _trouble(path: Path, table: _Table, column: Column, wrong: list[int], dates:
     remedy = "correct the cell, or empty it if the value is missing"
     if cell[:1] in "<>≤≥":
         remedy = "write a number in its place, or empty the cell"
+    if wrong == [len(table.lines) - 1]:
+        remedy += ", or remove the line if it is a total or a note"
     same = all(table.cells[column.number - 1][k].strip() == cell for k in wrong)
     if same and what == "number":
         remedy += f"; if {shown} stands for a missing value everywhere, say so (missing_values={cell})"

@@ -84,6 +84,8 @@ class ColumnNames:
         matches = [c for c, name in enumerate(self.names) if name == text]
         if not matches and text.isdecimal():
             matches = [c for c, number in enumerate(self.numbers) if number == int(text)]
+        if not matches:  # columns of one name are told apart by their numbers
+            matches = [c for c, name in enumerate(self.names) if name and text == f"{name}.{self.numbers[c]}"]
         if len(matches) == 1:
             return matches[0]
         if matches:

@@ -21,6 +21,7 @@ from pynode.datasets.frame_tables import read_columns
 from pynode.datasets.raw import load_array
 from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, TableFile, as_texts
 from pynode.datasets.splits import PARTS, Array, Splits, check_scale, cut, first_damage, standardised
+from pynode.datasets.table_codes import without_codes
 from pynode.datasets.text_lines import MARKS
 from pynode.datasets.text_tables import read_text
 from pynode.errors import InvalidArgument
@@ -69,6 +70,8 @@ def read_table(path: Path | str, reading: Reading | None = None) -> TableFile:
         table = _without_index(read_text(path, reading), reading)
     else:
         table = _without_index(read_columns(path, reading), reading)
+    if kind in ("npy", "text"):  # other files are read with their codes as missing values
+        table = without_codes(table, reading)
     for notice in table.notices:
         _tell(f"{path}: {notice}")
     if not reading.classes:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from pynode.datasets.errors import DataError
+from pynode.datasets.frame_cells import unit_of
+from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.reading import AS_TRAINED, ColumnNames, HeldColumn, Reading, Roles, TableFile
 from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
 from pynode.datasets.units import units_in
@@ -136,6 +138,8 @@ def refusal(
     if roles.fixed:
         rows = "" if alone or kind == "text" else ", or leave out all such rows (missing=drop)"
         remedy = f"{AS_TRAINED if alone else 'remove the row or replace the value'}{rows}"
+    elif kind == "text" and (unit := unit_of(cell)):
+        remedy = f"write the numbers alone, without '{unit}', or leave the column out ({drop})"
     elif alone:
         same = [c for c in kept if counts[c] == n_lines > 1] or [column]
         remedy = f"leave the column out ({drop})" + ADVICE.get(kind, "")
@@ -166,6 +170,9 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     sample = text.sample()
     if not sample:
         raise DataError(f"{path} has no rows of numbers: give at least one")
+    above = lines_above(sample)
+    notices = [notice_of(sample, above)] if above else []
+    sample = sample[above:]
     shape = layout(sample, reading.header)
     columns = ColumnNames(tuple(range(1, shape.width + 1)), shape.names or ("",) * shape.width)
     roles = reading.roles(path, columns)
@@ -179,6 +186,7 @@ def read_text(path: Path, reading: Reading) -> TableFile:
         has_header=bool(shape.names),
         drops_rows=reading.missing == "drop",
         line_of_units=sample[1][0] if units else None,
+        first_line=sample[0][0],
     )
     mark: Mark = "," if reading.decimal == "," else "."
     try:
@@ -188,7 +196,7 @@ def read_text(path: Path, reading: Reading) -> TableFile:
         rows = table.rows(mark, certain=True)
     if not len(rows):
         raise DataError(f"{path} has no rows of numbers: give at least one")
-    notices = [shape.notice] if shape.notice else []
+    notices += [shape.notice] if shape.notice else []
     if units:
         told = ", ".join(unit for unit in units if unit)
         notices.append(f"line {table.line_of_units} holds units and is left out ({told})")
@@ -232,6 +240,8 @@ class _Table:
     has_header: bool
     drops_rows: bool
     line_of_units: int | None = None
+    first_line: int = 1
+    """Of the table, below the lines above it."""
     dropped: int = field(default=0, init=False)
     line_numbers: array[int] = field(default_factory=lambda: array("q"), init=False)
     """Of the rows that were read last."""
@@ -265,6 +275,8 @@ class _Table:
         """Number and cells of each line below the header; raises `DataError` for a line of another length."""
         width, is_header = len(self.columns.numbers), self.has_header
         for line, cells in self.text.records():
+            if line < self.first_line:
+                continue
             if is_header:
                 is_header = False
             elif line == self.line_of_units:

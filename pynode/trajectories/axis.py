@@ -83,7 +83,7 @@ class TimeAxis:
             taken = "a number" + ("" if self.seconds is None else ", or a date (2024-01-31T12:00)")
             raise InvalidArgument("time", repr(text), f"no time in {self.unit}", f"give {taken}")
         number = _finite(text)
-        if number is not None and (self.style.startswith("%Y%m") or self.style == "%Y.%m"):
+        if number is not None and (self.style.startswith("%Y%m") or self.style in ("%Y.%m", "%Y%j")):
             moment = compact_seconds(text, self.style)
         elif number is not None and self.style != "clock" and re.fullmatch(r"[12]\d{3}", text):
             moment = seconds_of(f"{text}-01-01")
@@ -115,13 +115,17 @@ def _finite(text: str) -> float | None:
 
 
 def compact_seconds(text: str, style: str) -> float | None:
-    """Seconds since 1970 of 20040131, 2004013112 and the like, 200401 or 2004.01; None where they are no date."""
+    """Seconds since 1970 of 20040131, 2004013112 and the like, 200401, 2004.01 or 2004031; None for other numbers."""
     if style in ("%Y%m", "%Y.%m"):
         match = re.fullmatch(r"(\d{4})\.?(\d\d?)", text)
         if match is None:
             return None
         month = match[2] if style == "%Y%m" else f"{match[2]:0<2}"
         return seconds_of(f"{match[1]}-{month}-01")
+    if style == "%Y%j":
+        first = seconds_of(f"{text[:4]}-01-01")
+        days = int(text[4:]) if re.fullmatch(r"\d{7}", text) else 0
+        return None if first is None or not 1 <= days <= 366 else first + 86400.0 * (days - 1)
     day = seconds_of(f"{text[:4]}-{text[4:6]}-{text[6:8]}")
     clock = text[8:] + "0" * (14 - len(text))
     if day is None or len(text) != 4 + 2 * style.count("%") - 2:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pynode.datasets.date_order import Order
 from pynode.datasets.splits import Array
 from pynode.trajectories.axis import TimeAxis
 
@@ -52,7 +53,9 @@ class Trajectories:
 
     `constants`: value columns that never change, which are carried on as they are and are not among `values`.
     `periods`: value columns that are angles, with their period.  `codes`: numbers that were seen to stand for missing
-    values, by the column's name.
+    values, by the column's name.  `time_columns`: the columns that times are from, as `read_series` takes them; none
+    where rows are counted.
+    `date_order`: that of day, month and year in them, where the file left it open.
     """
 
     each: tuple[Trajectory, ...]
@@ -69,3 +72,5 @@ class Trajectories:
     codes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     id_columns: tuple[str, ...] = ()
     """The columns that name trajectories, which `id_column` joins by commas."""
+    time_columns: tuple[str, ...] = ()
+    date_order: Order | None = None

@@ -7,6 +7,7 @@ import numpy as np
 from pynode.trajectories.build import Prepared
 from pynode.trajectories.description import duration
 from pynode.trajectories.parts import Parts
+from pynode.trajectories.windows import breaks
 from pynode.wording import counted, verb
 
 
@@ -37,6 +38,8 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
             f"the field is held near {kind}, which forecasts later training rows from earlier ones with an error of "
             f"{linear:.2g} standard deviations; one with a network: {free:.2g} (hidden=WIDTHS for a free one)"
         )
+    if gaps := sum(len(breaks(grid)) for grid in prepared.grids):
+        lines.append(f"windows don't reach over {counted(gaps, 'long gap')} between rows")
     told = f"held out: {parts.sentence}"
     if parts.anything_held_out:
         told += "; errors of forecasts are measured there, then training goes on with all rows"

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
+from pynode.datasets.date_styles import seconds_of
+from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
+from pynode.datasets.text_lines import plain_number
 from pynode.trajectories.axis import UNIT_OF, words_of
-from pynode.trajectories.identity import ID_WORDS, codes_of
-from pynode.trajectories.times import PART_OF, QUANTITY, Times, hours_and_minutes, row_numbers, times_of, with_months
+from pynode.trajectories.identity import ID_WORDS, codes_of, joint_codes
+from pynode.trajectories.times import (
+    PART_OF,
+    QUANTITY,
+    RANGES,
+    Times,
+    as_part,
+    hours_and_minutes,
+    row_numbers,
+    times_of,
+)
 
 TIMES = frozenset(
     ("time", "times", "timestamp", "datetime", "date", "when", "zeit", "zeitpunkt", "zeitstempel", "datum", "uhrzeit")
@@ -19,8 +32,23 @@ TIMES = frozenset(
 """What columns of times are called, first of all."""
 OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "moment", "period", "step"))
 """The same, where none has one of the first names; so are units of time."""
+ACROSS = 4
+"""Columns whose names, or first cells, are times: so many at least say that times stand across."""
+TRANSPOSE = "give each time a row (transpose the table), or name the column of times (time=COLUMN)"
 COLUMNS = 30
 """Columns that are tried as names of trajectories."""
+OF_DAY = ("hour", "minute", "second")
+DATES = (("year", "month", "day", *OF_DAY), ("year", "quarter"), ("month", "day", *OF_DAY))
+"""Parts of a date in columns of their own: the first two have to be there."""
+COUNTS = (
+    ("year", "day of year", *OF_DAY),
+    ("year", "week"),
+    ("day of year", *OF_DAY),
+    ("day", *OF_DAY),
+    OF_DAY,
+    ("minute", "second"),
+)
+"""The same of parts that may be times by themselves: if these are in the range of what the first one counts."""
 
 
 def given_time(frame: Frame, time: str) -> Times:
@@ -41,8 +69,8 @@ def guessed_time(frame: Frame) -> Times:
     if dates:
         column = min(dates, key=rank)
         return times_of(frame, (_named(frame, column), *_companions(frame, column)))
-    if parts := _parts([with_months(c) for c in frame.columns]):
-        return times_of(frame, parts)
+    if parts := _parts([as_part(c) for c in frame.columns]):
+        return times_of(frame, (*parts, *_clock_beside(frame, parts)))
     named = sorted((c for c in frame.columns if rank(c) < 9), key=rank)
     usable = [c for c in named if c.kind != "text" and not c.trouble and _changes(c)]
     if chosen := [c for c in usable if _rises(frame, c)] or [c for c in usable if rank(c) < 4]:
@@ -61,6 +89,7 @@ def _named(frame: Frame, column: Column) -> Column:
 
 def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
+    _refuse_first_row(frame, columns)
     numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()]
     for column in numbers:
         # of columns with other names only the first, or one of equal steps
@@ -73,7 +102,33 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     for column in numbers:
         if _rises_within(frame, column):
             return times_of(frame, (column,))
+    _refuse_times_across(frame, columns)
     return row_numbers(frame)
+
+
+def _refuse_times_across(frame: Frame, columns: Sequence[Column]) -> None:
+    """Raises `DataError` where the names of the columns are times."""
+    numbers = [c for c in columns if c.kind == "number"]
+    across = [time for c in numbers if (time := _as_time(c.name)) is not None]
+    counts = across == [across[0] + n for n in range(len(across))] and across[0] in (0, 1) if across else False
+    if len(across) == len(numbers) >= ACROSS and (np.diff(across) > 0).all() and not counts:
+        first, second = (c.name for c in numbers[:2])
+        raise DataError(f"{frame.path} has times in its header ({first}, {second}, ...): {TRANSPOSE}")
+
+
+def _refuse_first_row(frame: Frame, columns: Sequence[Column]) -> None:
+    """Raises `DataError` where the first row is called time and holds one time for each column."""
+    numbers = [c for c in columns if c.kind == "number"]
+    words = words_of((frame.columns[0].cells or ("",))[0])
+    rising = all(bool(b.values[0] > a.values[0]) for a, b in pairwise(numbers))
+    if words and words[0] in TIMES | OTHERS and len(numbers) >= ACROSS and rising:
+        raise DataError(f"{frame.place(0)} has the times, one in each column: {TRANSPOSE}")
+
+
+def _as_time(name: str) -> float | None:
+    """The number, or the date, that the name of a column is; None where it is neither."""
+    value = plain_number(name)
+    return seconds_of(name) if value is None else value
 
 
 def _rises(frame: Frame, column: Column) -> bool:
@@ -125,31 +180,56 @@ def _companions(frame: Frame, column: Column) -> tuple[Column, ...]:
         if (values % 86400 != 0).any() or (np.diff(values) != 0).all():
             return ()
         named = [c for c in others if c.kind == "number" and PART_OF.get(c.name.lower()) in ("hour", "minute")]
-        packed = [c for c in others if c.kind == "number" and hours_and_minutes(c) is not None]
+        packed = [c for c in others if c.kind == "number" and hours_and_minutes(c, beside_days=True) is not None]
         return tuple(clocks[:1] or named or packed[:1])
-    of_day = column.style == "clock" or hours_and_minutes(column) is not None
-    if not of_day:
-        return ()
     days = [c for c in others if c.kind == "date" and c.style != "clock" and not (c.values % 86400 > 0).any()]
-    parts = [c for c in others if c.kind == "number" and PART_OF.get(c.name.lower()) in ("year", "month", "day")]
-    return tuple(days[:1] or parts)
+    parts = [
+        c
+        for c in others
+        if c.kind == "number" and PART_OF.get(c.name.lower()) in ("year", "month", "day", "day of year")
+    ]
+    beside = tuple(days[:1] or parts)
+    of_day = column.style == "clock" or hours_and_minutes(column, beside_days=bool(beside)) is not None
+    return beside if of_day else ()
+
+
+def _clock_beside(frame: Frame, days: Sequence[Column]) -> tuple[Column, ...]:
+    """The column of times of day beside columns that give days together, where these stand in several rows each."""
+    if any(PART_OF[c.name.lower()] in (*OF_DAY, "quarter", "week") for c in days):
+        return ()
+    if (np.diff(joint_codes(days)) != 0).all():
+        return ()
+    others = [c for c in frame.columns if not c.trouble and all(c.number != d.number for d in days)]
+    clocks = [c for c in others if c.kind == "date" and c.style == "clock"]
+    packed = [c for c in others if c.kind == "number" and hours_and_minutes(c, beside_days=True) is not None]
+    return tuple(clocks[:1] or packed[:1])
 
 
 def _parts(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Columns called year, month, day, ... that give a date together; empty where they are not there."""
-    named = {
-        PART_OF[c.name.lower()]: c
-        for c in reversed(columns)
-        if c.kind == "number" and not c.trouble and c.name.lower() in PART_OF and _whole(c)
-    }
-    if any(rank(c) == 0 for c in columns if c.kind == "number"):
-        return ()
-    for names in (("year", "month"), ("year", "quarter"), ("month", "day")):
-        if set(names) <= set(named):
-            order = ("year", "quarter", "month", "day", "hour", "minute", "second")
-            chosen = tuple(named[part] for part in order if part in named)
-            return chosen if any(_changes(c) for c in chosen) else ()
+    """Columns called year, month, day, ... that give a time together; empty where they are not there."""
+    numbers = [c for c in columns if c.kind == "number" and not c.trouble]
+    named = {PART_OF[c.name.lower()]: c for c in reversed(numbers) if c.name.lower() in PART_OF and _whole(c)}
+    best = min((rank(c) for c in columns if c.kind == "number"), default=9)
+    for parts in (*DATES, *COUNTS):
+        if not set(parts[:2]) <= set(named) or best == 0:
+            continue
+        moves = parts[0] == "year" or _changes(named[parts[0]])
+        if parts in COUNTS and (best <= 2 or not moves or not _in_range(named, parts[1:])):
+            continue
+        chosen = tuple(named[part] for part in parts if part in named)
+        return chosen if any(_changes(c) for c in chosen) else ()
     return ()
+
+
+def _in_range(named: Mapping[str, Column], parts: Sequence[str]) -> bool:
+    """Whether the numbers of these parts of a date are such as it may have."""
+    for part in parts:
+        if part in named:
+            low, high = RANGES[part]
+            present = named[part].values[np.isfinite(named[part].values)]
+            if present.min() < low or present.max() > high:
+                return False
+    return True
 
 
 def _changes(column: Column) -> bool:

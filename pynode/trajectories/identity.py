@@ -24,6 +24,10 @@ ID_WORDS = frozenset(_NAMES.split())
 """What columns of trajectories' names are called."""
 STRONG = frozenset(("id", "ids", "uid", "subject", "subj", "patient", "participant", "series", "trajectory", "traj"))
 """Those that are believed where the times alone would make one trajectory."""
+TURNS = 0.7
+"""Roughness within the values of a column that make it one of names, if it is called so."""
+ROWS_OF_EACH = 5.0
+"""Rows of each value on average, from which on it is told."""
 COLUMNS = 6
 """Columns of which pairs are tried."""
 
@@ -44,11 +48,12 @@ def joint_codes(columns: Sequence[Column]) -> Array:
     return np.where((each < 0).any(axis=1), -1, joint)
 
 
-def guessed_id(candidates: Sequence[Column], times: Array) -> tuple[Column, ...]:
+def guessed_id(candidates: Sequence[Column], times: Array, others: Sequence[Column]) -> tuple[Column, ...]:
     """The columns that tell trajectories apart, empty where one trajectory is there.
 
     Within each of its values the times must be different.  By name where one is called so; else, where times occur
-    twice or begin again, the column with the fewest values that will do, or two columns together.
+    twice or begin again, the column with the fewest values that will do, or two columns together.  `others` are the
+    columns that rows of several trajectories, which take turns, are seen from.
     """
     usable = [c for c in candidates if _may_name(c)]
     named = [c for c in usable if set(words_of(c.name)) & ID_WORDS]
@@ -64,7 +69,9 @@ def guessed_id(candidates: Sequence[Column], times: Array) -> tuple[Column, ...]
         ):
             return (column,)
     if single:
-        return ()
+        # rows of several may stand in order of time, each at times of its own
+        taking_turns = [c for c in named if roughness_within(c, others, times) < TURNS]
+        return (min(taking_turns, key=_weakness),) if taking_turns else ()
     usable = [c for c in usable if (codes_of(c) >= 0).all()]
     believed = [c for c in named if set(words_of(c.name)) & STRONG and _repeats(codes_of(c))]
     if not believed and (fitting := [(c,) for c in usable if _fits((c,), times)]):
@@ -77,6 +84,31 @@ def guessed_id(candidates: Sequence[Column], times: Array) -> tuple[Column, ...]
     fits = [pair for pair in pairs if _fits(pair, times)]
     # rows of one time may belong together, as that of a dose and that of a value
     return min(fits, key=_several) if fits else tuple(believed[:1])
+
+
+def roughness_within(column: Column, others: Sequence[Column], times: Array) -> float:
+    """How much numbers change from row to row within the values of `column`, over how much they do over all rows.
+
+    Far below 1 where the rows of several trajectories take turns, since each goes on from where it was.  1 where there
+    are too few rows to tell.
+    """
+    codes = codes_of(column)
+    if not _repeats(codes, ROWS_OF_EACH):
+        return 1.0
+    within = over_all = 0.0
+    for other in others:
+        known = np.isfinite(times) & (codes >= 0) & np.isfinite(other.values)
+        own, at, values = codes[known], times[known], other.values[known]
+        if other is column or other.kind != "number" or len(values) < ROWS_OF_EACH or not np.ptp(values):
+            continue
+        grouped = np.lexsort((at, own))
+        same = np.diff(own[grouped]) == 0
+        if not same.any():
+            continue
+        spread = values.std()
+        within += float(np.abs(np.diff(values[grouped]))[same].mean() / spread)
+        over_all += float(np.abs(np.diff(values[np.argsort(at, kind="stable")])).mean() / spread)
+    return within / over_all if over_all else 1.0
 
 
 def _fits(columns: Sequence[Column], times: Array) -> bool:

@@ -17,10 +17,13 @@ DOSES = frozenset(
     ("dose", "doses", "dosis", "amt", "amount", "bolus", "injection", "inject", "impulse", "kick", "pulse")
 )
 RATES = frozenset(("rate", "infusion", "flow", "speed", "concentration", "conc"))
+_ON = "true yes on t y open opened high enabled active running ja an ein auf offen"
+_OFF = "false no off f n closed shut low disabled inactive stopped nein aus zu geschlossen"
 WORDS_OF_TRUTH = {
-    **dict.fromkeys(("true", "yes", "on", "t", "y"), 1.0),
-    **dict.fromkeys(("false", "no", "off", "f", "n"), 0.0),
+    **dict.fromkeys(_ON.split(), 1.0),
+    **dict.fromkeys(_OFF.split(), 0.0),
 }
+"""What stands for 1 and for 0 in an input."""
 
 
 def is_dose(column: Column) -> bool:
@@ -51,7 +54,10 @@ def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> I
     given = np.isfinite(column.values) & (column.values != 0)
     isolated = all(not ((values[1:] != 0) & (values[:-1] != 0)).any() for values in own)
     zeros = sum(int((values == 0).sum()) for values in own)
-    if isolated and zeros > 0.5 * sum(len(values) for values in own) and not (given & observed).any():
+    switched = bool((changes != 0).all())  # rows stand only where it changes
+    back_at_0 = bool(((column.values == 0) & ~observed).any())  # a dose would need no such row
+    rows_of_it = sum(len(values) for values in own)
+    if isolated and zeros > 0.5 * rows_of_it and not (given & observed).any() and not (switched and back_at_0):
         return "jumps"
     different = np.unique(np.concatenate(own))
     moved = np.abs(changes[changes != 0])
@@ -60,6 +66,8 @@ def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> I
         return "steps"
     # rounded values stand still, too, but then move by the smallest unit
     levels = len(different) <= max(3, 0.1 * len(changes))
+    if switched and ((isolated and back_at_0) or (levels and 2 * len(different) <= rows_of_it)):
+        return "steps"
     return "steps" if still >= 0.5 and (levels or np.median(moved) > 1.5 * np.diff(different).min()) else "interpolated"
 
 

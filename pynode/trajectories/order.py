@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pynode.datasets.date_styles import utc
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Frame
 from pynode.datasets.splits import Array
 from pynode.trajectories.axis import TimeAxis
+from pynode.trajectories.clocks import HOUR, PUT_BACK, may_change_at
 
-HOUR = 3600.0
 UNSORTED = 0.25
 """Share of steps back from which on the rows of a file are in no order, rather than in one with a mistake."""
 
@@ -112,29 +111,15 @@ def check_twice(frame: Frame, group: Group, times: Array, axis: TimeAxis, known:
     lines = f"lines {int(frame.lines[first])} and {int(frame.lines[second])}"
     total = f" (one of {same.size:,} such times)" if same.size > 1 else ""
     told = f"{frame.path}, {lines}: the time {axis.text(float(times[at]))}{group.told} occurs twice{total}; "
-    if _at_change_of_clocks(float(times[at]), axis):
-        raise DataError(told + CLOCKS)
+    if may_change_at(float(times[at]), axis):
+        raise DataError(told + PUT_BACK)
     remedy = "remove one of the rows" if group.name else hint or "remove one of the rows"
     raise DataError(told + remedy)
-
-
-CLOCKS = (
-    "clocks were put back then, and local times name an hour twice: write the times in UTC, or with their offset "
-    "(2024-10-27T02:30:00+01:00)"
-)
 
 
 def _backwards(frame: Frame, group: Group, times: Array, before: int, row: int, axis: TimeAxis, hint: str) -> str:
     earlier, later = axis.text(float(times[row])), axis.text(float(times[before]))
     told = f"{frame.place(row)}: the time{group.told} goes back from {later} to {earlier}; "
-    if times[before] - times[row] <= HOUR * (axis.seconds is not None) and _at_change_of_clocks(times[row], axis):
-        return told + CLOCKS
+    if times[before] - times[row] <= HOUR * (axis.seconds is not None) and may_change_at(times[row], axis):
+        return told + PUT_BACK
     return told + (hint or "correct the line, or sort the rows by time")
-
-
-def _at_change_of_clocks(time: float, axis: TimeAxis) -> bool:
-    """Whether clocks may be put back at this local time: an early Sunday in autumn, of either hemisphere."""
-    if axis.kind != "date" or axis.style == "clock" or axis.style.endswith("Z") or axis.style[-6:-5] in ("+", "-"):
-        return False
-    moment = utc(time)
-    return moment.weekday() == 6 and moment.hour <= 3 and moment.month in (3, 4, 9, 10, 11)

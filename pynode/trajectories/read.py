@@ -15,6 +15,7 @@ from pynode.errors import InvalidArgument
 from pynode.names import names_of
 from pynode.trajectories.assembly import Parts, assembled
 from pynode.trajectories.circles import given_period, seen_period
+from pynode.trajectories.clocks import put_forward
 from pynode.trajectories.covariates import covariate_of
 from pynode.trajectories.data import InputKind, Trajectories
 from pynode.trajectories.guess_time import given_time, guessed_time
@@ -24,7 +25,7 @@ from pynode.trajectories.likeness import angles_of, with_codes_of
 from pynode.trajectories.order import Group, counted_rows, past_midnight, sorted_groups
 from pynode.trajectories.roles import Roles, observed_rows, roles_of
 from pynode.trajectories.time_columns import with_own_columns
-from pynode.trajectories.times import Times
+from pynode.trajectories.times import Times, row_numbers
 
 KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
 TOLD: dict[InputKind, str] = {
@@ -59,8 +60,8 @@ def read_series(
     over a trajectory, and words become classes; `covariates=("none",)` guesses none.  `input_kind` of all inputs is
     "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are angles, NAME or NAME:PERIOD.
     `date_order` of dates such as 03/04/2024 is "dmy", "mdy" or "ymd"; without one, the column decides it.
-    `leave_out` are names of trajectories to leave out.  Kinds of inputs, angles and codes of missing values are those
-    of the series `like`, where it is given, and not guessed.
+    `leave_out` are names of trajectories to leave out.  Columns of times, the order of their dates, kinds of inputs,
+    angles and codes of missing values are those of the series `like`, where it is given, and not guessed.
 
     Raises `DataError` with file, line and remedy for times that go back or occur twice, a value that is no number, or
     a trajectory of one point; `InvalidArgument` for columns that there are not.
@@ -73,12 +74,17 @@ def read_series(
     inputs, covariates = names_of("inputs", inputs), names_of("covariates", covariates)
     circular, leave_out = names_of("circular", circular), names_of("leave_out", leave_out, numbers=True)
     missing_values = names_of("missing_values", missing_values, numbers=True)
+    order = date_order if date_order is not None or like is None else like.date_order
     frame = read_frame(
-        path, header=header, decimal=decimal, date_order=date_order, missing_values=missing_values, lenient=True
+        path, header=header, decimal=decimal, date_order=order, missing_values=missing_values, lenient=True
     )
     if like is not None:
         frame = with_codes_of(frame, like)
-    times = with_own_columns(frame, guessed_time(frame) if time is None else given_time(frame, time))
+    if like is not None and time is None:
+        times = given_time(frame, ",".join(like.time_columns)) if like.time_columns else row_numbers(frame)
+    else:
+        times = guessed_time(frame) if time is None else given_time(frame, time)
+    times = with_own_columns(frame, times)
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)
     groups = groups_of(frame, _as_words(frame, identity, header, decimal, missing_values), occupied)
@@ -105,7 +111,7 @@ def read_series(
     notices = [
         *frame.notices,
         *_said(times, time, identity, id, len(each)),
-        *(n for n in (midnight, *order_notices) if n),
+        *(n for n in (midnight, *order_notices, put_forward([one.times for one in each], times.axis)) if n),
         *roles.notices,
         *(c.notice for c in classes if c.notice),
         *(f"input '{c.key}' is {TOLD[k]}" for c, k in zip(roles.inputs, kinds, strict=True)),
@@ -130,6 +136,8 @@ def read_series(
         periods,
         frame.codes,
         tuple(column.key for column in identity),
+        tuple(_in_file(frame, column) for column in times.columns),
+        next((column.order for column in times.columns if column.order is not None), None),
     )
 
 
@@ -138,8 +146,17 @@ def _identity(frame: Frame, times: Times, given: str | None, taken: Sequence[str
         several = "," in given and all(column.name != given for column in frame.columns)
         return frame.chosen("id", given.split(",") if several else (given,))
     used = {c.number for c in times.columns}
+    others = [c for c in frame.columns if c.number not in used]
     used |= {c.number for name in taken for c in frame.columns if name in (c.name, str(c.number))}
-    return guessed_id([c for c in frame.columns if c.number not in used], times.values)
+    return guessed_id([c for c in frame.columns if c.number not in used], times.values, others)
+
+
+def _in_file(frame: Frame, column: Column) -> str:
+    """The name of a column of times in the file, or its number where the name alone would not find it."""
+    own = [c for c in (frame.row_names, *frame.columns) if c is not None]
+    name = next(c.name for c in own if c.number == column.number)
+    plain = name and "," not in name and sum(c.name == name for c in own) == 1
+    return name if plain else str(column.number)
 
 
 def _as_words(

@@ -13,14 +13,18 @@ from pynode.datasets.splits import Array
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.covariates import changes_in
 from pynode.trajectories.guess_time import rank
-from pynode.trajectories.identity import ID_WORDS, codes_of
+from pynode.trajectories.identity import ID_WORDS, codes_of, roughness_within
 from pynode.trajectories.inputs import are_jumps, as_numbers
 from pynode.trajectories.order import Group
-from pynode.trajectories.times import PART_OF, Times
+from pynode.trajectories.times import PART_OF, RANGES, Times
 from pynode.wording import counted
 
 NONE = ("none",)
 """As covariates: none are guessed."""
+CLEAR_TURNS = 0.5
+"""Roughness within the words of a column from which on they may be names of trajectories."""
+SWITCHED = 10
+"""Values of a column from which on two different ones are no coincidence."""
 FEW = 3
 """Values below which a column of a larger table is not modelled unless it is named."""
 
@@ -70,9 +74,14 @@ def roles_of(
         names = frame.names.labels([frame.columns.index(c) for c in rest])
         what = "text and " if any(c.kind == "text" for c in rest) and values is None else ""
         roles.notices.append(f"{names} {'is' if len(rest) == 1 else 'are'} left out{' (text)' if what else ''}")
+    if len(groups) == 1:
+        turns = [c for c in rest if c.kind == "text" and roughness_within(c, roles.values, times.values) < CLEAR_TURNS]
+        roles.notices += [_takes_turns(column) for column in turns]
     for each in (roles.values, roles.inputs, roles.covariates):
         each[:] = [_with_own_name(frame, column) for column in each]
     _constants(roles, groups)
+    if values is None:
+        roles.notices += [_two_levels(column) for column in roles.values if _has_two_levels(column)]
     return roles
 
 
@@ -99,10 +108,13 @@ def _numbers(frame: Frame, column: Column, role: str) -> Column:
         cells = column.cells or ()
         row = next((n for n, cell in enumerate(cells) if cell and not _is_number(cell)), 0)
         what = f"'{cells[row][:40]}' is text" if cells else "holds dates"
-        raise DataError(
-            f"{frame.place(row)}, {column.label}: {what}, and a {role} is a number; name columns of numbers as "
-            f"{role}s, or correct the cell"
+        told = (
+            f"{frame.place(row)}, {column.label}: {what}, and {'an' if role == 'input' else 'a'} {role} is a number; "
         )
+        remedy = f"name columns of numbers as {role}s, or correct the cell"
+        if role == "input" and cells:
+            remedy = "write 1 and 0, or on and off; of more than two words, a column of 1 and 0 for each"
+        raise DataError(told + remedy)
     infinite = np.flatnonzero(np.isinf(column.values))
     if infinite.size:
         raise DataError(
@@ -196,15 +208,7 @@ def _reason(column: Column, times: Times, groups: Sequence[Group]) -> str:
 
 def _is_part(column: Column, groups: Sequence[Group]) -> bool:
     """Whether whole numbers are in the range of a part of a date, and change over some trajectory."""
-    low, high = {
-        "year": (1500, 2200),
-        "quarter": (1, 4),
-        "month": (1, 12),
-        "day": (1, 31),
-        "hour": (0, 24),
-        "minute": (0, 60),
-        "second": (0, 60),
-    }[PART_OF[column.name.lower()]]
+    low, high = RANGES[PART_OF[column.name.lower()]]
     present = column.values[np.isfinite(column.values)]
     return bool(present.min() >= low and present.max() <= high) and changes_in(column, groups) is not None
 
@@ -249,6 +253,26 @@ def _is_covariate(column: Column, groups: Sequence[Group]) -> bool:
     own = np.array([column.values[g.rows][np.isfinite(column.values[g.rows])][0] for g in groups])
     from_one = own.min() in (0, 1) or bool(set(words_of(column.name)) & ID_WORDS)
     return not (len(groups) > 2 and from_one and bool((np.diff(np.sort(own)) == 1).all()))
+
+
+def _takes_turns(column: Column) -> str:
+    return (
+        f"the values change less within each word of {column.label} than from row to row: if its words name "
+        f"trajectories whose rows take turns, say so (--id {column.key})"
+    )
+
+
+def _has_two_levels(column: Column) -> bool:
+    """Whether a column is switched to and fro between two values, as a valve is or a mark of quality."""
+    present = column.values[np.isfinite(column.values)]
+    return len(present) >= SWITCHED and len(np.unique(present)) == 2 and int((np.diff(present) != 0).sum()) > 1
+
+
+def _two_levels(column: Column) -> str:
+    return (
+        f"{column.label} has two values only and is modelled as it changes by itself; if it is known beforehand, name "
+        f"it as an input (--inputs {column.key})"
+    )
 
 
 def _constants(roles: Roles, groups: Sequence[Group]) -> None:

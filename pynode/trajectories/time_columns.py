@@ -54,7 +54,9 @@ def _part(frame: Frame, column: Column) -> TimePart | None:
         has_zone = re.search(r"Z$|[+-]\d\d:\d\d$", column.style)
         return None if has_zone else TimePart(column.key, "clock" if column.style == "clock" else "date", column.style)
     kind = PART_OF.get(column.name.lower())
-    return None if kind is None or hours_and_minutes(column) is not None else TimePart(column.key, kind)
+    if kind is None or kind in ("week", "day of year") or hours_and_minutes(column, beside_days=True) is not None:
+        return None
+    return TimePart(column.key, kind)
 
 
 def _agrees(axis: TimeAxis, times: Times) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +26,19 @@ DATE_WORDS = {"date", "datum", "datetime", "timestamp", "zeitpunkt", "zeitstempe
 CLOCK_WORDS = {"time", "hhmm", "clock", "uhrzeit", "zeit", "hour"}
 QUANTITY = r"[-+]?[\d.,]+\s*([^\W\d]+)"
 """A cell that holds a number with a unit, and the unit."""
-PARTS = ("year", "quarter", "month", "day", "hour", "minute", "second")
+PARTS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
+RANGES = {
+    "year": (1500, 2200),
+    "quarter": (1, 4),
+    "month": (1, 12),
+    "week": (1, 53),
+    "day": (1, 31),
+    "day of year": (1, 366),
+    "hour": (0, 24),
+    "minute": (0, 60),
+    "second": (0, 60),
+}
+"""The least and the largest number of each part of a date."""
 PART_OF = {
     **{part: part for part in PARTS},
     "yr": "year",
@@ -47,8 +60,20 @@ PART_OF = {
     "dom": "day",
     "sec": "second",
     "minuten": "minute",
+    "wk": "week",
+    "woche": "week",
+    "kw": "week",
+    "isoweek": "week",
+    "iso_week": "week",
+    "doy": "day of year",
+    "yday": "day of year",
+    "jday": "day of year",
+    "dayofyear": "day of year",
+    "day_of_year": "day of year",
 }
 """Columns that are parts of a date, by their names in lower case."""
+QUARTER = re.compile(r"q(?:uarter|uartal)?\W?([1-4])|([1-4])\W{0,2}q(?:uarter|uartal)?", re.IGNORECASE)
+"""A quarter of a year in words: Q1, 1. Quartal."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +88,7 @@ class Times:
 
 def times_of(frame: Frame, columns: Sequence[Column]) -> Times:
     """The times in one column, or in several that belong together; raises `DataError` where there are none."""
-    columns = [with_months(column) for column in columns] if len(columns) > 1 else columns
+    columns = [as_part(column) for column in columns] if len(columns) > 1 else columns
     for column in columns:
         if column.trouble:
             raise DataError(column.trouble)
@@ -83,14 +108,19 @@ def _no_time(cell: str) -> str:
     return f"'{cell[:40]}' is neither a number nor a date; write times as numbers, or as dates such as 2024-01-31T12:00"
 
 
-def with_months(column: Column) -> Column:
-    """A column called month with the names of months as one of numbers; any other as it is."""
+def as_part(column: Column) -> Column:
+    """A column called month or quarter with words such as Feb or Q2 as one of numbers; any other as it is."""
     names = [cell.lower() for cell in column.cells or ()]
-    if column.kind != "text" or PART_OF.get(column.name.lower()) != "month":
+    part = PART_OF.get(column.name.lower())
+    if column.kind != "text" or part not in ("month", "quarter") or not any(names):
         return column
-    if not any(names) or not all(name in MONTHS for name in names if name):
+    if part == "quarter":
+        known = {name: int(m[1] or m[2]) for name in set(names) if (m := QUARTER.fullmatch(name))}
+    else:
+        known = MONTHS
+    if not all(name in known for name in names if name):
         return column
-    values = np.array([float(MONTHS[name]) if name else math.nan for name in names])
+    values = np.array([float(known[name]) if name else math.nan for name in names])
     return Column(column.name, column.number, "number", values)
 
 
@@ -155,8 +185,10 @@ COMPACT = (
     (12, 1700, "%Y%m%d%H%M"),
     (14, 1700, "%Y%m%d%H%M%S"),
     (6, 1700, "%Y%m"),
+    (7, 1700, "%Y%j"),
 )
-"""Digits of dates such as 20040131, the first year that is believed, and their style."""
+"""Digits of dates such as 20040131 (or 2004031, by the day of the year), the first year that is believed, and their
+style."""
 
 
 def _dates_as_numbers(values: Array, column: Column) -> Times | None:
@@ -168,6 +200,8 @@ def _dates_as_numbers(values: Array, column: Column) -> Times | None:
         if present.min() < first * scale or present.max() >= 2201 * scale:
             continue
         if style == "%Y%m" and not words & (DATE_WORDS | {"month", "period", "yyyymm"}):
+            continue
+        if style == "%Y%j" and not words & (DATE_WORDS | {"doy", "yyyyddd", "yyyyjjj", "julian", "jday"}):
             continue
         seconds = [math.nan if math.isnan(v) else compact_seconds(f"{int(v)}", style) for v in values.tolist()]
         if None not in seconds:
@@ -193,10 +227,11 @@ def _year_and_month(values: Array, column: Column) -> Times | None:
     return Times(np.array(seconds, dtype=np.float64), axis, (column,), (told,))
 
 
-def hours_and_minutes(column: Column) -> Array | None:
+def hours_and_minutes(column: Column, *, beside_days: bool = False) -> Array | None:
     """Seconds since midnight of numbers such as 930 for half past nine; None for other numbers.
 
-    They are taken for such where this spaces them more evenly than the numbers themselves.
+    They are taken for such where this spaces them more evenly than the numbers themselves, or, `beside_days`, where
+    they are no hours or minutes alone.
     """
     values = column.values
     present = values[np.isfinite(values)]
@@ -205,6 +240,8 @@ def hours_and_minutes(column: Column) -> Array | None:
     if (present != np.round(present)).any() or present.min() < 0 or present.max() > 2400 or (present % 100 > 59).any():
         return None
     seconds = np.asarray((values // 100) * 3600 + (values % 100) * 60)
+    if beside_days and present.max() >= 100:
+        return seconds
     return seconds if _unevenness(seconds) < 0.5 * _unevenness(values) else None
 
 
@@ -230,6 +267,9 @@ def _joined(frame: Frame, columns: Sequence[Column]) -> Times:
         notices.append("times have no zone and are read as UTC")
         return Times(seconds, TimeAxis(name, "date", "dates", "%Y-%m-%dT%H:%M", 1.0), tuple(columns), tuple(notices))
     parts = {PART_OF.get(c.name.lower(), ""): c for c in numbers}
+    if DAYS & set(parts) and "" in parts and hours_and_minutes(parts[""], beside_days=True) is not None:
+        numbers.remove(packed_clock := parts.pop(""))
+        clocks.append(replace(packed_clock, kind="date", style="clock", values=_part_seconds(frame, packed_clock)))
     packed = [c for c in numbers if hours_and_minutes(c) is not None]
     if len(numbers) == 2 and not dates and not clocks and len(packed) == 1:
         days = next(c for c in numbers if c is not packed[0]).values
@@ -240,7 +280,7 @@ def _joined(frame: Frame, columns: Sequence[Column]) -> Times:
         or len(parts) < len(numbers)
         or dates
         or len(clocks) > 1
-        or not ({"year", "month", "day"} & set(parts))
+        or not (DAYS & set(parts) or {"hour", "minute"} <= set(parts) or {"minute", "second"} <= set(parts))
     ):
         raise DataError(
             f"{frame.path}: the columns {told} give no time together; name one column of dates, one of dates and one "
@@ -266,14 +306,18 @@ def _joined(frame: Frame, columns: Sequence[Column]) -> Times:
 
 
 SECONDS_OF = {part: float(SECONDS[f"{part}s"] or 0) for part in ("day", "hour", "minute", "second")}
+DAYS = {"year", "month", "day", "day of year"}
+"""Parts that a time of day may stand beside."""
 
 
 def _elapsed(
     frame: Frame, parts: dict[str, Column], clocks: list[Column], columns: Sequence[Column], notices: list[str]
 ) -> Times:
     """Days (from the first on), hours and minutes without a year."""
-    if "month" in parts or "quarter" in parts:
+    if {"month", "quarter", "week"} & set(parts):
         raise DataError(f"{frame.path}: the time has no year; add a column called year")
+    if "day of year" in parts:
+        parts = {"day": parts["day of year"], **{part: c for part, c in parts.items() if part != "day of year"}}
     seconds = np.zeros(len(frame))
     for unit, counter in parts.items():
         seconds = seconds + (counter.values - (np.nanmin(counter.values) if unit == "day" else 0)) * SECONDS_OF[unit]
@@ -285,7 +329,7 @@ def _elapsed(
 
 def _part_seconds(frame: Frame, column: Column) -> Array:
     """Seconds since midnight of a column of hours, of minutes, or of numbers such as 930."""
-    if (seconds := hours_and_minutes(column)) is not None:
+    if (seconds := hours_and_minutes(column, beside_days=True)) is not None:
         return seconds
     part = PART_OF.get(column.name.lower(), "")
     if part not in ("hour", "minute", "second"):
@@ -296,7 +340,9 @@ def _part_seconds(frame: Frame, column: Column) -> Array:
 
 
 def _days(years: Array, parts: dict[str, Column], frame: Frame) -> Array:
-    """Days since 1970 of year, month (or quarter) and day."""
+    """Days since 1970 of year, month (or quarter) and day, of year and day of the year, or of year and ISO week."""
+    if "day of year" in parts or "week" in parts:
+        return _days_of_year(years, parts, frame)
     months = parts["month"].values if "month" in parts else np.ones(len(frame))
     if "quarter" in parts:
         months = 3 * parts["quarter"].values - 2
@@ -309,6 +355,31 @@ def _days(years: Array, parts: dict[str, Column], frame: Frame) -> Array:
                 told = f"{years[row]:g}-{months[row]:g}-{days[row]:g}"
                 raise DataError(f"{frame.place(row)}: {told} is no date (year-month-day); correct the row")
             result[row] = seconds / DAY
+    return result
+
+
+def _days_of_year(years: Array, parts: dict[str, Column], frame: Frame) -> Array:
+    """Days since 1970 of year and day of the year, or of year and ISO week: its Monday."""
+    part = "day of year" if "day of year" in parts else "week"
+    counts = parts[part].values
+    result = np.full(len(frame), math.nan)
+    for row in range(len(frame)):
+        if not np.isfinite((years[row], counts[row])).all():
+            continue
+        year, count = int(years[row]), int(counts[row])
+        try:
+            day = date.fromisocalendar(year, count, 1) if part == "week" else day_of_year(year, count)
+        except ValueError as error:
+            raise DataError(f"{frame.place(row)}: {year} has no {part} {count}; correct the row") from error
+        result[row] = (day - date(1970, 1, 1)).days
+    return result
+
+
+def day_of_year(year: int, day: int) -> date:
+    """The day `day`, from 1 on, of a year; raises `ValueError` for one that the year lacks."""
+    result = date(year, 1, 1) + timedelta(days=day - 1)
+    if day < 1 or result.year != year:
+        raise ValueError(day)
     return result
 
 

@@ -61,14 +61,38 @@ class Windows:
         return torch.cat((torch.zeros_like(self.lengths[:, :1]), self.lengths.cumsum(1)), 1)
 
 
+LONG_GAP, USUAL_GAPS = 4.0, 10.0
+"""Gaps that windows don't reach over last longer: in the model's unit of time, and in usual gaps between rows."""
+LEAST_ROWS = 8
+"""Rows before and after such a gap, at least."""
+
+
+def breaks(grid: Grid) -> Array:
+    """The nodes `(k,)` of rows after gaps that are so long that a solve over them says more of its own errors.
+
+    A motion that turns many times in a gap has a loss with as many minima.  Without enough rows on both sides for
+    windows of their own, and with impulses, whose sum the state shows, there are none.
+    """
+    observed = np.flatnonzero(np.isfinite(grid.values).any(1))
+    if grid.jumps.shape[1] or len(observed) < 2 * LEAST_ROWS:
+        return observed[:0]
+    gaps = np.diff(np.concatenate(([0.0], np.cumsum(grid.lengths)))[observed])
+    after = np.flatnonzero((gaps > LONG_GAP) & (gaps > USUAL_GAPS * np.median(gaps))) + 1
+    sizes = np.diff(np.concatenate(([0], after, [len(observed)])))
+    return observed[after[np.minimum(sizes[:-1], sizes[1:]) >= LEAST_ROWS]]
+
+
 def node_places(grids: Sequence[Grid], every: int) -> list[Array]:
-    """The grid nodes of each trajectory that have a state of their own: every so many observed rows."""
+    """The grid nodes of each trajectory that have a state of their own: every so many observed rows, and after gaps."""
     places = []
     for grid in grids:
         observed = np.flatnonzero(np.isfinite(grid.values).any(1))
-        count = max(1, round((len(observed) - 1) / every))
-        later = observed[np.round(np.arange(1, count) * (len(observed) - 1) / count).astype(int)]
-        places.append(np.unique(np.concatenate(([0], later))))
+        begins = breaks(grid)
+        own = [np.concatenate(([0], begins))]
+        for rows in np.split(observed, np.searchsorted(observed, begins)):
+            count = max(1, round((len(rows) - 1) / every))
+            own.append(rows[np.round(np.arange(1, count) * (len(rows) - 1) / count).astype(int)])
+        places.append(np.unique(np.concatenate(own)))
     return places
 
 
@@ -89,7 +113,7 @@ def make_windows(
     nodes: int,
     dtype: torch.dtype,
 ) -> Windows | None:
-    """Windows from every node over the `nodes` following ones, to those nodes or the end of what `masks` allow.
+    """Windows from every node over the `nodes` following ones, to those nodes, the end of what `masks` allow or a gap.
 
     `masks` `(nodes,)` marks the grid nodes of each trajectory whose values may be used.  A window whose start has
     nothing that may be used after it is left out.  None where no window is left.
@@ -100,9 +124,12 @@ def make_windows(
         usable = np.flatnonzero(mask & np.isfinite(grid.values).any(1))
         last = int(usable[-1]) if len(usable) else -1
         ends = np.append(place, len(grid.lengths))
+        begins = breaks(grid)
+        observed = np.flatnonzero(np.isfinite(grid.values).any(1))
+        before = np.append(observed[np.searchsorted(observed, begins) - 1], len(grid.lengths))  # each gap, and the end
         for k, start in enumerate(place):
             to = min(k + nodes, len(place))
-            end = min(int(ends[to]), last)
+            end = min(int(ends[to]), last, int(before[np.searchsorted(begins, start, side="right")]))
             if end > start:
                 nxt = first + to if to < len(place) and end == ends[to] else -1
                 windows.append(_window(grid, mask, int(start), end, first + k, nxt))

@@ -29,6 +29,7 @@ def test_the_options_are_those_of_the_commands() -> None:
         ("density", "the file /data/drop=1/index=2.csv is empty", "the file /data/drop=1/index=2.csv is empty"),
         ("score", "leave out such rows (missing=drop)", "leave out such rows (--missing drop)"),
         ("series", "say so (missing_values=-9)", "say so (--missing-values -9)"),
+        ("series", "name the column of times (time=COLUMN)", "name the column of times (--time COLUMN)"),
         ("series", "(decimal=. or decimal=,)", "(--decimal . or --decimal ,)"),
         ("compare", "leave it out (drop=a), or (index=keep)", "leave it out (--set drop=a), or (--set index=keep)"),
         ("compare", "drop = 'x': no column", "--set drop = 'x': no column"),

@@ -42,6 +42,10 @@ READ: dict[str, tuple[str, list[str], list[list[float]]]] = {
     "a comment that names": ("# t x\n0 1\n1 2\n", ["t", "x"], [[0, 1], [1, 2]]),
     "comments elsewhere": ("# made by hand\na,b\n1,2\n# break\n3,4\n", ["a", "b"], [[1, 3], [2, 4]]),
     "lines above": ("Station: 12\nOperator: me\n\na,b,c\n1,2,3\n4,5,6\n", ["a", "b", "c"], [[1, 4], [2, 5], [3, 6]]),
+    "lines above of other lengths": ("Site;A\nMade by; me; and; others\nt;u;w\n0;1;2\n1;2;3\n", ["t", "u", "w"],
+                                     [[0, 1], [1, 2], [2, 3]]),
+    "a title above two columns": ("Logger 7\nt,u\n0,1\n1,2\n2,3\n", ["t", "u"], [[0, 1, 2], [1, 2, 3]]),
+    "row names of R above words": ("a b\nx y NA\nz w 1\n", ["a", "b"], [[NAN, NAN], [NAN, 1]]),
     "a line of units": ("t;p\n;hPa\n0;1,5\n1;2,5\n", ["t", "p"], [[0, 1], [1.5, 2.5]]),
     "units above trailing delimiters": ("t;p;;\n;hPa;;\n0;1,5;;\n1;2,5;;\n", ["t", "p", ""],
                                         [[0, 1], [1.5, 2.5], [NAN, NAN]]),
@@ -133,6 +137,11 @@ def test_what_is_no_code() -> None:
     assert sentinels(np.array([3000.0, 10.0, 2.0, 4.0, 5.0, 6.0, -999.0, -999.0])) == [-999.0]
     assert sentinels(np.array([1.0, 0.0, -999.0, 1.0, -999.0, 0.0])) == [-999.0]
     assert sentinels(np.array([1.0, 0.0, 99.0, 1.0, 99.0, 0.0])) == []
+    turn = [10.0, 350.0, 180.0, 90.0, 270.0, 45.0]
+    assert sentinels(np.array([*turn, 999.0, 999.0])) == [999.0]
+    assert sentinels(np.array([*turn, 999.0])) == sentinels(np.array([*turn, 500.0, 999.0, 999.0])) == []
+    for code in (-999.25, 65535.0, 4294967295.0, 1.70141e38):
+        assert sentinels(np.array([20.5, 21.0, 19.0, code, 20.0, 22.0, code])) == [code]
     once = np.array([20.0, 400.0, 100.0, -999.0, 300.0, 200.0])
     assert sentinels(once) == []
     assert sentinels(once, (-999.0,)) == [-999.0]
@@ -140,6 +149,11 @@ def test_what_is_no_code() -> None:
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a word among numbers": ("a,b\n1,2\n3,oops\n4,5\n", {}, "line 3, column 2 ('b'): 'oops' is not a number; correct"),
+    "a total below the rows": (
+        "a,b\n1,2\n3,4\nTotal,6\n",
+        {},
+        "'Total' is not a number; correct the cell, or empty it if the value is missing, or remove the line if it is",
+    ),
     "a value below a limit": (
         "a,b\n1,2\n3,<0.5\n4,5\n",
         {},

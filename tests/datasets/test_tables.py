@@ -53,6 +53,7 @@ def test_csv_keeps_each_bit(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("a,b\n1,2\n3,x\n", r"line 3, column 2 \('b'\): 'x' is not a finite number"),
+        ("a,b\n1,2%\n3,4%\n", r"'2%' is not a finite number .*; write the numbers alone, without '%', or leave"),
         ("1,2\n3,x\n", r"line 2, column 2: 'x' is not"),
         ("1,x\n3,4\n", r"line 1, column 2: 'x' is not"),
         ("a,b\n\n1,2\nnan,4\n", r"line 4, column 1 \('a'\): 'nan' is not"),

@@ -59,3 +59,60 @@ def test_other_kinds_are_refused(old: Trajectories) -> None:
         aligned(old, replace(old, input_kinds=("steps",)))
     with pytest.raises(InvalidArgument, match="its wind is no angle, that of the model an angle of period 360"):
         aligned(old, replace(old, periods={}))
+
+
+TIMES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "none, where rows are counted": ("x,y\n", "{x},{y}\n", ()),
+    "year and month": ("year,month,x,y\n", "{year},{month},{x},{y}\n", ("year", "month")),
+    "day and time of day": ("day,clock,x,y\n", "{day:02d}.01.2024,{hour:02d}:00,{x},{y}\n", ("day", "clock")),
+    "an index without a name": (",x,y\n", "{twice},{x},{y}\n", ("1",)),
+    "a name with a comma": ('"t, s",x,y\n', "{twice},{x},{y}\n", ("1",)),
+    "a name that occurs twice": ("t,t,x,y\n", "{twice},word,{x},{y}\n", ("1",)),
+    "values of one name": ("t,x,x\n", "{twice},{x},{y}\n", ("t",)),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_times_are_from_the_same_columns(tmp_path: Path, name: str) -> None:
+    head, row, columns = TIMES[name]
+
+    def read(rows: range, like: Trajectories | None = None) -> Trajectories:
+        path = tmp_path / "table.csv"
+        path.write_text(
+            head
+            + "".join(
+                row.format(
+                    x=[3, 1, 4, 1.5][k % 4], y=k / 2 if k < 3 else 0, twice=2 * k,
+                    year=2000 + k // 12, month=k % 12 + 1, day=k // 24 + 1, hour=k % 24,
+                )
+                for k in rows
+            )
+        )  # fmt: skip
+        values = () if like is None else like.values
+        return read_series(path, values=values or None, like=like)
+
+    old = read(range(60))
+    new = read(range(3), old)
+    assert old.time_columns == new.time_columns == columns
+    assert new.each[0].times.tolist() == old.each[0].times[:3].tolist()
+    assert len(aligned(old, new)) == 1
+
+
+def test_dates_are_in_the_same_order(tmp_path: Path) -> None:
+    """Few rows leave open what the day is; rows that can't be in the order of the earlier file are refused."""
+    path = tmp_path / "table.csv"
+
+    def read(*dates: str, like: Trajectories | None = None) -> Trajectories:
+        path.write_text("date,x\n" + "".join(f"{date},{n % 3}\n" for n, date in enumerate(dates)))
+        return read_series(path, like=like)
+
+    for old, new, second, other in (
+        (("11/02/2024", "12/02/2024", "13/02/2024"), ("03/04/2024", "05/04/2024"), "2024-04-05", "01/13/2024"),
+        (("02/11/2024", "02/12/2024", "02/13/2024"), ("03/04/2024", "05/04/2024"), "2024-05-04", "13/01/2024"),
+    ):
+        trained = read(*old)
+        again = read(*new, like=trained)
+        assert again.axis.text(again.each[0].times[1]) == second
+        with pytest.raises(DataError, match=f"'{other}' is neither a number nor a date"):
+            read(other, like=trained)
+    assert read("01/01/2024", "02/02/2024").date_order is None

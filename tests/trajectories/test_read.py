@@ -89,6 +89,49 @@ def test_names_in_two_columns(tmp_path: Path) -> None:
         result = series(tmp_path, text, **options)
         assert [t.name for t in result.each] == ["1/A", "1/B", "2/A", "2/B"]
         assert result.id_column == "batch,well"
+        assert (result.id_columns, result.each[1].identity) == (("batch", "well"), ("1", "B"))
+
+
+def taking_turns(name: str, *, shuffled: bool = False) -> str:
+    """Three smooth trajectories, each at times of its own, with their rows in order of time or in none."""
+    rng = np.random.default_rng(0)
+    lines = [
+        (t, f"{t:.3f},{word},{shift + np.cos(t / 20 + k) + 0.02 * rng.standard_normal():.4f}")
+        for k, (word, shift) in enumerate((("left", 0.0), ("middle", 0.5), ("right", -0.4)))
+        for t in rng.uniform(0, 600, 150).tolist()
+    ]
+    texts = [line for _, line in sorted(lines)]
+    if shuffled:
+        rng.shuffle(texts)
+    return f"t,{name},x\n" + "\n".join(texts) + "\n"
+
+
+def test_trajectories_whose_rows_take_turns(tmp_path: Path) -> None:
+    """No time occurs twice, and yet they are several: by a name that says so, or with a question."""
+    for options in ({}, {"values": ("x",)}):
+        result = series(tmp_path, taking_turns("device"), **options)
+        assert sorted(len(t.times) for t in result.each) == [150] * 3
+        assert result.id_column == "device"
+    for shuffled in (False, True):
+        result = series(tmp_path, taking_turns("rig", shuffled=shuffled))
+        assert len(result.each) == 1
+        assert said(result, "name trajectories whose rows take turns, say so (--id rig)")
+
+
+def test_words_that_name_no_trajectories(tmp_path: Path) -> None:
+    """Marks at random, and modes that last: the values go on from row to row as smoothly as within them."""
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.uniform(0, 600, 300)).tolist()
+    for name, words in (
+        ("device", [("a", "b")[int(n)] for n in rng.integers(0, 2, 300)]),
+        ("station", [("a", "b")[int(t // 50) % 2] for t in times]),
+    ):
+        text = f"t,{name},x\n" + "".join(
+            f"{t:.3f},{w},{np.cos(t / 20):.4f}\n" for t, w in zip(times, words, strict=True)
+        )
+        result = series(tmp_path, text)
+        assert (len(result.each), result.id_column) == (1, None)
+        assert not said(result, "take turns")
 
 
 def test_names_in_the_first_row_only(tmp_path: Path) -> None:
@@ -146,22 +189,50 @@ INPUTS = {
     "steps": "t,x,u\n" + "".join(f"{n},{n % 5},{(n // 8) % 3}\n" for n in range(40)),
     "interpolated": "t,x,u\n" + "".join(f"{n},{n % 5},{np.sin(n / 4):.3f}\n" for n in range(40)),
     "jumps": "t,x,u\n" + "".join(f"{n},{'' if n % 10 == 0 else n % 5},{5 if n % 10 == 0 else 0}\n" for n in range(40)),
+    "jumps beside another grid": "t,x,v,u\n" + "".join(
+        f"{n},{'' if n % 3 else n % 5},{n % 7},{5 if n in (1, 20, 31) else 0}\n" for n in range(40)
+    ),
+    "steps where it is switched": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{n // 5 % 2 if n % 5 == 0 else ''}\n" for n in range(45)
+    ),
+    "steps of a pump's speeds": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{(0, 3, 0, 5.5, 0, 4.2)[n // 5 % 6] if n % 5 == 0 else ''}\n"
+        for n in range(55)
+    ),
+    "steps of set points": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{(20, 22, 18)[n // 5 % 3] if n % 5 == 0 else ''}\n" for n in range(55)
+    ),
+    "interpolated on another grid": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{np.sin(n / 9):.1f}\n" for n in range(55)
+    ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", INPUTS)
-def test_kinds_of_inputs(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("name", INPUTS)
+def test_kinds_of_inputs(tmp_path: Path, name: str) -> None:
     """Seen from the values, and said; an option overrules them."""
-    result = series(tmp_path, INPUTS[kind], inputs=("u",))
+    kind = name.partition(" ")[0]
+    result = series(tmp_path, INPUTS[name], values=("x",), inputs=("u",))
     assert result.input_kinds == (kind,)
-    assert series(tmp_path, INPUTS[kind], inputs=("u",), input_kind="steps").input_kinds == ("steps",)
+    again = series(tmp_path, INPUTS[name], values=("x",), inputs=("u",), input_kind="steps")
+    assert again.input_kinds == ("steps",)
 
 
-def test_on_and_off_as_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("on", "off"), ("Open", "closed"), ("TRUE", "FALSE"), ("auf", "zu")])
+def test_on_and_off_as_input(tmp_path: Path, words: tuple[str, str]) -> None:
     """Are 1 and 0."""
-    text = "t,T,heater\n" + "".join(f"{n},{20 + n % 3},{'on' if n % 8 < 4 else 'off'}\n" for n in range(16))
+    text = "t,T,heater\n" + "".join(f"{n},{20 + n % 3},{words[n % 8 >= 4]}\n" for n in range(16))
     result = series(tmp_path, text, values=("T",), inputs=("heater",))
     assert result.each[0].inputs[0].values[:6].tolist() == [1, 1, 1, 1, 0, 0]
+
+
+def test_a_value_of_two_levels(tmp_path: Path) -> None:
+    """Is said: it is more likely known than modelled."""
+    text = "t,T,valve\n" + "".join(f"{n},{20 + n % 3},{int(n % 9 < 4)}\n" for n in range(40))
+    told = "('valve') has two values only and is modelled as it changes by itself; if it is known beforehand"
+    assert said(series(tmp_path, text), told)
+    assert not said(series(tmp_path, text, inputs=("valve",)), told)
+    assert not said(series(tmp_path, text, values=("valve",)), told)
 
 
 def test_columns_that_are_no_values(tmp_path: Path) -> None:

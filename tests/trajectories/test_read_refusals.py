@@ -52,6 +52,26 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {},
         ("line 4: the time goes back from 2024-11-03T01:59:00 to 2024-11-03T01:07:11", CLOCKS),
     ),
+    "an offset in some times": (
+        "time,x\n" + "".join(f"2024-01-0{n} 10:00{'+01:00' if n < 3 else ''},{n % 3}\n" for n in range(1, 8)),
+        {},
+        ("column 1 ('time'): '2024-01-01 10:00+01:00' has an offset from UTC, or a zone, and '2024-01-03 10:00' has",),
+    ),
+    "years in the header": (
+        "country,1960,1961,1962,1963\nA,1.5,2.5,3.5,1.25\nB,2.5,1.5,0.5,0.25\nC,2.5,1.5,0.5,0.75\n",
+        {},
+        ("has times in its header (1960, 1961, ...): give each time a row (transpose the table), or name the column",),
+    ),
+    "dates in the header": (
+        "place," + ",".join(f"2024-01-0{n}" for n in range(1, 8)) + "\n" + "A,1,2,3,5,6,7,8\nB,3,4,5,6,7,8,9\n",
+        {},
+        ("has times in its header (2024-01-01, 2024-01-02, ...)",),
+    ),
+    "times in the first row": (
+        "time,0,0.5,1,1.5,2\nx,1,2,3,5,6\ny,3,4,5,6,7\n",
+        {},
+        ("line 1 has the times, one in each column: give each time a row (transpose the table)",),
+    ),
     "a word among values": (
         "t,x\n" + "".join(f"{t},{'oops' if t == 5 else t % 3}\n" for t in range(10)),
         {},

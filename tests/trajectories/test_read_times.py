@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pynode.datasets.errors import DataError
 from pynode.errors import InvalidArgument
 from pynode.trajectories.axis import TimeAxis, unit_in
 from pynode.trajectories.data import Trajectories
@@ -129,9 +131,73 @@ def test_parts_of_a_date_in_columns(tmp_path: Path) -> None:
     assert quarters.axis.text(quarters.each[0].times[5]) == "1961-04-01"
     named = series(tmp_path, "year,month,x", *(f"{1949 + n // 2},{('March', 'April')[n % 2]}" for n in range(5)))
     assert named.axis.text(named.each[0].times[1]) == "1949-04-01"
+    quarters = series(tmp_path, "year,quarter,x", *(f"{1960 + n // 4},Q{1 + n % 4}" for n in range(9)))
+    assert quarters.axis.text(quarters.each[0].times[5]) == "1961-04-01"
+    weeks = series(tmp_path, "year,week,x", *(f"{2023 + n // 52},{1 + n % 52}" for n in range(60)))
+    assert set(np.diff(weeks.each[0].times)) == {604800.0}
+    numbered = series(tmp_path, "year,doy,x", *(f"{2023 + n // 365},{1 + n % 365}" for n in range(340, 390)))
+    assert set(np.diff(numbered.each[0].times)) == {86400.0}
+    assert numbered.axis.text(numbered.each[0].times[25]) == "2024-01-01"
+    whole = series(tmp_path, "year,doy,x", *(f"2023,{n}" for n in range(1, 40)))
+    assert whole.axis.text(whole.each[0].times[0]) == "2023-01-01"
+    with pytest.raises(DataError, match="line 6: 2023 has no day of year 366; correct the row"):
+        series(tmp_path, "year,doy,x", *(f"2023,{n}" for n in range(362, 367)))
     days = series(tmp_path, "Month,Day,x", *(f"{5 + n // 31},{1 + n % 31}" for n in range(40)))
     assert days.each[0].times[[0, 39]].tolist() == [121, 160]
     assert any("no column has the year" in notice for notice in days.notices)
+
+
+@pytest.mark.parametrize("head", ["year,month,day,time", "year,doy,time", "day,time", "date,time"])
+@pytest.mark.parametrize("clock", ["{h:02d}:{m:02d}", "{h}{m:02d}", "{h:02d}{m:02d}"])
+@pytest.mark.parametrize("apart", [30, 60])
+def test_times_of_day_beside_days(tmp_path: Path, head: str, clock: str, apart: int) -> None:
+    """As 13:30 or as 1330, however far apart: hours are even as they stand."""
+    moments = [datetime(2024, 1, 30) + timedelta(minutes=apart * n) for n in range(120)]
+    parts = {"date": "%Y-%m-%d", "year": "%Y", "month": "%m", "day": "%d", "doy": "%j"}
+    days = [p for p in head.split(",") if p in parts]
+    if days == ["day"]:
+        moments = [moment - timedelta(days=20) for moment in moments]
+    texts = [
+        ",".join([*(moment.strftime(parts[p]) for p in days), clock.format(h=moment.hour, m=moment.minute)])
+        for moment in moments
+    ]
+    result = series(tmp_path, f"{head},x", *texts)
+    assert result.values == ("x",)
+    assert len(result.each) == 1
+    assert set(np.diff(result.each[0].times)) == {60.0 * apart}
+
+
+@pytest.mark.parametrize(
+    ("head", "row"), [("hour,minute", "{h},{m}"), ("day,hour,minute", "{d},{h},{m}"), ("minute,second", "{m},{s}")]
+)
+def test_counts_of_time_in_columns(tmp_path: Path, head: str, row: str) -> None:
+    """Hours and minutes that begin again are one time, and no names of trajectories."""
+    seconds = [3000 + 300 * n for n in range(60)] if "hour" in head else [20 * n for n in range(60)]
+    texts = [row.format(d=s // 86400 + 3, h=s // 3600 % 24, m=s // 60 % 60, s=s % 60) for s in seconds]
+    result = series(tmp_path, f"{head},x", *texts)
+    assert len(result.each) == 1
+    assert len(set(np.diff(result.each[0].times))) == 1
+    assert result.axis.unit == "hours and minutes"
+
+
+def test_durations_with_days(tmp_path: Path) -> None:
+    """As Python and pandas write them."""
+    for head in ("{d} days {h:02d}:00:00", "{d} days {h:02d}:00:00.000000", '"{d} day, {h}:00:00"', "{d}d {h}:00"):
+        texts = [head.format(d=n // 24, h=n % 24) for n in range(50)]
+        result = series(tmp_path, "elapsed,x", *texts)
+        assert set(np.diff(result.each[0].times)) == {3600.0}
+    texts = [str(timedelta(hours=n)) for n in range(50)]
+    assert set(np.diff(series(tmp_path, "elapsed,x", *(f'"{t}"' for t in texts)).each[0].times)) == {3600.0}
+
+
+def test_year_and_day_of_the_year_in_one_number(tmp_path: Path) -> None:
+    """In a column of dates; elsewhere such numbers are numbers."""
+    texts = [(datetime(2023, 12, 20) + timedelta(days=n)).strftime("%Y%j") for n in range(30)]
+    result = series(tmp_path, "date,x", *texts)
+    assert set(np.diff(result.each[0].times)) == {86400.0}
+    assert [result.axis.text(t) for t in result.each[0].times] == texts
+    assert result.axis.parse("2024001") == result.axis.parse("2024-01-01")
+    assert series(tmp_path, "t,x", *texts).axis.kind == "number"
 
 
 def test_times_of_day(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import torch
 from pynode.methods.disc_opt import DiscOpt
 from pynode.schemes.rk4 import RK4
 from pynode.trajectories.build import Prepared, first_model, prepare
-from pynode.trajectories.data import Input
+from pynode.trajectories.data import Input, InputKind, Trajectories
 from pynode.trajectories.loss import Weights, shooting_loss
 from pynode.trajectories.rollout import by_method, by_steps, roll_out
-from pynode.trajectories.windows import make_windows
+from pynode.trajectories.windows import breaks, make_windows
 from tests.trajectories.made import decays, rotation, series, trajectory
 
 
@@ -51,6 +51,47 @@ def test_a_trajectory_of_two_points_is_a_window_without_made_up_values() -> None
     assert windows is not None
     assert windows.count == 6
     assert windows.seen.sum((1, 2)).tolist() == [8, 7, 6, 5, 4, 2]
+
+
+def with_gaps(*, kind: InputKind | None = None) -> Trajectories:
+    """A rotation with a period of 2 pi, seen three times for a while, with long gaps in between."""
+    times = np.concatenate([begin + 0.1 * np.arange(60) for begin in (0.0, 40.0, 90.0)])
+    values = np.stack((np.cos(times), np.sin(times)), -1)
+    if kind is None:
+        return series(trajectory("a", times, values), names=("x", "y"))
+    known = Input(np.array([0.0, 95.0]), np.array([1.0, 2.0]))
+    return series(trajectory("a", times, values, (known,)), names=("x", "y"), kinds=(kind,))
+
+
+@pytest.mark.parametrize("kind", [None, "interpolated"])
+def test_windows_end_at_long_gaps(kind: InputKind | None) -> None:
+    of = with_gaps(kind=kind)
+    prepared = prepare(of, [np.ones(180, bool)], window=10)
+    (grid,), (place,) = prepared.grids, prepared.places
+    assert [int(np.flatnonzero(grid.rows == node)[0]) for node in breaks(grid)] == [60, 120]
+    assert set(breaks(grid)) <= set(place)
+    for length in (1, 2, 4, 100):
+        windows = make_windows(prepared.grids, prepared.places, whole(prepared), length, torch.float64)
+        assert windows is not None
+        assert float(windows.offsets.max()) * prepared.scaling.time < 6
+        seen = windows.seen.sum() / 2
+        assert seen >= 180  # each row is in a window
+        reached = [windows.node[windows.next_node == node].numel() for node in range(prepared.nodes)]
+        begins = np.searchsorted(place, breaks(grid))
+        assert all(reached[node] == 0 for node in begins)
+
+
+def test_gaps_that_windows_reach_over() -> None:
+    """Those of samples that are ever farther apart, of single samples, before impulses, and short ones."""
+    spaced = np.concatenate(([0.0], np.geomspace(0.01, 100, 40)))
+    alone = np.concatenate((0.1 * np.arange(60), [40.0, 90.0, 140.0]))
+    short = np.concatenate((0.1 * np.arange(60), 7.0 + 0.1 * np.arange(60)))
+    for times in (spaced, alone, short):
+        of = series(trajectory("a", times, np.stack((np.cos(times), np.sin(times)), -1)), names=("x", "y"))
+        prepared = prepare(of, [np.ones(len(times), bool)])
+        assert not len(breaks(prepared.grids[0]))
+    prepared = prepare(with_gaps(kind="jumps"), [np.ones(180, bool)])
+    assert not len(breaks(prepared.grids[0]))
 
 
 def test_one_solve_gives_the_states_of_many() -> None:

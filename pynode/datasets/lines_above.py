@@ -1,0 +1,33 @@
+"""Lines above the header of a text table that belong to no table: titles, the settings of a logger."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pynode.datasets.text_lines import Record, could_be_number
+from pynode.datasets.units import is_date
+from pynode.wording import counted, verb
+
+
+def lines_above(sample: list[Record]) -> int:
+    """How many of the first lines belong to no table: they have at most half as many cells as the others, or another
+    number of them and stand above a header that has as many as the rows."""
+    widths = Counter(len(cells) for _, cells in sample)
+    usual = max(widths.items(), key=lambda item: (item[1], item[0]))[0]
+    full = next(n for n, (_, cells) in enumerate(sample) if len(cells) == usual)
+    if full and _are_names(sample[full][1]):
+        return full
+    first = next(n for n, (_, cells) in enumerate(sample) if len(cells) > usual / 2)
+    return first if usual > 2 else 0
+
+
+def notice_of(sample: list[Record], above: int) -> str:
+    """What to say about so many lines above the table."""
+    return (
+        f"{counted(above, 'line')} above the table {verb(above, 'is', 'are')} left out (to line {sample[above - 1][0]})"
+    )
+
+
+def _are_names(cells: list[str]) -> bool:
+    """Whether all cells are words, but for the first, which may be empty as that of an index is."""
+    return not any(could_be_number(cell) or is_date(cell) for cell in cells[cells[0].strip() == "" :])
