@@ -18,9 +18,14 @@ OWN = {"density": OF_TABLES, "score": ("missing", "header", "decimal"), "series"
 BY_SET = ("compare", "suite", "sweep", "gradients", "taylor", "advise")
 """Commands that take the options of tables by `--set`."""
 
+TRAINING = ("compare", "density", "series", "suite")
+"""Commands that take the options of methods."""
+
 
 def as_typed(text: str, command: str) -> str:
-    """`text` with options of the reading as `command` takes them; of other commands as it is."""
+    """`text` with options of the reading and of methods as `command` takes them; of other commands as it is."""
+    if command in TRAINING:
+        text = text.replace("pynode.OptDisc(adjoint='interpolating')", "--adjoint interpolating")
     if command in OWN:
         names = "|".join(OWN[command])
         return re.sub(rf"(?<![\w./'\"-])({names})=(?=\S)(true\b|false\b)?", _flag, text)
