@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of
@@ -19,6 +20,9 @@ TIMES = frozenset(
 """What columns of times are called, first of all."""
 OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "moment", "period", "step"))
 """The same, where none has one of the first names; so are units of time."""
+YEAR = re.compile(r"1[5-9]\d\d|2[01]\d\d")
+MANY_YEARS = 5
+"""Columns named by years, one after the other, from which on a table is one of a column for each time."""
 COLUMNS = 30
 """Columns that are tried as names of trajectories."""
 
@@ -73,7 +77,21 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     for column in numbers:
         if _rises_within(frame, column):
             return times_of(frame, (column,))
+    _check_long(frame)
     return row_numbers(frame)
+
+
+def _check_long(frame: Frame) -> None:
+    """Raises `DataError` for a table without times whose columns are named by years: these are its times."""
+    years = [c for c in frame.columns if YEAR.fullmatch(c.name)]
+    names = [int(c.name) for c in years]
+    if len(names) < MANY_YEARS or names != list(range(names[0], names[0] + len(names))):
+        return
+    raise DataError(
+        f"{frame.path}: columns {years[0].number} to {years[-1].number} are named by the years {names[0]} to "
+        f"{names[-1]}, and no column holds times: give a table with a row for each time, whose years stand in a column "
+        "(in pandas by melt, sorted by name and year)"
+    )
 
 
 def _rises(frame: Frame, column: Column) -> bool:
