@@ -177,13 +177,13 @@ def say_results(directory: Path, problem: UserTable) -> None:
         return
     wanted = [
         (f"NLL of {len(problem.splits.test):,} test rows, units of the file", "test_nll_raw", 4),
-        ("  by a normal distribution", "test_nll_normal", 4),
         ("training (s)", "training_seconds", 3),
         ("iterations", "iterations", 5),
         ("field evaluations per iteration", "evaluations", 3),
     ]
     for word in problem.splits.conditions.classes if problem.splits.conditions is not None else ():
         wanted.insert(-3, (f"  of them {word}", f"{OF_CLASS}{word}", 4))
+    wanted.insert(-3, ("NLL of these by a normal distribution", "test_nll_normal", 4))
     each = {key: [over_seeds(runs, partial(_value, key)) for runs in groups.values()] for _, key, _ in wanted}
     rows = [
         [title, *(number(value, n) for value in each[key])]

@@ -107,10 +107,10 @@ def against_normal(groups: Mapping[str, Sequence[Run]]) -> str | None:
             "No flow is better on the test rows than a normal distribution with the mean and the covariance of the "
             f"training rows (NLL higher by {nats}): too few rows for this net, or too short a training."
         )
-    nats = ", ".join(f"{gap:.3g} with {method}" for method, gap in ahead.items())
+    nats = " and ".join(f"{gap:.3g} with {method}" for method, gap in ahead.items())
     return (
-        "On the test rows the likelihood is higher than that of a normal distribution with the mean and the covariance "
-        f"of the training rows, in nats a row by {nats}."
+        f"In nats a row, the likelihood of the test rows is higher by {nats} than that by a normal distribution with "
+        "the mean and the covariance of the training rows."
     )
 
 

@@ -65,6 +65,7 @@ def _named(frame: Frame, column: Column) -> Column:
 
 def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
+    _check_long(frame)
     numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()]
     for column in numbers:
         # of columns with other names only the first, or one of equal steps
@@ -77,12 +78,11 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     for column in numbers:
         if _rises_within(frame, column):
             return times_of(frame, (column,))
-    _check_long(frame)
     return row_numbers(frame)
 
 
 def _check_long(frame: Frame) -> None:
-    """Raises `DataError` for a table without times whose columns are named by years: these are its times."""
+    """Raises `DataError` for a table whose columns are named by years: these are its times, even if one rises."""
     years = [c for c in frame.columns if YEAR.fullmatch(c.name)]
     names = [int(c.name) for c in years]
     if len(names) < MANY_YEARS or names != list(range(names[0], names[0] + len(names))):

@@ -119,6 +119,11 @@ class UserTable(Table):
     Options: ClassVar[type[Any]] = FileOptions
     options: FileOptions
 
+    @property
+    def batch_rows(self) -> int:
+        """Samples per iteration: no more than there are training rows."""
+        return self.options.batch or min(self.batch_size, len(self.splits.train))
+
     def load(self) -> Splits:
         if self.options.data is None:
             raise TableMissing(f"--data: the problem {self.name} needs a table; add --data FILE{self.suffix}")
@@ -202,8 +207,3 @@ class AnyTable(UserTable):
     )
     suffix: ClassVar[str] = ""
     suffixes: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def batch_rows(self) -> int:
-        """Samples per iteration: no more than there are training rows."""
-        return self.options.batch or min(self.batch_size, len(self.splits.train))
