@@ -116,9 +116,8 @@ class Quality(Study):
                 rows.append([title.format(**words), *(number(value, 4 if key in fine else 3) for value in values)])
         seeds = len({run.seed for runs in groups.values() for run in runs})
         lengths = {run.config["iterations"] for runs in groups.values() for run in runs}
-        ended = [_value(run, key="iterations", scale=1) for runs in groups.values() for run in runs]
-        length = counted(most := max(lengths), "iteration") if len(lengths) == 1 else "runs of different length"
-        if len(lengths) == 1 and any(n is not None and n < most for n in ended):
+        length = counted(max(lengths), "iteration") if len(lengths) == 1 else "runs of different length"
+        if len(lengths) == 1 and any(_length(run) < max(lengths) for runs in groups.values() for run in runs):
             length = f"at most {length}"  # a run ends when its validation loss no longer falls
         notes = [
             f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {SOLVED[loss]}; {self.SOURCES}"
@@ -153,7 +152,8 @@ class Quality(Study):
         training = "The training by Adam, which L-BFGS finishes," if loss == OVER_WINDOWS else "The training"
         if disc is None or opt is None:
             return f"At least one method never reached a finite {loss}."
-        iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
+        iterations = max(_length(run) for name in names for run in groups[name])
+        digits = 4 if is_likelihood(results.runs) else 3
         last = [number(over_seeds(groups[name], partial(_value, key=LAST, scale=1)), digits) for name in names]
         return (
             f"Within {counted(iterations, 'iteration')} the best {loss} of Disc-Opt is {number(disc, digits)} "
@@ -181,6 +181,11 @@ def _value(run: Run, key: str, scale: float) -> float | None:
     else:
         value = (run.summary or {}).get(key)
     return None if value is None else scale * value
+
+
+def _length(run: Run) -> int:
+    """Iterations of a finished run, which may have ended before those that were asked for."""
+    return int((run.summary or {}).get("iterations") or run.config["iterations"])
 
 
 @styled
