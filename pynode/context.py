@@ -41,10 +41,11 @@ class ContextField(nn.Module):
         return torch.cat((slope, torch.zeros_like(context)), dim=-1)
 
 
-def check_tensor(argument: str, value: object) -> None:
-    """Raises `InvalidArgument` for an array of NumPy, a data frame, or anything else that is no tensor."""
+def check_tensor(argument: str, value: object) -> Tensor:
+    """`value` itself; raises `InvalidArgument` for arrays of NumPy, data frames, and all else that is no tensor."""
     if not isinstance(value, Tensor):
         raise InvalidArgument(argument, type(value).__name__, "not a tensor", "pass torch.as_tensor(...) of numbers")
+    return value
 
 
 def with_context(field: nn.Module, columns: int, name: str = "field") -> nn.Module:
@@ -117,7 +118,7 @@ def check_context(context: object, columns: int, like: Tensor, remedy: str) -> T
         raise InvalidArgument(
             "context", None, f"this model has {columns} columns of context", f"pass one of shape {wanted}"
         )
-    check_tensor("context", context)
+    context = check_tensor("context", context)
     if context.ndim == 0 or context.shape[-1] != columns:
         advice = "pass a tensor, with one row for all samples or one for each"
         raise InvalidArgument("context", tuple(context.shape), f"not {wanted}", advice)

@@ -21,7 +21,7 @@ from pynode.wording import counted
 if TYPE_CHECKING:
     from pynode.problems.series.user_series import UserSeries
     from pynode.records.runs import Run
-    from pynode.trajectories.data import Trajectory
+    from pynode.trajectories.data import Trajectories, Trajectory
 
 ERRORS = (("forecast_error", "held-out error"), ("fit_error", "error of the fit"))
 """By what a run is chosen: keys of its summary, and what they are called."""
@@ -124,12 +124,12 @@ def predict(
         )
         ahead = [(each, at) for each, at in zip(trajectories, times, strict=True) if len(at)]
         values_ahead = problem.forecasts(model, [each for each, _ in ahead], [at for _, at in ahead])
-        rows = [Rows(each.name, at, own) for (each, at), own in zip(ahead, values_ahead, strict=True)]
+        rows = [Rows(each.name, at, own, each.identity) for (each, at), own in zip(ahead, values_ahead, strict=True)]
     content = as_csv(
         rows,
         problem.columns,
         series.axis,
-        id_column=series.id_column,
+        id_columns=series.id_columns,
         periods=[series.periods.get(name) for name in problem.columns],
         constant=[name in series.constants for name in problem.columns],
     )
@@ -223,8 +223,8 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
     series, options = problem.series, problem.options
     new = read_series(
         data,
-        time=series.axis.column or options.time,
-        id=series.id_column,
+        time=_time_of(series),
+        id=series.id_columns or None,
         values=(*series.values, *series.constants),
         inputs=options.inputs or series.inputs,
         input_kind=options.input_kind,
@@ -237,6 +237,13 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
         like=series,
     )
     return aligned(series, new)
+
+
+def _time_of(series: Trajectories) -> str | tuple[str, ...] | None:
+    """The columns of the times, None where the rows of the training file were counted."""
+    if series.axis.parts:
+        return tuple(part.column for part in series.axis.parts)
+    return None if series.axis.unit == "rows" else series.axis.column
 
 
 def _columns_of(covariates: tuple[str, ...]) -> tuple[str, ...]:

@@ -164,8 +164,9 @@ class Repetition:
         return REFUSED_WHOLE if self.whole else REFUSED
 
     def __str__(self) -> str:
-        kind = "integer " if self.whole else ""
-        return f"{self.distinct:,} {kind}values, {self.value:.6g} in {self.share:.0%} of the rows"
+        kind, percent = "integers" if self.whole else "values", 100 * self.share
+        share = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
+        return f"{self.distinct:,} different {kind}, and {share} of the rows hold {self.value:.6g}"
 
 
 def repetition(values: Array) -> Repetition | None:
@@ -241,15 +242,24 @@ def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count:
             f"{name}: {told}: rows that lie in a plane have no density; leave such columns out "
             f"(drop={columns.keys(relations)})"
         )
-    noted = [c for c, r in each.items() if r.pairs > (NOTED_WHOLE if r.whole else NOTED) or _is_spike(r, n)]
-    notices = [_grows(rows, columns, noted, each, filled.units)] if noted else []
+    notices = []
+    for c, r in each.items():
+        if r.pairs > (NOTED_WHOLE if r.whole else NOTED) or (r.share > 0.02 and r.share * n > 10):
+            has_steps = resolution(rows[:, c]) is not None
+            remedy = "add noise between its steps" if has_steps else "leave the column out"
+            before = [] if filled.units is None else np.flatnonzero(filled.units).tolist()
+            option = f"dequantise={columns.keys(sorted([*before, c]))}" if has_steps else f"drop={columns.keys([c])}"
+            notices.append(
+                f"{columns.label(c)} is used as it is, but its values repeat: it has {r}; a flow can make the density "
+                f"of such a value ever higher, so that the likelihood says little; {remedy} if it does ({option})"
+            )
     if len(each) == dim and (repeated := _repeated_rows(rows)):
-        said = verb(repeated, "repeats", "repeat")
-        notices.append(f"{repeated:,} of {n:,} rows {said} another one: test rows are then among the training rows")
+        said = verb(repeated, "is a copy of another row", "are copies of other rows")
+        notices.append(f"{repeated:,} of {n:,} rows {said}: test rows may be training rows as well")
     if filled.units is not None and filled.units.any():
         noisy = np.flatnonzero(filled.units).tolist()
-        told = ", ".join(f"{columns.label(c)} by {filled.units[c]:.6g}" for c in noisy)
-        notices.append(f"uniform noise of one unit fills the steps of {told}")
+        told = ", ".join(f"{columns.label(c)} (steps of {filled.units[c]:.6g})" for c in noisy)
+        notices.append(f"uniform noise is added to the values of {told}, each up to the next step")
         if spikes := _spikes(filled, columns, noisy):
             notices.append(
                 f"{'; '.join(spikes)}: so narrow a step stays a spike under the noise, and decides the likelihood"
@@ -269,23 +279,6 @@ def _spikes(filled: Filled, columns: ColumnNames, noisy: list[int]) -> list[str]
             value = filled.origins[c] + most.value * filled.units[c]
             told.append(f"{columns.label(c)} has {most.share:.0%} of the rows at {value:.6g}")
     return told
-
-
-def _is_spike(repeated: Repetition, n: int) -> bool:
-    """Whether one value is that of many of `n` rows."""
-    return repeated.share > 0.02 and repeated.share * n > 10
-
-
-def _grows(
-    rows: Array, columns: ColumnNames, noted: list[int], each: dict[int, Repetition], units: Array | None
-) -> str:
-    """That values repeat in the columns `noted`, which are accepted, and how to dequantise them beside the others."""
-    told = "; ".join(f"{columns.label(c)} has {each[c]}" for c in noted[:6])
-    more = f"; and {len(noted) - 6} more" if len(noted) > 6 else ""
-    before = [] if units is None else np.flatnonzero(units).tolist()
-    steps = [c for c in noted if resolution(rows[:, c]) is not None]
-    remedy = f"; dequantise={columns.keys(sorted(before + steps))} adds noise" if steps else ""
-    return f"{told}{more}: a density can grow without bound where values repeat{remedy}"
 
 
 def _steps(name: str, rows: Array, columns: ColumnNames, stepped: list[int], each: dict[int, Repetition]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pynode.datasets.conditions import MOST_CLASSES, may_be_classes
 from pynode.datasets.errors import DataError
-from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, Roles, TableFile
+from pynode.datasets.reading import AS_TRAINED, ColumnNames, HeldColumn, Reading, Roles, TableFile
 from pynode.datasets.text_lines import (
     Kind,
     Mark,
@@ -150,7 +150,8 @@ def refusal(
     column = next((c for c in kept if not _is_finite(cells[c], mark)), None)
     if column is None:
         empty = next(c for c in roles.held if _is_missing(cells[c]))
-        remedy = "write a word for it, or leave out all such rows (missing=drop) or the column from the condition"
+        remedy = "write a word for it, or leave out all such rows (missing=drop)"
+        remedy += "" if roles.fixed else " or the column from the condition"
         return DataError(f"{path}, line {line}, {columns.label(empty)}: the value is missing; {remedy}")
     cell, kind = cells[column].strip(), kind_of(cells[column])
     counts: Counter[int] = Counter()
@@ -168,7 +169,11 @@ def refusal(
     where = f"in {len(counts)} columns" if len(counts) > 1 else "in this column"
     total = f" (one of {count:,} such cells {where})" if count > 1 else ""
     drop = f"drop={columns.keys([column])}"
-    if counts[column] == n_lines > 1 or kind in ("date", "truth value"):
+    alone = counts[column] == n_lines > 1 or kind in ("date", "truth value")
+    if roles.fixed:
+        rows = "" if alone or kind == "text" else ", or leave out all such rows (missing=drop)"
+        remedy = f"{AS_TRAINED if alone else 'remove the row or replace the value'}{rows}"
+    elif alone:
         same = [c for c in kept if counts[c] == n_lines > 1] or [column]
         remedy = f"leave the column out ({drop})" + ADVICE.get(kind, "")
         if len(same) > 1:
@@ -178,12 +183,12 @@ def refusal(
             remedy += f", or condition the density on the words (condition={columns.keys(classes)})"
     elif kind == "text":
         remedy = f"remove the row or replace the value, or leave the column out ({drop})"
-        if line == first_line and not any(columns.names):
-            remedy += "; if this line is a header, say so (header=true)"
     else:
         remedy = (
             f"remove the row or replace the value, or leave out all such rows (missing=drop) or the column ({drop})"
         )
+    if kind == "text" and not alone and line == first_line and not any(columns.names):
+        remedy += "; if this line is a header, say so (header=True)"
     label = columns.label(column)
     return DataError(f"{path}, line {line}, {label}: {shown} is not a finite number{WHAT[kind]}{total}; {remedy}")
 

@@ -33,7 +33,8 @@ class Trajectory:
 
     `times` are strictly increasing, float64, in the file's own numbers (dates: seconds since 1970 UTC), of the rows
     with any observed value.  `inputs` are at their own rows, one for each input column.  `covariates`
-    `(covariates,)`: words are columns of 0 and 1.  `lines` `(n,)`: where each row is in the file.
+    `(covariates,)`: words are columns of 0 and 1.  `lines` `(n,)`: where each row is in the file.  `identity`: the
+    cells of the columns that name it, which `name` joins.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Trajectory:
     inputs: tuple[Input, ...]
     covariates: Array
     lines: Array
+    identity: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,5 @@ class Trajectories:
     constants: Mapping[str, float] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
     codes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    id_columns: tuple[str, ...] = ()
+    """The columns that name trajectories, which `id_column` joins by commas."""

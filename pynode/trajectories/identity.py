@@ -123,8 +123,8 @@ def groups_of(frame: Frame, columns: Sequence[Column], occupied: Array) -> list[
     """
     if not columns:
         return [Group("", np.flatnonzero(occupied))]
-    names = ["/".join(cells) for cells in zip(*(column.cells or () for column in columns), strict=True)]
-    given = np.array([all(cells) for cells in zip(*(column.cells or () for column in columns), strict=True)])
+    names = list(zip(*(column.cells or () for column in columns), strict=True))
+    given = np.array([all(cells) for cells in names])
     absent = np.flatnonzero(~given & occupied)
     if absent.size:
         first = [name for name, there in zip(names, given, strict=True) if there]
@@ -135,10 +135,10 @@ def groups_of(frame: Frame, columns: Sequence[Column], occupied: Array) -> list[
             )
         for row in range(1, len(names)):
             names[row] = names[row] if given[row] else names[row - 1]
-    rows: dict[str, list[int]] = {}
+    rows: dict[tuple[str, ...], list[int]] = {}
     for row in np.flatnonzero(occupied).tolist():
         rows.setdefault(names[row], []).append(row)
-    return [Group(name, np.array(own, dtype=np.int64)) for name, own in rows.items()]
+    return [Group("/".join(name), np.array(own, dtype=np.int64), name) for name, own in rows.items()]
 
 
 def hint_of(frame: Frame, times: Times, identity: Sequence[Column]) -> str:
@@ -151,6 +151,6 @@ def hint_of(frame: Frame, times: Times, identity: Sequence[Column]) -> str:
     fitting = [c.key for c in usable if _repeats(codes_of(c)) and _separates(codes_of(c), times.values)]
     column = fitting[0] if fitting else "COLUMN"
     return (
-        f"if the file holds several trajectories, name the column that tells them apart (--id {column}); if not, "
+        f"if the file holds several trajectories, name the column that tells them apart (id={column}); if not, "
         "correct the lines"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,10 +20,14 @@ UNSORTED = 0.25
 
 @dataclass(frozen=True)
 class Group:
-    """The rows of one trajectory, in the order of the file; `name` is "" where the file holds only one."""
+    """The rows of one trajectory, in the order of the file; `name` is "" where the file holds only one.
+
+    `identity` are the cells of the columns that name it.
+    """
 
     name: str
     rows: Array
+    identity: tuple[str, ...] = ()
 
     @property
     def told(self) -> str:
@@ -77,7 +81,7 @@ def sorted_groups(
     else:
         raise DataError(_backwards(frame, group, times, before, row, axis, hint))
     # stable, so that rows of one time stay in the order of the file; mergesort turned round would not
-    return [Group(g.name, g.rows[np.argsort(times[g.rows], kind="stable")]) for g in groups], [said]
+    return [replace(g, rows=g.rows[np.argsort(times[g.rows], kind="stable")]) for g in groups], [said]
 
 
 def _restarts(groups: Sequence[Group], times: Array) -> bool:
