@@ -300,8 +300,8 @@ def _steps(name: str, rows: Array, columns: ColumnNames, stepped: list[int], eac
     words = [c for c in stepped if each[c].distinct <= FEW]
     if words and len(words) < rows.shape[1]:
         remedies.append(f"condition the density on them (condition={columns.keys(words)})")
-    told = f"{name}: {listed}: columns in which many rows share a value have no density"
-    return f"{told}; {', or '.join(remedies)}"
+    refused = f"{name}: {listed}: columns in which many rows share a value have no density"
+    return f"{refused}; {', or '.join(remedies)}"
 
 
 def _counts_rows(values: Array) -> bool:

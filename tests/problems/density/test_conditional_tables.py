@@ -194,7 +194,7 @@ def test_a_text_without_header_and_with_words(tmp_path: Path, caplog: pytest.Log
     (tmp_path / "new.csv").write_text("\n".join(lines[:5]) + "\n")
     new = new_rows(table, tmp_path / "new.csv", Reading())
     assert new.ignored == ("column 1", "column 4")
-    assert "new.csv: ',' is taken as the decimal mark, as for training; --decimal overrules" in caplog.text
+    assert "new.csv: ',' is taken as the decimal mark, as for training (decimal=. for the other one)" in caplog.text
     np.testing.assert_array_equal(new.rows, [[float(row[1]), float(row[3])] for row in rows[:5]])
     assert np.isfinite(log_likelihoods(table, model_of(table), new)).all()
     with pytest.raises(DataError, match=r"the value is missing|an empty cell"):
