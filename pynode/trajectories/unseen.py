@@ -25,6 +25,8 @@ LEAST_SHARE = 0.5
 """Weight, relative to that of the best approach, below which another one is left out."""
 LEAST_TRAINED = 3
 """Trained trajectories with rows beyond the given ones that a choice needs."""
+MOST_TRIED = 64
+"""Of them, at most, that approaches are tried on."""
 LEAST_MEMBERS, MOST_MEMBERS = 5, 24
 """Trained trajectories whose starts stand for those of all others."""
 
@@ -58,17 +60,17 @@ def approaches_of(
 
     `noise` `(columns,)` is the standard deviation of residuals, `spread` `(state,)` that of starts.
     """
-    known, whole = _trained(prepared, given)
+    which, known, whole = _trained(prepared, given)
     if len(known) < LEAST_TRAINED:
         return (Approach(),)
     seen, rest = together(known), together(whole)
     errors: dict[Approach, float] = {}
-    prior = model.expected(seen).detach() + _left_out(model, prepared, known)
+    prior = model.expected(seen).detach() + _left_out(model, prepared, which)
     for doubt in DOUBTS:
         states = assimilate(model, seen, prior, spread / doubt, noise)
         path = roll_out(model, rest, states, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
         errors[Approach(doubt)] = float((((path - rest.values) * rest.seen / noise).square()).sum())
-    errors |= _of_population(model, prepared, known, whole, noise)
+    errors |= _of_population(model, prepared, which, known, whole, noise)
     best: dict[Population | None, tuple[float, Approach]] = {}
     for approach, error in errors.items():
         if np.isfinite(error) and error < best.get(approach.population, (np.inf, approach))[0]:
@@ -82,10 +84,10 @@ def approaches_of(
     return tuple(replace(approach, share=w / total) for w, approach in kept)
 
 
-def _left_out(model: SeriesModel, prepared: Prepared, known: list[_Part]) -> Tensor:
-    """What leaving out a trajectory's own start moves its expected one by `(w, state)`: the mean was fitted to all."""
+def _left_out(model: SeriesModel, prepared: Prepared, which: Sequence[int]) -> Tensor:
+    """What leaving out their own starts moves the expected ones of trajectories by `(w, state)`: the mean is of all."""
     if model.initial != "learnt":
-        return torch.zeros(len(known), model.sizes.state, dtype=torch.float64)
+        return torch.zeros(len(which), model.sizes.state, dtype=torch.float64)
     firsts = np.cumsum([0, *map(len, prepared.places)])
     trained = [k for k, mask in enumerate(prepared.masks) if mask.any()]
     covariates = torch.as_tensor(np.array([prepared.grids[k].covariates for k in trained]))
@@ -96,23 +98,27 @@ def _left_out(model: SeriesModel, prepared: Prepared, known: list[_Part]) -> Ten
     ridge[0] = 0.0
     leverage = ((design @ torch.linalg.inv(design.T @ design + ridge.diag())) * design).sum(1).clamp_max(0.9)
     moved = -away * (leverage / (1 - leverage))[:, None]
-    of = {id(prepared.grids[k]): row for k, row in zip(trained, moved, strict=True)}
-    return torch.stack([of[id(grid)] for grid, *_ in known])
+    return moved[[trained.index(k) for k in which]]
 
 
 def _of_population(
-    model: SeriesModel, prepared: Prepared, known: list[_Part], whole: list[_Part], noise: Tensor
+    model: SeriesModel,
+    prepared: Prepared,
+    which: Sequence[int],
+    known: Sequence[_Part],
+    whole: Sequence[_Part],
+    noise: Tensor,
 ) -> dict[Approach, float]:
     """The sums of squares that the means over the other trained trajectories leave."""
     members = Members.of(model, prepared)
     if members is None:
         return {}
     errors: dict[Approach, float] = {}
-    moved = _left_out(model, prepared, known)
+    moved = _left_out(model, prepared, which)
     for population in get_args(Population):
-        for (grid, _, end, mask), (_, _, last, ahead), by in zip(known, whole, moved, strict=True):
+        for k, (grid, _, end, mask), (_, _, last, ahead), by in zip(which, known, whole, moved, strict=True):
             paths = members.paths(model, grid, last, population, by)
-            others = members.grids != id(grid)
+            others = members.which != k
             values = torch.as_tensor(np.nan_to_num(grid.values[: last + 1]))
             marks = np.isfinite(grid.values[: last + 1])
             rest = torch.as_tensor(marks & ahead[: last + 1, None])
@@ -128,9 +134,9 @@ def _of_population(
 _Part = tuple[Grid, int, int, Array]
 
 
-def _trained(prepared: Prepared, given: int) -> tuple[list[_Part], list[_Part]]:
-    """Windows over the first `given` rows of trained trajectories, and over all rows with those after them marked."""
-    known, whole = [], []
+def _trained(prepared: Prepared, given: int) -> tuple[list[int], list[_Part], list[_Part]]:
+    """The trained trajectories of more than `given` rows, windows over these rows, and over all with the rest marked."""
+    which, known, whole = [], [], []
     for k, (each, mask) in enumerate(zip(prepared.series.each, prepared.masks, strict=True)):
         rows = np.flatnonzero(mask)
         if len(rows) > given:
@@ -138,19 +144,23 @@ def _trained(prepared: Prepared, given: int) -> tuple[list[_Part], list[_Part]]:
             first = prepared.node_mask(k, np.isin(marks, rows[:given]))
             rest = prepared.node_mask(k, np.isin(marks, rows[given:]))
             end = max(int(grid.rows[rows[given - 1]]), 1) if given else 1
+            which.append(k)
             known.append((grid, 0, end, first))
             whole.append((grid, 0, int(grid.rows[rows[-1]]), rest))
-    return known, whole
+    if len(which) > MOST_TRIED:
+        chosen = np.linspace(0, len(which) - 1, MOST_TRIED).round().astype(int).tolist()
+        return [which[n] for n in chosen], [known[n] for n in chosen], [whole[n] for n in chosen]
+    return which, known, whole
 
 
 @dataclass(frozen=True)
 class Members:
     """Starts `(n, state)` of trained trajectories, their distances `away` from what is expected for their covariates,
-    and the identity of the grid of each."""
+    and `which` `(n,)` trajectories these are."""
 
     starts: Tensor
     away: Tensor
-    grids: Array
+    which: Array
 
     @classmethod
     @torch.no_grad()
@@ -165,7 +175,7 @@ class Members:
         starts = model.nodes.detach().double()[[int(firsts[k]) for k in which]]
         covariates = torch.as_tensor(np.array([prepared.grids[k].covariates for k in which]))
         away = starts - model.mean_start(covariates.to(model.start.dtype)).double()
-        return cls(starts, away, np.array([id(prepared.grids[k]) for k in which]))
+        return cls(starts, away, np.array(which))
 
     @torch.no_grad()
     def paths(

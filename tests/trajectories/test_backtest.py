@@ -14,8 +14,10 @@ from pynode.trajectories.backtest import FIRM, ORIGINS, backtests, can_be_restra
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.decisions import decisions
+from pynode.trajectories.fields import LinearAndNetwork
 from pynode.trajectories.loss import FIRM_PRIOR, HELD_PRIOR, Weights, shooting_loss
 from pynode.trajectories.matching import EFFORTS
+from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.parts import parts_of
 from pynode.trajectories.refit import long_windows
 from pynode.trajectories.rollout import by_steps
@@ -24,6 +26,12 @@ from tests.trajectories.made import decays, rotation, series, swing, trajectory
 
 def prepared(of: Trajectories) -> Prepared:
     return prepare(of, [np.ones(len(each.times), bool) for each in of.each])
+
+
+def inner(model: SeriesModel) -> LinearAndNetwork:
+    own = model.field.inner
+    assert isinstance(own, LinearAndNetwork)
+    return own
 
 
 def passengers(months: int = 116, seed: int = 0) -> Trajectories:
@@ -50,7 +58,7 @@ def test_a_field_that_would_blow_up_is_held_down(of: Trajectories) -> None:
     linear, free = after.backtested
     assert linear <= 0.9 * free
     model = first_model(after, 0)
-    assert torch.count_nonzero(model.field.inner.network[-1].weight) == 0  # type: ignore[union-attr, operator]
+    assert torch.count_nonzero(inner(model).network[-1].weight) == 0
     sentence = next(line for line in decisions(after, parts_of(of, None, None, None)) if "is held near" in line)
     assert f"{linear:.2g} standard deviations" in sentence
     assert with_all_rows(after).restraint == after.restraint
@@ -96,7 +104,7 @@ def test_the_linear_part_is_held_to_that_of_the_first_field() -> None:
     weights = Weights.of(held, 1.0, torch.float64)
     model = first_model(held, 0)
     assert weights.held is not None
-    assert torch.equal(weights.held, model.field.inner.linear.weight.detach())  # type: ignore[union-attr]
+    assert torch.equal(weights.held, inner(model).linear.weight.detach())
     assert weights.held_prior == HELD_PRIOR
     assert Weights.of(replace(held, restraint=FIRM[0]), 1.0, torch.float64).held_prior == FIRM_PRIOR
     windows = long_windows(held, 2, torch.float64)
@@ -104,7 +112,7 @@ def test_the_linear_part_is_held_to_that_of_the_first_field() -> None:
     free = replace(weights, held=None)
     with torch.no_grad():
         at = shooting_loss(model, windows, weights, by_steps(1)) - shooting_loss(model, windows, free, by_steps(1))
-        model.field.inner.linear.weight[0, 0] += HELD_PRIOR  # type: ignore[union-attr, index]
+        inner(model).linear.weight[0, 0] += HELD_PRIOR
         away = shooting_loss(model, windows, weights, by_steps(1)) - shooting_loss(model, windows, free, by_steps(1))
     scale = float(weights.noise.square().mean()) / weights.observations
     assert float(away - at) == pytest.approx(scale, rel=1e-6)

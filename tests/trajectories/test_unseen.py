@@ -60,7 +60,8 @@ def test_too_few_trained_trajectories_leave_the_state() -> None:
 def test_the_expected_start_is_that_without_the_trajectory_itself() -> None:
     """The closed form of leaving one out is the regression without it."""
     model, prepared = trained(falls(9, noise=0.05))
-    known, _ = _trained(prepared, 2)
+    which, _, _ = _trained(prepared, 2)
+    assert which == list(range(9))
     starts = torch.stack([model.nodes.detach()[sum(map(len, prepared.places[:k]))] for k in range(9)])
     design = torch.tensor([[1.0, *grid.covariates] for grid in prepared.grids], dtype=torch.float64)
     ridge = torch.diag(torch.tensor([0.0, START_PRIOR**-2], dtype=torch.float64))
@@ -73,7 +74,7 @@ def test_the_expected_start_is_that_without_the_trajectory_itself() -> None:
     with torch.no_grad():
         model.start.copy_(every[0])
         model.start_by.copy_(every[1:])
-    moved = _left_out(model, prepared, known)
+    moved = _left_out(model, prepared, which)
     for k in range(9):
         others = mean([n for n in range(9) if n != k])
         assert torch.allclose(design[k] @ every + moved[k], design[k] @ others, atol=1e-10)
