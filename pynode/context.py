@@ -41,6 +41,13 @@ class ContextField(nn.Module):
         return torch.cat((slope, torch.zeros_like(context)), dim=-1)
 
 
+def check_tensor(argument: str, value: object) -> Tensor:
+    """`value` itself; raises `InvalidArgument` for arrays of NumPy, data frames, and all else that is no tensor."""
+    if not isinstance(value, Tensor):
+        raise InvalidArgument(argument, type(value).__name__, "not a tensor", "pass torch.as_tensor(...) of numbers")
+    return value
+
+
 def with_context(field: nn.Module, columns: int, name: str = "field") -> nn.Module:
     """`field` as one of states `(y, context)` with so many columns of context; itself where there are none.
 
@@ -111,10 +118,10 @@ def check_context(context: object, columns: int, like: Tensor, remedy: str) -> T
         raise InvalidArgument(
             "context", None, f"this model has {columns} columns of context", f"pass one of shape {wanted}"
         )
-    if not isinstance(context, Tensor) or context.ndim == 0 or context.shape[-1] != columns:
-        shown = str(tuple(context.shape)) if isinstance(context, Tensor) else type(context).__name__
+    context = check_tensor("context", context)
+    if context.ndim == 0 or context.shape[-1] != columns:
         advice = "pass a tensor, with one row for all samples or one for each"
-        raise InvalidArgument("context", shown, f"not {wanted}", advice)
+        raise InvalidArgument("context", tuple(context.shape), f"not {wanted}", advice)
     if context.dtype != like.dtype or context.device != like.device:
         shown, problem = f"{context.dtype} on {context.device}", f"the model is {like.dtype} on {like.device}"
         raise InvalidArgument("context", shown, problem, "convert one of them")

@@ -40,9 +40,14 @@ OFFERED = re.compile(rf"(?:(?<=\()|(?<= or ))({NAMES})=(?=\S)(True\b|False\b)?")
 """An option that a message offers: in parentheses, where it may say another one after "or"."""
 IN_PARENTHESES = re.compile(rf" ?\(({NAMES})=(?:[^()]|\([^()]*\))*\)")
 
+TRAINING = ("compare", "density", "series", "suite")
+"""Commands that take the options of methods."""
+
 
 def as_typed(text: str, command: str) -> str:
     """`text` with the options that it offers as `command` takes them, and without those that it does not take."""
+    if command in TRAINING:
+        text = text.replace("pynode.OptDisc(adjoint='interpolating')", "--adjoint interpolating")
     own, by_set = OWN.get(command, ()), command in BY_SET
 
     def kept(match: re.Match[str]) -> str:

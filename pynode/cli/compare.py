@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
     from pynode.studies.render import RenderedResults
     from pynode.training.schedules import Multilevel
+
+
+def _nothing(_: RenderedResults) -> None:
+    pass
 
 
 def _say_version(asked: bool) -> None:
@@ -183,10 +188,12 @@ def run_comparison(
     rank_timeout: float = RANK_TIMEOUT,
     problem_options: dict[str, Any] | None = None,
     multilevel: Multilevel | None = None,
+    then: Callable[[RenderedResults], None] = _nothing,
 ) -> RenderedResults | None:
     """Trains, checks gradients, renders, prints and returns the results; on `console` if given, in one line if `brief`.
 
-    With `explain` it says which engine the runs would be on, and does no more.
+    With `explain` it says which engine the runs would be on, and does no more.  `then` is called with the results
+    before a run that failed is an error.
     """
     chosen = on_backend(methods, backend)
     posed: dict[str, Any] = {"problem_options": problem_options, "multilevel": multilevel}
@@ -228,6 +235,7 @@ def run_comparison(
         from pynode.cli.results import print_results
 
         rendered = print_results(directory, console, failures=failures, brief=brief)
+    then(rendered)
     if failures:
         raise RunFailure(f"{len(failures)} of {counted(len(configs), 'run')} failed: {'; '.join(failures)}")
     return rendered

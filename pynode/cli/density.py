@@ -63,7 +63,7 @@ def density(
         o.column(
             "--dequantise",
             text="Fill the steps of these columns (integers, rounded values) with uniform noise; samples are rounded "
-            "back. auto: all that need it.",
+            "back. auto: all that would be refused without it, beside those named.",
             metavar="COLUMN,...|auto",
         ),
     ] = None,
@@ -110,7 +110,7 @@ def density(
     plan(PROBLEM, listed, numbers, given.methods, problem_options=chosen, **given.settings)
     problem = _problem(chosen)
     say_table(problem, data)
-    drawn = run_comparison(
+    run_comparison(
         PROBLEM,
         given,
         problem_options=chosen,
@@ -122,9 +122,8 @@ def density(
         checks=checks,
         explain=explain,
         brief=True,
+        then=lambda drawn: say_results(drawn.results.directory, problem, data),
     )
-    if drawn is not None:
-        say_results(drawn.results.directory, problem, data)
 
 
 def _problem_options(data: Path, settings: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
@@ -169,11 +168,13 @@ def say_results(directory: Path, problem: UserTable, data: Path) -> None:
     from pynode.cli.console import new_console
     from pynode.problems.density.user_tables import OF_CLASS
     from pynode.studies.base import Table, number, over_seeds
-    from pynode.studies.losses import still_falling
+    from pynode.studies.losses import against_normal, still_falling
     from pynode.studies.render import PAGE
     from pynode.studies.results import load_results
 
     console, groups = new_console(), load_results(directory).groups()
+    if not groups:
+        return
     wanted = [
         (f"NLL of {len(problem.splits.test):,} test rows, units of the file", "test_nll_raw", 4),
         ("training (s)", "training_seconds", 3),
@@ -182,6 +183,7 @@ def say_results(directory: Path, problem: UserTable, data: Path) -> None:
     ]
     for word in problem.splits.conditions.classes if problem.splits.conditions is not None else ():
         wanted.insert(-3, (f"  of them {word}", f"{OF_CLASS}{word}", 4))
+    wanted.insert(-3, ("NLL of these by a normal distribution", "test_nll_normal", 4))
     each = {key: [over_seeds(runs, partial(_value, key)) for runs in groups.values()] for _, key, _ in wanted}
     rows = [
         [title, *(number(value, n) for value in each[key])]
@@ -195,6 +197,8 @@ def say_results(directory: Path, problem: UserTable, data: Path) -> None:
     if loads and max(loads) > (cores := os.cpu_count() or 1) + 0.5:
         told = f"a load of up to {max(loads):.1f} on {counted(cores, 'core')}"
         console.say(f"other programs ran beside the training ({told}): times do not compare, evaluations do")
+    if (beside := against_normal(groups)) is not None:
+        console.say(beside)
     if falling := still_falling(groups):
         config = groups[falling[0]][0].config
         n, half = config["iterations"], config["rate_half_life"]

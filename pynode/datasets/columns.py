@@ -43,6 +43,12 @@ NOTED_WHOLE, NOTED = 1e-4, 0.01
 FEW = 12
 """Values of a column that may be names of classes."""
 
+SPIKE, NARROW = 0.1, 0.1
+"""Share of the rows in one step, and width of a step in standard deviations, beyond which noise leaves a spike."""
+
+ROUNDED = 1e-9
+"""Of a step, by which adding the noise may have rounded down."""
+
 COUNTED = 20
 """Rows from which on a column that counts them is refused."""
 
@@ -183,6 +189,11 @@ def stepped_columns(rows: Array) -> dict[int, Repetition]:
     return {column: r for column, r in each.items() if r is not None and r.pairs > r.bound}
 
 
+def _stays_spike(most: Repetition, unit: float, values: Array) -> bool:
+    """Whether many of the rows lie in one step of `unit` that is far narrower than the column `values`."""
+    return most.share > SPIKE and unit < NARROW * float(values.std())
+
+
 def dequantised(name: str, rows: Array, columns: ColumnNames, wanted: tuple[str, ...], seed: int) -> Filled:
     """The table with uniform noise in [0, unit) added to the columns `wanted`, where unit is a column's resolution.
 
@@ -191,7 +202,8 @@ def dequantised(name: str, rows: Array, columns: ColumnNames, wanted: tuple[str,
     """
     if not wanted:
         return Filled(rows)
-    chosen = sorted(stepped_columns(rows)) if wanted == AUTO else columns.find("dequantise", wanted)
+    named = columns.find("dequantise", [name for name in wanted if name not in AUTO])
+    chosen = sorted({*named, *(stepped_columns(rows) if set(AUTO) & set(wanted) else ())})
     filled, units, origins = np.array(rows), np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
     for column in chosen:
         unit = resolution(rows[:, column])
@@ -212,9 +224,11 @@ def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count:
     n, dim = rows.shape
     counting = [c for c in range(dim) if n >= COUNTED and _counts_rows(rows[:, c])]
     if counting and not may_count:
+        n_counting = len(counting)
         raise DataError(
-            f"{columns.labels(counting)} of {name} counts the rows, as an index does: leave it out "
-            f"(drop={columns.keys(counting)}), or keep it (index=keep)"
+            f"{columns.labels(counting)} of {name} {verb(n_counting, 'counts', 'count')} the rows, as an index does: "
+            f"leave {verb(n_counting, 'it', 'them')} out (drop={columns.keys(counting)}), or keep "
+            f"{verb(n_counting, 'it', 'them')} (index=keep)"
         )
     each = {c: r for c in range(dim) if (r := repetition(rows[:, c])) is not None and c not in counting}
     if stepped := [c for c, r in each.items() if r.pairs > r.bound]:
@@ -233,7 +247,8 @@ def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count:
         if r.pairs > (NOTED_WHOLE if r.whole else NOTED) or (r.share > 0.02 and r.share * n > 10):
             has_steps = resolution(rows[:, c]) is not None
             remedy = "add noise between its steps" if has_steps else "leave the column out"
-            option = f"{'dequantise' if has_steps else 'drop'}={columns.keys([c])}"
+            before = [] if filled.units is None else np.flatnonzero(filled.units).tolist()
+            option = f"dequantise={columns.keys(sorted([*before, c]))}" if has_steps else f"drop={columns.keys([c])}"
             notices.append(
                 f"{columns.label(c)} is used as it is, but its values repeat: it has {r}; a flow can make the density "
                 f"of such a value ever higher, so that the likelihood says little; {remedy} if it does ({option})"
@@ -245,7 +260,25 @@ def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count:
         noisy = np.flatnonzero(filled.units).tolist()
         told = ", ".join(f"{columns.label(c)} (steps of {filled.units[c]:.6g})" for c in noisy)
         notices.append(f"uniform noise is added to the values of {told}, each up to the next step")
+        if spikes := _spikes(filled, columns, noisy):
+            notices.append(
+                f"{'; '.join(spikes)}: so narrow a step stays a spike under the noise, and decides the likelihood"
+            )
     return notices
+
+
+def _spikes(filled: Filled, columns: ColumnNames, noisy: list[int]) -> list[str]:
+    """What is said of dequantised columns of which many rows lie in one step, far narrower than the column."""
+    assert filled.units is not None
+    assert filled.origins is not None
+    told = []
+    for c in noisy:
+        steps = np.floor((filled.rows[:, c] - filled.origins[c]) / filled.units[c] + ROUNDED)
+        most = repetition(steps)
+        if most is not None and _stays_spike(most, filled.units[c], filled.rows[:, c]):
+            value = filled.origins[c] + most.value * filled.units[c]
+            told.append(f"{columns.label(c)} has {most.share:.0%} of the rows at {value:.6g}")
+    return told
 
 
 def _steps(name: str, rows: Array, columns: ColumnNames, stepped: list[int], each: dict[int, Repetition]) -> str:
@@ -255,15 +288,20 @@ def _steps(name: str, rows: Array, columns: ColumnNames, stepped: list[int], eac
     if one_hot:
         told.append(f"{columns.labels(binary)} are one-hot")
     listed = "; ".join(told[:6]) + (f"; and {len(told) - 6} more" if len(told) > 6 else "")
-    spikes = [c for c in stepped if resolution(rows[:, c]) is None]
-    remedy = f"leave them out (drop={columns.keys(stepped)})"
+    units = {c: resolution(rows[:, c]) for c in stepped}
+    spikes = [c for c, unit in units.items() if unit is None or _stays_spike(each[c], unit, rows[:, c])]
+    remedies = []
+    if len(stepped) < rows.shape[1]:  # a density needs a column
+        remedies.append(f"leave them out (drop={columns.keys(stepped)})")
     if spikes:
-        remedy += f", or the rows that share a value of {columns.labels(spikes)}"
+        remedies.append(f"{'' if remedies else 'leave out '}the rows that share a value of {columns.labels(spikes)}")
     if steps := [c for c in stepped if c not in spikes]:
-        remedy += f", or fill the steps with uniform noise (dequantise={columns.keys(steps)})"
-    if words := [c for c in stepped if each[c].distinct <= FEW]:
-        remedy += f", or condition the density on them (condition={columns.keys(words)})"
-    return f"{name}: {listed}: columns in which many rows share a value have no density; {remedy}"
+        remedies.append(f"fill the steps with uniform noise (dequantise={columns.keys(steps)})")
+    words = [c for c in stepped if each[c].distinct <= FEW]
+    if words and len(words) < rows.shape[1]:
+        remedies.append(f"condition the density on them (condition={columns.keys(words)})")
+    refused = f"{name}: {listed}: columns in which many rows share a value have no density"
+    return f"{refused}; {', or '.join(remedies)}"
 
 
 def _counts_rows(values: Array) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,6 +166,12 @@ class Conditions:
         return self.encode(held)
 
 
+def may_be_classes(words: Collection[str], rows: int) -> bool:
+    """Whether the different `words` of a column of so many `rows` can be classes of a condition: at least two, not too
+    many."""
+    return 1 < len(words) <= MOST_CLASSES and len(words) * ROWS_A_CLASS <= rows
+
+
 def fitted(name: str, held: Sequence[HeldColumn], training: Array) -> tuple[Conditions, list[str]]:
     """The conditions that columns `held` of the table `name` are, and what a user should know.
 
@@ -236,7 +242,7 @@ def _of_words(name: str, column: HeldColumn, training: Array) -> Condition:
             f"{column.label} of {name} is '{classes[0]}' in every row: a condition has to change; leave it out of the "
             "condition"
         )
-    if len(classes) > MOST_CLASSES or len(classes) * ROWS_A_CLASS > rows:
+    if not may_be_classes(classes, rows):
         wrong = next(cell for cell in column.cells if _number(cell) is None)
         remedy = (
             f"'{wrong[:40]}' is not a number; replace it"

@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 
 from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.text_lines import MISSING, SAMPLE, Record, TextFile, could_be_number, number
-from pynode.datasets.text_tables import layout
+from pynode.datasets.text_tables import has_years, layout
 from pynode.datasets.units import is_date, units_in
 
 
@@ -43,7 +43,7 @@ def top_of(text: TextFile, header: bool | None) -> Top | None:
     if header is None and not guessed and not commented and _counts_columns(first, rows):
         shape = layout(rows, None)  # numbers as names
         notices.append(shape.notice)
-    names = tuple(name.strip("'\"") for name in shape.names)
+    names = shape.names
     cells, last_line = tuple(first) if shape.names else (), rows[0][0] if shape.names else 0
     if not names and len(commented) == shape.width:
         names = commented
@@ -78,24 +78,12 @@ def _is_header(first: list[str], body: list[Record]) -> bool:
     if not words:
         return False
     if any(number(cell, ".") is not None or number(cell, ",") is not None for cell in words):
-        return _has_years(first, body)
+        return has_years(first, [cells for _, cells in body])
     if any(is_date(cell) for cell in words):
         # years and quarters may name columns of numbers
         below = [cells[n] for _, cells in body for n, cell in enumerate(first) if is_date(cell) and n < len(cells)]
         return bool(below) and not any(is_date(cell) for cell in below)
     return not any(cell.lower() in MISSING - {".", "-", "--", "?"} for cell in words) or _names_numbers(first, body)
-
-
-def _has_years(first: list[str], body: list[Record]) -> bool:
-    """Whether the numbers in a first line of words are years, or such, above fractions."""
-    years = [n for n, cell in enumerate(first) if cell.isdigit()]
-    others = [cell for n, cell in enumerate(first) if cell and n not in years]
-    if len(years) < 3 or not others or any(could_be_number(cell) for cell in others):
-        return False
-    values = [int(first[n]) for n in years]
-    below = [cells[n].strip() for _, cells in body for n in years if n < len(cells) and cells[n].strip()]
-    fractions = sum(not cell.isdigit() for cell in below)
-    return values == list(range(values[0], values[0] + len(values))) and fractions > 0.5 * len(below)
 
 
 def _names_numbers(first: list[str], body: list[Record]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pynode.datasets.conditions import may_be_classes
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame import Column, Frame, read_frame
 from pynode.datasets.reading import AS_TRAINED, ColumnNames, HeldColumn, Reading, Roles, TableFile, as_texts
@@ -52,10 +53,12 @@ def _check_kinds(frame: Frame, columns: ColumnNames, roles: Roles) -> None:
             continue
         keys = columns.keys(others)
         remedy = f"leave {'it' if len(others) == 1 else 'them'} out (drop={keys})"
+        classes = [c for c in others if may_be_classes(set(frame.columns[c].cells or ()), len(frame.lines))]
         if roles.fixed:
             remedy = AS_TRAINED
         elif kind == "text":
-            remedy += f", or condition the density on the words (condition={keys})"
+            if classes:
+                remedy += f", or condition the density on the words (condition={columns.keys(classes)})"
         else:
             remedy += ", or write numbers, for instance of days"
         holds = verb(len(others), "holds", "hold")

@@ -146,8 +146,8 @@ def cut(rows: Array, *, test: float = 0.1, validation: float = 0.1) -> tuple[Arr
 
 
 def check_scale(name: str, mean: Array, std: Array, columns: ColumnNames | None = None) -> None:
-    """Raises `DataError`, with the number of the column from 1, where a column is constant or not finite."""
-    remedy = "give rows among which it varies" if columns is None else "remove the column (drop={})"
+    """Raises `DataError`, which names all columns that are constant, or one that is not finite, numbered from 1."""
+    known = columns is not None
     columns = columns or ColumnNames.unnamed(len(mean))
     damaged = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std)))
     if damaged.size:
@@ -158,10 +158,15 @@ def check_scale(name: str, mean: Array, std: Array, columns: ColumnNames | None 
     # the mean of equal numbers rounds, so their std can be a few ulp rather than 0
     constant = np.flatnonzero(std <= 1e-13 * np.abs(mean))
     if constant.size:
-        at = int(constant[0])
+        those = constant.tolist()
+        alone = len(those) == 1
+        remedy = f"give rows among which {'it varies' if alone else 'they vary'}"
+        if known:
+            remedy = f"leave {'it' if alone else 'them'} out (drop={columns.keys(those)})"
+        value = f" = {mean[those[0]]:.6g}" if alone else ": one value each"
+        where = "training row" if known else "row that sets the scale"
         raise DataError(
-            f"{columns.label(at)} of {name} = {mean[at]:.6g} in every row that sets the scale: "
-            f"a constant column has no density; {remedy.format(columns.keys([at]))}"
+            f"{columns.labels(those)} of {name}{value} in every {where}: a constant column has no density; {remedy}"
         )
 
 

@@ -14,11 +14,22 @@ from typing import Any
 
 import numpy as np
 
+from pynode.datasets.conditions import MOST_CLASSES, may_be_classes
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_cells import unit_of
 from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.reading import AS_TRAINED, ColumnNames, HeldColumn, Reading, Roles, TableFile
-from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
+from pynode.datasets.text_lines import (
+    Kind,
+    Mark,
+    Record,
+    TextFile,
+    could_be_number,
+    kind_of,
+    number,
+    open_text,
+    plain_number,
+)
 from pynode.datasets.units import units_in
 from pynode.wording import counted, verb
 
@@ -51,7 +62,7 @@ def layout(sample: list[Record], header: bool | None) -> Layout:
     """The layout of a table that begins with `sample`; `header` says whether it has one, None that it is not known.
 
     A line without any number is a header.  So are the integers 0, 1, 2, ..., which pandas writes for columns without
-    names, and other increasing integers above lines of decimal fractions, such as years.
+    names, and other increasing integers above lines of decimal fractions, such as years, also beside words.
     """
     first = [cell.strip() for cell in sample[0][1]]
     body = [cells for _, cells in sample[1:]]
@@ -59,15 +70,24 @@ def layout(sample: list[Record], header: bool | None) -> Layout:
         first = first[:-1]  # a delimiter at the end of every line
     counted = _counts(first, body)
     if header is None:
-        header = counted or (not any(_is_number(cell) for cell in first) and not all(map(_is_missing, first)))
-        notice = f"line {sample[0][0]} is read as a header: {_shown(first)}" if header and counted else ""
+        words = not any(_is_number(cell) for cell in first) and not all(map(_is_missing, first))
+        numbered = counted or has_years(first, body)
+        header = words or numbered
+        notice = f"line {sample[0][0]} is read as a header: {_shown(first)}" if numbered else ""
     else:
         notice = ""
-    names = tuple(" ".join(cell.split()) for cell in first) if header else ()
+    names = tuple(_name(cell) for cell in first) if header else ()
     # R's write.table gives no name to the row names
     if header and len(first) > 1 and body and all(_width(cells) == len(first) + 1 for cells in body):
         return Layout(len(first) + 1, ("", *names), notice)
     return Layout(len(first), names, notice)
+
+
+def _name(cell: str) -> str:
+    """A name in the header, without quotes that the reading of cells has left: 'speed'."""
+    name = " ".join(cell.split())
+    quoted = len(name) > 2 and name[0] == name[-1] and name[0] in "'\""
+    return name[1:-1] if quoted else name
 
 
 def _counts(first: list[str], body: list[list[str]]) -> bool:
@@ -84,6 +104,18 @@ def _counts(first: list[str], body: list[list[str]]) -> bool:
     below = [cell.strip() for row in body for cell in row[start:]]
     increasing = len(values) > 1 and all(a < b for a, b in pairwise(values))
     return increasing and len(body) > 1 and not any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below)
+
+
+def has_years(first: list[str], body: list[list[str]]) -> bool:
+    """Whether the numbers in a first line of words are years, or such, above fractions."""
+    years = [n for n, cell in enumerate(first) if cell.isdigit()]
+    others = [cell for n, cell in enumerate(first) if cell and n not in years]
+    if len(years) < 3 or not others or any(could_be_number(cell) for cell in others):
+        return False
+    values = [int(first[n]) for n in years]
+    below = [cells[n].strip() for cells in body for n in years if n < len(cells) and cells[n].strip()]
+    fractions = sum(not cell.isdigit() for cell in below)
+    return values == list(range(values[0], values[0] + len(values))) and fractions > 0.5 * len(below)
 
 
 def _is_number(cell: str) -> bool:
@@ -125,10 +157,15 @@ def refusal(
         return DataError(f"{path}, line {line}, {columns.label(empty)}: the value is missing; {remedy}")
     cell, kind = cells[column].strip(), kind_of(cells[column])
     counts: Counter[int] = Counter()
+    words: dict[int, set[str]] = {c: set() for c in kept}
     first_line = n_lines = 0
     for at, record in lines:
         first_line, n_lines = first_line or at, n_lines + 1
-        counts.update(c for c in kept if not _is_finite(record[c], mark) and kind_of(record[c]) == kind)
+        those = [c for c in kept if not _is_finite(record[c], mark) and kind_of(record[c]) == kind]
+        counts.update(those)
+        for c in those:
+            if len(words[c]) <= MOST_CLASSES:
+                words[c].add(record[c].strip())
     shown = "an empty cell" if not cell else f"'{cell[:40]}{'...' if len(cell) > 40 else ''}'"
     count = counts.total()
     where = f"in {len(counts)} columns" if len(counts) > 1 else "in this column"
@@ -145,8 +182,9 @@ def refusal(
         remedy = f"leave the column out ({drop})" + ADVICE.get(kind, "")
         if len(same) > 1:
             remedy = f"leave out {columns.labels(same)}, which hold such cells alone (drop={columns.keys(same)})"
-        if kind in ("text", "truth value"):
-            remedy += f", or condition the density on the words (condition={columns.keys(same)})"
+        classes = [c for c in same if may_be_classes(words[c], n_lines)]
+        if kind in ("text", "truth value") and classes:
+            remedy += f", or condition the density on the words (condition={columns.keys(classes)})"
     elif kind == "text":
         remedy = f"remove the row or replace the value, or leave the column out ({drop})"
     else:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from pynode.context import check_tensor
 from pynode.errors import InvalidArgument
 from pynode.flows.divergence import Divergence
 from pynode.flows.probes import Draw
@@ -59,9 +60,10 @@ class FlowDistribution(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(value | context) in nats, for `value` `(..., dim)` whose shape broadcasts with the batch shape."""
         dim = self.flow.dim
-        if not isinstance(value, Tensor) or value.ndim == 0 or value.shape[-1] != dim:
-            shown = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise InvalidArgument("value", shown, f"not (..., {dim})", "pass a tensor with one row per sample")
+        check_tensor("value", value)
+        if value.ndim == 0 or value.shape[-1] != dim:
+            shape = tuple(value.shape)
+            raise InvalidArgument("value", shape, f"not (..., {dim})", "pass a tensor with one row per sample")
         try:
             shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         except RuntimeError:

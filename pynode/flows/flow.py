@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from pynode.context import check_columns, check_context, rows_of_context, with_context
+from pynode.context import check_columns, check_context, check_tensor, rows_of_context, with_context
 from pynode.errors import InvalidArgument
 from pynode.evaluation import checked_params
 from pynode.fields.base import FieldSpec
@@ -361,9 +361,10 @@ class Flow(nn.Module):
         return rows_of_context(self._checked(context), n)
 
     def _check(self, points: State) -> None:
-        if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != self.dim:
-            shown = tuple(points.shape) if isinstance(points, Tensor) else type(points).__name__
-            raise InvalidArgument("x", shown, f"not (batch, {self.dim})", "pass a tensor with one row per sample")
+        check_tensor("x", points)
+        if points.ndim != 2 or points.shape[1] != self.dim:
+            shape = tuple(points.shape)
+            raise InvalidArgument("x", shape, f"not (batch, {self.dim})", "pass a tensor with one row per sample")
         if not len(points):
             raise InvalidArgument("x", tuple(points.shape), "no samples", "pass one row or more")
         like = next(self.parameters(), points if points.is_floating_point() else self.like())

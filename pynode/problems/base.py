@@ -118,6 +118,8 @@ class Problem(ABC):
     """The study's options for fixed-step methods, as plain values."""
     adaptive_settings: ClassVar[Mapping[str, Any]]
     """The study's options for adaptive methods, as plain values."""
+    adjoint: ClassVar[str] = "backsolve"
+    """How the adjoint of Opt-Disc gets the state: as in the study, unless a problem says otherwise."""
     quick: ClassVar[Mapping[str, Any]] = {"iterations": 50, "validate_every": 5}
     """A version that runs in seconds: iterations, their validation, and options of the problem."""
     defects: ClassVar[str | None] = None

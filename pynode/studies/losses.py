@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from pynode.records.runs import Run
 
@@ -18,6 +19,9 @@ VALIDATION, WHILE_TRAINING = "validation loss", "training loss"
 
 OVER_WINDOWS = "training loss over long windows"
 """What series record as their validation loss: it is measured on training rows."""
+
+RAW, NORMAL = "test_nll_raw", "test_nll_normal"
+"""Of the test rows of a user's table in its units: by the flow, and by a normal distribution."""
 
 WITHOUT_VALIDATION = ("series",)
 """Problems that set no rows aside for validation."""
@@ -85,6 +89,29 @@ def _was_falling(run: Run) -> bool:
     least = min(before)
     bound = least - FALLING_NATS if is_likelihood([run]) else (1 - FALLING) * least
     return min(losses) < bound
+
+
+def against_normal(groups: Mapping[str, Sequence[Run]]) -> str | None:
+    """Whether the flows of runs by method beat a normal distribution on the test rows; None where that is not known."""
+    ahead: dict[str, float] = {}
+    for method, runs in groups.items():
+        pairs = [((run.summary or {}).get(RAW), (run.summary or {}).get(NORMAL)) for run in runs]
+        known = [normal - flow for flow, normal in pairs if flow is not None and normal is not None]
+        if known:
+            ahead[method] = median(known)
+    if not ahead:
+        return None
+    if max(ahead.values()) <= 0:
+        nats = " and ".join(f"{-gap:.3g} for {method}" for method, gap in ahead.items())
+        return (
+            "No flow is better on the test rows than a normal distribution with the mean and the covariance of the "
+            f"training rows (NLL higher by {nats}): too few rows for this net, or too short a training."
+        )
+    nats = " and ".join(f"{gap:.3g} with {method}" for method, gap in ahead.items())
+    return (
+        f"In nats a row, the likelihood of the test rows is higher by {nats} than that by a normal distribution with "
+        "the mean and the covariance of the training rows."
+    )
 
 
 def is_likelihood(runs: Iterable[Run]) -> bool:

@@ -79,7 +79,7 @@ def new_rows(problem: UserTable, path: Path, reading: Reading) -> NewRows:
     if conditions is not None:
         context = conditions.encode(table.held, lambda row: f"{path}, {table.place(row)}")
     rows = _on_steps(path, problem, table, table.rows[:, order])
-    return NewRows(table, rows, context, tuple(table.every.name(c) for c in ignored))
+    return NewRows(table, rows, context, tuple(table.every.names[c] or table.every.label(c) for c in ignored))
 
 
 def log_likelihoods(

@@ -243,7 +243,10 @@ def default_method(problem: type[Problem], name: str, **options: Any) -> Gradien
     method = METHODS.load(name)
     settings = problem.adaptive_settings if method.adaptive else problem.fixed_settings
     known = {k: v for k, v in settings.items() if k in method.option_names()}
-    chosen = {"method": name, **STUDY.get(name, {}), **known}
+    study = dict(STUDY.get(name, {}))
+    if "adjoint" in study:
+        study["adjoint"] = problem.adjoint
+    chosen = {"method": name, **study, **known}
     if options.get("engine", AUTO) != AUTO:
         chosen |= {k: v for k, v in engine_called(options["engine"]).defaults.items() if k in method.option_names()}
     return method_from_json({**chosen, **options})

@@ -89,6 +89,7 @@ def _named(frame: Frame, column: Column) -> Column:
 
 def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
+    _refuse_times_across(frame, columns)
     _refuse_first_row(frame, columns)
     numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()]
     for column in numbers:
@@ -102,7 +103,6 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     for column in numbers:
         if _rises_within(frame, column):
             return times_of(frame, (column,))
-    _refuse_times_across(frame, columns)
     return row_numbers(frame)
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pynode.cli.as_typed import BY_SET, OWN, as_typed, notices_as_typed, paths_as_typed
+from pynode.cli.as_typed import BY_SET, OWN, TRAINING, as_typed, notices_as_typed, paths_as_typed
 from tests.cli.test_options import GROUP, flag, flags
 
 
 def test_the_options_are_those_of_the_commands() -> None:
     for command, names in OWN.items():
         assert {flag(name) for name in names} - flags(command) == set()
+    for command in TRAINING:
+        assert "--adjoint" in flags(command)
     for command in BY_SET:
         assert "--set" in flags(command)
     assert set(GROUP.commands) >= {*OWN, *BY_SET}
@@ -47,6 +49,8 @@ def test_the_options_are_those_of_the_commands() -> None:
         ("predict", "leave it out (leave_out=P4), or mend it", "leave it out, or mend it"),
         ("score", "leave out such rows (missing=drop) or it (drop=a)", "leave out such rows (--missing drop) or it"),
         ("show", "leave it out (drop=a)", "leave it out"),
+        ("density", "use pynode.OptDisc(adjoint='interpolating'), which", "use --adjoint interpolating, which"),
+        ("show", "use pynode.OptDisc(adjoint='interpolating')", "use pynode.OptDisc(adjoint='interpolating')"),
     ],
 )
 def test_as_typed(command: str, said: str, typed: str) -> None:

@@ -143,8 +143,8 @@ def test_evaluations_in_the_units_of_the_file(conditional: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "(--drop remark,kind), or condition the density on the words (--condition remark,kind)"),
-        (("--condition", "kind"), "(--drop remark), or condition the density on the words (--condition remark)"),
+        ((), "(--drop remark,kind), or condition the density on the words (--condition kind)"),
+        (("--condition", "kind"), "such cells in this column); leave the column out (--drop remark)\n"),
         (("--condition", "kind,remark"), "column 1 ('remark')"),
         (("--drop", "nosuch"), "--drop = 'nosuch': no column of the table"),
         (("--drop", "remark", "--condition", "girth,height,kind"), "all columns are left out"),

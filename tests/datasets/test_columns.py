@@ -40,6 +40,10 @@ REFUSED: dict[str, tuple[Column, str]] = {
         lambda g, x: np.where(g.random(N) < 0.3, 0, g.gamma(2, size=N)),
         "29 % of the rows hold 0: .*, or the rows that share a value",
     ),
+    "a value above fine steps": (
+        lambda g, x: np.where(g.random(N) < 0.3, 0, np.round(g.gamma(2, size=N), 3)),
+        r"2\d % of the rows hold 0: .*\(drop=3\), or the rows that share a value of column 3$",
+    ),
     "one-hot": (lambda g, x: np.eye(3)[g.integers(0, 3, N)], r"columns 3, 4, 5 are one-hot: .*drop=3,4,5"),
     "two of them": (lambda g, x: g.integers(0, 3, (N, 2)), r"column 3 has 3 .*; column 4 has 3 .*dequantise=3,4\)"),
     # copies and combinations
@@ -54,8 +58,16 @@ REFUSED: dict[str, tuple[Column, str]] = {
     # counters
     "index": (lambda g, x: np.arange(N), r"column 3 of table counts the rows, as an index does: .*drop=3.*index=keep"),
     "index from 1": (lambda g, x: np.arange(1, N + 1), "column 3 of table counts the rows"),
+    "two indices": (
+        lambda g, x: np.arange(N)[:, None] + [1, 1950],
+        r"columns 3, 4 of table count the rows, as an index does: leave them out \(drop=3,4\), or keep them \(index=",
+    ),
+    "two constants": (
+        lambda g, x: np.full((N, 2), 7.5),
+        r"columns 3, 4 of table: one value each in every training row: .* leave them out \(drop=3,4\)",
+    ),
     "numbers of customers": (lambda g, x: np.arange(1001, 1001 + N), "column 3 of table counts the rows"),
-    "constant": (lambda g, x: np.full(N, 7.5), "column 3 of table = 7.5 in every row"),
+    "constant": (lambda g, x: np.full(N, 7.5), "column 3 of table = 7.5 in every training row"),
 }
 
 
@@ -93,6 +105,31 @@ def test_columns_with_a_density(case: str) -> None:
     assert splits.units is None
     order = np.random.default_rng(0).permutation(N)
     np.testing.assert_allclose(splits.train, ((rows - splits.mean) / splits.std)[order[:810]], rtol=1e-5, atol=1e-6)
+
+
+def test_a_remedy_leaves_a_column() -> None:
+    """All columns can't be left out, nor be the condition."""
+    rows = np.random.default_rng(0).integers(0, 3, (N, 2)).astype(float)
+    with pytest.raises(DataError) as caught:
+        split_and_standardise(rows)
+    assert str(caught.value).endswith("have no density; fill the steps with uniform noise (dequantise=1,2)")
+
+
+def test_noise_in_one_narrow_step_of_many_rows(caplog: pytest.LogCaptureFixture) -> None:
+    rows = table(lambda g, x: np.where(g.random(N) < 0.3, 2, np.round(g.gamma(2, size=N), 3)))
+    split_and_standardise(rows, name="spike", dequantise=("3",))
+    told = r"spike: column 3 has (2|3)\d% of the rows at 2: so narrow a step stays a spike under the noise"
+    assert any(re.match(told, record.getMessage()) for record in caplog.records)
+
+
+def test_columns_to_dequantise_beside_auto(caplog: pytest.LogCaptureFixture) -> None:
+    """What is named comes on top, as the notice of the first try says it."""
+    rows = table(lambda g, x: np.column_stack((g.integers(0, 5, N), np.round(g.normal(size=N), 1))))
+    split_and_standardise(rows, name="beside auto", dequantise=("auto",))
+    assert any(record.getMessage().endswith("if it does (dequantise=3,4)") for record in caplog.records)
+    units = split_and_standardise(rows, dequantise=("auto", "4")).units
+    assert units is not None
+    np.testing.assert_array_equal(units, [0, 0, 1, 0.1])
 
 
 def test_names_are_those_of_the_file() -> None:

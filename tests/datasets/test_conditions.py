@@ -87,9 +87,21 @@ def test_rows_without_a_condition_are_left_out(tmp_path: Path) -> None:
 
 def test_columns_of_words_are_named_with_both_remedies(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        read_table(written(tmp_path / "t.csv", "a,kind,site\n1,oak,A\n2,yew,B\n3,oak,B\n"))
+        read_table(written(tmp_path / "t.csv", "a,kind,site\n" + 4 * "1,oak,A\n2,yew,B\n3,oak,B\n"))
     assert "leave out columns 2 ('kind'), 3 ('site')" in str(caught.value)
     assert "(drop=kind,site), or condition the density on the words (condition=kind,site)" in str(caught.value)
+
+
+def test_words_that_can_be_no_classes_are_no_condition(tmp_path: Path) -> None:
+    """Names of rows, and one word in every row, of which the condition would be refused at the next try."""
+    rows = "".join(f"{n},row {n},{'oak' if n % 2 else 'yew'},trees\n" for n in range(12))
+    told = "(drop=name,kind,what), or condition the density on the words (condition=kind)"
+    with pytest.raises(DataError) as caught:
+        read_table(written(tmp_path / "t.csv", f"a,name,kind,what\n{rows}"))
+    assert told in str(caught.value)
+    with pytest.raises(DataError) as caught:
+        read_table(written(tmp_path / "t.csv", f"a,name,kind,what\n{rows}"), Reading(drop=("kind",)))
+    assert str(caught.value).endswith("(drop=name,what)")
 
 
 def test_encoding_and_back() -> None:

@@ -41,12 +41,12 @@ def test_npz_of_columns_and_of_one_table(tmp_path: Path) -> None:
 
 
 def test_columns_of_words_are_named(tmp_path: Path) -> None:
-    path = saved(tmp_path / "t.parquet", a=[1.5, 2.5], kind=["oak", "yew"], site=["A", "B"])
+    path = saved(tmp_path / "t.parquet", a=[1.5, 2.5] * 5, kind=["oak", "yew"] * 5, site=[*"ABCDEFGHIJ"])
     with pytest.raises(DataError) as caught:
         load_table(path)
     assert "columns 2 ('kind'), 3 ('site') hold text, not numbers: leave them out (drop=kind,site)" in str(caught.value)
-    assert "condition the density on the words (condition=kind,site)" in str(caught.value)
-    np.testing.assert_array_equal(load_table(path, drop=("kind", "3")), [[1.5], [2.5]])
+    assert str(caught.value).endswith("condition the density on the words (condition=kind)")  # sites name rows
+    np.testing.assert_array_equal(load_table(path, drop=("kind", "3"))[:2], [[1.5], [2.5]])
 
 
 def test_missing_values(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_the_table_is_not_changed() -> None:
 def test_constant_column(value: float) -> None:
     raw = np.random.default_rng(1).normal(size=(101, 3))
     raw[:, 1] = value
-    with pytest.raises(DataError, match=r"column 2 of table = .* in every row"):
+    with pytest.raises(DataError, match=r"column 2 of table = .* in every training row: .* leave it out \(drop=2\)"):
         split_and_standardise(raw)
 
 

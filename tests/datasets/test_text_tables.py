@@ -283,3 +283,26 @@ def test_a_line_of_units(tmp_path: Path) -> None:
     path.write_text("a,b\n1,2\nx,3\n4,5\n")
     with pytest.raises(DataError, match="line 3, column 1"):
         load_table(path)
+
+
+def test_years_beside_words_are_a_header(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As in tables of the World Bank, whose years are no first row of the data."""
+    path = tmp_path / "wide.csv"
+    path.write_text("country,code,1960,1961,1962\nAruba,ABW,4.82,4.65,4.47\nChad,TCD,6.3,,6.2\nCuba,CUB,4.1,3.9,4.5\n")
+    table = read_table(path, Reading(drop=("country", "code"), missing="drop"))
+    assert table.columns.names == ("1960", "1961", "1962")
+    np.testing.assert_array_equal(table.rows, [[4.82, 4.65, 4.47], [4.1, 3.9, 4.5]])
+    assert "line 1 is read as a header: country, code, 1960, 1961, ..." in caplog.text
+
+
+def test_numbers_beside_words_are_rows(tmp_path: Path) -> None:
+    """Counts are no years: the first line is one like the others."""
+    path = tmp_path / "t.csv"
+    path.write_text("Ann,1,2,3\nBob,2,5,4\nCat,1,7,9\n")
+    assert len(read_table(path, Reading(drop=("1",))).rows) == 3
+
+
+def test_names_in_single_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("'popul'\t'vote share'\t5'\n0\t1.5\t7\n190\t2.5\t8\n")
+    assert read_table(path).columns.names == ("popul", "vote share", "5'")

@@ -79,8 +79,8 @@ MISUSE: list[tuple[str, Callable[[Any], object], str]] = [
     ("dtype", lambda _: Flow.build(SPEC, dtype=torch.int64), "dtype = torch.int64"),
     ("dtype name", lambda _: SPEC.build(dtype="float32"), "dtype = float32"),  # type: ignore[arg-type]
     ("complex", lambda _: SPEC.build(dtype=torch.complex128), "dtype = torch.complex128"),
-    ("data list", lambda f: f.log_prob([[1.0, 2.0]]), r"x = list: not \(batch, 2\)"),
-    ("data array", lambda f: f.log_prob(X.numpy()), r"x = ndarray: not \(batch, 2\)"),
+    ("data list", lambda f: f.log_prob([[1.0, 2.0]]), r"x = list: not a tensor; pass torch.as_tensor"),
+    ("data array", lambda f: f.log_prob(X.numpy()), r"x = ndarray: not a tensor; pass torch.as_tensor"),
     ("data of integers", lambda f: f.log_prob(X.long()), "x = torch.int64: the flow is torch.float64"),
     ("no data", lambda f: f.log_prob(X[:0]), r"x = \(0, 2\): no samples"),
     ("times", lambda f: f.move(X, times=1), "times = 1"),

@@ -11,6 +11,7 @@ import pytest
 from pynode.records.runs import Run
 from pynode.studies.losses import (
     Spent,
+    against_normal,
     best_quality,
     between,
     compared_loss,
@@ -92,3 +93,17 @@ def test_what_the_loss_of_records_is_called() -> None:
     assert recorded_loss([series, series]) == compared_loss([series]) == "training loss over long windows"
     assert recorded_loss([]) == "validation loss"
     assert compared_loss([spiral, of_problem("spiral", faithful=True)]) == "training loss"
+
+
+def test_flows_against_a_normal_distribution() -> None:
+    """The median over seeds; no flow is called better where none is."""
+    better = replace(run(1.0), summary={"test_nll_raw": 2.0, "test_nll_normal": 2.5})
+    worse = replace(run(1.0), summary={"test_nll_raw": 3.0, "test_nll_normal": 2.5})
+    assert against_normal({"a": [run(1.0)], "b": []}) is None
+    told = against_normal({"a": [better, better, worse], "b": [worse]})
+    assert told is not None
+    assert "is higher by 0.5 with a and -0.5 with b than that by a normal distribution" in told
+    told = against_normal({"a": [worse], "b": [worse]})
+    assert told is not None
+    assert told.startswith("No flow is better on the test rows than a normal distribution")
+    assert "(NLL higher by 0.5 for a and 0.5 for b)" in told

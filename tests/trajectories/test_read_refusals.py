@@ -29,6 +29,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {},
         ("line 12: the time goes back from 9 to 0; if the file holds several trajectories", "(id=COLUMN)"),
     ),
+    "a column for each year": (
+        "country,code,1960,1961,1962,1963,1964\n" + "".join(f"c{k},C{k},1.5,2.5,,4.5,{k}.5\n" for k in range(9)),
+        {},
+        ("has times in its header (1960, 1961, ...)", "give each time a row"),
+    ),
     "a time twice": ("t,x\n0,1\n1,2\n1,3\n2,5\n", {}, ("lines 3 and 4: the time 1 occurs twice", "(id=COLUMN)")),
     "a time twice in one trajectory": (
         "id,t,x\na,0,1\na,1,2\nb,0,1\nb,3,2\nb,3,4\n",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pynode.datasets.errors import DataError, TableMissing
+from pynode.datasets.normal import normal_nll
 from pynode.datasets.provenance import Provenance, SourceFile
 from pynode.datasets.reading import Reading
 from pynode.datasets.sources import file_digest
@@ -107,6 +108,7 @@ class UserTable(Table):
     training: ClassVar[TrainingSettings] = TrainingSettings(iterations=1000, learning_rate=1e-3, validate_every=25)
     fixed_settings: ClassVar[Mapping[str, Any]] = {"scheme": "rk38", "steps": 4}
     adaptive_settings: ClassVar[Mapping[str, Any]] = {"rtol": 1e-5, "atol": 1e-5}
+    adjoint: ClassVar[str] = "interpolating"  # flows of small tables contract, which a backward solve can't follow
     hidden: ClassVar[tuple[int, ...]] = (64, 64)
     batch_size: ClassVar[int] = 200
     suffix: ClassVar[str]
@@ -114,6 +116,11 @@ class UserTable(Table):
     """Endings of files that the problem reads, none for any; `suffix` is the usual one."""
     Options: ClassVar[type[Any]] = FileOptions
     options: FileOptions
+
+    @property
+    def batch_rows(self) -> int:
+        """Samples per iteration: no more than there are training rows."""
+        return self.options.batch or min(self.batch_size, len(self.splits.train))
 
     def load(self) -> Splits:
         if self.options.data is None:
@@ -131,7 +138,8 @@ class UserTable(Table):
 
     def evaluate_further(self, model: Flow, test_nll: float) -> Evaluation:
         """Adds `test_nll_raw`, in the units of the file, for classes of a condition `test_nll_raw of CLASS` each, and
-        the numbers and units of dequantised columns; to `series` names and units of all columns.
+        the numbers and units of dequantised columns; `test_nll_normal`, the same of a normal distribution; to `series`
+        names and units of all columns.
 
         Where a column was dequantised, `test_nll_raw` is that of the rows with their noise.  Minus the sum of the log
         units it is an upper bound of the mean negative log-probability of the steps themselves.
@@ -139,6 +147,8 @@ class UserTable(Table):
         further = super().evaluate_further(model, test_nll)
         offset, context = self.splits.log_density_offset, self.test_context()
         metrics = {**further.metrics, "test_nll_raw": test_nll - offset}
+        if (of_normal := normal_nll(self.splits, self.options.test_rows)) is not None:
+            metrics["test_nll_normal"] = of_normal
         if self.splits.conditions is not None and context is not None:
             test = self.test_samples()
             for word, column in list(self.splits.conditions.classes.items())[:MOST_CLASSES]:
@@ -195,8 +205,3 @@ class AnyTable(UserTable):
     )
     suffix: ClassVar[str] = ""
     suffixes: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def batch_rows(self) -> int:
-        """Samples per iteration: no more than there are training rows."""
-        return self.options.batch or min(self.batch_size, len(self.splits.train))

@@ -80,7 +80,7 @@ class Advice:
                 continue
             lines += [f"    {expression(r.record.method, r.record.options)}", f"    {r.sure}: {r.why}"]
             lines += [f"    but {doubt.text}" for doubt in r.doubts]
-        return "\n".join([*lines, *self.cautions])
+        return "\n".join([*lines, *self.cautions]).replace("--budget", "budget")  # records have it as it is typed
 
 
 def advise(

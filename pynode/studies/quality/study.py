@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from pynode.records.runs import Run
 from pynode.settings.known import rivals
 from pynode.studies.base import Study, Table, number, over_seeds
-from pynode.studies.losses import OVER_WINDOWS, VALIDATION, compared_loss, is_likelihood, recorded_loss, upper_limit
+from pynode.studies.losses import (
+    OVER_WINDOWS,
+    VALIDATION,
+    against_normal,
+    compared_loss,
+    is_likelihood,
+    recorded_loss,
+    upper_limit,
+)
 from pynode.studies.quality.samples import (
     draw_density,
     draw_extrapolation,
@@ -38,6 +46,7 @@ QUANTITIES = (
     ("  solved as in training", "test_nll_as_trained", 1),
     ("  beyond the truth's own", "excess_nll", 1),
     ("  in the units of the file", "test_nll_raw", 1),
+    ("  of a normal distribution, in these units", "test_nll_normal", 1),
     ("training NLL (nats, solved accurately)", "train_nll", 1),
     ("bits per dimension", "bits_per_dim", 1),
     ("squared MMD of samples", "mmd", 1),
@@ -67,6 +76,7 @@ FINE = (
     "test_nll",
     "test_nll_as_trained",
     "test_nll_raw",
+    "test_nll_normal",
     "train_nll",
     "bits_per_dim",
 )
@@ -106,7 +116,9 @@ class Quality(Study):
                 rows.append([title.format(**words), *(number(value, 4 if key in fine else 3) for value in values)])
         seeds = len({run.seed for runs in groups.values() for run in runs})
         lengths = {run.config["iterations"] for runs in groups.values() for run in runs}
-        length = counted(lengths.pop(), "iteration") if len(lengths) == 1 else "runs of different length"
+        length = counted(max(lengths), "iteration") if len(lengths) == 1 else "runs of different length"
+        if len(lengths) == 1 and any(_length(run) < max(lengths) for runs in groups.values() for run in runs):
+            length = f"at most {length}"  # a run ends when its validation loss no longer falls
         notes = [
             f"{length}, {f'medians over {seeds} seeds' if seeds > 1 else 'one seed'}; {SOLVED[loss]}; {self.SOURCES}"
         ]
@@ -140,12 +152,14 @@ class Quality(Study):
         training = "The training by Adam, which L-BFGS finishes," if loss == OVER_WINDOWS else "The training"
         if disc is None or opt is None:
             return f"At least one method never reached a finite {loss}."
-        iterations, digits = results.runs[0].config["iterations"], 4 if is_likelihood(results.runs) else 3
+        iterations = max(_length(run) for name in names for run in groups[name])
+        digits = 4 if is_likelihood(results.runs) else 3
         last = [number(over_seeds(groups[name], partial(_value, key=LAST, scale=1)), digits) for name in names]
         return (
             f"Within {counted(iterations, 'iteration')} the best {loss} of Disc-Opt is {number(disc, digits)} "
             f"and that of Opt-Disc {number(opt, digits)}; at the end they stand at {last[0]} and {last[1]}. {training} "
             f"took {number(seconds[names[0]])} s and {number(seconds[names[1]])} s."
+            f"{'' if (told := against_normal(groups)) is None else f' {told}'}"
         )
 
 
@@ -167,6 +181,11 @@ def _value(run: Run, key: str, scale: float) -> float | None:
     else:
         value = (run.summary or {}).get(key)
     return None if value is None else scale * value
+
+
+def _length(run: Run) -> int:
+    """Iterations of a finished run, which may have ended before those that were asked for."""
+    return int((run.summary or {}).get("iterations") or run.config["iterations"])
 
 
 @styled

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from pynode.datasets.errors import DataError
+from pynode.datasets.normal import normal_nll
 from pynode.datasets.reading import Reading
+from pynode.datasets.splits import Splits
 from pynode.errors import InvalidArgument
 from pynode.flows.divergence import Exact
 from pynode.flows.flow import ACCURATE, Flow
@@ -191,8 +193,8 @@ def test_a_text_without_header_and_with_words(tmp_path: Path, caplog: pytest.Log
     table = problem(tmp_path / "t.csv", **told)
     (tmp_path / "new.csv").write_text("\n".join(lines[:5]) + "\n")
     new = new_rows(table, tmp_path / "new.csv", Reading())
-    assert new.ignored == ("1", "4")
-    assert "new.csv: ',' is taken as the decimal mark, as for training; --decimal overrules" in caplog.text
+    assert new.ignored == ("column 1", "column 4")
+    assert "new.csv: ',' is taken as the decimal mark, as for training (decimal=. for the other one)" in caplog.text
     np.testing.assert_array_equal(new.rows, [[float(row[1]), float(row[3])] for row in rows[:5]])
     assert np.isfinite(log_likelihoods(table, model_of(table), new)).all()
     with pytest.raises(DataError, match=r"the value is missing|an empty cell"):
@@ -224,3 +226,25 @@ def test_samples_with_names_and_conditions(trees: Path) -> None:
         drawn(table, model, 3, {"kind": "oak"}, seed=0, method=ACCURATE)
     with pytest.raises(InvalidArgument, match="this flow has no condition"):
         drawn(problem(trees, condition=(), drop=("kind",)), model, 3, {"kind": "oak"}, seed=0, method=ACCURATE)
+
+
+def test_the_normal_distribution_to_beat(trees: Path) -> None:
+    """Mean linear in kind and age, one covariance, both of the training rows."""
+    table = problem(trees)
+    splits = table.splits
+    explained = {part: np.column_stack((np.ones(len(c)), c)) for part, c in splits.contexts.items()}
+    slopes = np.linalg.lstsq(explained["train"], splits.train.astype(np.float64), rcond=None)[0]
+    left = splits.train - explained["train"] @ slopes
+    normal = torch.distributions.MultivariateNormal(torch.zeros(2).double(), torch.as_tensor(left.T @ left / len(left)))
+    log_prob = normal.log_prob(torch.as_tensor(splits.test - explained["test"] @ slopes))
+    expected = -float(log_prob.mean()) - splits.log_density_offset
+    metrics = table.evaluate(model_of(table), DiscOpt(RK4, 4)).metrics
+    assert metrics["test_nll_normal"] == pytest.approx(expected, abs=1e-9)
+    few = problem(trees, test_rows=5)
+    assert normal_nll(few.splits, 5) == pytest.approx(-float(log_prob[:5].mean()) - splits.log_density_offset)
+
+
+def test_too_few_rows_for_a_normal_distribution() -> None:
+    rows = np.random.default_rng(0).normal(size=(8, 4))
+    one_mean = Splits("t", rows[:4], rows[4:6], rows[6:], mean=np.zeros(4), std=np.ones(4))
+    assert normal_nll(one_mean) is None

@@ -15,10 +15,13 @@ from pynode.datasets import cache
 from pynode.datasets.errors import DataError
 from pynode.datasets.splits import PARTS, Splits
 from pynode.errors import InvalidArgument, UsageError
+from pynode.methods.opt_disc import OptDisc
+from pynode.problems import PROBLEMS
 from pynode.problems.base import options_from_json
 from pynode.problems.density.public_tables import Miniboone
-from pynode.problems.density.user_tables import CsvTable
+from pynode.problems.density.user_tables import CsvTable, NpyTable
 from pynode.sweeps.axes import check_axes
+from pynode.training.config import default_method
 
 N = 300
 
@@ -143,3 +146,22 @@ def test_public_rows_that_are_not_finite(part: str, tmp_path: Path, monkeypatch:
     cache.store(Splits("miniboone", parts["train"], parts["validation"], parts["test"]), tmp_path)
     with pytest.raises(UsageError, match=f"the {part} rows of miniboone, row 4, column 6: nan is not a finite number"):
         Miniboone(options=options_from_json(Miniboone, {"batch": 20})).check()
+
+
+@pytest.mark.parametrize("kind", ["csv", "npy", "table"])
+def test_opt_disc_on_a_users_table_reads_the_state_from_the_forward_solve(kind: str) -> None:
+    """Where flows contract, a backward solve leaves the trajectory and ends the run."""
+    problem = PROBLEMS.load(kind)
+    method = default_method(problem, "opt-disc")
+    assert isinstance(method, OptDisc)
+    assert (method.adjoint, method.max_steps) == ("interpolating", 100_000)
+    study = default_method(PROBLEMS.load("moons"), "opt-disc")
+    assert isinstance(study, OptDisc)
+    assert study.adjoint == "backsolve"
+
+
+def test_a_batch_is_no_more_than_the_training_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.random.default_rng(0).normal(size=(100, 2)))
+    table = NpyTable(options=options_from_json(NpyTable, {"data": str(tmp_path / "t.npy")}))
+    table.check()
+    assert table.batch_rows == len(table.splits.train) == 81
