@@ -136,6 +136,11 @@ def absolute_reference(text: str, kind: str) -> str:
     return text if reference is None else f"{reference[0]}:{reference[1]}"
 
 
+def absolute_path(path: str | Path) -> str:
+    """The path of a user's file as records keep it: the same file from every working folder."""
+    return str(Path(path).expanduser().absolute())
+
+
 class Loaded(NamedTuple):
     """A member, the SHA-256 of its file's content, and what was defined in the same module by public names."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from pynode.datasets.splits import Array
-from pynode.errors import Interrupted, InvalidArgument, NonFiniteLoss, UsageError
+from pynode.errors import Interrupted, InvalidArgument, NonFiniteLoss, PynodeError, UsageError
 from pynode.methods.base import GradientMethod, check_method
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.base import Evaluation
@@ -76,7 +76,8 @@ class SeriesFit:
     @property
     def notices(self) -> list[str]:
         """What was read and decided, and what went wrong in training, in sentences."""
-        return list(dict.fromkeys([*self.problem.series.notices, *self.problem.notices, *self.events]))
+        said = [*self.problem.series.notices, *self.problem.notices, *map(as_in_python, self.events)]
+        return list(dict.fromkeys(said))
 
     @property
     def errors(self) -> dict[str, float]:
@@ -103,12 +104,11 @@ class SeriesFit:
             raise InvalidArgument(
                 "every", repr(every), "not a positive number", "give a length of time in the file's units"
             )
-        with _as_in_python():
-            return self._forecast(until, every)
-
-    def _forecast(self, until: float | str, every: float | None) -> list[Forecast]:
         series = self.problem.series
-        end = series.axis.parse(until) if isinstance(until, str) else float(until)
+        try:
+            end = series.axis.parse(until) if isinstance(until, str) else float(until)
+        except InvalidArgument as error:
+            raise UsageError(f"until{str(error).removeprefix(error.argument)}") from error
         times = times_ahead(series.axis, series.each, end, every, series.input_kinds)
         ahead = [(each, at) for each, at in zip(series.each, times, strict=True) if len(at)]
         values = self.problem.forecasts(self.model, [each for each, _ in ahead], [at for _, at in ahead])
@@ -130,12 +130,19 @@ class FitInterrupted(Interrupted):
 
 @contextmanager
 def _as_in_python() -> Iterator[None]:
-    """Errors name arguments as Python has them, not the options of `predict`."""
+    """Errors of a training name the arguments of `fit_series`, not the options of a command."""
     try:
         yield
-    except UsageError as error:
-        error.args = (re.sub(r"--(until|every)\b", r"\1", str(error)),)
+    except (PynodeError, Interrupted) as error:
+        error.args = (as_in_python(str(error)),)
         raise
+
+
+def as_in_python(text: str) -> str:
+    """A sentence with the arguments of `fit_series` in place of options of the command line."""
+    text = re.sub(r"^--out (.*?): ", r"out = \1: ", text)
+    text = re.sub(r"--resume\b", "resume=True", text)
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda match: match[1].replace("-", "_"), text)
 
 
 def fit_series(
@@ -184,7 +191,8 @@ def fit_series(
         if callback is not None:
             callback(next(numbers), float("nan") if record.loss is None else record.loss)
 
-    return _in_memory(config, listener) if out is None else _on_disk(config, Path(out), resume, listener)
+    with _as_in_python():
+        return _in_memory(config, listener) if out is None else _on_disk(config, Path(out), resume, listener)
 
 
 def _in_memory(config: RunConfig, listener: Callable[[IterationRecord], None]) -> SeriesFit:

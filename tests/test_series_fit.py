@@ -12,6 +12,8 @@ import torch
 
 import pynode
 from pynode.errors import NonFiniteLoss, RunFailure
+from pynode.problems.base import options_from_json
+from pynode.problems.series.user_series import UserSeries
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,12 @@ def test_a_series_with_an_input(room: Path) -> None:
     assert ahead.times[-1] == 60
     assert ahead.values.shape == (len(ahead.times), 1)
     assert any("held out" in notice for notice in fit.notices)
+    assert any("(window=N for others)" in notice for notice in fit.notices)
+    assert [notice for notice in fit.notices if "--" in notice] == []
     with pytest.raises(pynode.UsageError, match=r"^until = 3: not after the last row"):
         fit.forecast(3)
+    with pytest.raises(pynode.UsageError, match=r"^until = 'soon': no time in hours; give a number"):
+        fit.forecast("soon")
     for wrong in (0, "5", float("nan")):
         with pytest.raises(pynode.UsageError, match=r"^every = .*: not a positive number"):
             fit.forecast(60, every=wrong)  # type: ignore[arg-type]
@@ -60,8 +66,6 @@ def test_a_series_with_an_input(room: Path) -> None:
 
 
 def test_weights_that_blow_up_are_refused(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pynode.problems.series.user_series import UserSeries
-
     options = {"iterations": 2, "time": "hour", "values": ("room",), "held_out": 0}
     fit = pynode.fit_series(room, pynode.DiscOpt(), **options)  # type: ignore[arg-type]
     with torch.no_grad():
@@ -123,7 +127,8 @@ def test_a_fit_in_a_directory_goes_on_and_is_the_one_in_memory(room: Path, tmp_p
     assert torch.equal(fit.judged, other.judged)
     assert fit.errors == other.errors
     assert fit.losses == other.losses
-    with pytest.raises(pynode.UsageError, match="holds a run already"):
+    said = r"^out = .*fit: holds a run already; continue it with resume=True, or choose another directory$"
+    with pytest.raises(pynode.UsageError, match=said):
         pynode.fit_series(room, out=tmp_path / "fit", **OPTIONS)  # type: ignore[arg-type]
 
 
@@ -138,8 +143,10 @@ def test_a_policy_goes_on_after_failures(room: Path) -> None:
     assert any("stage ended early" in notice for notice in fit.notices)
 
 
-def test_a_name_is_no_list_of_letters(room: Path) -> None:
-    with pytest.raises(pynode.UsageError, match=r"^values = 'room': not a list of names; write \('room',\)"):
-        pynode.fit_series(room, values="room")
+def test_one_name_may_stand_alone(room: Path) -> None:
+    problem = options_from_json(UserSeries, {"data": str(room), "values": "room", "inputs": "outdoor"})
+    assert (problem.values, problem.inputs) == (("room",), ("outdoor",))
+    with pytest.raises(pynode.UsageError, match=r"^values = \(2,\): 2 is not a name; give names or numbers of"):
+        pynode.fit_series(room, values=(2,))
     with pytest.raises(pynode.UsageError, match=r"^windw = 8: series has no such option; did you mean 'window'\?"):
         pynode.fit_series(room, windw=8)

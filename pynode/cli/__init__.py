@@ -88,7 +88,7 @@ def command() -> NoReturn:
 
 def _run(words: list[str]) -> int:
     try:
-        with asked_for(words), notices_as_typed(command_of(words)):
+        with asked_for(words), notices_as_typed(command_of(words), words):
             status = app(words, standalone_mode=False)
     except (OtherRankRefused, OtherRankFailed) as error:  # the writing rank says it
         return error.exit_status

@@ -1,42 +1,81 @@
 """Options in messages about a user's file, as the command line has them: `--drop kind` for `drop=kind`.
 
-The reading of files is part of the library, whose messages name options as Python has them.
+The reading of files is part of the library, whose messages name options as Python has them: in parentheses, as in
+"leave it out (drop=kind)".  What a command does not take is not offered.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 OF_TABLES = ("drop", "dequantise", "condition", "classes", "missing", "header", "decimal", "index")
-OF_SERIES = ("time", "missing_values", "header", "decimal", "date_order", "input_kind", "leave_out", "held_out")
-OWN = {"density": OF_TABLES, "score": ("missing", "header", "decimal"), "series": OF_SERIES}
-"""Options that messages name, by the command that has them itself."""
+OF_SERIES = (
+    *("time", "id", "values", "inputs", "input_kind", "covariates", "circular", "missing_values", "leave_out"),
+    *("header", "decimal", "date_order", "field", "hidden", "augment", "initial", "window", "continuity"),
+    *("split", "held_out", "given"),
+)
+OF_FORECASTS = ("until", "every")
+KNOWN = tuple(dict.fromkeys(("data", *OF_TABLES, *OF_SERIES, *OF_FORECASTS)))
+"""Options that messages of the library name."""
 
-BY_SET = ("compare", "suite", "sweep", "gradients", "taylor", "advise")
-"""Commands that take the options of tables by `--set`."""
+OWN = {
+    "density": ("data", *OF_TABLES),
+    "score": ("data", "missing", "header", "decimal"),
+    "sample": ("condition",),
+    "series": ("data", *OF_SERIES),
+    "predict": ("data", *OF_FORECASTS),
+    **dict.fromkeys(("compare", "gradients", "taylor", "advise", "crosscheck"), ("data",)),
+}
+"""Those that a command has itself."""
+
+BY_SET = ("compare", "suite", "sweep", "gradients", "taylor", "advise", "crosscheck")
+"""Commands that take the options of problems by `--set`."""
+
+NAMES = "|".join(KNOWN)
+OFFERED = re.compile(rf"(?:(?<=\()|(?<= or ))({NAMES})=(?=\S)(True\b|False\b)?")
+"""An option that a message offers: in parentheses, where it may say another one after "or"."""
+IN_PARENTHESES = re.compile(rf" ?\(({NAMES})=(?:[^()]|\([^()]*\))*\)")
 
 
 def as_typed(text: str, command: str) -> str:
-    """`text` with options of the reading as `command` takes them; of other commands as it is."""
-    if command in OWN:
-        names = "|".join(OWN[command])
-        return re.sub(rf"(?<![\w./'\"-])({names})=(?=\S)(true\b|false\b)?", _flag, text)
-    if command in BY_SET:
-        names = "|".join(OF_TABLES)
-        text = re.sub(rf"(?<![\w./'\"-])(?<!--set )({names})=(?=\S)", r"--set \1=", text)
-        return re.sub(rf"^({names}) = ", r"--set \1 = ", text)
+    """`text` with the options that it offers as `command` takes them, and without those that it does not take."""
+    own, by_set = OWN.get(command, ()), command in BY_SET
+
+    def kept(match: re.Match[str]) -> str:
+        return match[0] if by_set or match[1] in own else ""
+
+    def typed(match: re.Match[str]) -> str:
+        name, truth = match[1], match[2]
+        if name not in own:
+            return f"--set {name}={(truth or '').lower()}"
+        if truth:
+            return _dashed(name if truth == "True" else f"no_{name}")
+        return f"{_dashed(name)} "
+
+    text = OFFERED.sub(typed, IN_PARENTHESES.sub(kept, text))
+    return re.sub(rf"^({NAMES}) = ", r"--set \1 = ", text) if by_set else text
+
+
+def paths_as_typed(text: str, words: Sequence[str]) -> str:
+    """`text` with the files that the command line `words` names as they stand there, not from the root."""
+    for word in (word.partition("=")[2] if word.startswith("--") else word for word in words):
+        typed = Path(word)
+        if len(word) > 1 and not typed.is_absolute() and typed.is_file():
+            parts = re.split(rf"(?<![\w/.-]){re.escape(str(typed.absolute()))}(?![\w/-]|\.\w)", text)
+            text = word.join(parts)
     return text
 
 
 @contextmanager
-def notices_as_typed(command: str) -> Iterator[None]:
-    """While the block runs, notices name options as `command` takes them."""
+def notices_as_typed(command: str, words: Sequence[str] = ()) -> Iterator[None]:
+    """While the block runs, notices name options as `command` takes them, and files as in its `words`."""
 
     def rewrite(record: logging.LogRecord) -> bool:
-        record.msg, record.args = as_typed(record.getMessage(), command), ()
+        record.msg, record.args = paths_as_typed(as_typed(record.getMessage(), command), words), ()
         return True
 
     log = logging.getLogger("pynode")
@@ -45,12 +84,6 @@ def notices_as_typed(command: str) -> Iterator[None]:
         yield
     finally:
         log.removeFilter(rewrite)
-
-
-def _flag(match: re.Match[str]) -> str:
-    if match[1] == "header" and match[2]:
-        return "--header" if match[2] == "true" else "--no-header"
-    return f"{_dashed(match[1])} {match[2] or ''}"
 
 
 def _dashed(name: str) -> str:

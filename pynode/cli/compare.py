@@ -205,6 +205,7 @@ def run_comparison(
     torch.set_num_threads(threads)
     with ExitStack() as held:
         world = held.enter_context(ranks(configs[0].device, rank_timeout))
+        configs[0].make_problem(world).check_ranks()
         configs = on_one_footing(configs, world)
         directory, resume = shared_directory(
             world,

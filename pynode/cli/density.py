@@ -109,7 +109,7 @@ def density(
     listed, numbers = values.names("--methods", methods), values.numbers("--seeds", seeds, int)
     plan(PROBLEM, listed, numbers, given.methods, problem_options=chosen, **given.settings)
     problem = _problem(chosen)
-    say_table(problem)
+    say_table(problem, data)
     drawn = run_comparison(
         PROBLEM,
         given,
@@ -124,7 +124,7 @@ def density(
         brief=True,
     )
     if drawn is not None:
-        say_results(drawn.results.directory, problem)
+        say_results(drawn.results.directory, problem, data)
 
 
 def _problem_options(data: Path, settings: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
@@ -148,8 +148,8 @@ def _problem(chosen: dict[str, Any]) -> UserTable:
     return problem
 
 
-def say_table(problem: UserTable, console: PlainConsole | None = None) -> None:
-    """Says what was taken from the file: rows, columns, classes of the condition."""
+def say_table(problem: UserTable, data: Path, console: PlainConsole | None = None) -> None:
+    """Says what was taken from the file `data`: rows, columns, classes of the condition."""
     from pynode.cli.console import new_console
 
     splits, console = problem.splits, console or new_console()
@@ -158,13 +158,13 @@ def say_table(problem: UserTable, console: PlainConsole | None = None) -> None:
     rows = len(splits.train), len(splits.validation), len(splits.test)
     if not any(splits.names):
         listed = f"columns {listed}"
-    console.say(f"{problem.options.data}: {sum(rows):,} rows, {counted(problem.dim, 'value')} in each: {listed}")
+    console.say(f"{data}: {sum(rows):,} rows, {counted(problem.dim, 'value')} in each: {listed}")
     if splits.conditions is not None:
         console.say(f"given {splits.conditions.described}")
     console.say(f"{rows[0]:,} rows for training, {rows[1]:,} for validation, {rows[2]:,} for the test")
 
 
-def say_results(directory: Path, problem: UserTable) -> None:
+def say_results(directory: Path, problem: UserTable, data: Path) -> None:
     """Prints likelihood in the units of the file and cost by method, and the commands that use the flows."""
     from pynode.cli.console import new_console
     from pynode.problems.density.user_tables import OF_CLASS
@@ -190,7 +190,7 @@ def say_results(directory: Path, problem: UserTable) -> None:
     ]
     several = len({run.seed for runs in groups.values() for run in runs})
     note = f"{NOTE}; {f'medians over {several} seeds' if several > 1 else 'one seed'}"
-    console.print(Table(f"Density of {Path(str(problem.options.data)).name}", ["", *groups], rows, [note]))
+    console.print(Table(f"Density of {data.name}", ["", *groups], rows, [note]))
     loads = [load for runs in groups.values() for run in runs if (load := _value("load_average", run)) is not None]
     if loads and max(loads) > (cores := os.cpu_count() or 1) + 0.5:
         told = f"a load of up to {max(loads):.1f} on {counted(cores, 'core')}"
@@ -201,9 +201,9 @@ def say_results(directory: Path, problem: UserTable) -> None:
         more = f"--iterations {2 * n}" + (f" --rate-half-life {2 * half}" if half else "")
         told = f"the loss of {' and '.join(falling)} was still falling after {n:,} iterations"
         console.say(f"{told}: longer training may do better ({more})")
-    here, data = shlex.quote(str(directory)), shlex.quote(str(problem.options.data))
+    here = shlex.quote(str(directory))
     console.say("log-likelihood of new rows, and new rows from the flow:")
-    console.say(f"  {COMMAND} score {here} --data {data} --out scores.csv")
+    console.say(f"  {COMMAND} score {here} --data {shlex.quote(str(data))} --out scores.csv")
     conditions, given = problem.splits.conditions, ""
     if conditions is not None:
         context = problem.splits.contexts["train"][:1]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 import typer
 
-from pynode.cli.as_typed import as_typed
+from pynode.cli.as_typed import as_typed, paths_as_typed
 from pynode.errors import InvalidArgument, PynodeError
 from pynode.outside_members import blame
 
@@ -62,7 +62,7 @@ def line_of(
     """
     command = command_of(words)
     if isinstance(error, PynodeError):
-        return as_typed(_as_option(error, flags), command), error.exit_status
+        return paths_as_typed(as_typed(_as_option(error, flags), command), words), error.exit_status
     if isinstance(error, (typer.Abort, KeyboardInterrupt)):
         return interrupted(words), INTERRUPTED
     if isinstance(error, _UsageComplaint):

@@ -16,7 +16,7 @@ from pynode.errors import (
     Stopped,
     UnknownName,
 )
-from pynode.outside_members import absolute_reference
+from pynode.outside_members import absolute_path, absolute_reference
 from pynode.settings import known
 from pynode.settings.values import from_text
 from pynode.world import ALONE, World
@@ -33,7 +33,7 @@ def problem_options(problem: str, settings: Iterable[str] | None, data: Path | N
     if data is not None:
         if "data" not in options:
             raise InvalidArgument("--data", data, f"{problem} brings its own data", "use the problem table")
-        given["data"] = str(data)
+        given["data"] = absolute_path(data)
         if data.is_file():  # what is no file is told when it is read
             given["sha256"] = _digest(data)
     for setting in settings or []:
@@ -46,6 +46,8 @@ def problem_options(problem: str, settings: Iterable[str] | None, data: Path | N
             raise InvalidArgument("--set", repr(setting), f"{name} is given twice", "give it once")
         value = from_text(f"--set {name}", text, options[name].kind)
         given[name] = absolute_reference(value, "field") if name == "field" else value
+        if name == "data":
+            given[name] = absolute_path(value)
     return given
 
 

@@ -124,7 +124,7 @@ def predict(
         )
         ahead = [(each, at) for each, at in zip(trajectories, times, strict=True) if len(at)]
         values_ahead = problem.forecasts(model, [each for each, _ in ahead], [at for _, at in ahead])
-        rows = [Rows(each.name, at, own, each.cells) for (each, at), own in zip(ahead, values_ahead, strict=True)]
+        rows = [Rows(each.name, at, own, each.identity) for (each, at), own in zip(ahead, values_ahead, strict=True)]
     content = as_csv(
         rows,
         problem.columns,
@@ -223,7 +223,7 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
     series, options = problem.series, problem.options
     new = read_series(
         data,
-        id=series.id_column,
+        id=series.id_columns or None,
         values=(*series.values, *series.constants),
         inputs=options.inputs or series.inputs,
         input_kind=options.input_kind,

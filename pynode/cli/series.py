@@ -10,6 +10,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values as v
+from pynode.cli.as_typed import as_typed
 from pynode.cli.derived import Given, flag, with_options
 from pynode.cli.output import output_directory
 from pynode.cli.planning import problem_options, train_all
@@ -213,7 +214,7 @@ def series(
 
 def _options(data: Path, chosen: dict[str, Any]) -> dict[str, Any]:
     """The options of the problem: the file with its digest, and all that was given, typed."""
-    options = problem_options(PROBLEM, None, data.absolute())
+    options = problem_options(PROBLEM, None, data)
     declared = known.problem_options(PROBLEM)
     for name, value in chosen.items():
         if value is None:
@@ -287,7 +288,7 @@ def _say_what_was_taken(problem: UserSeries, console: PlainConsole) -> None:
     from pynode.trajectories.description import describe
 
     for line in [*describe(problem.series), *problem.notices]:
-        console.say(line)
+        console.say(as_typed(line, PROBLEM))
     console.print()
 
 

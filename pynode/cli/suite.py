@@ -9,6 +9,7 @@ import typer
 
 from pynode.cli import options as o
 from pynode.cli import values
+from pynode.cli.as_typed import as_typed
 from pynode.cli.derived import Given, with_options
 from pynode.cli.output import output_directory
 from pynode.cli.planning import options_of_each
@@ -81,7 +82,7 @@ def suite(
         try:
             plan(name, listed, wanted, given.methods, problem_options=posed, **mine.settings)
         except (DataMissing, PackageMissing, TableMissing) as error:
-            console.say(f"skipped {name}: {error}")
+            console.say(f"skipped {name}: {as_typed(str(error), 'suite')}")
             continue
         ready[name] = mine, posed
     if not ready:
@@ -110,7 +111,7 @@ def suite(
             raise
         except (RunFailure, UsageError) as error:
             failures.append(f"{name}: {error}")
-            console.say(f"failed {name}: {error}")
+            console.say(f"failed {name}: {as_typed(str(error), 'suite')}")
     console.rule("suite")
     print_results(directory, console, failures=failures, parts=drawn)
     if failures:

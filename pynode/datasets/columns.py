@@ -158,8 +158,9 @@ class Repetition:
         return REFUSED_WHOLE if self.whole else REFUSED
 
     def __str__(self) -> str:
-        kind = "integer " if self.whole else ""
-        return f"{self.distinct:,} {kind}values, {self.value:.6g} in {self.share:.0%} of the rows"
+        kind, percent = "integers" if self.whole else "values", 100 * self.share
+        share = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
+        return f"{self.distinct:,} different {kind}, and {share} of the rows hold {self.value:.6g}"
 
 
 def repetition(values: Array) -> Repetition | None:
@@ -230,15 +231,20 @@ def check_columns(name: str, filled: Filled, columns: ColumnNames, *, may_count:
     notices = []
     for c, r in each.items():
         if r.pairs > (NOTED_WHOLE if r.whole else NOTED) or (r.share > 0.02 and r.share * n > 10):
-            remedy = "" if resolution(rows[:, c]) is None else f"; dequantise={columns.keys([c])} adds noise"
-            notices.append(f"{columns.label(c)} has {r}, where a density can grow without bound{remedy}")
+            has_steps = resolution(rows[:, c]) is not None
+            remedy = "add noise between its steps" if has_steps else "leave the column out"
+            option = f"{'dequantise' if has_steps else 'drop'}={columns.keys([c])}"
+            notices.append(
+                f"{columns.label(c)} is used as it is, but its values repeat: it has {r}; a flow can make the density "
+                f"of such a value ever higher, so that the likelihood says little; {remedy} if it does ({option})"
+            )
     if len(each) == dim and (repeated := _repeated_rows(rows)):
-        said = verb(repeated, "repeats", "repeat")
-        notices.append(f"{repeated:,} of {n:,} rows {said} another one: test rows are then among the training rows")
+        said = verb(repeated, "is a copy of another row", "are copies of other rows")
+        notices.append(f"{repeated:,} of {n:,} rows {said}: test rows may be training rows as well")
     if filled.units is not None and filled.units.any():
         noisy = np.flatnonzero(filled.units).tolist()
-        told = ", ".join(f"{columns.label(c)} by {filled.units[c]:.6g}" for c in noisy)
-        notices.append(f"uniform noise of one unit fills the steps of {told}")
+        told = ", ".join(f"{columns.label(c)} (steps of {filled.units[c]:.6g})" for c in noisy)
+        notices.append(f"uniform noise is added to the values of {told}, each up to the next step")
     return notices
 
 

@@ -186,7 +186,7 @@ def fitted(name: str, held: Sequence[HeldColumn], training: Array) -> tuple[Cond
         counts = Counter(column.cells[row] for row in training)
         if few := [word for word in each[-1].classes if counts[word] < FEW]:
             told = ", ".join(f"{word} {counts[word]}" for word in few[:SHOWN])
-            notices.append(f"{column.label}: classes with few training rows, whose densities are guesses: {told}")
+            notices.append(f"{column.label}: classes of few training rows, whose density is uncertain: {told}")
     return Conditions(tuple(each)), notices
 
 

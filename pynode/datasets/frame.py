@@ -18,6 +18,7 @@ from pynode.datasets.frame_text import read_text_frame
 from pynode.datasets.sentinels import sentinels
 from pynode.datasets.text_lines import MARKS
 from pynode.errors import InvalidArgument
+from pynode.names import names_of
 from pynode.wording import counted
 
 __all__ = ["Column", "ColumnKind", "Frame", "read_frame"]
@@ -36,8 +37,8 @@ def read_frame(
     header: bool | None = None,
     decimal: str | None = None,
     date_order: str | None = None,
-    missing_values: Sequence[str] = (),
-    words: Sequence[str] = (),
+    missing_values: str | float | Sequence[str | float] = (),
+    words: str | Sequence[str] = (),
     lenient: bool = False,
 ) -> Frame:
     """The table in the file at `path`: text with any usual delimiter, Parquet, `.npy` or `.npz`, whatever its ending.
@@ -61,7 +62,8 @@ def read_frame(
     if order != date_order:
         problem, remedy = "no order of day, month and year", f"use one of {', '.join(ORDERS)}"
         raise InvalidArgument("date_order", repr(date_order), problem, remedy)
-    missing, kind = Missing.of(missing_values), file_kind(path)
+    words = names_of("words", words)
+    missing, kind = Missing.of(names_of("missing_values", missing_values, numbers=True)), file_kind(path)
     if kind == "text" or (kind == "binary" and _is_marked(path)):
         _refuse_markup(path)
         frame = read_text_frame(path, header, decimal, missing, words, lenient, order)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame import Column, Frame, read_frame
-from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, TableFile, as_texts
+from pynode.datasets.reading import AS_TRAINED, ColumnNames, HeldColumn, Reading, Roles, TableFile, as_texts
 from pynode.errors import InvalidArgument
 from pynode.wording import counted, verb
 
@@ -21,8 +21,8 @@ def read_columns(path: Path, reading: Reading) -> TableFile:
     frame = read_frame(path, lenient=True)
     columns = ColumnNames(tuple(c.number for c in frame.columns), tuple(c.name for c in frame.columns))
     roles = reading.roles(path, columns)
-    _check_kinds(frame, columns, roles.numbers)
-    _check_condition(frame, columns, roles.held)
+    _check_kinds(frame, columns, roles)
+    _check_condition(frame, columns, roles)
     if trouble := next((frame.columns[c].trouble for c in roles.numbers if frame.columns[c].trouble), ""):
         raise DataError(trouble)
     rows = np.stack([frame.columns[c].values for c in roles.numbers], axis=1)
@@ -32,7 +32,7 @@ def read_columns(path: Path, reading: Reading) -> TableFile:
     notices = list(frame.notices)
     if not complete.all():
         if reading.missing == "error":
-            raise _missing(frame, columns, [*roles.numbers, *roles.held], np.column_stack((present, *held_present)))
+            raise _missing(frame, columns, roles, np.column_stack((present, *held_present)))
         n = int((~complete).sum())
         notices.append(f"{counted(n, 'row')} with missing or infinite values {verb(n, 'is', 'are')} left out")
     if not complete.any():
@@ -44,15 +44,17 @@ def read_columns(path: Path, reading: Reading) -> TableFile:
     )
 
 
-def _check_kinds(frame: Frame, columns: ColumnNames, numbers: tuple[int, ...]) -> None:
-    """Raises `DataError` that names all columns of words or dates among the `numbers`."""
+def _check_kinds(frame: Frame, columns: ColumnNames, roles: Roles) -> None:
+    """Raises `DataError` that names all columns of words or dates among the numbers."""
     for kind, what in (("text", "text"), ("date", "dates or times")):
-        others = [c for c in numbers if frame.columns[c].kind == kind]
+        others = [c for c in roles.numbers if frame.columns[c].kind == kind]
         if not others:
             continue
         keys = columns.keys(others)
         remedy = f"leave {'it' if len(others) == 1 else 'them'} out (drop={keys})"
-        if kind == "text":
+        if roles.fixed:
+            remedy = AS_TRAINED
+        elif kind == "text":
             remedy += f", or condition the density on the words (condition={keys})"
         else:
             remedy += ", or write numbers, for instance of days"
@@ -60,13 +62,16 @@ def _check_kinds(frame: Frame, columns: ColumnNames, numbers: tuple[int, ...]) -
         raise DataError(f"{frame.path}: {columns.labels(others)} {holds} {what}, not numbers: {remedy}")
 
 
-def _check_condition(frame: Frame, columns: ColumnNames, held: tuple[int, ...]) -> None:
+def _check_condition(frame: Frame, columns: ColumnNames, roles: Roles) -> None:
     """Raises `DataError` for dates in the condition, whose numbers would be seconds since 1970."""
-    if dates := [c for c in held if frame.columns[c].kind == "date"]:
+    if dates := [c for c in roles.held if frame.columns[c].kind == "date"]:
         holds = verb(len(dates), "holds", "hold")
+        remedy = (
+            "write numbers, for instance of days, or words, for instance of months, into a column for the condition"
+        )
+        remedy = "give words or numbers, as the flow was trained on" if roles.fixed else remedy
         raise DataError(
-            f"{frame.path}: {columns.labels(dates)} {holds} dates or times, which are no condition: write a column of "
-            "numbers, for instance of days, or of words, for instance of months, and name that one in condition"
+            f"{frame.path}: {columns.labels(dates)} {holds} dates or times, which are no condition: {remedy}"
         )
 
 
@@ -76,14 +81,16 @@ def _present(column: Column) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.isfinite(column.values)
 
 
-def _missing(frame: Frame, columns: ColumnNames, used: list[int], present: np.ndarray) -> DataError:
+def _missing(frame: Frame, columns: ColumnNames, roles: Roles, present: np.ndarray) -> DataError:
+    used = [*roles.numbers, *roles.held]
     row, k = (int(i) for i in np.argwhere(~present)[0])
     count = int((~present).sum())
     total = f" (one of {count:,} such cells)" if count > 1 else ""
     where = f"{frame.path}, row {int(frame.lines[row])}, {columns.label(used[k])}"
+    column = "" if roles.fixed else f" or the column (drop={columns.keys([used[k]])})"
     return DataError(
         f"{where}: the value is missing or infinite{total}; remove the row or replace the value, or leave out all such "
-        f"rows (missing=drop) or the column (drop={columns.keys([used[k]])})"
+        f"rows (missing=drop){column}"
     )
 
 

@@ -11,8 +11,11 @@ import numpy as np
 
 from pynode.datasets.errors import DataError
 from pynode.errors import InvalidArgument
+from pynode.names import names_of
 
 CHOICES = {"index": ("drop", "keep"), "decimal": (".", ","), "missing": ("error", "drop")}
+AS_TRAINED = "give numbers, as the flow was trained on"
+"""Remedy for another kind of cells in a column that can't be left out."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,9 @@ class Reading:
     `header`: whether the first line is one.  `index`: whether the first column is an index, to "drop" or to "keep"; by
     default a column of integers that has no name, or is called index or rownames and counts the rows, is dropped.
     `decimal`: the decimal mark, "." or ",".  `missing`: "drop" leaves out rows with missing, NaN or infinite values,
-    "error" refuses them.  `drop`: columns to leave out, by name or by number from 1.  `condition`: columns of words or
-    numbers that are held apart from the others; the cells of `classes` among them are words.  `only`: the columns to
-    read beside these, None for all.
+    "error" refuses them.  `drop`: columns to leave out, by name or by number from 1, one alone or several.
+    `condition`: columns of words or numbers that are held apart from the others; the cells of `classes` among them
+    are words.  `only`: the columns to read beside these, None for all.
     """
 
     header: bool | None = None
@@ -114,6 +117,10 @@ class Reading:
     only: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        for argument in ("drop", "condition", "classes"):
+            object.__setattr__(self, argument, names_of(argument, getattr(self, argument)))
+        if self.only is not None:
+            object.__setattr__(self, "only", names_of("only", self.only))
         for argument, known in CHOICES.items():
             value = getattr(self, argument)
             if value not in known and not (value is None and argument != "missing"):
@@ -142,19 +149,21 @@ class Reading:
             )
         if not numbers:
             raise DataError(f"{path}: all columns are left out; keep at least one")
-        return Roles(tuple(numbers), tuple(held), tuple(sorted(left_out)))
+        return Roles(tuple(numbers), tuple(held), tuple(sorted(left_out)), fixed=self.only is not None)
 
 
 @dataclass(frozen=True)
 class Roles:
     """Places, from 0, of the columns of a table: those that are `numbers`, those that are `held` apart, the others.
 
-    `numbers` rise, so that the columns of a table that was read stand as in the file.
+    `numbers` rise, so that the columns of a table that was read stand as in the file.  Where they are `fixed`, as those
+    that a flow was trained on, none of them can be left out.
     """
 
     numbers: tuple[int, ...]
     held: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
+    fixed: bool = False
 
 
 @dataclass(frozen=True)

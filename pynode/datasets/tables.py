@@ -25,6 +25,7 @@ from pynode.datasets.table_codes import without_codes
 from pynode.datasets.text_lines import MARKS
 from pynode.datasets.text_tables import read_text
 from pynode.errors import InvalidArgument
+from pynode.names import names_of
 from pynode.wording import counted, verb
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat")
@@ -105,7 +106,7 @@ def split_and_standardise(
     fractions: tuple[float, float] = (0.1, 0.1),
     name: str = "table",
     columns: ColumnNames | None = None,
-    dequantise: tuple[str, ...] = (),
+    dequantise: str | Sequence[str] = (),
     index: str | None = None,
     held: Sequence[HeldColumn] = (),
 ) -> Splits:
@@ -131,7 +132,7 @@ def split_and_standardise(
     if (damage := first_damage(table)) is not None:
         raise DataError(f"rows hold NaN or infinite values: {damage}; remove or replace these rows")
     check_scale(name, table[train].mean(axis=0), table[train].std(axis=0), columns)
-    filled = dequantised(name, table, columns, dequantise, seed)
+    filled = dequantised(name, table, columns, names_of("dequantise", dequantise), seed)
     for notice in check_columns(name, filled, columns, may_count=index == "keep"):
         _tell(f"{name}: {notice}")
     parts = cut(filled.rows[order], test=fractions[0], validation=fractions[1])

@@ -17,7 +17,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_cells import unit_of
 from pynode.datasets.lines_above import lines_above, notice_of
-from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, Roles, TableFile
+from pynode.datasets.reading import AS_TRAINED, ColumnNames, HeldColumn, Reading, Roles, TableFile
 from pynode.datasets.text_lines import Kind, Mark, Record, TextFile, kind_of, number, open_text, plain_number
 from pynode.datasets.units import units_in
 from pynode.wording import counted, verb
@@ -120,7 +120,8 @@ def refusal(
     column = next((c for c in kept if not _is_finite(cells[c], mark)), None)
     if column is None:
         empty = next(c for c in roles.held if _is_missing(cells[c]))
-        remedy = "write a word for it, or leave out all such rows (missing=drop) or the column from the condition"
+        remedy = "write a word for it, or leave out all such rows (missing=drop)"
+        remedy += "" if roles.fixed else " or the column from the condition"
         return DataError(f"{path}, line {line}, {columns.label(empty)}: the value is missing; {remedy}")
     cell, kind = cells[column].strip(), kind_of(cells[column])
     counts: Counter[int] = Counter()
@@ -133,9 +134,13 @@ def refusal(
     where = f"in {len(counts)} columns" if len(counts) > 1 else "in this column"
     total = f" (one of {count:,} such cells {where})" if count > 1 else ""
     drop = f"drop={columns.keys([column])}"
-    if kind == "text" and (unit := unit_of(cell)):
+    alone = counts[column] == n_lines > 1 or kind in ("date", "truth value")
+    if roles.fixed:
+        rows = "" if alone or kind == "text" else ", or leave out all such rows (missing=drop)"
+        remedy = f"{AS_TRAINED if alone else 'remove the row or replace the value'}{rows}"
+    elif kind == "text" and (unit := unit_of(cell)):
         remedy = f"write the numbers alone, without '{unit}', or leave the column out ({drop})"
-    elif counts[column] == n_lines > 1 or kind in ("date", "truth value"):
+    elif alone:
         same = [c for c in kept if counts[c] == n_lines > 1] or [column]
         remedy = f"leave the column out ({drop})" + ADVICE.get(kind, "")
         if len(same) > 1:
@@ -144,12 +149,12 @@ def refusal(
             remedy += f", or condition the density on the words (condition={columns.keys(same)})"
     elif kind == "text":
         remedy = f"remove the row or replace the value, or leave the column out ({drop})"
-        if line == first_line and not any(columns.names):
-            remedy += "; if this line is a header, say so (header=true)"
     else:
         remedy = (
             f"remove the row or replace the value, or leave out all such rows (missing=drop) or the column ({drop})"
         )
+    if kind == "text" and not alone and line == first_line and not any(columns.names):
+        remedy += "; if this line is a header, say so (header=True)"
     label = columns.label(column)
     return DataError(f"{path}, line {line}, {label}: {shown} is not a finite number{WHAT[kind]}{total}; {remedy}")
 

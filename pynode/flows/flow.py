@@ -14,7 +14,8 @@ from torch.distributions import Distribution
 from pynode.context import check_columns, check_context, rows_of_context, with_context
 from pynode.errors import InvalidArgument
 from pynode.evaluation import checked_params
-from pynode.fields.base import Field, FieldSpec
+from pynode.fields.base import FieldSpec
+from pynode.flows import vector
 from pynode.flows.augmented import RunningCosts
 from pynode.flows.base import Base, check_base, distribution_of, draw_samples, log_density
 from pynode.flows.base import log_normal as log_normal
@@ -308,38 +309,11 @@ class Flow(nn.Module):
 
     def theta(self) -> Theta:
         """All parameters in one float64 vector on the CPU: block after block, the log-horizons, the base."""
-        parts = [part.detach().reshape(-1).double() for part in self._parts()]
-        if len({part.device for part in parts}) > 1:
-            parts = [part.cpu() for part in parts]
-        return torch.cat(parts).cpu()
+        return vector.joined(self)
 
-    @torch.no_grad()
     def set_theta(self, theta: Theta) -> None:
         """Overwrites all parameters by `theta` as `theta()` gives it; raises `InvalidArgument` for another length."""
-        sizes = [part.numel() for part in self._parts()]
-        if not isinstance(theta, Tensor) or theta.shape != (sum(sizes),):
-            shown = tuple(theta.shape) if isinstance(theta, Tensor) else type(theta).__name__
-            raise InvalidArgument("theta", shown, "wrong shape", f"this flow needs ({sum(sizes)},)")
-        chunks = iter(theta.split(sizes))
-        for block in self.fields:
-            if isinstance(block, Field):
-                block.set_theta(next(chunks))
-            else:
-                for p in block.parameters():
-                    p.copy_(next(chunks).reshape(p.shape))
-        for part in self._further_parts():
-            part.copy_(next(chunks).reshape(part.shape))
-
-    def _parts(self) -> list[Tensor]:
-        """What `theta` strings together: of a `Field` its own theta, whose order its specification fixes."""
-        parts: list[Tensor] = []
-        for block in self.fields:
-            parts += [block.joined()] if isinstance(block, Field) else list(block.parameters())
-        return parts + self._further_parts()
-
-    def _further_parts(self) -> list[Tensor]:
-        horizons: list[Tensor] = [] if self.log_horizons is None else [self.log_horizons]
-        return horizons + (list(self.base.parameters()) if isinstance(self.base, nn.Module) else [])
+        vector.overwrite(self, theta)
 
     def _transport(
         self,

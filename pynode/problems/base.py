@@ -144,11 +144,15 @@ class Problem(ABC):
 
     def check(self) -> None:
         """Raises `UsageError` for what would stop a run before its first iteration, such as missing data."""
+        self.check_ranks()
+
+    def check_ranks(self) -> None:
+        """Raises `InvalidArgument` where several ranks can't share the batches of this problem; reads no data."""
         if self.world.size > 1 and not self.shared:
             raise InvalidArgument(
                 "WORLD_SIZE",
                 self.world.size,
-                f"a batch of {self.name} is one trajectory, which ranks can't share",
+                f"{self.name} is trained on whole trajectories, which ranks can't share",
                 "run it in one process, without torchrun",
             )
 
@@ -163,6 +167,10 @@ class Problem(ABC):
     @abstractmethod
     def model(self, seed: int = 0) -> Any:
         """The untrained `Model`, an nn.Module, the same for every method."""
+
+    def blank_model(self, seed: int = 0) -> Any:
+        """As `model(seed)`, but for its parameters: for trained ones, where those to begin with cost time to find."""
+        return self.model(seed)
 
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
         """Parameter groups for the optimiser: one group unless a problem overrides this."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SHORT = 16
 """Letters of a cell that is not wrapped: a number with its unit."""
+INDENT = "&emsp;"
+"""Two spaces before the name of a row, in Markdown."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class Table:
 
     def markdown(self) -> str:
         """The table in Markdown: first column left, the others right."""
-        head = ["| " + " | ".join(self.columns) + " |", "|---" + "|--:" * (len(self.columns) - 1) + "|"]
+        rule = "|---" + "|--:" * (len(self.columns) - 1) + "|"
         pasted = [column in self.code for column in self.columns]
         cells = [[f"`{cell}`" if code else cell for cell, code in zip(row, pasted, strict=True)] for row in self.rows]
-        body = ["| " + " | ".join(row) + " |" for row in cells]
-        return "\n".join([f"**{self.title}**", "", *head, *body, *(f"\n{note}" for note in self.notes)]) + "\n"
+        named, *body = ["| " + " | ".join(map(_in_markdown, row)) + " |" for row in (self.columns, *cells)]
+        return "\n".join([f"**{self.title}**", "", named, rule, *body, *(f"\n{note}" for note in self.notes)]) + "\n"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table for a terminal; columns that have no room beside the others follow in a table of their own.
@@ -80,6 +82,12 @@ class Table:
         words = [word for text in (self.columns[k], *cells) for word in re.findall(r"^\s*\S+|\S+", text)]
         short = [cell for cell in cells if k and cell_len(cell) <= SHORT]
         return min(max(map(cell_len, (*words, *short)), default=1), most // 2)
+
+
+def _in_markdown(cell: str) -> str:
+    """A cell whose indentation stays, which Markdown would trim, and whose bars don't end it."""
+    text = cell.lstrip(" ")
+    return INDENT * ((len(cell) - len(text)) // 2) + text.replace("|", r"\|")
 
 
 def _side_by_side(widths: list[int], most: int) -> list[list[int]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pynode.errors import InvalidArgument, UnknownName
 from pynode.fields import FIELDS
 from pynode.methods import METHODS
+from pynode.outside_members import absolute_path
 from pynode.problems import PROBLEMS
 from pynode.settings.declared import Declared, Kind
 from pynode.settings.known import SHORT, compared, method_options, owners, problem_options, run_settings, sources
@@ -103,7 +103,7 @@ def _option(
 def _plain(option: str, value: Any) -> Any:
     """A value as it means the same from every folder: a worker, or a resumed sweep, may be in another."""
     if option == DATA:
-        return str(Path(value).expanduser().absolute())
+        return absolute_path(value)
     return FIELDS.name_of(value) if option == FIELD else value
 
 

@@ -39,10 +39,10 @@ def drawn(
     conditions = problem.splits.conditions if isinstance(problem, Table) else None
     if conditions is None or not isinstance(problem, Table):
         if condition:
-            raise InvalidArgument("--condition", ", ".join(condition), "this flow has no condition", "leave it out")
+            raise InvalidArgument("condition", ", ".join(condition), "this flow has no condition", "leave it out")
         return Samples(problem.in_raw_units(model.sample(n, seed=seed, method=method)))
     if condition:
-        contexts = np.repeat(conditions.one("--condition", condition), n, axis=0)
+        contexts = np.repeat(conditions.one("condition", condition), n, axis=0)
         described = "given " + ", ".join(f"{name} = {value}" for name, value in condition.items())
     else:
         training = problem.splits.contexts["train"]

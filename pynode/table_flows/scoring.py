@@ -67,7 +67,8 @@ def new_rows(problem: UserTable, path: Path, reading: Reading) -> NewRows:
     if table_kind(path) == "text":  # what the training file did not say, one like it does not say either
         header = problem.options.header if header is None else header
         if decimal is None and (decimal := problem.options.decimal) is not None:
-            _log.warning("%s: '%s' is taken as the decimal mark, as for training; --decimal overrules", path, decimal)
+            told = "%s: '%s' is taken as the decimal mark, as for training (decimal=%s for the other one)"
+            _log.warning(told, path, decimal, "," if decimal == "." else ".")
     table = read_table(path, Reading(header, "keep", decimal, reading.missing, (), given, classes, values))
     if not any(columns.names):
         _check_width(path, problem, table)

@@ -21,7 +21,7 @@ from pynode.problems.base import Problem, options_from_json
 from pynode.records.run_files import CONFIG, RESUME, ConfigKeys, read_config
 from pynode.records.schema import convert
 from pynode.steps import Fixed
-from pynode.training.data import check_same_rows
+from pynode.training.data import DATA, at_its_place_now, check_same_rows
 from pynode.training.origins import origins_of, recall_members
 from pynode.training.schedules import Multilevel
 from pynode.world import ALONE, World
@@ -172,7 +172,9 @@ class RunConfig:
             )
         mine, theirs = _plain(self.to_json()), _plain({**_defaults(type(self)), **earlier})
         mine.pop("outside", None)
-        check_same_rows(self.label, theirs.pop("data", None), mine.pop("data", None))
+        rows = theirs.pop("data", None)
+        check_same_rows(self.label, rows, mine.pop("data", None))
+        theirs["options"], moved = at_its_place_now(theirs.get("options") or {}, mine["options"], rows)
         try:
             theirs["method"] = _plain(_stored_method(theirs["method"]).to_json())  # with options that came later
         except (KeyError, TypeError, ValueError) as error:
@@ -194,7 +196,7 @@ class RunConfig:
                 f"{self.label} was started with another configuration ({'; '.join(fixed)}); "
                 "resume with the same options, or choose another --out"
             )
-        return {**changed, **changed_engine}
+        return {**changed, **changed_engine, **({DATA: moved} if moved else {})}
 
     def on_engine_of(self, earlier: Mapping[str, Any]) -> RunConfig:
         """This configuration, on the engine of `earlier` where this one leaves it open ("auto")."""
@@ -274,7 +276,7 @@ def check_device(device: str) -> None:
         raise InvalidArgument("device", device, "unknown", "use cpu, cuda or cuda:N") from error
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(kind, False):
-        remedy = "use cpu; a run that was begun on another device goes on there with --resume --device cpu"
+        remedy = "use cpu, on which a run that was begun on another device goes on as well"
         raise InvalidArgument("device", device, "not available on this machine", remedy)
     index = torch.device(device).index
     if kind == "cuda" and index is not None and index >= torch.cuda.device_count():

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pynode.datasets.sources import file_digest
 from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
+from pynode.outside_members import absolute_path
 from pynode.problems import PROBLEMS
 from pynode.settings.known import check_options, check_settings
 from pynode.settings.known import method_options as known_options
+from pynode.training.data import DATA, SHA256
 from pynode.training.origins import FIELD
 
 if TYPE_CHECKING:
@@ -45,6 +49,10 @@ def configure(
     changed = {f.name: getattr(given, f.name) for f in fields(given) if getattr(given, f.name) != f.default}
     if isinstance(field := changed.get(FIELD), str):
         changed[FIELD] = FIELDS.name_of(field)
+    if isinstance(data := changed.get(DATA), str):
+        changed[DATA] = absolute_path(data)
+        if SHA256 in {f.name for f in fields(given)} and SHA256 not in changed and Path(data).is_file():
+            changed[SHA256] = file_digest(Path(data)).hexadecimal
     of_study = {f.name: getattr(kind.training, f.name) for f in fields(kind.training)}
     chosen = {name: value for name, value in settings.items() if value is not None}
     return RunConfig(problem=kind.name, method=method, multilevel=multilevel, options=changed, **(of_study | chosen))

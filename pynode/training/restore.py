@@ -13,7 +13,7 @@ from pynode.records.run_files import CONFIG, RESUME, read_config
 from pynode.records.runs import RUNS, records_of, run_folders
 from pynode.training.checkpoint import NAME, PREVIOUS
 from pynode.training.config import RunConfig, usable_here
-from pynode.training.data import check_same_rows
+from pynode.training.data import DATA, check_file, check_same_rows
 from pynode.training.origins import changed_members
 from pynode.training.weights import best_theta, last_theta
 
@@ -26,14 +26,16 @@ def restore(directory: Path, *, last: bool = False) -> tuple[RunConfig, Problem,
     With `last` those after the last stage of its training, on all rows where some were held out before.
     On the CPU where the device that it was trained on is not there.
 
-    Raises `RecordError` where the run is damaged, and `CheckpointMismatch` where its weights don't fit the model, as
-    when a user's table has other columns now; `ConfigurationMismatch` where the rows are not those of the run.
+    Raises `UsageError` where the user's file that it was trained on has gone, `RecordError` where the run is damaged,
+    and `CheckpointMismatch` where its weights don't fit the model, as when a user's table has other columns now;
+    `ConfigurationMismatch` where the rows are not those of the run.
     """
     config = config_of(directory)
+    check_file(directory, config.options.get(DATA))
     problem = config.make_problem()
     problem.check()
     check_same_rows(config.label, config.data, problem.data_record())
-    model = problem.model(config.seed)
+    model = problem.blank_model(config.seed)
     for change in changed_members(config.to_json(), read_config(directory)):
         _log.warning("%s: %s", directory, change)
     theta = (last_theta if last and problem.stages() else best_theta)(directory, config.problem)

@@ -34,6 +34,7 @@ from pynode.records.runs import RECORDS, in_order, records_of
 from pynode.training import checkpoint
 from pynode.training.checkpoint import Checkpoint
 from pynode.training.config import RunConfig, recorded_config
+from pynode.training.data import DATA
 from pynode.training.machine import environment
 from pynode.training.origins import changed_members
 from pynode.training.progress import FinishingProgress
@@ -114,6 +115,9 @@ def open_run(
     if summary is not None:
         if contents.wrong:  # all is done, but the configuration could not be read
             write_json(directory / CONFIG, config.to_json())
+        elif DATA in changed and contents.config is not None:
+            note(directory, "changed", config.iterations, f"{DATA}: {changed[DATA]}")
+            write_json(directory / CONFIG, {**contents.config, "options": config.to_json()["options"]})
         return Start(config, finished=summary)
     for name in contents.damaged:
         checkpoint.set_aside(directory, name, "damaged")

@@ -69,7 +69,7 @@ def times_ahead(
     if until <= min(ends):
         where = "the last row" if len(ends) == 1 else "the end of every trajectory"
         raise InvalidArgument(
-            "--until",
+            "until",
             axis.text(until),
             f"not after {where} ({axis.text(min(ends))}{'' if len(ends) == 1 else ' is the earliest'})",
             f"give a time after {axis.text(min(ends))}",
@@ -79,10 +79,10 @@ def times_ahead(
     rows = sum(max(0.0, (until - end) / step) for end in ends)
     if rows > MOST_ROWS:
         raise InvalidArgument(
-            "--until" if every is None else "--every",
+            "until" if every is None else "every",
             axis.text(until) if every is None else every,
             f"the forecast would have {rows:,.0f} rows",
-            f"give an earlier --until, or --every above {step * rows / MOST_ROWS:.3g}",
+            f"give an earlier end, or a longer time between rows (every={1.1 * step * rows / MOST_ROWS:.2g})",
         )
     grids = [
         np.union1d(

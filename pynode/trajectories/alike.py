@@ -11,7 +11,7 @@ from pynode.errors import InvalidArgument
 from pynode.trajectories.data import Trajectories, Trajectory
 
 
-def aligned(series: Trajectories, new: Trajectories, argument: str = "--data") -> tuple[Trajectory, ...]:
+def aligned(series: Trajectories, new: Trajectories, argument: str = "data") -> tuple[Trajectory, ...]:
     """The trajectories of `new` with values, inputs and covariates in the order of `series`, which a model knows.
 
     A value column that happens not to change in `new` is a column of its one value.  Classes of a covariate in words

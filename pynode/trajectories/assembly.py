@@ -73,7 +73,7 @@ def _one_point(parts: Parts, single: Sequence[tuple[str, int]]) -> str:
     shown = ",".join(name for name, _ in single[:20]) + (",..." if len(single) > 20 else "")
     return (
         f"{parts.frame.path}, line {line}: trajectory '{name}' has one point only{more}; give at least two, or leave "
-        f"it out (--leave-out {shown})"
+        f"it out (leave_out={shown})"
     )
 
 
@@ -98,7 +98,7 @@ def _trajectory(parts: Parts, group: Group, covariates: Array) -> tuple[Trajecto
     merged = int(observed.sum()) - len(own_times)
     lines = parts.frame.lines[rows][observed][starts]
     name = group.name or parts.frame.path.stem
-    return Trajectory(name, own_times, values, inputs, np.asarray(covariates), lines, group.cells), merged
+    return Trajectory(name, own_times, values, inputs, np.asarray(covariates), lines, group.identity), merged
 
 
 def _input(column: Column, kind: InputKind, parts: Parts, rows: Array) -> Input:

@@ -43,13 +43,23 @@ UNIT_OF = {word: unit for unit, words in _WORDS.items() for word in words.split(
 
 
 @dataclass(frozen=True)
+class TimePart:
+    """What one of several columns says of a time: its date, its time of day ("clock"), or a number of it ("hour")."""
+
+    column: str
+    kind: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
 class TimeAxis:
     """Times of a file: how they are written, their unit, and their way to and from numbers.
 
     `unit` is in words: "milliseconds since 1970", "days", "units of hour".  Numbers of the kind "date" are seconds
     since 1970 UTC (of the style "clock": since midnight of the first day).  `style` says how the file writes dates, or
     numbers ("integer").  `seconds` is the length of a unit, and `origin` the number 0 in seconds since 1970 UTC, where
-    numbers stand for dates; None where they don't.
+    numbers stand for dates; None where they don't.  `parts` are the columns, where several give the time together and
+    can be written again.
     """
 
     column: str
@@ -58,6 +68,7 @@ class TimeAxis:
     style: str = ""
     seconds: float | None = None
     origin: float = 0.0
+    parts: tuple[TimePart, ...] = ()
 
     def parse(self, text: str) -> float:
         """The number of a time: in the file's own units, or a date; raises `InvalidArgument`."""

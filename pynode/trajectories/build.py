@@ -15,7 +15,7 @@ from pynode.trajectories.fields import HIDDEN, LinearAndNetwork, Sizes
 from pynode.trajectories.grid import Grid, longest_interval, make_grid
 from pynode.trajectories.hidden import Hidden, added, decide
 from pynode.trajectories.impulses import both_ways, fitted_decays, in_two_phases
-from pynode.trajectories.matching import EFFORTS, Samples, match
+from pynode.trajectories.matching import EFFORTS, Effort, Samples, match
 from pynode.trajectories.model import Initial, SeriesModel
 from pynode.trajectories.relaxation import fitted_relaxation
 from pynode.trajectories.rollout import by_steps, roll_out
@@ -47,6 +47,10 @@ class Prepared:
     places: tuple[Array, ...]
     ambiguous: tuple[str, ...] = ()
     """Value columns for which the data called for hidden dimensions."""
+    restraint: Effort | None = None
+    """How firmly the field is held down while training, where backtests call for it."""
+    backtested: tuple[float, float] = (0.0, 0.0)
+    """Errors of the backtests of the field that is held down, and of the best one that is not."""
 
     def growth(self, wanted: tuple[int, ...] = GROWTH) -> tuple[int, ...]:
         """Lengths of windows, in those of the first, of the `wanted` ones.
@@ -211,6 +215,9 @@ def _begin_by_decay(model: SeriesModel, prepared: Prepared) -> None:
 def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepared) -> None:
     """Leaves `field` as the match to smooth curves whose solves over long windows are nearest to the data."""
     samples = samples_of(prepared)
+    if prepared.restraint is not None:
+        match(field, samples, prepared.restraint)
+        return
     masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
     windows = make_windows(prepared.grids, prepared.places, masks, GROWTH[-1], torch.float64)
     best, chosen = float("inf"), None

@@ -23,7 +23,7 @@ def check_trainable(prepared: Prepared, parts: Parts) -> None:
     is held out, which could then not be forecast."""
     if len(without_window(prepared)) == sum(mask.any() for mask in prepared.masks):
         path = "data" if prepared.series.path is None else prepared.series.path
-        remedy = "give a file with more rows, or name the column that tells trajectories apart by --id"
+        remedy = "give a file with more rows, or name the column that tells trajectories apart (id=COLUMN)"
         raise InvalidArgument("data", path, "no trajectory has two rows to train on", remedy)
     series = prepared.series
     for each, known in zip(series.each, parts.known, strict=True):
@@ -36,7 +36,7 @@ def check_trainable(prepared: Prepared, parts: Parts) -> None:
                 name,
                 f"{name}{of} is known to {series.axis.text(limit)} only, rows that are held out go on to "
                 f"{series.axis.text(float(held_out[-1]))}",
-                f"add rows with {name} up to then, or train without held-out rows (--held-out 0)",
+                f"add rows with {name} up to then, or train without held-out rows (held_out=0)",
             )
 
 

@@ -46,7 +46,7 @@ def covariate_of(frame: Frame, column: Column, groups: Sequence[Group]) -> Covar
         group, row = change
         raise DataError(
             f"{frame.place(row)}, {column.label}: the covariate changes within trajectory '{group.name}'; "
-            f"make it an input (--inputs {column.key})"
+            f"make it an input (inputs={column.key})"
         )
     codes = codes_of(column)
     first = []
@@ -55,7 +55,7 @@ def covariate_of(frame: Frame, column: Column, groups: Sequence[Group]) -> Covar
         if not known.size:
             raise DataError(
                 f"{frame.place(int(group.rows[0]))}, {column.label}: the covariate is missing in all rows{group.told}; "
-                f"write it in one, or leave the trajectory out (--leave-out {group.name})"
+                f"write it in one, or leave the trajectory out (leave_out={group.name})"
             )
         first.append(int(known[0]))
     if column.cells is not None:

@@ -34,8 +34,8 @@ class Trajectory:
 
     `times` are strictly increasing, float64, in the file's own numbers (dates: seconds since 1970 UTC), of the rows
     with any observed value.  `inputs` are at their own rows, one for each input column.  `covariates`
-    `(covariates,)`: words are columns of 0 and 1.  `lines` `(n,)`: where each row is in the file.
-    `cells`: the parts of the name, where several columns name trajectories.
+    `(covariates,)`: words are columns of 0 and 1.  `lines` `(n,)`: where each row is in the file.  `identity`: the
+    cells of the columns that name it, which `name` joins.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Trajectory:
     inputs: tuple[Input, ...]
     covariates: Array
     lines: Array
-    cells: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,13 @@ class Trajectories:
     inputs: tuple[str, ...] = ()
     input_kinds: tuple[InputKind, ...] = ()
     covariates: tuple[str, ...] = ()
-    id_columns: tuple[str, ...] = ()
+    id_column: str | None = None
     notices: tuple[str, ...] = ()
     path: Path | None = None
     constants: Mapping[str, float] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
     codes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    id_columns: tuple[str, ...] = ()
+    """The columns that name trajectories, which `id_column` joins by commas."""
     time_columns: tuple[str, ...] = ()
     date_order: Order | None = None
-
-    @property
-    def id_column(self) -> str | None:
-        """The columns that name trajectories, between commas as `read_series` takes them; None where none does."""
-        return ",".join(self.id_columns) or None

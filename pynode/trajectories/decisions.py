@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pynode.trajectories.build import Prepared
 from pynode.trajectories.description import duration
 from pynode.trajectories.parts import Parts
@@ -22,15 +24,22 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
             why = f": {names} {verb(several, 'passes', 'pass')} the same level in both directions"
             if sizes.impulses:
                 why = f": what doses leave of {names} rises before it falls, or falls in two phases"
-        lines.append(f"{counted(sizes.hidden, 'hidden dimension')} ({words}){why}; --augment 0 for none")
+        lines.append(f"{counted(sizes.hidden, 'hidden dimension')} ({words}){why} (augment=0 for none)")
     rows = max(len(each.times) for each in series.each)
     if rows > prepared.window:
         span = duration(series.axis, prepared.scaling.time)
         longer = sorted(set(prepared.growth()) - {1})
         later = f" and, later on, of {' and '.join(map(str, longer))} times as many" if longer else ""
         lines.append(
-            f"trained in windows of {prepared.window} rows{later}; the model's unit of time is {span}; --window for "
-            "others"
+            f"trained in windows of {prepared.window} rows{later}; the model's unit of time is {span} (window=N for "
+            "others)"
+        )
+    if prepared.restraint is not None:
+        linear, free = prepared.backtested
+        kind = "a drift alone" if np.isinf(prepared.restraint.linear) else "a linear field"
+        lines.append(
+            f"the field is held near {kind}, which forecasts later training rows from earlier ones with an error of "
+            f"{linear:.2g} standard deviations; one with a network: {free:.2g} (hidden=WIDTHS for a free one)"
         )
     if gaps := sum(len(breaks(grid)) for grid in prepared.grids):
         lines.append(f"windows don't reach over {counted(gaps, 'long gap')} between rows")

@@ -17,11 +17,11 @@ from pynode.trajectories.grid import Grid, known_until, longest_interval, make_g
 from pynode.trajectories.look_back import look_back
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.rollout import by_steps, roll_out
+from pynode.trajectories.unseen import Approach, Members, approaches_of, combined
 from pynode.trajectories.windows import make_windows, together
 
 OBSERVATIONS = 4
 """Values for each dimension of the state that its estimate is taken from, at least, where there are as many."""
-DISTRUSTS = (1.0, 2.0, 4.0, 8.0, 32.0)
 TRUSTED = 0.1
 """How far a start that was given or encoded may move, in the spread of those that are learnt."""
 PRIOR = 2.0
@@ -78,18 +78,24 @@ def forecasts(
         spreads.append(spread)
         windows.append((grid, begin, len(grid.times) - 1, seen))
     new = [k for k, of in enumerate(trained) if of is None]
+    approaches: tuple[Approach, ...] = (Approach(),)
     if new:
-        trust = distrust(model, prepared, int(np.median([known[k].sum() for k in new])), noise, start_spread)
+        given = int(np.median([known[k].sum() for k in new]))
+        approaches = approaches_of(model, prepared, given, noise, start_spread)
         for k in new:
-            spreads[k] = spreads[k] / trust
+            spreads[k] = spreads[k] / next((a.doubt for a in approaches if a.population is None), 1.0)
     last = [(grid, begin, max(int(grid.rows[-1]), begin + 1), seen) for grid, begin, _, seen in windows]
     states = assimilate(model, together(last), torch.stack(priors), torch.stack(spreads), noise)
     with torch.no_grad():
-        path = roll_out(model, together(windows), states, by_steps(ACCURATE)).numpy()
+        path = roll_out(model, together(windows), states, by_steps(ACCURATE))[..., : sizes.observed].numpy()
+    members = Members.of(model, prepared) if any(a.population is not None for a in approaches) else None
     results = []
     for k, (grid, begin, at) in enumerate(zip(grids, begins, times, strict=True)):
+        own = path[:, k]
+        if members is not None and trained[k] is None:
+            own = combined(model, approaches, members, grid, windows[k][-1], own, noise)
         place = np.searchsorted(grid.times, at) - begin
-        results.append(prepared.scaling.to_file(path[np.clip(place, 0, None), k]))
+        results.append(prepared.scaling.to_file(own[np.clip(place, 0, None)]))
     return results
 
 
@@ -119,37 +125,6 @@ def _trained(prepared: Prepared, trajectory: Trajectory) -> int | None:
         if same and np.array_equal(each.values, trajectory.values, equal_nan=True):
             return k if mask.any() else None
     return None
-
-
-def distrust(model: SeriesModel, prepared: Prepared, given: int, noise: torch.Tensor, spread: torch.Tensor) -> float:
-    """How much more than their noise says the first `given` rows of a new trajectory are to be doubted.
-
-    Of some factors the one with which trained trajectories are best forecast from their first `given` rows, as if the
-    rest of them were not known.
-    """
-    best, chosen = np.inf, 1.0
-    windows, shorter = [], []
-    for k, (each, mask) in enumerate(zip(prepared.series.each, prepared.masks, strict=True)):
-        rows = np.flatnonzero(mask)
-        if len(rows) > given:
-            grid = prepared.grids[k]
-            first = prepared.node_mask(k, np.isin(np.arange(len(each.times)), rows[:given]))
-            rest = prepared.node_mask(k, np.isin(np.arange(len(each.times)), rows[given:]))
-            end = max(int(grid.rows[rows[given - 1]]), 1) if given else 1
-            shorter.append((grid, 0, end, first))
-            windows.append((grid, 0, int(grid.rows[rows[-1]]), rest))
-    if len(windows) < 3:
-        return chosen
-    seen, whole = together(shorter), together(windows)
-    prior = model.expected(seen).detach()
-    for factor in DISTRUSTS:
-        states = assimilate(model, seen, prior, spread / factor, noise)
-        with torch.no_grad():
-            path = roll_out(model, whole, states, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
-        residual = ((path - whole.values) * whole.seen / noise).square().sum()
-        if float(residual) < best:
-            best, chosen = float(residual), factor
-    return chosen
 
 
 def check_inputs(prepared: Prepared, trajectory: Trajectory, times: Array) -> None:

@@ -170,7 +170,7 @@ def groups_of(frame: Frame, columns: Sequence[Column], occupied: Array) -> list[
     rows: dict[tuple[str, ...], list[int]] = {}
     for row in np.flatnonzero(occupied).tolist():
         rows.setdefault(names[row], []).append(row)
-    return [Group("/".join(cells), np.array(own, dtype=np.int64), cells) for cells, own in rows.items()]
+    return [Group("/".join(name), np.array(own, dtype=np.int64), name) for name, own in rows.items()]
 
 
 def hint_of(frame: Frame, times: Times, identity: Sequence[Column]) -> str:
@@ -183,6 +183,6 @@ def hint_of(frame: Frame, times: Times, identity: Sequence[Column]) -> str:
     fitting = [c.key for c in usable if _repeats(codes_of(c)) and _separates(codes_of(c), times.values)]
     column = fitting[0] if fitting else "COLUMN"
     return (
-        f"if the file holds several trajectories, name the column that tells them apart (--id {column}); if not, "
+        f"if the file holds several trajectories, name the column that tells them apart (id={column}); if not, "
         "correct the lines"
     )

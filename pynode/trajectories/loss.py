@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pynode.trajectories.build import Prepared
+from pynode.trajectories.build import Prepared, samples_of
 from pynode.trajectories.fields import LinearAndNetwork
+from pynode.trajectories.matching import linear_match
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.rollout import Solver, by_steps, roll_out
 from pynode.trajectories.windows import Windows
@@ -18,6 +19,12 @@ NETWORK_PRIOR = 0.1
 """Standard deviation of the weights of a network's last layer, by the model's unit of time, that is expected."""
 DOSES_NETWORK_PRIOR = 0.001
 """The same where doses are given: few of their samples tell more than that what is there goes at some rate."""
+HELD_NETWORK_PRIOR = 1e-4
+"""The same of a field that is held down: it has no network to speak of."""
+HELD_PRIOR, FIRM_PRIOR = 0.06, 0.001
+"""The same of its linear part about that of the first field; of one that hardly depends on the state."""
+FIRM_FROM = 1.0
+"""Ridge of such a first field, at least."""
 START_PRIOR = 0.3
 NOTHING_PRIOR = 0.005
 """The same of slopes at the level 0 of the file, where nothing is given."""
@@ -38,6 +45,9 @@ class Weights:
     continuity: float
     observations: int
     nothing: Tensor | None = None
+    held: Tensor | None = None
+    """The linear part `(state, state + known)` that the field is held to, where it is held down."""
+    held_prior: float = HELD_PRIOR
 
     @classmethod
     def of(cls, prepared: Prepared, continuity: float, dtype: torch.dtype) -> Weights:
@@ -46,7 +56,12 @@ class Weights:
         count = sum(int(np.isfinite(each.values[mask]).sum()) for each, mask in rows)
         level = prepared.nothing
         nothing = None if level is None else torch.as_tensor(level, dtype=dtype)
-        return cls(torch.as_tensor(prepared.curves.noise, dtype=dtype), continuity, max(count, 1), nothing)
+        noise = torch.as_tensor(prepared.curves.noise, dtype=dtype)
+        if prepared.restraint is None:
+            return cls(noise, continuity, max(count, 1), nothing)
+        ridge = prepared.restraint.linear
+        held = torch.as_tensor(linear_match(samples_of(prepared), ridge)[0], dtype=dtype)
+        return cls(noise, continuity, max(count, 1), nothing, held, FIRM_PRIOR if ridge >= FIRM_FROM else HELD_PRIOR)
 
 
 @torch.no_grad()
@@ -81,9 +96,13 @@ def shooting_loss(model: SeriesModel, windows: Windows, weights: Weights, solve:
     inner = model.field.inner
     if isinstance(inner, LinearAndNetwork):
         expected = NETWORK_PRIOR if weights.nothing is None else DOSES_NETWORK_PRIOR
+        if weights.held is not None:
+            expected = HELD_NETWORK_PRIOR
         prior = (inner.network[-1].weight / expected).square().sum()
         for layer in inner.network[:-1]:
             prior = prior + 0.1 * layer.weight.square().sum()
+        if weights.held is not None:
+            prior = prior + ((inner.linear.weight - weights.held) / weights.held_prior).square().sum()
         sizes = model.sizes
         known = sizes.covariates
         if known:  # as many values as trajectories, not as many as rows

@@ -33,7 +33,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Effort:
-    """How firmly a field is held down: ridge of the linear part, ridge of the network, None for none of it."""
+    """How firmly a field is held down: ridge of the linear part, ridge of the network, None for none of it.
+
+    An infinite ridge of the linear part leaves a drift alone.
+    """
 
     linear: float
     network: float | None
@@ -54,7 +57,7 @@ def match(field: LinearAndNetwork, samples: Samples, effort: Effort, *, iteratio
     with torch.no_grad():
         field.network[-1].weight.zero_()
         field.network[-1].bias.zero_()
-        weight, bias = _ridge(samples, effort.linear)
+        weight, bias = linear_match(samples, effort.linear)
         field.linear.weight.copy_(torch.as_tensor(weight))
         field.linear.bias.copy_(torch.as_tensor(bias))
     if effort.network is None or len(samples.points) < 40:
@@ -86,11 +89,13 @@ def match(field: LinearAndNetwork, samples: Samples, effort: Effort, *, iteratio
                 p.copy_(before)
 
 
-def _ridge(samples: Samples, ridge: float) -> tuple[Array, Array]:
+def linear_match(samples: Samples, ridge: float) -> tuple[Array, Array]:
     """Matrix `(state, state + known)` and offset `(state,)` of the linear field nearest to the slopes."""
     state, width = samples.slopes.shape[1], samples.points.shape[1]  # constants of a trajectory are 0 here
     if len(samples.points) < 3:
         return np.zeros((state, width)), np.zeros(state)
+    if np.isinf(ridge):
+        return np.zeros((state, width)), samples.slopes.mean(0)
     mean, slope = samples.points.mean(0), samples.slopes.mean(0)
     centred = samples.points - mean
     ridges = np.full(width, ridge)

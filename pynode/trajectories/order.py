@@ -21,12 +21,12 @@ UNSORTED = 0.25
 class Group:
     """The rows of one trajectory, in the order of the file; `name` is "" where the file holds only one.
 
-    `cells` are the parts of its name, one for each column that names trajectories.
+    `identity` are the cells of the columns that name it.
     """
 
     name: str
     rows: Array
-    cells: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
 
     @property
     def told(self) -> str:

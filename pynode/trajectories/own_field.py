@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pynode.errors import InvalidArgument
 from pynode.fields import FIELDS
 from pynode.fields.base import FieldSpec
+from pynode.forward_arguments import takes_state_alone
 from pynode.trajectories.fields import Sizes
 from pynode.trajectories.scaling import Scaling
 
@@ -19,7 +20,7 @@ FILE_UNITS = "file_units"
 
 
 class OwnField(nn.Module):
-    """A user's `field(t, y)` as the inner field of a series.
+    """A user's `field(t, y)`, or `field(y)`, as the inner field of a series.
 
     `y` `(..., state + inputs + covariates)` is scaled, unless the class sets `file_units = True`: then values, inputs,
     covariates and times are in the file's units (hidden states stay as they are), and so is the slope.  The slope has
@@ -29,12 +30,13 @@ class OwnField(nn.Module):
     def __init__(self, field: nn.Module, sizes: Sizes, scaling: Scaling) -> None:
         super().__init__()
         self.field, self.state, self.unit = field, sizes.state, 1.0
+        self.of_state_alone = takes_state_alone(field)
         n = sizes.state + sizes.known
         shift, scale = torch.zeros(n, dtype=torch.float64), torch.ones(n, dtype=torch.float64)
         if getattr(field, FILE_UNITS, False):
             if any(scaling.periods):
                 problem = "fields in the file's units take no circular columns"
-                raise InvalidArgument("field", type(field).__name__, problem, "leave out file_units, or --circular")
+                raise InvalidArgument("field", type(field).__name__, problem, "leave out file_units, or circular")
             observed = sizes.observed
             shift[:observed], scale[:observed] = torch.as_tensor(scaling.shifts), torch.as_tensor(scaling.scales)
             inputs, read = slice(sizes.state, sizes.state + sizes.inputs), list(scaling.ongoing)
@@ -51,8 +53,13 @@ class OwnField(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """The slope `(..., state)` by the model's time at `x` `(..., state + known)`."""
-        slope = self.field(t * self.unit, x * self.scale + self.shift)[..., : self.state]
+        slope = self.users(t, x)[..., : self.state]
         return torch.as_tensor(slope * (self.unit / self.scale[: self.state]))
+
+    def users(self, t: Tensor, x: Tensor) -> Any:
+        """What the user's module returns for the model's time and `x`, which may be no slope at all."""
+        y = x * self.scale + self.shift
+        return self.field(y) if self.of_state_alone else self.field(t * self.unit, y)
 
 
 def own_field(name: str, sizes: Sizes, scaling: Scaling, widths: tuple[int, ...], seed: int) -> OwnField:
@@ -76,10 +83,12 @@ def own_field(name: str, sizes: Sizes, scaling: Scaling, widths: tuple[int, ...]
     at, points = torch.zeros(3, 1, dtype=torch.float64), torch.zeros(3, width, dtype=torch.float64)
     try:
         with torch.no_grad():
-            slope = field(at, points * own.scale + own.shift)
+            slope = own.users(at, points)
     except Exception as error:
         problem = f"an evaluation for y of shape (3, {width}) raises {_shown(error)}"
-        raise InvalidArgument("field", name, problem, f"its forward(t, y) takes y (..., {width})") from error
+        raise InvalidArgument(
+            "field", name, problem, f"write forward(t, y), or forward(y), for y (..., {width})"
+        ) from error
     shape = tuple(slope.shape) if isinstance(slope, Tensor) else type(slope).__name__
     if shape not in ((3, sizes.state), (3, width)):
         problem = f"for y of shape (3, {width}) it returns {shape}"

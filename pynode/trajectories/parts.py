@@ -59,10 +59,12 @@ def parts_of(
     names = _names(held_out, [each.name for each in series.each])
     if names or split == "trajectory":
         if split == "time":
-            raise InvalidArgument("held_out", ", ".join(names), "names with a split by time", "use --split trajectory")
+            remedy = "hold out whole trajectories (split=trajectory)"
+            raise InvalidArgument("held_out", ", ".join(names), "names with a split by time", remedy)
         return _by_trajectory(series, names, held_out, GIVEN if given is None else given)
     if given is not None:
-        raise InvalidArgument("given", given, "no effect with a split by time", "add --split trajectory")
+        remedy = "hold out whole trajectories (split=trajectory)"
+        raise InvalidArgument("given", given, "no effect with a split by time", remedy)
     amount = SHARE if held_out is None else float(held_out)  # type: ignore[arg-type]
     _check_amount(amount)
     training = []
@@ -91,7 +93,7 @@ def _by_trajectory(series: Trajectories, names: tuple[str, ...], held_out: objec
         remedy = "give a share, or a number of rows"
         raise InvalidArgument("held_out", ", ".join(names), "a name, but there is one trajectory only", remedy)
     if len(known_names) < 2:
-        remedy = "use --split time, or name the column that tells trajectories apart by --id"
+        remedy = "hold out its last rows (split=time), or name the column that tells trajectories apart (id=COLUMN)"
         raise InvalidArgument("split", "trajectory", "there is one trajectory only", remedy)
     if not names:
         amount = SHARE if held_out is None else float(held_out)  # type: ignore[arg-type]

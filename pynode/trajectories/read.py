@@ -12,6 +12,7 @@ from pynode.datasets.errors import DataError
 from pynode.datasets.frame import read_frame
 from pynode.datasets.frame_table import Column, Frame
 from pynode.errors import InvalidArgument
+from pynode.names import names_of
 from pynode.trajectories.assembly import Parts, assembled
 from pynode.trajectories.circles import given_period, seen_period
 from pynode.trajectories.clocks import put_forward
@@ -23,6 +24,7 @@ from pynode.trajectories.inputs import kind_of_input
 from pynode.trajectories.likeness import angles_of, with_codes_of
 from pynode.trajectories.order import Group, counted_rows, past_midnight, sorted_groups
 from pynode.trajectories.roles import Roles, observed_rows, roles_of
+from pynode.trajectories.time_columns import with_own_columns
 from pynode.trajectories.times import Times, row_numbers
 
 KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
@@ -36,24 +38,25 @@ TOLD: dict[InputKind, str] = {
 def read_series(
     path: Path | str,
     *,
-    time: str | None = None,
-    id: str | None = None,
-    values: Sequence[str] | None = None,
-    inputs: Sequence[str] = (),
+    time: str | Sequence[str] | None = None,
+    id: str | Sequence[str] | None = None,
+    values: str | Sequence[str] | None = None,
+    inputs: str | Sequence[str] = (),
     input_kind: str = "auto",
-    covariates: Sequence[str] = (),
-    circular: Sequence[str] = (),
-    missing_values: Sequence[str] = (),
+    covariates: str | Sequence[str] = (),
+    circular: str | Sequence[str] = (),
+    missing_values: str | float | Sequence[str | float] = (),
     header: bool | None = None,
     decimal: str | None = None,
     date_order: str | None = None,
-    leave_out: Sequence[str] = (),
+    leave_out: str | float | Sequence[str | float] = (),
     like: Trajectories | None = None,
 ) -> Trajectories:
     """The trajectories in the file at `path`: text, Parquet, `.npy` or `.npz`, as `read_frame` reads it.
 
-    Columns are given by name or number (from 1); those that are not given are guessed, and `notices` say so.  `time`
-    and `id` may be several columns, between commas: date and time of day, or year and month.  Covariates are constant
+    Columns are given by name or number (from 1), one alone or several; those that are not given are guessed, and
+    `notices` say so.  `time` and `id` may be several columns, also between commas: date and time of day, or year and
+    month.  Covariates are constant
     over a trajectory, and words become classes; `covariates=("none",)` guesses none.  `input_kind` of all inputs is
     "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are angles, NAME or NAME:PERIOD.
     `date_order` of dates such as 03/04/2024 is "dmy", "mdy" or "ymd"; without one, the column decides it.
@@ -65,6 +68,12 @@ def read_series(
     """
     if input_kind not in (*KINDS, "auto"):
         raise InvalidArgument("input_kind", repr(input_kind), "unknown", f"use one of {', '.join(('auto', *KINDS))}")
+    time = time if time is None else ",".join(names_of("time", time))
+    id = id if id is None else ",".join(names_of("id", id))
+    values = values if values is None else names_of("values", values)
+    inputs, covariates = names_of("inputs", inputs), names_of("covariates", covariates)
+    circular, leave_out = names_of("circular", circular), names_of("leave_out", leave_out, numbers=True)
+    missing_values = names_of("missing_values", missing_values, numbers=True)
     order = date_order if date_order is not None or like is None else like.date_order
     frame = read_frame(
         path, header=header, decimal=decimal, date_order=order, missing_values=missing_values, lenient=True
@@ -75,6 +84,7 @@ def read_series(
         times = given_time(frame, ",".join(like.time_columns)) if like.time_columns else row_numbers(frame)
     else:
         times = guessed_time(frame) if time is None else given_time(frame, time)
+    times = with_own_columns(frame, times)
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)
     groups = groups_of(frame, _as_words(frame, identity, header, decimal, missing_values), occupied)
@@ -119,12 +129,13 @@ def read_series(
         tuple(column.key for column in roles.inputs),
         tuple(kinds),
         tuple(name for c in classes for name in c.names),
-        tuple(column.key for column in identity),
+        ",".join(column.key for column in identity) or None,
         tuple(notices),
         Path(path),
         roles.constants,
         periods,
         frame.codes,
+        tuple(column.key for column in identity),
         tuple(_in_file(frame, column) for column in times.columns),
         next((column.order for column in times.columns if column.order is not None), None),
     )

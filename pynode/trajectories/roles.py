@@ -163,7 +163,7 @@ def _values_among(
     roles.notices += [notice for _, notice in counters]
     if not roles.values:
         raise DataError(
-            f"{frame.path} has no column of values beside times and names; name them (--values), or add one"
+            f"{frame.path} has no column of values beside times and names; name them (values=COLUMN,...), or add one"
         )
     return sorted(left, key=lambda column: column.number)
 

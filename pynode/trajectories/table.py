@@ -12,6 +12,7 @@ import numpy as np
 from pynode.errors import RunFailure
 from pynode.trajectories.axis import TimeAxis
 from pynode.trajectories.errors import Array
+from pynode.trajectories.time_columns import time_cells
 
 DIGITS = 9
 """Significant digits of a forecast."""
@@ -21,13 +22,13 @@ DIGITS = 9
 class Rows:
     """The forecast of one trajectory: `values` `(k, columns)` at `times` `(k,)`, in the units of the file.
 
-    `cells` are the parts of the name, where several columns name trajectories.
+    `identity` are the cells of the columns that name it.
     """
 
     name: str
     times: Array
     values: Array
-    cells: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
 
 
 def as_csv(
@@ -39,20 +40,20 @@ def as_csv(
     periods: Sequence[float | None],
     constant: Sequence[bool],
 ) -> bytes:
-    """CSV text in UTF-8: the trajectory's name where there are `id_columns`, the time as in the file, the values.
+    """CSV text in UTF-8: the file's own columns of the trajectory's name and of the time, and the values.
 
     `periods` has the period of each circular column, whose values are in [0, period); of columns that are `constant`
     every digit is written.  Raises `RunFailure` for a value that is not finite.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*id_columns, axis.column, *columns])
-    for own in rows:
+    names, written = time_cells(axis, [own.times for own in rows])
+    writer.writerow([*id_columns, *names, *columns])
+    for own, times in zip(rows, written, strict=True):
         check_finite(own, columns, axis)
-        first = (own.cells or (own.name,)) if id_columns else ()
-        for time, values in zip(own.times.tolist(), own.values.tolist(), strict=True):
+        for time, values in zip(times, own.values.tolist(), strict=True):
             cells = map(_cell, values, periods, constant)
-            writer.writerow([*first, axis.text(time), *cells])
+            writer.writerow([*own.identity, *time, *cells])
     return text.getvalue().encode()
 
 
@@ -63,7 +64,7 @@ def check_finite(own: Rows, columns: Sequence[str], axis: TimeAxis) -> None:
         of = f" of {own.name}" if own.name else ""
         raise RunFailure(
             f"the forecast of {columns[column]}{of} is not finite from {axis.text(float(own.times[k]))} on; "
-            "choose an earlier end (--until), or train longer"
+            "choose an earlier end, or train longer"
         )
 
 

@@ -323,8 +323,7 @@ def _elapsed(
         seconds = seconds + (counter.values - (np.nanmin(counter.values) if unit == "day" else 0)) * SECONDS_OF[unit]
     for clock in clocks:
         seconds = seconds + clock.values
-    name = "time" if all(column.name.lower() != "time" for column in frame.columns) else columns[0].key
-    axis = TimeAxis(name, "date", "hours and minutes", "clock", 1.0)
+    axis = TimeAxis(columns[0].key, "date", "hours and minutes", "clock", 1.0)
     return Times(seconds, axis, tuple(columns), tuple(notices))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
-from pynode.cli.as_typed import BY_SET, OWN, as_typed, notices_as_typed
+from pynode.cli.as_typed import BY_SET, OWN, as_typed, notices_as_typed, paths_as_typed
 from tests.cli.test_options import GROUP, flag, flags
 
 
@@ -23,8 +24,8 @@ def test_the_options_are_those_of_the_commands() -> None:
     [
         ("density", "leave it out (drop=a,b) or (index=keep)", "leave it out (--drop a,b) or (--index keep)"),
         ("density", "left out (index=keep keeps it)", "left out (--index keep keeps it)"),
-        ("density", "say so (header=true)", "say so (--header)"),
-        ("density", "say so (header=false)", "say so (--no-header)"),
+        ("density", "say so (header=True)", "say so (--header)"),
+        ("density", "say so (header=False)", "say so (--no-header)"),
         ("density", "the file /data/drop=1/index=2.csv is empty", "the file /data/drop=1/index=2.csv is empty"),
         ("score", "leave out such rows (missing=drop)", "leave out such rows (--missing drop)"),
         ("series", "say so (missing_values=-9)", "say so (--missing-values -9)"),
@@ -33,7 +34,19 @@ def test_the_options_are_those_of_the_commands() -> None:
         ("compare", "leave it out (drop=a), or (index=keep)", "leave it out (--set drop=a), or (--set index=keep)"),
         ("compare", "drop = 'x': no column", "--set drop = 'x': no column"),
         ("compare", "--set drop=x: given twice", "--set drop=x: given twice"),
-        ("show", "leave it out (drop=a)", "leave it out (drop=a)"),
+        ("compare", "say so (header=True)", "say so (--set header=true)"),
+        ("compare", "give one (data=FILE)", "give one (--data FILE)"),
+        ("suite", "give one (data=FILE)", "give one (--set data=FILE)"),
+        ("series", "as it is (window=N for others)", "as it is (--window N for others)"),
+        (
+            "series",
+            "window of id=3 (id=site (m) or id=2) for id=4",
+            "window of id=3 (--id site (m) or --id 2) for id=4",
+        ),
+        ("predict", "an earlier end, or more (every=0.3)", "an earlier end, or more (--every 0.3)"),
+        ("predict", "leave it out (leave_out=P4), or mend it", "leave it out, or mend it"),
+        ("score", "leave out such rows (missing=drop) or it (drop=a)", "leave out such rows (--missing drop) or it"),
+        ("show", "leave it out (drop=a)", "leave it out"),
     ],
 )
 def test_as_typed(command: str, said: str, typed: str) -> None:
@@ -43,6 +56,20 @@ def test_as_typed(command: str, said: str, typed: str) -> None:
 def test_notices(caplog: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("pynode")
     with notices_as_typed("density"):
-        log.warning("%s: dequantise=%s adds noise", "a.csv", "x")
-    log.warning("dequantise=y")
-    assert [record.getMessage() for record in caplog.records] == ["a.csv: --dequantise x adds noise", "dequantise=y"]
+        log.warning("%s: add noise (dequantise=%s)", "a.csv", "x")
+    log.warning("(dequantise=y)")
+    assert [record.getMessage() for record in caplog.records] == ["a.csv: add noise (--dequantise x)", "(dequantise=y)"]
+
+
+def test_files_are_named_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").touch()
+    (inside := tmp_path / "inside").mkdir()
+    said = f"{tmp_path}/t.csv, line 2: no number (see {tmp_path}/t.csv.txt, {tmp_path}/other.csv)"
+    monkeypatch.chdir(tmp_path)
+    typed = f"t.csv, line 2: no number (see {tmp_path}/t.csv.txt, {tmp_path}/other.csv)"
+    assert paths_as_typed(said, ["density", "--data", "t.csv", "--out", "inside"]) == typed
+    assert paths_as_typed(said, ["density", "--data=t.csv"]) == typed
+    assert paths_as_typed(said, ["density", "--data", f"{tmp_path}/t.csv"]) == said
+    monkeypatch.chdir(inside)
+    upwards = f"{inside}/../t.csv has no rows"
+    assert paths_as_typed(upwards, ["density", "--data", "../t.csv"]) == "../t.csv has no rows"

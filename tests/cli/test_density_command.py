@@ -65,7 +65,7 @@ def test_one_method_and_notices_of_columns(
     few = (*FEW, "--methods", "disc-opt", "--out", tmp_path / "out")
     assert call("density", "--data", tmp_path / "t.csv", *few) == 0
     out = capsys.readouterr().out
-    assert "; --dequantise a adds noise" in caplog.text
+    assert "add noise between its steps if it does (--dequantise a)" in caplog.text
     assert "dequantise=" not in caplog.text
     assert "nothing to compare" not in out
     assert "NLL of 24 test rows, units of the file" in out
@@ -186,7 +186,7 @@ def test_lists_of_columns_may_be_repeated_and_quoted(
     few = (*FEW, "--methods", "disc-opt", "--out", out)
     assert call("density", "--data", data, "--drop", '"b, old"', "--drop", "c", *few) == 0
     assert "240 rows, 2 values in each: a, d" in capsys.readouterr().out
-    assert "--dequantise a adds noise" in caplog.text
+    assert "(--dequantise a)" in caplog.text
     caplog.clear()
     assert call("score", out, "--data", data, "--out", tmp_path / "s.csv") == 0
     assert call("sample", out, "-n", 3, "--out", tmp_path / "new.csv") == 0
@@ -213,3 +213,51 @@ def test_score_says_how_many_classes_it_leaves_out(classes: int, last: str) -> N
     _say(console, Path("new.csv"), new, -np.ones(classes))
     assert len(console.said) == 1 + min(classes, 13)
     assert console.said[-1] == last
+
+
+def test_results_are_used_from_another_folder(
+    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages name the file as it was typed; records hold its path from the root."""
+    (tmp_path / "trees.data").write_text(trees.read_text())
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    words = ("density", "--drop", "remark", "--condition", "kind", *FEW, "--methods", "disc-opt")
+    monkeypatch.chdir(tmp_path)
+    assert call("density", "--data", "trees.data", "--drop", "remark") == 2
+    assert capsys.readouterr().err.startswith("error: trees.data, line 2, column 2 ('kind'): ")
+    assert call(*words, "--data", "trees.data", "--out", "out") == 0
+    said = capsys.readouterr().out
+    assert "trees.data: 240 rows" in said
+    assert "score out --data trees.data --out scores.csv" in said
+    monkeypatch.chdir(elsewhere)
+    out = Path("..", "out")
+    assert call("score", out, "--data", "../trees.data", "--out", "scores.csv") == 0
+    assert call("sample", out, "-n", 3, "--out", "new.csv") == 0
+    assert call("evaluate", out, "--samples", 20) == 0
+    assert call("report", out) == 0
+    assert call(*words, "--data", "../trees.data", "--out", out, "--resume") == 0
+    (tmp_path / "trees.data").rename(elsewhere / "data.csv")
+    capsys.readouterr()
+    assert call("score", out, "--data", "data.csv", "--out", "again.csv") == 2
+    said = capsys.readouterr().err
+    assert "trees.data, which" in said
+    assert "repeat the command that trained it with --resume and the new --data" in said
+    assert call(*words, "--data", "data.csv", "--out", out, "--resume") == 0
+    assert call("score", out, "--data", "data.csv", "--out", "again.csv") == 0
+    assert Path("again.csv").read_text() == Path("scores.csv").read_text()
+
+
+def test_score_offers_what_can_be_done_about_new_rows(
+    conditional: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No column can be left out of what the flow was trained on."""
+    for cells, remedy in (
+        ("oak;20,5;high", "remove the row or replace the value"),
+        ("oak;20,5;", "remove the row or replace the value, or leave out all such rows (--missing drop)"),
+        (";20,5;310,5", "write a word for it, or leave out all such rows (--missing drop)"),
+        ("oak;2024-01-31;310,5", "give numbers, as the flow was trained on"),
+    ):
+        (new := tmp_path / "new.data").write_text(f"kind;girth;height\noak;21,5;301,5\n{cells}\n")
+        assert call("score", conditional, "--data", new, "--out", tmp_path / "s.csv") == 2
+        said = capsys.readouterr().err.replace("\n", " ").strip()
+        assert said.endswith(f"; {remedy}"), said

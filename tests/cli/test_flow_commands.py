@@ -63,7 +63,7 @@ def test_suite_trains_what_has_data(
     assert status == 0
     assert "skipped power: the data set 'power' is not in" in said
     assert "data fetch power" in said
-    assert "skipped npy: --data" in said
+    assert "skipped npy: the problem npy needs a table; give one (--set data=FILE.npy)" in said.replace("\n", " ")
     assert list(load_results(out).parts) == ["spiral"]
     assert "RQ3 disc-opt against opt-disc over the problems" in said
     assert (out / "figures/suite.png").stat().st_size > 10_000
@@ -78,7 +78,7 @@ def test_data_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("compare npy", "--data: the problem npy needs a table; add --data FILE.npy"),
+        ("compare npy", "the problem npy needs a table; give one (--data FILE.npy)"),
         ("compare npy --data nosuch.npy", "nosuch.npy is not a file"),
         ("compare npy --data table.csv", "not a .npy file"),
         ("compare csv --data text.csv", "line 3, column 2 ('b'): 'much' is not a finite number"),

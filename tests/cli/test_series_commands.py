@@ -50,6 +50,7 @@ def test_series_leaves_runs_tables_and_figures(trained: Path) -> None:
         "last value",
         "straight line",
         "setpoint = 37.5",
+        "| &emsp;over its deviation |",
     ):
         assert words in text
     assert {"forecast.png", "forecast-2.png", "residuals.png"} <= {p.name for p in (trained / "figures").iterdir()}
@@ -166,3 +167,39 @@ def test_remedies_name_options_of_the_command_line(tmp_path: Path, capsys: pytes
     complaint = capsys.readouterr().err
     assert "(--missing-values high)" in complaint
     assert "missing_values=" not in complaint
+
+
+def test_columns_of_names_and_times_come_back_and_the_file_may_move(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        f"{s},{p},2024-05-0{1 + h // 24},{h % 24},{np.sin(h / 4) + p}" for s in "ab" for p in (1, 2) for h in range(30)
+    ]
+    (tmp_path / "plots.csv").write_text("\n".join(["site,plot,date,hour,x", *rows]) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    columns = ("--id", "site,plot", "--time", "date,hour", "--values", "x")
+    one = ("--methods", "disc-opt", "--iterations", 1, "--hidden", 2, "--augment", 0, "--out", "out")
+    assert call("series", "--data", "plots.csv", *columns, *one) == 0
+    assert "(--window N for others)" in capsys.readouterr().out.replace("\n", " ")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert call("predict", "../out", "--until", "2024-05-02T08:00", "--out", "f.csv") == 0
+    forecast = table(Path("f.csv"))
+    assert list(forecast[0]) == ["site", "plot", "date", "hour", "x"]
+    assert [(row["site"], row["plot"], row["date"], row["hour"]) for row in forecast] == [
+        (site, plot, "2024-05-02", hour) for site in "ab" for plot in "12" for hour in "678"
+    ]
+    Path("../plots.csv").rename("moved.csv")
+    assert call("predict", "../out", "--until", "2024-05-02T08:00", "--out", "g.csv") == 2
+    assert "repeat the command that trained it with --resume and the new --data" in capsys.readouterr().err
+    assert call("series", "--data", "moved.csv", *columns, *one[:-1], "../out", "--resume") == 0
+    assert call("predict", "../out", "--until", "2024-05-02T08:00", "--data", "moved.csv", "--out", "g.csv") == 0
+    assert Path("g.csv").read_text() == Path("f.csv").read_text()
+    Path("one.csv").write_text(
+        "\n".join(["site,plot,date,hour,x", *rows[:9], "c,1,2024-05-01,1,0.5"]), encoding="utf-8"
+    )
+    capsys.readouterr()
+    assert call("predict", "../out", "--until", "2024-05-02T08:00", "--data", "one.csv", "--out", "h.csv") == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: one.csv, line 11: trajectory 'c/1' has one point only")
+    assert said.endswith("give at least two, or leave it out"), "predict has no --leave-out"

@@ -48,7 +48,8 @@ def contains(now: Any, then: Any) -> bool:
 
 def cells(markdown: str) -> list[list[str]]:
     """The bodies of the tables in a Markdown text, row by row: names and numbers, without the prose around them."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if line[:1] == "|"]
+    plain = markdown.replace("&emsp;", "")  # tables of earlier versions have no indentation
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in plain.splitlines() if line[:1] == "|"]
     rules = [k for k, row in enumerate(rows) if all(re.fullmatch("-+:?", cell) for cell in row)]
     return [row for k, row in enumerate(rows) if k not in rules and k + 1 not in rules]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from pynode.datasets.columns import Filled, check_columns, resolution
+from pynode.datasets.columns import Filled, Repetition, check_columns, resolution
 from pynode.datasets.errors import DataError
 from pynode.datasets.reading import ColumnNames
 from pynode.datasets.splits import Array
@@ -28,16 +29,16 @@ def table(make: Column, n: int = N) -> Array:
 
 REFUSED: dict[str, tuple[Column, str]] = {
     # steps
-    "classes": (lambda g, x: g.integers(0, 5, N), r"column 3 has 5 integer values, .*\(dequantise=3\)"),
-    "counts": (lambda g, x: g.poisson(3, N), r"column 3 has 10 integer values, 2 in 23% of the rows"),
-    "large counts": (lambda g, x: g.poisson(100, N), r"column 3 has 63 integer values"),
-    "ages": (lambda g, x: g.integers(18, 90, N), r"column 3 has 72 integer values"),
-    "truth values": (lambda g, x: g.random(N) < 0.5, r"column 3 has 2 integer values"),
-    "tags": (lambda g, x: 1.0865 * g.integers(0, 3, N), r"column 3 has 3 values, .*drop=3\).*dequantise=3"),
-    "coarse steps": (lambda g, x: np.round(x[:, 0] ** 2 * 2) / 4, r"column 3 has \d+ values"),
+    "classes": (lambda g, x: g.integers(0, 5, N), r"column 3 has 5 different integers, .*\(dequantise=3\)"),
+    "counts": (lambda g, x: g.poisson(3, N), r"column 3 has 10 different integers, and 23 % of the rows hold 2"),
+    "large counts": (lambda g, x: g.poisson(100, N), r"column 3 has 63 different integers"),
+    "ages": (lambda g, x: g.integers(18, 90, N), r"column 3 has 72 different integers"),
+    "truth values": (lambda g, x: g.random(N) < 0.5, r"column 3 has 2 different integers"),
+    "tags": (lambda g, x: 1.0865 * g.integers(0, 3, N), r"column 3 has 3 different values, .*drop=3\).*dequantise=3"),
+    "coarse steps": (lambda g, x: np.round(x[:, 0] ** 2 * 2) / 4, r"column 3 has \d+ different values"),
     "dry days": (
         lambda g, x: np.where(g.random(N) < 0.3, 0, g.gamma(2, size=N)),
-        "0 in 29% .*, or the rows that share a value",
+        "29 % of the rows hold 0: .*, or the rows that share a value",
     ),
     "one-hot": (lambda g, x: np.eye(3)[g.integers(0, 3, N)], r"columns 3, 4, 5 are one-hot: .*drop=3,4,5"),
     "two of them": (lambda g, x: g.integers(0, 3, (N, 2)), r"column 3 has 3 .*; column 4 has 3 .*dequantise=3,4\)"),
@@ -98,7 +99,7 @@ def test_names_are_those_of_the_file() -> None:
     """Here column 1 of the file is left out already; a name that holds a comma can't be an option."""
     columns = ColumnNames((2, 3, 4, 5), ("a", "b", "a,b", "n"))
     rows = table(lambda g, x: np.column_stack((x[:, 0], g.integers(0, 3, N))))
-    with pytest.raises(DataError, match=r"column 5 \('n'\) has 3 integer values, .*drop=n\).*dequantise=n\)"):
+    with pytest.raises(DataError, match=r"column 5 \('n'\) has 3 different integers, .*drop=n\).*dequantise=n\)"):
         split_and_standardise(rows, columns=columns)
     with pytest.raises(DataError, match=r"column 4 \('a,b'\) repeats column 2 \('a'\): .*drop=4\)"):
         split_and_standardise(rows, columns=columns, dequantise=("n",))
@@ -160,7 +161,9 @@ def test_what_can_not_be_dequantised(wanted: tuple[str, ...], error: type[Except
         split_and_standardise(table(lambda g, x: g.poisson(3, N)), dequantise=wanted)
 
 
-@pytest.mark.parametrize(("times", "message"), [(1, None), (2, "500 of 1,000 rows repeat"), (10, "900 of 1,000 rows")])
+@pytest.mark.parametrize(
+    ("times", "message"), [(1, None), (2, "500 of 1,000 rows are copies of other rows"), (10, "900 of 1,000 rows")]
+)
 def test_repeated_rows_are_told(times: int, message: str | None) -> None:
     """They are no error: a sample may be drawn with replacement."""
     rows = np.tile(table(lambda g, x: g.normal(size=N // times), N // times), (times, 1))
@@ -203,3 +206,21 @@ def test_an_index_can_be_kept() -> None:
 )
 def test_resolution(values: Array | list[float], unit: float | None) -> None:
     assert resolution(np.asarray(values)) == (None if unit is None else pytest.approx(unit, rel=1e-6))
+
+
+def test_a_notice_says_what_was_seen_and_what_was_done() -> None:
+    """Of a column of steps, of one with a value that repeats alone, and of a rare one."""
+    generator = np.random.default_rng(0)
+    rows = np.stack([np.round(generator.normal(size=1000), 1), generator.normal(size=1000)], axis=1)
+    rows[:40, 1] = 2.28
+    steps, spike, *_ = check_columns("t.csv", Filled(rows), ColumnNames((1, 2), ("speed", "")))
+    assert re.fullmatch(
+        r"column 1 \('speed'\) is used as it is, but its values repeat: it has \d+ different values, and \d "
+        r"% of the rows hold -?[\d.]+; a flow .*; add noise between its steps if it does \(dequantise=speed\)",
+        steps,
+    )
+    assert "it has 961 different values, and 4 % of the rows hold 2.28;" in spike
+    assert spike.endswith("leave the column out if it does (drop=2)")
+    assert str(Repetition(500, 1e-4, 7.0, 0.004, whole=True)) == (
+        "500 different integers, and less than 1 % of the rows hold 7"
+    )

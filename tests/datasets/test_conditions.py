@@ -149,7 +149,7 @@ def test_columns_that_are_no_condition(column: HeldColumn, said: str) -> None:
 def test_classes_of_few_rows() -> None:
     column = held("k", *["oak"] * 60, *["yew"] * 20)
     assert fitted("t.csv", [column], np.arange(80))[1] == [
-        "column 1 ('k'): classes with few training rows, whose densities are guesses: yew 20"
+        "column 1 ('k'): classes of few training rows, whose density is uncertain: yew 20"
     ]
     with pytest.raises(DataError, match="'yew' has 20 rows, none of them among the training rows"):
         fitted("t.csv", [column], np.arange(60))

@@ -63,6 +63,6 @@ def test_missing_values(tmp_path: Path) -> None:
 def test_dates_are_no_condition(tmp_path: Path) -> None:
     days = pandas.date_range("2024-01-01", periods=3)
     path = saved(tmp_path / "t.parquet", a=[1.5, 2.5, 4.0], day=days)
-    with pytest.raises(DataError, match=r"column 2 \('day'\) holds dates or times, which are no condition: write a"):
+    with pytest.raises(DataError, match=r"column 2 \('day'\) holds dates or times, which are no condition: write"):
         read_table(path, Reading(condition=("day",)))
     np.testing.assert_array_equal(load_table(path, drop=("day",)), [[1.5], [2.5], [4.0]])

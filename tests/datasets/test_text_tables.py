@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "units": ("a,b\n5%,1\n", r"'5%' is not a finite number"),
     "comment behind": ("a,b\n1,2 # here\n", r"line 2, column 2 \('b'\): '2 # here' is not"),
     "labels of rows": (",a\nx,1\ny,2\n", r"line 2, column 1: 'x' .*leave the column out \(drop=1\)"),
-    "half a header": ("x,1\n1.5,2\n", r"line 1, column 1: 'x' .*if this line is a header, say so \(header=true\)"),
+    "half a header": ("x,1\n1.5,2\n", r"line 1, column 1: 'x' .*if this line is a header, say so \(header=True\)"),
     # lines
     "ragged": ("a,b\n1,2\n3,4,5\n", "line 3 has 3 cells instead of 2: give each line as many as the first has"),
     "short": ("a;b\n1;2\n3\n", "line 3 has 1 cell instead of 2"),

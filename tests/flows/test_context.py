@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pynode.errors import EngineUnavailable, InvalidArgument
+from pynode.errors import EngineUnavailable
 from pynode.explanation import explain
-from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import FieldSpec, field_from_json
 from pynode.fields.concatsquash import ConcatSquash
-from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.flows.augmented import RunningCosts
 from pynode.flows.divergence import Divergence, Exact, Hutchinson, Slope
@@ -31,66 +28,11 @@ from pynode.methods.disc_opt_julia import DiscOptJulia
 from pynode.methods.opt_disc import OptDisc
 from pynode.methods.opt_disc_fixed import OptDiscFixed
 from pynode.schemes.rk4 import RK4
+from tests.flows.conditional import COLUMNS, DIM, FLOWS, C, X, normal
 
-DIM, COLUMNS = 2, 3
 FINE = DiscOpt(RK4, steps=24)
 COSTS = RunningCosts(kinetic=True, jacobian=True)
 METHODS = [DiscOpt(RK4, steps=5), OptDisc(rtol=1e-9, atol=1e-11)]
-
-
-class Own(nn.Module):
-    """A module of a user's: f(t, z, context)."""
-
-    def __init__(self, columns: int = COLUMNS) -> None:
-        super().__init__()
-        self.first = nn.Linear(DIM + columns + 1, 12)
-        self.last = nn.Linear(12, DIM)
-
-    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
-        return self.last(torch.tanh(self.first(torch.cat((z, context, t.expand(len(z), 1)), dim=1))))
-
-
-class Gated(nn.Module):
-    """Another: the context scales what a net of z gives, and its value at zero is the identity."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(DIM, 8), nn.SiLU(), nn.Linear(8, DIM))
-        self.gate = nn.Linear(COLUMNS, DIM)
-
-    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
-        return self.net(z) * torch.sigmoid(self.gate(context)) * (1 - 0.5 * t)
-
-
-def own(kind: Callable[[], nn.Module], **options: Any) -> Flow:
-    """A flow of two modules."""
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        return Flow([kind().double(), kind().double()], DIM, context=COLUMNS, seed=1, **options)
-
-
-def built(spec: FieldSpec, **options: Any) -> Flow:
-    """A flow of two fields."""
-    return Flow.build(spec, context=COLUMNS, blocks=2, seed=1, **options)
-
-
-FLOWS: dict[str, Callable[..., Flow]] = {
-    "concatsquash": lambda **o: built(ConcatSquash((DIM, 10, 10, DIM)), **o),
-    "deep": lambda **o: built(ConcatSquash((DIM, 6, 6, 6, DIM), "softplus"), **o),
-    "mlp": lambda **o: built(MLP((DIM, 10, DIM)), **o),
-    "power": lambda **o: built(MLP((DIM, 6, DIM), input_power=2), horizon=0.3, **o),
-    "linear": lambda **o: built(MLP((DIM, DIM)), **o),
-    "own": lambda **o: own(Own, **o),
-    "gated": lambda **o: own(Gated, **o),
-}
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    """Some numbers."""
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-X, C = normal(6, DIM), normal(6, COLUMNS, seed=1)
 
 
 def loss_and_gradient(flow: Flow, method: GradientMethod, costs: RunningCosts = COSTS) -> tuple[Tensor, Tensor]:
@@ -352,68 +294,3 @@ def test_specifications_say_their_context(spec: FieldSpec) -> None:
     v = normal(2, 4, 5, seed=3)
     pushed = torch.func.vmap(lambda u: torch.func.jvp(lambda w: field(t, w), (y,), (u,)))(v)
     torch.testing.assert_close(field.tangents(t, y, v)[1], pushed[1])
-
-
-class Normed(Own):
-    """A module that normalises over the batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(DIM)
-
-    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:
-        return super().forward(t, self.norm(z), context)
-
-
-class Damped(nn.Module):
-    """A module of z with a further argument."""
-
-    def forward(self, z: Tensor, rate: float = 1.0) -> Tensor:
-        return -rate * z
-
-
-class Flat(nn.Module):
-    """A module that gives a value of another shape."""
-
-    answer: ClassVar[int] = 1
-
-    def forward(self, t: Tensor, z: Tensor, context: Tensor) -> Tensor:  # noqa: ARG002
-        return z[:, : self.answer]
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: Flow.build(Antisymmetric(2), context=3), "Antisymmetric has no context.*use MLP or ConcatSquash"),
-        (lambda: Flow.build(Hamiltonian(2, 4), context=3), "Hamiltonian has no context"),
-        (lambda: Flow([MLP((2, 4, 2)).build()], 2, context=3), r"fields\[0\] has 0 columns.*MLP\(..., context=3\)"),
-        (lambda: Flow([MLP((2, 4, 2), context=3).build()], 2), "has 3 columns of context; pass context=3"),
-        (lambda: Flow([MLP((2, 4, 2), context=3).build()], 5, context=3), "dim = 5: fields.0. is for dim = 2"),
-        (lambda: MLP((2, 4, 2), context=-1), "context = -1"),
-        (lambda: Flow([nn.Linear(2, 2)], 2, context=3), r"fields\[0\] = Linear: its forward takes no context; write"),
-        (
-            lambda: Flow([nn.Sequential(nn.Linear(2, 2))], 2, context=3),
-            r"Sequential: its forward takes no context; write",
-        ),
-        (lambda: Flow([nn.Sequential()], 2), r"Sequential: its forward can't be called as f\(t, y\)"),
-        (
-            lambda: Flow([Damped()], 2),
-            r"fields\[0\] = Damped: its forward\(z, rate\) has arguments with defaults, so that t would be taken for "
-            r"'z'; write forward\(self, t, y\)",
-        ),
-        (
-            lambda: Flow(list(Flow([Own()], 2, context=3).fields), 4),
-            r"context = 0: fields\[0\] is a Own with 3 columns",
-        ),
-        (
-            lambda: Flow(list(Flow([Own()], 2, context=3).fields), 2, context=2),
-            "with 3 columns of context; pass context=3",
-        ),
-        (lambda: Flow([Own()], 2), r"fields\[0\] = Own: its forward can't be called as f\(t, y\).*pass context=k"),
-        (lambda: Flow([Flat()], 2, context=3).log_prob(X, C), r"it gives \(6, 1\) for a state of shape \(6, 2\)"),
-        (lambda: Flow([Normed()], 2, context=3).double().log_prob(X, C), "normalises over the batch"),
-    ],
-)
-def test_misuse_is_named(call: Callable[[], object], message: str) -> None:
-    with pytest.raises(InvalidArgument, match=message):
-        call()

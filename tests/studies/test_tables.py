@@ -46,6 +46,19 @@ def test_columns_without_room_follow_below_with_the_names_of_the_rows() -> None:
     assert sum("one seed" in line for line in narrow) == 1
 
 
+def test_markdown_keeps_the_indentation_of_rows_and_bars_in_names() -> None:
+    """Markdown trims the spaces of a cell, and a bar would end it."""
+    table = Table("t", ["", "a|b"], [["RMSE", "1"], ["  over its deviation", "2"], ["    of |x|", "3"]], code=("a|b",))
+    lines = table.markdown().splitlines()
+    assert lines[2:] == [
+        r"|  | a\|b |",
+        "|---|--:|",
+        "| RMSE | `1` |",
+        "| &emsp;over its deviation | `2` |",
+        r"| &emsp;&emsp;of \|x\| | `3` |",
+    ]
+
+
 def test_labels_stand_apart() -> None:
     """Four points close to each other, on a line that goes up to the right."""
     figure, (axes,) = new_figure(1)

@@ -74,7 +74,7 @@ def test_months_go_by_the_calendar() -> None:
 
 
 def test_an_end_before_the_data_end_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match=r"--until = 4: not after the last row \(4\); give a time after 4"):
+    with pytest.raises(InvalidArgument, match=r"^until = 4: not after the last row \(4\); give a time after 4"):
         times_ahead(NUMBERS, [trajectory([0, 4])], 4.0, None)
     with pytest.raises(
         InvalidArgument, match=r"not after the end of every trajectory .3 is the earliest.; give a time after 3"
@@ -85,7 +85,7 @@ def test_an_end_before_the_data_end_is_refused() -> None:
 def test_too_many_rows_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="would have 100,000,000 rows"):
         times_ahead(NUMBERS, [trajectory([0, 1])], 1e8 + 1, None)
-    with pytest.raises(InvalidArgument, match="--every"):
+    with pytest.raises(InvalidArgument, match=r"^every = .*or a longer time between rows \(every="):
         times_ahead(NUMBERS, [trajectory([0, 1])], 1e8 + 1, 1.0)
 
 

@@ -89,7 +89,7 @@ def test_names_in_two_columns(tmp_path: Path) -> None:
         result = series(tmp_path, text, **options)
         assert [t.name for t in result.each] == ["1/A", "1/B", "2/A", "2/B"]
         assert result.id_column == "batch,well"
-        assert (result.id_columns, result.each[1].cells) == (("batch", "well"), ("1", "B"))
+        assert (result.id_columns, result.each[1].identity) == (("batch", "well"), ("1", "B"))
 
 
 def taking_turns(name: str, *, shuffled: bool = False) -> str:

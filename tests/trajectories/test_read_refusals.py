@@ -17,7 +17,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "times that go back": (
         "t,x\n" + "".join(f"{t},{t % 3}\n" for t in (0, 1, 2, 3, 2.5, 5, 6, 7)),
         {},
-        ("line 6: the time goes back from 3 to 2.5", "(--id COLUMN)"),
+        ("line 6: the time goes back from 3 to 2.5", "(id=COLUMN)"),
     ),
     "times that go back in one trajectory": (
         "id,t,x\n" + "".join(f"a,{t},1{t}\n" for t in range(8)) + "".join(f"b,{t},{t}.5\n" for t in (0, 1, 5, 3, 6)),
@@ -27,9 +27,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "several trajectories without a name": (
         "t,x\n" + "".join(f"{t},{k * t % 7}\n" for k in range(1, 4) for t in range(10)),
         {},
-        ("line 12: the time goes back from 9 to 0; if the file holds several trajectories", "(--id COLUMN)"),
+        ("line 12: the time goes back from 9 to 0; if the file holds several trajectories", "(id=COLUMN)"),
     ),
-    "a time twice": ("t,x\n0,1\n1,2\n1,3\n2,5\n", {}, ("lines 3 and 4: the time 1 occurs twice", "(--id COLUMN)")),
+    "a time twice": ("t,x\n0,1\n1,2\n1,3\n2,5\n", {}, ("lines 3 and 4: the time 1 occurs twice", "(id=COLUMN)")),
     "a time twice in one trajectory": (
         "id,t,x\na,0,1\na,1,2\nb,0,1\nb,3,2\nb,3,4\n",
         {"id": "id"},
@@ -90,7 +90,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "one point": (
         "patient,hours,c\nP1,0,9\nP1,1,8\nP4,0.5,7\nP5,0,6\nP5,2,3\n",
         {"time": "hours", "id": "patient"},
-        ("line 4: trajectory 'P4' has one point only; give at least two, or leave it out (--leave-out P4)",),
+        ("line 4: trajectory 'P4' has one point only; give at least two, or leave it out (leave_out=P4)",),
     ),
     "one row": ("t,x\n1,2\n", {"time": "t"}, ("line 2: the file has one point only; give at least two",)),
     "a unit that is none": (
@@ -139,12 +139,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "a covariate that changes": (
         "id,t,w,x\na,0,1,1\na,1,2,2\nb,0,4,3\nb,2,3,4\n",
         {"covariates": ("w",)},
-        ("line 3, column 3 ('w'): the covariate changes within trajectory 'a'; make it an input (--inputs w)",),
+        ("line 3, column 3 ('w'): the covariate changes within trajectory 'a'; make it an input (inputs=w)",),
     ),
     "a covariate that is missing": (
         "id,t,w,x\na,0,1,1\na,1,1,2\nb,0,,3\nb,2,,4\n",
         {"covariates": ("w",)},
-        ("line 4, column 3 ('w'): the covariate is missing in all rows of trajectory 'b'", "(--leave-out b)"),
+        ("line 4, column 3 ('w'): the covariate is missing in all rows of trajectory 'b'", "(leave_out=b)"),
     ),
     "nothing that changes": ("t,x\n0,1\n1,1\n2,1\n", {}, ("no value changes over time; give a column that does",)),
     "nothing but times": ("t,word\n0,a\n1,b\n2,c\n", {}, ("has no column of values beside times and names",)),

@@ -138,6 +138,8 @@ def test_parts_of_a_date_in_columns(tmp_path: Path) -> None:
     numbered = series(tmp_path, "year,doy,x", *(f"{2023 + n // 365},{1 + n % 365}" for n in range(340, 390)))
     assert set(np.diff(numbered.each[0].times)) == {86400.0}
     assert numbered.axis.text(numbered.each[0].times[25]) == "2024-01-01"
+    whole = series(tmp_path, "year,doy,x", *(f"2023,{n}" for n in range(1, 40)))
+    assert whole.axis.text(whole.each[0].times[0]) == "2023-01-01"
     with pytest.raises(DataError, match="line 6: 2023 has no day of year 366; correct the row"):
         series(tmp_path, "year,doy,x", *(f"2023,{n}" for n in range(362, 367)))
     days = series(tmp_path, "Month,Day,x", *(f"{5 + n // 31},{1 + n % 31}" for n in range(40)))

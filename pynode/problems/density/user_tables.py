@@ -16,6 +16,7 @@ from pynode.datasets.splits import PARTS, Splits
 from pynode.datasets.tables import TEXTS, read_table, split_and_standardise
 from pynode.errors import InvalidArgument
 from pynode.flows.flow import Flow
+from pynode.names import names_of
 from pynode.problems.base import Evaluation, TrainingSettings
 from pynode.problems.density.base import negative_log_likelihood
 from pynode.problems.density.tables import Table, TableOptions
@@ -55,10 +56,7 @@ class FileOptions(TableOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for argument in ("drop", "dequantise", "condition", "classes"):
-            value = getattr(self, argument)
-            if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
-                remedy = "give names or numbers of columns as text, e.g. ('speed', '3')"
-                raise InvalidArgument(argument, repr(value), "not names of columns", remedy)
+            object.__setattr__(self, argument, names_of(argument, getattr(self, argument)))
         if others := [name for name in self.classes if name not in self.condition]:
             raise InvalidArgument("classes", others[0], "no column of the condition", "name it in condition as well")
         self.reading()
@@ -119,10 +117,10 @@ class UserTable(Table):
 
     def load(self) -> Splits:
         if self.options.data is None:
-            raise TableMissing(f"--data: the problem {self.name} needs a table; add --data FILE{self.suffix}")
+            raise TableMissing(f"the problem {self.name} needs a table; give one (data=FILE{self.suffix})")
         path, options = Path(self.options.data), self.options
         if self.suffixes and path.suffix.lower() not in self.suffixes:
-            raise InvalidArgument("--data", path, f"not a {self.suffix} file", f"use the problem for {path.suffix}")
+            raise InvalidArgument("data", path, f"not a {self.suffix} file", f"use the problem for {path.suffix}")
         digest, actual = options.sha256, _digest(path)
         if digest is not None and actual is not None and actual != digest:
             raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,10 +19,13 @@ from pynode.datasets.sources import file_digest
 from pynode.datasets.splits import Array
 from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod
+from pynode.names import names_of
 from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
 from pynode.solution import SolveStats
 from pynode.stages import Stage
+from pynode.trajectories.backtest import can_be_restrained, restrained
+from pynode.trajectories.blank import blank_model
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.checks import check_trainable, notices
 from pynode.trajectories.data import Trajectories, Trajectory
@@ -47,8 +50,11 @@ BATCH = 64
 """Windows of a batch."""
 
 
-LISTS = ("values", "inputs", "covariates", "circular", "missing_values", "leave_out")
-"""Options that are lists of names."""
+LISTS = {
+    **dict.fromkeys(("values", "inputs", "covariates", "circular"), False),
+    **dict.fromkeys(("missing_values", "leave_out"), True),
+}
+"""Options that are lists of names, of which one may stand alone; whether numbers are names as well."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,11 @@ class SeriesOptions:
     """First rows of held-out trajectories that their state is found from."""
 
     def __post_init__(self) -> None:
-        for name in LISTS:
-            if isinstance(value := getattr(self, name), str):  # its letters would be taken for names
-                raise InvalidArgument(name, repr(value), "not a list of names", f"write ({value!r},)")
+        for name, numbers in LISTS.items():
+            object.__setattr__(self, name, names_of(name, getattr(self, name), numbers=numbers))
+        for name in ("time", "id"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, ",".join(names_of(name, value)))
         check_choice("initial", self.initial, get_args(Initial))
         if self.split is not None:
             check_choice("split", self.split, get_args(Split))
@@ -149,7 +157,7 @@ class UserSeries(Problem):
         """The SHA-256 digest of the file; raises where there is none, or another than at the start of the run."""
         o = self.options
         if o.data is None:
-            raise TableMissing("--data: the problem series needs a file; add --data FILE")
+            raise TableMissing("the problem series needs a file; give one (data=FILE)")
         path = Path(o.data)
         actual = file_digest(path).hexadecimal if path.is_file() else ""
         if o.sha256 is not None and actual not in ("", o.sha256):
@@ -180,9 +188,11 @@ class UserSeries(Problem):
         return [*decisions(self.prepared, self.parts), *notices(self.prepared)]
 
     def check(self) -> None:
+        if self.device.type != "cpu":
+            raise InvalidArgument("device", self.device, "series are trained on the CPU alone", "use cpu")
         super().check()
         check_trainable(self.prepared, self.parts)
-        self.model(self.seed)
+        self.blank_model(self.seed)
 
     def data_record(self) -> dict[str, Any]:
         rows = {
@@ -196,6 +206,10 @@ class UserSeries(Problem):
         origin = None if self.options.field is None else reference_origin(self.options.field)
         content = "" if origin is None else origin.sha256
         return copy.deepcopy(_first(self.options, self._digest, content, seed)).to(self.dtype)
+
+    def blank_model(self, seed: int = 0) -> SeriesModel:
+        """A model whose field is not matched to the data, which takes longest where nothing is trained."""
+        return _made(self.options, self._digest, seed, blank_model).to(self.dtype)
 
     def batch(self, iteration: int) -> Windows:
         stage = sum(iteration >= at for at in GROWS_AT)
@@ -307,13 +321,20 @@ def _parts(o: SeriesOptions, digest: str) -> Parts:
 @lru_cache(maxsize=4)
 def _prepared(o: SeriesOptions, digest: str) -> Prepared:
     prepared = prepare(_read(o, digest), _parts(o, digest).training, augment=o.augment, window=o.window)
-    return deepened(prepared) if o.augment is None and o.field is None else prepared
+    if o.field is not None:
+        return prepared
+    if o.augment is None:
+        prepared = deepened(prepared)
+    return restrained(prepared) if o.hidden is None and can_be_restrained(prepared) else prepared
 
 
 @lru_cache(maxsize=4)
 def _first(o: SeriesOptions, digest: str, content: str, seed: int) -> SeriesModel:  # noqa: ARG001 (of the field's file)
+    return _made(o, digest, seed, first_model)
+
+
+def _made(o: SeriesOptions, digest: str, seed: int, make: Callable[..., SeriesModel]) -> SeriesModel:
     prepared, widths, inner = _prepared(o, digest), o.hidden or HIDDEN, None
     if o.field is not None:
         inner = own_field(o.field, prepared.sizes, prepared.scaling, widths, seed)
-    initial: Any = o.initial
-    return first_model(prepared, seed, widths=widths, inner=inner, initial=initial)
+    return make(prepared, seed, widths=widths, inner=inner, initial=o.initial)

@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 from pynode.studies.advice.recommendation import ROUGH, TARGETS, TRAINING, recommend
 from pynode.studies.advice.settings import Setting, front, settings_of
 from pynode.studies.results import Results
-from pynode.studies.style import PALETTE, Label, label_points, legend_below, log_ticks, looks, new_figure, styled
+from pynode.studies.style import (
+    PALETTE,
+    Label,
+    headline,
+    label_points,
+    legend_below,
+    log_ticks,
+    looks,
+    new_figure,
+    styled,
+)
 
 SHORT = {TRAINING: "training", ROUGH: "1e-2", "error 1e-4": "1e-4", "memory": "memory", "safest": "safest"}
 """Goals as the figure's labels name them."""
@@ -63,7 +73,7 @@ def draw_advice(results: Results) -> Figure | None:
             if cost(setting):
                 ring: dict[str, Any] = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "linestyle": "none"}
                 axes.plot([cost(setting)], [_error(setting)], color=PALETTE[2], label="recommended", **ring)
-    figure.suptitle(f"{results.title}: gradient error and cost; circles are recommended", fontsize=10)
+    headline(figure, f"{results.title}: gradient error and cost; circles are recommended")
     legend_below(figure, left)
     log_ticks(left.xaxis, right.xaxis)
     _label(figure, left, chosen)

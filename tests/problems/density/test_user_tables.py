@@ -49,7 +49,7 @@ def test_each_refusal_names_the_option_that_helps(survey: Path) -> None:
     """From error to error until the table is read."""
     steps = [
         (["drop=day"], "line 8, column 3 .'weight'.: an empty cell .*missing=drop"),
-        (["drop=day", "missing=drop"], r"column 4 \('children'\) has \d+ integer values.*dequantise=children"),
+        (["drop=day", "missing=drop"], r"column 4 \('children'\) has \d+ different integers.*dequantise=children"),
     ]
     with pytest.raises(DataError, match=r"line 3, column 5 \('day'\): '2024-01-01' .*drop=day"):
         problem(survey).check()
@@ -68,7 +68,12 @@ def test_notices_are_logged_once(survey: Path, caplog: pytest.LogCaptureFixture)
             problem(survey, "drop=day", "missing=drop", "dequantise=auto").check()
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == len(set(told)) == 4
-    for part in ("is an index", "decimal comma", "1 row with missing", r"the steps of column 4 ('children') by 1"):
+    for part in (
+        "is an index",
+        "decimal comma",
+        "1 row with missing",
+        r"the values of column 4 ('children') (steps of 1)",
+    ):
         assert sum(part in line for line in told) == 1, part
 
 
@@ -115,8 +120,8 @@ def test_options_from_text_and_back_from_a_record(setting: str, value: Any) -> N
         ({"missing": "mask"}, "missing = 'mask': unknown"),
         ({"decimal": ";"}, "decimal = ';': unknown"),
         ({"header": "perhaps"}, "header = 'perhaps'"),
-        ({"drop": "a"}, "drop = 'a': not names of columns"),
-        ({"dequantise": [1]}, r"dequantise = \(1,\): not names of columns"),
+        ({"drop": 3}, "drop = 3: not names; give names or numbers of columns as text"),
+        ({"dequantise": [1]}, r"dequantise = \(1,\): 1 is not a name; give names or numbers of columns as text"),
     ],
 )
 def test_options_that_are_none(options: dict[str, Any], message: str) -> None:

@@ -15,12 +15,13 @@ import pytest
 import torch
 
 from pynode.errors import Interrupted, InvalidArgument, RecordError
-from pynode.problems.series.user_series import UserSeries
+from pynode.problems.series.user_series import SeriesOptions, UserSeries
 from pynode.records.iteration import IterationRecord
 from pynode.training.config import RunConfig
 from pynode.training.plan import plan
 from pynode.training.restore import restore
 from pynode.training.trainer import train
+from pynode.world import World
 
 FEW = 12
 
@@ -206,3 +207,14 @@ def test_a_field_that_has_changed_is_another_and_is_told(
 def test_a_field_that_is_none_is_refused(swing: Path, tmp_path: Path, value: str, made: str, named: str) -> None:
     with pytest.raises(InvalidArgument, match=named):
         configs(swing, "disc-opt", field=write(tmp_path / "own.py", value, made))
+
+
+def test_where_a_series_can_not_be_trained(swing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before the file is read."""
+    monkeypatch.setattr("pynode.problems.series.user_series.read_series", None)
+    options = SeriesOptions(data=str(swing))
+    with pytest.raises(InvalidArgument, match=r"^device = cuda: series are trained on the CPU alone; use cpu$"):
+        UserSeries(device="cuda", options=options).check()
+    several = World(0, 2)
+    with pytest.raises(InvalidArgument, match=r"^WORLD_SIZE = 2: .*; run it in one process, without torchrun$"):
+        UserSeries(world=several, options=options).check()

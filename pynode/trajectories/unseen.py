@@ -1,0 +1,215 @@
+"""Trajectories that a model was not trained on: forecast in the way in which those that it was trained on would be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pynode.datasets.splits import Array
+from pynode.trajectories.assimilate import ACCURATE, assimilate
+from pynode.trajectories.build import Prepared
+from pynode.trajectories.grid import Grid
+from pynode.trajectories.loss import START_PRIOR
+from pynode.trajectories.model import SeriesModel
+from pynode.trajectories.rollout import by_steps, roll_out
+from pynode.trajectories.windows import Windows, together
+
+DOUBTS = (1.0, 2.0, 4.0, 8.0, 32.0)
+"""By how much more than their noise says the first rows of a trajectory may have to be doubted."""
+LEAST_SHARE = 0.5
+"""Weight, relative to that of the best approach, below which another one is left out."""
+LEAST_TRAINED = 3
+"""Trained trajectories with rows beyond the given ones that a choice needs."""
+LEAST_MEMBERS, MOST_MEMBERS = 5, 24
+"""Trained trajectories whose starts stand for those of all others."""
+
+
+Population: TypeAlias = Literal["covariates", "starts"]
+
+
+@dataclass(frozen=True)
+class Approach:
+    """One way to forecast a trajectory from its first rows, which are doubted by `doubt`; `share` is its weight.
+
+    From the state that suits these rows best (`population` is None), or by the mean of the paths from the starts of
+    trained trajectories, weighted by how well each suits the rows: these starts moved to what is expected for the
+    "covariates" of the new trajectory, or the "starts" as they are.
+    """
+
+    doubt: float = 1.0
+    population: Population | None = None
+    share: float = 1.0
+
+
+@torch.no_grad()
+def approaches_of(
+    model: SeriesModel, prepared: Prepared, given: int, noise: Tensor, spread: Tensor
+) -> tuple[Approach, ...]:
+    """The approaches by which trained trajectories are best forecast from their first `given` rows, with their shares.
+
+    The rest of each trajectory is held against its forecast as if it were not known, and the starts of the others stand
+    for the population.  Of the doubts of each approach the best one is taken.  Approaches that are nearly as good as
+    the best are combined, with weights inverse to their mean squared errors (Bates & Granger 1969).
+
+    `noise` `(columns,)` is the standard deviation of residuals, `spread` `(state,)` that of starts.
+    """
+    known, whole = _trained(prepared, given)
+    if len(known) < LEAST_TRAINED:
+        return (Approach(),)
+    seen, rest = together(known), together(whole)
+    errors: dict[Approach, float] = {}
+    prior = model.expected(seen).detach() + _left_out(model, prepared, known)
+    for doubt in DOUBTS:
+        states = assimilate(model, seen, prior, spread / doubt, noise)
+        path = roll_out(model, rest, states, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
+        errors[Approach(doubt)] = float((((path - rest.values) * rest.seen / noise).square()).sum())
+    errors |= _of_population(model, prepared, known, whole, noise)
+    best: dict[Population | None, tuple[float, Approach]] = {}
+    for approach, error in errors.items():
+        if np.isfinite(error) and error < best.get(approach.population, (np.inf, approach))[0]:
+            best[approach.population] = error, approach
+    if not best:
+        return (Approach(),)
+    least = max(min(error for error, _ in best.values()), 1e-300)
+    weights = [least / max(error, 1e-300) for error, _ in best.values()]
+    kept = [(w, approach) for w, (_, approach) in zip(weights, best.values(), strict=True) if w > LEAST_SHARE]
+    total = sum(w for w, _ in kept)
+    return tuple(replace(approach, share=w / total) for w, approach in kept)
+
+
+def _left_out(model: SeriesModel, prepared: Prepared, known: list[_Part]) -> Tensor:
+    """What leaving out a trajectory's own start moves its expected one by `(w, state)`: the mean was fitted to all."""
+    if model.initial != "learnt":
+        return torch.zeros(len(known), model.sizes.state, dtype=torch.float64)
+    firsts = np.cumsum([0, *map(len, prepared.places)])
+    trained = [k for k, mask in enumerate(prepared.masks) if mask.any()]
+    covariates = torch.as_tensor(np.array([prepared.grids[k].covariates for k in trained]))
+    starts = model.nodes.detach().double()[[int(firsts[k]) for k in trained]]
+    away = starts - model.mean_start(covariates.to(model.start.dtype)).double()
+    design = torch.cat((torch.ones(len(trained), 1, dtype=torch.float64), covariates), 1)
+    ridge = torch.full((design.shape[1],), START_PRIOR**-2, dtype=torch.float64)
+    ridge[0] = 0.0
+    leverage = ((design @ torch.linalg.inv(design.T @ design + ridge.diag())) * design).sum(1).clamp_max(0.9)
+    moved = -away * (leverage / (1 - leverage))[:, None]
+    of = {id(prepared.grids[k]): row for k, row in zip(trained, moved, strict=True)}
+    return torch.stack([of[id(grid)] for grid, *_ in known])
+
+
+def _of_population(
+    model: SeriesModel, prepared: Prepared, known: list[_Part], whole: list[_Part], noise: Tensor
+) -> dict[Approach, float]:
+    """The sums of squares that the means over the other trained trajectories leave."""
+    members = Members.of(model, prepared)
+    if members is None:
+        return {}
+    errors: dict[Approach, float] = {}
+    moved = _left_out(model, prepared, known)
+    for population in get_args(Population):
+        for (grid, _, end, mask), (_, _, last, ahead), by in zip(known, whole, moved, strict=True):
+            paths = members.paths(model, grid, last, population, by)
+            others = members.grids != id(grid)
+            values = torch.as_tensor(np.nan_to_num(grid.values[: last + 1]))
+            marks = np.isfinite(grid.values[: last + 1])
+            rest = torch.as_tensor(marks & ahead[: last + 1, None])
+            before = mask & (np.arange(len(mask)) <= end)
+            for doubt in DOUBTS:
+                mean = members.mean(paths, grid, before, noise * doubt, others)
+                error = float((((mean - values) * rest / noise).square()).sum())
+                approach = Approach(doubt, population)
+                errors[approach] = errors.get(approach, 0.0) + error
+    return errors
+
+
+_Part = tuple[Grid, int, int, Array]
+
+
+def _trained(prepared: Prepared, given: int) -> tuple[list[_Part], list[_Part]]:
+    """Windows over the first `given` rows of trained trajectories, and over all rows with those after them marked."""
+    known, whole = [], []
+    for k, (each, mask) in enumerate(zip(prepared.series.each, prepared.masks, strict=True)):
+        rows = np.flatnonzero(mask)
+        if len(rows) > given:
+            grid, marks = prepared.grids[k], np.arange(len(each.times))
+            first = prepared.node_mask(k, np.isin(marks, rows[:given]))
+            rest = prepared.node_mask(k, np.isin(marks, rows[given:]))
+            end = max(int(grid.rows[rows[given - 1]]), 1) if given else 1
+            known.append((grid, 0, end, first))
+            whole.append((grid, 0, int(grid.rows[rows[-1]]), rest))
+    return known, whole
+
+
+@dataclass(frozen=True)
+class Members:
+    """Starts `(n, state)` of trained trajectories, their distances `away` from what is expected for their covariates,
+    and the identity of the grid of each."""
+
+    starts: Tensor
+    away: Tensor
+    grids: Array
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: SeriesModel, prepared: Prepared) -> Members | None:
+        """Those of `prepared`, or some of them; None where they are too few."""
+        firsts = np.cumsum([0, *map(len, prepared.places)])
+        trained = [k for k, mask in enumerate(prepared.masks) if mask.any()]
+        if len(trained) < LEAST_MEMBERS or model.initial != "learnt":
+            return None
+        chosen = np.unique(np.linspace(0, len(trained) - 1, min(len(trained), MOST_MEMBERS)).round().astype(int))
+        which = [trained[n] for n in chosen.tolist()]
+        starts = model.nodes.detach().double()[[int(firsts[k]) for k in which]]
+        covariates = torch.as_tensor(np.array([prepared.grids[k].covariates for k in which]))
+        away = starts - model.mean_start(covariates.to(model.start.dtype)).double()
+        return cls(starts, away, np.array([id(prepared.grids[k]) for k in which]))
+
+    @torch.no_grad()
+    def paths(
+        self, model: SeriesModel, grid: Grid, last: int, population: Population, by: Tensor | None = None
+    ) -> Tensor:
+        """The paths `(n, nodes, columns)` over `grid` to its node `last` from every start."""
+        nothing = np.zeros(len(grid.times), bool)
+        windows: Windows = together([(grid, 0, last, nothing)] * len(self.starts))
+        starts = self.starts
+        if population == "covariates":
+            starts = model.mean_start(windows.covariates.to(model.start.dtype)).double() + self.away
+            starts = starts if by is None else starts + by
+        return roll_out(model, windows, starts, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
+
+    def mean(self, paths: Tensor, grid: Grid, seen: Array, noise: Tensor, members: Array | None = None) -> Tensor:
+        """The mean `(nodes, columns)` of `paths`, each weighted by its likelihood at the nodes that `seen` marks."""
+        size = paths.shape[1]
+        marks = torch.as_tensor(np.isfinite(grid.values[:size]) & seen[:size, None])
+        values = torch.as_tensor(np.nan_to_num(grid.values[:size]))
+        residual = torch.nan_to_num((paths - values) / noise, nan=1e6) * marks
+        likelihood = -0.5 * residual.square().sum((1, 2))
+        if members is not None:
+            likelihood = likelihood.masked_fill(~torch.as_tensor(members), -torch.inf)
+        weights = torch.softmax(likelihood, 0)
+        used = weights > 0
+        return (weights[used][:, None, None] * paths[used]).sum(0)
+
+
+def combined(
+    model: SeriesModel,
+    approaches: Sequence[Approach],
+    members: Members,
+    grid: Grid,
+    seen: Array,
+    own: Array,
+    noise: Tensor,
+) -> Array:
+    """The forecast `(nodes, columns)` over `grid` of `approaches` together; `own` is that from the best state."""
+    size = len(grid.times)
+    result = np.zeros((size, own.shape[1]))
+    for approach in approaches:
+        path = own[:size]
+        if approach.population is not None:
+            paths = members.paths(model, grid, size - 1, approach.population)
+            path = members.mean(paths, grid, seen, noise * approach.doubt).numpy()
+        result += approach.share * path
+    return result

@@ -1,0 +1,97 @@
+"""A run finds the user's file from every working folder, says what to do when the file has gone, and takes no other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pynode.errors import ConfigurationMismatch, UsageError
+from pynode.methods.disc_opt import DiscOpt
+from pynode.problems.density.user_tables import CsvTable
+from pynode.problems.series.user_series import UserSeries
+from pynode.records.events import EVENTS, Event
+from pynode.records.files import read_json, read_lines
+from pynode.training.config import RunConfig
+from pynode.training.plan import configure
+from pynode.training.restore import restore
+from pynode.training.trainer import train
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a table in it."""
+    np.savetxt(tmp_path / "t.csv", np.random.default_rng(0).normal(size=(60, 2)), delimiter=",", fmt="%.10f")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def config_for(data: str, iterations: int = 2) -> RunConfig:
+    options = {"data": data, "hidden": (4,), "batch": 10}
+    return configure(CsvTable, DiscOpt(steps=1), problem_options=options, seed=0, iterations=iterations)
+
+
+def test_a_run_is_used_from_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file of the same name may lie."""
+    train(config_for("t.csv"), folder / "run")
+    (elsewhere := folder / "elsewhere").mkdir()
+    (elsewhere / "t.csv").write_text("1,2\n")
+    monkeypatch.chdir(elsewhere)
+    config, problem, _ = restore(folder / "run")
+    assert config.options["data"] == str(folder / "t.csv")
+    assert len(problem.splits.train) == 49  # type: ignore[attr-defined]
+
+
+def test_series_and_tables_record_path_and_digest(folder: Path) -> None:
+    for kind in (UserSeries, CsvTable):
+        config = configure(kind, DiscOpt(), problem_options={"data": "t.csv"}, seed=0)
+        assert config.options["data"] == str(folder / "t.csv")
+        assert len(config.options["sha256"]) == 64
+
+
+def test_a_file_that_has_gone_has_a_remedy_that_works(folder: Path) -> None:
+    train(config_for("t.csv"), folder / "run")
+    moved = folder / "t.csv"
+    moved.rename(folder / "data.csv")
+    with pytest.raises(UsageError, match=r"t\.csv, which .*run was trained on, is not there any more; .* new --data$"):
+        restore(folder / "run")
+    train(config_for("data.csv"), folder / "run", resume=True)
+    assert restore(folder / "run")[0].options["data"] == str(folder / "data.csv")
+    (event,) = read_lines(folder / "run" / EVENTS, Event)
+    assert (event.event, event.detail) == ("changed", f"data: {moved} -> {folder / 'data.csv'}")
+
+
+def test_a_longer_run_goes_on_with_the_moved_file(folder: Path) -> None:
+    train(config_for("t.csv"), folder / "run")
+    (folder / "t.csv").rename(folder / "data.csv")
+    train(config_for("data.csv", iterations=4), folder / "run", resume=True)
+    assert restore(folder / "run")[0].options["data"] == str(folder / "data.csv")
+
+
+def test_another_file_is_not_taken(folder: Path) -> None:
+    train(config_for("t.csv"), folder / "run")
+    np.savetxt(folder / "other.csv", np.random.default_rng(1).normal(size=(60, 2)), delimiter=",", fmt="%.10f")
+    with pytest.raises(ConfigurationMismatch, match="was started with another configuration"):
+        train(config_for("other.csv"), folder / "run", resume=True)
+    shutil.copy(folder / "other.csv", folder / "t.csv")
+    with pytest.raises(UsageError, match="has changed since it was first used here"):
+        restore(folder / "run")
+
+
+def test_a_run_that_recorded_a_path_from_its_folder_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As earlier versions did, without a digest among the options."""
+    train(config_for("t.csv"), folder / "run")
+    path = folder / "run" / "config.json"
+    recorded = read_json(path)
+    recorded["options"]["data"] = "t.csv"
+    del recorded["options"]["sha256"]
+    path.write_text(json.dumps(recorded))
+    (elsewhere := folder / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(UsageError, match=r"^t\.csv, which .* was trained on, can't be found from this folder; put it"):
+        restore(folder / "run")
+    train(config_for("../t.csv"), folder / "run", resume=True)
+    assert Path(restore(folder / "run")[0].options["data"]).samefile(folder / "t.csv")
