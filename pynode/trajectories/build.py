@@ -14,7 +14,7 @@ from pynode.trajectories.data import Trajectories
 from pynode.trajectories.fields import HIDDEN, LinearAndNetwork, Sizes
 from pynode.trajectories.grid import Grid, longest_interval, make_grid
 from pynode.trajectories.hidden import Hidden, added, decide
-from pynode.trajectories.impulses import both_ways, fitted_decays
+from pynode.trajectories.impulses import both_ways, fitted_decays, in_two_phases
 from pynode.trajectories.matching import EFFORTS, Effort, Samples, match
 from pynode.trajectories.model import Initial, SeriesModel
 from pynode.trajectories.relaxation import fitted_relaxation
@@ -118,7 +118,8 @@ def prepare(
     if augment is None and "jumps" in kinds:
         seen = [_nodes_of(grid, mask) for grid, mask in zip(grids, masks, strict=True)]
         for column in range(scaling.columns):
-            if column not in hidden.columns and both_ways(grids, seen, column):
+            hides = both_ways(grids, seen, column) or in_two_phases(grids, seen, column)
+            if column not in hidden.columns and hides:
                 hidden = added(curves, hidden, column)
     names = model_columns(series)
     ambiguous = tuple(dict.fromkeys(names[c] for c in hidden.columns)) if augment is None else ()

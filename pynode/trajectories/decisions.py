@@ -20,7 +20,10 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
         why = ""
         if prepared.ambiguous:
             names = ", ".join(prepared.ambiguous)
-            why = f": {names} {verb(len(prepared.ambiguous), 'passes', 'pass')} the same level in both directions"
+            several = len(prepared.ambiguous)
+            why = f": {names} {verb(several, 'passes', 'pass')} the same level in both directions"
+            if sizes.impulses:
+                why = f": what doses leave of {names} rises before it falls, or falls in two phases"
         lines.append(f"{counted(sizes.hidden, 'hidden dimension')} ({words}){why} (augment=0 for none)")
     rows = max(len(each.times) for each in series.each)
     if rows > prepared.window:

@@ -16,6 +16,12 @@ RATES, CHUNKS = 60, 5
 RIDGE = 1e-3
 RIDGE_OF_NOTHING = 1.0
 """The same of starts and levels of rest that are thought to be 0 in the file."""
+PAIRED = 24
+"""Rates that are tried in pairs."""
+LEAST_ROWS = 30
+"""Values below which two rates are not told from one."""
+CLEARLY_LESS, LEAST_RESIDUAL = 0.4, 1e-4
+"""Share of the residuals' squares that a second rate leaves at most, and the mean square that is worth one."""
 CLEAR, LEAST_SHARE = 0.3, 0.08
 """Changes, in standard deviations, that are no noise, and the share of them that has to go either way."""
 
@@ -35,6 +41,33 @@ def both_ways(grids: Sequence[Grid], masks: Sequence[Array], column: int) -> boo
     told = np.array(changes)
     least = max(4, LEAST_SHARE * len(told))
     return bool((told > CLEAR).sum() >= least and (told < -CLEAR).sum() >= least)
+
+
+def in_two_phases(grids: Sequence[Grid], masks: Sequence[Array], column: int) -> bool:
+    """Whether what an impulse leaves of a column goes at two rates, fast and then slowly, by more than noise.
+
+    Then a part of it is somewhere that is not observed, and comes back, as from a second compartment.  Compares the
+    residuals of the best decay with those of the best sum of two.
+    """
+    lengths = np.concatenate([grid.lengths for grid in grids])
+    longest = max(float(grid.lengths.sum()) for grid in grids)
+    used = [np.flatnonzero(mask & np.isfinite(g.values[:, column])) for g, mask in zip(grids, masks, strict=True)]
+    count = sum(map(len, used))
+    impulses = grids[0].jumps.shape[1]
+    if not impulses or not len(lengths) or count < LEAST_ROWS + 2 * impulses:
+        return False
+    rates = np.geomspace(0.2 / longest, max(3 / float(np.median(lengths)), 10 / longest), PAIRED)
+    rows = np.concatenate([_parts(grid, rates)[nodes] for grid, nodes in zip(grids, used, strict=True)])
+    values = np.concatenate([grid.values[nodes, column] for grid, nodes in zip(grids, used, strict=True)])
+
+    def left(which: list[int]) -> float:
+        design = np.hstack((np.ones((count, 1)), rows[:, which].reshape(count, -1)))
+        gram = design.T @ design + RIDGE * np.eye(design.shape[1])
+        return float(((design @ np.linalg.solve(gram, design.T @ values) - values) ** 2).sum())
+
+    one = min(left([n]) for n in range(PAIRED))
+    two = min(left([n, m]) for n in range(PAIRED) for m in range(n + 1, PAIRED))
+    return bool(two < CLEARLY_LESS * one and one / count > LEAST_RESIDUAL)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ BETTER = 0.6
 """Share of that loss which another derivative has to leave at most."""
 ALIKE = 1.3
 """The same of a further one, where the first one helped and solves are still far from the data: there are pairs."""
+LAGS = 0.75
+"""The same of a first one where inputs drive the columns."""
 WINDOWS = 24
 """Windows that are compared."""
 SPREAD = 0.5
@@ -39,11 +41,13 @@ def deepened(prepared: Prepared) -> Prepared:
     hidden = prepared.hidden
     columns = tuple(dict.fromkeys(hidden.columns))
     rows = sum(int(mask.sum()) for mask in prepared.masks)
-    if not columns or prepared.sizes.impulses or prepared.sizes.inputs or rows < ROWS:
+    if prepared.sizes.impulses or rows < ROWS or bool(columns) == bool(prepared.sizes.inputs):
         return prepared
     least = _loss(prepared)
     if least < FAR:
         return prepared
+    if not columns:  # with inputs, coming back to a level says little: what lags behind them shows in the solves
+        return _lagging(prepared, least)
     best = prepared
     for _ in range(HIGHEST - max(hidden.orders)):
         for column in columns:
@@ -54,6 +58,17 @@ def deepened(prepared: Prepared) -> Prepared:
             best, least = tried, min(loss, least)
         if least < FAR:
             break
+    return best
+
+
+def _lagging(prepared: Prepared, least: float) -> Prepared:
+    """`prepared` with the rate of change of that column, if any, with which solves follow the data much better."""
+    best, limit = prepared, LAGS * least
+    for column in range(prepared.sizes.observed):
+        hidden = added(prepared.curves, prepared.hidden, column)
+        tried = replace(prepared, hidden=hidden, sizes=replace(prepared.sizes, hidden=hidden.count))
+        if (loss := _loss(tried)) < limit:
+            best, limit = tried, loss
     return best
 
 

@@ -10,7 +10,7 @@ from pynode.methods.disc_opt import DiscOpt
 from pynode.trajectories.build import first_model, prepare
 from pynode.trajectories.data import Input, Trajectories
 from pynode.trajectories.forecast import forecasts
-from pynode.trajectories.impulses import fitted_decays
+from pynode.trajectories.impulses import fitted_decays, in_two_phases
 from tests.trajectories.ended import ended
 from tests.trajectories.made import series, trajectory
 
@@ -58,6 +58,27 @@ def test_the_level_of_rest_is_drawn_to_nothing() -> None:
     assert free is not None
     assert prepared.nothing is not None
     assert abs(drawn.rest - prepared.nothing[0]) < abs(free.rest - prepared.nothing[0])
+
+
+def phases(share: float) -> Trajectories:
+    """Doses that go at a fast rate, but for a `share` of each, which goes slowly; noisy."""
+    each, rng = [], np.random.default_rng(1)
+    at = np.array([0.0, 12.0, 24.0])
+    for k in range(6):
+        times = np.sort(rng.uniform(0.2, 36, 18))
+        since = np.maximum(times[:, None] - at, 0)
+        left = (1 - share) * np.exp(-0.9 * since) + share * np.exp(-0.06 * since)
+        values = ((times[:, None] > at) * left).sum(1) * (1 + 0.03 * rng.standard_normal(18))
+        each.append(trajectory(f"b{k}", times, 10 * values, (Input(at, np.full(3, 10.0)),)))
+    return series(*each, names=("level",), kinds=("jumps",))
+
+
+@pytest.mark.parametrize(("of", "hidden"), [(phases(0.3), 1), (phases(0.0), 0), (phases(1.0), 0), (bodies(), 0)])
+def test_a_second_phase_calls_for_a_hidden_dimension(of: Trajectories, hidden: int) -> None:
+    prepared = prepare(of, whole(of))
+    seen = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
+    assert in_two_phases(prepared.grids, seen, 0) == bool(hidden)
+    assert prepared.sizes.hidden == hidden
 
 
 def test_covariates_make_jumps_larger_or_smaller() -> None:
