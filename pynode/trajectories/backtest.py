@@ -64,7 +64,7 @@ def restrained(prepared: Prepared) -> Prepared:
         return prepared
     efforts = (*EFFORTS, *FIRM)
     free = np.array([effort.network is not None for effort in efforts])
-    if backtests(prepared, efforts, ORIGINS[:1])[free].min() < SURE:
+    if backtests(prepared, [effort for effort in efforts if effort.network], ORIGINS[:1]).min() < SURE:
         return prepared
     errors = backtests(prepared, efforts)
     if not np.isfinite(errors).all():

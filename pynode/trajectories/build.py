@@ -26,8 +26,8 @@ SHORTEST_WINDOW, LONGEST_WINDOW = 8, 48
 """Rows of the first windows."""
 GROWTH = (1, 2, 4)
 """Lengths that windows grow to, in those of the first."""
-MOST_INTERVALS = 48
-"""Solves of a window, one after the other, where inputs make them so many."""
+GROWING_INTERVALS, MOST_INTERVALS = 36, 48
+"""Solves of a window, one after the other, where inputs make them so many: while windows grow, and at the end."""
 MOST_WINDOWS = 64
 """Windows that first fields are compared on."""
 
@@ -52,15 +52,15 @@ class Prepared:
     backtested: tuple[float, float] = (0.0, 0.0)
     """Errors of the backtests of the field that is held down, and of the best one that is not."""
 
-    def growth(self, wanted: tuple[int, ...] = GROWTH) -> tuple[int, ...]:
+    def growth(self, wanted: tuple[int, ...] = GROWTH, most: int = GROWING_INTERVALS) -> tuple[int, ...]:
         """Lengths of windows, in those of the first, of the `wanted` ones.
 
-        Where inputs or impulses stop the solve at every node, none of more than about `MOST_INTERVALS` intervals.
+        Where inputs or impulses stop the solve at every node, none of more than about `most` intervals.
         """
         if not (self.sizes.inputs or self.sizes.impulses):
             return wanted
         intervals = sum(len(grid.lengths) for grid in self.grids) / max(self.nodes, 1)
-        return tuple(min(by, max(1, round(MOST_INTERVALS / max(intervals, 1)))) for by in wanted)
+        return tuple(min(by, max(1, round(most / max(intervals, 1)))) for by in wanted)
 
     @property
     def nothing(self) -> Array | None:

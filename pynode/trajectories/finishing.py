@@ -11,7 +11,7 @@ from pynode.methods.base import GradientMethod
 from pynode.objective import Objective
 from pynode.solution import SolveStats
 from pynode.stages import Stage, Taken
-from pynode.trajectories.build import Prepared
+from pynode.trajectories.build import MOST_INTERVALS, Prepared
 from pynode.trajectories.loss import Weights, shooting_loss
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.refit import (
@@ -109,7 +109,7 @@ def finishing_stages(
 ) -> list[Stage]:
     """The stages on the training rows of `prepared`, then on those of `whole`, where there are others."""
     stages = []
-    lengths = list(zip(SHARES, prepared.growth(LENGTHS), strict=True))
+    lengths = list(zip(SHARES, prepared.growth(LENGTHS, MOST_INTERVALS), strict=True))
     for n, (share, length) in enumerate(lengths, start=1):
         name = f"windows x{length}" if len({by for _, by in lengths}) == len(lengths) else f"windows x{length} ({n})"
         stages.append(LongWindows(name, lambda: prepared, length, int(share * evaluations), continuity, dtype))
