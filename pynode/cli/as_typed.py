@@ -7,6 +7,7 @@ The reading of files is part of the library, whose messages name options as Pyth
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -67,11 +68,12 @@ def as_typed(text: str, command: str) -> str:
 
 def paths_as_typed(text: str, words: Sequence[str]) -> str:
     """`text` with the files that the command line `words` names as they stand there, not from the root."""
-    for word in (word.partition("=")[2] if word.startswith("--") else word for word in words):
-        typed = Path(word)
-        if len(word) > 1 and not typed.is_absolute() and typed.is_file():
-            parts = re.split(rf"(?<![\w/.-]){re.escape(str(typed.absolute()))}(?![\w/-]|\.\w)", text)
-            text = word.join(parts)
+    for word in words:
+        # of --data=t.csv and of --set data=t.csv the part after the first =, of a file called a=b.csv its whole name
+        typed = word if os.path.isfile(word) else word.partition("=")[2]
+        if len(typed) > 1 and not os.path.isabs(typed) and os.path.isfile(typed):
+            parts = re.split(rf"(?<![\w/.-]){re.escape(str(Path(typed).absolute()))}(?![\w/-]|\.\w)", text)
+            text = typed.join(parts)
     return text
 
 

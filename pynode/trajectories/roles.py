@@ -258,7 +258,7 @@ def _is_covariate(column: Column, groups: Sequence[Group]) -> bool:
 def _takes_turns(column: Column) -> str:
     return (
         f"the values change less within each word of {column.label} than from row to row: if its words name "
-        f"trajectories whose rows take turns, say so (--id {column.key})"
+        f"trajectories whose rows take turns, say so (id={column.key})"
     )
 
 
@@ -271,7 +271,7 @@ def _has_two_levels(column: Column) -> bool:
 def _two_levels(column: Column) -> str:
     return (
         f"{column.label} has two values only and is modelled as it changes by itself; if it is known beforehand, name "
-        f"it as an input (--inputs {column.key})"
+        f"it as an input (inputs={column.key})"
     )
 
 

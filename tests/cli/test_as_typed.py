@@ -74,6 +74,13 @@ def test_files_are_named_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert paths_as_typed(said, ["density", "--data", "t.csv", "--out", "inside"]) == typed
     assert paths_as_typed(said, ["density", "--data=t.csv"]) == typed
     assert paths_as_typed(said, ["density", "--data", f"{tmp_path}/t.csv"]) == said
+    assert paths_as_typed(said, ["compare", "--set", "data=t.csv"]) == typed
+    assert paths_as_typed(said, ["density", "--data", "t" * 300, f"--data={'t' * 300}", "t.csv\0"]) == said
+    (tmp_path / "a=b.csv").touch()
+    (tmp_path / "b.csv").touch()
+    equals = f"{tmp_path}/a=b.csv has no rows"
+    assert paths_as_typed(equals, ["density", "--data", "a=b.csv"]) == "a=b.csv has no rows"
+    assert paths_as_typed(equals, ["compare", "--set", "data=a=b.csv"]) == "a=b.csv has no rows"
     monkeypatch.chdir(inside)
     upwards = f"{inside}/../t.csv has no rows"
     assert paths_as_typed(upwards, ["density", "--data", "../t.csv"]) == "../t.csv has no rows"

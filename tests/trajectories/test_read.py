@@ -115,7 +115,7 @@ def test_trajectories_whose_rows_take_turns(tmp_path: Path) -> None:
     for shuffled in (False, True):
         result = series(tmp_path, taking_turns("rig", shuffled=shuffled))
         assert len(result.each) == 1
-        assert said(result, "name trajectories whose rows take turns, say so (--id rig)")
+        assert said(result, "name trajectories whose rows take turns, say so (id=rig)")
 
 
 def test_words_that_name_no_trajectories(tmp_path: Path) -> None:
