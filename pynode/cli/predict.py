@@ -117,7 +117,7 @@ def predict(
     if not isinstance(problem, UserSeries):
         raise InvalidArgument("DIR", directory, "no series was trained there", "give the --out of the command series")
     series = problem.series
-    trajectories = series.each if data is None else _read(problem, data)
+    trajectories, id_columns = (series.each, series.id_columns) if data is None else _read(problem, data)
     with _until_is("--until"):
         times = times_ahead(
             series.axis, trajectories, series.axis.parse(until), _spacing(problem, every), series.input_kinds
@@ -129,7 +129,7 @@ def predict(
         rows,
         problem.columns,
         series.axis,
-        id_columns=series.id_columns,
+        id_columns=id_columns,
         periods=[series.periods.get(name) for name in problem.columns],
         constant=[name in series.constants for name in problem.columns],
     )
@@ -142,7 +142,7 @@ def predict(
         names = f"{', '.join(ended[:LISTED])}{' and others' if len(ended) > LISTED else ''}"
         console.say(f"no rows for {names}: observed beyond --until")
     count = sum(len(own.times) for own in rows)
-    of = f" of {counted(len(rows), 'trajectory', 'trajectories')}" if series.id_column is not None else ""
+    of = f" of {counted(len(rows), 'trajectory', 'trajectories')}" if id_columns else ""
     last = series.axis.text(max(float(own.times[-1]) for own in rows))
     console.say(f"{counted(count, 'row')}{of} by {folder.name}, up to {last}, in {out}")
 
@@ -215,8 +215,8 @@ def _spacing(problem: UserSeries, every: str | None) -> float | None:
     return value * UNITS[match[2]] / axis.seconds
 
 
-def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
-    """The trajectories of another file, read as that of the training was."""
+def _read(problem: UserSeries, data: Path) -> tuple[tuple[Trajectory, ...], tuple[str, ...]]:
+    """The trajectories of another file, read as that of the training was, and its columns that name them."""
     from pynode.trajectories.alike import aligned
     from pynode.trajectories.read import read_series
 
@@ -235,7 +235,7 @@ def _read(problem: UserSeries, data: Path) -> tuple[Trajectory, ...]:
         date_order=options.date_order,
         like=series,
     )
-    return aligned(series, new)
+    return aligned(series, new), new.id_columns
 
 
 def _columns_of(covariates: tuple[str, ...]) -> tuple[str, ...]:

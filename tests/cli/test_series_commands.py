@@ -203,3 +203,25 @@ def test_columns_of_names_and_times_come_back_and_the_file_may_move(
     said = capsys.readouterr().err.strip()
     assert said.startswith("error: one.csv, line 11: trajectory 'c/1' has one point only")
     assert said.endswith("give at least two, or leave it out"), "predict has no --leave-out"
+
+
+def test_new_trajectories_have_the_columns_of_their_own_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model of one trajectory without a name forecasts several that have names, and others without."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{k},{np.sin(k / 4)}" for k in range(30)]
+    Path("one.csv").write_text("\n".join(["t,x", *rows]) + "\n", encoding="utf-8")
+    sites = [f"{site},{row}" for site in "ab" for row in rows]
+    Path("two_sites.csv").write_text("\n".join(["site,t,x", *sites]) + "\n", encoding="utf-8")
+    one = ("--methods", "disc-opt", "--iterations", 1, "--hidden", 2, "--augment", 0, "--out", "out")
+    assert call("series", "--data", "one.csv", *one) == 0
+    capsys.readouterr()
+    assert call("predict", "out", "--until", 32, "--data", "two_sites.csv", "--out", "f.csv") == 0
+    assert "6 rows of 2 trajectories by" in capsys.readouterr().out
+    forecast = table(Path("f.csv"))
+    assert [(row["site"], row["t"]) for row in forecast] == [(site, t) for site in "ab" for t in ("30", "31", "32")]
+    assert list(forecast[0]) == ["site", "t", "x"]
+    assert call("predict", "out", "--until", 32, "--data", "one.csv", "--out", "g.csv") == 0
+    assert "3 rows by" in capsys.readouterr().out
+    assert list(table(Path("g.csv"))[0]) == ["t", "x"]
