@@ -50,6 +50,12 @@ class ColumnNames:
         name = self.names[column]
         return name if name and self.names.count(name) == 1 else str(self.numbers[column])
 
+    def found_by(self, column: int) -> str:
+        """A text that `find` finds it by, and no other column: its name or number, or both where neither will do."""
+        name, number = self.names[column], str(self.numbers[column])
+        every = (name, number, f"{name}.{number}")
+        return next((text for text in every if text and self._matching(text) == [column]), number)
+
     def called(self, column: int) -> tuple[int, str, str, str]:
         """Its number, its label for messages, its key for options, and its name."""
         return self.numbers[column], self.label(column), self.keys([column]), self.name(column)
@@ -76,16 +82,15 @@ class ColumnNames:
             raise DataError(f"{path} {told} '{text}', which the flow was trained on; {error.remedy}") from None
 
     def _key(self, column: int) -> str:
-        name = self.names[column]
-        plain = name and self.names.count(name) == 1 and not set(name) & set(",= '\"")
-        return name if plain else str(self.numbers[column])
+        name, number = self.names[column], str(self.numbers[column])
+        if name and self.names.count(name) == 1 and not set(name) & set(",= '\""):
+            return name
+        # the number alone would find another column that is called so
+        every = (number, f"{name}.{number}", f".{number}")
+        return next((text for text in every if self._matching(text) == [column]), number)
 
     def _find(self, option: str, text: str) -> int:
-        matches = [c for c, name in enumerate(self.names) if name == text]
-        if not matches and text.isdecimal():
-            matches = [c for c, number in enumerate(self.numbers) if number == int(text)]
-        if not matches:  # columns of one name are told apart by their numbers
-            matches = [c for c, name in enumerate(self.names) if name and text == f"{name}.{self.numbers[c]}"]
+        matches = self._matching(text)
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -93,6 +98,14 @@ class ColumnNames:
             raise InvalidArgument(option, repr(text), problem, f"use a number: {self.labels(matches)}")
         known = self.labels(range(len(self.numbers)))
         raise InvalidArgument(option, repr(text), "no column of the table", f"it has {known}")
+
+    def _matching(self, text: str) -> list[int]:
+        matches = [c for c, name in enumerate(self.names) if name == text]
+        if not matches and text.isdecimal():
+            matches = [c for c, number in enumerate(self.numbers) if number == int(text)]
+        if not matches:  # columns of one name are told apart by their numbers, also those without a name
+            matches = [c for c, name in enumerate(self.names) if text == f"{name}.{self.numbers[c]}"]
+        return matches
 
 
 @dataclass(frozen=True)

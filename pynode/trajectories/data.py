@@ -64,13 +64,17 @@ class Trajectories:
     inputs: tuple[str, ...] = ()
     input_kinds: tuple[InputKind, ...] = ()
     covariates: tuple[str, ...] = ()
-    id_column: str | None = None
     notices: tuple[str, ...] = ()
     path: Path | None = None
     constants: Mapping[str, float] = field(default_factory=dict)
     periods: Mapping[str, float] = field(default_factory=dict)
     codes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     id_columns: tuple[str, ...] = ()
-    """The columns that name trajectories, which `id_column` joins by commas."""
+    """The columns that name trajectories, as `read_series` takes them; none where one has no name."""
     time_columns: tuple[str, ...] = ()
     date_order: Order | None = None
+
+    @property
+    def id_column(self) -> str | None:
+        """The columns that name trajectories, with commas between several."""
+        return ",".join(self.id_columns) or None

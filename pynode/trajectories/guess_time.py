@@ -51,13 +51,13 @@ COUNTS = (
 """The same of parts that may be times by themselves: if these are in the range of what the first one counts."""
 
 
-def given_time(frame: Frame, time: str) -> Times:
-    """The times in the column `time`, or in several whose names stand between commas; raises `InvalidArgument`."""
-    row_names = frame.row_names
-    if row_names is not None and time in (row_names.name, str(row_names.number)) and time:
+def given_time(frame: Frame, names: Sequence[str]) -> Times:
+    """The times in the column called so, by name or number, or in several together; raises `InvalidArgument`."""
+    if len(names) != 1:
+        return times_of(frame, frame.chosen("time", names))
+    (time,), row_names = names, frame.row_names
+    if row_names is not None and time in (row_names.name, str(row_names.number), f".{row_names.number}") and time:
         return times_of(frame, (_named(frame, row_names),))
-    if "," in time and all(column.name != time for column in frame.columns):
-        return times_of(frame, frame.chosen("time", time.split(",")))
     column = frame.column("time", time)
     return times_of(frame, (_named(frame, column), *_companions(frame, column)))
 

@@ -11,6 +11,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame import read_frame
 from pynode.datasets.frame_table import Column, Frame
+from pynode.datasets.reading import ColumnNames
 from pynode.errors import InvalidArgument
 from pynode.names import names_of
 from pynode.trajectories.assembly import Parts, assembled
@@ -68,8 +69,8 @@ def read_series(
     """
     if input_kind not in (*KINDS, "auto"):
         raise InvalidArgument("input_kind", repr(input_kind), "unknown", f"use one of {', '.join(('auto', *KINDS))}")
-    time = time if time is None else ",".join(names_of("time", time))
-    id = id if id is None else ",".join(names_of("id", id))
+    time = time if time is None or isinstance(time, str) else names_of("time", time)
+    id = id if id is None or isinstance(id, str) else names_of("id", id)
     values = values if values is None else names_of("values", values)
     inputs, covariates = names_of("inputs", inputs), names_of("covariates", covariates)
     circular, leave_out = names_of("circular", circular), names_of("leave_out", leave_out, numbers=True)
@@ -81,9 +82,9 @@ def read_series(
     if like is not None:
         frame = with_codes_of(frame, like)
     if like is not None and time is None:
-        times = given_time(frame, ",".join(like.time_columns)) if like.time_columns else row_numbers(frame)
+        times = given_time(frame, like.time_columns) if like.time_columns else row_numbers(frame)
     else:
-        times = guessed_time(frame) if time is None else given_time(frame, time)
+        times = guessed_time(frame) if time is None else given_time(frame, _each(frame, time))
     times = with_own_columns(frame, times)
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)
@@ -129,22 +130,29 @@ def read_series(
         tuple(column.key for column in roles.inputs),
         tuple(kinds),
         tuple(name for c in classes for name in c.names),
-        ",".join(column.key for column in identity) or None,
         tuple(notices),
         Path(path),
         roles.constants,
         periods,
         frame.codes,
-        tuple(column.key for column in identity),
+        tuple(_in_file(frame, column) for column in identity),
         tuple(_in_file(frame, column) for column in times.columns),
         next((column.order for column in times.columns if column.order is not None), None),
     )
 
 
-def _identity(frame: Frame, times: Times, given: str | None, taken: Sequence[str]) -> tuple[Column, ...]:
+def _each(frame: Frame, given: str | Sequence[str]) -> Sequence[str]:
+    """The columns in a text, which has commas between several unless one is called so; others as they are."""
+    if not isinstance(given, str):
+        return given
+    return given.split(",") if all(column.name != given for column in frame.columns) else (given,)
+
+
+def _identity(
+    frame: Frame, times: Times, given: str | Sequence[str] | None, taken: Sequence[str]
+) -> tuple[Column, ...]:
     if given is not None:
-        several = "," in given and all(column.name != given for column in frame.columns)
-        return frame.chosen("id", given.split(",") if several else (given,))
+        return frame.chosen("id", _each(frame, given))
     used = {c.number for c in times.columns}
     others = [c for c in frame.columns if c.number not in used]
     used |= {c.number for name in taken for c in frame.columns if name in (c.name, str(c.number))}
@@ -152,11 +160,10 @@ def _identity(frame: Frame, times: Times, given: str | None, taken: Sequence[str
 
 
 def _in_file(frame: Frame, column: Column) -> str:
-    """The name of a column of times in the file, or its number where the name alone would not find it."""
+    """What finds a column of times or names in the file: its name, or its number where others have the same name."""
     own = [c for c in (frame.row_names, *frame.columns) if c is not None]
-    name = next(c.name for c in own if c.number == column.number)
-    plain = name and "," not in name and sum(c.name == name for c in own) == 1
-    return name if plain else str(column.number)
+    names = ColumnNames(tuple(c.number for c in own), tuple(c.name for c in own))
+    return names.found_by(next(n for n, c in enumerate(own) if c.number == column.number))
 
 
 def _as_words(
@@ -165,7 +172,7 @@ def _as_words(
     """The columns with their cells as the file has them: 007 is another name than 7."""
     if not identity or all(column.kind == "text" for column in identity):
         return tuple(identity)
-    words = [frame.names.keys([frame.columns.index(column)]) for column in identity]
+    words = [_in_file(frame, column) for column in identity]
     again = read_frame(frame.path, header=header, decimal=decimal, missing_values=missing, words=words, lenient=True)
     by_number = {column.number: column for column in again.columns}
     return tuple(by_number[column.number] for column in identity)
@@ -231,7 +238,7 @@ def _split_input(roles: Roles, column: Column, period: float) -> None:
     roles.notices.append(f"input '{column.key}' is an angle with period {period:.6g}: its cosine and sine are inputs")
 
 
-def _said(times: Times, time: str | None, identity: Sequence[Column], id: str | None, n: int) -> list[str]:
+def _said(times: Times, time: object, identity: Sequence[Column], id: object, n: int) -> list[str]:
     """What was taken as time and as name."""
     said = list(times.notices)
     if times.columns:

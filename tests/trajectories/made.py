@@ -27,7 +27,7 @@ def series(
     covariates = tuple(f"c{k}" for k in range(len(each[0].covariates)))
     inputs = tuple(f"u{k}" for k in range(len(kinds)))
     return Trajectories(
-        each, TimeAxis("t", "number", "t"), names, inputs, kinds, covariates, "id", periods=periods or {}
+        each, TimeAxis("t", "number", "t"), names, inputs, kinds, covariates, id_columns=("id",), periods=periods or {}
     )
 
 

@@ -22,7 +22,7 @@ KNOWN = Trajectories(
     ("dose", "heat"),
     ("jumps", "steps"),
     ("kind oak", "kind elm"),
-    "tree",
+    id_columns=("tree",),
     constants={"setpoint": 37.0},
 )
 NEW = Trajectories(
@@ -32,7 +32,7 @@ NEW = Trajectories(
     ("heat", "dose"),
     ("steps", "jumps"),
     ("kind elm",),
-    "tree",
+    id_columns=("tree",),
     path=Path("new.csv"),
     constants={"setpoint": 37.0},
 )

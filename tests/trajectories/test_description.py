@@ -36,7 +36,7 @@ def test_all_that_there_can_be() -> None:
         replace(
             one,
             each=each,
-            id_column="patient",
+            id_columns=("patient",),
             inputs=("dose",),
             input_kinds=("jumps",),
             covariates=("age",),

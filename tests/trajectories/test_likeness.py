@@ -66,7 +66,7 @@ TIMES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "year and month": ("year,month,x,y\n", "{year},{month},{x},{y}\n", ("year", "month")),
     "day and time of day": ("day,clock,x,y\n", "{day:02d}.01.2024,{hour:02d}:00,{x},{y}\n", ("day", "clock")),
     "an index without a name": (",x,y\n", "{twice},{x},{y}\n", ("1",)),
-    "a name with a comma": ('"t, s",x,y\n', "{twice},{x},{y}\n", ("1",)),
+    "a name with a comma": ('"t, s",x,y\n', "{twice},{x},{y}\n", ("t, s",)),
     "a name that occurs twice": ("t,t,x,y\n", "{twice},word,{x},{y}\n", ("1",)),
     "values of one name": ("t,x,x\n", "{twice},{x},{y}\n", ("t",)),
 }

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pynode.errors import InvalidArgument
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.read import read_series
 
@@ -350,3 +351,43 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, shape
     for k, (grid, trajectory) in enumerate(zip(grids, result.each, strict=True)):
         assert trajectory.times.tolist() == [t / 64 for t in grid]
         assert trajectory.values[:, 0].tolist() == [k + n % 3 + 0.5 for n in range(len(grid))]
+
+
+def test_columns_of_names_that_hold_commas(tmp_path: Path) -> None:
+    """A list has one name each, as it stands; commas separate within a text alone."""
+    text = '"a,b",c,t,x\n' + "".join(
+        f"{k},{m},{t},{ord(k) + m * t % 3}\n" for k in "pq" for m in (1, 2) for t in range(5)
+    )
+    result = series(tmp_path, text, id=("a,b", "c"), time=["t"])
+    assert [each.name for each in result.each] == ["p/1", "p/2", "q/1", "q/2"]
+    assert (result.id_columns, result.id_column) == (("a,b", "c"), "a,b,c")
+    again = read_series(tmp_path / "table.csv", id=result.id_columns, values=result.values, like=result)
+    assert [each.identity for each in again.each] == [each.identity for each in result.each]
+    with pytest.raises(InvalidArgument, match=r"^id = 'a': no column of the table"):
+        series(tmp_path, text, id="a,c")
+
+
+@pytest.mark.parametrize(
+    ("head", "header", "id", "found"),
+    [
+        ("id,t,id,1,t", True, "id.1", "id.1"),
+        ("id,t,id,k,x", True, "1", "1"),
+        ("id,t,k,1,x", True, "id", "id"),
+        (",t,k,1,x", True, ".1", ".1"),
+        (",t,k,y,x", True, "1", "1"),
+    ],
+)
+def test_columns_of_names_that_share_theirs(tmp_path: Path, head: str, header: bool, id: str, found: str) -> None:
+    """The column that was named is the one whose words are read, and the one that is found in the next file."""
+    text = f"{head}\n" + "".join(f"{k // 6:03},{k},{k % 4 + 3},{(k * k) % 5},{k % 3}\n" for k in range(12))
+    result = series(tmp_path, text, header=header, id=id, time="2")
+    assert [each.name for each in result.each] == ["000", "001"]
+    assert result.id_columns == (found,)
+    again = read_series(tmp_path / "table.csv", header=header, id=result.id_columns, values=result.values, like=result)
+    assert [each.name for each in again.each] == ["000", "001"]
+
+
+def test_a_guessed_column_of_names_that_shares_its_name(tmp_path: Path) -> None:
+    lines = [f"{k // 7},{k},{k},2024-01-{k + 1:02},{k * k % 5}" for k in range(14)]
+    result = series(tmp_path, "\n".join(["id,t,id,1,t", *lines]), header=True)
+    assert (result.id_columns, [each.name for each in result.each]) == (("id.1",), ["0", "1"])
