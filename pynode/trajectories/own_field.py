@@ -36,7 +36,8 @@ class OwnField(nn.Module):
         if getattr(field, FILE_UNITS, False):
             if any(scaling.periods):
                 problem = "fields in the file's units take no circular columns"
-                raise InvalidArgument("field", type(field).__name__, problem, "leave out file_units, or circular")
+                remedy = "leave out file_units, or angles (circular=...)"
+                raise InvalidArgument("field", type(field).__name__, problem, remedy)
             observed = sizes.observed
             shift[:observed], scale[:observed] = torch.as_tensor(scaling.shifts), torch.as_tensor(scaling.scales)
             inputs, read = slice(sizes.state, sizes.state + sizes.inputs), list(scaling.ongoing)

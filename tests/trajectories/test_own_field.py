@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pynode.cli.as_typed import as_typed
 from pynode.errors import InvalidArgument
 from pynode.trajectories.build import prepare
 from pynode.trajectories.data import Input, InputKind
@@ -68,6 +69,14 @@ class Broken(OfState):
 
 CHAIN = torch.nn.Sequential(torch.nn.Linear(1, 1))
 """
+
+
+def test_units_of_the_file_beside_angles() -> None:
+    of = series(trajectory("a", times := np.arange(20.0), 10 * times % 360), periods={"x": 360.0})
+    prepared = prepare(of, [np.ones(20, bool)], augment=0)
+    with pytest.raises(InvalidArgument, match="no circular columns; leave out file_units, or angles") as caught:
+        OwnField(Listening(), prepared.sizes, prepared.scaling)
+    assert as_typed(str(caught.value), "series").endswith("or angles (--circular ...)")
 
 
 def test_a_module_of_the_state_alone(tmp_path: Path) -> None:
