@@ -13,6 +13,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -104,8 +105,8 @@ def split_reference(text: str, kind: str) -> tuple[Path, str] | None:
     match = REFERENCE.fullmatch(text)
     if match is None and not (text.endswith(".py") and len(text) > len(".py")):
         return None
-    file, member = Path(match["file"] if match else text).expanduser(), match["member"] if match else None
-    if not file.is_file():
+    file, member = _of_user(match["file"] if match else text), match["member"] if match else None
+    if not os.path.isfile(file):
         raise _no_file(file, kind)
     if member is None:
         known = _names_in(file)
@@ -122,8 +123,8 @@ def reference_origin(text: str) -> Origin | None:
     match = REFERENCE.fullmatch(text)
     if match is None:
         return None
-    file = Path(match["file"]).expanduser().absolute()
-    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    file = _of_user(match["file"]).absolute()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if os.path.isfile(file) else ""
     return Origin(f"{file}:{match['member']}", match["member"], file=str(file), sha256=digest)
 
 
@@ -138,7 +139,12 @@ def absolute_reference(text: str, kind: str) -> str:
 
 def absolute_path(path: str | Path) -> str:
     """The path of a user's file as records keep it: the same file from every working folder."""
-    return str(Path(path).expanduser().absolute())
+    return str(_of_user(path).absolute())
+
+
+def _of_user(path: str | Path) -> Path:
+    """The path with the home folder that it begins with; of no user's a ~ is part of the name, as in `~$t.csv`."""
+    return Path(os.path.expanduser(path))
 
 
 class Loaded(NamedTuple):

@@ -11,6 +11,7 @@ import pytest
 
 from pynode.errors import ConfigurationMismatch, UsageError
 from pynode.methods.disc_opt import DiscOpt
+from pynode.outside_members import absolute_path, reference_origin, split_reference
 from pynode.problems.density.user_tables import CsvTable
 from pynode.problems.series.user_series import UserSeries
 from pynode.records.events import EVENTS, Event
@@ -43,6 +44,17 @@ def test_a_run_is_used_from_another_folder(folder: Path, monkeypatch: pytest.Mon
     config, problem, _ = restore(folder / "run")
     assert config.options["data"] == str(folder / "t.csv")
     assert len(problem.splits.train) == 49  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["~$t.csv", "~nobody-of-this-name.csv"])
+def test_a_name_that_begins_with_a_tilde(folder: Path, name: str) -> None:
+    """As office programs call their locks: no home folder, and not the user of that name."""
+    (folder / name).write_text((folder / "t.csv").read_text())
+    assert configure(CsvTable, DiscOpt(), problem_options={"data": name}, seed=0).options["data"] == str(folder / name)
+    (folder / f"{name}.py").write_text("")
+    assert split_reference(f"{name}.py:FIELD", "field") == (folder / f"{name}.py", "FIELD")
+    assert str(reference_origin(f"{name}.py:FIELD")) == f"{folder / name}.py:FIELD"
+    assert absolute_path("~/t.csv") == str(Path.home() / "t.csv")
 
 
 def test_series_and_tables_record_path_and_digest(folder: Path) -> None:
