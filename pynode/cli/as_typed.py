@@ -41,6 +41,13 @@ OFFERED = re.compile(rf"(?:(?<=\()|(?<= or ))({NAMES})=(?=\S)(True\b|False\b)?")
 """An option that a message offers: in parentheses, where it may say another one after "or"."""
 IN_PARENTHESES = re.compile(rf" ?\(({NAMES})=(?:[^()]|\([^()]*\))*\)")
 
+SENTENCES = {
+    "repeat its training with resume=True and the new data": (
+        "repeat the command that trained it with --resume and the new --data"
+    ),
+}
+"""What the command line says in another way than Python, for every command."""
+
 TRAINING = ("compare", "density", "series", "suite")
 """Commands that take the options of methods."""
 
@@ -49,6 +56,8 @@ def as_typed(text: str, command: str) -> str:
     """`text` with the options that it offers as `command` takes them, and without those that it does not take."""
     if command in TRAINING:
         text = text.replace("pynode.OptDisc(adjoint='interpolating')", "--adjoint interpolating")
+    for said, here in SENTENCES.items():
+        text = text.replace(said, here)
     own, by_set = OWN.get(command, ()), command in BY_SET
 
     def kept(match: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -42,11 +43,14 @@ def at_its_place_now(
 
 def check_file(directory: Path, data: object) -> None:
     """Raises `UsageError` where the file `data`, which the run in `directory` was trained on, is not there any more."""
-    if isinstance(data, str) and not Path(data).is_file():
-        where = "is not there any more" if Path(data).is_absolute() else "can't be found from this folder"
+    if isinstance(data, str) and not os.path.isfile(data):
+        where, remedy = "is not there any more", "put it back"
+        if not os.path.isabs(data):  # as runs of earlier versions have it
+            where, remedy = "can't be found from this folder", "run it from the folder where it was trained"
+        # the command line says it in its own way (pynode.cli.as_typed)
         raise UsageError(
-            f"{data}, which {directory} was trained on, {where}; put it back, or name its new place: repeat the "
-            "command that trained it with --resume and the new --data"
+            f"{data}, which {directory} was trained on, {where}; {remedy}, or name its new place: repeat its training "
+            "with resume=True and the new data"
         )
 
 

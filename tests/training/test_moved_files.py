@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pynode.cli.as_typed import as_typed
 from pynode.errors import ConfigurationMismatch, UsageError
 from pynode.methods.disc_opt import DiscOpt
 from pynode.outside_members import absolute_path, reference_origin, split_reference
@@ -17,6 +18,7 @@ from pynode.problems.series.user_series import UserSeries
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
 from pynode.training.config import RunConfig
+from pynode.training.data import check_file
 from pynode.training.plan import configure
 from pynode.training.restore import restore
 from pynode.training.trainer import train
@@ -68,8 +70,18 @@ def test_a_file_that_has_gone_has_a_remedy_that_works(folder: Path) -> None:
     train(config_for("t.csv"), folder / "run")
     moved = folder / "t.csv"
     moved.rename(folder / "data.csv")
-    with pytest.raises(UsageError, match=r"t\.csv, which .*run was trained on, is not there any more; .* new --data$"):
+    told = (
+        r"t\.csv, which .*run was trained on, is not there any more; put it back, or .* resume=True and the new data$"
+    )
+    with pytest.raises(UsageError, match=told) as caught:
         restore(folder / "run")
+    assert "--" not in str(caught.value)
+    assert as_typed(str(caught.value), "score").endswith("the command that trained it with --resume and the new --data")
+    told = (
+        r"^old\.csv, .* can't be found from this folder; run it from the folder where it was trained, or .* new data$"
+    )
+    with pytest.raises(UsageError, match=told):
+        check_file(folder / "run", "old.csv")
     train(config_for("data.csv"), folder / "run", resume=True)
     assert restore(folder / "run")[0].options["data"] == str(folder / "data.csv")
     (event,) = read_lines(folder / "run" / EVENTS, Event)
@@ -103,7 +115,9 @@ def test_a_run_that_recorded_a_path_from_its_folder_goes_on(folder: Path, monkey
     path.write_text(json.dumps(recorded))
     (elsewhere := folder / "elsewhere").mkdir()
     monkeypatch.chdir(elsewhere)
-    with pytest.raises(UsageError, match=r"^t\.csv, which .* was trained on, can't be found from this folder; put it"):
+    with pytest.raises(
+        UsageError, match=r"^t\.csv, which .* was trained on, can't be found from this folder; run it from the folder"
+    ):
         restore(folder / "run")
     train(config_for("../t.csv"), folder / "run", resume=True)
     assert Path(restore(folder / "run")[0].options["data"]).samefile(folder / "t.csv")
