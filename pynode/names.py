@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 
 from pynode.errors import InvalidArgument
 
@@ -36,4 +36,5 @@ def _is_number(value: object) -> bool:
 
 def _text(name: object) -> str:
     """A name as it is; a number as files have it: 3 also where it is 3.0."""
-    return str(int(name)) if isinstance(name, Real) and float(name).is_integer() else str(name)
+    whole = isinstance(name, Real) and not isinstance(name, Integral) and float(name).is_integer()
+    return f"{name:.0f}" if whole else str(name)
