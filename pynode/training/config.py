@@ -236,6 +236,14 @@ A configuration that was stored before these options were there means the same.
 """
 
 
+def study_options(problem: type[Problem], name: str) -> dict[str, Any]:
+    """Options of the method called `name` that are others than the library's defaults where `problem` is studied."""
+    study = dict(STUDY.get(name, {}))
+    if "adjoint" in study:
+        study["adjoint"] = problem.adjoint
+    return study
+
+
 def default_method(problem: type[Problem], name: str, **options: Any) -> GradientMethod:
     """The method called `name` with the study's settings for `problem`, overridden by `options`."""
     from pynode.methods import METHODS
@@ -243,10 +251,7 @@ def default_method(problem: type[Problem], name: str, **options: Any) -> Gradien
     method = METHODS.load(name)
     settings = problem.adaptive_settings if method.adaptive else problem.fixed_settings
     known = {k: v for k, v in settings.items() if k in method.option_names()}
-    study = dict(STUDY.get(name, {}))
-    if "adjoint" in study:
-        study["adjoint"] = problem.adjoint
-    chosen = {"method": name, **study, **known}
+    chosen = {"method": name, **study_options(problem, name), **known}
     if options.get("engine", AUTO) != AUTO:
         chosen |= {k: v for k, v in engine_called(options["engine"]).defaults.items() if k in method.option_names()}
     return method_from_json({**chosen, **options})
