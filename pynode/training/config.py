@@ -192,9 +192,14 @@ class RunConfig:
                 "a resumed run can only get longer"
             )
         if fixed := [f"{k}: {v}" for k, v in changed.items() if k not in FREE]:
+            adjoint = theirs["method"].get("adjoint")  # which problems bring, some of them another than they once did
+            is_all = (
+                "method" in changed and len(fixed) == 1 and {**mine["method"], "adjoint": adjoint} == theirs["method"]
+            )
+            same = f" (--adjoint {adjoint})" if is_all else ""
             raise ConfigurationMismatch(
                 f"{self.label} was started with another configuration ({'; '.join(fixed)}); "
-                "resume with the same options, or choose another --out"
+                f"resume with the same options{same}, or choose another --out"
             )
         return {**changed, **changed_engine, **({DATA: moved} if moved else {})}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from pynode.problems.density.user_tables import CsvTable
 from pynode.problems.series.user_series import UserSeries
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
-from pynode.training.config import RunConfig
+from pynode.training.config import RunConfig, default_method
 from pynode.training.plan import configure
 from pynode.training.restore import restore
 from pynode.training.trainer import train
@@ -95,3 +97,20 @@ def test_a_run_that_recorded_a_path_from_its_folder_goes_on(folder: Path, monkey
         restore(folder / "run")
     train(config_for("../t.csv"), folder / "run", resume=True)
     assert Path(restore(folder / "run")[0].options["data"]).samefile(folder / "t.csv")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_by_an_adjoint_that_was_the_default_says_how_to_go_on() -> None:
+    """Users' tables were differentiated by a backward solve once; where more is another, that alone is no remedy."""
+    options: dict[str, Any] = {"problem_options": {"data": "t.csv", "hidden": (4,)}, "seed": 0, "iterations": 1}
+    earlier = configure(CsvTable, default_method(CsvTable, "opt-disc", adjoint="backsolve"), **options).to_json()
+    now = configure(CsvTable, default_method(CsvTable, "opt-disc"), **options)
+    with pytest.raises(
+        ConfigurationMismatch, match=r"; resume with the same options \(--adjoint backsolve\), or choose"
+    ):
+        now.check_resumes(earlier)
+    again = configure(CsvTable, default_method(CsvTable, "opt-disc", adjoint="backsolve"), **options)
+    assert again.check_resumes(earlier) == {}
+    for other in (replace(again, seed=1), replace(now, seed=1)):
+        with pytest.raises(ConfigurationMismatch, match="resume with the same options, or choose"):
+            other.check_resumes(earlier)
