@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pynode.errors import ConfigurationMismatch, UsageError
+from pynode.errors import ConfigurationMismatch, StorageError, UsageError
 from pynode.methods.disc_opt import DiscOpt
 from pynode.problems.density.user_tables import CsvTable
 from pynode.problems.series.user_series import UserSeries
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
+from pynode.training import run_directory
 from pynode.training.config import RunConfig, default_method
 from pynode.training.plan import configure
 from pynode.training.restore import restore
@@ -64,6 +67,25 @@ def test_a_file_that_has_gone_has_a_remedy_that_works(folder: Path) -> None:
     assert restore(folder / "run")[0].options["data"] == str(folder / "data.csv")
     (event,) = read_lines(folder / "run" / EVENTS, Event)
     assert (event.event, event.detail) == ("changed", f"data: {moved} -> {folder / 'data.csv'}")
+
+
+@pytest.mark.parametrize("writes", ["note", "write_json"])
+def test_a_finished_run_that_can_only_be_read_stays_as_it_is(
+    folder: Path, writes: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its summary is there, and what could not be written is said."""
+    done = train(config_for("t.csv"), folder / "run")
+    before = (folder / "run" / "config.json").read_bytes()
+    (folder / "t.csv").rename(folder / "data.csv")
+
+    def refuse(path: Path, *_: object) -> None:
+        raise StorageError(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
+
+    monkeypatch.setattr(run_directory, writes, refuse)
+    again = train(config_for("data.csv"), folder / "run", resume=True)
+    assert again == done
+    assert (folder / "run" / "config.json").read_bytes() == before
+    assert f"{folder / 'run'} is finished and stays as it is: can't write" in caplog.text
 
 
 def test_a_longer_run_goes_on_with_the_moved_file(folder: Path) -> None:
