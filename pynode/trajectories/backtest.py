@@ -52,9 +52,7 @@ one that is held down least is taken, since training makes more of it."""
 
 def can_be_restrained(prepared: Prepared) -> bool:
     """Whether first fields are matched to smooth curves alone: no impulses, no relaxation."""
-    sizes = prepared.sizes
-    relaxing = (sizes.observed, sizes.hidden) == (1, 1) and not sizes.inputs and len(prepared.grids) > 2
-    return not sizes.impulses and not relaxing
+    return not prepared.sizes.impulses and not prepared.may_relax
 
 
 def restrained(prepared: Prepared) -> Prepared:

@@ -52,9 +52,7 @@ def _starts_on_curves(prepared: Prepared) -> Array:
 
 def _starts_by_relaxation(prepared: Prepared) -> Array | None:
     """The same where a first model would begin by two decays; None for other series, and where these can't be had."""
-    sizes = prepared.sizes
-    plain = not (sizes.inputs or sizes.impulses)
-    if (sizes.observed, sizes.hidden) != (1, 1) or not plain or len(prepared.grids) <= 2:
+    if not prepared.may_relax:
         return None
     masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
     if make_windows(prepared.grids, prepared.places, masks, GROWTH[-1], torch.float64) is None:

@@ -76,6 +76,14 @@ class Prepared:
         return np.asarray(self.scaling.to_model(np.zeros(len(self.series.values))))
 
     @property
+    def may_relax(self) -> bool:
+        """Whether a first field may be two decays: one column with its rate of change, undisturbed, in several
+        trajectories."""
+        sizes = self.sizes
+        undisturbed = not (sizes.inputs or sizes.impulses)
+        return (sizes.observed, sizes.hidden) == (1, 1) and undisturbed and len(self.grids) > 2
+
+    @property
     def hidden_words(self) -> tuple[str, ...]:
         """Each hidden dimension in words."""
         names = model_columns(self.series)
@@ -228,9 +236,7 @@ def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepare
         if chosen is None or loss < best * (0.9 if effort.network else 1.0):
             best, chosen = loss, [p.detach().clone() for p in field.parameters()]
     assert chosen is not None
-    sizes = prepared.sizes
-    plain = not (sizes.inputs or sizes.impulses)
-    if (sizes.observed, sizes.hidden) == (1, 1) and plain and len(prepared.grids) > 2:
+    if prepared.may_relax:
         before = model.nodes.detach().clone()
         if windows is not None and _begin_by_relaxation(model, field, prepared, masks):
             if _robust_loss(model, windows, noise) < best:

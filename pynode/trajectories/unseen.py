@@ -60,12 +60,14 @@ def approaches_of(
 
     `noise` `(columns,)` is the standard deviation of residuals, `spread` `(state,)` that of starts.
     """
-    which, known, whole = _trained(prepared, given)
+    which, known, whole = _trials(prepared, given)
     if len(known) < LEAST_TRAINED:
         return (Approach(),)
     seen, rest = together(known), together(whole)
     errors: dict[Approach, float] = {}
-    prior = model.expected(seen).detach() + _left_out(model, prepared, which)
+    places, moved = _means_without(model, prepared)
+    own = torch.stack([moved[places[k], places[k]] for k in which])
+    prior = model.expected(seen).detach() + (own if model.initial == "learnt" else 0.0)
     for doubt in DOUBTS:
         states = assimilate(model, seen, prior, spread / doubt, noise)
         path = roll_out(model, rest, states, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
@@ -84,21 +86,28 @@ def approaches_of(
     return tuple(replace(approach, share=w / total) for w, approach in kept)
 
 
-def _left_out(model: SeriesModel, prepared: Prepared, which: Sequence[int]) -> Tensor:
-    """What leaving out their own starts moves the expected ones of trajectories by `(w, state)`: the mean is of all."""
-    if model.initial != "learnt":
-        return torch.zeros(len(which), model.sizes.state, dtype=torch.float64)
-    firsts = np.cumsum([0, *map(len, prepared.places)])
-    trained = [k for k, mask in enumerate(prepared.masks) if mask.any()]
-    covariates = torch.as_tensor(np.array([prepared.grids[k].covariates for k in trained]))
-    starts = model.nodes.detach().double()[[int(firsts[k]) for k in trained]]
+def _means_without(model: SeriesModel, prepared: Prepared) -> tuple[dict[int, int], Tensor]:
+    """What leaving out the start of trained trajectory i moves the expected start of j by, `(i, j, state)`.
+
+    The mean was fitted to the starts of all of them, by ridge regression on covariates (leave-one-out in closed form).
+    The first result gives the place of each trained trajectory.
+    """
+    trained, starts, covariates = _starts(model, prepared)
     away = starts - model.mean_start(covariates.to(model.start.dtype)).double()
     design = torch.cat((torch.ones(len(trained), 1, dtype=torch.float64), covariates), 1)
     ridge = torch.full((design.shape[1],), START_PRIOR**-2, dtype=torch.float64)
     ridge[0] = 0.0
-    leverage = ((design @ torch.linalg.inv(design.T @ design + ridge.diag())) * design).sum(1).clamp_max(0.9)
-    moved = -away * (leverage / (1 - leverage))[:, None]
-    return moved[[trained.index(k) for k in which]]
+    hat = design @ torch.linalg.inv(design.T @ design + ridge.diag()) @ design.T
+    pull = away / (1 - hat.diagonal().clamp_max(0.9))[:, None]
+    return {k: place for place, k in enumerate(trained)}, -hat[:, :, None] * pull[:, None, :]
+
+
+def _starts(model: SeriesModel, prepared: Prepared) -> tuple[list[int], Tensor, Tensor]:
+    """Trained trajectories, their first states `(n, state)` and covariates `(n, c)`."""
+    firsts = np.cumsum([0, *map(len, prepared.places)])
+    trained = [k for k, mask in enumerate(prepared.masks) if mask.any()]
+    starts = model.nodes.detach().double()[[int(firsts[k]) for k in trained]]
+    return trained, starts, torch.as_tensor(np.array([prepared.grids[k].covariates for k in trained]))
 
 
 def _of_population(
@@ -114,10 +123,14 @@ def _of_population(
     if members is None:
         return {}
     errors: dict[Approach, float] = {}
-    moved = _left_out(model, prepared, which)
+    places, moved = _means_without(model, prepared)
+    among = [places[k] for k in members.which.tolist()]
     for population in get_args(Population):
-        for k, (grid, _, end, mask), (_, _, last, ahead), by in zip(which, known, whole, moved, strict=True):
-            paths = members.paths(model, grid, last, population, by)
+        if population == "covariates" and not prepared.sizes.covariates:
+            continue  # the same as starts
+        for k, (grid, _, end, mask), (_, _, last, ahead) in zip(which, known, whole, strict=True):
+            without = moved[places[k]]
+            paths = members.paths(model, grid, last, population, without[places[k]] - without[among])
             others = members.which != k
             values = torch.as_tensor(np.nan_to_num(grid.values[: last + 1]))
             marks = np.isfinite(grid.values[: last + 1])
@@ -134,7 +147,7 @@ def _of_population(
 _Part = tuple[Grid, int, int, Array]
 
 
-def _trained(prepared: Prepared, given: int) -> tuple[list[int], list[_Part], list[_Part]]:
+def _trials(prepared: Prepared, given: int) -> tuple[list[int], list[_Part], list[_Part]]:
     """The trained trajectories of more than `given` rows; windows over these, and over all with the rest marked."""
     which, known, whole = [], [], []
     for k, (each, mask) in enumerate(zip(prepared.series.each, prepared.masks, strict=True)):
@@ -166,16 +179,12 @@ class Members:
     @torch.no_grad()
     def of(cls, model: SeriesModel, prepared: Prepared) -> Members | None:
         """Those of `prepared`, or some of them; None where they are too few."""
-        firsts = np.cumsum([0, *map(len, prepared.places)])
-        trained = [k for k, mask in enumerate(prepared.masks) if mask.any()]
+        trained, starts, covariates = _starts(model, prepared)
         if len(trained) < LEAST_MEMBERS or model.initial != "learnt":
             return None
         chosen = np.unique(np.linspace(0, len(trained) - 1, min(len(trained), MOST_MEMBERS)).round().astype(int))
-        which = [trained[n] for n in chosen.tolist()]
-        starts = model.nodes.detach().double()[[int(firsts[k]) for k in which]]
-        covariates = torch.as_tensor(np.array([prepared.grids[k].covariates for k in which]))
         away = starts - model.mean_start(covariates.to(model.start.dtype)).double()
-        return cls(starts, away, np.array(which))
+        return cls(starts[chosen], away[chosen], np.array(trained)[chosen])
 
     @torch.no_grad()
     def paths(
@@ -191,17 +200,21 @@ class Members:
         return roll_out(model, windows, starts, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
 
     def mean(self, paths: Tensor, grid: Grid, seen: Array, noise: Tensor, members: Array | None = None) -> Tensor:
-        """The mean `(nodes, columns)` of `paths`, each weighted by its likelihood at the nodes that `seen` marks."""
+        """The mean `(nodes, columns)` of `paths`, each weighted by its likelihood at the nodes that `seen` marks.
+
+        Of those of `members` `(n,)`, if given.  Paths that blow up have no weight; NaN where all do.
+        """
         size = paths.shape[1]
         marks = torch.as_tensor(np.isfinite(grid.values[:size]) & seen[:size, None])
         values = torch.as_tensor(np.nan_to_num(grid.values[:size]))
-        residual = torch.nan_to_num((paths - values) / noise, nan=1e6) * marks
-        likelihood = -0.5 * residual.square().sum((1, 2))
+        used = torch.isfinite(paths).all(-1).all(-1)
         if members is not None:
-            likelihood = likelihood.masked_fill(~torch.as_tensor(members), -torch.inf)
-        weights = torch.softmax(likelihood, 0)
-        used = weights > 0
-        return (weights[used][:, None, None] * paths[used]).sum(0)
+            used = used & torch.as_tensor(members)
+        if not bool(used.any()):
+            return torch.full_like(paths[0], torch.nan)
+        residual = (paths[used] - values) / noise * marks
+        weights = torch.softmax(-0.5 * residual.square().sum((1, 2)), 0)
+        return (weights[:, None, None] * paths[used]).sum(0)
 
 
 def combined(
@@ -215,11 +228,13 @@ def combined(
 ) -> Array:
     """The forecast `(nodes, columns)` over `grid` of `approaches` together; `own` is that from the best state."""
     size = len(grid.times)
-    result = np.zeros((size, own.shape[1]))
+    forecasts = []
     for approach in approaches:
         path = own[:size]
         if approach.population is not None:
             paths = members.paths(model, grid, size - 1, approach.population)
             path = members.mean(paths, grid, seen, noise * approach.doubt).numpy()
-        result += approach.share * path
-    return result
+        forecasts.append((approach.share, path))
+    usable = [(share, path) for share, path in forecasts if np.isfinite(path).all()]
+    total = sum(share for share, _ in usable)
+    return np.sum([share / total * path for share, path in usable], 0) if usable else own[:size]

@@ -178,7 +178,7 @@ class UserSeries(Problem):
         return _prepared(self.options, self._digest)
 
     @property
-    def trained_on(self) -> Prepared:
+    def prepared_for_training(self) -> Prepared:
         """The same, with how firmly the field is held down while training: backtests decide, which take seconds."""
         return _restrained(self.options, self._digest)
 
@@ -190,7 +190,7 @@ class UserSeries(Problem):
     @property
     def notices(self) -> list[str]:
         """What was decided, in sentences."""
-        return [*decisions(self.trained_on, self.parts), *notices(self.prepared)]
+        return [*decisions(self.prepared_for_training, self.parts), *notices(self.prepared)]
 
     def check(self) -> None:
         if self.device.type != "cpu":
@@ -235,8 +235,8 @@ class UserSeries(Problem):
 
     def stages(self) -> Sequence[Stage]:
         """L-BFGS over longer and longer windows of the training rows; then, for forecasts beyond the file, of all."""
-        whole = (lambda: with_all_rows(self.trained_on)) if self.parts.anything_held_out else None
-        return finishing_stages(self.trained_on, whole, self.options.continuity, self.dtype)
+        whole = (lambda: with_all_rows(self.prepared_for_training)) if self.parts.anything_held_out else None
+        return finishing_stages(self.prepared_for_training, whole, self.options.continuity, self.dtype)
 
     def evaluate(self, model: SeriesModel, method: GradientMethod) -> Evaluation:  # noqa: ARG002 (judged alike)
         """Errors of fit and held-out forecasts; series `forecast` has what figures and tables need."""
@@ -292,7 +292,7 @@ class UserSeries(Problem):
 
     @cached_property
     def _weights(self) -> Weights:
-        return Weights.of(self.trained_on, self.options.continuity, self.dtype)
+        return Weights.of(self.prepared_for_training, self.options.continuity, self.dtype)
 
 
 # several runs of one command pose the same problem, and making its first model takes seconds
