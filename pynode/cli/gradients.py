@@ -201,8 +201,10 @@ def _check_used(context: typer.Context, grid: list[GradientMethod]) -> None:
 def _training_grid(first: RunConfig, methods: list[str], given: Given) -> list[RunConfig]:
     """Runs of the methods that are compared: over step counts, or over tolerances; else as `first`."""
     from pynode.methods.base import method_from_json
-    from pynode.training.config import STUDY
+    from pynode.problems import PROBLEMS
+    from pynode.training.config import study_options
 
+    kind = PROBLEMS.load(first.problem)
     grid: list[RunConfig] = []
     for name in methods:
         if stands_for().get(name, name) not in compared():
@@ -210,7 +212,7 @@ def _training_grid(first: RunConfig, methods: list[str], given: Given) -> list[R
         accuracies: list[dict[str, Any]] = [{"steps": n} for n in TRAINED_STEPS]
         if "rtol" in method_options(name):
             accuracies = [{"rtol": tol, "atol": tol / 100} for tol in TRAINED_TOLERANCES]
-        usual = {"method": name, **STUDY.get(name, {}), **on_engine(name, given.methods)}
+        usual = {"method": name, **study_options(kind, name), **on_engine(name, given.methods)}
         grid += [replace(first, method=method_from_json({**usual, **accuracy})) for accuracy in accuracies]
     return grid
 

@@ -19,7 +19,7 @@ from pynode.datasets.sentinels import sentinels
 from pynode.datasets.text_lines import MARKS
 from pynode.errors import InvalidArgument
 from pynode.names import names_of
-from pynode.wording import counted
+from pynode.wording import counted, verb
 
 __all__ = ["Column", "ColumnKind", "Frame", "read_frame"]
 
@@ -136,9 +136,10 @@ def _without_codes(frame: Frame) -> Frame:
             n = int(where.sum())
             told = " and ".join(f"{code:.12g}" for code in codes)
             line = int(frame.lines[where.argmax()])
+            lies, it = verb(len(codes), "lies", "lie"), verb(len(codes), "it is", "they are")
             notices.append(
-                f"{column.label}: {told} in {counted(n, 'cell')} (first in line {line}), far outside the rest, is "
-                "taken as missing"
+                f"{column.label}: {told} in {counted(n, 'cell')} (first in line {line}) {lies} far outside the rest; "
+                f"{it} taken as missing"
             )
             column = replace(column, values=np.where(where, np.nan, column.values))
         columns.append(column)

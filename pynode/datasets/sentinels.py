@@ -35,8 +35,8 @@ def sentinels(values: Array, elsewhere: Collection[float] = ()) -> list[float]:
 
     Such a number occurs at least twice (once, if it is ten ranges away) and lies `FAR` ranges of the others outside of
     them; or it is one of -999, -9999, ... in a column whose other values are not negative, or one of 999, 9999, ... in
-    a column of directions in degrees.  One that stands for missing
-    values `elsewhere` in the file does so here if it lies a range of the others outside of them.
+    a column of directions in degrees.  One that stands for missing values `elsewhere` in the file does so here if it
+    lies a range of the others outside of them.
     """
     present = values[np.isfinite(values)]
     if (np.diff(present) > 0).all():

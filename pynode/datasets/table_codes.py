@@ -28,13 +28,16 @@ def without_codes(table: TableFile, reading: Reading) -> TableFile:
         names = " and ".join(f"{code:.12g}" for code in found)
         cells = counted(int(where.sum()), "cell")
         place = table.place(int(where.argmax()))
-        told.append(f"{table.columns.label(c)}: {names} in {cells} (first in {place}), far outside the rest,")
+        lies, it = verb(len(found), "lies", "lie"), verb(len(found), "it is", "they are")
+        told.append(
+            f"{table.columns.label(c)}: {names} in {cells} (first in {place}) {lies} far outside the rest; {it}"
+        )
     if reading.missing == "drop" and not marked.all():
         n = int(marked.sum())
-        said = [f"{text} is taken as missing" for text in told]
+        said = [f"{text} taken as missing" for text in told]
         return _kept(table, ~marked, (*said, f"{counted(n, 'row')} with such codes {verb(n, 'is', 'are')} left out"))
     said = [
-        f"{text} may stand for a missing value but is read as a number; leave such rows out (missing=drop)"
+        f"{text} read as a number, but may stand for a missing value: leave such rows out (missing=drop)"
         for text in told
     ]
     return replace(table, notices=(*table.notices, *said))

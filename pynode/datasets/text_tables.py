@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pynode.datasets.conditions import MOST_CLASSES, may_be_classes
+from pynode.datasets.date_styles import seconds_of
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_cells import unit_of
 from pynode.datasets.lines_above import lines_above, notice_of
@@ -34,6 +35,9 @@ from pynode.datasets.units import units_in
 from pynode.wording import counted, verb
 
 WHOLE = re.compile(r"\d+")
+
+YEARS = (1500, 2200)
+"""Whole numbers between these that follow each other are years, where names stand."""
 
 WHAT: dict[Kind, str] = {
     "missing": ", the value is missing",
@@ -62,7 +66,7 @@ def layout(sample: list[Record], header: bool | None) -> Layout:
     """The layout of a table that begins with `sample`; `header` says whether it has one, None that it is not known.
 
     A line without any number is a header.  So are the integers 0, 1, 2, ..., which pandas writes for columns without
-    names, and other increasing integers above lines of decimal fractions, such as years, also beside words.
+    names, and other increasing integers above lines of decimal fractions; beside words only years.
     """
     first = [cell.strip() for cell in sample[0][1]]
     body = [cells for _, cells in sample[1:]]
@@ -107,15 +111,21 @@ def _counts(first: list[str], body: list[list[str]]) -> bool:
 
 
 def has_years(first: list[str], body: list[list[str]]) -> bool:
-    """Whether the numbers in a first line of words are years, or such, above fractions."""
+    """Whether the numbers in a first line of words are years, or dates as 20240101, above fractions."""
     years = [n for n, cell in enumerate(first) if cell.isdigit()]
     others = [cell for n, cell in enumerate(first) if cell and n not in years]
     if len(years) < 3 or not others or any(could_be_number(cell) for cell in others):
         return False
-    values = [int(first[n]) for n in years]
     below = [cells[n].strip() for cells in body for n in years if n < len(cells) and cells[n].strip()]
     fractions = sum(not cell.isdigit() for cell in below)
-    return values == list(range(values[0], values[0] + len(values))) and fractions > 0.5 * len(below)
+    are_dates = all(seconds_of(first[n]) is not None for n in years)
+    return (are_dates or are_years([int(first[n]) for n in years])) and fractions > 0.5 * len(below)
+
+
+def are_years(numbers: Sequence[float]) -> bool:
+    """Whether numbers are consecutive years of our time."""
+    low, high = YEARS
+    return low <= numbers[0] <= high and list(numbers) == [numbers[0] + n for n in range(len(numbers))]
 
 
 def _is_number(cell: str) -> bool:

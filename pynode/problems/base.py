@@ -171,7 +171,7 @@ class Problem(ABC):
         """The untrained `Model`, an nn.Module, the same for every method."""
 
     def blank_model(self, seed: int = 0) -> Any:
-        """As `model(seed)`, but for its parameters: for trained ones, where those to begin with cost time to find."""
+        """A model to load trained parameters into, without fitting initial ones."""
         return self.model(seed)
 
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:

@@ -26,6 +26,9 @@ NOT_SETTINGS = ("problem", "method", "seed", "options", "multilevel", "rate_drop
 SHORT = {"learning_rate": ("lr",), "budget": ("memory_budget",), "seed": ("seeds",), "method": ("methods",)}
 """Other names of options, on the command line and in files."""
 
+AS_IN_STUDY = "as in the study"
+"""A default that is another from problem to problem, in words."""
+
 
 @cache
 def sources(registry: Registry[Any]) -> Mapping[str, Path]:
@@ -100,6 +103,9 @@ def shared_kind(declarations: Iterable[Declared]) -> Kind:
     return kind
 
 
+AS_IN_STUDY = "as in the study"
+
+
 @cache
 def set_by_study() -> frozenset[str]:
     """Options of methods and settings of runs for which problems bring a value of their own."""
@@ -113,11 +119,19 @@ def set_by_study() -> frozenset[str]:
 def usual(option: str, method: str = "") -> Any:
     """The default of an option of `method`, or of runs; in words where problems bring a value of their own."""
     if option in set_by_study():
-        return "as in the study"
+        return AS_IN_STUDY
     if not method:
         return run_settings()[option].default
-    of_study = constants_of(RUNS).get("STUDY") or {}
-    return of_study.get(method, {}).get(option, method_options(method)[option].default)
+    of_study = (constants_of(RUNS).get("STUDY") or {}).get(method, {})
+    if option == "adjoint" and option in of_study and _adjoints() != {of_study[option]}:
+        return AS_IN_STUDY
+    return of_study.get(option, method_options(method)[option].default)
+
+
+@cache
+def _adjoints() -> frozenset[str]:
+    """The adjoints of Opt-Disc that problems bring."""
+    return frozenset(constants_of(file, class_named(file, name))["adjoint"] for name, file in sources(PROBLEMS).items())
 
 
 @cache

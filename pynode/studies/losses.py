@@ -97,8 +97,8 @@ def against_normal(groups: Mapping[str, Sequence[Run]]) -> str | None:
     for method, runs in groups.items():
         pairs = [((run.summary or {}).get(RAW), (run.summary or {}).get(NORMAL)) for run in runs]
         known = [normal - flow for flow, normal in pairs if flow is not None and normal is not None]
-        if known:
-            ahead[method] = median(known)
+        if finite := [gap for gap in known if math.isfinite(gap)]:
+            ahead[method] = median(finite)
     if not ahead:
         return None
     if max(ahead.values()) <= 0:
@@ -107,9 +107,14 @@ def against_normal(groups: Mapping[str, Sequence[Run]]) -> str | None:
             "No flow is better on the test rows than a normal distribution with the mean and the covariance of the "
             f"training rows (NLL higher by {nats}): too few rows for this net, or too short a training."
         )
-    nats = " and ".join(f"{gap:.3g} with {method}" for method, gap in ahead.items())
+    signs = (("higher", [m for m in ahead if ahead[m] > 0]), ("lower", [m for m in ahead if ahead[m] <= 0]))
+    nats = " and ".join(
+        f"{word} by {' and '.join(f'{abs(ahead[m]):.3g} with {m}' for m in methods)}"
+        for word, methods in signs
+        if methods
+    )
     return (
-        f"In nats a row, the likelihood of the test rows is higher by {nats} than that by a normal distribution with "
+        f"In nats a row, the likelihood of the test rows is {nats} than that by a normal distribution with "
         "the mean and the covariance of the training rows."
     )
 

@@ -192,9 +192,14 @@ class RunConfig:
                 "a resumed run can only get longer"
             )
         if fixed := [f"{k}: {v}" for k, v in changed.items() if k not in FREE]:
+            adjoint = theirs["method"].get("adjoint")  # which problems bring, some of them another than they once did
+            is_all = (
+                "method" in changed and len(fixed) == 1 and {**mine["method"], "adjoint": adjoint} == theirs["method"]
+            )
+            same = f" (--adjoint {adjoint})" if is_all else ""
             raise ConfigurationMismatch(
                 f"{self.label} was started with another configuration ({'; '.join(fixed)}); "
-                "resume with the same options, or choose another --out"
+                f"resume with the same options{same}, or choose another --out"
             )
         return {**changed, **changed_engine, **({DATA: moved} if moved else {})}
 
@@ -236,6 +241,14 @@ A configuration that was stored before these options were there means the same.
 """
 
 
+def study_options(problem: type[Problem], name: str) -> dict[str, Any]:
+    """Options of the method called `name` that are others than the library's defaults where `problem` is studied."""
+    study = dict(STUDY.get(name, {}))
+    if "adjoint" in study:
+        study["adjoint"] = problem.adjoint
+    return study
+
+
 def default_method(problem: type[Problem], name: str, **options: Any) -> GradientMethod:
     """The method called `name` with the study's settings for `problem`, overridden by `options`."""
     from pynode.methods import METHODS
@@ -243,10 +256,7 @@ def default_method(problem: type[Problem], name: str, **options: Any) -> Gradien
     method = METHODS.load(name)
     settings = problem.adaptive_settings if method.adaptive else problem.fixed_settings
     known = {k: v for k, v in settings.items() if k in method.option_names()}
-    study = dict(STUDY.get(name, {}))
-    if "adjoint" in study:
-        study["adjoint"] = problem.adjoint
-    chosen = {"method": name, **study, **known}
+    chosen = {"method": name, **study_options(problem, name), **known}
     if options.get("engine", AUTO) != AUTO:
         chosen |= {k: v for k, v in engine_called(options["engine"]).defaults.items() if k in method.option_names()}
     return method_from_json({**chosen, **options})

@@ -6,13 +6,14 @@ renamed, never deleted, and each such step is an event.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pynode.engines.choice import AUTO
-from pynode.errors import CheckpointMismatch, ConfigurationMismatch, OutputDirectoryError, RecordError
+from pynode.errors import CheckpointMismatch, ConfigurationMismatch, OutputDirectoryError, RecordError, StorageError
 from pynode.records.content import is_there
 from pynode.records.events import EVENTS, note
 from pynode.records.files import (
@@ -39,6 +40,8 @@ from pynode.training.machine import environment
 from pynode.training.origins import changed_members
 from pynode.training.progress import FinishingProgress
 from pynode.training.weights import FINISHING
+
+_log = logging.getLogger("pynode")
 
 DAMAGED = "records.damaged"
 """Lines of records that can't be read, kept for whoever wants to mend them."""
@@ -104,21 +107,16 @@ def open_run(
     summary = None if contents.damaged else finished(directory, config)
     if contents.config is not None:
         config = replace(config, data=contents.config.get("data", config.data))
-    if summary is None:
-        config = on_rows(config)
-        for name, intact in zip(contents.names, contents.points, strict=True):
-            _check_own(config, directory / name, intact, check)
-    if summary is None or contents.wrong:
-        end_line(directory / EVENTS)
-    for detail in contents.wrong:
-        note(directory, "damaged", 0, detail)
     if summary is not None:
-        if contents.wrong:  # all is done, but the configuration could not be read
-            write_json(directory / CONFIG, config.to_json())
-        elif DATA in changed and contents.config is not None:
-            note(directory, "changed", config.iterations, f"{DATA}: {changed[DATA]}")
-            write_json(directory / CONFIG, {**contents.config, "options": config.to_json()["options"]})
+        try:
+            _mend_finished(config, directory, contents, changed.get(DATA))
+        except StorageError as error:  # the run needs no more work, and can be read as it is
+            _log.warning("%s is finished and stays as it is: %s", directory, error)
         return Start(config, finished=summary)
+    config = on_rows(config)
+    for name, intact in zip(contents.names, contents.points, strict=True):
+        _check_own(config, directory / name, intact, check)
+    _note_damage(directory, contents)
     for name in contents.damaged:
         checkpoint.set_aside(directory, name, "damaged")
     point = cut(directory, contents.points, config.checkpoint_every, run=directory)
@@ -131,6 +129,22 @@ def open_run(
     note(directory, "resumed", at, "from the last checkpoint" if point else "from the beginning: no checkpoint yet")
     _begin(config, directory, ranks)
     return Start(config, checkpoint=point)
+
+
+def _note_damage(directory: Path, contents: _Contents) -> None:
+    end_line(directory / EVENTS)
+    for detail in contents.wrong:
+        note(directory, "damaged", 0, detail)
+
+
+def _mend_finished(config: RunConfig, directory: Path, contents: _Contents, moved: str | None) -> None:
+    """Writes the configuration of a finished run again where it could not be read, or where its file has `moved`."""
+    if contents.wrong:
+        _note_damage(directory, contents)
+        write_json(directory / CONFIG, config.to_json())
+    elif moved is not None and contents.config is not None:
+        note(directory, "changed", config.iterations, f"{DATA}: {moved}")
+        write_json(directory / CONFIG, {**contents.config, "options": config.to_json()["options"]})
 
 
 def _engine_of_records(directory: Path, config: RunConfig) -> str | None:

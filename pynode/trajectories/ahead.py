@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -24,6 +25,8 @@ NEAR = 1e-6
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MONTHS_OF_YEAR = 12
+UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+"""Units of lengths of time between dates, in seconds."""
 AFTER = 1e-3
 """Share of a spacing by which the row after a jump follows it."""
 LAST_COMMON_DAY = 28
@@ -78,11 +81,12 @@ def times_ahead(
     months = months_apart(axis, trajectories) if every is None else None
     rows = sum(max(0.0, (until - end) / step) for end in ends)
     if rows > MOST_ROWS:
+        longer = _length(axis, 1.1 * step * rows / MOST_ROWS)
         raise InvalidArgument(
             "until" if every is None else "every",
             axis.text(until) if every is None else every,
             f"the forecast would have {rows:,.0f} rows",
-            f"give an earlier end, or a longer time between rows (every={1.1 * step * rows / MOST_ROWS:.2g})",
+            f"give an earlier end, or a longer time between rows (every={longer})",
         )
     grids = [
         np.union1d(
@@ -153,6 +157,14 @@ def _as_written(axis: TimeAxis, times: Array, end: float) -> Array:
     written = np.array([axis.parse(axis.text(time)) for time in times.tolist()], dtype=np.float64)
     later = np.maximum.accumulate(np.concatenate([[end], written]))
     return written[written > later[:-1]]
+
+
+def _length(axis: TimeAxis, length: float) -> str:
+    """About so long a time, as one between rows is given: of dates with a unit, and whole."""
+    if axis.kind != "date":
+        return f"{length:.2g}"
+    unit, seconds = next(((unit, size) for unit, size in UNITS if length >= size), UNITS[-1])
+    return f"{math.ceil(length / seconds)}{unit}"
 
 
 def _date(seconds: float) -> datetime | None:

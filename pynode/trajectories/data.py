@@ -54,8 +54,7 @@ class Trajectories:
     `constants`: value columns that never change, which are carried on as they are and are not among `values`.
     `periods`: value columns that are angles, with their period.  `codes`: numbers that were seen to stand for missing
     values, by the column's name.  `time_columns`: the columns that times are from, as `read_series` takes them; none
-    where rows are counted.
-    `date_order`: that of day, month and year in them, where the file left it open.
+    where rows are counted.  `date_order`: that of day, month and year in them, where the file left it open.
     """
 
     each: tuple[Trajectory, ...]

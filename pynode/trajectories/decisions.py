@@ -23,7 +23,8 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
             several = len(prepared.ambiguous)
             why = f": {names} {verb(several, 'passes', 'pass')} the same level in both directions"
             if sizes.impulses:
-                why = f": what doses leave of {names} rises before it falls, or falls in two phases"
+                how = verb(several, "rises before it falls, or falls", "rise before they fall, or fall")
+                why = f": after a dose {names} {how} in two phases"
         lines.append(f"{counted(sizes.hidden, 'hidden dimension')} ({words}){why} (augment=0 for none)")
     rows = max(len(each.times) for each in series.each)
     if rows > prepared.window:
@@ -42,7 +43,7 @@ def decisions(prepared: Prepared, parts: Parts) -> list[str]:
             f"{linear:.2g} standard deviations; one with a network: {free:.2g} (hidden=WIDTHS for a free one)"
         )
     if gaps := sum(len(breaks(grid)) for grid in prepared.grids):
-        lines.append(f"windows don't reach over {counted(gaps, 'long gap')} between rows")
+        lines.append(f"windows do not span {counted(gaps, 'long gap')} between rows")
     told = f"held out: {parts.sentence}"
     if parts.anything_held_out:
         told += "; errors of forecasts are measured there, then training goes on with all rows"

@@ -13,6 +13,7 @@ from pynode.datasets.date_styles import seconds_of
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.text_lines import plain_number
+from pynode.datasets.text_tables import are_years
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of, joint_codes
 from pynode.trajectories.times import (
@@ -107,13 +108,20 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
 
 
 def _refuse_times_across(frame: Frame, columns: Sequence[Column]) -> None:
-    """Raises `DataError` where the names of the columns are times."""
-    numbers = [c for c in columns if c.kind == "number"]
-    across = [time for c in numbers if (time := _as_time(c.name)) is not None]
-    counts = across == [across[0] + n for n in range(len(across))] and across[0] in (0, 1) if across else False
-    if len(across) == len(numbers) >= ACROSS and (np.diff(across) > 0).all() and not counts:
-        first, second = (c.name for c in numbers[:2])
-        raise DataError(f"{frame.path} has times in its header ({first}, {second}, ...): {TRANSPOSE}")
+    """Raises `DataError` where the names of the columns are dates, or consecutive years.
+
+    Other numbers that rise are as likely depths or wavelengths.
+    """
+    inside = [c.number for c in columns if c.kind == "number"]
+    if len(inside) < ACROSS:
+        return
+    # columns without any number, such as years that nothing was measured in, are among them
+    names = [c.name for c in frame.columns if inside[0] <= c.number <= inside[-1]]
+    dates = [seconds for name in names if (seconds := seconds_of(name)) is not None]
+    numbers = [number for name in names if (number := plain_number(name)) is not None]
+    are_dates = len(dates) == len(names) and bool((np.diff(dates) > 0).all())
+    if are_dates or (len(numbers) == len(names) and are_years(numbers)):
+        raise DataError(f"{frame.path} has times in its header ({names[0]}, {names[1]}, ...): {TRANSPOSE}")
 
 
 def _refuse_first_row(frame: Frame, columns: Sequence[Column]) -> None:
@@ -123,12 +131,6 @@ def _refuse_first_row(frame: Frame, columns: Sequence[Column]) -> None:
     rising = all(bool(b.values[0] > a.values[0]) for a, b in pairwise(numbers))
     if words and words[0] in TIMES | OTHERS and len(numbers) >= ACROSS and rising:
         raise DataError(f"{frame.place(0)} has the times, one in each column: {TRANSPOSE}")
-
-
-def _as_time(name: str) -> float | None:
-    """The number, or the date, that the name of a column is; None where it is neither."""
-    value = plain_number(name)
-    return seconds_of(name) if value is None else value
 
 
 def _rises(frame: Frame, column: Column) -> bool:

@@ -57,12 +57,12 @@ def read_series(
 
     Columns are given by name or number (from 1), one alone or several; those that are not given are guessed, and
     `notices` say so.  `time` and `id` may be several columns, also between commas: date and time of day, or year and
-    month.  Covariates are constant
-    over a trajectory, and words become classes; `covariates=("none",)` guesses none.  `input_kind` of all inputs is
-    "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are angles, NAME or NAME:PERIOD.
-    `date_order` of dates such as 03/04/2024 is "dmy", "mdy" or "ymd"; without one, the column decides it.
-    `leave_out` are names of trajectories to leave out.  Columns of times, the order of their dates, kinds of inputs,
-    angles and codes of missing values are those of the series `like`, where it is given, and not guessed.
+    month.  Covariates are constant over a trajectory, and words become classes; `covariates=("none",)` guesses none.
+    `input_kind` of all inputs is "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are
+    angles, NAME or NAME:PERIOD.  `date_order` of dates such as 03/04/2024 is "dmy", "mdy" or "ymd"; without one, the
+    column decides it.  `leave_out` are names of trajectories to leave out.  Columns of times, the order of their dates,
+    kinds of inputs, angles and codes of missing values are those of the series `like`, where it is given, and not
+    guessed.
 
     Raises `DataError` with file, line and remedy for times that go back or occur twice, a value that is no number, or
     a trajectory of one point; `InvalidArgument` for columns that there are not.

@@ -62,7 +62,7 @@ class Windows:
 
 
 LONG_GAP, USUAL_GAPS = 4.0, 10.0
-"""Gaps that windows don't reach over last longer: in the model's unit of time, and in usual gaps between rows."""
+"""Gaps that windows do not span last longer: in the model's unit of time, and in usual gaps between rows."""
 LEAST_ROWS = 8
 """Rows before and after such a gap, at least."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from pynode.fields.concatsquash import ConcatSquash
+from pynode.records.files import read_json
 from pynode.studies.results import load_results
 from tests.cli.conftest import call
 
@@ -51,6 +53,19 @@ def test_gradients_at_trained_and_untrained_weights(table: Path, tmp_path: Path)
     assert losses["untrained"] != losses[run.name]
     for figure in ("gradient_error", "gradient_accuracy"):
         assert (tmp_path / "g" / "figures" / f"{figure}.png").stat().st_size > 10_000
+
+
+def test_training_takes_the_adjoint_of_the_problem(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a user's table that of `density` and `compare`; a backward solve would leave the trajectory."""
+    monkeypatch.setattr(sys.modules["pynode.cli.gradients"], "TRAINED_TOLERANCES", (1e-1, 1e-2))
+    small = ("--set", "hidden=4", "--set", "batch=10", "--iterations", 1, "--methods", "opt-disc")
+    grid = ("--tolerances", "1e-2", "--train", "--out", tmp_path / "g")
+    assert call("gradients", "csv", "--data", table, *small, *grid) == 0
+    methods = [read_json(path)["method"] for path in (tmp_path / "g" / "runs").glob("*/config.json")]
+    assert len(methods) == 2
+    assert {method["adjoint"] for method in methods} == {"interpolating"}
 
 
 def test_weights_of_a_directory_that_is_no_run(

@@ -126,7 +126,10 @@ def test_codes_of_missing_values(tmp_path: Path) -> None:
     table = frame(tmp_path, f"t,temp,x\n{rows}", missing_values=("77",))
     assert np.flatnonzero(np.isnan(table.columns[1].values)).tolist() == [3, 7]
     assert np.flatnonzero(np.isnan(table.columns[2].values)).tolist() == [5]
-    assert any("-999 in 2 cells (first in line 5)" in notice for notice in table.notices)
+    assert any(
+        "-999 in 2 cells (first in line 5) lies far outside the rest; it is taken as missing" in notice
+        for notice in table.notices
+    )
 
 
 def test_what_is_no_code() -> None:

@@ -30,7 +30,7 @@ def test_codes_are_said(path: Path) -> None:
     table = read_table(path)
     (notice,) = [notice for notice in table.notices if "-999" in notice]
     place = "line 4" if path.suffix == ".csv" else "row 3"
-    assert f"-999 in 2 cells (first in {place}), far outside the rest, may stand for a missing value" in notice
+    assert f"-999 in 2 cells (first in {place}) lies far outside the rest; it is read as a number" in notice
     assert "(missing=drop)" in notice
     assert table.rows[2, 1] == -999
 

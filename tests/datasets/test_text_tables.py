@@ -296,10 +296,16 @@ def test_years_beside_words_are_a_header(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 def test_numbers_beside_words_are_rows(tmp_path: Path) -> None:
-    """Counts are no years: the first line is one like the others."""
+    """Counts are no years, nor are other whole numbers above fractions: the first line is one like the others."""
     path = tmp_path / "t.csv"
-    path.write_text("Ann,1,2,3\nBob,2,5,4\nCat,1,7,9\n")
-    assert len(read_table(path, Reading(drop=("1",))).rows) == 3
+    for text in (
+        "Ann,1,2,3\nBob,2,5,4\nCat,1,7,9\n",
+        "setosa,5,6,7\nversicolor,5.1,6.2,7.3\nvirginica,5.5,6.5,7.5\n",
+        "a,2199,2200,2202\nb,2.5,3.5,4.5\nc,3.5,4.5,5.5\n",
+        "a,1499,1500,1501\nb,2.5,3.5,4.5\nc,3.5,4.5,5.5\n",
+    ):
+        path.write_text(text)
+        assert len(read_table(path, Reading(drop=("1",))).rows) == 3
 
 
 def test_names_in_single_quotes(tmp_path: Path) -> None:

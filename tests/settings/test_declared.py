@@ -25,6 +25,7 @@ from pynode.settings.known import (
     problem_options,
     run_settings,
     stands_for,
+    usual,
 )
 from pynode.training.config import RunConfig
 
@@ -148,6 +149,12 @@ def test_choices_of_methods_follow_from_the_methods() -> None:
     assert {axis_of(option) for option in method_options("opt-disc")} == {"scheme", "gradient", "engine"}
     assert [axis_of(option) for option in ("steps", "rtol", "landing", "scheme", "solver")] == ["scheme"] * 5
     assert [axis_of(option) for option in ("memory", "budget", "adjoint_rtol", "drift", "vjp")] == ["gradient"] * 5
+
+
+def test_defaults_that_problems_bring_are_told_in_words() -> None:
+    assert usual("rtol", "opt-disc") == usual("adjoint", "opt-disc") == "as in the study"
+    assert usual("adjoint", "opt-disc-fixed") == "explicit"
+    assert usual("max_steps", "opt-disc") == 100_000
 
 
 def test_an_engine_brings_its_own_values() -> None:

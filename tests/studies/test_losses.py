@@ -102,7 +102,15 @@ def test_flows_against_a_normal_distribution() -> None:
     assert against_normal({"a": [run(1.0)], "b": []}) is None
     told = against_normal({"a": [better, better, worse], "b": [worse]})
     assert told is not None
-    assert "is higher by 0.5 with a and -0.5 with b than that by a normal distribution" in told
+    assert "is higher by 0.5 with a and lower by 0.5 with b than that by a normal distribution" in told
+    told = against_normal({"b": [worse], "a": [better], "c": [better]})
+    assert told is not None
+    assert "is higher by 0.5 with a and 0.5 with c and lower by 0.5 with b than that" in told
+    lost = replace(run(1.0), summary={"test_nll_raw": math.nan, "test_nll_normal": 2.5})
+    told = against_normal({"a": [lost, better], "b": [lost]})
+    assert told is not None
+    assert "is higher by 0.5 with a than that" in told
+    assert against_normal({"b": [lost]}) is None
     told = against_normal({"a": [worse], "b": [worse]})
     assert told is not None
     assert told.startswith("No flow is better on the test rows than a normal distribution")

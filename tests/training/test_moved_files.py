@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pynode.cli.as_typed import as_typed
-from pynode.errors import ConfigurationMismatch, UsageError
+from pynode.errors import ConfigurationMismatch, StorageError, UsageError
 from pynode.methods.disc_opt import DiscOpt
 from pynode.outside_members import absolute_path, reference_origin, split_reference
 from pynode.problems.density.user_tables import CsvTable
 from pynode.problems.series.user_series import UserSeries
 from pynode.records.events import EVENTS, Event
 from pynode.records.files import read_json, read_lines
-from pynode.training.config import RunConfig
+from pynode.training import run_directory
+from pynode.training.config import RunConfig, default_method
 from pynode.training.data import check_file
 from pynode.training.plan import configure
 from pynode.training.restore import restore
@@ -88,6 +93,25 @@ def test_a_file_that_has_gone_has_a_remedy_that_works(folder: Path) -> None:
     assert (event.event, event.detail) == ("changed", f"data: {moved} -> {folder / 'data.csv'}")
 
 
+@pytest.mark.parametrize("writes", ["note", "write_json"])
+def test_a_finished_run_that_can_only_be_read_stays_as_it_is(
+    folder: Path, writes: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its summary is there, and what could not be written is said."""
+    done = train(config_for("t.csv"), folder / "run")
+    before = (folder / "run" / "config.json").read_bytes()
+    (folder / "t.csv").rename(folder / "data.csv")
+
+    def refuse(path: Path, *_: object) -> None:
+        raise StorageError(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
+
+    monkeypatch.setattr(run_directory, writes, refuse)
+    again = train(config_for("data.csv"), folder / "run", resume=True)
+    assert again == done
+    assert (folder / "run" / "config.json").read_bytes() == before
+    assert f"{folder / 'run'} is finished and stays as it is: can't write" in caplog.text
+
+
 def test_a_longer_run_goes_on_with_the_moved_file(folder: Path) -> None:
     train(config_for("t.csv"), folder / "run")
     (folder / "t.csv").rename(folder / "data.csv")
@@ -121,3 +145,20 @@ def test_a_run_that_recorded_a_path_from_its_folder_goes_on(folder: Path, monkey
         restore(folder / "run")
     train(config_for("../t.csv"), folder / "run", resume=True)
     assert Path(restore(folder / "run")[0].options["data"]).samefile(folder / "t.csv")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_by_an_adjoint_that_was_the_default_says_how_to_go_on() -> None:
+    """Users' tables were differentiated by a backward solve once; where more is another, that alone is no remedy."""
+    options: dict[str, Any] = {"problem_options": {"data": "t.csv", "hidden": (4,)}, "seed": 0, "iterations": 1}
+    earlier = configure(CsvTable, default_method(CsvTable, "opt-disc", adjoint="backsolve"), **options).to_json()
+    now = configure(CsvTable, default_method(CsvTable, "opt-disc"), **options)
+    with pytest.raises(
+        ConfigurationMismatch, match=r"; resume with the same options \(--adjoint backsolve\), or choose"
+    ):
+        now.check_resumes(earlier)
+    again = configure(CsvTable, default_method(CsvTable, "opt-disc", adjoint="backsolve"), **options)
+    assert again.check_resumes(earlier) == {}
+    for other in (replace(again, seed=1), replace(now, seed=1)):
+        with pytest.raises(ConfigurationMismatch, match="resume with the same options, or choose"):
+            other.check_resumes(earlier)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
 
+from pynode.cli.predict import _spacing
 from pynode.errors import InvalidArgument
-from pynode.trajectories.ahead import months_apart, times_ahead, typical_spacing, usual_until
+from pynode.trajectories.ahead import MOST_ROWS, months_apart, times_ahead, typical_spacing, usual_until
 from pynode.trajectories.data import Input, Trajectory
 from tests.trajectories.axes import DAYS, NUMBERS, WHOLE
+
+if TYPE_CHECKING:
+    from pynode.problems.series.user_series import UserSeries
 
 
 def trajectory(times: list[float], name: str = "") -> Trajectory:
@@ -87,6 +93,18 @@ def test_too_many_rows_are_refused() -> None:
         times_ahead(NUMBERS, [trajectory([0, 1])], 1e8 + 1, None)
     with pytest.raises(InvalidArgument, match=r"^every = .*or a longer time between rows \(every="):
         times_ahead(NUMBERS, [trajectory([0, 1])], 1e8 + 1, 1.0)
+
+
+@pytest.mark.parametrize(("seconds", "until", "unit"), [(3_600.0, 2.2e11, "d"), (60.0, 1e8, "min"), (0.001, 1e6, "s")])
+def test_between_dates_the_spacing_offered_is_one_that_predict_takes(seconds: float, until: float, unit: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        times_ahead(DAYS, [trajectory([0, seconds, 2 * seconds])], until, None)
+    offered = str(refused.value).rpartition("(every=")[2].removesuffix(")")
+    assert offered.lstrip("0123456789") == unit
+    dated = cast("UserSeries", SimpleNamespace(series=SimpleNamespace(axis=DAYS)))
+    spacing = _spacing(dated, offered)
+    assert spacing is not None
+    assert until / spacing <= MOST_ROWS
 
 
 def test_where_nobody_says_it_a_forecast_goes_a_fifth_further_on_the_grid_of_the_rows() -> None:

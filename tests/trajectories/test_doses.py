@@ -9,8 +9,10 @@ import torch
 from pynode.methods.disc_opt import DiscOpt
 from pynode.trajectories.build import first_model, prepare
 from pynode.trajectories.data import Input, Trajectories
+from pynode.trajectories.decisions import decisions
 from pynode.trajectories.forecast import forecasts
 from pynode.trajectories.impulses import fitted_decays, in_two_phases
+from pynode.trajectories.parts import parts_of
 from tests.trajectories.ended import ended
 from tests.trajectories.made import series, trajectory
 
@@ -79,6 +81,9 @@ def test_a_second_phase_calls_for_a_hidden_dimension(of: Trajectories, hidden: i
     seen = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
     assert in_two_phases(prepared.grids, seen, 0) == bool(hidden)
     assert prepared.sizes.hidden == hidden
+    told = decisions(prepared, parts_of(of, None, None, None))
+    why = ": after a dose level rises before it falls, or falls in two phases (augment=0"
+    assert any(why in line for line in told) == bool(hidden)
 
 
 def test_covariates_make_jumps_larger_or_smaller() -> None:

@@ -72,6 +72,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {},
         ("has times in its header (2024-01-01, 2024-01-02, ...)",),
     ),
+    "dates without marks in the header": (
+        "place," + ",".join(f"2024010{n}" for n in range(1, 5)) + "\n" + "A,1.5,2.5,3.5,5.5\nB,3.5,4.5,5.5,6.5\n",
+        {},
+        ("has times in its header (20240101, 20240102, ...)",),
+    ),
     "times in the first row": (
         "time,0,0.5,1,1.5,2\nx,1,2,3,5,6\ny,3,4,5,6,7\n",
         {},

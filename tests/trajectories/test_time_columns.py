@@ -88,3 +88,17 @@ def test_names_in_several_columns(tmp_path: Path) -> None:
     (path := tmp_path / "t.csv").write_text(f"site,plot,t,x\n{text}\n")
     table = written(path, [1.0], id="site,plot", time="t")
     assert table == [["site", "plot", "t", "x"], *([site, plot, "5", "1"] for site, plot in names)]
+
+
+@pytest.mark.parametrize(
+    "names", ["5,10,20,50", "400.5,500.5,600.5,700.5", "1500,1550,1600,1650", "2500,2501,2502,2503"]
+)
+def test_columns_named_by_depths_or_wavelengths_are_values(tmp_path: Path, names: str) -> None:
+    """Such a table without a column of times has its rows as times."""
+    path = tmp_path / "t.csv"
+    rows = np.random.default_rng(0).normal(size=(12, 4)).round(3).tolist()
+    path.write_text("\n".join([names, *(",".join(map(str, row)) for row in rows)]))
+    series = read_series(path, header=True)
+    assert series.values == tuple(names.split(","))
+    assert series.time_columns == ()
+    np.testing.assert_array_equal(series.each[0].values, rows)
