@@ -44,7 +44,7 @@ def test_names_of() -> None:
             names_of("leave_out", wrong, numbers=True)
     for wrong in (3, (3,), None, {"level": 1}, (True,), b"ab", (np.int64(3),)):
         with pytest.raises(InvalidArgument, match=r"^values = .*give names or numbers of columns as text"):
-            names_of("values", wrong)
+            names_of("values", wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
