@@ -174,7 +174,10 @@ class RunConfig:
         mine.pop("outside", None)
         rows = theirs.pop("data", None)
         check_same_rows(self.label, rows, mine.pop("data", None))
-        theirs["options"], moved = at_its_place_now(theirs.get("options") or {}, mine["options"], rows)
+        options, moved = theirs.get("options") or {}, ""
+        if isinstance(options, Mapping):
+            options, moved = at_its_place_now(options, mine["options"], rows)
+        theirs["options"] = options
         try:
             theirs["method"] = _plain(_stored_method(theirs["method"]).to_json())  # with options that came later
         except (KeyError, TypeError, ValueError) as error:

@@ -121,11 +121,11 @@ class SeriesOptions:
         widths = self.hidden if isinstance(self.hidden, tuple) else ()
         if self.hidden is not None and (not widths or any(type(w) is not int or w < 1 for w in widths)):
             raise InvalidArgument("hidden", self.hidden, "not positive integers", "give widths, e.g. 32,32")
-        if self.window is not None and (isinstance(self.window, bool) or self.window < 2):
-            raise InvalidArgument("window", self.window, "fewer than 2 rows", "use e.g. 16")
-        if self.augment is not None and (isinstance(self.augment, bool) or not 0 <= self.augment <= 20):
+        if self.window is not None and (type(self.window) is not int or self.window < 2):
+            raise InvalidArgument("window", self.window, "not a number of rows from 2 on", "use e.g. 16")
+        if self.augment is not None and (type(self.augment) is not int or not 0 <= self.augment <= 20):
             raise InvalidArgument("augment", self.augment, "not from 0 to 20", "use 0 for none, or e.g. 1")
-        if not 0 <= self.continuity < math.inf:
+        if type(self.continuity) not in (int, float) or not 0 <= self.continuity < math.inf:
             raise InvalidArgument("continuity", self.continuity, "not a non-negative number", "use e.g. 1")
 
 
