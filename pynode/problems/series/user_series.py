@@ -235,7 +235,7 @@ class UserSeries(Problem):
 
     def stages(self) -> Sequence[Stage]:
         """L-BFGS over longer and longer windows of the training rows; then, for forecasts beyond the file, of all."""
-        whole = (lambda: with_all_rows(self.prepared_for_training)) if self.parts.anything_held_out else None
+        whole = (lambda: self._for_training_at_last) if self.parts.anything_held_out else None
         return finishing_stages(self.prepared_for_training, whole, self.options.continuity, self.dtype)
 
     def evaluate(self, model: SeriesModel, method: GradientMethod) -> Evaluation:  # noqa: ARG002 (judged alike)
@@ -277,6 +277,10 @@ class UserSeries(Problem):
     def forecast(self, model: SeriesModel, trajectory: Trajectory, times: Array) -> Array:
         """The same of one trajectory: values `(k, columns)` at `times` `(k,)`."""
         return self.forecasts(model, [trajectory], [times])[0]
+
+    @cached_property
+    def _for_training_at_last(self) -> Prepared:
+        return with_all_rows(self.prepared_for_training)  # takes seconds where rows are many, and is asked for often
 
     @cached_property
     def _prepared_at_last(self) -> Prepared:

@@ -15,12 +15,14 @@ import pytest
 import torch
 
 from pynode.errors import Interrupted, InvalidArgument, RecordError
+from pynode.problems.series import user_series
 from pynode.problems.series.user_series import SeriesOptions, UserSeries
 from pynode.records.iteration import IterationRecord
 from pynode.training.config import RunConfig
 from pynode.training.plan import plan
 from pynode.training.restore import restore
 from pynode.training.trainer import train
+from pynode.trajectories.build import Prepared, with_all_rows
 from pynode.world import World
 
 FEW = 12
@@ -54,6 +56,23 @@ def test_both_methods_begin_with_the_same_weights_and_take_the_kernels(swing: Pa
         objective.backward()
         assert objective.stats.engine == "fused"
         assert np.isfinite(objective.value)
+
+
+def test_curves_through_all_rows_are_made_once(swing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten thousand rows they take seconds, and every stage asks for them several times."""
+    (config,) = configs(swing, "disc-opt")
+    problem, made = config.make_problem(), []
+
+    def counted(prepared: Prepared) -> Prepared:
+        made.append(prepared)
+        return with_all_rows(prepared)
+
+    monkeypatch.setattr(user_series, "with_all_rows", counted)
+    model = problem.model(0)
+    for stage in problem.stages():
+        assert stage.gradients > 0
+        stage.begin(model)
+    assert len(made) == 1
 
 
 def test_a_run_records_its_forecasts_and_is_forecast_from(swing: Path, tmp_path: Path) -> None:
