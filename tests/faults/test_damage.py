@@ -108,7 +108,7 @@ def test_a_missing_gpu(out: Path, whole: list[dict[str, Any]]) -> None:
     path = out / "runs" / LABEL / "config.json"
     write_json(path, {**read_json(path), "device": "cuda"})
     end = run_here(*LONGER, "--device", "cuda", "--out", str(out)).check(2)
-    assert end.complained.startswith("error: --device = cuda: not available on this machine; use cpu; a run that was")
+    assert end.complained.startswith("error: --device = cuda: not available on this machine; use cpu, on which")
     assert end.complained.count("\n") == 1
     end = run_here(*LONGER, "--device", "cpu", "--out", str(out)).check()
     assert "changed: device: cuda -> cpu" in end.said

@@ -185,7 +185,7 @@ def test_bad_tables_are_refused(tmp_path: Path, write: Any, error: type[Exceptio
 
 
 def test_a_table_has_to_be_named() -> None:
-    with pytest.raises(TableMissing, match="--data"):
+    with pytest.raises(TableMissing, match=r"data=FILE\.npy"):
         NpyTable().check()
     with pytest.raises(InvalidArgument, match=r"not a \.npy file"):
         NpyTable(options=options_from_json(NpyTable, {"data": "x.csv"})).check()
