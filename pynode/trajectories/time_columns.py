@@ -23,10 +23,10 @@ def with_own_columns(frame: Frame, times: Times) -> Times:
     """`times` whose axis knows the columns that they are from, where these give a date together and are understood."""
     if len(times.columns) < 2 or times.axis.kind != "date" or times.axis.style == "clock":
         return times
-    found = [_part(frame, column) for column in times.columns]
-    parts = tuple(part for part in found if part is not None)
+    of_columns = [_part(frame, column) for column in times.columns]
+    parts = tuple(part for part in of_columns if part is not None)
     axis = replace(times.axis, parts=parts)
-    if len(parts) < len(found) or not _agrees(axis, times):
+    if len(parts) < len(of_columns) or not _agrees(axis, times):
         return times
     return replace(times, axis=axis)
 
