@@ -108,7 +108,7 @@ def predict(
     from pynode.training.restore import restore
     from pynode.trajectories.ahead import times_ahead
     from pynode.trajectories.checks import beyond_training
-    from pynode.trajectories.table import Rows, as_csv
+    from pynode.trajectories.table import Rows, as_csv, value_columns
 
     torch.set_num_threads(threads)
     console = new_console()
@@ -127,11 +127,9 @@ def predict(
         rows = [Rows(each.name, at, own, each.identity) for (each, at), own in zip(ahead, values_ahead, strict=True)]
     content = as_csv(
         rows,
-        problem.columns,
+        value_columns(series, problem.prepared.scaling),
         series.axis,
         id_columns=id_columns,
-        periods=[series.periods.get(name) for name in problem.columns],
-        constant=[name in series.constants for name in problem.columns],
     )
     (write_atomically if overwrite else write_new)(out, content)
     if said:
@@ -218,6 +216,7 @@ def _spacing(problem: UserSeries, every: str | None) -> float | None:
 def _read(problem: UserSeries, data: Path) -> tuple[tuple[Trajectory, ...], tuple[str, ...]]:
     """The trajectories of another file, read as that of the training was, and its columns that name them."""
     from pynode.trajectories.alike import aligned
+    from pynode.trajectories.dosing import dose_column
     from pynode.trajectories.read import read_series
 
     series, options = problem.series, problem.options
@@ -225,7 +224,7 @@ def _read(problem: UserSeries, data: Path) -> tuple[tuple[Trajectory, ...], tupl
         data,
         id=series.id_columns or None,
         values=(*series.values, *series.constants),
-        inputs=options.inputs or series.inputs,
+        inputs=options.inputs or tuple(dict.fromkeys(map(dose_column, series.inputs))),
         input_kind=options.input_kind,
         covariates=options.covariates or _columns_of(series.covariates) or ("none",),
         circular=options.circular,

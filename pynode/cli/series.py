@@ -73,8 +73,9 @@ def series(
         str | None,
         o.column(
             "--input-kind",
-            text="How inputs go on between rows: interpolated, steps, or jumps (doses). [dim]Default: auto.[/dim]",
-            metavar="KIND",
+            text="How inputs go on between rows: interpolated, steps, or jumps (doses), of all or of each. "
+            "[dim]Default: auto.[/dim]",
+            metavar="KIND|COLUMN:KIND,...",
         ),
     ] = None,
     covariates: Annotated[

@@ -59,6 +59,14 @@ def _in_turn(low: float, high: float, turn: float) -> bool:
     return (low >= -slack and high <= turn + slack) or (low >= -turn / 2 - slack and high <= turn / 2 + slack)
 
 
+def turn_begins(values: Array, period: float) -> float:
+    """Where the turn begins that angles are written in: minus half a period for a column from -180 to 180, else 0."""
+    present = values[np.isfinite(values)]
+    slack = 1e-3 * period
+    low, high = float(present.min(initial=0.0)), float(present.max(initial=0.0))
+    return -period / 2 if low < -slack and high <= period / 2 + slack else 0.0
+
+
 def seen_period(column: Column, groups: Sequence[Group]) -> float | None:
     """The period of a column whose neighbours jump by nearly a whole turn while others are close; None for others."""
     steps = np.concatenate([np.diff(own[np.isfinite(own)]) for g in groups if (own := column.values[g.rows]).size])

@@ -7,15 +7,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pynode.datasets.frame_table import Column
+from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
+from pynode.errors import InvalidArgument
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.data import Input, InputKind
 from pynode.trajectories.order import Group
 
-DOSES = frozenset(
-    ("dose", "doses", "dosis", "amt", "amount", "bolus", "injection", "inject", "impulse", "kick", "pulse")
+_DOSES = (
+    "dose doses dosis amt amount bolus injection inject injected impulse kick pulse oral iv im sc po intravenous "
+    "subcutaneous intramuscular"
 )
+DOSES = frozenset(_DOSES.split())
+SELDOM = 3
+"""A column called like doses is one of them if it has less than one in so many rows with values."""
+_LEVELS = "valve setpoint sp setting mode gear switch heater pump fan relay command cmd ventil sollwert stufe"
+LEVELS = frozenset(_LEVELS.split())
+"""What inputs are called that are set to a level, and stay there."""
+ROWS_OF_LEVELS = 16
+"""Rows of an input from which on a quarter as many levels are few."""
 RATES = frozenset(("rate", "infusion", "flow", "speed", "concentration", "conc"))
 _ON = "true yes on t y open opened high enabled active running ja an ein auf offen"
 _OFF = "false no off f n closed shut low disabled inactive stopped nein aus zu geschlossen"
@@ -32,13 +42,51 @@ def is_dose(column: Column) -> bool:
     return bool(words & DOSES) and not words & RATES
 
 
+KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
+
+
+def given_kinds(text: str, frame: Frame, inputs: Sequence[Column]) -> dict[int, InputKind]:
+    """The kinds that `text` gives to inputs, by the number of their column: KIND of all, or NAME:KIND,...
+
+    None for auto.  Raises `InvalidArgument` for an unknown kind, and for a name of no input.
+    """
+    if text == "auto":
+        return {}
+    if (of_all := _kind(text)) is not None:
+        return dict.fromkeys((c.number for c in inputs), of_all)
+    kinds: dict[int, InputKind] = {}
+    for part in text.split(","):
+        name, _, word = part.strip().rpartition(":")
+        kind = _kind(word)
+        if kind is None or not name:
+            remedy = f"use one of {', '.join(('auto', *KINDS))}, or for each NAME:KIND"
+            raise InvalidArgument("input_kind", repr(part), "unknown", remedy)
+        column = frame.column("input_kind", name)
+        if all(c.number != column.number for c in inputs):
+            known = ", ".join(c.key for c in inputs) or "none"
+            raise InvalidArgument("input_kind", repr(part), f"{name} is no input", f"inputs are: {known}")
+        kinds[column.number] = kind
+    return kinds
+
+
+def _kind(word: str) -> InputKind | None:
+    return next((kind for kind in KINDS if kind == word), None)
+
+
+def is_sparse(column: Column, observed: Array) -> bool:
+    """Whether a column has less than half as many values as there are rows with values, and none in these rows."""
+    known = np.isfinite(column.values)
+    return not bool((known & observed).any()) and bool(2 * known.sum() < observed.sum())
+
+
 def are_jumps(column: Column, observed: Array) -> bool:
-    """Whether a column holds doses between the rows with values: called so, and in no row with any of these.
+    """Whether a column holds doses: called so, and given between the rows with values, or in few of these.
 
     `observed` `(rows,)` says which rows have values.
     """
     given = np.isfinite(column.values) & (column.values != 0)
-    return is_dose(column) and bool(given.any()) and not bool((given & observed).any())
+    seldom = bool(SELDOM * given.sum() < observed.sum())
+    return is_dose(column) and bool(given.any()) and (seldom or not bool((given & observed).any()))
 
 
 def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> InputKind:
@@ -48,25 +96,33 @@ def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> I
     doses = sum(int((values > 0).sum()) for values in own)
     if is_dose(column) and doses < 0.8 * rows and all((values >= 0).all() for values in own):
         return "jumps"
+    given = np.isfinite(column.values) & (column.values != 0)
+    apart = not (given & observed).any()
+    none_in_some = any(values.size for values in own) and not all(values.size for values in own)
+    if none_in_some and apart and all((values >= 0).all() for values in own) and 2 * given.sum() < observed.sum():
+        return "jumps"  # what goes on between its rows is known somewhere in each trajectory
     changes = np.concatenate([np.diff(values) for values in own]) if own else np.empty(0)
     if not changes.size:
         return "interpolated"
-    given = np.isfinite(column.values) & (column.values != 0)
     isolated = all(not ((values[1:] != 0) & (values[:-1] != 0)).any() for values in own)
     zeros = sum(int((values == 0).sum()) for values in own)
     switched = bool((changes != 0).all())  # rows stand only where it changes
     back_at_0 = bool(((column.values == 0) & ~observed).any())  # a dose would need no such row
     rows_of_it = sum(len(values) for values in own)
-    if isolated and zeros > 0.5 * rows_of_it and not (given & observed).any() and not (switched and back_at_0):
+    if isolated and zeros > 0.5 * rows_of_it and apart and not (switched and back_at_0):
         return "jumps"
     different = np.unique(np.concatenate(own))
+    if apart and rows_of_it > 1 and len(different) == 1 and different[0] > 0:
+        return "jumps"  # a level that is always the same would say nothing
     moved = np.abs(changes[changes != 0])
     still = 1 - moved.size / changes.size
     if not moved.size or len(different) <= 2:
         return "steps"
     # rounded values stand still, too, but then move by the smallest unit
     levels = len(different) <= max(3, 0.1 * len(changes))
-    if switched and ((isolated and back_at_0) or (levels and 2 * len(different) <= rows_of_it)):
+    few = levels or (rows_of_it >= ROWS_OF_LEVELS and 4 * len(different) <= rows_of_it)
+    called = bool(set(words_of(column.name)) & LEVELS) and is_sparse(column, observed)
+    if switched and ((isolated and back_at_0) or (few and 2 * len(different) <= rows_of_it) or called):
         return "steps"
     return "steps" if still >= 0.5 and (levels or np.median(moved) > 1.5 * np.diff(different).min()) else "interpolated"
 

@@ -12,6 +12,7 @@ from pynode.datasets.frame_table import Frame
 from pynode.datasets.splits import Array
 from pynode.trajectories.axis import TimeAxis
 from pynode.trajectories.clocks import HOUR, PUT_BACK, may_change_at
+from pynode.trajectories.times import PART_OF, RANGES
 
 UNSORTED = 0.25
 """Share of steps back from which on the rows of a file are in no order, rather than in one with a mistake."""
@@ -122,4 +123,33 @@ def _backwards(frame: Frame, group: Group, times: Array, before: int, row: int, 
     told = f"{frame.place(row)}: the time{group.told} goes back from {later} to {earlier}; "
     if times[before] - times[row] <= HOUR * (axis.seconds is not None) and may_change_at(times[row], axis):
         return told + PUT_BACK
-    return told + (hint or "correct the line, or sort the rows by time")
+    return (
+        told
+        + _begins_again(axis, float(times[before]), float(times[row]))
+        + (hint or "correct the line, or sort the rows by time")
+    )
+
+
+WITHIN = {
+    "month": "year",
+    "quarter": "year",
+    "week": "year",
+    "day of year": "year",
+    "day": "month",
+    "hour": "date",
+    "minute": "hour",
+    "second": "minute",
+}
+"""What each part of a time counts from."""
+
+
+def _begins_again(axis: TimeAxis, later: float, earlier: float) -> str:
+    """What to do where a part of a date, such as the day of the year, begins again; "" for other times."""
+    part = PART_OF.get(axis.column.lower(), "")
+    if axis.kind != "number" or part not in WITHIN:
+        return ""
+    low, high = RANGES[part]
+    if not (low <= earlier and later <= high and later - earlier > (high - low) / 2):
+        return ""
+    whole = WITHIN[part]
+    return f"if a {whole} ends there, name the column of it as well (time={whole},{axis.column}); "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from pynode.datasets.errors import DataError
 from pynode.datasets.frame import read_frame
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.reading import ColumnNames
+from pynode.datasets.splits import Array
 from pynode.errors import InvalidArgument
 from pynode.names import names_of
 from pynode.trajectories.assembly import Parts, assembled
@@ -19,21 +20,25 @@ from pynode.trajectories.circles import given_period, seen_period
 from pynode.trajectories.clocks import put_forward
 from pynode.trajectories.covariates import covariate_of
 from pynode.trajectories.data import InputKind, Trajectories
+from pynode.trajectories.dosing import without_marked
 from pynode.trajectories.guess_time import given_time, guessed_time
 from pynode.trajectories.identity import groups_of, guessed_id, hint_of
-from pynode.trajectories.inputs import kind_of_input
+from pynode.trajectories.inputs import given_kinds, is_sparse, kind_of_input
 from pynode.trajectories.likeness import angles_of, with_codes_of
 from pynode.trajectories.order import Group, counted_rows, past_midnight, sorted_groups
 from pynode.trajectories.roles import Roles, observed_rows, roles_of
 from pynode.trajectories.time_columns import with_own_columns
 from pynode.trajectories.times import Times, row_numbers
 
-KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
 TOLD: dict[InputKind, str] = {
     "interpolated": "interpolated between its rows",
     "steps": "constant until its next row",
     "jumps": "taken as doses, each added at once at its time",
 }
+
+SPARSE = (
+    "; if it stays as it is until its next row, or if its rows are doses, say so (input_kind=steps, input_kind=jumps)"
+)
 
 
 def read_series(
@@ -58,7 +63,8 @@ def read_series(
     Columns are given by name or number (from 1), one alone or several; those that are not given are guessed, and
     `notices` say so.  `time` and `id` may be several columns, also between commas: date and time of day, or year and
     month.  Covariates are constant over a trajectory, and words become classes; `covariates=("none",)` guesses none.
-    `input_kind` of all inputs is "interpolated", "steps", "jumps" or "auto", which decides for each.  `circular` are
+    `input_kind` of all inputs is "interpolated", "steps", "jumps" or "auto", which decides for each, as it does for
+    those that "NAME:KIND,..." leaves out.  `circular` are
     angles, NAME or NAME:PERIOD.  `date_order` of dates such as 03/04/2024 is "dmy", "mdy" or "ymd"; without one, the
     column decides it.  `leave_out` are names of trajectories to leave out.  Columns of times, the order of their dates,
     kinds of inputs, angles and codes of missing values are those of the series `like`, where it is given, and not
@@ -67,8 +73,6 @@ def read_series(
     Raises `DataError` with file, line and remedy for times that go back or occur twice, a value that is no number, or
     a trajectory of one point; `InvalidArgument` for columns that there are not.
     """
-    if input_kind not in (*KINDS, "auto"):
-        raise InvalidArgument("input_kind", repr(input_kind), "unknown", f"use one of {', '.join(('auto', *KINDS))}")
     time = time if time is None or isinstance(time, str) else names_of("time", time)
     id = id if id is None or isinstance(id, str) else names_of("id", id)
     values = values if values is None else names_of("values", values)
@@ -95,15 +99,26 @@ def read_series(
         moved = counted_rows(groups, len(frame))
     hint = hint_of(frame, times, identity)
     groups, order_notices = sorted_groups(frame, groups, moved, times.axis, hint)
-    roles = roles_of(frame, times, identity, groups, values, inputs, covariates)
+    frame, marked = without_marked(frame, (*times.columns, *identity))
+    roles = roles_of(
+        frame,
+        times,
+        identity,
+        groups,
+        values,
+        inputs,
+        covariates,
+        input_kind=input_kind,
+        known=() if like is None else like.inputs,
+    )
     periods = _periods(frame, roles, groups, circular if like is None else angles_of(like, circular))
     if like is not None:
         periods = {name: period for name, period in periods.items() if name in like.periods}
     observed = observed_rows(roles.values, len(frame))
-    given_kinds = {} if like is None else dict(zip(like.inputs, like.input_kinds, strict=True))
-    asked = next((kind for kind in KINDS if kind == input_kind), None)  # None: auto
+    of_model = {} if like is None else dict(zip(like.inputs, like.input_kinds, strict=True))
+    asked = given_kinds(input_kind, frame, roles.inputs)
     kinds: list[InputKind] = [
-        given_kinds.get(c.key) or asked or kind_of_input(c, groups, observed) for c in roles.inputs
+        of_model.get(c.key) or asked.get(c.number) or kind_of_input(c, groups, observed) for c in roles.inputs
     ]
     classes = [covariate_of(frame, column, groups) for column in roles.covariates]
     parts = Parts(frame, moved, times.axis, roles.values, roles.inputs, tuple(kinds), hint)
@@ -113,9 +128,13 @@ def read_series(
         *frame.notices,
         *_said(times, time, identity, id, len(each)),
         *(n for n in (midnight, *order_notices, put_forward([one.times for one in each], times.axis)) if n),
+        *marked,
         *roles.notices,
         *(c.notice for c in classes if c.notice),
-        *(f"input '{c.key}' is {TOLD[k]}" for c, k in zip(roles.inputs, kinds, strict=True)),
+        *(
+            f"input '{c.key}' is {TOLD[k]}{SPARSE if _is_open(c, k, asked, observed) else ''}"
+            for c, k in zip(roles.inputs, kinds, strict=True)
+        ),
         *(
             f"'{name}' is taken as an angle with period {period:.6g}"
             for name, period in periods.items()
@@ -139,6 +158,11 @@ def read_series(
         tuple(_in_file(frame, column) for column in times.columns),
         next((column.order for column in times.columns if column.order is not None), None),
     )
+
+
+def _is_open(column: Column, kind: InputKind, asked: Mapping[int, InputKind], observed: Array) -> bool:
+    """Whether an input, of which nobody said how it goes on, may well be of another kind than was guessed."""
+    return kind == "interpolated" and column.number not in asked and is_sparse(column, observed)
 
 
 def _each(frame: Frame, given: str | Sequence[str]) -> Sequence[str]:

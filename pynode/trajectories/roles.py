@@ -12,9 +12,10 @@ from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.covariates import changes_in
+from pynode.trajectories.dosing import by_route, check_further, marks_rows
 from pynode.trajectories.guess_time import rank
 from pynode.trajectories.identity import ID_WORDS, codes_of, roughness_within
-from pynode.trajectories.inputs import are_jumps, as_numbers
+from pynode.trajectories.inputs import are_jumps, as_numbers, given_kinds, kind_of_input
 from pynode.trajectories.order import Group
 from pynode.trajectories.times import PART_OF, RANGES, Times
 from pynode.wording import counted
@@ -48,8 +49,15 @@ def roles_of(
     values: Sequence[str] | None,
     inputs: Sequence[str],
     covariates: Sequence[str],
+    *,
+    input_kind: str = "auto",
+    known: Sequence[str] = (),
 ) -> Roles:
-    """The roles of the columns; raises `InvalidArgument` for unknown names, `DataError` for words among values."""
+    """The roles of the columns; raises `InvalidArgument` for unknown names, `DataError` for words among values.
+
+    `input_kind` says which inputs are doses, as in `read_series`; `known` are the inputs of a model that
+    the file is read for.
+    """
     roles = Roles()
     guess_covariates = not covariates
     named = [] if tuple(covariates) == NONE else list(frame.chosen("covariates", covariates))
@@ -68,6 +76,7 @@ def roles_of(
             roles.inputs.append(column)
             rest.remove(column)
             roles.notices.append(f"{column.label} is taken as an input (doses): its rows have no values")
+    rest = _by_routes(frame, rest, groups, observed, roles, input_kind, known)
     if guess_covariates:
         rest = _covariates_among(rest, groups, roles)
     if rest:
@@ -83,6 +92,33 @@ def roles_of(
     if values is None:
         roles.notices += [_two_levels(column) for column in roles.values if _has_two_levels(column)]
     return roles
+
+
+def _by_routes(
+    frame: Frame,
+    rest: list[Column],
+    groups: Sequence[Group],
+    observed: Array,
+    roles: Roles,
+    input_kind: str,
+    known: Sequence[str],
+) -> list[Column]:
+    """Divides doses among `roles.inputs` by their routes; returns the columns of `rest` that are left."""
+    inputs: list[Column] = []
+    asked = given_kinds(input_kind, frame, roles.inputs)
+    for column in roles.inputs:
+        if (asked.get(column.number) or kind_of_input(column, groups, observed)) != "jumps":
+            inputs.append(column)
+            continue
+        check_further(frame)
+        each, route = by_route(frame, column, rest, known)
+        inputs += each
+        if route is not None:
+            rest = [c for c in rest if c is not route]
+            told = " and ".join(f"'{c.key}'" for c in each)
+            roles.notices.append(f"doses are told apart by {route.label}: {told} are inputs of their own")
+    roles.inputs = inputs
+    return rest
 
 
 def _with_own_name(frame: Frame, column: Column) -> Column:
@@ -138,9 +174,10 @@ def _values_among(
     """Takes the values among the columns `rest` into `roles`; returns the columns that are left."""
     left: list[Column] = []
     doses: list[Column] = []
+    given = [c for c in (*rest, *roles.inputs) if _may_be_doses(c)]
     counters: list[tuple[Column, str]] = []
     for column in rest:
-        reason = _reason(column, times, groups)
+        reason = "other" if marks_rows(column, given) else _reason(column, times, groups)
         if reason == "other":
             left.append(column)
         elif reason:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pynode.datasets.splits import Array
+from pynode.trajectories.circles import turn_begins
 from pynode.trajectories.data import Trajectories
 
 
@@ -22,6 +23,8 @@ class Scaling:
 
     periods: tuple[float, ...]
     """The period of each value column that is an angle, 0 for others."""
+    begins: tuple[float, ...]
+    """Where the turn of each angle begins, as the file writes it: at 0, or at minus half a period; 0 for others."""
     shifts: Array
     scales: Array
     input_shifts: Array
@@ -56,8 +59,9 @@ class Scaling:
         for k, period in enumerate(self.periods):
             if period:
                 turns = np.arctan2(states[..., at + 1], states[..., at]) / (2 * np.pi)
-                angle = period * (turns % 1.0)
-                parts.append(np.where(angle >= period, 0.0, angle))
+                begin = self.begins[k]
+                angle = begin + (period * turns - begin) % period
+                parts.append(np.where(angle >= begin + period, begin, angle))
                 at += 2
             else:
                 parts.append(states[..., at] * self.scales[k] + self.shifts[k])
@@ -96,8 +100,11 @@ def fitted_scaling(series: Trajectories, training: Sequence[Array]) -> Scaling:
         elif known.size:
             shift, scale = _shift_and_scale(known[:, None])
             input_shifts[k], input_scales[k] = shift[0], scale[0]
+    every = np.concatenate([each.values for each in series.each]) if series.each else stacked
+    periods = tuple(series.periods.get(name, 0.0) for name in series.values)
     return Scaling(
-        tuple(series.periods.get(name, 0.0) for name in series.values),
+        periods,
+        tuple(turn_begins(every[:, k], period) if period else 0.0 for k, period in enumerate(periods)),
         shifts,
         scales,
         input_shifts,

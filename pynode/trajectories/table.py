@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,15 @@ import numpy as np
 
 from pynode.errors import RunFailure
 from pynode.trajectories.axis import TimeAxis
+from pynode.trajectories.data import Trajectories
 from pynode.trajectories.errors import Array
+from pynode.trajectories.scaling import Scaling
 from pynode.trajectories.time_columns import time_cells
 
-DIGITS = 9
-"""Significant digits of a forecast."""
+DIGITS, MOST_DIGITS = 9, 17
+"""Significant digits of a forecast, at least and at most."""
+DIGITS_OF_SPREAD = 6
+"""Digits that a column's spread is written to at least, where its values lie far from 0."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +36,47 @@ class Rows:
     identity: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ValueColumn:
+    """How a column of values is written.
+
+    An angle has a `period` (0 for others), and its values lie in [`begins`, `begins` + `period`).  Of a `constant`
+    every digit is written; of others as many as `spread`, the column's standard deviation, calls for.
+    """
+
+    name: str
+    period: float = 0.0
+    begins: float = 0.0
+    constant: bool = False
+    spread: float = math.inf
+
+
+def value_columns(series: Trajectories, scaling: Scaling) -> list[ValueColumn]:
+    """The value columns of a file, those that never change at the end."""
+    own = zip(series.values, scaling.periods, scaling.begins, scaling.scales.tolist(), strict=True)
+    changing = [ValueColumn(name, period, begins, spread=spread) for name, period, begins, spread in own]
+    return [*changing, *(ValueColumn(name, constant=True) for name in series.constants)]
+
+
 def as_csv(
     rows: Sequence[Rows],
-    columns: Sequence[str],
+    columns: Sequence[ValueColumn],
     axis: TimeAxis,
     *,
     id_columns: Sequence[str],
-    periods: Sequence[float | None],
-    constant: Sequence[bool],
 ) -> bytes:
     """CSV text in UTF-8: the file's own columns of the trajectory's name and of the time, and the values.
 
-    `periods` has the period of each circular column, whose values are in [0, period); of columns that are `constant`
-    every digit is written.  Raises `RunFailure` for a value that is not finite.
+    Raises `RunFailure` for a value that is not finite.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names, written = time_cells(axis, [own.times for own in rows])
-    writer.writerow([*id_columns, *names, *columns])
+    writer.writerow([*id_columns, *names, *(column.name for column in columns)])
     for own, times in zip(rows, written, strict=True):
-        check_finite(own, columns, axis)
+        check_finite(own, [column.name for column in columns], axis)
         for time, values in zip(times, own.values.tolist(), strict=True):
-            cells = map(_cell, values, periods, constant)
-            writer.writerow([*own.identity, *time, *cells])
+            writer.writerow([*own.identity, *time, *map(_cell, values, columns)])
     return text.getvalue().encode()
 
 
@@ -68,10 +91,23 @@ def check_finite(own: Rows, columns: Sequence[str], axis: TimeAxis) -> None:
         )
 
 
-def _cell(value: float, period: float | None, constant: bool) -> str:
-    if period is not None:
-        value %= period
-    cell = repr(value) if constant else f"{value:.{DIGITS}g}"
-    if cell.endswith(".0"):
-        cell = cell[:-2]
-    return "0" if period is not None and float(cell) >= period else cell
+def _cell(value: float, column: ValueColumn) -> str:
+    if column.constant:
+        return _without_zero(repr(value))
+    if not column.period:
+        return _without_zero(f"{value:.{_digits(value, column.spread)}g}")
+    angle = column.begins + (value - column.begins) % column.period
+    cell = _without_zero(f"{angle:.{DIGITS}g}")
+    return _without_zero(repr(column.begins)) if float(cell) >= column.begins + column.period else cell
+
+
+def _digits(value: float, spread: float) -> int:
+    """Significant digits of a value: more where the column's spread is small beside it."""
+    if not (value and 0 < spread < math.inf):
+        return DIGITS
+    before = math.ceil(math.log10(max(abs(value) / spread, 1.0)))
+    return min(max(DIGITS, before + DIGITS_OF_SPREAD), MOST_DIGITS)
+
+
+def _without_zero(cell: str) -> str:
+    return cell.removesuffix(".0")

@@ -203,6 +203,12 @@ INPUTS = {
     "steps of set points": "t,x,u\n" + "".join(
         f"{n},{'' if n % 5 == 0 else n % 3},{(20, 22, 18)[n // 5 % 3] if n % 5 == 0 else ''}\n" for n in range(55)
     ),
+    "steps of a valve of five positions": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 5 == 0 else n % 3},{25 * (n // 5 * 3 % 5) if n % 5 == 0 else ''}\n" for n in range(125)
+    ),
+    "jumps of one size": "t,x,u\n" + "".join(
+        f"{n},{'' if n % 9 == 0 else n % 3},{40 if n % 9 == 0 else ''}\n" for n in range(55)
+    ),
     "interpolated on another grid": "t,x,u\n" + "".join(
         f"{n},{'' if n % 5 == 0 else n % 3},{np.sin(n / 9):.1f}\n" for n in range(55)
     ),
@@ -217,6 +223,30 @@ def test_kinds_of_inputs(tmp_path: Path, name: str) -> None:
     assert result.input_kinds == (kind,)
     again = series(tmp_path, INPUTS[name], values=("x",), inputs=("u",), input_kind="steps")
     assert again.input_kinds == ("steps",)
+
+
+def test_kinds_of_inputs_one_by_one(tmp_path: Path) -> None:
+    """Others are seen from the values."""
+    text = "t,x,u,v,w\n" + "".join(f"{n},{n % 5},{n * n % 9},{np.sin(n / 4):.3f},{n // 8 % 3}\n" for n in range(40))
+    inputs = ("u", "v", "w")
+    result = series(tmp_path, text, values=("x",), inputs=inputs, input_kind="u:jumps, v:steps")
+    assert result.input_kinds == ("jumps", "steps", "steps")
+    for wrong, told in {
+        "x:steps": "x is no input; inputs are: u, v, w",
+        "u:often": "unknown",
+        "often": "unknown",
+    }.items():
+        with pytest.raises(InvalidArgument, match=told):
+            series(tmp_path, text, values=("x",), inputs=inputs, input_kind=wrong)
+
+
+def test_a_level_that_is_logged_where_it_changes(tmp_path: Path) -> None:
+    """By its name, where each level is another one; without such a name the other kinds are offered."""
+    body = "".join(f"{n},{'' if n % 9 == 0 else n % 3},{20 + n * n % 17 if n % 9 == 0 else ''}\n" for n in range(60))
+    assert series(tmp_path, "t,x,setpoint\n" + body, values=("x",), inputs=("setpoint",)).input_kinds == ("steps",)
+    result = series(tmp_path, "t,x,u\n" + body, values=("x",), inputs=("u",))
+    assert result.input_kinds == ("interpolated",)
+    assert said(result, "if it stays as it is until its next row, or if its rows are doses, say so")
 
 
 @pytest.mark.parametrize("words", [("on", "off"), ("Open", "closed"), ("TRUE", "FALSE"), ("auf", "zu")])

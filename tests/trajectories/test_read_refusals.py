@@ -29,6 +29,14 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {},
         ("line 12: the time goes back from 9 to 0; if the file holds several trajectories", "(id=COLUMN)"),
     ),
+    "days of the year over two of them": (
+        "doy,x\n" + "".join(f"{day},{day % 9}\n" for day in (*range(300, 366, 5), *range(2, 60, 5))),
+        {"time": "doy"},
+        (
+            "line 16: the time goes back from 365 to 2; if a year ends there, name the column of it as well "
+            "(time=year,doy); if the file holds several trajectories",
+        ),
+    ),
     "a column for each year": (
         "country,code,1960,1961,1962,1963,1964\n" + "".join(f"c{k},C{k},1.5,2.5,,4.5,{k}.5\n" for k in range(9)),
         {},

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pynode.trajectories.read import read_series
-from pynode.trajectories.table import Rows, as_csv
+from pynode.trajectories.table import Rows, ValueColumn, as_csv
 
 DAY = 86_400.0
 
@@ -37,7 +37,7 @@ def written(path: Path, times: list[float], **options: Any) -> list[list[str]]:
     rows = [
         Rows(own.name, own.times[-1] + np.array(times), np.ones((len(times), 1)), own.identity) for own in series.each
     ]
-    content = as_csv(rows, ["x"], series.axis, id_columns=series.id_columns, periods=[None], constant=[False])
+    content = as_csv(rows, [ValueColumn("x")], series.axis, id_columns=series.id_columns)
     return list(csv.reader(content.decode().splitlines()))
 
 
@@ -73,9 +73,7 @@ def test_guessed_columns_are_written_too(tmp_path: Path, name: str) -> None:
     (path := tmp_path / "t.csv").write_text(FILES[name])
     series = read_series(path, values=("x",))
     own = series.each[0]
-    table = as_csv(
-        [Rows("", own.times, own.values)], ["x"], series.axis, id_columns=(), periods=[None], constant=[False]
-    )
+    table = as_csv([Rows("", own.times, own.values)], [ValueColumn("x")], series.axis, id_columns=())
     wanted = [[cell.lstrip("0") or "0" for cell in line.split(",")[:-1]] for line in FILES[name].splitlines()]
     told = [[cell.lstrip("0") or "0" for cell in line.split(",")[:-1]] for line in table.decode().splitlines()]
     assert (told == wanted) is (name not in ("elapsed", "names of months"))

@@ -74,7 +74,7 @@ class SeriesOptions:
     inputs: tuple[str, ...] = ()
     """Columns that are known functions of time."""
     input_kind: str = "auto"
-    """How inputs go on between their rows: interpolated, steps or jumps; auto decides for each."""
+    """How inputs go on between their rows: interpolated, steps or jumps, of all or NAME:KIND,...; auto decides."""
     covariates: tuple[str, ...] = ()
     """Columns that are constant over a trajectory."""
     circular: tuple[str, ...] = ()
