@@ -74,9 +74,8 @@ def _kind(word: str) -> InputKind | None:
 
 
 def is_sparse(column: Column, observed: Array) -> bool:
-    """Whether a column has less than half as many values as there are rows with values, and none in these rows."""
-    known = np.isfinite(column.values)
-    return not bool((known & observed).any()) and bool(2 * known.sum() < observed.sum())
+    """Whether an input has less than half as many values as there are rows with values."""
+    return bool(2 * np.isfinite(column.values).sum() < observed.sum())
 
 
 def are_jumps(column: Column, observed: Array) -> bool:
@@ -112,7 +111,7 @@ def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> I
     if isolated and zeros > 0.5 * rows_of_it and apart and not (switched and back_at_0):
         return "jumps"
     different = np.unique(np.concatenate(own))
-    if apart and rows_of_it > 1 and len(different) == 1 and different[0] > 0:
+    if (apart or is_sparse(column, observed)) and rows_of_it > 1 and len(different) == 1 and different[0] > 0:
         return "jumps"  # a level that is always the same would say nothing
     moved = np.abs(changes[changes != 0])
     still = 1 - moved.size / changes.size

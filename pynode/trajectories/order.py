@@ -17,6 +17,9 @@ from pynode.trajectories.times import PART_OF, RANGES
 UNSORTED = 0.25
 """Share of steps back from which on the rows of a file are in no order, rather than in one with a mistake."""
 
+ROUNDED, FEW_TIMES = 0.3, 4
+"""Share and number of times that occur twice beyond which they may be rounded."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -115,6 +118,8 @@ def check_twice(frame: Frame, group: Group, times: Array, axis: TimeAxis, known:
     if may_change_at(float(times[at]), axis):
         raise DataError(told + PUT_BACK)
     remedy = "remove one of the rows" if group.name else hint or "remove one of the rows"
+    if same.size > max(ROUNDED * len(starts), FEW_TIMES):
+        remedy = f"if times are rounded, write them with more digits; {remedy}"
     raise DataError(told + remedy)
 
 

@@ -16,6 +16,7 @@ from pynode.datasets.splits import Array
 from pynode.errors import InvalidArgument
 from pynode.names import names_of
 from pynode.trajectories.assembly import Parts, assembled
+from pynode.trajectories.axis import words_of
 from pynode.trajectories.circles import given_period, seen_period
 from pynode.trajectories.clocks import put_forward
 from pynode.trajectories.covariates import covariate_of
@@ -36,6 +37,8 @@ TOLD: dict[InputKind, str] = {
     "jumps": "taken as doses, each added at once at its time",
 }
 
+QUANTITIES = frozenset(("variable", "quantity", "parameter", "measure", "metric", "analyte", "indicator", "signal"))
+"""What columns are called that name what is measured in a row, in tables with one column of values for all."""
 SPARSE = (
     "; if it stays as it is until its next row, or if its rows are doses, say so (input_kind=steps, input_kind=jumps)"
 )
@@ -273,4 +276,10 @@ def _said(times: Times, time: object, identity: Sequence[Column], id: object, n:
     if id is None and identity:
         told = " and ".join(f"'{column.name}'" if column.name else column.label for column in identity)
         said.append(f"{told} {'is' if len(identity) == 1 else 'are'} taken as the name of {n} trajectories")
+        said += [
+            f"if the words of {column.label} name quantities, they are modelled as trajectories of one: give each a "
+            "column of its own, so that they can act on each other"
+            for column in identity
+            if column.cells is not None and set(words_of(column.name)) & QUANTITIES
+        ]
     return said

@@ -320,4 +320,9 @@ def _constants(roles: Roles, groups: Sequence[Group]) -> None:
         if present.size > 1 and np.ptp(present) == 0:
             roles.values.remove(column)
             roles.constants[column.key] = float(present[0])
-            roles.notices.append(f"{column.label} is always {present[0]:.12g}: it is carried on, and not modelled")
+            told = f"{column.label} is always {present[0]:.12g}: it is carried on, and not modelled"
+            if 2 * present.size < len(rows):
+                told += (
+                    f"; if its {present.size:,} cells are doses or the like, name it as an input (inputs={column.key})"
+                )
+            roles.notices.append(told)

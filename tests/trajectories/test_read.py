@@ -225,6 +225,24 @@ def test_kinds_of_inputs(tmp_path: Path, name: str) -> None:
     assert again.input_kinds == ("steps",)
 
 
+def test_cells_of_one_number_here_and_there(tmp_path: Path) -> None:
+    """Beside values are doses, where they are named as an input, which is offered."""
+    text = "t,x,carbs\n" + "".join(f"{n},{n % 5},{50 if n % 9 == 4 else ''}\n" for n in range(40))
+    assert series(tmp_path, text, values=("x",), inputs=("carbs",)).input_kinds == ("jumps",)
+    assert said(series(tmp_path, text), "its 4 cells are doses or the like, name it as an input (inputs=carbs)")
+
+
+def test_names_of_quantities(tmp_path: Path) -> None:
+    """A table with a row for each quantity and time is one of trajectories, with a word on what that means."""
+    text = "t,variable,value\n" + "".join(
+        f"{n},{name},{n * k % 7}\n" for n in range(9) for k, name in ((2, "a"), (3, "b"))
+    )
+    told = "if the words of column 2 ('variable') name quantities, they are modelled as trajectories of one"
+    assert said(series(tmp_path, text), told)
+    assert not said(series(tmp_path, text.replace("variable", "plant")), "name quantities")
+    assert not said(series(tmp_path, text, id="variable"), "name quantities")
+
+
 def test_kinds_of_inputs_one_by_one(tmp_path: Path) -> None:
     """Others are seen from the values."""
     text = "t,x,u,v,w\n" + "".join(f"{n},{n % 5},{n * n % 9},{np.sin(n / 4):.3f},{n // 8 % 3}\n" for n in range(40))

@@ -37,6 +37,14 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
             "(time=year,doy); if the file holds several trajectories",
         ),
     ),
+    "times of whole seconds, four rows in each": (
+        "time,x\n" + "".join(f"2024-03-01 10:00:{k // 4:02},{k % 7}.5\n" for k in range(60)),
+        {},
+        (
+            "lines 2 and 3: the time 2024-03-01 10:00:00 occurs twice",
+            "if times are rounded, write them with more digits",
+        ),
+    ),
     "a column for each year": (
         "country,code,1960,1961,1962,1963,1964\n" + "".join(f"c{k},C{k},1.5,2.5,,4.5,{k}.5\n" for k in range(9)),
         {},
