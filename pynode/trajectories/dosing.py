@@ -15,12 +15,14 @@ from pynode.trajectories.axis import words_of
 from pynode.trajectories.identity import codes_of
 from pynode.trajectories.inputs import is_dose
 
-MARKS = frozenset(("evid", "mdv", "cmt", "adm", "ss", "ii", "addl"))
+MARKS = frozenset(("evid", "mdv", "cmt", "adm", "ss", "ii", "addl", "rate", "dur"))
 """Columns of programs for such tables that are no measurements; beside a column of doses they are no values."""
 EVENTS = frozenset(("evid", "mdv"))
 """Those that are not 0 in rows without a measurement."""
 FURTHER = frozenset(("addl", "ss"))
 """Those that stand for more doses than that of their row."""
+SLOW = frozenset(("rate", "dur"))
+"""Those that say how fast, or for how long, a dose is given."""
 ROUTES = frozenset(("cmt", "adm", "route", "administration", "via"))
 """What columns are called that say how a dose is given."""
 MOST_ROUTES = 5
@@ -47,6 +49,14 @@ def check_further(frame: Frame) -> None:
                     f"{frame.place(row)}, {column.label}: {column.values[row]:g} stands for further doses, which are "
                     "not made from one row; write a row for each dose"
                 )
+
+
+def told_of_slow(frame: Frame, doses: Column) -> list[str]:
+    """What to say about doses that a column says are given over some time."""
+    given = _given(doses)
+    slow = [c for c in frame.columns if c.kind == "number" and c.name.lower() in SLOW]
+    slow = [c for c in slow if (np.nan_to_num(c.values[given]) != 0).any()]
+    return [f"{c.label} is left out of account: doses are added at once" for c in slow]
 
 
 def without_marked(frame: Frame, used: Sequence[Column]) -> tuple[Frame, list[str]]:

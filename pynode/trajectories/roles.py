@@ -12,7 +12,7 @@ from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.covariates import changes_in
-from pynode.trajectories.dosing import by_route, check_further, marks_rows
+from pynode.trajectories.dosing import by_route, check_further, marks_rows, told_of_slow
 from pynode.trajectories.guess_time import rank
 from pynode.trajectories.identity import ID_WORDS, codes_of, roughness_within
 from pynode.trajectories.inputs import are_jumps, as_numbers, given_kinds, kind_of_input
@@ -111,6 +111,7 @@ def _by_routes(
             inputs.append(column)
             continue
         check_further(frame)
+        roles.notices += [told for told in told_of_slow(frame, column) if told not in roles.notices]
         each, route = by_route(frame, column, rest, known)
         inputs += each
         if route is not None:

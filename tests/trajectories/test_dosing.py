@@ -116,6 +116,16 @@ def test_a_dose_in_a_row_with_a_value(tmp_path: Path) -> None:
     assert (result.values, result.inputs, result.input_kinds) == (("conc",), ("dose",), ("jumps",))
 
 
+def test_doses_that_are_given_slowly(tmp_path: Path) -> None:
+    """Are added at once, which is said; a rate without doses is a value."""
+    rows = [(t, 100 if t == 0 else 0, 25 if t == 0 else 0, "." if t == 0 else t * t) for t in (0, 1, 3, 8, 12)]
+    text = "ID,TIME,AMT,RATE,DV\n" + "".join(f"{k},{t},{a},{r},{v}\n" for k in (1, 2) for t, a, r, v in rows)
+    result = series(tmp_path, text)
+    assert (result.values, result.inputs) == (("DV",), ("AMT",))
+    assert any("('RATE') is left out of account: doses are added at once" in notice for notice in result.notices)
+    assert series(tmp_path, text.replace("AMT", "level")).values == ("level", "RATE", "DV")
+
+
 def test_a_row_that_stands_for_several_doses_is_refused(tmp_path: Path) -> None:
     text = HEAD + "".join(event(k, t, dose=t == 0, further=3 * (t == 0)) for k in (1, 2) for t in (0, 1, 3, 8))
     with pytest.raises(DataError, match=r"line 2, column 7 \('ADDL'\): 3 stands for further doses.*a row for each"):
