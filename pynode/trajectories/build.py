@@ -12,12 +12,12 @@ from pynode.datasets.splits import Array
 from pynode.trajectories.curves import Curves, dense_times, make_curves, unit_of_time
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.fields import HIDDEN, LinearAndNetwork, Sizes
+from pynode.trajectories.first_laws import begin_by_modes, begin_by_relaxation
 from pynode.trajectories.grid import Grid, longest_interval, make_grid
 from pynode.trajectories.hidden import Hidden, added, decide
 from pynode.trajectories.impulses import both_ways, fitted_decays, in_two_phases
 from pynode.trajectories.matching import EFFORTS, Effort, Samples, match
 from pynode.trajectories.model import Initial, SeriesModel
-from pynode.trajectories.relaxation import fitted_relaxation
 from pynode.trajectories.rollout import by_steps, roll_out
 from pynode.trajectories.scaling import Scaling, fitted_scaling
 from pynode.trajectories.windows import Windows, make_windows, node_places
@@ -82,6 +82,13 @@ class Prepared:
         sizes = self.sizes
         undisturbed = not (sizes.inputs or sizes.impulses)
         return (sizes.observed, sizes.hidden) == (1, 1) and undisturbed and len(self.grids) > 2
+
+    @property
+    def may_swing(self) -> bool:
+        """Whether a first field may be a sum of modes: one column with two or more of its derivatives, undisturbed."""
+        sizes, hidden = self.sizes, self.hidden
+        undisturbed = not (sizes.known or sizes.impulses or self.series.periods)
+        return undisturbed and sizes.observed == 1 and hidden.orders == tuple(range(1, max(hidden.count, 2) + 1))
 
     @property
     def hidden_words(self) -> tuple[str, ...]:
@@ -223,13 +230,14 @@ def _begin_by_decay(model: SeriesModel, prepared: Prepared) -> None:
 def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepared) -> None:
     """Leaves `field` as the match to smooth curves whose solves over long windows are nearest to the data."""
     samples = samples_of(prepared)
-    if prepared.restraint is not None:
-        match(field, samples, prepared.restraint)
-        return
     masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
     windows = make_windows(prepared.grids, prepared.places, masks, GROWTH[-1], torch.float64)
-    best, chosen = float("inf"), None
     noise = torch.as_tensor(prepared.curves.noise)
+    if prepared.restraint is not None:
+        match(field, samples, prepared.restraint)
+        _try_modes(model, field, prepared, windows, noise, masks)
+        return
+    best, chosen = float("inf"), None
     for effort in EFFORTS:
         match(field, samples, effort)
         loss = 0.0 if windows is None else _robust_loss(model, windows, noise)
@@ -238,7 +246,7 @@ def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepare
     assert chosen is not None
     if prepared.may_relax:
         before = model.nodes.detach().clone()
-        if windows is not None and _begin_by_relaxation(model, field, prepared, masks):
+        if windows is not None and begin_by_relaxation(model, field, prepared, masks):
             if _robust_loss(model, windows, noise) < best:
                 return
             with torch.no_grad():
@@ -246,32 +254,26 @@ def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepare
     with torch.no_grad():
         for p, value in zip(field.parameters(), chosen, strict=True):
             p.copy_(value)
+    _try_modes(model, field, prepared, windows, noise, masks)
 
 
-@torch.no_grad()
-def _begin_by_relaxation(
-    model: SeriesModel, field: LinearAndNetwork, prepared: Prepared, masks: Sequence[Array]
-) -> bool:
-    """Begins field, nodes and starts by two decays; False where these can't be had."""
-    relaxation = fitted_relaxation(prepared.grids, masks)
-    if relaxation is None:
-        return False
-    scale = prepared.hidden.scales[0] * prepared.scaling.time
-    product = relaxation.slow * relaxation.fast
-    for part in (field.linear.weight, field.linear.bias, field.network[-1].weight, field.network[-1].bias):
-        part.zero_()
-    field.linear.weight[0, 1] = scale
-    field.linear.weight[1, :2] = torch.tensor([-product / scale, -(relaxation.slow + relaxation.fast)])
-    field.linear.bias[1] = product * relaxation.rest / scale
-    states = []
-    for k, (grid, place) in enumerate(zip(prepared.grids, prepared.places, strict=True)):
-        clock = np.concatenate(([0.0], np.cumsum(grid.lengths)))
-        states.append(relaxation.states(k, clock[place], scale))
-    model.nodes.copy_(torch.as_tensor(np.concatenate(states)))
-    firsts = np.array([s[0] for s, mask in zip(states, prepared.masks, strict=True) if mask.any()])
-    model.start.copy_(torch.as_tensor(firsts.mean(0)))
-    model.spread.copy_(torch.as_tensor(np.clip(firsts.std(0), 0.1, None)))
-    return True
+def _try_modes(
+    model: SeriesModel,
+    field: LinearAndNetwork,
+    prepared: Prepared,
+    windows: Windows | None,
+    noise: torch.Tensor,
+    masks: Sequence[Array],
+) -> None:
+    """Begins field and nodes by a sum of modes where this has a lower robust loss."""
+    if windows is None or not prepared.may_swing:
+        return
+    every = (*field.parameters(), model.nodes)
+    before, least = [p.detach().clone() for p in every], _robust_loss(model, windows, noise)
+    if not begin_by_modes(model, field, prepared, masks) or not _robust_loss(model, windows, noise) < least:
+        with torch.no_grad():
+            for p, value in zip(every, before, strict=True):
+                p.copy_(value)
 
 
 def _robust_loss(model: SeriesModel, windows: Windows, noise: torch.Tensor) -> float:
