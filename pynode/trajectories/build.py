@@ -52,6 +52,9 @@ class Prepared:
     backtested: tuple[float, float] = (0.0, 0.0)
     """Errors of the backtests of the field that is held down, and of the best one that is not."""
 
+    swings: bool = False
+    """Whether a sum of modes follows the data."""
+
     def growth(self, wanted: tuple[int, ...] = GROWTH, most: int = GROWING_INTERVALS) -> tuple[int, ...]:
         """Lengths of windows, in those of the first, of the `wanted` ones.
 
@@ -270,7 +273,8 @@ def _try_modes(
         return
     every = (*field.parameters(), model.nodes)
     before, least = [p.detach().clone() for p in every], _robust_loss(model, windows, noise)
-    if not begin_by_modes(model, field, prepared, masks) or not _robust_loss(model, windows, noise) < least:
+    model.by_modes = begin_by_modes(model, field, prepared, masks) and _robust_loss(model, windows, noise) < least
+    if not model.by_modes:
         with torch.no_grad():
             for p, value in zip(every, before, strict=True):
                 p.copy_(value)

@@ -28,7 +28,8 @@ class SeriesModel(nn.Module):
     Jumps of a trajectory are larger or smaller by a factor whose logarithm is linear in its covariates: a dose raises
     the level in a heavier body less.
 
-    `spread` `(state,)` is the standard deviation of starts about their mean, which is not trained.
+    `spread` `(state,)` is the standard deviation of starts about their mean, which is not trained.  `by_modes` says of
+    a first model that it is a sum of modes.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class SeriesModel(nn.Module):
     ) -> None:
         super().__init__()
         self.initial = initial
+        self.by_modes = False
         self.sizes = sizes
         self.field = IntervalField(inner, sizes)
         self.jumps = nn.Parameter(torch.zeros(sizes.impulses, sizes.state, dtype=torch.float64))

@@ -43,7 +43,7 @@ def deepened(prepared: Prepared) -> Prepared:
     rows = sum(int(mask.sum()) for mask in prepared.masks)
     if prepared.sizes.impulses or rows < ROWS or bool(columns) == bool(prepared.sizes.inputs):
         return prepared
-    least = _loss(prepared)
+    least, _ = _loss(prepared)
     if least < FAR:
         return prepared
     if not columns:  # with inputs, coming back to a level says little: what lags behind them shows in the solves
@@ -53,9 +53,9 @@ def deepened(prepared: Prepared) -> Prepared:
         for column in columns:
             hidden = added(prepared.curves, hidden, column)
         tried = replace(prepared, hidden=hidden, sizes=replace(prepared.sizes, hidden=hidden.count))
-        loss = _loss(tried)
+        loss, by_modes = _loss(tried)
         if loss < (BETTER if best is prepared else ALIKE) * least:
-            best, least = tried, min(loss, least)
+            best, least = replace(tried, swings=by_modes and loss < FAR), min(loss, least)
         if least < FAR:
             break
     return best
@@ -67,17 +67,19 @@ def _lagging(prepared: Prepared, least: float) -> Prepared:
     for column in range(prepared.sizes.observed):
         hidden = added(prepared.curves, prepared.hidden, column)
         tried = replace(prepared, hidden=hidden, sizes=replace(prepared.sizes, hidden=hidden.count))
-        if (loss := _loss(tried)) < limit:
+        loss, _ = _loss(tried)
+        if loss < limit:
             best, limit = tried, loss
     return best
 
 
-def _loss(prepared: Prepared) -> float:
-    """The robust loss of a first field over long windows, each from the start that suits it best."""
+def _loss(prepared: Prepared) -> tuple[float, bool]:
+    """The robust loss of a first field over long windows, each from the start that suits it best; whether it is a sum
+    of modes."""
     masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
     windows = make_windows(prepared.grids, prepared.places, masks, GROWTH[-1], torch.float64)
     if windows is None:
-        return 0.0
+        return 0.0, False
     model = first_model(prepared, 0)
     if windows.count > WINDOWS:
         windows = windows.take(torch.linspace(0, windows.count - 1, WINDOWS).long())
@@ -86,4 +88,4 @@ def _loss(prepared: Prepared) -> float:
     starts = model.nodes.detach()[windows.node]
     states = assimilate(model, windows, starts, spread, noise, iterations=ITERATIONS)
     loss = robust_loss(model, windows, states, noise)
-    return loss if np.isfinite(loss) else float("inf")
+    return (loss if np.isfinite(loss) else float("inf")), model.by_modes

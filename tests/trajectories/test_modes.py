@@ -56,7 +56,9 @@ def test_beats_have_three_hidden_derivatives_and_are_followed(rest: float) -> No
     of = observed(rest)
     prepared = deepened(prepare(of, [np.ones(400, bool)]))
     assert prepared.hidden.orders == (1, 2, 3)
+    assert prepared.swings
     model = first_model(prepared, 0)
+    assert model.by_modes
     masks = [prepared.node_mask(0, prepared.masks[0])]
     windows = make_windows(prepared.grids, prepared.places, masks, 16, torch.float64)
     assert windows is not None
