@@ -238,7 +238,6 @@ def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepare
     noise = torch.as_tensor(prepared.curves.noise)
     if prepared.restraint is not None:
         match(field, samples, prepared.restraint)
-        _try_modes(model, field, prepared, windows, noise, masks)
         return
     best, chosen = float("inf"), None
     for effort in EFFORTS:
