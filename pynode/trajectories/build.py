@@ -233,12 +233,12 @@ def _begin_by_decay(model: SeriesModel, prepared: Prepared) -> None:
 def _choose_field(model: SeriesModel, field: LinearAndNetwork, prepared: Prepared) -> None:
     """Leaves `field` as the match to smooth curves whose solves over long windows are nearest to the data."""
     samples = samples_of(prepared)
-    masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
-    windows = make_windows(prepared.grids, prepared.places, masks, GROWTH[-1], torch.float64)
-    noise = torch.as_tensor(prepared.curves.noise)
     if prepared.restraint is not None:
         match(field, samples, prepared.restraint)
         return
+    masks = [prepared.node_mask(k, mask) for k, mask in enumerate(prepared.masks)]
+    windows = make_windows(prepared.grids, prepared.places, masks, GROWTH[-1], torch.float64)
+    noise = torch.as_tensor(prepared.curves.noise)
     best, chosen = float("inf"), None
     for effort in EFFORTS:
         match(field, samples, effort)
