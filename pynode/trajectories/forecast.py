@@ -88,12 +88,13 @@ def forecasts(
     states = assimilate(model, together(last), torch.stack(priors), torch.stack(spreads), noise)
     with torch.no_grad():
         path = roll_out(model, together(windows), states, by_steps(ACCURATE))[..., : sizes.observed].numpy()
-    members = Members.of(model, prepared) if any(a.population is not None for a in approaches) else None
+    alone = all(approach.population is None for approach in approaches)
+    members = None if alone else Members.of(model, prepared)
     results = []
     for k, (grid, begin, at) in enumerate(zip(grids, begins, times, strict=True)):
         own = path[:, k]
-        if members is not None and trained[k] is None:
-            own = combined(model, approaches, members, grid, windows[k][-1], own, noise)
+        if not alone and trained[k] is None:
+            own = combined(model, prepared, approaches, members, grid, windows[k][-1], own, noise)
         place = np.searchsorted(grid.times, at) - begin
         results.append(prepared.scaling.to_file(own[np.clip(place, 0, None)]))
     return results
