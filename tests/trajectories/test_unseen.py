@@ -11,10 +11,12 @@ import torch
 from pynode.trajectories import forecast
 from pynode.trajectories.build import Prepared, first_model, prepare
 from pynode.trajectories.data import Trajectories
+from pynode.trajectories.evaluation import evaluated
 from pynode.trajectories.forecast import calibrated, forecasts
 from pynode.trajectories.grid import make_grid
 from pynode.trajectories.loss import START_PRIOR
 from pynode.trajectories.model import SeriesModel
+from pynode.trajectories.parts import parts_of
 from pynode.trajectories.trained_curves import conditioned, curve_paths
 from pynode.trajectories.unseen import (
     Approach,
@@ -270,3 +272,10 @@ def test_curves_stand_for_themselves_without_the_field() -> None:
     own[-1] = np.inf
     alone = combined(model, prepared, (Approach(1.0, "curves"),), None, grid, seen, own, noise)
     assert np.allclose(alone, path), "what the state leads to is not needed where curves go on"
+
+
+@pytest.mark.parametrize(("of", "without_field"), [(rises(), True), (growths(), False)])
+def test_an_evaluation_records_whether_forecasts_used_the_field(of: Trajectories, without_field: bool) -> None:
+    parts = parts_of(of, None, [each.name for each in of.each[-3:]], 5)
+    prepared = prepare(of, parts.training, augment=0)
+    assert evaluated(first_model(prepared, 0), prepared, parts)["without_field"] is without_field
