@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pynode.datasets.encodings import HEAD, encoding_at, nul_bytes
 from pynode.datasets.errors import DataError
 
 Mark: TypeAlias = Literal[".", ","]
@@ -45,15 +46,6 @@ SAMPLE = 60
 """Lines from which the delimiter and the header are found."""
 
 CHUNK = 1 << 20
-
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
 
 SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w"\r\n])"?[;,\t]*\s*', re.IGNORECASE)
 """Excel's first line, which names the delimiter."""
@@ -162,21 +154,16 @@ def open_text(path: Path) -> TextFile:
 
 
 def _encoding(path: Path) -> str:
-    """By the byte order mark, else UTF-8 where all bytes are, else Latin-1: numbers are the same in both."""
+    """By what its beginning tells, else UTF-8 where all bytes are, else Latin-1: numbers are the same in both."""
     try:
         with path.open("rb") as file:
-            head = file.read(4)
-            for mark, name in MARKS:
-                if head.startswith(mark):
-                    return name
+            if (told := encoding_at(file.read(HEAD))) is not None:
+                return told
             file.seek(0)
             decoder, is_utf8 = codecs.getincrementaldecoder("utf-8")(), True
             while chunk := file.read(CHUNK):
                 if b"\0" in chunk:
-                    raise DataError(
-                        f"{path} can't be read as a .csv text: it holds NUL bytes, as a binary file or UTF-16 without "
-                        "a byte order mark does; save it as plain UTF-8 text"
-                    )
+                    raise nul_bytes(path)
                 try:
                     decoder.decode(chunk)
                 except UnicodeDecodeError:
