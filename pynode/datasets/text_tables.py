@@ -31,7 +31,7 @@ from pynode.datasets.text_lines import (
     open_text,
     plain_number,
 )
-from pynode.datasets.units import units_in
+from pynode.datasets.units import Below, below_header
 from pynode.wording import counted, verb
 
 WHOLE = re.compile(r"\d+")
@@ -66,7 +66,8 @@ def layout(sample: list[Record], header: bool | None) -> Layout:
     """The layout of a table that begins with `sample`; `header` says whether it has one, None that it is not known.
 
     A line without any number is a header.  So are the integers 0, 1, 2, ..., which pandas writes for columns without
-    names, and other increasing integers above lines of decimal fractions; beside words only years.
+    names, and other increasing integers above lines of decimal fractions if they count from 1 or stand far outside the
+    numbers below; beside words only years.
     """
     first = [cell.strip() for cell in sample[0][1]]
     body = [cells for _, cells in sample[1:]]
@@ -77,7 +78,11 @@ def layout(sample: list[Record], header: bool | None) -> Layout:
         words = not any(_is_number(cell) for cell in first) and not all(map(_is_missing, first))
         numbered = counted or has_years(first, body)
         header = words or numbered
-        notice = f"line {sample[0][0]} is read as a header: {_shown(first)}" if numbered else ""
+        notice = (
+            f"line {sample[0][0]} is read as a header: {_shown(first)} (header=False if it is a row)"
+            if numbered
+            else ""
+        )
     else:
         notice = ""
     names = tuple(_name(cell) for cell in first) if header else ()
@@ -95,7 +100,7 @@ def _name(cell: str) -> str:
 
 
 def _counts(first: list[str], body: list[list[str]]) -> bool:
-    """Whether a line of integers is a header: 0, 1, 2, ..., or increasing ones where all below are fractions."""
+    """Whether a line of integers is a header: 0, 1, 2, ..., or increasing ones where all below are other fractions."""
     start = 1 if len(first) > 1 and not first[0] else 0  # pandas does not name its index
     cells = first[start:]
     if len(cells) > 1 and [plain_number(cell) for cell in cells] == list(range(len(cells))):
@@ -107,7 +112,21 @@ def _counts(first: list[str], body: list[list[str]]) -> bool:
         return True
     below = [cell.strip() for row in body for cell in row[start:]]
     increasing = len(values) > 1 and all(a < b for a, b in pairwise(values))
-    return increasing and len(body) > 1 and not any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below)
+    if not increasing or len(body) < 2 or any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below):
+        return False
+    counts = len(values) > 2 and values == list(range(1, len(values) + 1))
+    return counts or any(is_far(value, body, n) for n, value in enumerate(values, start))
+
+
+def is_far(value: float, body: list[list[str]], column: int) -> bool:
+    """Whether a number stands far outside those of its column, so that it is hardly one of them."""
+    cells = [cells[column] for cells in body if column < len(cells)]
+    below = [found for cell in cells if (found := number(cell, ".")) is not None or (found := number(cell, ","))]
+    if not below:
+        return False
+    low, high = min(below), max(below)
+    reach = max(high - low, 0.5 * max(abs(low), abs(high)))
+    return not low - reach <= value <= high + reach
 
 
 def has_years(first: list[str], body: list[list[str]]) -> bool:
@@ -224,16 +243,14 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     shape = layout(sample, reading.header)
     columns = ColumnNames(tuple(range(1, shape.width + 1)), shape.names or ("",) * shape.width)
     roles = reading.roles(path, columns)
-    units = (
-        units_in(sample[1][1], [cells for _, cells in sample[2:]], shape.width) if shape.names and sample[2:] else ()
-    )
+    below = below_header(sample, shape.width) if shape.names else Below()
     table = _Table(
         text,
         columns,
         roles,
         has_header=bool(shape.names),
         drops_rows=reading.missing == "drop",
-        line_of_units=sample[1][0] if units else None,
+        last_line=below.last_line,
         first_line=sample[0][0],
     )
     mark: Mark = "," if reading.decimal == "," else "."
@@ -245,9 +262,7 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     if not len(rows):
         raise DataError(f"{path} has no rows of numbers: give at least one")
     notices += [shape.notice] if shape.notice else []
-    if units:
-        told = ", ".join(unit for unit in units if unit)
-        notices.append(f"line {table.line_of_units} holds units and is left out ({told})")
+    notices += below.notices
     if text.encoding == "latin-1":
         notices.append("the text is not UTF-8 and is read as Latin-1")
     if mark == "," and reading.decimal is None:
@@ -287,7 +302,8 @@ class _Table:
     roles: Roles
     has_header: bool
     drops_rows: bool
-    line_of_units: int | None = None
+    last_line: int = 0
+    """Of those below the header that are no rows."""
     first_line: int = 1
     """Of the table, below the lines above it."""
     dropped: int = field(default=0, init=False)
@@ -327,7 +343,7 @@ class _Table:
                 continue
             if is_header:
                 is_header = False
-            elif line == self.line_of_units:
+            elif line <= self.last_line:
                 continue
             elif len(cells) == width or (len(cells) == width + 1 and not cells[-1].strip()):
                 yield line, cells
