@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from pynode.datasets.date_order import ORDERS
-from pynode.datasets.errors import DataError
 from pynode.datasets.file_kinds import file_kind, is_text
 from pynode.datasets.frame_arrays import read_npy_frame, read_npz_frame, read_parquet_frame
 from pynode.datasets.frame_cells import Missing
 from pynode.datasets.frame_table import Column, ColumnKind, Frame
 from pynode.datasets.frame_text import read_text_frame
-from pynode.datasets.no_table import refusal, refuse_markup
+from pynode.datasets.no_table import no_file, refusal, refuse_markup
 from pynode.datasets.sentinels import sentinels
 from pynode.errors import InvalidArgument
 from pynode.names import names_of
@@ -51,7 +50,7 @@ def read_frame(
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path} is not a file: give the path of a table (.csv, .tsv, .parquet, .npy, .npz)")
+        raise no_file(path)
     if decimal not in (None, ".", ","):
         raise InvalidArgument("decimal", repr(decimal), "no decimal mark", "use '.' or ','")
     order = next((known for known in ORDERS if known == date_order), None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
+from pynode.datasets.headers import has_years, layout
 from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.text_lines import MISSING, SAMPLE, Record, TextFile, could_be_number, number
-from pynode.datasets.text_tables import has_years, layout
 from pynode.datasets.units import Below, below_header, is_date
 
 

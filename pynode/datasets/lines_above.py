@@ -8,12 +8,23 @@ from pynode.datasets.text_lines import Record, could_be_number
 from pynode.datasets.units import is_date, is_unit
 from pynode.wording import counted, verb
 
+COMMENTS = ("%", "//", "!", "*", ";", "'", "--", "REM ")
+"""What comments of other programs begin with; those of # are never read."""
+
 
 def lines_above(sample: list[Record]) -> int:
     """How many of the first lines belong to no table: they have at most half as many cells as the others, or another
     number of them and stand above a header that has as many as the rows."""
     widths = Counter(len(cells) for _, cells in sample)
     usual = max(widths.items(), key=lambda item: (item[1], item[0]))[0]
+    marked = next((n for n, (_, cells) in enumerate(sample) if not cells[0].lstrip().startswith(COMMENTS)), 0)
+    if (
+        marked
+        and len(sample[marked][1]) == usual
+        and _are_names(sample[marked][1])
+        and not any(map(is_unit, sample[marked][1]))
+    ):
+        return marked
     full = next(n for n, (_, cells) in enumerate(sample) if len(cells) == usual)
     if full and _are_names(sample[full][1]):
         return full

@@ -35,6 +35,17 @@ NAMES_IN_BRACKETS = re.compile(r"\s*<[^<>\n]+>([,;|\t ]+<[^<>\n]+>)+\s*(\n|$)")
 """A header such as <DATE>,<CLOSE>, as terminals of stock exchanges write it."""
 
 
+def no_file(path: Path) -> DataError:
+    """The error for a path that is none of a file: a folder, or a pattern of names, hold several."""
+    if path.is_dir() or any(sign in path.name for sign in "*?"):
+        what = "a folder" if path.is_dir() else "a pattern of names"
+        return DataError(
+            f"{path} is {what}, not a file: give one table; join the files of several trajectories into one, with a "
+            "column that names the trajectory of each row"
+        )
+    return DataError(f"{path} is not a file: give the path of a table (.csv, .tsv, .parquet, .npy, .npz)")
+
+
 def refusal(path: Path, kind: Kind) -> DataError:
     """The error for the file at `path` of this kind."""
     if kind == "binary" and is_damaged_text(_head(path)):

@@ -18,7 +18,7 @@ from pynode.datasets.conditions import check_within_classes, fitted
 from pynode.datasets.errors import DataError
 from pynode.datasets.file_kinds import file_kind, is_text
 from pynode.datasets.frame_tables import read_columns
-from pynode.datasets.no_table import refusal, refuse_markup
+from pynode.datasets.no_table import no_file, refusal, refuse_markup
 from pynode.datasets.raw import load_array
 from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, TableFile, as_texts
 from pynode.datasets.splits import PARTS, Array, Splits, check_scale, cut, first_damage, standardised
@@ -55,7 +55,7 @@ def read_table(path: Path | str, reading: Reading | None = None) -> TableFile:
     """As `load_table`, with the names of the columns and the notices, which are logged once."""
     path, reading = Path(path), reading or Reading()
     if not path.is_file():
-        raise DataError(f"{path} is not a file: give the path of a table, such as a .csv, .parquet or .npy file")
+        raise no_file(path)
     kind = table_kind(path)
     if kind == "npy":
         table = _read_npy(path, reading)

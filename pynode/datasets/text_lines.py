@@ -24,9 +24,8 @@ Kind: TypeAlias = Literal["missing", "infinite", "truth value", "date", "text"]
 
 ERRORS = ("#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!")
 """What spreadsheets write where a formula has no value."""
-MISSING = frozenset(
-    ("na", "n/a", "<na>", "nan", "+nan", "-nan", "nat", "null", "none", "nil", "missing", ".", "-", "--", "?", *ERRORS)
-)
+_WORDS = r"na n/a n.a. n.d. k.a. <na> nan +nan -nan nat null \n none nil missing . - -- --- ?"
+MISSING = frozenset((*_WORDS.split(), *ERRORS))
 TRUTH_VALUES = frozenset(("true", "false", "yes", "no", "t", "f", "y", "n"))
 DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2}([T ].*)?)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d\d)( .*)?|\d{1,2}:\d\d.*"
@@ -44,6 +43,9 @@ DELIMITERS = ("\t", ";", ",", "|", " ")
 
 SAMPLE = 60
 """Lines from which the delimiter and the header are found."""
+
+RULE = re.compile(r"[\s|+=-]*--\+[\s|+=-]*|\+[\s|+=-]*")
+"""A line that is drawn between header and rows, as programs for databases print tables."""
 
 CHUNK = 1 << 20
 
@@ -180,6 +182,8 @@ def _content(file: Iterable[str]) -> Iterator[tuple[int, str]]:
         text = line.strip()
         if not text or (text.startswith("#") and not text.lower().startswith(ERRORS)):
             continue
+        if "-+" in text and RULE.fullmatch(text):
+            continue
         if not (at_top and SEPARATOR_LINE.fullmatch(line)):
             yield number, line
         at_top = False
@@ -224,6 +228,8 @@ def _delimiter(lines: list[str]) -> str:
         cells = [cell for row in body for cell in row]
         alike = count / len(body)
         numeric = sum(could_be_number(cell) or bool(WITH_UNIT.fullmatch(cell.strip())) for cell in cells) / len(cells)
+        if abs(len(_without_trailing(rows[0])) - width) > 1:
+            numeric /= 2  # the header has other delimiters
         if (alike * numeric, alike) > quality:
             best, quality = delimiter, (alike * numeric, alike)
     return best
