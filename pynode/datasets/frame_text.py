@@ -121,7 +121,9 @@ def _trouble(path: Path, table: _Table, column: Column, wrong: list[int], dates:
     if len(words) <= MOST_WORDS and what == "number" and (wrong != last or n == 1) and words[0][:1] not in "<>≤≥":
         told = " and ".join(f"'{word[:SHOWN]}'" for word in words)
         stand, value = ("stands", "a missing value") if len(words) == 1 else ("stand", "missing values")
-        remedy += f"; if {told} {stand} for {value} everywhere, say so (missing_values={in_one_text(words)})"
+        listed = in_one_text(words)
+        listed = f"'{listed}'" if '"' in listed else listed
+        remedy += f"; if {told} {stand} for {value} everywhere, say so (missing_values={listed})"
     return f"{place}: {shown} is not a {what}{total}; {remedy}"
 
 

@@ -92,7 +92,7 @@ def test_other_files(tmp_path: Path) -> None:
     for name, said in (
         ("t.xlsx", r"save a sheet of a spreadsheet \(\.xlsx\) as \.csv"),
         ("t.csv.gz", "gunzip"),
-        (".", "is not a file"),
+        (".", "is a folder, not a file"),
     ):
         with pytest.raises(DataError, match=said):
             read_frame(tmp_path / name)

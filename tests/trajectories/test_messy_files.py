@@ -82,8 +82,8 @@ def test_other_words_for_missing_values_are_offered(tmp_path: Path) -> None:
     told = refused(tmp_path, "time,a\n" + "\n".join(lines) + "\n")
     assert "line 4, column 2 ('a'): 'off, broken' is not a number (one of 6 such cells)" in told
     assert told.endswith(
-        "if 'off, broken' and 'BDL' and 'ERR' stand for missing values everywhere, say so "
-        '(missing_values="off, broken",BDL,ERR)'
+        "if 'off, broken' and 'ERR' and 'BDL' stand for missing values everywhere, say so "
+        "(missing_values='\"off, broken\",ERR,BDL')"
     )
     read = read_series(tmp_path / "t.csv", missing_values=("BDL", "ERR", "off, broken"))
     assert len(read.each[0].times) == 24
