@@ -98,7 +98,7 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
     _refuse_times_across(frame, columns)
     _refuse_first_row(frame, columns)
-    numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()] if len(columns) > 1 else []
+    numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()] if len(frame.columns) > 1 else []
     for column in numbers:  # a column alone is the value
         # of columns with other names only the first, or one of equal steps
         believed = column is frame.columns[0] or not column.name or _even(column)
