@@ -1,8 +1,14 @@
-"""Names where one or several may be given: a text is one name, and is never taken apart into its letters."""
+"""Names where one or several may be given: a text is one name, and is never taken apart into its letters.
+
+Where a text holds several names, as on the command line, commas separate them, and a name with a comma stands in
+quotation marks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import csv
+import io
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 
 from pynode.errors import InvalidArgument
@@ -38,3 +44,37 @@ def _text(name: object) -> str:
     """A name as it is; a number as files have it: 3 also where it is 3.0."""
     whole = isinstance(name, Real) and not isinstance(name, Integral) and float(name).is_integer()
     return f"{name:.0f}" if whole else str(name)
+
+
+def names_in(argument: str, texts: Iterable[str], known: Collection[str] = ()) -> tuple[str, ...]:
+    """The names in `texts`, separated by commas and each once; a name with a comma stands in quotation marks.
+
+    A name with a comma that is one of the `known` needs none.  Raises `InvalidArgument` where there is no name, or a
+    quotation mark is not closed.
+    """
+    given = [in_one_text(_pieces(text, known)) if "," in text and '"' not in text else text for text in texts]
+    try:
+        cells = [cell.strip() for row in csv.reader(given, skipinitialspace=True, strict=True) for cell in row]
+    except csv.Error as error:
+        problem = f"not a list of names ({error})"
+        raise InvalidArgument(argument, ",".join(given), problem, "write a,b or '\"a, b\",c'") from error
+    named = tuple(dict.fromkeys(cell for cell in cells if cell))
+    if not named:
+        raise InvalidArgument(argument, repr(",".join(given)), "empty", "give one or more names, separated by commas")
+    return named
+
+
+def _pieces(text: str, known: Collection[str]) -> Iterator[str]:
+    """What stands between commas; as much as possible at a time of what is one of the `known`."""
+    parts, most = text.split(","), 1 + max((name.count(",") for name in known), default=0)
+    while parts:
+        joined = (",".join(parts[:n]).strip() for n in range(min(most, len(parts)), 1, -1))
+        yield (piece := next((name for name in joined if name in known), parts[0].strip()))
+        parts = parts[piece.count(",") + 1 :]
+
+
+def in_one_text(names: Iterable[str]) -> str:
+    """A text in which `names_in` finds these names again."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()

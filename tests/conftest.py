@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from pynode.fields.antisymmetric import Antisymmetric
 from pynode.fields.base import Field, FieldSpec
@@ -18,7 +16,7 @@ from pynode.fields.concatsquash import ConcatSquash
 from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.julia.environment import find, missing
-from tests.drawing import DRAW, LAY_OUT, leave_a_note, leave_as_it_is
+from tests.drawing import figures_drawn, figures_not_drawn
 
 torch.set_num_threads(1)  # the tensors here are small: threads cost more than they give, and workers share the cores
 
@@ -76,18 +74,14 @@ def small_state(small_spec: Callable[[str], FieldSpec]) -> Callable[[str], torch
 @pytest.fixture(scope="session", autouse=True)
 def figures_are_not_drawn() -> Iterator[None]:
     """Figures are made but not drawn, which takes a second of CPU each; see `drawn_figures`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", leave_a_note)
-        patch.setattr(ConstrainedLayoutEngine, "execute", leave_as_it_is)
+    with figures_not_drawn():
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def drawn_figures() -> Iterator[None]:
-    """For tests of what is in a figure's file: figures are drawn."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", DRAW)
-        patch.setattr(ConstrainedLayoutEngine, "execute", LAY_OUT)
+    """For tests of what is in a figure's file: figures are drawn, in that test only."""
+    with figures_drawn():
         yield
 
 

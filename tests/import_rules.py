@@ -211,7 +211,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "table_flows": ("errors", "datasets", "flows", "methods.base", "problems"),
     "series_fit": ("errors", "types", "datasets", "methods", "problems", "records", "training", "trajectories"),
     # reads the source of methods and problems; what it imports of them are registries
-    "settings": ("arguments", "engines", "errors", "registry", "schemes", "methods", "problems"),
+    "settings": ("arguments", "engines", "errors", "names", "registry", "schemes", "methods", "problems"),
     # what a study measures may solve; what it shows is drawn from records alone, as the test below holds
     "studies": (
         *CORE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from pynode.datasets.frame import read_frame
 from pynode.datasets.reading import Reading
 from pynode.datasets.tables import load_table, split_and_standardise
 from pynode.errors import InvalidArgument
-from pynode.names import names_of
+from pynode.names import in_one_text, names_in, names_of
+from pynode.problems.base import options_from_json
 from pynode.problems.density.user_tables import FileOptions
-from pynode.problems.series.user_series import SeriesOptions
+from pynode.problems.series.user_series import SeriesOptions, UserSeries
 
 SERIES = "site,plot,time,level,force,age,turn\n" + "\n".join(
     f"{site},{plot},{t},{t * t + ord(site)},{t % 3},{ord(site)},{(50 * t) % 360}"
@@ -87,3 +90,73 @@ def test_tables(tmp_path: Path) -> None:
     splits = split_and_standardise(rows, dequantise="2")
     assert splits.units is not None
     assert splits.units.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "names"),
+    [
+        ("a,b", (), ("a", "b")),
+        ("a,b", ("a", "b", "a,b"), ("a,b",)),
+        ("c, a,b ,d", ("a,b", "c"), ("c", "a,b", "d")),
+        ("a, b,c", ("a, b",), ("a, b", "c")),
+        ("x,y,z,x,y", ("x,y", "x,y,z"), ("x,y,z", "x,y")),
+        ('"a,b",c', ("b,c",), ("a,b", "c")),
+        ('"a","b"', ("a,b",), ("a", "b")),
+        ("a,,b,a", (), ("a", "b")),
+        ('5",6', (), ('5"', "6")),
+    ],
+)
+def test_names_in_a_text(text: str, known: tuple[str, ...], names: tuple[str, ...]) -> None:
+    assert names_in("id", [text], known) == names
+
+
+@pytest.mark.parametrize("text", ["", " , ", '"a,b'])
+def test_no_names_in_a_text(text: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"^id = "):
+        names_in("id", [text])
+
+
+@pytest.mark.parametrize("names", [("a",), ("a,b",), ("a", "b"), ("a,b", "c"), ('say "x"', "b"), ('"',), ("5'", "ü")])
+def test_names_in_one_text_are_found_again(names: tuple[str, ...]) -> None:
+    assert names_in("id", [in_one_text(names)]) == names
+
+
+COMMAS = '"a,b",c,"t,s","x,y",x,"u,v"\n' + "".join(
+    f'{k},"{m}, J",{t},{ord(k) + m * t % 3},{m + t * t % 5},{t % 4}\n' for k in "pq" for m in (1, 2) for t in range(8)
+)
+"""A table whose columns have commas in their names, and whose trajectories have."""
+NAMED: dict[str, Any] = {"id": ("a,b", "c"), "time": ("t,s",), "values": ("x,y", "x"), "inputs": ("u,v",)}
+
+
+def test_one_name_each_holds_commas(tmp_path: Path) -> None:
+    """An item of a list is one name, also where the options of a problem keep it; so is a whole trajectory's."""
+    (path := tmp_path / "s.csv").write_text(COMMAS)
+    read = pynode.read_series(path, **NAMED)
+    assert (read.values, read.inputs, read.id_columns, read.time_columns) == (
+        *(("x,y", "x"), ("u,v",), ("a,b", "c"), ("t,s",)),
+    )
+    posed = UserSeries(options=SeriesOptions(data=str(path), **NAMED, leave_out=("q/2, J",), held_out=("p/2, J",)))
+    assert (posed.series.values, posed.series.id_columns) == (read.values, read.id_columns)
+    assert [each.name for each in posed.series.each] == ["p/1, J", "p/2, J", "q/1, J"]
+    assert [bool(mask.any()) for mask in posed.parts.training] == [True, False, True]
+    stored = json.loads(json.dumps(asdict(posed.options)))
+    assert options_from_json(UserSeries, stored) == posed.options
+    with pytest.raises(InvalidArgument, match=r"^id = 'a,c': no column of the table"):
+        pynode.read_series(path, id=("c", "a,c"))
+    with pytest.raises(InvalidArgument, match=r"^values = 'x,c': no column of the table"):
+        pynode.read_series(path, values="x,c")
+
+
+@pytest.mark.parametrize(
+    ("id", "held_out"), [("a,b,c", "p/2, J"), ('"a,b",c', '"p/2, J"'), ("c,a,b", "id:2, J/p"), ("c,1", "2, J/p,2, J/q")]
+)
+def test_a_name_with_a_comma_in_a_text(tmp_path: Path, id: str, held_out: str) -> None:
+    (path := tmp_path / "s.csv").write_text(COMMAS)
+    options = SeriesOptions(data=str(path), time="t,s", id=id, held_out=held_out)
+    posed = UserSeries(options=options)
+    assert set(posed.series.id_columns) == {"a,b", "c"}
+    assert posed.series.time_columns == ("t,s",)
+    out = [each.name for each, mask in zip(posed.series.each, posed.parts.training, strict=True) if not mask.any()]
+    assert len(out) == held_out.count(" J")
+    with pytest.raises(InvalidArgument, match=r'no trajectory of the file; it has "p/1, J", "p/2, J", '):
+        pynode.read_series(path, id="a,b,c", time="t,s", leave_out=("p/2", " J"))

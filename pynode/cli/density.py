@@ -16,6 +16,7 @@ from pynode.cli.compare import run_comparison
 from pynode.cli.derived import Given, with_options
 from pynode.cli.planning import problem_options, split_setting
 from pynode.errors import InvalidArgument
+from pynode.names import in_one_text
 from pynode.training.plan import plan
 from pynode.wording import COMMAND, counted
 
@@ -129,7 +130,13 @@ def density(
 def _problem_options(data: Path, settings: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """The options of the problem: of --set, and of the command itself."""
     own: dict[str, Any] = {name: given[name] for name in PLAIN if given[name] is not None}
-    own |= {name: values.names_in(f"--{name}", given[name]) for name in LISTS if given[name] is not None}
+
+    def columns() -> tuple[str, ...]:
+        from pynode.datasets.heads import column_names
+
+        return column_names(data, given["header"])
+
+    own |= {name: values.names_in(f"--{name}", given[name], columns) for name in LISTS if given[name] is not None}
     if twice := [text for text in settings or [] if split_setting(text)[0] in own]:
         raise InvalidArgument("--set", repr(twice[0]), "the option of this name is given as well", "give it once")
     if not data.is_file():
@@ -153,7 +160,9 @@ def say_table(problem: UserTable, data: Path, console: PlainConsole | None = Non
 
     splits, console = problem.splits, console or new_console()
     names = [splits.columns.name(c) for c in range(problem.dim)] if splits.columns is not None else []
-    listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    listed = ", ".join(in_one_text([name]) for name in names[:12]) + (
+        f" and {len(names) - 12} more" if len(names) > 12 else ""
+    )
     rows = len(splits.train), len(splits.validation), len(splits.test)
     if not any(splits.names):
         listed = f"columns {listed}"

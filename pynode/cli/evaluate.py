@@ -316,7 +316,10 @@ def _plan(directory: Path) -> _Plan:
 def _check_writable(directory: Path) -> None:
     """Raises `OutputDirectoryError` before the work where its result could not be written."""
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise OutputDirectoryError(f"{directory} can't be written to; copy it to a directory of your own first")
+        raise OutputDirectoryError(
+            f"{directory} can only be read, and what is measured is kept there; copy it to a directory of your own and "
+            "evaluate the copy"
+        )
 
 
 def _is_density(folder: Path) -> bool:

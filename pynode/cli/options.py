@@ -175,7 +175,8 @@ Explain = Annotated[
     bool,
     typer.Option(
         "--explain",
-        help="Train nothing, but say which engine each method runs on and how it sees the field, or why it is torch.",
+        help="Train nothing, but say how a file of yours is read, which engine each method runs on and how it sees the "
+        "field, or why it is torch.",
         rich_help_panel=ENGINE,
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,9 @@ def report(
     if out is not None:
         _check_file(out)
         check_target(out, overwrite=overwrite)
+    elif not os.access(directory, os.W_OK | os.X_OK):
+        problem = f"{directory} can only be read; name a file of your own for the page, e.g. --out report.html"
+        raise OutputDirectoryError(problem)
 
     from pynode.cli.console import new_console
     from pynode.records.files import write_atomically, write_new

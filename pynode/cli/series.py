@@ -33,6 +33,9 @@ FORECAST = "forecast.csv"
 TEXTS = ("time", "id", "field", "held_out", "input_kind", "decimal", "date_order")
 """Options that are passed on as text."""
 
+NAMED = ("values", "inputs", "covariates", "circular")
+"""Options that are lists of columns."""
+
 
 def _model(*names: str, text: str, metavar: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=o.MODEL, show_default=False)
@@ -217,11 +220,17 @@ def _options(data: Path, chosen: dict[str, Any]) -> dict[str, Any]:
     """The options of the problem: the file with its digest, and all that was given, typed."""
     options = problem_options(PROBLEM, None, data)
     declared = known.problem_options(PROBLEM)
+
+    def columns() -> tuple[str, ...]:
+        from pynode.datasets.heads import column_names
+
+        return column_names(data, chosen["header"])
+
     for name, value in chosen.items():
         if value is None:
             continue
         if isinstance(value, list):  # of an option that may be repeated
-            options[name] = v.names_in(flag(name), value)
+            options[name] = v.names_in(flag(name), value, columns if name in NAMED else None)
         elif isinstance(value, str) and name not in TEXTS:
             options[name] = from_text(flag(name), value, declared[name].kind)
         else:
@@ -257,24 +266,26 @@ def _run(
     from pynode.training.plan import plan
 
     configs = plan(PROBLEM, methods, seeds, given.methods, problem_options=options, **given.settings)
-    if explain:
-        from pynode.cli.explaining import explain_runs
-
-        explain_runs(configs, threads)
-        return
 
     import torch
 
     from pynode.cli.console import new_console
-    from pynode.cli.results import print_results
     from pynode.problems.series.user_series import UserSeries
-    from pynode.records.lock import lock
 
     torch.set_num_threads(threads)
-    console = new_console()
-    directory = output_directory(out, PROBLEM, resume=resume, problem=PROBLEM)
-    problem = configs[0].make_problem()
+    console, problem = new_console(), configs[0].make_problem()
     assert isinstance(problem, UserSeries)
+    if explain:
+        from pynode.cli.explaining import explain_runs
+
+        _say_what_was_taken(problem, console)
+        explain_runs(configs, threads)
+        return
+
+    from pynode.cli.results import print_results
+    from pynode.records.lock import lock
+
+    directory = output_directory(out, PROBLEM, resume=resume, problem=PROBLEM)
     _say_what_was_taken(problem, console)
     with lock(directory):
         failures = train_all(configs, directory, resume=resume, console=console)

@@ -11,11 +11,15 @@ from pynode.cli import options as o
 from pynode.cli import values
 from pynode.cli.derived import Given, flag, with_options
 from pynode.cli.output import output_directory
-from pynode.cli.planning import options_of_each
+from pynode.cli.planning import options_of_each, split_setting
 from pynode.errors import InvalidArgument, OutputDirectoryError, RunFailure, UsageError
 from pynode.settings.values import shown
+from pynode.sweeps.axes import DATA
 from pynode.sweeps.specification import Specification, read_file, read_grid, specify
 from pynode.wording import counted
+
+DATA_AXIS = f"set.{DATA}"
+"""The axis of a user's files."""
 
 if TYPE_CHECKING:
     from pynode.cli.console import PlainConsole
@@ -149,8 +153,9 @@ def _values(
 
         if not (out / FILE).exists():
             raise OutputDirectoryError(f"--out {out}: holds no sweep that could be resumed; leave --resume out")
-        if file is None and not grid and not single and not settings:
-            return read_values(out)
+        axes, moved = read_grid(grid or []), _moved(settings)
+        if file is None and not single and len(moved) == len(settings or []) and set(axes) <= {DATA_AXIS}:
+            return {**read_values(out), **axes, **moved} if axes or moved else _with_files(read_values(out), out)
         earlier = read_running(out)
     if file is None and not grid:
         raise UsageError("no grid: give a TOML file, or --grid problem=spiral --grid seed=0,1,2")
@@ -167,6 +172,25 @@ def _values(
     if given.get("executor", earlier.get("executor")) != earlier.get("executor"):
         earlier = {}
     return {**earlier, **given}
+
+
+def _moved(settings: list[str] | None) -> dict[str, Any]:
+    """The new place of the data, of `--set data=FILE`, as an axis; empty where other options are set."""
+    files = [value for name, value in map(split_setting, settings or []) if name == DATA]
+    return {DATA_AXIS: files} if files else {}
+
+
+def _with_files(values: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The values of a sweep that is resumed; raises `UsageError` where a file has gone that it is over."""
+    files = values.get(DATA_AXIS, [])
+    for file in files:
+        if not Path(file).is_file():
+            new = "--set data=FILE" if len(files) == 1 else f"--grid {DATA_AXIS}=FILE,..."
+            raise UsageError(
+                f"{file}, which the sweep in {out} was trained on, is not there any more; put it back, or name its new "
+                f"place: --resume --out {out} {new}"
+            )
+    return values
 
 
 def _check_earlier(specification: Specification, cells: list[Cell], out: Path | None, *, resume: bool) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
+import pynode.names
 from pynode.arguments import check_choice
 from pynode.errors import InvalidArgument
 from pynode.registry import Registry
@@ -84,18 +84,16 @@ def members(registry: Registry[Any]) -> Callable[[str | None], str | None]:
     return take
 
 
-def names_in(option: str, texts: Iterable[str]) -> tuple[str, ...]:
-    """The names in the values of an option, separated by commas; a name with a comma stands in quotation marks."""
+def names_in(
+    option: str, texts: Iterable[str], columns: Callable[[], Collection[str]] | None = None
+) -> tuple[str, ...]:
+    """The names in the values of an option, separated by commas; a name with a comma stands in quotation marks.
+
+    A name with a comma that is one of `columns`, which are asked for where a comma is given, needs none.
+    """
     given = list(texts)
-    try:
-        cells = [cell.strip() for row in csv.reader(given, skipinitialspace=True, strict=True) for cell in row]
-    except csv.Error as error:
-        problem = f"not a list of names ({error})"
-        raise InvalidArgument(option, ",".join(given), problem, 'write a,b or "a, b",c') from error
-    named = tuple(dict.fromkeys(cell for cell in cells if cell))
-    if not named:
-        raise InvalidArgument(option, repr(",".join(given)), "empty", "give one or more names, separated by commas")
-    return named
+    known = columns() if columns is not None and any("," in text for text in given) else ()
+    return pynode.names.names_in(option, given, known)
 
 
 def choice(option: str, *known: str) -> Callable[[str | None], str | None]:

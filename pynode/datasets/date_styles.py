@@ -28,6 +28,8 @@ def written(seconds: float, style: str) -> str:
     moment = EPOCH + timedelta(seconds=round((seconds + _minutes(zone) * 60) * 1e6) / 1e6)
     if pattern in ("%Y%m", "%Y.%m") and moment.day == 1 and moment.hour == 0:
         return moment.strftime(pattern)
+    if pattern == "%G%V" and moment.weekday() == 0 and seconds % DAY == 0:
+        return moment.strftime(pattern)
     if pattern == "%Y%j" and seconds % DAY == 0:
         return moment.strftime(pattern)
     iso = pattern.startswith("%Y-")

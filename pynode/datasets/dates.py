@@ -70,7 +70,8 @@ FAMILIES: dict[str, re.Pattern[str]] = {
         "month": r"(?P<year>\d{4})[-/m](?P<month>\d{1,2})|(?P<month2>\d{1,2})[-/.](?P<year2>\d{4})",
         "quarter": r"(?P<year>\d{4})[-/ .]?q(?P<quarter>[1-4])|q(?P<quarter2>[1-4])[-/ .]?(?P<year2>\d{4})"
         r"|(?P<quarter3>[1-4])[-.]?\s?q[-/ .]?(?P<year3>\d{4})",
-        "week": r"(?P<year>\d{4})[-/ ]?w(?P<week>\d\d?)(?:-(?P<weekday>[1-7]))?",
+        "week": r"(?P<year>\d{4})[-/ ]?\s?(?:w|kw|week)\s?(?P<week>\d\d?)(?:-(?P<weekday>[1-7]))?"
+        r"|(?:w|kw|week)\s?(?P<week2>\d\d?)[-/ ]\s?(?P<year2>\d{4})",
         "named day": _WEEKDAY + r"(?P<day>\d{1,2})\.?[- /]?\s?" + _NAME + r",?[- /]?(?P<year>\d{4}|\d\d)" + _TIME,
         "day named": _WEEKDAY + _NAME + r"[-\s]?(?P<day>\d{1,2})(?:,?\s|-)(?P<year>\d{4})" + _TIME,
         "named month": _NAME + r"[- /']?\s?(?P<year>\d{4}|\d\d)|(?P<year2>\d{4})[- /]?(?P<name2>[a-zäé]{3,9})\.?",
@@ -193,7 +194,7 @@ def _day(parts: dict[str, str | None], family: str, order: Order) -> int | None:
             return date(_year(year), int(month), int(day)).toordinal()
         year = part("year", "year2", "year3")
         if family == "week":
-            return date.fromisocalendar(int(year), int(part("week")), int(part("weekday") or 1)).toordinal()
+            return date.fromisocalendar(int(year), int(part("week", "week2")), int(part("weekday") or 1)).toordinal()
         if family == "quarter":
             return date(int(year), 3 * int(part("quarter", "quarter2", "quarter3")) - 2, 1).toordinal()
         named = part("name", "name2").lower()

@@ -12,17 +12,46 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
+from pynode.datasets.encodings import encoding_of
 from pynode.datasets.errors import DataError
 from pynode.datasets.extract import MAX_BYTES
 
-Kind: TypeAlias = Literal["npy", "npz", "zip", "gzip", "hdf5", "parquet", "pickle", "text", "binary"]
+Kind: TypeAlias = Literal[
+    "npy",
+    "npz",
+    "zip",
+    "gzip",
+    "bzip2",
+    "xz",
+    "zstd",
+    "7z",
+    "hdf5",
+    "parquet",
+    "arrow",
+    "excel",
+    "sqlite",
+    "pdf",
+    "pickle",
+    "text",
+    "binary",
+]
 
 BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (b"\x93NUMPY", "npy"),
-    (b"PK", "zip"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"PK\x07\x08", "zip"),
     (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
     (b"PAR1", "parquet"),
+    (b"ARROW1", "arrow"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "excel"),
+    (b"SQLite format 3\0", "sqlite"),
+    (b"%PDF-", "pdf"),
     (b"\x80", "pickle"),
     (b"ccopy_reg\n", "pickle"),
     (b"cpandas", "pickle"),
@@ -32,8 +61,16 @@ CALLED: dict[Kind, str] = {
     "npz": "an archive of NumPy arrays (.npz)",
     "zip": "a zip archive",
     "gzip": "a gzip file",
+    "bzip2": "a bzip2 file",
+    "xz": "an xz file",
+    "zstd": "a Zstandard file",
+    "7z": "a 7-Zip archive",
     "hdf5": "an HDF5 file",
     "parquet": "a Parquet file",
+    "arrow": "an Arrow file (Feather)",
+    "excel": "an Excel workbook (.xls)",
+    "sqlite": "a database of SQLite",
+    "pdf": "a PDF",
     "pickle": "a pickle",
     "text": "a text file",
     "binary": "a binary file of unknown format",
@@ -62,9 +99,20 @@ def file_kind(path: Path) -> Kind:
     if not head:
         raise DataError(f"{path} is empty: give the file with its rows")
     for beginning, kind in BEGINNINGS:
-        if head.startswith(beginning):
+        if head.startswith(beginning) and not (beginning.isalnum() and _is_printed(head)):
             return "npz" if kind == "zip" and _holds_arrays(path) else kind
     return "binary" if b"\0" in head else "text"
+
+
+def is_text(path: Path) -> bool:
+    """Whether the file at `path` is a text in any encoding; raises `DataError` where it is empty or can't be read."""
+    kind = file_kind(path)
+    return kind == "text" or (kind == "binary" and encoding_of(path) is not None)
+
+
+def _is_printed(head: bytes) -> bool:
+    """Whether bytes hold nothing that can't be printed: a column may be called PAR1."""
+    return not any(byte < 9 or 13 < byte < 32 for byte in head)
 
 
 @contextmanager

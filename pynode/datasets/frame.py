@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from pynode.datasets.date_order import ORDERS
-from pynode.datasets.errors import DataError
-from pynode.datasets.file_kinds import CALLED, file_kind
+from pynode.datasets.file_kinds import file_kind, is_text
 from pynode.datasets.frame_arrays import read_npy_frame, read_npz_frame, read_parquet_frame
 from pynode.datasets.frame_cells import Missing
 from pynode.datasets.frame_table import Column, ColumnKind, Frame
 from pynode.datasets.frame_text import read_text_frame
+from pynode.datasets.no_table import no_file, refusal, refuse_markup
 from pynode.datasets.sentinels import sentinels
-from pynode.datasets.text_lines import MARKS
 from pynode.errors import InvalidArgument
 from pynode.names import names_of
 from pynode.wording import counted, verb
@@ -25,10 +24,6 @@ __all__ = ["Column", "ColumnKind", "Frame", "read_frame"]
 
 ROW_NAMES = ("", "unnamed: 0", "index", "level_0", "rownames", "row.names", "row_names", "rowname")
 """How pandas, R and their users call the column of row names, in lower case."""
-REMEDIES = {
-    "zip": "it may be a workbook of a spreadsheet: save its sheet as .csv, or unpack it",
-    "gzip": "unpack it (gunzip)",
-}
 
 
 def read_frame(
@@ -55,7 +50,7 @@ def read_frame(
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path} is not a file: give the path of a table (.csv, .tsv, .parquet, .npy, .npz)")
+        raise no_file(path)
     if decimal not in (None, ".", ","):
         raise InvalidArgument("decimal", repr(decimal), "no decimal mark", "use '.' or ','")
     order = next((known for known in ORDERS if known == date_order), None)
@@ -64,8 +59,8 @@ def read_frame(
         raise InvalidArgument("date_order", repr(date_order), problem, remedy)
     words = names_of("words", words)
     missing, kind = Missing.of(names_of("missing_values", missing_values, numbers=True)), file_kind(path)
-    if kind == "text" or (kind == "binary" and _is_marked(path)):
-        _refuse_markup(path)
+    if is_text(path):
+        refuse_markup(path)
         frame = read_text_frame(path, header, decimal, missing, words, lenient, order)
     else:
         for option, value in (("header", header), ("decimal", decimal)):
@@ -78,24 +73,8 @@ def read_frame(
         elif kind == "npz":
             frame = read_npz_frame(path, missing, words, lenient, order)
         else:
-            remedy = REMEDIES.get(kind, "save the table as .csv, .parquet or .npy")
-            raise DataError(f"{path} is {CALLED[kind]}, no table: {remedy}")
+            raise refusal(path, kind)
     return _without_codes(_without_row_names(frame, words))
-
-
-def _is_marked(path: Path) -> bool:
-    """Whether a file begins with the byte order mark of a text, as UTF-16 has it."""
-    with path.open("rb") as file:
-        head = file.read(4)
-    return any(head.startswith(mark) for mark, _ in MARKS)
-
-
-def _refuse_markup(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    for beginning, name in ((b"{", "JSON"), (b"[{", "JSON"), (b"[[", "JSON"), (b"<", "HTML or XML")):
-        if head.startswith(beginning):
-            raise DataError(f"{path} looks like {name}, no table: save it as .csv")
 
 
 def _without_row_names(frame: Frame, words: Sequence[str]) -> Frame:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
+from pynode.datasets.headers import has_years, layout
 from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.text_lines import MISSING, SAMPLE, Record, TextFile, could_be_number, number
-from pynode.datasets.text_tables import has_years, layout
-from pynode.datasets.units import is_date, units_in
+from pynode.datasets.units import Below, below_header, is_date
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,14 @@ def top_of(text: TextFile, header: bool | None) -> Top | None:
     if not names and len(commented) == shape.width:
         names = commented
         notices.append(f"the comment above line {first_line} names the columns: {', '.join(names[:6])}")
-    units: tuple[str, ...] = ()
-    if names and len(rows) > 2 and (units := units_in(rows[1][1], [cells for _, cells in rows[2:]], shape.width)):
-        last_line = rows[1][0]
-        notices.append(f"line {last_line} holds units and is left out ({', '.join(u for u in units if u)})")
+    below = below_header(rows, shape.width) if names else Below()
+    last_line = max(last_line, below.last_line)
+    notices += below.notices
     if skipped and not shape.names:
         last_line = sample[skipped - 1][0]
-    return Top(shape.width, names or ("",) * shape.width, units or ("",) * shape.width, last_line, cells, (*notices,))
+    return Top(
+        shape.width, names or ("",) * shape.width, below.units or ("",) * shape.width, last_line, cells, (*notices,)
+    )
 
 
 def _counts_columns(first: list[str], rows: list[Record]) -> bool:
@@ -63,6 +64,8 @@ def _counts_columns(first: list[str], rows: list[Record]) -> bool:
         return False
     if len(first) < 3 and any("." in cell for cell in first):
         return False
+    if not first[0] and _count([cells[0] for _, cells in rows[1:]]):
+        return True  # above an index
     for n, cell in enumerate(first):
         value = number(cell, ".")
         below = [number(cells[n], ".") for _, cells in rows[1:] if n < len(cells)]
@@ -70,6 +73,12 @@ def _counts_columns(first: list[str], rows: list[Record]) -> bool:
         if len(known) == len(below) + 1 > 2 and all(a < b for a, b in pairwise(known)):
             return False
     return True
+
+
+def _count(cells: list[str]) -> bool:
+    """Whether these are 0, 1, 2, ..., or 1, 2, 3, ...."""
+    numbers = [number(cell, ".") for cell in cells]
+    return len(numbers) > 1 and numbers in ([*range(len(numbers))], [*range(1, len(numbers) + 1)])
 
 
 def _is_header(first: list[str], body: list[Record]) -> bool:

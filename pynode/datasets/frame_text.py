@@ -19,10 +19,13 @@ from pynode.datasets.frame_marks import decimal_mark
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.reading import ColumnNames
 from pynode.datasets.text_lines import Mark, Record, TextFile, open_text, plain_number
+from pynode.names import in_one_text
 from pynode.wording import counted, verb
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", " ": "spaces"}
 SHOWN = 40
+MOST_WORDS = 4
+"""Words that may stand for missing values, and are offered as such."""
 
 
 def read_text_frame(
@@ -109,11 +112,18 @@ def _trouble(path: Path, table: _Table, column: Column, wrong: list[int], dates:
     remedy = "correct the cell, or empty it if the value is missing"
     if cell[:1] in "<>≤≥":
         remedy = "write a number in its place, or empty the cell"
-    if wrong == [len(table.lines) - 1]:
-        remedy += ", or remove the line if it is a total or a note"
-    same = all(table.cells[column.number - 1][k].strip() == cell for k in wrong)
-    if same and what == "number":
-        remedy += f"; if {shown} stands for a missing value everywhere, say so (missing_values={cell})"
+    last = list(range(len(table.lines) - n, len(table.lines)))
+    if wrong == last:
+        remedy += (
+            f", or remove the {'line if it is a total or a note' if n == 1 else 'lines if they are totals or notes'}"
+        )
+    words = list(dict.fromkeys(table.cells[column.number - 1][k].strip() for k in wrong))
+    if len(words) <= MOST_WORDS and what == "number" and (wrong != last or n == 1) and words[0][:1] not in "<>≤≥":
+        told = " and ".join(f"'{word[:SHOWN]}'" for word in words)
+        stand, value = ("stands", "a missing value") if len(words) == 1 else ("stand", "missing values")
+        listed = in_one_text(words)
+        listed = f"'{listed}'" if '"' in listed else listed
+        remedy += f"; if {told} {stand} for {value} everywhere, say so (missing_values={listed})"
     return f"{place}: {shown} is not a {what}{total}; {remedy}"
 
 
@@ -182,5 +192,7 @@ class _Table:
             remedy = "a quoted cell in it spans several lines: close the quote"
         elif len(cells) > width and self.text.delimiter == ",":
             remedy += "; if commas are decimal marks or separate thousands, put other delimiters between the cells"
+        elif len(cells) == 1 and width > 1:
+            remedy = f"remove it if it is a note, or {remedy}"
         held = counted(len(cells), "cell")
         return DataError(f"{self.text.path}, line {line} has {held} instead of {width}: {remedy}")

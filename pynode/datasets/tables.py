@@ -16,26 +16,19 @@ import numpy as np
 from pynode.datasets.columns import check_columns, dequantised
 from pynode.datasets.conditions import check_within_classes, fitted
 from pynode.datasets.errors import DataError
-from pynode.datasets.file_kinds import CALLED, file_kind
+from pynode.datasets.file_kinds import file_kind, is_text
 from pynode.datasets.frame_tables import read_columns
+from pynode.datasets.no_table import no_file, refusal, refuse_markup
 from pynode.datasets.raw import load_array
 from pynode.datasets.reading import ColumnNames, HeldColumn, Reading, TableFile, as_texts
 from pynode.datasets.splits import PARTS, Array, Splits, check_scale, cut, first_damage, standardised
 from pynode.datasets.table_codes import without_codes
-from pynode.datasets.text_lines import MARKS
 from pynode.datasets.text_tables import read_text
 from pynode.errors import InvalidArgument
 from pynode.names import names_of
 from pynode.wording import counted, verb
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat")
-REMEDIES = {
-    "hdf5": "save the data set that is meant as an array, with h5py and numpy.save, and give the .npy file",
-    "zip": "unpack it, or save a sheet of a spreadsheet (.xlsx) as .csv, and give that file",
-    "gzip": "unpack it (gunzip), and give the file in it",
-    "pickle": "a pickle runs code when it is read; save the table as .csv or .parquet",
-}
-"""What to do with files that are no tables."""
 INDEX_NAMES = ("", "unnamed: 0", "index", "level_0", "rownames", "row.names", "row_names", "rowname")
 """How pandas, R and their users call the column of row names, in lower case."""
 
@@ -62,7 +55,7 @@ def read_table(path: Path | str, reading: Reading | None = None) -> TableFile:
     """As `load_table`, with the names of the columns and the notices, which are logged once."""
     path, reading = Path(path), reading or Reading()
     if not path.is_file():
-        raise DataError(f"{path} is not a file: give the path of a table, such as a .csv, .parquet or .npy file")
+        raise no_file(path)
     kind = table_kind(path)
     if kind == "npy":
         table = _read_npy(path, reading)
@@ -87,16 +80,12 @@ def table_kind(path: Path) -> str:
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty, it has no rows of numbers: give at least one")
     kind = file_kind(path)
-    if kind in ("npy", "npz", "text"):
-        return kind
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head == b"PAR1":
-        return "parquet"
-    if path.suffix.lower() in TEXTS or any(head.startswith(mark) for mark, _ in MARKS):
+    if is_text(path):
+        refuse_markup(path)
         return "text"
-    remedy = REMEDIES.get(kind, "save the table as .csv, .parquet or .npy")
-    raise DataError(f"{path} is {CALLED[kind]}, not a table: {remedy}")
+    if kind not in ("npy", "npz", "parquet"):
+        raise refusal(path, kind)
+    return kind
 
 
 def split_and_standardise(

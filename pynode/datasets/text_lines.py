@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pynode.datasets.encodings import HEAD, encoding_at, nul_bytes
 from pynode.datasets.errors import DataError
 
 Mark: TypeAlias = Literal[".", ","]
@@ -23,9 +24,8 @@ Kind: TypeAlias = Literal["missing", "infinite", "truth value", "date", "text"]
 
 ERRORS = ("#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!")
 """What spreadsheets write where a formula has no value."""
-MISSING = frozenset(
-    ("na", "n/a", "<na>", "nan", "+nan", "-nan", "nat", "null", "none", "nil", "missing", ".", "-", "--", "?", *ERRORS)
-)
+_WORDS = r"na n/a n.a. n.d. k.a. <na> nan +nan -nan nat null \n none nil missing . - -- --- ?"
+MISSING = frozenset((*_WORDS.split(), *ERRORS))
 TRUTH_VALUES = frozenset(("true", "false", "yes", "no", "t", "f", "y", "n"))
 DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2}([T ].*)?)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d\d)( .*)?|\d{1,2}:\d\d.*"
@@ -44,16 +44,10 @@ DELIMITERS = ("\t", ";", ",", "|", " ")
 SAMPLE = 60
 """Lines from which the delimiter and the header are found."""
 
-CHUNK = 1 << 20
+RULE = re.compile(r"[\s|+=-]*--\+[\s|+=-]*|\+[\s|+=-]*")
+"""A line that is drawn between header and rows, as programs for databases print tables."""
 
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
+CHUNK = 1 << 20
 
 SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w"\r\n])"?[;,\t]*\s*', re.IGNORECASE)
 """Excel's first line, which names the delimiter."""
@@ -162,21 +156,16 @@ def open_text(path: Path) -> TextFile:
 
 
 def _encoding(path: Path) -> str:
-    """By the byte order mark, else UTF-8 where all bytes are, else Latin-1: numbers are the same in both."""
+    """By what its beginning tells, else UTF-8 where all bytes are, else Latin-1: numbers are the same in both."""
     try:
         with path.open("rb") as file:
-            head = file.read(4)
-            for mark, name in MARKS:
-                if head.startswith(mark):
-                    return name
+            if (told := encoding_at(file.read(HEAD))) is not None:
+                return told
             file.seek(0)
             decoder, is_utf8 = codecs.getincrementaldecoder("utf-8")(), True
             while chunk := file.read(CHUNK):
                 if b"\0" in chunk:
-                    raise DataError(
-                        f"{path} can't be read as a .csv text: it holds NUL bytes, as a binary file or UTF-16 without "
-                        "a byte order mark does; save it as plain UTF-8 text"
-                    )
+                    raise nul_bytes(path)
                 try:
                     decoder.decode(chunk)
                 except UnicodeDecodeError:
@@ -192,6 +181,8 @@ def _content(file: Iterable[str]) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(file, 1):
         text = line.strip()
         if not text or (text.startswith("#") and not text.lower().startswith(ERRORS)):
+            continue
+        if "-+" in text and RULE.fullmatch(text):
             continue
         if not (at_top and SEPARATOR_LINE.fullmatch(line)):
             yield number, line
@@ -237,6 +228,8 @@ def _delimiter(lines: list[str]) -> str:
         cells = [cell for row in body for cell in row]
         alike = count / len(body)
         numeric = sum(could_be_number(cell) or bool(WITH_UNIT.fullmatch(cell.strip())) for cell in cells) / len(cells)
+        if abs(len(_without_trailing(rows[0])) - width) > 1:
+            numeric /= 2  # the header has other delimiters
         if (alike * numeric, alike) > quality:
             best, quality = delimiter, (alike * numeric, alike)
     return best

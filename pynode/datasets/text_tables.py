@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pynode.datasets.conditions import MOST_CLASSES, may_be_classes
-from pynode.datasets.date_styles import seconds_of
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_cells import unit_of
+from pynode.datasets.headers import is_missing, layout
 from pynode.datasets.lines_above import lines_above, notice_of
 from pynode.datasets.reading import AS_TRAINED, ColumnNames, HeldColumn, Reading, Roles, TableFile
 from pynode.datasets.text_lines import (
@@ -25,19 +23,13 @@ from pynode.datasets.text_lines import (
     Mark,
     Record,
     TextFile,
-    could_be_number,
     kind_of,
     number,
     open_text,
     plain_number,
 )
-from pynode.datasets.units import units_in
+from pynode.datasets.units import Below, below_header
 from pynode.wording import counted, verb
-
-WHOLE = re.compile(r"\d+")
-
-YEARS = (1500, 2200)
-"""Whole numbers between these that follow each other are years, where names stand."""
 
 WHAT: dict[Kind, str] = {
     "missing": ", the value is missing",
@@ -53,101 +45,6 @@ ADVICE: dict[Kind, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The number of cells in a line, the header's names (empty without a header), and what a user should know."""
-
-    width: int
-    names: tuple[str, ...]
-    notice: str = ""
-
-
-def layout(sample: list[Record], header: bool | None) -> Layout:
-    """The layout of a table that begins with `sample`; `header` says whether it has one, None that it is not known.
-
-    A line without any number is a header.  So are the integers 0, 1, 2, ..., which pandas writes for columns without
-    names, and other increasing integers above lines of decimal fractions; beside words only years.
-    """
-    first = [cell.strip() for cell in sample[0][1]]
-    body = [cells for _, cells in sample[1:]]
-    if len(first) > 1 and not first[-1] and all(_ends_empty(cells, len(first)) for cells in body):
-        first = first[:-1]  # a delimiter at the end of every line
-    counted = _counts(first, body)
-    if header is None:
-        words = not any(_is_number(cell) for cell in first) and not all(map(_is_missing, first))
-        numbered = counted or has_years(first, body)
-        header = words or numbered
-        notice = f"line {sample[0][0]} is read as a header: {_shown(first)}" if numbered else ""
-    else:
-        notice = ""
-    names = tuple(_name(cell) for cell in first) if header else ()
-    # R's write.table gives no name to the row names
-    if header and len(first) > 1 and body and all(_width(cells) == len(first) + 1 for cells in body):
-        return Layout(len(first) + 1, ("", *names), notice)
-    return Layout(len(first), names, notice)
-
-
-def _name(cell: str) -> str:
-    """A name in the header, without quotes that the reading of cells has left: 'speed'."""
-    name = " ".join(cell.split())
-    quoted = len(name) > 2 and name[0] == name[-1] and name[0] in "'\""
-    return name[1:-1] if quoted else name
-
-
-def _counts(first: list[str], body: list[list[str]]) -> bool:
-    """Whether a line of integers is a header: 0, 1, 2, ..., or increasing ones where all below are fractions."""
-    start = 1 if len(first) > 1 and not first[0] else 0  # pandas does not name its index
-    cells = first[start:]
-    if len(cells) > 1 and [plain_number(cell) for cell in cells] == list(range(len(cells))):
-        return True  # as floating point numbers, too
-    if not all(WHOLE.fullmatch(cell) for cell in cells):
-        return False
-    values = [int(cell) for cell in cells]
-    if values == [0]:
-        return True
-    below = [cell.strip() for row in body for cell in row[start:]]
-    increasing = len(values) > 1 and all(a < b for a, b in pairwise(values))
-    return increasing and len(body) > 1 and not any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below)
-
-
-def has_years(first: list[str], body: list[list[str]]) -> bool:
-    """Whether the numbers in a first line of words are years, or dates as 20240101, above fractions."""
-    years = [n for n, cell in enumerate(first) if cell.isdigit()]
-    others = [cell for n, cell in enumerate(first) if cell and n not in years]
-    if len(years) < 3 or not others or any(could_be_number(cell) for cell in others):
-        return False
-    below = [cells[n].strip() for cells in body for n in years if n < len(cells) and cells[n].strip()]
-    fractions = sum(not cell.isdigit() for cell in below)
-    are_dates = all(seconds_of(first[n]) is not None for n in years)
-    return (are_dates or are_years([int(first[n]) for n in years])) and fractions > 0.5 * len(below)
-
-
-def are_years(numbers: Sequence[float]) -> bool:
-    """Whether numbers are consecutive years of our time."""
-    low, high = YEARS
-    return low <= numbers[0] <= high and list(numbers) == [numbers[0] + n for n in range(len(numbers))]
-
-
-def _is_number(cell: str) -> bool:
-    return number(cell, ".") is not None or number(cell, ",") is not None
-
-
-def _is_missing(cell: str) -> bool:
-    return kind_of(cell) == "missing"
-
-
-def _ends_empty(cells: list[str], width: int) -> bool:
-    return len(cells) == width - 1 or (len(cells) == width and not cells[-1].strip())
-
-
-def _width(cells: list[str]) -> int:
-    return len(cells) - (len(cells) > 1 and not cells[-1].strip())
-
-
-def _shown(cells: list[str]) -> str:
-    return ", ".join(cells[:4]) + (", ..." if len(cells) > 4 else "")
-
-
 def refusal(
     path: Path,
     line: int,
@@ -161,7 +58,7 @@ def refusal(
     kept = roles.numbers
     column = next((c for c in kept if not _is_finite(cells[c], mark)), None)
     if column is None:
-        empty = next(c for c in roles.held if _is_missing(cells[c]))
+        empty = next(c for c in roles.held if is_missing(cells[c]))
         remedy = "write a word for it, or leave out all such rows (missing=drop)"
         remedy += "" if roles.fixed else " or the column from the condition"
         return DataError(f"{path}, line {line}, {columns.label(empty)}: the value is missing; {remedy}")
@@ -224,16 +121,14 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     shape = layout(sample, reading.header)
     columns = ColumnNames(tuple(range(1, shape.width + 1)), shape.names or ("",) * shape.width)
     roles = reading.roles(path, columns)
-    units = (
-        units_in(sample[1][1], [cells for _, cells in sample[2:]], shape.width) if shape.names and sample[2:] else ()
-    )
+    below = below_header(sample, shape.width) if shape.names else Below()
     table = _Table(
         text,
         columns,
         roles,
         has_header=bool(shape.names),
         drops_rows=reading.missing == "drop",
-        line_of_units=sample[1][0] if units else None,
+        last_line=below.last_line,
         first_line=sample[0][0],
     )
     mark: Mark = "," if reading.decimal == "," else "."
@@ -245,9 +140,7 @@ def read_text(path: Path, reading: Reading) -> TableFile:
     if not len(rows):
         raise DataError(f"{path} has no rows of numbers: give at least one")
     notices += [shape.notice] if shape.notice else []
-    if units:
-        told = ", ".join(unit for unit in units if unit)
-        notices.append(f"line {table.line_of_units} holds units and is left out ({told})")
+    notices += below.notices
     if text.encoding == "latin-1":
         notices.append("the text is not UTF-8 and is read as Latin-1")
     if mark == "," and reading.decimal is None:
@@ -287,7 +180,8 @@ class _Table:
     roles: Roles
     has_header: bool
     drops_rows: bool
-    line_of_units: int | None = None
+    last_line: int = 0
+    """Of those below the header that are no rows."""
     first_line: int = 1
     """Of the table, below the lines above it."""
     dropped: int = field(default=0, init=False)
@@ -308,7 +202,7 @@ class _Table:
         for line, cells in self.lines():
             row = [self._value(cells[column], mark, certain) for column in self.kept]
             words = [cells[column].strip() for column in self.roles.held]
-            if all(map(math.isfinite, row)) and not any(map(_is_missing, words)):
+            if all(map(math.isfinite, row)) and not any(map(is_missing, words)):
                 values.extend(row)
                 self.line_numbers.append(line)
                 for column, word in zip(self.words, words, strict=True):
@@ -327,7 +221,7 @@ class _Table:
                 continue
             if is_header:
                 is_header = False
-            elif line == self.line_of_units:
+            elif line <= self.last_line:
                 continue
             elif len(cells) == width or (len(cells) == width + 1 and not cells[-1].strip()):
                 yield line, cells
@@ -352,6 +246,8 @@ class _Table:
             remedy = "a quoted cell in it spans several lines: close the quote"
         elif len(cells) > width and self.text.delimiter == ",":
             remedy += "; if commas are decimal marks or separate thousands, put other delimiters between the cells"
+        elif len(cells) == 1 and width > 1:
+            remedy = f"remove it if it is a note, or {remedy}"
         held = counted(len(cells), "cell")
         return DataError(f"{self.text.path}, line {line} has {held} instead of {width}: {remedy}")
 

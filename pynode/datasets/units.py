@@ -1,9 +1,47 @@
-"""A line of units between the header of a text table and its rows."""
+"""Lines of units, and of other words, between the header of a text table and its rows."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pynode.datasets.dates import FAMILIES
-from pynode.datasets.text_lines import MISSING, could_be_number, number
+from pynode.datasets.frame_cells import UNITS
+from pynode.datasets.text_lines import MISSING, Record, could_be_number, number
+
+MOST = 3
+"""Lines between a header and the rows: a long name, a unit, what a logger has made of its readings."""
+
+
+@dataclass(frozen=True)
+class Below:
+    """The lines below a header that are no rows, up to `last_line` of the file: the units of the columns, or none."""
+
+    units: tuple[str, ...] = ()
+    last_line: int = 0
+    notices: tuple[str, ...] = ()
+
+
+def below_header(rows: list[Record], width: int) -> Below:
+    """The lines that follow the header, which is the first of `rows`, and are no rows of the table."""
+    for count in range(min(MOST, len(rows) - 2), 0, -1):
+        body = [cells for _, cells in rows[count + 1 :]]
+        lines = [(line, units_in(cells, body, width)) for line, cells in rows[1 : count + 1]]
+        if not all(words for _, words in lines):
+            continue
+        at = max(range(count), key=lambda n: (sum(map(is_unit, rows[n + 1][1])), -n))
+        notices = tuple(
+            f"line {line} {what} and is left out ({', '.join(filter(None, words))})"
+            for n, (line, words) in enumerate(lines)
+            for what in ("holds units" if n == at else "is no row",)
+        )
+        return Below(lines[at][1], lines[-1][0], notices)
+    return Below()
+
+
+def is_unit(cell: str) -> bool:
+    """Whether a cell looks like a unit rather than a name: kg, [h], mg/l."""
+    text = cell.strip()
+    return text.lower() in UNITS or text[:1] in ("(", "[") or "/" in text
 
 
 def is_date(cell: str) -> bool:

@@ -63,7 +63,10 @@ class _ForecastKeys(TypedDict):
 
 
 class ForecastKeys(_ForecastKeys, total=False):
-    """Columns, errors and trajectories, and how the file was read and split."""
+    """Columns, errors and trajectories, and how the file was read and split.
+
+    `without_field`: trajectories that were not trained on are forecast from the curves of others alone.
+    """
 
     constants: list[tuple[str, float]]
     periods: dict[str, float]
@@ -74,6 +77,7 @@ class ForecastKeys(_ForecastKeys, total=False):
     id_column: str | None
     inputs: list[str]
     covariates: list[str]
+    without_field: bool
 
 
 TABLES = (("observed", "times"), ("fitted", "times"), ("forecast", "times"), ("curve", "curve_times"))

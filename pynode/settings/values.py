@@ -12,6 +12,7 @@ from typing import Any
 from pynode.arguments import check_count, check_tolerance
 from pynode.engines import AUTO, ENGINES
 from pynode.errors import InvalidArgument, UnknownName, UsageError
+from pynode.names import names_in
 from pynode.registry import Registry
 from pynode.schemes import SCHEMES
 from pynode.settings.declared import Kind
@@ -54,9 +55,10 @@ def from_text(argument: str, text: str, kind: Kind) -> Any:
             raise InvalidArgument(argument, repr(text), "neither true nor false", "write true or false")
         return TRUTH[text.lower()]
     numbers = [number for number in (int, float) if number in kind.types]
+    if list in kind.types and str in kind.parts and ("," in text or not numbers):
+        return names_in(argument, (text,)) if text.strip(" ,") else ()
     if list in kind.types and ("," in text or not numbers):
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        return tuple(parts) if str in kind.parts else tuple(_number(argument, part, int) for part in parts)
+        return tuple(_number(argument, part.strip(), int) for part in text.split(",") if part.strip())
     if numbers and str not in kind.types:
         return _number(argument, text, numbers[0])
     text = _member(text, kind)

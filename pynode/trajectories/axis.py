@@ -83,7 +83,7 @@ class TimeAxis:
             taken = "a number" + ("" if self.seconds is None else ", or a date (2024-01-31T12:00)")
             raise InvalidArgument("time", repr(text), f"no time in {self.unit}", f"give {taken}")
         number = _finite(text)
-        if number is not None and (self.style.startswith("%Y%m") or self.style in ("%Y.%m", "%Y%j")):
+        if number is not None and (self.style.startswith("%Y%m") or self.style in ("%Y.%m", "%Y%j", "%G%V")):
             moment = compact_seconds(text, self.style)
         elif number is not None and self.style != "clock" and re.fullmatch(r"[12]\d{3}", text):
             moment = seconds_of(f"{text}-01-01")
@@ -115,13 +115,15 @@ def _finite(text: str) -> float | None:
 
 
 def compact_seconds(text: str, style: str) -> float | None:
-    """Seconds since 1970 of 20040131, 2004013112 and the like, 200401, 2004.01 or 2004031; None for other numbers."""
+    """Seconds since 1970 of 20040131, 2004013112, 200401 (month, week), 2004.01 or 2004031; None for other numbers."""
     if style in ("%Y%m", "%Y.%m"):
         match = re.fullmatch(r"(\d{4})\.?(\d\d?)", text)
         if match is None:
             return None
         month = match[2] if style == "%Y%m" else f"{match[2]:0<2}"
         return seconds_of(f"{match[1]}-{month}-01")
+    if style == "%G%V":
+        return seconds_of(f"{text[:4]}-W{text[4:]}") if re.fullmatch(r"\d{6}", text) else None
     if style == "%Y%j":
         first = seconds_of(f"{text[:4]}-01-01")
         days = int(text[4:]) if re.fullmatch(r"\d{7}", text) else 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pynode.names import in_one_text
 from pynode.trajectories.ahead import months_apart, typical_spacing
 from pynode.trajectories.axis import TimeAxis
 from pynode.trajectories.data import Trajectories
@@ -23,16 +24,16 @@ def describe(series: Trajectories) -> list[str]:
     where = series.path.name if series.path is not None else "data"
     lengths = sorted(len(each.times) for each in series.each)
     several = f" of {lengths[0]} to {lengths[-1]} rows" if lengths[0] < lengths[-1] else ""
-    by = f" by {series.id_column}" if series.id_column is not None else ""
+    by = f" by {in_one_text(series.id_columns)}" if series.id_column is not None else ""
     lines = [f"{where}: {counted(rows, 'row')}, {_trajectories(len(series.each))}{by}{several}"]
     if series.each:
         lines.append(_times(series))
     lines.append(f"values: {_listed([_value(series, k) for k in range(len(series.values))])}")
     if series.inputs:
         kinds = zip(series.inputs, series.input_kinds, strict=True)
-        lines.append(f"inputs: {_listed([f'{name} ({kind})' for name, kind in kinds])}")
+        lines.append(f"inputs: {_listed([f'{in_one_text([name])} ({kind})' for name, kind in kinds])}")
     if series.covariates:
-        lines.append(f"covariates: {_listed(series.covariates)}")
+        lines.append(f"covariates: {_listed([in_one_text([name]) for name in series.covariates])}")
     given = f"'{series.axis.column}' is the time ("  # as told above
     return [*lines, *(notice for notice in series.notices if not notice.startswith(given))]
 
@@ -59,9 +60,9 @@ def _times(series: Trajectories) -> str:
 
 
 def _value(series: Trajectories, k: int) -> str:
-    name = series.values[k]
+    name = in_one_text([series.values[k]])
     missing = sum(int(np.isnan(each.values[:, k]).sum()) for each in series.each)
-    notes = [f"period {series.periods[name]:g}"] if name in series.periods else []
+    notes = [f"period {series.periods[series.values[k]]:g}"] if series.values[k] in series.periods else []
     notes += [f"{missing:,} missing"] if missing else []
     return f"{name} ({', '.join(notes)})" if notes else name
 

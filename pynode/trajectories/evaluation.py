@@ -9,7 +9,7 @@ import numpy as np
 from pynode.datasets.splits import Array
 from pynode.trajectories.build import Prepared
 from pynode.trajectories.checks import without_window
-from pynode.trajectories.forecast import fitted, fitted_at, forecasts
+from pynode.trajectories.forecast import fitted, fitted_at, forecasts_and_approaches
 from pynode.trajectories.judgement import Judged, judged
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.parts import Parts
@@ -26,9 +26,12 @@ def evaluated(model: SeriesModel, prepared: Prepared, parts: Parts) -> dict[str,
     predicted = fitted(model, prepared, parts.training)
     ahead = [k for k, known in enumerate(parts.known) if not known.all()]
     curves: dict[int, tuple[Array, Array]] = {}
+    without_field = False
     if ahead:
         times = [_ahead(series.each[k].times, parts.known[k]) for k in ahead]
-        values = forecasts(model, prepared, [series.each[k] for k in ahead], times, [parts.known[k] for k in ahead])
+        each_ahead, known_ahead = [series.each[k] for k in ahead], [parts.known[k] for k in ahead]
+        values, approaches = forecasts_and_approaches(model, prepared, each_ahead, times, known_ahead)
+        without_field = all(approach.population == "curves" for approach in approaches)
         for k, at, value in zip(ahead, times, values, strict=True):
             rows = ~parts.known[k]
             predicted[k][rows] = value[np.searchsorted(at, series.each[k].times[rows])]
@@ -56,7 +59,7 @@ def evaluated(model: SeriesModel, prepared: Prepared, parts: Parts) -> dict[str,
                 part=words,
             )
         )
-    return judged(result, series.values, series.periods)
+    return judged(result, series.values, series.periods) | {"without_field": without_field}
 
 
 def _ahead(times: Array, known: Array) -> Array:

@@ -35,10 +35,22 @@ def forecasts(
     times: Sequence[Array],
     known: Sequence[Array],
 ) -> list[Array]:
+    """The values of `forecasts_and_approaches`."""
+    return forecasts_and_approaches(model, prepared, trajectories, times, known)[0]
+
+
+def forecasts_and_approaches(
+    model: SeriesModel,
+    prepared: Prepared,
+    trajectories: Sequence[Trajectory],
+    times: Sequence[Array],
+    known: Sequence[Array],
+) -> tuple[list[Array], tuple[Approach, ...]]:
     """The values `(k, values)` of each trajectory at its `times` `(k,)`, in the file's units, after its known rows.
 
     `known` `(n,)` marks the rows that the state is found from.  It begins at the last of the trained nodes that has
-    enough observations after it, or at the trajectory's start, where it is expected to be like others.
+    enough observations after it, or at the trajectory's start, where it is expected to be like others.  The approaches
+    are those to trajectories that were not trained on.
 
     Raises `InvalidArgument` for times beyond which an input is known.
     """
@@ -88,15 +100,16 @@ def forecasts(
     states = assimilate(model, together(last), torch.stack(priors), torch.stack(spreads), noise)
     with torch.no_grad():
         path = roll_out(model, together(windows), states, by_steps(ACCURATE))[..., : sizes.observed].numpy()
-    members = Members.of(model, prepared) if any(a.population is not None for a in approaches) else None
+    alone = all(approach.population is None for approach in approaches)
+    members = None if alone else Members.of(model, prepared)
     results = []
     for k, (grid, begin, at) in enumerate(zip(grids, begins, times, strict=True)):
         own = path[:, k]
-        if members is not None and trained[k] is None:
-            own = combined(model, approaches, members, grid, windows[k][-1], own, noise)
+        if not alone and trained[k] is None:
+            own = combined(model, prepared, approaches, members, grid, windows[k][-1], own, noise)
         place = np.searchsorted(grid.times, at) - begin
         results.append(prepared.scaling.to_file(own[np.clip(place, 0, None)]))
-    return results
+    return results, approaches
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ import numpy as np
 from pynode.datasets.date_styles import seconds_of
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
+from pynode.datasets.headers import are_years
 from pynode.datasets.text_lines import plain_number
-from pynode.datasets.text_tables import are_years
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of, joint_codes
 from pynode.trajectories.times import (
@@ -36,6 +36,11 @@ OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "
 ACROSS = 4
 """Columns whose names, or first cells, are times: so many at least say that times stand across."""
 TRANSPOSE = "give each time a row (transpose the table), or name the column of times (time=COLUMN)"
+_UNIT = "ms|s|sec|seconds?|min|mins|minutes?|h|hr|hrs|hours?|d|days?|wk|weeks?|mo|months?|y|yr|years?"
+COUNT = re.compile(
+    rf"(day|hour|week|month|minute|year|visit|time|tag|woche|monat)[ _.-]?(\d+)|(\d+(?:\.\d+)?) ?({_UNIT})"
+)
+"""Names such as day1 and 2h, of columns that hold what was measured then."""
 COLUMNS = 30
 """Columns that are tried as names of trajectories."""
 OF_DAY = ("hour", "minute", "second")
@@ -72,6 +77,7 @@ def guessed_time(frame: Frame) -> Times:
         return times_of(frame, (_named(frame, column), *_companions(frame, column)))
     if parts := _parts([as_part(c) for c in frame.columns]):
         return times_of(frame, (*parts, *_clock_beside(frame, parts)))
+    _refuse_counts_across(frame, columns)
     named = sorted((c for c in frame.columns if rank(c) < 9), key=rank)
     usable = [c for c in named if c.kind != "text" and not c.trouble and _changes(c)]
     if chosen := [c for c in usable if _rises(frame, c)] or [c for c in usable if rank(c) < 4]:
@@ -92,8 +98,8 @@ def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
     """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
     _refuse_times_across(frame, columns)
     _refuse_first_row(frame, columns)
-    numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()]
-    for column in numbers:
+    numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()] if len(frame.columns) > 1 else []
+    for column in numbers:  # a column alone is the value
         # of columns with other names only the first, or one of equal steps
         believed = column is frame.columns[0] or not column.name or _even(column)
         if believed and (np.diff(column.values) > 0).all() and len(frame) > 2:
@@ -122,6 +128,22 @@ def _refuse_times_across(frame: Frame, columns: Sequence[Column]) -> None:
     are_dates = len(dates) == len(names) and bool((np.diff(dates) > 0).all())
     if are_dates or (len(numbers) == len(names) and are_years(numbers)):
         raise DataError(f"{frame.path} has times in its header ({names[0]}, {names[1]}, ...): {TRANSPOSE}")
+
+
+def _refuse_counts_across(frame: Frame, columns: Sequence[Column]) -> None:
+    """Raises `DataError` where the names of columns beside each other are rising times: 0h, 1h, 2h or day1, day2."""
+    found = [
+        (column, match[1] or match[4], float(match[2] or match[3]))
+        for column in columns
+        if column.kind == "number" and (match := COUNT.fullmatch(column.name.lower()))
+    ]
+    if any(rank(c) < 4 and all(c is not column for column, _, _ in found) for c in columns):
+        return  # another column is called time
+    for n in range(len(found) - ACROSS + 1):
+        run = found[n : n + ACROSS]
+        if all(a[1] == b[1] and a[2] < b[2] and a[0].number + 1 == b[0].number for a, b in pairwise(run)):
+            told = ", ".join(column.name for column, _, _ in run[:2])
+            raise DataError(f"{frame.path} has times in its header ({told}, ...): {TRANSPOSE}")
 
 
 def _refuse_first_row(frame: Frame, columns: Sequence[Column]) -> None:

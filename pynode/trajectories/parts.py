@@ -11,6 +11,7 @@ import numpy as np
 
 from pynode.datasets.splits import Array
 from pynode.errors import InvalidArgument
+from pynode.names import in_one_text, names_in
 from pynode.trajectories.data import Trajectories
 from pynode.wording import counted
 
@@ -102,7 +103,8 @@ def _by_trajectory(series: Trajectories, names: tuple[str, ...], held_out: objec
         names = tuple(known_names[len(known_names) - count :])
     for name in names:
         if name not in known_names:
-            listed = ", ".join(known_names[:12]) + (", ..." if len(known_names) > 12 else "")
+            listed = ", ".join(in_one_text([other]) for other in known_names[:12])
+            listed += ", ..." if len(known_names) > 12 else ""
             raise InvalidArgument("held_out", name, "no such trajectory", f"use names of {listed}")
     if len(names) >= len(known_names):
         raise InvalidArgument("held_out", ", ".join(names), "nothing is left to train on", "hold out fewer")
@@ -145,8 +147,10 @@ def _number(held_out: float | str | Sequence[str] | None, names: Sequence[str]) 
 def _names(held_out: object, known: Sequence[str]) -> tuple[str, ...]:
     if held_out is None or isinstance(held_out, (int, float)):
         return ()
-    texts = [held_out] if isinstance(held_out, str) else list(held_out)  # type: ignore[call-overload]
-    parts = [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
+    if isinstance(held_out, str):
+        parts = names_in("held_out", (held_out,), (*known, *(f"{NAME}{name}" for name in known)))
+    else:
+        parts = tuple(str(name).strip() for name in held_out)  # type: ignore[attr-defined]
     return tuple(part if part in known else part.removeprefix(NAME) for part in parts)
 
 

@@ -14,7 +14,7 @@ from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.reading import ColumnNames
 from pynode.datasets.splits import Array
 from pynode.errors import InvalidArgument
-from pynode.names import names_of
+from pynode.names import in_one_text, names_in, names_of
 from pynode.trajectories.assembly import Parts, assembled
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.circles import given_period, seen_period
@@ -91,7 +91,7 @@ def read_series(
     if like is not None and time is None:
         times = given_time(frame, like.time_columns) if like.time_columns else row_numbers(frame)
     else:
-        times = guessed_time(frame) if time is None else given_time(frame, _each(frame, time))
+        times = guessed_time(frame) if time is None else given_time(frame, _each(frame, "time", time))
     times = with_own_columns(frame, times)
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)
@@ -168,18 +168,18 @@ def _is_open(column: Column, kind: InputKind, asked: Mapping[int, InputKind], ob
     return kind == "interpolated" and column.number not in asked and is_sparse(column, observed)
 
 
-def _each(frame: Frame, given: str | Sequence[str]) -> Sequence[str]:
-    """The columns in a text, which has commas between several unless one is called so; others as they are."""
+def _each(frame: Frame, option: str, given: str | Sequence[str]) -> Sequence[str]:
+    """The columns in a text, which has commas between several; names that are given apart as they are."""
     if not isinstance(given, str):
         return given
-    return given.split(",") if all(column.name != given for column in frame.columns) else (given,)
+    return names_in(option, (given,), [column.name for column in frame.columns])
 
 
 def _identity(
     frame: Frame, times: Times, given: str | Sequence[str] | None, taken: Sequence[str]
 ) -> tuple[Column, ...]:
     if given is not None:
-        return frame.chosen("id", _each(frame, given))
+        return frame.chosen("id", _each(frame, "id", given))
     used = {c.number for c in times.columns}
     others = [c for c in frame.columns if c.number not in used]
     used |= {c.number for name in taken for c in frame.columns if name in (c.name, str(c.number))}
@@ -227,7 +227,7 @@ def _without(groups: Sequence[Group], leave_out: Sequence[str]) -> list[Group]:
     names = [group.name for group in groups]
     for name in leave_out:
         if name not in names:
-            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            shown = ", ".join(in_one_text([known]) for known in names[:8]) + (", ..." if len(names) > 8 else "")
             raise InvalidArgument("leave_out", repr(name), "no trajectory of the file", f"it has {shown or 'one only'}")
     left = [group for group in groups if group.name not in leave_out]
     if not left:

@@ -84,6 +84,7 @@ def roles_of(
         what = "text and " if any(c.kind == "text" for c in rest) and values is None else ""
         roles.notices.append(f"{names} {'is' if len(rest) == 1 else 'are'} left out{' (text)' if what else ''}")
     if len(groups) == 1:
+        roles.notices += _one_for_each(roles.values) if values is None else []
         turns = [c for c in rest if c.kind == "text" and roughness_within(c, roles.values, times.values) < CLEAR_TURNS]
         roles.notices += [_takes_turns(column) for column in turns]
     for each in (roles.values, roles.inputs, roles.covariates):
@@ -298,6 +299,21 @@ def _takes_turns(column: Column) -> str:
         f"the values change less within each word of {column.label} than from row to row: if its words name "
         f"trajectories whose rows take turns, say so (id={column.key})"
     )
+
+
+def _one_for_each(values: Sequence[Column]) -> list[str]:
+    """What is said of values that are called as trajectories are: mouse1, mouse2, mouse3."""
+    words = [words_of(column.name) for column in values]
+    stems = {tuple(each[:-1]) for each in words}
+    if len(values) < FEW or len(stems) > 1 or not all(each[-1:] and each[-1].isdigit() for each in words):
+        return []
+    if not set(stems.pop()) & ID_WORDS:
+        return []
+    told = f"'{values[0].name}', '{values[1].name}', ..."
+    return [
+        f"the columns {told} are modelled together, as values of one trajectory; if each is a trajectory of its own, "
+        "put them below each other, with a column that names them"
+    ]
 
 
 def _has_two_levels(column: Column) -> bool:

@@ -185,10 +185,13 @@ COMPACT = (
     (12, 1700, "%Y%m%d%H%M"),
     (14, 1700, "%Y%m%d%H%M%S"),
     (6, 1700, "%Y%m"),
+    (6, 1900, "%G%V"),
     (7, 1700, "%Y%j"),
 )
-"""Digits of dates such as 20040131 (or 2004031, by the day of the year), the first year that is believed, and their
-style."""
+"""Digits of dates such as 20040131 (or 200405, by the week, or 2004031, by the day of the year), the first year that is
+believed, and their style."""
+WEEKS = frozenset(("week", "yearweek", "weekyear", "yw", "yyyyww", "isoweek", "epiweek", "kw", "woche"))
+"""What columns of years and weeks are called."""
 
 
 def _dates_as_numbers(values: Array, column: Column) -> Times | None:
@@ -200,6 +203,8 @@ def _dates_as_numbers(values: Array, column: Column) -> Times | None:
         if present.min() < first * scale or present.max() >= 2201 * scale:
             continue
         if style == "%Y%m" and not words & (DATE_WORDS | {"month", "period", "yyyymm"}):
+            continue
+        if style == "%G%V" and not words & WEEKS:
             continue
         if style == "%Y%j" and not words & (DATE_WORDS | {"doy", "yyyyddd", "yyyyjjj", "julian", "jday"}):
             continue

@@ -17,10 +17,13 @@ from pynode.trajectories.grid import Grid
 from pynode.trajectories.loss import START_PRIOR
 from pynode.trajectories.model import SeriesModel
 from pynode.trajectories.rollout import by_steps, roll_out
+from pynode.trajectories.trained_curves import conditioned, curve_paths
 from pynode.trajectories.windows import Windows, together
 
 DOUBTS = (1.0, 2.0, 4.0, 8.0, 32.0)
 """By how much more than their noise says the first rows of a trajectory may have to be doubted."""
+CURVE_DOUBTS = (1.0, 4.0, 16.0, 64.0)
+"""The same where curves of others are followed, whose noise is that of the data alone."""
 LEAST_SHARE = 0.5
 """Weight, relative to that of the best approach, below which another one is left out."""
 LEAST_TRAINED = 3
@@ -28,10 +31,11 @@ LEAST_TRAINED = 3
 MOST_TRIED = 64
 """Of them, at most, that approaches are tried on."""
 LEAST_MEMBERS, MOST_MEMBERS = 5, 24
-"""Trained trajectories whose starts stand for those of all others."""
+"""Trained trajectories whose starts, or curves, stand for those of all others."""
 
 
-Population: TypeAlias = Literal["covariates", "starts"]
+Starts: TypeAlias = Literal["covariates", "starts"]
+Population: TypeAlias = Starts | Literal["curves"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Approach:
 
     From the state that suits these rows best (`population` is None), or by the mean of the paths from the starts of
     trained trajectories, weighted by how well each suits the rows: these starts moved to what is expected for the
-    "covariates" of the new trajectory, or the "starts" as they are.
+    "covariates" of the new trajectory, or the "starts" as they are.  Or, without the field, by what follows such rows
+    on the smooth "curves" through trained trajectories.
     """
 
     doubt: float = 1.0
@@ -54,9 +59,9 @@ def approaches_of(
 ) -> tuple[Approach, ...]:
     """The approaches by which trained trajectories are best forecast from their first `given` rows, with their shares.
 
-    The rest of each trajectory is held against its forecast as if it were not known, and the starts of the others stand
-    for the population.  Of the doubts of each approach the best one is taken.  Approaches that are nearly as good as
-    the best are combined, with weights inverse to their mean squared errors (Bates & Granger 1969).
+    The rest of each trajectory is held against its forecast as if it were not known, and the starts and curves of the
+    others stand for the population.  Of the doubts of each approach the best one is taken.  Approaches that are nearly
+    as good as the best are combined, with weights inverse to their mean squared errors (Bates & Granger 1969).
 
     `noise` `(columns,)` is the standard deviation of residuals, `spread` `(state,)` that of starts.
     """
@@ -68,11 +73,16 @@ def approaches_of(
     places, moved = _means_without(model, prepared)
     own = torch.stack([moved[places[k], places[k]] for k in which])
     prior = model.expected(seen).detach() + (own if model.initial == "learnt" else 0.0)
+    onward, least = torch.full_like(rest.values, torch.nan), np.inf
     for doubt in DOUBTS:
         states = assimilate(model, seen, prior, spread / doubt, noise)
         path = roll_out(model, rest, states, by_steps(ACCURATE))[..., : model.sizes.observed].transpose(0, 1)
-        errors[Approach(doubt)] = float((((path - rest.values) * rest.seen / noise).square()).sum())
+        error = float((((path - rest.values) * rest.seen / noise).square()).sum())
+        errors[Approach(doubt)] = error
+        if error < least:
+            onward, least = path, error
     errors |= _of_population(model, prepared, which, known, whole, noise)
+    errors |= _of_curves(prepared, which, known, whole, onward, noise)
     best: dict[Population | None, tuple[float, Approach]] = {}
     for approach, error in errors.items():
         if np.isfinite(error) and error < best.get(approach.population, (np.inf, approach))[0]:
@@ -125,16 +135,14 @@ def _of_population(
     errors: dict[Approach, float] = {}
     places, moved = _means_without(model, prepared)
     among = [places[k] for k in members.which.tolist()]
-    for population in get_args(Population):
+    for population in get_args(Starts):
         if population == "covariates" and not prepared.sizes.covariates:
             continue  # the same as starts
         for k, (grid, _, end, mask), (_, _, last, ahead) in zip(which, known, whole, strict=True):
             without = moved[places[k]]
             paths = members.paths(model, grid, last, population, without[places[k]] - without[among])
             others = members.which != k
-            values = torch.as_tensor(np.nan_to_num(grid.values[: last + 1]))
-            marks = np.isfinite(grid.values[: last + 1])
-            rest = torch.as_tensor(marks & ahead[: last + 1, None])
+            values, rest = _observed(grid, ahead, last + 1)
             before = mask & (np.arange(len(mask)) <= end)
             for doubt in DOUBTS:
                 mean = members.mean(paths, grid, before, noise * doubt, others)
@@ -142,6 +150,47 @@ def _of_population(
                 approach = Approach(doubt, population)
                 errors[approach] = errors.get(approach, 0.0) + error
     return errors
+
+
+def _of_curves(
+    prepared: Prepared,
+    which: Sequence[int],
+    known: Sequence[_Part],
+    whole: Sequence[_Part],
+    onward: Tensor,
+    noise: Tensor,
+) -> dict[Approach, float]:
+    """The sums of squares that the curves of the other trained trajectories leave; beyond them, as `onward` goes on."""
+    errors: dict[Approach, float] = {}
+    own_noise = torch.as_tensor(prepared.curves.noise)
+    for n, (k, (grid, _, end, mask), (_, _, last, ahead)) in enumerate(zip(which, known, whole, strict=True)):
+        others = [other for other in with_curves(prepared) if other != k]
+        paths = curve_paths(prepared, others, grid, onward[n, : last + 1].numpy())
+        before = mask & (np.arange(len(mask)) <= end)
+        values, marks = _observed(grid, before, last + 1)
+        _, rest = _observed(grid, ahead, last + 1)
+        for doubt in CURVE_DOUBTS:
+            path = conditioned(paths, values, marks, own_noise * doubt)
+            approach = Approach(doubt, "curves")
+            errors[approach] = errors.get(approach, 0.0) + float((((path - values) * rest / noise).square()).sum())
+    return errors
+
+
+def with_curves(prepared: Prepared) -> list[int]:
+    """The trained trajectories whose curves stand for those of all others."""
+    return _evenly([k for k, mask in enumerate(prepared.masks) if mask.any()], MOST_MEMBERS)
+
+
+def _evenly(of: Sequence[int], most: int) -> list[int]:
+    """All numbers of `of`, or `most` of them."""
+    chosen = np.unique(np.linspace(0, len(of) - 1, min(len(of), most)).round().astype(int))
+    return [of[n] for n in chosen.tolist()]
+
+
+def _observed(grid: Grid, rows: Array, size: int) -> tuple[Tensor, Tensor]:
+    """The values `(size, columns)` at the first nodes, and which of them were observed at those that `rows` marks."""
+    values = grid.values[:size]
+    return torch.as_tensor(np.nan_to_num(values)), torch.as_tensor(np.isfinite(values) & rows[:size, None])
 
 
 _Part = tuple[Grid, int, int, Array]
@@ -182,14 +231,12 @@ class Members:
         trained, starts, covariates = _starts(model, prepared)
         if len(trained) < LEAST_MEMBERS or model.initial != "learnt":
             return None
-        chosen = np.unique(np.linspace(0, len(trained) - 1, min(len(trained), MOST_MEMBERS)).round().astype(int))
+        chosen = _evenly(range(len(trained)), MOST_MEMBERS)
         away = starts - model.mean_start(covariates.to(model.start.dtype)).double()
         return cls(starts[chosen], away[chosen], np.array(trained)[chosen])
 
     @torch.no_grad()
-    def paths(
-        self, model: SeriesModel, grid: Grid, last: int, population: Population, by: Tensor | None = None
-    ) -> Tensor:
+    def paths(self, model: SeriesModel, grid: Grid, last: int, population: Starts, by: Tensor | None = None) -> Tensor:
         """The paths `(n, nodes, columns)` over `grid` to its node `last` from every start."""
         nothing = np.zeros(len(grid.times), bool)
         windows: Windows = together([(grid, 0, last, nothing)] * len(self.starts))
@@ -204,9 +251,7 @@ class Members:
 
         Of those of `members` `(n,)`, if given.  Paths that blow up have no weight; NaN where all do.
         """
-        size = paths.shape[1]
-        marks = torch.as_tensor(np.isfinite(grid.values[:size]) & seen[:size, None])
-        values = torch.as_tensor(np.nan_to_num(grid.values[:size]))
+        values, marks = _observed(grid, seen, paths.shape[1])
         used = torch.isfinite(paths).all(-1).all(-1)
         if members is not None:
             used = used & torch.as_tensor(members)
@@ -219,19 +264,28 @@ class Members:
 
 def combined(
     model: SeriesModel,
+    prepared: Prepared,
     approaches: Sequence[Approach],
-    members: Members,
+    members: Members | None,
     grid: Grid,
     seen: Array,
     own: Array,
     noise: Tensor,
 ) -> Array:
-    """The forecast `(nodes, columns)` over `grid` of `approaches` together; `own` is that from the best state."""
+    """The forecast `(nodes, columns)` over `grid` of `approaches` together; `own` is that from the best state.
+
+    `members` are those of `prepared`, which some approaches need.
+    """
     size = len(grid.times)
     forecasts = []
     for approach in approaches:
         path = own[:size]
-        if approach.population is not None:
+        if approach.population == "curves":
+            paths = curve_paths(prepared, with_curves(prepared), grid, own[:size])
+            own_noise = torch.as_tensor(prepared.curves.noise)
+            path = conditioned(paths, *_observed(grid, seen, size), own_noise * approach.doubt).numpy()
+        elif approach.population is not None:
+            assert members is not None
             paths = members.paths(model, grid, size - 1, approach.population)
             path = members.mean(paths, grid, seen, noise * approach.doubt).numpy()
         forecasts.append((approach.share, path))

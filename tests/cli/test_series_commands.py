@@ -154,6 +154,12 @@ def test_names_of_columns_may_hold_commas(texts: list[str], names: tuple[str, ..
     assert names_in("--values", texts) == names
 
 
+def test_columns_with_commas_need_no_quotation_marks() -> None:
+    """The file is looked at for them where there is a comma."""
+    assert names_in("--values", ["x,y,x", "c"], lambda: ("x,y", "x", "c")) == ("x,y", "x", "c")
+    assert names_in("--values", ["x", "c"], lambda: pytest.fail("no comma")) == ("x", "c")
+
+
 @pytest.mark.parametrize("texts", [[""], [","], ['"a,b']])
 def test_no_names_are_refused(texts: list[str]) -> None:
     with pytest.raises(InvalidArgument, match="--values"):
@@ -225,3 +231,39 @@ def test_new_trajectories_have_the_columns_of_their_own_file(
     assert call("predict", "out", "--until", 32, "--data", "one.csv", "--out", "g.csv") == 0
     assert "3 rows by" in capsys.readouterr().out
     assert list(table(Path("g.csv"))[0]) == ["t", "x"]
+
+
+def test_explain_says_how_the_file_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And trains nothing."""
+    file = tmp_path / "tanks.csv"
+    lines = [
+        f"{tank},{k},{'abc'[k % 3]},{k % 4},{2 + np.cos(k / 5):.3f},{'ab'.index(tank)}"
+        for tank in "ab"
+        for k in range(20)
+    ]
+    file.write_text("tank,hours,note,valve,level,size\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    options = (
+        "--inputs",
+        "valve",
+        "--input-kind",
+        "steps",
+        "--methods",
+        "disc-opt",
+        "--explain",
+        "--out",
+        tmp_path / "out",
+    )
+    assert call("series", "--data", file, *options) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "tanks.csv: 40 rows, 2 trajectories by tank",
+        "time: hours, 0 to 19, usually 1 apart",
+        "values: level",
+        "inputs: valve (steps)",
+        "covariates: size",
+        "column 3 ('note') is left out (text)",
+        "held out: the last 20 % of each trajectory",
+        "engine: ",
+    ):
+        assert line in said
+    assert not (tmp_path / "out").exists()

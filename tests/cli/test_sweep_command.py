@@ -176,3 +176,28 @@ def test_two_commands_in_one_directory(grid: list[str], capsys: pytest.CaptureFi
     assert said.err.count("\n") == 1
     assert before == {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.glob("sweep.json")}
     assert not list(out.glob("*/runs"))
+
+
+@pytest.mark.parametrize("again", [["--set", "data={}"], ["--grid", "set.data={}"]], ids=["set", "grid"])
+def test_a_sweep_whose_file_has_moved(again: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It is resumed with the new place of the file, which is known by its content; and says so where it has gone."""
+    (file := tmp_path / "t.csv").write_text("t,x\n" + "".join(f"{k},{k * k % 7}.5\n" for k in range(30)))
+    grid = {"problem": "series", "method": "disc-opt", "seed": [0, 1], "iterations": 2, "set.data": str(file)}
+    specification, out = specify(grid), tmp_path / "out"
+    out.mkdir()
+    write_sweep(out, specification.axes, make_cells(specification.axes, specification.needs))
+    resumed = ["sweep", "--resume", "--out", str(out), "--dry-run"]
+    assert main(resumed) == 0
+    file.rename(moved := tmp_path / "moved.csv")
+    assert main(resumed) == 2
+    assert capsys.readouterr().err == (
+        f"error: {file}, which the sweep in {out} was trained on, is not there any more; put it back, or name its new "
+        f"place: --resume --out {out} --set data=FILE\n"
+    )
+    assert main([*resumed, *(word.format(moved) for word in again)]) == 0
+    assert "2 cells" in capsys.readouterr().out
+    (other := tmp_path / "other.csv").write_text(moved.read_text().replace("3,2.5", "3,2.75"))
+    assert main([*resumed, *(word.format(other) for word in again)]) == 2
+    assert "was started with another configuration" in capsys.readouterr().err
+    assert main([*resumed, *(word.format(file) for word in again)]) == 2
+    assert f"{file} is not a file" in capsys.readouterr().err

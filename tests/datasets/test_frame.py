@@ -112,7 +112,7 @@ def test_lines_count_what_is_left_out(tmp_path: Path) -> None:
     assert table.place(0).endswith("table.csv, line 4")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     """By byte order mark, or by what the bytes are."""
     table = frame(tmp_path, "zeit;größe\n1;2,5\n2;3,5\n", encoding=encoding)
@@ -169,7 +169,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "thousands or fractions": ("a;b\n950;1\n1.010;2\n1.020;3\n", {}, "line 3: '1.010' can be 1010 or 1.01; say which"),
     "more cells": ("a,b\n1,2\n2,3,4\n", {}, "line 3 has 3 cells instead of 2"),
     "no rows": ("a,b\n", {}, "has a header, but no rows"),
-    "JSON": ('{"a": [1, 2]}', {}, "looks like JSON, no table: save it as .csv"),
+    "JSON": ('{"a": [1, 2]}', {}, "looks like JSON, not a table: save it as .csv"),
     "HTML": ("<html>", {}, "looks like HTML or XML"),
 }
 

@@ -89,7 +89,11 @@ def test_other_files(tmp_path: Path) -> None:
     """A workbook, a compressed file and a directory are refused with what to do."""
     (tmp_path / "t.xlsx").write_bytes(b"PK\x03\x04" + bytes(60))
     (tmp_path / "t.csv.gz").write_bytes(b"\x1f\x8b" + bytes(60))
-    for name, said in (("t.xlsx", "save its sheet as .csv"), ("t.csv.gz", "gunzip"), (".", "is not a file")):
+    for name, said in (
+        ("t.xlsx", r"save a sheet of a spreadsheet \(\.xlsx\) as \.csv"),
+        ("t.csv.gz", "gunzip"),
+        (".", "is a folder, not a file"),
+    ):
         with pytest.raises(DataError, match=said):
             read_frame(tmp_path / name)
 

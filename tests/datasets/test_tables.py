@@ -156,7 +156,7 @@ def test_other_files(tmp_path: Path) -> None:
         load_table(tmp_path / "t.hdf5")
     with zipfile.ZipFile(tmp_path / "sheet.xlsx", "w") as archive:
         archive.writestr("xl/workbook.xml", "<workbook/>")
-    with pytest.raises(DataError, match=r"is a zip archive, not a table: .*a spreadsheet \(.xlsx\) as .csv"):
+    with pytest.raises(DataError, match=r"is an Excel workbook \(\.xlsx\), not a table: save the sheet as \.csv"):
         load_table(tmp_path / "sheet.xlsx")
 
 

@@ -140,7 +140,9 @@ def test_refused(tmp_path: Path, case: str) -> None:
 ENCODED = "gr\u00f6\u00dfe,\u00e9t\u00e9\n1.5,2\n3,4\n"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252"]
+)
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(ENCODED.encode(encoding))
@@ -161,12 +163,13 @@ def test_encodings_in_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (ENCODED.encode("utf-16-le"), "NUL bytes, as a binary file or UTF-16 without a byte order mark"),
-        (b"PK\x03\x04\x00\x00\x08\x00", "NUL bytes, as a binary file"),
+        (ENCODED.encode() + bytes(40), "line 4 holds NUL bytes, as a damaged text or a binary file does"),
+        (ENCODED.encode("utf-16-le")[:-1], "can't be read as a .csv text: .*truncated"),
+        (b"PK\x03\x04\x00\x00\x08\x00", "is a zip archive, not a table: unpack it"),
         (ENCODED.encode("utf-16")[:-1], "can't be read as a .csv text: .*truncated"),
         (b"\xff\xfe\x00\xd8", "can't be read as a .csv text"),
     ],
-    ids=["utf-16 without mark", "zip", "half a letter", "half a pair"],
+    ids=["NULs at the end", "half a letter without mark", "zip", "half a letter", "half a pair"],
 )
 def test_no_texts(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "t.csv"

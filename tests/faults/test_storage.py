@@ -5,12 +5,14 @@ The file systems are real ones, mounted in a namespace of the command's own.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.faults.conftest import ITERATIONS, LABEL, ROOT, RUN, SPIRAL, Ended, environment, namespaces, run, untimed
@@ -80,3 +82,47 @@ def test_a_directory_that_can_only_be_read(tmp_path: Path) -> None:
     assert end.complained == (
         f"error: --out {out}: can't write there (Read-only file system); choose another directory\n"
     )
+
+
+def test_results_that_can_only_be_read_are_used(tmp_path: Path) -> None:
+    """Whoever may not write there predicts, scores, draws samples, shows and reports, and writes elsewhere."""
+    out, keep, data = tmp_path / "out", tmp_path / "keep", tmp_path / "swing.csv"
+    lines = [f"{k},{np.cos(k / 4):.4f},{np.sin(k / 4):.4f}" for k in range(30)]
+    data.write_text("\n".join(["t,x,y", *lines]) + "\n")
+
+    def words(*arguments: object) -> str:
+        return f"{sys.executable} {RUN} {shlex.join(map(str, arguments))}"
+
+    short = ("--methods", "disc-opt", "--iterations", 2, "--data", data)
+    scripts = [
+        f"{words('series', *short, '--out', out / 'series')} >/dev/null || exit 98",
+        f"{words('density', *short, '--drop', 't', '--out', out / 'density')} >/dev/null || exit 97",
+        f"mount -o remount,ro {out} || exit 96",
+        f"touch {out}/series/x 2>/dev/null && exit 95",
+        *(
+            f"{words(*arguments)} || exit {number}"
+            for number, arguments in enumerate(
+                (
+                    ("predict", out / "series", "--until", 33, "--out", tmp_path / "forecast.csv"),
+                    ("score", out / "density", "--data", data, "--out", tmp_path / "scores.csv"),
+                    ("sample", out / "density", "--number", 5, "--out", tmp_path / "new.csv"),
+                    ("show", out / "series"),
+                    ("report", out / "density", "--out", tmp_path / "page.html"),
+                ),
+                1,
+            )
+        ),
+        words("report", out / "series"),
+        words("evaluate", out / "density"),
+    ]
+    end = in_mount(out, keep, "10m", *scripts).check(2)
+    assert f"{out / 'series'} can only be read: no figures, no tables.md and no page are written there" in end.said
+    said = end.complained.splitlines()[-2:]
+    assert (
+        said[0]
+        == f"error: {out / 'series'} can only be read; name a file of your own for the page, e.g. --out report.html"
+    )
+    assert said[1].startswith(f"error: {out / 'density'} can only be read, and what is measured is kept there; copy it")
+    for name, count in (("forecast.csv", 5), ("scores.csv", 31), ("new.csv", 6)):
+        assert len((tmp_path / name).read_text().splitlines()) == count
+    assert (tmp_path / "page.html").stat().st_size > 10_000

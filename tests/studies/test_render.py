@@ -16,6 +16,7 @@ from pynode.records.runs import Run
 from pynode.studies.render import Rendered, render_all
 from pynode.studies.results import Results, load_results
 from pynode.studies.style import looks
+from tests.drawing import figures_drawn
 
 ALL = {"loss", "cost", "taylor", "gradient_error", "gradient_accuracy", "extrapolation", "reduction"}
 
@@ -30,10 +31,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawn(recorded: Path, drawn_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Rendered:  # noqa: ARG001
+def drawn(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     """All of it drawn, in a directory of its own."""
     before = dict(mpl.rcParams)
-    rendered = render_all(load_results(recorded), tmp_path_factory.mktemp("drawn"))
+    with figures_drawn():
+        rendered = render_all(load_results(recorded), tmp_path_factory.mktemp("drawn"))
     assert dict(mpl.rcParams) == before, "a figure must not change the settings of others"
     return rendered
 
@@ -49,6 +51,7 @@ def test_whole_results_give_every_figure(drawn: Rendered) -> None:
     assert "RQ3" in (rendered.paths[0].parents[1] / "tables.md").read_text()
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_equal_records_give_equal_files(recorded: Path, drawn: Rendered, tmp_path: Path) -> None:
     again = render_all(load_results(recorded), tmp_path)
     assert [path.name for path in again.paths] == [path.name for path in drawn.paths]

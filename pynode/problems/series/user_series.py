@@ -19,7 +19,7 @@ from pynode.datasets.sources import file_digest
 from pynode.datasets.splits import Array
 from pynode.errors import InvalidArgument
 from pynode.methods.base import GradientMethod
-from pynode.names import names_of
+from pynode.names import in_one_text, names_of
 from pynode.outside_members import reference_origin
 from pynode.problems.base import Evaluation, Objective, Problem, TrainingSettings
 from pynode.solution import SolveStats
@@ -114,7 +114,7 @@ class SeriesOptions:
             object.__setattr__(self, name, names_of(name, getattr(self, name), numbers=numbers))
         for name in ("time", "id"):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, ",".join(names_of(name, value)))
+                object.__setattr__(self, name, value if isinstance(value, str) else in_one_text(names_of(name, value)))
         check_choice("initial", self.initial, get_args(Initial))
         if self.split is not None:
             check_choice("split", self.split, get_args(Split))

@@ -76,6 +76,17 @@ def accuracy(groups: Mapping[str, Sequence[Run]]) -> str:
     return f"{said} Only {_listed(better)} is better than the best forecast without a model ({name}: {_times(least)})."
 
 
+def without_field(groups: Mapping[str, Sequence[Run]]) -> str:
+    """The methods whose field no forecast used, since curves through other trajectories forecast better."""
+    names = [name for name, own in groups.items() if any(record_of(run).get("without_field") for run in own)]
+    if not names:
+        return ""
+    return (
+        "What follows such first rows on the curves of other trajectories was by far the better forecast there, so the "
+        f"field of {_listed(names)} was not used for it: these errors do not compare fields."
+    )
+
+
 def _mean_errors(runs: Sequence[Run], part: str) -> float | None:
     values = [mean_relative(record_of(run)["errors"], MODEL, part) for run in runs]
     known = [value for value in values if value is not None]

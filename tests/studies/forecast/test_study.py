@@ -107,6 +107,17 @@ def test_a_baseline_that_is_better_is_named() -> None:
     assert "Only disc-opt is better than the best forecast without a model" in said
 
 
+@pytest.mark.parametrize("of", [("disc-opt",), ("disc-opt", "opt-disc")])
+def test_forecasts_that_do_not_use_the_field_say_so(of: tuple[str, ...]) -> None:
+    runs = [
+        forecasting(name, record(trajectories=4, whole=1) | {"without_field": name in of})
+        for name in ("disc-opt", "opt-disc")
+    ]
+    said = Forecast().finding(results(*runs))
+    assert said is not None
+    assert f"the field of {' and '.join(of)} was not used for it" in said
+
+
 def test_nothing_held_out() -> None:
     runs = results(*both(ahead=None))
     errors, _ = Forecast().tables(runs)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pynode.cli import main
+from tests.drawing import figures_drawn
 from tests.studies.page.browser import chromium, missing
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def pages(browser: Browser, drawn_figures: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:  # noqa: ARG001
+def pages(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:  # noqa: ARG001
     """Pages of a published comparison, of a map, and of a suite of which one run has a hostile name."""
     made = tmp_path_factory.mktemp("pages")
     suite = made / "suite"
@@ -52,7 +53,8 @@ def pages(browser: Browser, drawn_figures: None, tmp_path_factory: pytest.TempPa
     written = {}
     for name, directory in (("comparison", STUDY / "miniboone-eager"), ("map", STUDY / "map"), ("suite", suite)):
         written[name] = made / f"{name}.html"
-        assert main(["report", str(directory), "--out", str(written[name])]) == 0
+        with figures_drawn():
+            assert main(["report", str(directory), "--out", str(written[name])]) == 0
     return written
 
 

@@ -1,0 +1,131 @@
+"""What stands above the rows: names, units, more lines of a logger; and numbers that are names, or a first row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pynode.datasets.frame import read_frame
+from pynode.datasets.tables import read_table
+from pynode.trajectories.read import read_series
+
+ROWS = "".join(f"{k * 0.5},{2 + k * k % 7 * 0.25}\n" for k in range(20))
+VALUES = [[k * 0.5, 2 + k * k % 7 * 0.25] for k in range(20)]
+
+
+def write(folder: Path, text: str) -> Path:
+    (path := folder / "t.csv").write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("head", "names", "units", "notices"),
+    [
+        ("time,conc\n(h),(mg/l)\n", ("time", "conc"), ("h", "mg/l"), ["line 2 holds units and is left out (h, mg/l)"]),
+        ("time,conc\ns,10^3 cells/ml\n", ("time", "conc"), ("s", "10^3 cells/ml"), ["line 2 holds units"]),
+        (",conc\n[s],[%]\n", ("", "conc"), ("s", "%"), ["line 2 holds units and is left out (s, %)"]),
+        ("time,rate\n,1/min\n", ("time", "rate"), ("", "1/min"), ["line 2 holds units and is left out (1/min)"]),
+        (
+            *("time,conc\nh,mg/l\nSmp,Avg\n", ("time", "conc"), ("h", "mg/l")),
+            ["line 2 holds units and is left out (h, mg/l)", "line 3 is no row and is left out (Smp, Avg)"],
+        ),
+        (
+            *("time,conc\nelapsed time,of the drug\n(h),(mg/l)\n", ("time", "conc"), ("h", "mg/l")),
+            ["line 2 is no row and is left out (elapsed time, of the drug)", "line 3 holds units"],
+        ),
+        (
+            *("time,conc\nthe time,of the drug\n(h),(mg/l)\n,Avg\n", ("time", "conc"), ("h", "mg/l")),
+            [
+                "line 2 is no row",
+                "line 3 holds units and is left out (h, mg/l)",
+                "line 4 is no row and is left out (Avg)",
+            ],
+        ),
+        (
+            *("LOGGER,1234\ntime,conc\nh,mg/l\n", ("time", "conc"), ("h", "mg/l")),
+            ["1 line above the table is left out (to line 1)", "line 3 holds units and is left out (h, mg/l)"],
+        ),
+    ],
+)
+def test_lines_of_units_and_others(
+    tmp_path: Path, head: str, names: tuple[str, ...], units: tuple[str, ...], notices: list[str]
+) -> None:
+    path = write(tmp_path, head + ROWS)
+    frame = read_frame(path)
+    assert frame.names.names == names
+    assert tuple(column.unit for column in frame.columns) == units
+    np.testing.assert_array_equal(np.stack([column.values for column in frame.columns], axis=1), VALUES)
+    assert [told.startswith(notice) for told, notice in zip(frame.notices, notices, strict=True)] == [True] * len(
+        notices
+    )
+    table = read_table(path)
+    np.testing.assert_array_equal(table.rows, VALUES)
+    assert table.columns.names == names
+    assert table.notices == frame.notices
+
+
+def test_a_log_of_a_station(tmp_path: Path) -> None:
+    """As Campbell's loggers write it, with a line about the logger that is as wide as the table."""
+    head = '"TOA5","CR1000","12","34"\n"TIMESTAMP","RECORD","AirT","RH"\n"TS","RN","Deg C","%"\n"","","Avg","Smp"\n'
+    rows = "".join(f'"2024-01-01 00:{k:02d}:00",{k},{20 + k * k % 7 / 4},{50 + k % 5}\n' for k in range(30))
+    for first in (
+        '"TOA5","CR1000","12","34"',
+        '"TOA5","station","CR1000","1234","CR1000.Std.32","CPU:a.CR1","7","hour"',
+    ):
+        series = read_series(write(tmp_path, head.replace('"TOA5","CR1000","12","34"', first) + rows))
+        assert series.values == ("AirT", "RH")
+        assert series.axis.column == "TIMESTAMP"
+        assert len(series.each[0].times) == 30
+        assert "line 3 holds units and is left out (TS, RN, Deg C, %)" in series.notices
+
+
+def test_a_first_row_of_words_is_no_line_of_units(tmp_path: Path) -> None:
+    """Neither where others below are words, nor with a number in it."""
+    frame = read_frame(write(tmp_path, "kind,x\noak,?\noak,2\nash,3\nash,4\n"))
+    assert len(frame) == 4
+    with pytest.raises(ValueError, match=r"line 2, column 1 \('time'\): 'h' is not a number"):
+        read_frame(write(tmp_path, "time,conc\nh,3\n" + ROWS))
+
+
+FRACTIONS = [[k % 5 + 0.5, k * 1.25 % 7 + 0.1, k % 3 + 0.25] for k in range(1, 20)]
+BELOW = "".join(f"{a:.2f},{b:.2f},{c:.2f}\n" for a, b, c in FRACTIONS)
+
+
+@pytest.mark.parametrize("first", ["2,3,1", "1,1,2", "1,3,4", "0,2,3", "2,3,4"])
+def test_integers_that_may_be_a_row_are_one(tmp_path: Path, first: str) -> None:
+    path = write(tmp_path, f"{first}\n{BELOW}")
+    expected = [[float(cell) for cell in first.split(",")], *FRACTIONS]
+    np.testing.assert_allclose(read_table(path).rows, expected, atol=0.006)
+    np.testing.assert_allclose(np.stack([c.values for c in read_frame(path).columns], axis=1), expected, atol=0.006)
+    named = read_frame(path, header=True)
+    assert named.names.names == tuple(first.split(","))
+    assert len(named) == 19
+
+
+@pytest.mark.parametrize("first", ["0,1,2", "1,2,3", "100,200,300", "2001,2002,2003", "2,20,30"])
+def test_integers_that_can_not_be_a_row_are_names(tmp_path: Path, first: str) -> None:
+    """They count the columns, or stand far outside the numbers below."""
+    path = write(tmp_path, f"{first}\n{BELOW}")
+    told = f"line 1 is read as a header: {first.replace(',', ', ')} (header=False if it is a row)"
+    for read in (read_table(path), read_frame(path)):
+        assert told in read.notices
+    assert read_frame(path).names.names == tuple(first.split(","))
+    assert len(read_frame(path, header=False)) == 20
+
+
+def test_names_that_count_above_an_index(tmp_path: Path) -> None:
+    """As pandas writes columns without names, also where a column rises from row to row."""
+    lines = [f"{k},{k + 1.5},{k * k % 7 + 0.25}" for k in range(12)]
+    frame = read_frame(write(tmp_path, "\n".join([",0,1", *lines])))
+    assert frame.names.names == ("0", "1")
+    assert len(frame) == 12
+
+
+def test_a_column_alone_is_a_value(tmp_path: Path) -> None:
+    """And no time, also where it rises."""
+    for head in ("", "0\n", "height\n"):
+        series = read_series(write(tmp_path, head + "".join(f"{k * 0.3 + 0.1:.2f}\n" for k in range(20))))
+        assert len(series.values) == 1
+        assert series.axis.column == "row"
