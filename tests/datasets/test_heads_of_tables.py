@@ -129,3 +129,27 @@ def test_a_column_alone_is_a_value(tmp_path: Path) -> None:
         series = read_series(write(tmp_path, head + "".join(f"{k * 0.3 + 0.1:.2f}\n" for k in range(20))))
         assert len(series.values) == 1
         assert series.axis.column == "row"
+
+
+LINES = [(k * 0.5, 2 + k * k % 7 * 0.25) for k in range(20)]
+
+
+@pytest.mark.parametrize("rule", ["---{0}---", "--{0}--", "---------{0}---", ":--{0}--:", "==={0}==="])
+@pytest.mark.parametrize("delimiter", [" ", ",", " | ", "\t", ";"])
+def test_a_line_drawn_below_the_header_is_no_row(tmp_path: Path, rule: str, delimiter: str) -> None:
+    """Dashes are missing values only below a row."""
+    rows = "".join(f"{t}{delimiter}{x}\n" for t, x in LINES)
+    path = write(tmp_path, f"depth{delimiter}x1\n{rule.format(delimiter)}\n{rows}")
+    frame = read_frame(path)
+    assert frame.names.names == ("depth", "x1")
+    assert tuple(column.unit for column in frame.columns) == ("", "")
+    np.testing.assert_array_equal(np.stack([column.values for column in frame.columns], axis=1), VALUES)
+    np.testing.assert_array_equal(read_table(path).rows, VALUES)
+    assert read_series(path).axis.column == "depth"
+
+
+def test_a_row_of_dashes_is_missing(tmp_path: Path) -> None:
+    frame = read_frame(write(tmp_path, "time,x\n0,1.5\n--,--\n2,3.5\n3,---\n"))
+    np.testing.assert_array_equal(frame.columns[1].values, [1.5, np.nan, 3.5, np.nan])
+    alone = read_frame(write(tmp_path, "x\n--\n0.5\n--\n1.5\n"))
+    np.testing.assert_array_equal(alone.columns[0].values, [np.nan, 0.5, np.nan, 1.5])
