@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from pynode.datasets.dates import FAMILIES
+from pynode.datasets.dates import FAMILIES, is_dated
 from pynode.datasets.frame_cells import UNITS
 from pynode.datasets.text_lines import MISSING, Record, could_be_number, number
 
 MOST = 3
 """Lines between a header and the rows: a long name, a unit, what a logger has made of its readings."""
+
+DIGIT = re.compile(r"\d")
+WHOLE = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ def below_header(rows: list[Record], width: int) -> Below:
         lines = [(line, units_in(cells, body, width)) for line, cells in rows[1 : count + 1]]
         if not all(words for _, words in lines):
             continue
+        if count > 1 and not any(is_unit(cell) for _, cells in rows[1 : count + 1] for cell in cells):
+            continue  # as well rows with wrong cells
         at = max(range(count), key=lambda n: (sum(map(is_unit, rows[n + 1][1])), -n))
         notices = tuple(
             f"line {line} {what} and is left out ({', '.join(filter(None, words))})"
@@ -41,6 +47,8 @@ def below_header(rows: list[Record], width: int) -> Below:
 def is_unit(cell: str) -> bool:
     """Whether a cell looks like a unit rather than a name: kg, [h], mg/l."""
     text = cell.strip()
+    if text.lower() in MISSING:
+        return False  # n/a
     return text.lower() in UNITS or text[:1] in ("(", "[") or "/" in text
 
 
@@ -63,12 +71,22 @@ def units_in(line: list[str], body: list[list[str]], width: int) -> tuple[str, .
     seen = False
     for n, unit in enumerate(units):
         below = [cells[n].strip() for cells in body if n < len(cells) and cells[n].strip()]
-        numeric = bool(below) and sum(could_be_number(c) or is_date(c) for c in below) >= 0.9 * len(below)
-        if (unit != "1" and (number(unit, ".") is not None or number(unit, ",") is not None)) or is_date(unit):
+        numeric = bool(below) and sum(could_be_number(c) or is_dated(c) for c in below) >= 0.9 * len(below)
+        if (unit != "1" and (number(unit, ".") is not None or number(unit, ",") is not None)) or is_dated(unit):
             return ()
-        if not numeric and unit and unit in below:
+        if not numeric and unit and _shape(unit) in map(_shape, below):
             return ()
-        if unit == "1" and len(body) < 2:
+        if unit == "1" and (len(body) < 2 or _is_count(below, any(map(is_unit, units)))):
             return ()  # as well a first row with a wrong cell
         seen = seen or (numeric and unit not in ("", "1") and unit.lower() not in MISSING)
     return tuple(unit.strip("[]()") for unit in units) if seen else ()
+
+
+def _shape(word: str) -> str:
+    """A word in which all digits are alike: those that count rows, as s00 and s01, are."""
+    return DIGIT.sub("0", word)
+
+
+def _is_count(below: list[str], has_units: bool) -> bool:
+    """Whether a 1 above these cells is hardly the unit of a ratio, but one of them: a flag, or a number of a row."""
+    return "1" in below or "0" in below or (not has_units and all(map(WHOLE.fullmatch, below)))

@@ -153,3 +153,37 @@ def test_a_row_of_dashes_is_missing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frame.columns[1].values, [1.5, np.nan, 3.5, np.nan])
     alone = read_frame(write(tmp_path, "x\n--\n0.5\n--\n1.5\n"))
     np.testing.assert_array_equal(alone.columns[0].values, [np.nan, 0.5, np.nan, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (("Jan 2020", "Feb 2020", "Mar 2020"), "Apr 2020"),
+        (("1 January 2020", "2 January 2020", "3 January 2020"), "4 January 2020"),
+        (("2020-01-01", "2020-01-02", "2020-01-03"), "2020-01-04"),
+        (("s00", "s01", "s02"), "s03"),
+        (("1", "2", "3"), "4"),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("flag", ["1", "2.5", "x"])
+def test_first_rows_with_a_wrong_word_are_not_units(
+    tmp_path: Path, first: tuple[str, ...], later: str, rows: int, flag: str
+) -> None:
+    """Dates, identifiers, numbers of rows and flags stand in them as below; the word is named."""
+    flags = ("0", "1") if flag == "1" else (flag, flag)
+    wrong = "".join(f"{key},offline,{flag}\n" for key in first[:rows])
+    right = "".join(f"{later},{0.14 + k * k % 7 / 8},{flags[k % 2]}\n" for k in range(9))
+    with pytest.raises(ValueError, match=r"line 2, column 2 \('x'\): 'offline' is not a number"):
+        read_frame(write(tmp_path, f"date,x,flag\n{wrong}{right}"))
+
+
+def test_a_first_row_of_words_for_missing_numbers_is_no_unit(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{k * k % 7 / 4},{k % 3 + 0.5}\n" for k in range(2, 12))
+    with pytest.raises(ValueError, match=r"line 2, column 3 \('y'\): 'low' is not a number"):
+        read_frame(write(tmp_path, f"step,x,y\n1,none,low\n{rows}"))
+
+
+def test_a_ratio_has_the_unit_1(tmp_path: Path) -> None:
+    frame = read_frame(write(tmp_path, "time,ratio\nh,1\n" + ROWS))
+    assert tuple(column.unit for column in frame.columns) == ("h", "1")
