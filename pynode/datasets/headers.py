@@ -73,9 +73,10 @@ def _counts(first: list[str], body: list[list[str]]) -> bool:
     if not all(WHOLE.fullmatch(cell) for cell in cells):
         return False
     values = [int(cell) for cell in cells]
-    if values == [0]:
-        return True
     below = [cell.strip() for row in body for cell in row[start:]]
+    if values == [0]:
+        # a column alone whose first value is 0 holds more whole numbers
+        return start == 1 or not any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below)
     increasing = len(values) > 1 and all(a < b for a, b in pairwise(values))
     if not increasing or len(body) < 2 or any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below):
         return False

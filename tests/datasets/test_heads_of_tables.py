@@ -187,3 +187,19 @@ def test_a_first_row_of_words_for_missing_numbers_is_no_unit(tmp_path: Path) -> 
 def test_a_ratio_has_the_unit_1(tmp_path: Path) -> None:
     frame = read_frame(write(tmp_path, "time,ratio\nh,1\n" + ROWS))
     assert tuple(column.unit for column in frame.columns) == ("h", "1")
+
+
+def test_a_column_of_counts_that_begins_at_0_has_no_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "0\n3\n0\n5\n7\n0\n2\n1\n0\n4\n")
+    counts = [0, 3, 0, 5, 7, 0, 2, 1, 0, 4]
+    np.testing.assert_array_equal(read_frame(path).columns[0].values, counts)
+    np.testing.assert_array_equal(read_table(path).rows[:, 0], counts)
+    np.testing.assert_array_equal(read_frame(path, header=True).columns[0].values, counts[1:])
+
+
+def test_numbers_that_are_names_are_not_repeated(tmp_path: Path) -> None:
+    """A line with the same numbers is a row; one with the same words is the header again."""
+    path = write(tmp_path, "x,0\n0.5,1.5\nx,0\n2.5,3.5\n")
+    assert len(read_frame(path, header=True)) == 2
+    path.write_text("0,1\n0.5,1.5\n0,1\n2.5,3.5\n", encoding="utf-8")
+    np.testing.assert_array_equal(read_frame(path, header=True).columns[0].values, [0.5, 0, 2.5])
