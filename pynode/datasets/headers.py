@@ -44,9 +44,7 @@ def layout(sample: list[Record], header: bool | None) -> Layout:
         numbered = counted or has_years(first, body)
         header = words or numbered
         notice = (
-            f"line {sample[0][0]} is read as a header: {_shown(first)} (header=False if it is a row)"
-            if numbered
-            else ""
+            f"line {sample[0][0]} is read as a header: {shown(first)} (header=False if it is a row)" if numbered else ""
         )
     else:
         notice = ""
@@ -130,5 +128,6 @@ def _width(cells: list[str]) -> int:
     return len(cells) - (len(cells) > 1 and not cells[-1].strip())
 
 
-def _shown(cells: list[str]) -> str:
+def shown(cells: list[str]) -> str:
+    """The first cells of a line, for a notice about it."""
     return ", ".join(cells[:4]) + (", ..." if len(cells) > 4 else "")

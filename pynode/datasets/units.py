@@ -12,6 +12,14 @@ from pynode.datasets.text_lines import MISSING, Record, could_be_number, number
 MOST = 3
 """Lines between a header and the rows: a long name, a unit, what a logger has made of its readings."""
 
+_WORDS = (
+    "milliseconds seconds minutes hours days weeks months years celsius kelvin fahrenheit percent degrees millimetres "
+    "millimeters centimetres centimeters metres meters kilometres kilometers grams kilograms litres liters volts "
+    "amperes watts pascals newtons joules hertz secs mins hrs yrs degc degf"
+)
+UNIT_WORDS = frozenset((*_WORDS.split(), "deg c", "deg f"))
+"""Units in words, which may be names of columns too: hours."""
+
 DIGIT = re.compile(r"\d")
 WHOLE = re.compile(r"[+-]?\d+")
 
@@ -32,9 +40,9 @@ def below_header(rows: list[Record], width: int) -> Below:
         lines = [(line, units_in(cells, body, width)) for line, cells in rows[1 : count + 1]]
         if not all(words for _, words in lines):
             continue
-        if count > 1 and not any(is_unit(cell) for _, cells in rows[1 : count + 1] for cell in cells):
+        if count > 1 and not any(may_be_unit(cell) for _, cells in rows[1 : count + 1] for cell in cells):
             continue  # as well rows with wrong cells
-        at = max(range(count), key=lambda n: (sum(map(is_unit, rows[n + 1][1])), -n))
+        at = max(range(count), key=lambda n: (sum(map(may_be_unit, rows[n + 1][1])), -n))
         notices = tuple(
             f"line {line} {what} and is left out ({', '.join(filter(None, words))})"
             for n, (line, words) in enumerate(lines)
@@ -50,6 +58,11 @@ def is_unit(cell: str) -> bool:
     if text.lower() in MISSING:
         return False  # n/a
     return text.lower() in UNITS or text[:1] in ("(", "[") or "/" in text
+
+
+def may_be_unit(cell: str) -> bool:
+    """Whether a cell looks like a unit, or is the word for one: hours."""
+    return is_unit(cell) or cell.strip().lower() in UNIT_WORDS
 
 
 def is_date(cell: str) -> bool:
@@ -76,7 +89,7 @@ def units_in(line: list[str], body: list[list[str]], width: int) -> tuple[str, .
             return ()
         if not numeric and unit and _shape(unit) in map(_shape, below):
             return ()
-        if unit == "1" and (len(body) < 2 or _is_count(below, any(map(is_unit, units)))):
+        if unit == "1" and (len(body) < 2 or _is_count(below, any(map(may_be_unit, units)))):
             return ()  # as well a first row with a wrong cell
         seen = seen or (numeric and unit not in ("", "1") and unit.lower() not in MISSING)
     return tuple(unit.strip("[]()") for unit in units) if seen else ()

@@ -203,3 +203,32 @@ def test_numbers_that_are_names_are_not_repeated(tmp_path: Path) -> None:
     assert len(read_frame(path, header=True)) == 2
     path.write_text("0,1\n0.5,1.5\n0,1\n2.5,3.5\n", encoding="utf-8")
     np.testing.assert_array_equal(read_frame(path, header=True).columns[0].values, [0.5, 0, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("header", "names", "line"),
+    [
+        ("*time,*temp", ("*time", "*temp"), "seconds,celsius"),
+        ("* time,* temp", ("time", "temp"), "seconds,celsius"),
+        ("'time','temp'", ("time", "temp"), "elapsed,measured"),
+        ("%time,temp", ("%time", "temp"), "s,K"),
+    ],
+)
+def test_marks_at_names_are_no_comments(tmp_path: Path, header: str, names: tuple[str, ...], line: str) -> None:
+    frame = read_frame(write(tmp_path, f"{header}\n{line}\n{ROWS}"))
+    assert frame.names.names == names
+    assert tuple(column.unit for column in frame.columns) == tuple(line.split(","))
+
+
+def test_a_comment_of_another_program_is_above_the_names(tmp_path: Path) -> None:
+    frame = read_frame(write(tmp_path, f"%% made by a program, today\nhours,conc\n{ROWS}"))
+    assert frame.names.names == ("hours", "conc")
+    assert frame.notices == ("1 line above the table is left out (to line 1): %% made by a program, today",)
+
+
+def test_a_line_above_the_names_is_quoted(tmp_path: Path) -> None:
+    """As it may be the one that names them."""
+    rows = "".join(f"{k / 2},{0.9**k:.3f},{0.8**k:.3f}\n" for k in range(9))
+    path = write(tmp_path, f"time,101,102\nsubject,placebo,drug\n{rows}")
+    for read in (read_frame(path), read_table(path)):
+        assert "1 line above the table is left out (to line 1): time, 101, 102" in read.notices
