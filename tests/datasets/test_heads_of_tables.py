@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pynode.datasets.frame import read_frame
+from pynode.datasets.headers import is_far
 from pynode.datasets.tables import read_table
 from pynode.trajectories.read import read_series
 
@@ -232,3 +233,20 @@ def test_a_line_above_the_names_is_quoted(tmp_path: Path) -> None:
     path = write(tmp_path, f"time,101,102\nsubject,placebo,drug\n{rows}")
     for read in (read_frame(path), read_table(path)):
         assert "1 line above the table is left out (to line 1): time, 101, 102" in read.notices
+
+
+@pytest.mark.parametrize("first", ["3,20,500", "0,1000", "0,1,500"])
+def test_a_first_state_far_in_one_column_is_a_row(tmp_path: Path, first: str) -> None:
+    """As where one of several quantities decays."""
+    start = [float(cell) for cell in first.split(",")]
+    rows = [[*(v + 0.31 * k for v in start[:-1]), start[-1] * 0.3**k] for k in range(1, 12)]
+    text = "\n".join([first, *(",".join(f"{v:.5f}" for v in row) for row in rows)])
+    path = write(tmp_path, text)
+    np.testing.assert_array_equal(read_table(path).rows[0], start)
+    np.testing.assert_array_equal([column.values[0] for column in read_frame(path).columns], start)
+
+
+def test_zero_with_a_decimal_comma_is_a_number_below() -> None:
+    assert not is_far(3, [["0,0"], ["5,0"]], 0)
+    assert is_far(30, [["0,0"], ["5,0"]], 0)
+    assert is_far(3, [["0,0"], ["0,0"]], 0)
