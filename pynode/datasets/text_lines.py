@@ -191,7 +191,9 @@ def _content(file: Iterable[str]) -> Iterator[tuple[int, str]]:
         if text[0] in "-=|:,;" and DRAWN.fullmatch(text) and _is_drawn(text, above):
             above = text
             continue
-        above = text
+        # years may stand beside a word in a header
+        years = at_top and text.lstrip("| \"'")[:1].isalpha() and STARTS_AS_NUMBER.search(text)
+        above = "" if years else text
         if not (at_top and SEPARATOR_LINE.fullmatch(line)):
             yield number, line
         at_top = False

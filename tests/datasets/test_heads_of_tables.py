@@ -149,6 +149,13 @@ def test_a_line_drawn_below_the_header_is_no_row(tmp_path: Path, rule: str, deli
     assert read_series(path).axis.column == "depth"
 
 
+def test_a_line_drawn_below_years_is_no_row(tmp_path: Path) -> None:
+    text = "country | 2001 | 2002 | 2003\n--- | --- | ---: | ---\nA | 0.5 | 1.5 | 2.5\nB | 1.5 | 0.25 | 3.5\n"
+    frame = read_frame(write(tmp_path, text))
+    assert frame.names.names == ("country", "2001", "2002", "2003")
+    np.testing.assert_array_equal(frame.columns[2].values, [1.5, 0.25])
+
+
 def test_a_row_of_dashes_is_missing(tmp_path: Path) -> None:
     frame = read_frame(write(tmp_path, "time,x\n0,1.5\n--,--\n2,3.5\n3,---\n"))
     np.testing.assert_array_equal(frame.columns[1].values, [1.5, np.nan, 3.5, np.nan])
