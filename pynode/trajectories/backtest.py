@@ -6,8 +6,10 @@ beyond the levels that were seen, the latter blows up.  Backtests from several o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from pynode.trajectories.assimilate import ACCURATE, assimilate
 from pynode.trajectories.build import Prepared, samples_of, state_on_curves
 from pynode.trajectories.curves import make_curves
 from pynode.trajectories.fields import HIDDEN, LinearAndNetwork
+from pynode.trajectories.first_laws import modes_of, put_modes
 from pynode.trajectories.grid import Grid
 from pynode.trajectories.matching import EFFORTS, Effort, match
 from pynode.trajectories.model import SeriesModel
@@ -72,6 +75,8 @@ def restrained(prepared: Prepared) -> Prepared:
         return prepared
     enough = min(NEARLY * linear, BETTER * with_network)
     chosen = next(k for k in range(len(efforts)) if not free[k] and errors[k] <= enough)
+    if prepared.swings and backtest_of_modes(prepared) < errors[chosen]:
+        return prepared
     return replace(prepared, restraint=efforts[chosen], backtested=(float(errors[chosen]), with_network))
 
 
@@ -81,12 +86,40 @@ def backtests(prepared: Prepared, efforts: Sequence[Effort], origins: Sequence[f
     In standard deviations, averaged over columns, and geometrically over origins, so that none of them decides alone.
     NaN where nothing can be forecast.
     """
-    errors = np.array([_errors(prepared, share, efforts).mean(-1) for share in origins])
+    return _over_origins(prepared, [partial(_match, effort) for effort in efforts], origins)
+
+
+def _match(effort: Effort, field: LinearAndNetwork, part: Prepared) -> None:
+    match(field, samples_of(part), effort, iterations=MATCHING)
+
+
+def backtest_of_modes(prepared: Prepared) -> float:
+    """The same error of the linear laws of sums of modes; infinite where the rows before an origin are too few."""
+    too_few = False
+
+    def put(field: LinearAndNetwork, part: Prepared) -> None:
+        nonlocal too_few
+        modes = modes_of(part, [part.node_mask(k, mask) for k, mask in enumerate(part.masks)])
+        if modes is None:
+            too_few = True
+        else:
+            put_modes(field, modes, part)
+
+    error = float(_over_origins(prepared, [put], ORIGINS)[0])
+    return np.inf if too_few or not np.isfinite(error) else error
+
+
+_Make: TypeAlias = Callable[[LinearAndNetwork, Prepared], object]
+"""What makes a field from the rows that are known at an origin."""
+
+
+def _over_origins(prepared: Prepared, makes: Sequence[_Make], origins: Sequence[float]) -> Array:
+    errors = np.array([_errors(prepared, share, makes).mean(-1) for share in origins])
     return np.asarray(np.exp(np.log(np.maximum(errors, 1e-6)).mean(0)))
 
 
-def _errors(prepared: Prepared, share: float, efforts: Sequence[Effort]) -> Array:
-    """Errors `(efforts, columns)` of forecasts from the first `share` of each trajectory's training rows."""
+def _errors(prepared: Prepared, share: float, makes: Sequence[_Make]) -> Array:
+    """Errors `(makes, columns)` of forecasts from the first `share` of each trajectory's training rows."""
     known, after = _around(prepared, share)
     curves = make_curves(prepared.series, prepared.scaling, known)
     part = replace(prepared, masks=tuple(known), curves=curves)
@@ -100,14 +133,14 @@ def _errors(prepared: Prepared, share: float, efforts: Sequence[Effort]) -> Arra
             states.append(state_on_curves(part, k, grid.times[[first]])[0])
     columns = prepared.sizes.observed
     if not before:
-        return np.full((len(efforts), columns), np.nan)
+        return np.full((len(makes), columns), np.nan)
     generator = torch.Generator().manual_seed(0)
     field = LinearAndNetwork(prepared.sizes, HIDDEN, generator)
     model = SeriesModel(field, prepared.sizes, 1, generator=generator)
-    samples, noise, prior = samples_of(part), torch.as_tensor(curves.noise), torch.as_tensor(np.array(states))
+    noise, prior = torch.as_tensor(curves.noise), torch.as_tensor(np.array(states))
     result = []
-    for effort in efforts:
-        match(field, samples, effort, iterations=MATCHING)
+    for make in makes:
+        make(field, part)
         result.append(_forecast_error(model, before, ahead, prior, noise))
     return np.array(result)
 

@@ -46,16 +46,11 @@ def begin_by_relaxation(
 @torch.no_grad()
 def begin_by_modes(model: SeriesModel, field: LinearAndNetwork, prepared: Prepared, masks: Sequence[Array]) -> bool:
     """Begins field and nodes by a sum of modes; False where these can't be had."""
-    modes = _modes_of(prepared, masks)
+    modes = modes_of(prepared, masks)
     if modes is None:
         return False
-    _clear(field)
-    time, law = prepared.scaling.time, modes.coefficients
-    scales = np.array([1.0, *(s * time**order for order, s in enumerate(prepared.hidden.scales, 1))])
-    for row in range(len(law) - 1):
-        field.linear.weight[row, row + 1] = scales[row + 1] / scales[row]
-    field.linear.weight[-1, : len(law)] = torch.as_tensor(-law * scales / scales[-1])
-    field.linear.bias[-1] = law[0] * modes.rest / scales[-1]
+    put_modes(field, modes, prepared)
+    scales = _scales(prepared)
     states = []
     for k, (grid, place) in enumerate(zip(prepared.grids, prepared.places, strict=True)):
         clock = np.concatenate(([0.0], np.cumsum(grid.lengths)))
@@ -64,7 +59,24 @@ def begin_by_modes(model: SeriesModel, field: LinearAndNetwork, prepared: Prepar
     return True
 
 
-def _modes_of(prepared: Prepared, masks: Sequence[Array]) -> Modes | None:
+@torch.no_grad()
+def put_modes(field: LinearAndNetwork, modes: Modes, prepared: Prepared) -> None:
+    """Makes `field` the linear law of `modes`, of a column and its derivatives as `prepared` scales them."""
+    _clear(field)
+    law, scales = modes.coefficients, _scales(prepared)
+    for row in range(len(law) - 1):
+        field.linear.weight[row, row + 1] = scales[row + 1] / scales[row]
+    field.linear.weight[-1, : len(law)] = torch.as_tensor(-law * scales / scales[-1])
+    field.linear.bias[-1] = law[0] * modes.rest / scales[-1]
+
+
+def _scales(prepared: Prepared) -> Array:
+    """Of the column and its derivatives `(state,)`, by the model's time."""
+    time = prepared.scaling.time
+    return np.array([1.0, *(s * time**order for order, s in enumerate(prepared.hidden.scales, 1))])
+
+
+def modes_of(prepared: Prepared, masks: Sequence[Array]) -> Modes | None:
     """The modes of the observed column, of as many as the state has dimensions."""
     points, paths = [], []
     longest = max(float(grid.lengths.sum()) for grid in prepared.grids)

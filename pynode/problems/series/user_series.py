@@ -336,7 +336,7 @@ def _prepared(o: SeriesOptions, digest: str) -> Prepared:
 @lru_cache(maxsize=4)
 def _restrained(o: SeriesOptions, digest: str) -> Prepared:
     prepared = _prepared(o, digest)
-    free = o.field is not None or o.hidden is not None or prepared.swings
+    free = o.field is not None or o.hidden is not None
     return prepared if free or not can_be_restrained(prepared) else restrained(prepared)
 
 
