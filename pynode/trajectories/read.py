@@ -90,8 +90,10 @@ def read_series(
         frame = with_codes_of(frame, like)
     if like is not None and time is None:
         times = given_time(frame, like.time_columns) if like.time_columns else row_numbers(frame)
+    elif time is None:
+        times = guessed_time(frame, () if values is None else frame.chosen("values", values))
     else:
-        times = guessed_time(frame) if time is None else given_time(frame, _each(frame, "time", time))
+        times = given_time(frame, _each(frame, "time", time))
     times = with_own_columns(frame, times)
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)

@@ -126,6 +126,34 @@ def test_times_in_the_names_of_columns(tmp_path: Path, names: str) -> None:
     first, second = names.split(",")[:2]
     told = refused(tmp_path, f"id,{names}\n{rows}")
     assert f"t.csv has times in its header ({first}, {second}, ...): give each time a row (transpose the table)" in told
+    assert told.endswith(f"; if each row holds them for one time, name them (values={names})")
+    read = read_series(tmp_path / "t.csv", values=names.split(","))
+    assert (read.values, read.axis.column) == (tuple(names.split(",")), "row")
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["Tag1,Tag2,Tag3,Tag4", "year1,year2,year3,year4", "1s,2s,3s,4s", "1min,5min,15min,60min", "1 d,2 d,3 d,4 d"],
+)
+@pytest.mark.parametrize("first", ["", "n,", "frame,", "host,"])
+def test_names_that_may_be_times_of_sensors(tmp_path: Path, first: str, names: str) -> None:
+    """Without a row for each of several names they are values, which is said where no column is the time."""
+    cells = {"": "", "host,": "web,"}
+    rows = "".join(f"{cells.get(first, f'{k},')}{','.join(map(str, wave))}\n" for k, wave in enumerate(WAVES))
+    read = series(tmp_path, f"{first}{names}\n{rows}")
+    assert read.values == tuple(names.split(","))
+    assert len(read.each[0].times) == 30
+    one, two = names.split(",")[:2]
+    said = f"the columns '{one}', '{two}', ... are taken as values of one time each row; if they are times, transpose"
+    untimed = first not in ("n,", "frame,") and one != "Tag1"
+    assert any(notice.startswith(said) for notice in read.notices) is untimed
+
+
+def test_years_as_names_of_given_values(tmp_path: Path) -> None:
+    rows = "".join(f"{','.join(map(str, wave))}\n" for wave in WAVES)
+    assert "has times in its header (2001, 2002, ...)" in refused(tmp_path, f"2001,2002,2003,2004\n{rows}")
+    read = read_series(tmp_path / "t.csv", values=("2001", "2002", "2003", "2004"))
+    assert (len(read.values), read.axis.column) == (4, "row")
 
 
 @pytest.mark.parametrize("names", ["1h,2h,4h,8h", "0.5m,1m,2m,4m", "x1,x2,x3,x4", "day4,day3,day2,day1"])
