@@ -18,9 +18,11 @@ from pynode.names import in_one_text
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of, joint_codes
 from pynode.trajectories.times import (
+    DATE_WORDS,
     PART_OF,
     QUANTITY,
     RANGES,
+    WEEKS,
     Times,
     as_part,
     hours_and_minutes,
@@ -93,6 +95,17 @@ def guessed_time(frame: Frame, values: Sequence[Column] = ()) -> Times:
     times = _by_name(frame, columns, counts)
     said = f"the columns '{names[0]}', '{names[1]}', ... are taken as values of one time each row; if they are times, "
     return replace(times, notices=(*times.notices, f"{said}transpose the table"))
+
+
+def names_like_weeks(frame: Frame, given: Sequence[str]) -> tuple[Column, ...]:
+    """Columns of words such as W1-2019 that are names, since another column is called a time.
+
+    Not those that are called weeks or dates, or that are `given` as times, by name or number.
+    """
+    if not any(c.kind != "text" and rank(c) < 4 for c in frame.columns):
+        return ()
+    other = [c for c in frame.columns if c.weeks and c.name not in given and str(c.number) not in given]
+    return tuple(c for c in other if rank(c) == 9 and not set(words_of(c.name)) & (WEEKS | DATE_WORDS))
 
 
 def _by_name(frame: Frame, columns: Sequence[Column], values: Sequence[Column], *, known: bool = False) -> Times:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +108,31 @@ def test_weeks_over_a_new_year(tmp_path: Path, head: str, cell: str) -> None:
     np.testing.assert_array_equal(np.diff(read.each[0].times), 7 * 86400)
     for time in read.each[0].times[[0, 51, 52]].tolist():
         assert read.axis.parse(read.axis.text(time)) == time
+
+
+@pytest.mark.parametrize("head", ["epiweek", "epi_week", "MMWRweek"])
+def test_weeks_of_epidemiologists(tmp_path: Path, head: str) -> None:
+    """Begin on Sundays: those of 2014 are 53, in the year 2020 as well, and 201501 begins on January 4."""
+    weeks = [*(f"2014{k:02d}" for k in range(1, 54)), *(f"2015{k:02d}" for k in range(1, 53))]
+    read = series(tmp_path, f"{head},cases\n" + "".join(f"{week},{30 + k % 7}\n" for k, week in enumerate(weeks)))
+    times = read.each[0].times
+    np.testing.assert_array_equal(np.diff(times), 7 * 86400)
+    assert times[53] == datetime(2015, 1, 4, tzinfo=timezone.utc).timestamp()
+    assert [read.axis.text(time) for time in times.tolist()] == weeks
+    assert [read.axis.parse(week) for week in weeks] == times.tolist()
+
+
+@pytest.mark.parametrize("cell", ["W{}-2019", "W{}/2019", "2019-W{}"])
+@pytest.mark.parametrize("given", [None, "day"])
+def test_names_that_look_like_weeks(tmp_path: Path, cell: str, given: str | None) -> None:
+    rows = "".join(f"{cell.format(well)},{day},{wave[well]}\n" for well in (1, 2, 3) for day, wave in enumerate(WAVES))
+    (path := tmp_path / "t.csv").write_text(f"well,day,x\n{rows}")
+    read = read_series(path, time=given)
+    assert (read.axis.column, [each.name for each in read.each]) == ("day", [cell.format(well) for well in (1, 2, 3)])
+    one = "".join(f"{cell.format(k + 1)},{wave[0]},{wave[1]}\n" for k, wave in enumerate(WAVES))
+    assert series(tmp_path, f"when,load,x\n{one}").axis.kind == "date"
+    assert series(tmp_path, f"KW,day,x\n{one}").axis.kind == "date"
+    assert series(tmp_path, f"label,load,x\n{one}").axis.kind == "date"
 
 
 def test_weeks_are_written_as_the_file_has_them(tmp_path: Path) -> None:
