@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 
@@ -91,3 +92,9 @@ def in_one_text(names: Iterable[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names)
     return text.getvalue()
+
+
+def as_argument(names: Iterable[str]) -> str:
+    """`in_one_text` as messages offer it: in quotation marks where a shell would not take it as it is."""
+    text = in_one_text(names)
+    return text if shlex.quote(text) == text else repr(text)

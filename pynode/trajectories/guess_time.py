@@ -14,7 +14,7 @@ from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.headers import are_years
 from pynode.datasets.text_lines import plain_number
-from pynode.names import in_one_text
+from pynode.names import as_argument
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of, joint_codes
 from pynode.trajectories.times import (
@@ -90,7 +90,7 @@ def guessed_time(frame: Frame, values: Sequence[Column] = ()) -> Times:
         return _by_name(frame, columns, ())
     names = [c.name for c in counts]
     if _has_row_for_each(frame):
-        told = TOGETHER.format(in_one_text(names))
+        told = TOGETHER.format(as_argument(names))
         raise DataError(f"{frame.path} has times in its header ({names[0]}, {names[1]}, ...): {TRANSPOSE}; {told}")
     times = _by_name(frame, columns, counts)
     said = f"the columns '{names[0]}', '{names[1]}', ... are taken as values of one time each row; if they are times, "

@@ -41,7 +41,7 @@ TOLD: dict[InputKind, str] = {
 QUANTITIES = frozenset(("variable", "quantity", "parameter", "measure", "metric", "analyte", "indicator", "signal"))
 """What columns are called that name what is measured in a row, in tables with one column of values for all."""
 SPARSE = (
-    "; if it stays as it is until its next row, or if its rows are doses, say so (input_kind=steps, input_kind=jumps)"
+    "; if it stays as it is until its next row, or if its rows are doses, say so (input_kind=steps or input_kind=jumps)"
 )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import shlex
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pynode.cli.as_typed import as_typed
 from pynode.datasets.errors import DataError
 from pynode.datasets.tables import read_table
+from pynode.names import as_argument
 from pynode.trajectories.ahead import times_ahead
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.read import read_series
@@ -90,6 +93,36 @@ def test_other_words_for_missing_values_are_offered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "offered"),
+    [("not measured", "'not measured'"), ("'no'", "\"'no'\""), ("***", "'***'"), ("BDL", "BDL"), ("$a", "'$a'")],
+)
+def test_words_are_offered_as_a_shell_takes_them(tmp_path: Path, word: str, offered: str) -> None:
+    lines = [f"{k},{word if k % 5 == 2 else wave[0]}" for k, wave in enumerate(WAVES)]
+    told = refused(tmp_path, "time,a\n" + "\n".join(lines) + "\n")
+    assert told.endswith(f"everywhere, say so (missing_values={offered})")
+    typed = shlex.split(as_typed(told, "series").partition(" (--missing-values ")[2][:-1])
+    assert len(typed) == 1
+    assert len(read_series(tmp_path / "t.csv", missing_values=typed).each[0].times) == 24
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ((0,), "line 2 is a header or holds units, remove it"),
+        ((0, 1), "lines 2 and 3 are headers or hold units, remove"),
+    ],
+)
+def test_words_in_the_first_rows_are_no_missing_values(tmp_path: Path, at: tuple[int, ...], told: str) -> None:
+    rows = "".join(f"{k},{'A' if k in at else wave[0]}\n" for k, wave in enumerate(WAVES))
+    said = refused(tmp_path, f"time,a\n{rows}")
+    assert f"; if {told}" in said
+    assert "missing_values" not in said
+    later = "".join(f"{k},{'A' if k == 3 else wave[0]}\n" for k, wave in enumerate(WAVES))
+    said = refused(tmp_path, f"time,a\n{later}")
+    assert "; if line 5 is a header or holds units, remove it; if 'A' stands for a missing value everywhere" in said
+
+
+@pytest.mark.parametrize(
     ("head", "cell"),
     [
         ("week", "{year}-W{week:02d}"),
@@ -151,7 +184,7 @@ def test_times_in_the_names_of_columns(tmp_path: Path, names: str) -> None:
     first, second = names.split(",")[:2]
     told = refused(tmp_path, f"id,{names}\n{rows}")
     assert f"t.csv has times in its header ({first}, {second}, ...): give each time a row (transpose the table)" in told
-    assert told.endswith(f"; if each row holds them for one time, name them (values={names})")
+    assert told.endswith(f"; if each row holds them for one time, name them (values={as_argument(names.split(','))})")
     read = read_series(tmp_path / "t.csv", values=names.split(","))
     assert (read.values, read.axis.column) == (tuple(names.split(",")), "row")
 
