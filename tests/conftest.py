@@ -17,7 +17,9 @@ from pynode.fields.hamiltonian import Hamiltonian
 from pynode.fields.mlp import MLP
 from pynode.julia.environment import find, missing
 from tests.drawing import figures_drawn, figures_not_drawn
+from tests.properties.profiles import register
 
+register()  # for all tests by hypothesis, whichever are run
 torch.set_num_threads(1)  # the tensors here are small: threads cost more than they give, and workers share the cores
 
 SMALL_SPECS: dict[str, FieldSpec] = {

@@ -144,6 +144,12 @@ def _family(texts: list[str]) -> str | None:
     return best if counts[best] >= max(1, len(sample) / 2) else None
 
 
+def is_dated(cell: str) -> bool:
+    """Whether a cell looks like a date, months by name included, or like a time of day."""
+    text = cell.strip()
+    return any(_fits(name, pattern, text) for name, pattern in FAMILIES.items())
+
+
 def _fits(family: str, pattern: re.Pattern[str], text: str) -> bool:
     match = pattern.fullmatch(text)
     if match is None:

@@ -18,7 +18,7 @@ from pynode.datasets.frame_layout import Top, top_of
 from pynode.datasets.frame_marks import decimal_mark
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.reading import ColumnNames
-from pynode.datasets.text_lines import Mark, Record, TextFile, open_text, plain_number
+from pynode.datasets.text_lines import Mark, Record, TextFile, could_be_number, open_text, plain_number
 from pynode.names import as_argument
 from pynode.wording import counted, verb
 
@@ -185,6 +185,7 @@ class _Table:
 
     def _rows(self) -> Iterator[Record]:
         width, header = self.top.width, self.top.header
+        repeats = not all(map(could_be_number, header))  # numbers may be a row further down
         for line, cells in self.text.records():
             if line <= self.top.last_line:
                 continue
@@ -192,7 +193,7 @@ class _Table:
                 cells = cells[:-1]
             if len(cells) != width:
                 raise self._ragged(line, cells)
-            if header and tuple(cell.strip() for cell in cells) == header:
+            if repeats and tuple(cell.strip() for cell in cells) == header:
                 self.repeated.append(line)
             else:
                 yield line, cells

@@ -31,8 +31,8 @@ def layout(sample: list[Record], header: bool | None) -> Layout:
     """The layout of a table that begins with `sample`; `header` says whether it has one, None that it is not known.
 
     A line without any number is a header.  So are the integers 0, 1, 2, ..., which pandas writes for columns without
-    names, and other increasing integers above lines of decimal fractions if they count from 1 or stand far outside the
-    numbers below; beside words only years.
+    names, and other increasing integers above lines of decimal fractions if they count from 1 or most of them stand far
+    outside the numbers below; beside words only years.
     """
     first = [cell.strip() for cell in sample[0][1]]
     body = [cells for _, cells in sample[1:]]
@@ -44,9 +44,7 @@ def layout(sample: list[Record], header: bool | None) -> Layout:
         numbered = counted or has_years(first, body)
         header = words or numbered
         notice = (
-            f"line {sample[0][0]} is read as a header: {_shown(first)} (header=False if it is a row)"
-            if numbered
-            else ""
+            f"line {sample[0][0]} is read as a header: {shown(first)} (header=False if it is a row)" if numbered else ""
         )
     else:
         notice = ""
@@ -73,20 +71,24 @@ def _counts(first: list[str], body: list[list[str]]) -> bool:
     if not all(WHOLE.fullmatch(cell) for cell in cells):
         return False
     values = [int(cell) for cell in cells]
-    if values == [0]:
-        return True
     below = [cell.strip() for row in body for cell in row[start:]]
+    if values == [0]:
+        # a column alone whose first value is 0 holds more whole numbers
+        return start == 1 or not any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below)
     increasing = len(values) > 1 and all(a < b for a, b in pairwise(values))
     if not increasing or len(body) < 2 or any(WHOLE.fullmatch(cell.lstrip("+-")) for cell in below):
         return False
-    counts = len(values) > 2 and values == list(range(1, len(values) + 1))
-    return counts or any(is_far(value, body, n) for n, value in enumerate(values, start))
+    far = sum(is_far(value, body, n) for n, value in enumerate(values, start))
+    if values == list(range(1, len(values) + 1)):
+        return len(values) > 2 or far > 0
+    return 2 * far > len(values)  # a first state may be far from later ones in some of its columns
 
 
 def is_far(value: float, body: list[list[str]], column: int) -> bool:
     """Whether a number stands far outside those of its column, so that it is hardly one of them."""
     cells = [cells[column] for cells in body if column < len(cells)]
-    below = [found for cell in cells if (found := number(cell, ".")) is not None or (found := number(cell, ","))]
+    read = [found if (found := number(cell, ".")) is not None else number(cell, ",") for cell in cells]
+    below = [found for found in read if found is not None]
     if not below:
         return False
     low, high = min(below), max(below)
@@ -129,5 +131,6 @@ def _width(cells: list[str]) -> int:
     return len(cells) - (len(cells) > 1 and not cells[-1].strip())
 
 
-def _shown(cells: list[str]) -> str:
+def shown(cells: list[str]) -> str:
+    """The first cells of a line, for a notice about it."""
     return ", ".join(cells[:4]) + (", ..." if len(cells) > 4 else "")

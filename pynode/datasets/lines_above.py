@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
+from pynode.datasets.headers import shown
 from pynode.datasets.text_lines import Record, could_be_number
-from pynode.datasets.units import is_date, is_unit
+from pynode.datasets.units import is_date, is_unit, may_be_unit
 from pynode.wording import counted, verb
 
-COMMENTS = ("%", "//", "!", "*", ";", "'", "--", "REM ")
-"""What comments of other programs begin with; those of # are never read."""
+COMMENT = re.compile(r"\s*(?:(?:%|//|!|\*|;|--)+(?:\s|$)|REM\s)")
+"""What comments of other programs begin with; those of # are never read.  Marks before a word may belong to a name."""
 
 
 def lines_above(sample: list[Record]) -> int:
@@ -17,12 +19,13 @@ def lines_above(sample: list[Record]) -> int:
     number of them and stand above a header that has as many as the rows."""
     widths = Counter(len(cells) for _, cells in sample)
     usual = max(widths.items(), key=lambda item: (item[1], item[0]))[0]
-    marked = next((n for n, (_, cells) in enumerate(sample) if not cells[0].lstrip().startswith(COMMENTS)), 0)
+    marked = next((n for n, (_, cells) in enumerate(sample) if not COMMENT.match(cells[0])), 0)
     if (
         marked
         and len(sample[marked][1]) == usual
         and _are_names(sample[marked][1])
         and not any(map(is_unit, sample[marked][1]))
+        and not all(map(may_be_unit, sample[marked][1]))
     ):
         return marked
     full = next(n for n, (_, cells) in enumerate(sample) if len(cells) == usual)
@@ -35,10 +38,11 @@ def lines_above(sample: list[Record]) -> int:
 
 
 def notice_of(sample: list[Record], above: int) -> str:
-    """What to say about so many lines above the table."""
-    return (
-        f"{counted(above, 'line')} above the table {verb(above, 'is', 'are')} left out (to line {sample[above - 1][0]})"
-    )
+    """What to say about so many lines above the table; a line alone, which may hold names, is quoted."""
+    line, cells = sample[above - 1]
+    text = shown(cells) if above == 1 else ""
+    told = f"{counted(above, 'line')} above the table {verb(above, 'is', 'are')} left out (to line {line})"
+    return f"{told}: {text}" if text else told
 
 
 def _are_names(cells: list[str]) -> bool:

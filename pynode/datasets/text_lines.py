@@ -47,6 +47,10 @@ SAMPLE = 60
 RULE = re.compile(r"[\s|+=-]*--\+[\s|+=-]*|\+[\s|+=-]*")
 """A line that is drawn between header and rows, as programs for databases print tables."""
 
+DRAWN = re.compile(r"[\s|,;]*:?(?:-{2,}|={2,}):?(?:[\s|,;]+:?(?:-{2,}|={2,}):?)*[\s|,;]*")
+"""Cells of dashes alone: a line drawn below a header, as in Markdown, or a row of missing values further down."""
+STARTS_AS_NUMBER = re.compile(r"(?:^|[\s|,;\"'])[+-]?[.,]?\d")
+
 CHUNK = 1 << 20
 
 SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w"\r\n])"?[;,\t]*\s*', re.IGNORECASE)
@@ -177,16 +181,30 @@ def _encoding(path: Path) -> str:
 
 def _content(file: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Number and text of the lines that are neither empty nor comments nor Excel's `sep=`."""
-    at_top = True
+    at_top, above = True, ""
     for number, line in enumerate(file, 1):
         text = line.strip()
         if not text or (text.startswith("#") and not text.lower().startswith(ERRORS)):
             continue
         if "-+" in text and RULE.fullmatch(text):
             continue
+        if text[0] in "-=|:,;" and DRAWN.fullmatch(text) and _is_drawn(text, above):
+            above = text
+            continue
+        # years may stand beside a word in a header
+        years = at_top and text.lstrip("| \"'")[:1].isalpha() and STARTS_AS_NUMBER.search(text)
+        above = "" if years else text
         if not (at_top and SEPARATOR_LINE.fullmatch(line)):
             yield number, line
         at_top = False
+
+
+def _is_drawn(line: str, above: str) -> bool:
+    """Whether a line of dashes is drawn at the top or below a header, rather than a row of missing values."""
+    if "=" in line:
+        return True
+    long = "---" in line or (bool(above) and line.count("--") > 1)
+    return long and not STARTS_AS_NUMBER.search(above) and not DRAWN.fullmatch(above)
 
 
 def _split(lines: Iterable[tuple[int, str]], delimiter: str) -> Iterator[Record]:

@@ -42,7 +42,8 @@ def restore(directory: Path, *, last: bool = False) -> tuple[RunConfig, Problem,
     if theta.shape != model.theta().shape:
         raise CheckpointMismatch(
             f"{directory} holds {theta.numel():,} weights, but {config.problem} with its data as they are now needs "
-            f"{model.theta().numel():,}; give the data that the run was trained on"
+            f"{model.theta().numel():,}; give the data that the run was trained on, or train anew where they are the "
+            "same: an earlier version may have read or modelled them otherwise"
         )
     model.set_theta(theta)
     return config, problem, model

@@ -15,8 +15,10 @@ from pynode.trajectories.axis import words_of
 from pynode.trajectories.identity import codes_of
 from pynode.trajectories.inputs import is_dose
 
-MARKS = frozenset(("evid", "mdv", "cmt", "adm", "ss", "ii", "addl", "rate", "dur"))
-"""Columns of programs for such tables that are no measurements; beside a column of doses they are no values."""
+OF_DOSES = frozenset(("ss", "ii", "addl", "rate", "dur"))
+"""Columns of programs for such tables that say more of a dose, and are 0 or empty in other rows."""
+MARKS = frozenset(("evid", "mdv", "cmt", "adm")) | OF_DOSES
+"""These, and those that tell such rows apart: beside a column of few doses they are no values."""
 EVENTS = frozenset(("evid", "mdv"))
 """Those that are not 0 in rows without a measurement."""
 FURTHER = frozenset(("addl", "ss"))
@@ -25,6 +27,10 @@ SLOW = frozenset(("rate", "dur"))
 """Those that say how fast, or for how long, a dose is given."""
 ROUTES = frozenset(("cmt", "adm", "route", "administration", "via"))
 """What columns are called that say how a dose is given."""
+SEVERAL = frozenset(("ii", "evid"))
+"""Beside these, a column `ss` says that doses were given before."""
+FEW_DOSES = 0.5
+"""A column of doses has one in less than this share of all rows, where others are to belong to it."""
 MOST_ROUTES = 5
 LEAST_DOSES = 2
 """Doses of each route, at least."""
@@ -33,28 +39,39 @@ NAME = re.compile(r"(?s)(.*)\((.*)=(.*)\)")
 
 def marks_rows(column: Column, doses: Sequence[Column]) -> bool:
     """Whether a column, beside those of doses, marks rows, or says by which route doses are given."""
-    if not doses or any(column is each for each in doses):
+    few = [each for each in doses if 0 < _given(each).mean() < FEW_DOSES]
+    if not few or any(column is each for each in few):
         return False
-    return column.name.lower() in MARKS or any(_tells(column, _given(each)) for each in doses)
+    name = column.name.lower()
+    if name in OF_DOSES:
+        elsewhere = ~np.any([_given(each) for each in few], axis=0)
+        return not column.trouble and column.kind == "number" and not np.nan_to_num(column.values[elsewhere]).any()
+    return name in MARKS or any(_tells(column, _given(each)) for each in few)
 
 
-def check_further(frame: Frame) -> None:
-    """Raises `DataError` where a row stands for several doses: each is wanted in a row of its own."""
+def check_further(frame: Frame, doses: Column, used: Sequence[Column]) -> None:
+    """Raises `DataError` where a row stands for several doses: each is wanted in a row of its own.
+
+    Columns that are `used` as values, inputs or covariates stand for nothing else.
+    """
+    names = {c.name.lower() for c in frame.columns}
+    further = FURTHER if names & SEVERAL else FURTHER - {"ss"}
     for column in frame.columns:
-        if column.kind == "number" and column.name.lower() in FURTHER:
-            more = np.flatnonzero(np.nan_to_num(column.values) != 0)
+        if column.kind == "number" and column.name.lower() in further and not _among(column, used):
+            more = np.flatnonzero(_given(doses) & (np.nan_to_num(column.values) != 0))
             if more.size:
                 row = int(more[0])
                 raise DataError(
                     f"{frame.place(row)}, {column.label}: {column.values[row]:g} stands for further doses, which are "
-                    "not made from one row; write a row for each dose"
+                    "not made from one row; write a row for each dose, or give the column another name if it holds "
+                    "something else"
                 )
 
 
-def told_of_slow(frame: Frame, doses: Column) -> list[str]:
-    """What to say about doses that a column says are given over some time."""
+def told_of_slow(frame: Frame, doses: Column, used: Sequence[Column]) -> list[str]:
+    """What to say about doses that a column, which is not `used` otherwise, says are given over some time."""
     given = _given(doses)
-    slow = [c for c in frame.columns if c.kind == "number" and c.name.lower() in SLOW]
+    slow = [c for c in frame.columns if c.kind == "number" and c.name.lower() in SLOW and not _among(c, used)]
     slow = [c for c in slow if (np.nan_to_num(c.values[given]) != 0).any()]
     return [f"{c.label} is left out of account: doses are added at once" for c in slow]
 
@@ -83,6 +100,10 @@ def without_marked(frame: Frame, used: Sequence[Column]) -> tuple[Frame, list[st
     return replace(frame, columns=tuple(columns)), [told] if names else []
 
 
+def _among(column: Column, others: Sequence[Column]) -> bool:
+    return any(column.number == other.number for other in others)
+
+
 def _is_empty(values: Array) -> bool:
     """Whether values are 0 or missing, and not all missing."""
     return bool((np.nan_to_num(values) == 0).all() and (values == 0).any())
@@ -93,8 +114,8 @@ def by_route(
 ) -> tuple[list[Column], Column | None]:
     """A column of doses for each route, and the column among `rest` that names the routes; `doses` alone without one.
 
-    It holds words in the rows of doses and in no other, or is called a route; the same dose given by another route acts
-    otherwise.  `known` are the inputs of a model that the file is read for, whose routes they have to be.
+    It is called a route and has a cell in each row of a dose; the same dose given by another route acts otherwise.
+    `known` are the inputs of a model that the file is read for, whose routes they have to be.
     """
     given = _given(doses)
     named = [match for name in known if (match := NAME.fullmatch(name)) and match[1] == doses.key]
@@ -107,10 +128,8 @@ def by_route(
     each = [match[3] for match in named] or sorted({words[row] for row in np.flatnonzero(given)})
     for row in np.flatnonzero(given).tolist():
         if words[row] not in each:
-            raise DataError(
-                f"{frame.place(row)}, {column.label}: '{words[row][:40]}' is no route that the model knows; it knows "
-                f"{', '.join(each)}"
-            )
+            what = "is empty" if words[row] in ("", "nan") else f"'{words[row][:40]}' is no route that the model knows"
+            raise DataError(f"{frame.place(row)}, {column.label}: {what}; it knows {', '.join(each)}")
     return [_of(doses, column, word, np.array([own == word for own in words])) for word in each], column
 
 
@@ -138,10 +157,10 @@ def _words(column: Column) -> list[str]:
 
 def _tells(column: Column, given: Array) -> bool:
     """Whether a column says of each dose by which of a few routes it is given."""
+    if column.trouble or column.kind == "date" or not set(words_of(column.name)) & ROUTES:
+        return False
     codes = codes_of(column)
-    called = bool(set(words_of(column.name)) & ROUTES)
-    only_there = column.kind == "text" and bool((codes[~given] < 0).all())
-    if column.trouble or column.kind == "date" or not (called or only_there) or (codes[given] < 0).any():
+    if (codes[given] < 0).any():
         return False
     counts = np.unique(codes[given], return_counts=True)[1]
     return 2 <= len(counts) <= MOST_ROUTES and bool((counts >= LEAST_DOSES).all())

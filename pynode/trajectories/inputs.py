@@ -14,13 +14,16 @@ from pynode.trajectories.axis import words_of
 from pynode.trajectories.data import Input, InputKind
 from pynode.trajectories.order import Group
 
-_DOSES = (
-    "dose doses dosis amt amount bolus injection inject injected impulse kick pulse oral iv im sc po intravenous "
-    "subcutaneous intramuscular"
-)
-DOSES = frozenset(_DOSES.split())
+SURE_DOSES = frozenset(("dose", "doses", "dosis", "amt", "bolus", "injection", "inject", "injected"))
+DOSES = SURE_DOSES | frozenset(("amount", "impulse", "kick", "pulse"))
+ROUTES_OF_DOSES = frozenset(("oral", "iv", "im", "sc", "po", "intravenous", "subcutaneous", "intramuscular"))
+"""Columns are called so, beside a unit of an amount or alone, where each route has a column of doses."""
+_AMOUNTS = "ng µg ug mcg mg g kg nmol µmol umol mmol mol ul µl ml l iu u units dose"
+AMOUNTS = frozenset(_AMOUNTS.split())
 SELDOM = 3
-"""A column called like doses is one of them if it has less than one in so many rows with values."""
+"""A column that is surely one of doses may have them in rows with values, in less than one of so many."""
+SIZES = 0.25
+"""Doses without such a name have fewer sizes than this share of them."""
 _LEVELS = "valve setpoint sp setting mode gear switch heater pump fan relay command cmd ventil sollwert stufe"
 LEVELS = frozenset(_LEVELS.split())
 """What inputs are called that are set to a level, and stay there."""
@@ -39,7 +42,8 @@ WORDS_OF_TRUTH = {
 def is_dose(column: Column) -> bool:
     """Whether a column is called like doses that are given at once."""
     words = set(words_of(column.name))
-    return bool(words & DOSES) and not words & RATES
+    by_route = bool(words & ROUTES_OF_DOSES) and words <= ROUTES_OF_DOSES | AMOUNTS
+    return bool(words & DOSES or by_route) and not words & RATES
 
 
 KINDS: tuple[InputKind, ...] = ("interpolated", "steps", "jumps")
@@ -84,7 +88,8 @@ def are_jumps(column: Column, observed: Array) -> bool:
     `observed` `(rows,)` says which rows have values.
     """
     given = np.isfinite(column.values) & (column.values != 0)
-    seldom = bool(SELDOM * given.sum() < observed.sum())
+    sure = bool(set(words_of(column.name)) & SURE_DOSES)
+    seldom = sure and bool(SELDOM * given.sum() < observed.sum())
     return is_dose(column) and bool(given.any()) and (seldom or not bool((given & observed).any()))
 
 
@@ -98,7 +103,9 @@ def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> I
     given = np.isfinite(column.values) & (column.values != 0)
     apart = not (given & observed).any()
     none_in_some = any(values.size for values in own) and not all(values.size for values in own)
-    if none_in_some and apart and all((values >= 0).all() for values in own) and 2 * given.sum() < observed.sum():
+    few_sizes = len(np.unique(column.values[given])) < SIZES * given.sum()
+    positive = all((values >= 0).all() for values in own)
+    if none_in_some and apart and positive and few_sizes and 2 * given.sum() < observed.sum():
         return "jumps"  # what goes on between its rows is known somewhere in each trajectory
     changes = np.concatenate([np.diff(values) for values in own]) if own else np.empty(0)
     if not changes.size:
@@ -119,11 +126,13 @@ def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> I
         return "steps"
     # rounded values stand still, too, but then move by the smallest unit
     levels = len(different) <= max(3, 0.1 * len(changes))
-    few = levels or (rows_of_it >= ROWS_OF_LEVELS and 4 * len(different) <= rows_of_it)
-    called = bool(set(words_of(column.name)) & LEVELS) and is_sparse(column, observed)
+    coarse = bool(np.median(moved) > 1.5 * np.diff(different).min())
+    few = levels or (rows_of_it >= ROWS_OF_LEVELS and 4 * len(different) <= rows_of_it and coarse)
+    words = words_of(column.name)
+    called = bool(words) and words[-1] in LEVELS and is_sparse(column, observed)
     if switched and ((isolated and back_at_0) or (few and 2 * len(different) <= rows_of_it) or called):
         return "steps"
-    return "steps" if still >= 0.5 and (levels or np.median(moved) > 1.5 * np.diff(different).min()) else "interpolated"
+    return "steps" if still >= 0.5 and (levels or coarse) else "interpolated"
 
 
 def as_numbers(column: Column) -> Column | None:

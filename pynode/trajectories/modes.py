@@ -83,7 +83,7 @@ def _read_off(paths: Sequence[tuple[Array, Array]], n: int) -> Array | None:
     """First exponents, one of each pair, by dynamic mode decomposition of delayed values."""
     longest = max((len(values) for _, values in paths), default=0)
     delays = min(MOST_DELAYS, int(SHARE * longest))
-    usable = [(times, values) for times, values in paths if len(values) > delays + n]
+    usable = [(times, values) for times, values in paths if len(values) > delays + n][:TRAJECTORIES]
     if delays < 2 * n or not usable:
         return None
     spacing = float(usable[0][0][1] - usable[0][0][0])

@@ -43,9 +43,9 @@ def deepened(prepared: Prepared) -> Prepared:
     rows = sum(int(mask.sum()) for mask in prepared.masks)
     if prepared.sizes.impulses or rows < ROWS or bool(columns) == bool(prepared.sizes.inputs):
         return prepared
-    least, _ = _loss(prepared)
+    least, by_modes = _loss(prepared)
     if least < FAR:
-        return prepared
+        return replace(prepared, swings=True) if by_modes else prepared
     if not columns:  # with inputs, coming back to a level says little: what lags behind them shows in the solves
         return _lagging(prepared, least)
     best = prepared

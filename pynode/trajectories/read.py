@@ -25,7 +25,7 @@ from pynode.trajectories.data import InputKind, Trajectories
 from pynode.trajectories.dosing import without_marked
 from pynode.trajectories.guess_time import given_time, guessed_time, names_like_weeks
 from pynode.trajectories.identity import groups_of, guessed_id, hint_of
-from pynode.trajectories.inputs import given_kinds, is_sparse, kind_of_input
+from pynode.trajectories.inputs import given_kinds, is_dose, is_sparse, kind_of_input
 from pynode.trajectories.likeness import angles_of, with_codes_of
 from pynode.trajectories.order import Group, counted_rows, past_midnight, sorted_groups
 from pynode.trajectories.roles import Roles, observed_rows, roles_of
@@ -40,9 +40,18 @@ TOLD: dict[InputKind, str] = {
 
 QUANTITIES = frozenset(("variable", "quantity", "parameter", "measure", "metric", "analyte", "indicator", "signal"))
 """What columns are called that name what is measured in a row, in tables with one column of values for all."""
-SPARSE = (
-    "; if it stays as it is until its next row, or if its rows are doses, say so (input_kind=steps or input_kind=jumps)"
-)
+SPARSE = {
+    "interpolated": (
+        "; if it stays as it is until its next row, or if its rows are doses, say so (input_kind=steps "
+        "or input_kind=jumps)"
+    ),
+    "steps": (
+        "; if it changes from row to row, or if its rows are doses, say so (input_kind=interpolated "
+        "or input_kind=jumps)"
+    ),
+    "jumps": "; if it goes on between its rows, say so (input_kind=interpolated or input_kind=steps)",
+}
+"""What to say of inputs with few rows."""
 
 
 def read_series(
@@ -109,7 +118,8 @@ def read_series(
         moved = counted_rows(groups, len(frame))
     hint = hint_of(frame, times, identity)
     groups, order_notices = sorted_groups(frame, groups, moved, times.axis, hint)
-    frame, marked = without_marked(frame, (*times.columns, *identity))
+    named = [*inputs, *(() if tuple(covariates) == ("none",) else covariates)]
+    frame, marked = without_marked(frame, (*times.columns, *identity, *frame.chosen("inputs", named)))
     roles = roles_of(
         frame,
         times,
@@ -142,7 +152,7 @@ def read_series(
         *roles.notices,
         *(c.notice for c in classes if c.notice),
         *(
-            f"input '{c.key}' is {TOLD[k]}{SPARSE if _is_open(c, k, asked, observed) else ''}"
+            f"input '{c.key}' is {TOLD[k]}{SPARSE[k] if _is_open(c, asked, observed) else ''}"
             for c, k in zip(roles.inputs, kinds, strict=True)
         ),
         *(
@@ -170,9 +180,9 @@ def read_series(
     )
 
 
-def _is_open(column: Column, kind: InputKind, asked: Mapping[int, InputKind], observed: Array) -> bool:
+def _is_open(column: Column, asked: Mapping[int, InputKind], observed: Array) -> bool:
     """Whether an input, of which nobody said how it goes on, may well be of another kind than was guessed."""
-    return kind == "interpolated" and column.number not in asked and is_sparse(column, observed)
+    return not is_dose(column) and column.number not in asked and is_sparse(column, observed)
 
 
 def _each(frame: Frame, option: str, given: str | Sequence[str]) -> Sequence[str]:

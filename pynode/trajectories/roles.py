@@ -13,7 +13,7 @@ from pynode.datasets.splits import Array
 from pynode.names import as_argument
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.covariates import changes_in
-from pynode.trajectories.dosing import by_route, check_further, marks_rows, told_of_slow
+from pynode.trajectories.dosing import by_route, check_further, dose_column, marks_rows, told_of_slow
 from pynode.trajectories.guess_time import rank
 from pynode.trajectories.identity import ID_WORDS, codes_of, roughness_within
 from pynode.trajectories.inputs import are_jumps, as_numbers, given_kinds, kind_of_input
@@ -76,7 +76,11 @@ def roles_of(
         if not inputs and column.kind == "number" and not column.trouble and are_jumps(column, observed):
             roles.inputs.append(column)
             rest.remove(column)
-            roles.notices.append(f"{column.label} is taken as an input (doses): its rows have no values")
+            given = np.isfinite(column.values) & (column.values != 0)
+            why = "few rows with values have one" if (given & observed).any() else "its rows have no values"
+            roles.notices.append(
+                f"{column.label} is taken as an input (doses): {why}; name it among the values if it is one"
+            )
     rest = _by_routes(frame, rest, groups, observed, roles, input_kind, known)
     if guess_covariates:
         rest = _covariates_among(rest, groups, roles)
@@ -109,11 +113,14 @@ def _by_routes(
     inputs: list[Column] = []
     asked = given_kinds(input_kind, frame, roles.inputs)
     for column in roles.inputs:
-        if (asked.get(column.number) or kind_of_input(column, groups, observed)) != "jumps":
+        of_model = any(name != column.key and dose_column(name) == column.key for name in known)
+        kind = asked.get(column.number) or kind_of_input(column, groups, observed)
+        if kind != "jumps" and not of_model:
             inputs.append(column)
             continue
-        check_further(frame)
-        roles.notices += [told for told in told_of_slow(frame, column) if told not in roles.notices]
+        used = (*roles.values, *roles.inputs, *roles.covariates)
+        check_further(frame, column, used)
+        roles.notices += [told for told in told_of_slow(frame, column, used) if told not in roles.notices]
         each, route = by_route(frame, column, rest, known)
         inputs += each
         if route is not None:

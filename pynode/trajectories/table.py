@@ -105,9 +105,9 @@ def _digits(value: float, spread: float) -> int:
     """Significant digits of a value: more where the column's spread is small beside it."""
     if not (value and 0 < spread < math.inf):
         return DIGITS
-    before = math.ceil(math.log10(max(abs(value) / spread, 1.0)))
+    before = math.ceil(max(math.log10(abs(value)) - math.log10(spread), 0.0))
     return min(max(DIGITS, before + DIGITS_OF_SPREAD), MOST_DIGITS)
 
 
 def _without_zero(cell: str) -> str:
-    return cell.removesuffix(".0")
+    return "0" if cell in ("-0", "-0.0") else cell.removesuffix(".0")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pynode.datasets.frame import read_frame
+from pynode.datasets.headers import is_far
 from pynode.datasets.tables import read_table
 from pynode.trajectories.read import read_series
 
@@ -129,3 +130,130 @@ def test_a_column_alone_is_a_value(tmp_path: Path) -> None:
         series = read_series(write(tmp_path, head + "".join(f"{k * 0.3 + 0.1:.2f}\n" for k in range(20))))
         assert len(series.values) == 1
         assert series.axis.column == "row"
+
+
+LINES = [(k * 0.5, 2 + k * k % 7 * 0.25) for k in range(20)]
+
+
+@pytest.mark.parametrize("rule", ["---{0}---", "--{0}--", "---------{0}---", ":--{0}--:", "==={0}==="])
+@pytest.mark.parametrize("delimiter", [" ", ",", " | ", "\t", ";"])
+def test_a_line_drawn_below_the_header_is_no_row(tmp_path: Path, rule: str, delimiter: str) -> None:
+    """Dashes are missing values only below a row."""
+    rows = "".join(f"{t}{delimiter}{x}\n" for t, x in LINES)
+    path = write(tmp_path, f"depth{delimiter}x1\n{rule.format(delimiter)}\n{rows}")
+    frame = read_frame(path)
+    assert frame.names.names == ("depth", "x1")
+    assert tuple(column.unit for column in frame.columns) == ("", "")
+    np.testing.assert_array_equal(np.stack([column.values for column in frame.columns], axis=1), VALUES)
+    np.testing.assert_array_equal(read_table(path).rows, VALUES)
+    assert read_series(path).axis.column == "depth"
+
+
+def test_a_line_drawn_below_years_is_no_row(tmp_path: Path) -> None:
+    text = "country | 2001 | 2002 | 2003\n--- | --- | ---: | ---\nA | 0.5 | 1.5 | 2.5\nB | 1.5 | 0.25 | 3.5\n"
+    frame = read_frame(write(tmp_path, text))
+    assert frame.names.names == ("country", "2001", "2002", "2003")
+    np.testing.assert_array_equal(frame.columns[2].values, [1.5, 0.25])
+
+
+def test_a_row_of_dashes_is_missing(tmp_path: Path) -> None:
+    frame = read_frame(write(tmp_path, "time,x\n0,1.5\n--,--\n2,3.5\n3,---\n"))
+    np.testing.assert_array_equal(frame.columns[1].values, [1.5, np.nan, 3.5, np.nan])
+    alone = read_frame(write(tmp_path, "x\n--\n0.5\n--\n1.5\n"))
+    np.testing.assert_array_equal(alone.columns[0].values, [np.nan, 0.5, np.nan, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (("Jan 2020", "Feb 2020", "Mar 2020"), "Apr 2020"),
+        (("1 January 2020", "2 January 2020", "3 January 2020"), "4 January 2020"),
+        (("2020-01-01", "2020-01-02", "2020-01-03"), "2020-01-04"),
+        (("s00", "s01", "s02"), "s03"),
+        (("1", "2", "3"), "4"),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("flag", ["1", "2.5", "x"])
+def test_first_rows_with_a_wrong_word_are_not_units(
+    tmp_path: Path, first: tuple[str, ...], later: str, rows: int, flag: str
+) -> None:
+    """Dates, identifiers, numbers of rows and flags stand in them as below; the word is named."""
+    flags = ("0", "1") if flag == "1" else (flag, flag)
+    wrong = "".join(f"{key},offline,{flag}\n" for key in first[:rows])
+    right = "".join(f"{later},{0.14 + k * k % 7 / 8},{flags[k % 2]}\n" for k in range(9))
+    with pytest.raises(ValueError, match=r"line 2, column 2 \('x'\): 'offline' is not a number"):
+        read_frame(write(tmp_path, f"date,x,flag\n{wrong}{right}"))
+
+
+def test_a_first_row_of_words_for_missing_numbers_is_no_unit(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{k * k % 7 / 4},{k % 3 + 0.5}\n" for k in range(2, 12))
+    with pytest.raises(ValueError, match=r"line 2, column 3 \('y'\): 'low' is not a number"):
+        read_frame(write(tmp_path, f"step,x,y\n1,none,low\n{rows}"))
+
+
+def test_a_ratio_has_the_unit_1(tmp_path: Path) -> None:
+    frame = read_frame(write(tmp_path, "time,ratio\nh,1\n" + ROWS))
+    assert tuple(column.unit for column in frame.columns) == ("h", "1")
+
+
+def test_a_column_of_counts_that_begins_at_0_has_no_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "0\n3\n0\n5\n7\n0\n2\n1\n0\n4\n")
+    counts = [0, 3, 0, 5, 7, 0, 2, 1, 0, 4]
+    np.testing.assert_array_equal(read_frame(path).columns[0].values, counts)
+    np.testing.assert_array_equal(read_table(path).rows[:, 0], counts)
+    np.testing.assert_array_equal(read_frame(path, header=True).columns[0].values, counts[1:])
+
+
+def test_numbers_that_are_names_are_not_repeated(tmp_path: Path) -> None:
+    """A line with the same numbers is a row; one with the same words is the header again."""
+    path = write(tmp_path, "x,0\n0.5,1.5\nx,0\n2.5,3.5\n")
+    assert len(read_frame(path, header=True)) == 2
+    path.write_text("0,1\n0.5,1.5\n0,1\n2.5,3.5\n", encoding="utf-8")
+    np.testing.assert_array_equal(read_frame(path, header=True).columns[0].values, [0.5, 0, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("header", "names", "line"),
+    [
+        ("*time,*temp", ("*time", "*temp"), "seconds,celsius"),
+        ("* time,* temp", ("time", "temp"), "seconds,celsius"),
+        ("'time','temp'", ("time", "temp"), "elapsed,measured"),
+        ("%time,temp", ("%time", "temp"), "s,K"),
+    ],
+)
+def test_marks_at_names_are_no_comments(tmp_path: Path, header: str, names: tuple[str, ...], line: str) -> None:
+    frame = read_frame(write(tmp_path, f"{header}\n{line}\n{ROWS}"))
+    assert frame.names.names == names
+    assert tuple(column.unit for column in frame.columns) == tuple(line.split(","))
+
+
+def test_a_comment_of_another_program_is_above_the_names(tmp_path: Path) -> None:
+    frame = read_frame(write(tmp_path, f"%% made by a program, today\nhours,conc\n{ROWS}"))
+    assert frame.names.names == ("hours", "conc")
+    assert frame.notices == ("1 line above the table is left out (to line 1): %% made by a program, today",)
+
+
+def test_a_line_above_the_names_is_quoted(tmp_path: Path) -> None:
+    """As it may be the one that names them."""
+    rows = "".join(f"{k / 2},{0.9**k:.3f},{0.8**k:.3f}\n" for k in range(9))
+    path = write(tmp_path, f"time,101,102\nsubject,placebo,drug\n{rows}")
+    for read in (read_frame(path), read_table(path)):
+        assert "1 line above the table is left out (to line 1): time, 101, 102" in read.notices
+
+
+@pytest.mark.parametrize("first", ["3,20,500", "0,1000", "0,1,500"])
+def test_a_first_state_far_in_one_column_is_a_row(tmp_path: Path, first: str) -> None:
+    """As where one of several quantities decays."""
+    start = [float(cell) for cell in first.split(",")]
+    rows = [[*(v + 0.31 * k for v in start[:-1]), start[-1] * 0.3**k] for k in range(1, 12)]
+    text = "\n".join([first, *(",".join(f"{v:.5f}" for v in row) for row in rows)])
+    path = write(tmp_path, text)
+    np.testing.assert_array_equal(read_table(path).rows[0], start)
+    np.testing.assert_array_equal([column.values[0] for column in read_frame(path).columns], start)
+
+
+def test_zero_with_a_decimal_comma_is_a_number_below() -> None:
+    assert not is_far(3, [["0,0"], ["5,0"]], 0)
+    assert is_far(30, [["0,0"], ["5,0"]], 0)
+    assert is_far(3, [["0,0"], ["0,0"]], 0)

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.properties.profiles import LONG, register
+from tests.properties.profiles import LONG
 
 _HOME = tempfile.TemporaryDirectory(prefix="pynode-hypothesis-")
 set_hypothesis_home_dir(_HOME.name)  # what it keeps for itself goes with the process, not into the checkout
-register()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

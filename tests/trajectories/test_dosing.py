@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,54 @@ def test_a_row_that_stands_for_several_doses_is_refused(tmp_path: Path) -> None:
 def test_marks_without_doses_are_values(tmp_path: Path) -> None:
     text = "h,ss,x\n" + "".join(f"{n},{n * n % 7},{n % 5}\n" for n in range(12))
     assert series(tmp_path, text).values == ("ss", "x")
+
+
+WAVES = [(n, round(5 + math.sin(n / 3), 3), round(3 + math.cos(n / 4), 3)) for n in range(40)]
+
+
+@pytest.mark.parametrize("names", ["amount,rate", "pulse,rate", "alum dose,ss", "amount,dur", "dose,cmt"])
+def test_full_columns_that_are_called_so_are_values(tmp_path: Path, names: str) -> None:
+    text = f"time,{names}\n" + "".join(f"{n},{a},{b}\n" for n, a, b in WAVES)
+    assert series(tmp_path, text).values == tuple(names.split(","))
+
+
+@pytest.mark.parametrize("name", ["Oral temp", "pulse", "IV", "po", "im", "amount"])
+def test_values_in_few_rows_are_no_doses(tmp_path: Path, name: str) -> None:
+    """Where rows have other values too, unless a column is surely called a dose."""
+    text = f"time,x,{name}\n" + "".join(f"{n},{a},{b if n % 6 == 0 else ''}\n" for n, a, b in WAVES)
+    result = series(tmp_path, text)
+    assert (result.values, result.inputs) == (("x", name), ())
+
+
+def test_a_measured_rate_beside_doses_is_a_value(tmp_path: Path) -> None:
+    text = "time,rate,dose\n" + "".join(f"{n},{b},{5 if n % 10 == 0 else ''}\n" for n, _, b in WAVES)
+    result = series(tmp_path, text)
+    assert (result.values, result.inputs) == (("rate",), ("dose",))
+
+
+def test_suspended_solids_are_no_steady_state(tmp_path: Path) -> None:
+    text = "hour,turbidity,ss,dose\n" + "".join(f"{n},{a},{b},{3 if n % 12 == 0 else ''}\n" for n, a, b in WAVES)
+    for options in ({}, {"values": ("turbidity", "ss"), "inputs": ("dose",)}):
+        result = series(tmp_path, text, **options)
+        assert (result.values, result.inputs) == (("turbidity", "ss"), ("dose",))
+
+
+def test_zeros_of_an_input_are_levels_in_marked_rows_too(tmp_path: Path) -> None:
+    rows = [
+        (t, "" if t in (0, 4) else 9 - t, 100 if t in (0, 4) else 0, int(t in (0, 4)), int(t < 4)) for t in range(8)
+    ]
+    text = "id,h,dv,amt,evid,fed\n" + "".join(f"{k}," + ",".join(map(str, row)) + "\n" for k in (1, 2) for row in rows)
+    result = series(tmp_path, text, inputs=("amt", "fed"))
+    fed = result.each[0].inputs[1]
+    assert (fed.times.tolist(), fed.values.tolist()) == (list(range(8)), [1.0] * 4 + [0.0] * 4)
+
+
+def test_a_word_that_is_no_route_leaves_doses_together(tmp_path: Path) -> None:
+    text = WORDS.replace("route", "nurse")
+    assert series(tmp_path, text).inputs == ("dose",)
+
+
+def test_an_empty_route_is_named(tmp_path: Path) -> None:
+    options = {"values": ("conc",), "inputs": ("dose",), "like": series(tmp_path, WORDS)}
+    with pytest.raises(DataError, match=r"line 2, column 5 \('route'\): is empty; it knows iv, oral"):
+        series(tmp_path, "id,h,conc,dose,route\n1,0,,5,\n1,1,3,,\n1,2,4,3,iv\n", **options)

@@ -66,3 +66,15 @@ def test_beats_have_three_hidden_derivatives_and_are_followed(rest: float) -> No
     path = roll_out(model, first, model.nodes[first.node].detach(), by_steps(4)).detach().numpy()[:, 0]
     clean = prepared.scaling.to_model(beats(0.1 * np.arange(len(path)), rest)[:, None])[:, 0]
     assert path[:, 0] == pytest.approx(clean, abs=0.1)
+
+
+def test_a_season_that_grows_with_its_trend_swings_without_further_derivatives() -> None:
+    """Its two hidden derivatives are there from the start: what follows the data by modes is not held down either."""
+    months = np.arange(120.0)
+    rng = np.random.default_rng(7)
+    season = 1 + 0.18 * np.sin(np.pi * (months - 3) / 6)
+    sold = 110 * np.exp(0.0102 * months) * season * np.exp(0.03 * rng.normal(size=120))
+    before = prepare(series(trajectory("m", months, sold), names=("x",)), [months < 96])
+    after = deepened(before)
+    assert before.hidden.orders == after.hidden.orders == (1, 2)
+    assert after.swings

@@ -53,3 +53,10 @@ def test_nothing_that_is_not_finite_is_written() -> None:
     rows = [Rows("P1", np.array([1.0, 2.0]), np.array([[0.0], [np.nan]]), ("P1",))]
     with pytest.raises(RunFailure, match="the forecast of mg of P1 is not finite from 2 on"):
         as_csv(rows, [ValueColumn("mg")], NUMBERS, id_columns=["id"])
+
+
+def test_digits_of_values_far_beyond_their_spread() -> None:
+    """Without overflow; and there is no minus zero."""
+    column = ValueColumn("x", spread=1e-300)
+    text = as_csv([Rows("a", np.array([0.0, 1.0]), np.array([[1e300], [-0.0]]))], [column], NUMBERS, id_columns=())
+    assert text.decode().split() == ["hours,x", "0,1.0000000000000001e+300", "1,0"]

@@ -11,7 +11,7 @@ from pynode.studies.base import Study, Table, number, over_seeds
 from pynode.studies.forecast.figures import draw_forecasts
 from pynode.studies.forecast.recorded import BASELINES, HELD_OUT, file_name, record_of
 from pynode.studies.forecast.residuals import draw_residuals
-from pynode.studies.forecast.verdict import accuracy, cost, saved_by, whole_seconds, without_field
+from pynode.studies.forecast.verdict import accuracy, cost, saved_by, whole_seconds
 from pynode.studies.load import load_and_threads, load_note
 from pynode.studies.losses import OVER_WINDOWS
 from pynode.studies.results import Results
@@ -52,7 +52,7 @@ class Forecast(Study):
         groups = groups_of(results)
         if not groups:
             return None
-        said = [accuracy(groups), without_field(groups), cost(results, groups)]
+        said = [accuracy(groups), cost(results, groups)]
         return " ".join(sentence for sentence in said if sentence)
 
 

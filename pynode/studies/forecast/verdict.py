@@ -61,6 +61,9 @@ def accuracy(groups: Mapping[str, Sequence[Run]]) -> str:
     said = f"{what} {_listed(every)} (RMSE over standard deviation{several})."
     if not ahead:
         return said
+    apart = _without_field(groups)
+    if apart:
+        return f"{said} {apart}"
     rivals_ = {BASELINES[b]: e for b in BASELINES if (e := mean_relative(record["errors"], b, HELD_OUT)) is not None}
     if not rivals_:
         return said
@@ -76,14 +79,15 @@ def accuracy(groups: Mapping[str, Sequence[Run]]) -> str:
     return f"{said} Only {_listed(better)} is better than the best forecast without a model ({name}: {_times(least)})."
 
 
-def without_field(groups: Mapping[str, Sequence[Run]]) -> str:
-    """The methods whose field no forecast used, since curves through other trajectories forecast better."""
-    names = [name for name, own in groups.items() if any(record_of(run).get("without_field") for run in own)]
-    if not names:
+def _without_field(groups: Mapping[str, Sequence[Run]]) -> str:
+    """How many runs of each method made their forecasts without the field, from curves of trained trajectories."""
+    counts = {name: sum(bool(record_of(run).get("without_field")) for run in own) for name, own in groups.items()}
+    if not any(counts.values()):
         return ""
+    told = [f"{counts[name]} of {counted(len(own), 'run')} with {name}" for name, own in groups.items() if counts[name]]
     return (
-        "What follows such first rows on the curves of other trajectories was by far the better forecast there, so the "
-        f"field of {_listed(names)} was not used for it: these errors do not compare fields."
+        f"In {_listed(told)} the forecast is that of curves through trained trajectories, which was far better than "
+        "that of the field: such errors say nothing about the field or its gradient."
     )
 
 
@@ -151,7 +155,7 @@ def _better(groups: Mapping[str, Sequence[Run]], base: str, method: str) -> str:
     one, other = (_mean_errors(groups[name], part) for name in (method, base))
     what = "forecasts" if part == HELD_OUT else "fits"
     seeds = len({run.seed for name in (base, method) for run in groups[name]})
-    if one is None or other is None:
+    if one is None or other is None or (part == HELD_OUT and _without_field(groups)):
         return ""
     low, high = min(one, other), max(one, other)
     how_sure = f"from {counted(seeds, 'seed')}"
