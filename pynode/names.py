@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 
@@ -52,9 +53,9 @@ def names_in(argument: str, texts: Iterable[str], known: Collection[str] = ()) -
     A name with a comma that is one of the `known` needs none.  Raises `InvalidArgument` where there is no name, or a
     quotation mark is not closed.
     """
-    given = [in_one_text(_pieces(text, known)) if "," in text and '"' not in text else text for text in texts]
+    given = list(texts)
     try:
-        cells = [cell.strip() for row in csv.reader(given, skipinitialspace=True, strict=True) for cell in row]
+        cells = [name for text in given for name in _names(text, known)]
     except csv.Error as error:
         problem = f"not a list of names ({error})"
         raise InvalidArgument(argument, ",".join(given), problem, "write a,b or '\"a, b\",c'") from error
@@ -62,6 +63,19 @@ def names_in(argument: str, texts: Iterable[str], known: Collection[str] = ()) -
     if not named:
         raise InvalidArgument(argument, repr(",".join(given)), "empty", "give one or more names, separated by commas")
     return named
+
+
+def _names(text: str, known: Collection[str]) -> list[str]:
+    """The names in one text; raises `csv.Error` for quotation marks that are neither in known names nor around any."""
+    pieces = list(_pieces(text, known))
+    if '"' not in text or all(piece in known or piece.isdecimal() for piece in pieces):
+        return pieces
+    try:
+        return [cell.strip() for row in csv.reader([text], skipinitialspace=True, strict=True) for cell in row]
+    except csv.Error:
+        if "," in text:
+            raise
+        return [text.strip()]  # one name, which begins with a quotation mark
 
 
 def _pieces(text: str, known: Collection[str]) -> Iterator[str]:
@@ -78,3 +92,9 @@ def in_one_text(names: Iterable[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names)
     return text.getvalue()
+
+
+def as_argument(names: Iterable[str]) -> str:
+    """`in_one_text` as messages offer it: in quotation marks where a shell would not take it as it is."""
+    text = in_one_text(names)
+    return text if shlex.quote(text) == text else repr(text)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import pynode
+from pynode.cli.values import names_in as cli_names
 from pynode.datasets.frame import read_frame
+from pynode.datasets.heads import column_names
 from pynode.datasets.reading import Reading
 from pynode.datasets.tables import load_table, split_and_standardise
 from pynode.errors import InvalidArgument
@@ -104,6 +106,12 @@ def test_tables(tmp_path: Path) -> None:
         ('"a","b"', ("a,b",), ("a", "b")),
         ("a,,b,a", (), ("a", "b")),
         ('5",6', (), ('5"', "6")),
+        ('"q" x', (), ('"q" x',)),
+        ('"q" x', ('"q" x',), ('"q" x',)),
+        ('"q"', ("q", '"q"'), ('"q"',)),
+        ('"q" x,3,y', ('"q" x', "y"), ('"q" x', "3", "y")),
+        ('5" pipe, flow', ('5" pipe, flow', "flow"), ('5" pipe, flow',)),
+        ('a,5" pipe, flow', ('5" pipe, flow', "a"), ("a", '5" pipe, flow')),
     ],
 )
 def test_names_in_a_text(text: str, known: tuple[str, ...], names: tuple[str, ...]) -> None:
@@ -126,6 +134,15 @@ COMMAS = '"a,b",c,"t,s","x,y",x,"u,v"\n' + "".join(
 )
 """A table whose columns have commas in their names, and whose trajectories have."""
 NAMED: dict[str, Any] = {"id": ("a,b", "c"), "time": ("t,s",), "values": ("x,y", "x"), "inputs": ("u,v",)}
+
+
+def test_names_with_quotation_marks_in_a_table(tmp_path: Path) -> None:
+    rows = "\n".join(f"{t},{t * t % 7},{t % 3}" for t in range(9))
+    (path := tmp_path / "s.csv").write_text(f'"""q"" x",y,"5"" pipe, flow"\n{rows}\n')
+    read = pynode.read_series(path, time='"q" x', values=('5" pipe, flow',))
+    assert (read.axis.column, read.values) == ('"q" x', ('5" pipe, flow',))
+    for text in ('5" pipe, flow', '"q" x,y'):
+        assert ",".join(cli_names("--values", [text], lambda: column_names(path))) == text
 
 
 def test_one_name_each_holds_commas(tmp_path: Path) -> None:

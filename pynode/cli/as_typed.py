@@ -6,9 +6,11 @@ The reading of files is part of the library, whose messages name options as Pyth
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,9 +39,11 @@ BY_SET = ("compare", "suite", "sweep", "gradients", "taylor", "advise", "crossch
 """Commands that take the options of problems by `--set`."""
 
 NAMES = "|".join(KNOWN)
-OFFERED = re.compile(rf"(?:(?<=\()|(?<= or ))({NAMES})=(?=\S)(True\b|False\b)?")
+QUOTED = r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\""""
+"""A text as Python writes it, which `pynode.names.as_argument` makes of what a shell would take apart."""
+OFFERED = re.compile(rf"(?:(?<=\()|(?<= or ))({NAMES})=(?=\S)(True\b|False\b)?({QUOTED})?")
 """An option that a message offers: in parentheses, where it may say another one after "or"."""
-IN_PARENTHESES = re.compile(rf" ?\(({NAMES})=(?:[^()]|\([^()]*\))*\)")
+IN_PARENTHESES = re.compile(rf" ?\(({NAMES})=(?:{QUOTED})?(?:[^()]|\([^()]*\))*\)")
 
 SENTENCES = {
     "repeat its training with resume=True and the new data": (
@@ -65,11 +69,12 @@ def as_typed(text: str, command: str) -> str:
 
     def typed(match: re.Match[str]) -> str:
         name, truth = match[1], match[2]
+        value = shlex.quote(ast.literal_eval(match[3])) if match[3] else ""
         if name not in own:
-            return f"--set {name}={(truth or '').lower()}"
+            return f"--set {name}={(truth or '').lower()}{value}"
         if truth:
             return _dashed(name if truth == "True" else f"no_{name}")
-        return f"{_dashed(name)} "
+        return f"{_dashed(name)} {value}"
 
     text = OFFERED.sub(typed, IN_PARENTHESES.sub(kept, text))
     return re.sub(rf"^({NAMES}) = ", r"--set \1 = ", text) if by_set else text

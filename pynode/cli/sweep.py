@@ -121,6 +121,10 @@ def sweep(
     from pynode.sweeps.grid import make_cells
 
     cells = make_cells(specification.axes, specification.needs)
+    if resume and out is not None:
+        from pynode.sweeps.layout import with_earlier_names
+
+        cells = with_earlier_names(out, cells)
     _check_earlier(specification, cells, out, resume=resume)
     console = new_console()
     if dry_run:

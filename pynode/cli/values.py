@@ -89,10 +89,11 @@ def names_in(
 ) -> tuple[str, ...]:
     """The names in the values of an option, separated by commas; a name with a comma stands in quotation marks.
 
-    A name with a comma that is one of `columns`, which are asked for where a comma is given, needs none.
+    A name with a comma that is one of `columns`, which are asked for where a comma or a quotation mark is given, needs
+    none.
     """
     given = list(texts)
-    known = columns() if columns is not None and any("," in text for text in given) else ()
+    known = columns() if columns is not None and any(sign in text for text in given for sign in ',"') else ()
     return pynode.names.names_in(option, given, known)
 
 

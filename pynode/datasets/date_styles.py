@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, timezone
 from pynode.datasets.dates import DAY, read_dates
 
 EPOCH = datetime(1970, 1, 1)
+EPIWEEK = "epiweek"
+"""The style of years and weeks such as 201453 where weeks begin on Sundays, as those of the CDC (MMWR)."""
 
 
 def seconds_of(text: str) -> float | None:
@@ -30,6 +32,9 @@ def written(seconds: float, style: str) -> str:
         return moment.strftime(pattern)
     if pattern == "%G%V" and moment.weekday() == 0 and seconds % DAY == 0:
         return moment.strftime(pattern)
+    if pattern == EPIWEEK and moment.weekday() == 6 and seconds % DAY == 0:
+        year = (moment + timedelta(days=3)).year  # that of its Wednesday
+        return f"{year:04d}{(moment - _first_epiweek(year)).days // 7 + 1:02d}"
     if pattern == "%Y%j" and seconds % DAY == 0:
         return moment.strftime(pattern)
     iso = pattern.startswith("%Y-")
@@ -41,6 +46,19 @@ def written(seconds: float, style: str) -> str:
         if moment.microsecond:
             pattern += f".{moment.microsecond:06d}".rstrip("0")
     return _strftime(moment, pattern) + zone
+
+
+def epiweek_seconds(year: int, week: int) -> float | None:
+    """Seconds since 1970 of the Sunday that a week of the CDC begins on; None where the year has no such week."""
+    first, after = _first_epiweek(year), _first_epiweek(year + 1)
+    begins = first + timedelta(weeks=week - 1)
+    return (begins - EPOCH).total_seconds() if first <= begins < after else None
+
+
+def _first_epiweek(year: int) -> datetime:
+    """The Sunday of the first week that has four days or more in a year: that of January 4."""
+    fourth = datetime(year, 1, 4)
+    return fourth - timedelta(days=fourth.isoweekday() % 7)
 
 
 def _strftime(moment: datetime, pattern: str) -> str:

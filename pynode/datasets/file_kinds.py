@@ -52,7 +52,7 @@ BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "excel"),
     (b"SQLite format 3\0", "sqlite"),
     (b"%PDF-", "pdf"),
-    (b"\x80", "pickle"),
+    *((b"\x80" + bytes((protocol,)), "pickle") for protocol in (2, 3, 4, 5)),  # 0x80 alone is the euro of cp1252
     (b"ccopy_reg\n", "pickle"),
     (b"cpandas", "pickle"),
 )

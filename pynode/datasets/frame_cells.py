@@ -90,7 +90,8 @@ def column_of(
             return Column(name, at, "number", np.array(values, dtype=np.float64), None, unit or taken), [], None
     dates = read_dates(texts, missing.is_missing, order)
     if dates is not None and 2 * len(dates.wrong) <= present and len(dates.wrong) < len(wrong):
-        column = Column(name, at, "date", dates.values, None, unit, dates.style, order=dates.order)
+        weeks = dates.family == "week"
+        column = Column(name, at, "date", dates.values, None, unit, dates.style, order=dates.order, weeks=weeks)
         return column, list(dates.wrong), dates
     if len(wrong) <= 0.5 * present:
         return Column(name, at, "number", np.array(numbers, dtype=np.float64), None, unit), wrong, None

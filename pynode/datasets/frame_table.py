@@ -23,7 +23,7 @@ class Column:
     where one is missing.  `unit` is what a line of units below the header says.  `style` says how dates are written, as
     `pynode.datasets.dates` has it, and `order` in which order day, month and year stand, where that was open.
     `trouble` is the message about cells that don't fit to the rest of the column, whose values are NaN; only a lenient
-    reading leaves any.
+    reading leaves any.  `weeks` says that dates are such as W1-2019, which may be names as well.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Column:
     style: str = ""
     trouble: str = ""
     order: Order | None = None
+    weeks: bool = False
 
     def with_trouble(self, trouble: str) -> Column:
         """The column with this message about its cells."""

@@ -19,11 +19,13 @@ from pynode.datasets.frame_marks import decimal_mark
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.reading import ColumnNames
 from pynode.datasets.text_lines import Mark, Record, TextFile, could_be_number, open_text, plain_number
-from pynode.names import in_one_text
+from pynode.names import as_argument
 from pynode.wording import counted, verb
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", " ": "spaces"}
 SHOWN = 40
+HEADING = 5
+"""First rows, words in which may belong to the header."""
 MOST_WORDS = 4
 """Words that may stand for missing values, and are offered as such."""
 
@@ -121,10 +123,20 @@ def _trouble(path: Path, table: _Table, column: Column, wrong: list[int], dates:
     if len(words) <= MOST_WORDS and what == "number" and (wrong != last or n == 1) and words[0][:1] not in "<>≤≥":
         told = " and ".join(f"'{word[:SHOWN]}'" for word in words)
         stand, value = ("stands", "a missing value") if len(words) == 1 else ("stand", "missing values")
-        listed = in_one_text(words)
-        listed = f"'{listed}'" if '"' in listed else listed
-        remedy += f"; if {told} {stand} for {value} everywhere, say so (missing_values={listed})"
+        listed = as_argument(words)
+        missing = f"; if {told} {stand} for {value} everywhere, say so (missing_values={listed})"
+        remedy += _if_heading(table.lines, wrong) + ("" if wrong == list(range(n)) else missing)
     return f"{place}: {shown} is not a {what}{total}; {remedy}"
+
+
+def _if_heading(lines: Sequence[int], wrong: Sequence[int]) -> str:
+    """What is said of words in the first rows alone, which may belong to the header; "" of others."""
+    if wrong[-1] >= HEADING:
+        return ""
+    if len(wrong) == 1:
+        return f"; if line {lines[wrong[0]]} is a header or holds units, remove it"
+    told = ", ".join(str(lines[row]) for row in wrong[:-1])
+    return f"; if lines {told} and {lines[wrong[-1]]} are headers or hold units, remove them"
 
 
 @dataclass

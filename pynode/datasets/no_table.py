@@ -29,7 +29,10 @@ REMEDIES: dict[Kind, str] = {
 WORKBOOKS = {"xl/": "an Excel workbook (.xlsx)", "content.xml": "a workbook of LibreOffice (.ods)"}
 """What a zip archive is that has a member of such a name."""
 
-JSON = re.compile(r"\s*(\{|\[\s*[\[{\d\"-])")
+JSON = re.compile(
+    r"""\s*(\{\s*(\}|(?P<quote>["'])[^"'\n]*(?P=quote)\s*:)|\[\s*([\[{]|[\d"-][^\]\n]*,)|\[\s*\n\s*[\d"-])"""
+)
+"""The beginning of an object, of a list of several items, or of one in lines of its own; names may be [1] or {x}."""
 MARKUP = re.compile(r"\s*<[!?a-z/]", re.IGNORECASE)
 NAMES_IN_BRACKETS = re.compile(r"\s*<[^<>\n]+>([,;|\t ]+<[^<>\n]+>)+\s*(\n|$)")
 """A header such as <DATE>,<CLOSE>, as terminals of stock exchanges write it."""

@@ -4,7 +4,9 @@ one."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,7 +15,7 @@ from pynode.records.content import is_there
 from pynode.records.files import read_object, write_json
 from pynode.records.run_files import CONFIG
 from pynode.settings.values import shown
-from pynode.sweeps.axes import Axes
+from pynode.sweeps.axes import DATA, Axes
 from pynode.sweeps.cells import Cell
 from pynode.sweeps.needs import Needs
 from pynode.sweeps.specification import specify
@@ -61,6 +63,33 @@ def read_values(out: Path) -> dict[str, Any]:
 def read_running(out: Path) -> dict[str, Any]:
     """The executor that the sweep in `out` ran on last, and its options; raises `RecordError`."""
     return dict(_read(out)["running"])
+
+
+def with_earlier_names(out: Path, cells: list[Cell]) -> list[Cell]:
+    """`cells` with the names that those of the sweep in `out` have which differ in the place of their file alone.
+
+    Where a sweep is over several files, a cell's name says which; a file that has moved is known by its SHA-256 digest.
+    """
+    before = _cells(out, _read(out)["cells"])
+    names = {cell.name for cell in before}
+    labels: dict[str, list[str]] = {}
+    for cell in before:
+        labels.setdefault(_apart_from_place(cell), []).append(cell.label)
+    mine = Counter(_apart_from_place(cell) for cell in cells)
+    renamed = []
+    for cell in cells:
+        earlier = labels.get(content := _apart_from_place(cell), [])
+        same = cell.name not in names and len(earlier) == 1 and mine[content] == 1
+        renamed.append(replace(cell, label=earlier[0]) if same else cell)
+    return renamed
+
+
+def _apart_from_place(cell: Cell) -> str:
+    """What a cell runs, whatever the place of its file; its name too where no digest tells the file."""
+    options = dict(cell.config.get("options", {}))
+    if options.get("sha256") is None:
+        return json.dumps([cell.name, cell.config], sort_keys=True)
+    return json.dumps([cell.problem, {**cell.config, "options": {**options, DATA: None}}], sort_keys=True)
 
 
 def check_resumes(out: Path, axes: Axes, cells: list[Cell]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
+from pynode.names import as_argument
 from pynode.trajectories.axis import TimeAxis
 from pynode.trajectories.data import Input, InputKind, Trajectory
 from pynode.trajectories.inputs import input_of
@@ -70,7 +71,7 @@ def _one_point(parts: Parts, single: Sequence[tuple[str, int]]) -> str:
     if not name:
         return f"{parts.frame.path}, line {line}: the file has one point only; give at least two"
     more = f" (as {len(single) - 1:,} others)" if len(single) > 1 else ""
-    shown = ",".join(name for name, _ in single[:20]) + (",..." if len(single) > 20 else "")
+    shown = as_argument([*(name for name, _ in single[:20]), *(["..."] if len(single) > 20 else [])])
     return (
         f"{parts.frame.path}, line {line}: trajectory '{name}' has one point only{more}; give at least two, or leave "
         f"it out (leave_out={shown})"

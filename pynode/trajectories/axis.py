@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from pynode.datasets.date_styles import seconds_of, written
+from pynode.datasets.date_styles import EPIWEEK, epiweek_seconds, seconds_of, written
 from pynode.errors import InvalidArgument
 
 SECONDS: dict[str, float | None] = {
@@ -83,7 +83,7 @@ class TimeAxis:
             taken = "a number" + ("" if self.seconds is None else ", or a date (2024-01-31T12:00)")
             raise InvalidArgument("time", repr(text), f"no time in {self.unit}", f"give {taken}")
         number = _finite(text)
-        if number is not None and (self.style.startswith("%Y%m") or self.style in ("%Y.%m", "%Y%j", "%G%V")):
+        if number is not None and (self.style.startswith("%Y%m") or self.style in ("%Y.%m", "%Y%j", "%G%V", EPIWEEK)):
             moment = compact_seconds(text, self.style)
         elif number is not None and self.style != "clock" and re.fullmatch(r"[12]\d{3}", text):
             moment = seconds_of(f"{text}-01-01")
@@ -124,6 +124,8 @@ def compact_seconds(text: str, style: str) -> float | None:
         return seconds_of(f"{match[1]}-{month}-01")
     if style == "%G%V":
         return seconds_of(f"{text[:4]}-W{text[4:]}") if re.fullmatch(r"\d{6}", text) else None
+    if style == EPIWEEK:
+        return epiweek_seconds(int(text[:4]), int(text[4:])) if re.fullmatch(r"\d{6}", text) else None
     if style == "%Y%j":
         first = seconds_of(f"{text[:4]}-01-01")
         days = int(text[4:]) if re.fullmatch(r"\d{7}", text) else 0

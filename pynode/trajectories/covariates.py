@@ -11,6 +11,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
+from pynode.names import as_argument
 from pynode.trajectories.identity import codes_of
 from pynode.trajectories.order import Group
 
@@ -46,7 +47,7 @@ def covariate_of(frame: Frame, column: Column, groups: Sequence[Group]) -> Covar
         group, row = change
         raise DataError(
             f"{frame.place(row)}, {column.label}: the covariate changes within trajectory '{group.name}'; "
-            f"make it an input (inputs={column.key})"
+            f"make it an input (inputs={as_argument([column.key])})"
         )
     codes = codes_of(column)
     first = []
@@ -55,7 +56,7 @@ def covariate_of(frame: Frame, column: Column, groups: Sequence[Group]) -> Covar
         if not known.size:
             raise DataError(
                 f"{frame.place(int(group.rows[0]))}, {column.label}: the covariate is missing in all rows{group.told}; "
-                f"write it in one, or leave the trajectory out (leave_out={group.name})"
+                f"write it in one, or leave the trajectory out (leave_out={as_argument([group.name])})"
             )
         first.append(int(known[0]))
     if column.cells is not None:

@@ -14,12 +14,15 @@ from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.headers import are_years
 from pynode.datasets.text_lines import plain_number
+from pynode.names import as_argument
 from pynode.trajectories.axis import UNIT_OF, words_of
 from pynode.trajectories.identity import ID_WORDS, codes_of, joint_codes
 from pynode.trajectories.times import (
+    DATE_WORDS,
     PART_OF,
     QUANTITY,
     RANGES,
+    WEEKS,
     Times,
     as_part,
     hours_and_minutes,
@@ -36,10 +39,10 @@ OTHERS = frozenset(("t", "ts", "epoch", "elapsed", "clock", "age", "unixtime", "
 ACROSS = 4
 """Columns whose names, or first cells, are times: so many at least say that times stand across."""
 TRANSPOSE = "give each time a row (transpose the table), or name the column of times (time=COLUMN)"
+TOGETHER = "if each row holds them for one time, name them (values={})"
+"""What else columns may be whose names are times."""
 _UNIT = "ms|s|sec|seconds?|min|mins|minutes?|h|hr|hrs|hours?|d|days?|wk|weeks?|mo|months?|y|yr|years?"
-COUNT = re.compile(
-    rf"(day|hour|week|month|minute|year|visit|time|tag|woche|monat)[ _.-]?(\d+)|(\d+(?:\.\d+)?) ?({_UNIT})"
-)
+COUNT = re.compile(rf"(day|hour|week|month|minute|year|visit|time|woche|monat)[ _.-]?(\d+)|(\d+(?:\.\d+)?) ?({_UNIT})")
 """Names such as day1 and 2h, of columns that hold what was measured then."""
 COLUMNS = 30
 """Columns that are tried as names of trajectories."""
@@ -68,8 +71,11 @@ def given_time(frame: Frame, names: Sequence[str]) -> Times:
     return times_of(frame, (_named(frame, column), *_companions(frame, column)))
 
 
-def guessed_time(frame: Frame) -> Times:
-    """The times of a table, by kind, name or order of its columns; raises `DataError` where words stand for them."""
+def guessed_time(frame: Frame, values: Sequence[Column] = ()) -> Times:
+    """The times of a table, by kind, name or order of its columns; raises `DataError` where words stand for them.
+
+    So it does where times are the names of columns, unless it is known which columns are `values`, and hold no times.
+    """
     columns = [c for c in frame.columns if c.kind != "text" and np.isfinite(c.values).any()]
     dates = [c for c in columns if c.kind == "date" and c.style != "clock"]
     if dates:
@@ -77,15 +83,46 @@ def guessed_time(frame: Frame) -> Times:
         return times_of(frame, (_named(frame, column), *_companions(frame, column)))
     if parts := _parts([as_part(c) for c in frame.columns]):
         return times_of(frame, (*parts, *_clock_beside(frame, parts)))
-    _refuse_counts_across(frame, columns)
-    named = sorted((c for c in frame.columns if rank(c) < 9), key=rank)
+    if values:
+        return _by_name(frame, columns, values, known=True)
+    counts = _counts_across(columns)
+    if not counts or _is_timed(frame, columns, counts):
+        return _by_name(frame, columns, ())
+    names = [c.name for c in counts]
+    if _has_row_for_each(frame):
+        told = TOGETHER.format(as_argument(names))
+        raise DataError(f"{frame.path} has times in its header ({names[0]}, {names[1]}, ...): {TRANSPOSE}; {told}")
+    times = _by_name(frame, columns, counts)
+    said = f"the columns '{names[0]}', '{names[1]}', ... are taken as values of one time each row; if they are times, "
+    return replace(times, notices=(*times.notices, f"{said}transpose the table"))
+
+
+def names_like_weeks(frame: Frame, given: Sequence[str]) -> tuple[Column, ...]:
+    """Columns of words such as W1-2019 that are names, since another column is called a time.
+
+    Not those that are called weeks or dates, or that are `given` as times, by name or number.
+    """
+    if not any(c.kind != "text" and rank(c) < 4 for c in frame.columns):
+        return ()
+    other = [c for c in frame.columns if c.weeks and c.name not in given and str(c.number) not in given]
+    return tuple(c for c in other if rank(c) == 9 and not set(words_of(c.name)) & (WEEKS | DATE_WORDS))
+
+
+def _by_name(frame: Frame, columns: Sequence[Column], values: Sequence[Column], *, known: bool = False) -> Times:
+    """The column that is called a time, or the first one in order, but none of `values`.
+
+    Unless these are `known`, and not guessed, times in the header are refused.
+    """
+    taken = {c.number for c in values}
+    columns = [c for c in columns if c.number not in taken]
+    named = sorted((c for c in frame.columns if rank(c) < 9 and c.number not in taken), key=rank)
     usable = [c for c in named if c.kind != "text" and not c.trouble and _changes(c)]
     if chosen := [c for c in usable if _rises(frame, c)] or [c for c in usable if rank(c) < 4]:
         return times_of(frame, (chosen[0], *_companions(frame, chosen[0])))
     for column in named:
         if column.trouble or rank(column) == 0 or _are_quantities(column):
             return times_of(frame, (column,))  # raises
-    return _by_order(frame, columns)
+    return _by_order(frame, columns, across=not known)
 
 
 def _named(frame: Frame, column: Column) -> Column:
@@ -94,9 +131,10 @@ def _named(frame: Frame, column: Column) -> Column:
     return replace(column, name="time") if not column.name and names != {""} and "time" not in names else column
 
 
-def _by_order(frame: Frame, columns: Sequence[Column]) -> Times:
+def _by_order(frame: Frame, columns: Sequence[Column], *, across: bool) -> Times:
     """The first column that rises from row to row, or within what may be trajectories; else the row's number."""
-    _refuse_times_across(frame, columns)
+    if across:
+        _refuse_times_across(frame, columns)
     _refuse_first_row(frame, columns)
     numbers = [c for c in columns if not c.trouble and np.isfinite(c.values).all()] if len(frame.columns) > 1 else []
     for column in numbers:  # a column alone is the value
@@ -130,20 +168,34 @@ def _refuse_times_across(frame: Frame, columns: Sequence[Column]) -> None:
         raise DataError(f"{frame.path} has times in its header ({names[0]}, {names[1]}, ...): {TRANSPOSE}")
 
 
-def _refuse_counts_across(frame: Frame, columns: Sequence[Column]) -> None:
-    """Raises `DataError` where the names of columns beside each other are rising times: 0h, 1h, 2h or day1, day2."""
-    found = [
+def _counts_across(columns: Sequence[Column]) -> list[Column]:
+    """Columns beside each other whose names are rising times: 0h, 1h, 2h or day1, day2; empty where there are none."""
+    counted = [
         (column, match[1] or match[4], float(match[2] or match[3]))
         for column in columns
         if column.kind == "number" and (match := COUNT.fullmatch(column.name.lower()))
     ]
-    if any(rank(c) < 4 and all(c is not column for column, _, _ in found) for c in columns):
-        return  # another column is called time
-    for n in range(len(found) - ACROSS + 1):
-        run = found[n : n + ACROSS]
+    for n in range(len(counted) - ACROSS + 1):
+        run = counted[n : n + ACROSS]
         if all(a[1] == b[1] and a[2] < b[2] and a[0].number + 1 == b[0].number for a, b in pairwise(run)):
-            told = ", ".join(column.name for column, _, _ in run[:2])
-            raise DataError(f"{frame.path} has times in its header ({told}, ...): {TRANSPOSE}")
+            return [column for column, unit, _ in counted[n:] if unit == run[0][1]]
+    return []
+
+
+def _is_timed(frame: Frame, columns: Sequence[Column], counts: Sequence[Column]) -> bool:
+    """Whether another column is called a time, or rises from row to row and is not called a name."""
+    inside = {c.number for c in counts}
+    others = [c for c in columns if c.number not in inside]
+    rising = [c for c in others if len(frame) > 2 and (np.diff(c.values) > 0).all()]
+    return any(rank(c) < 4 for c in others) or any(not set(words_of(c.name)) & ID_WORDS for c in rising)
+
+
+def _has_row_for_each(frame: Frame) -> bool:
+    """Whether a column of words, or one that is called so, has another name in every row: one row for each."""
+    named = [c for c in frame.columns if c.kind == "text" or set(words_of(c.name)) & ID_WORDS]
+    if frame.row_names is not None and frame.row_names.kind == "text":
+        named.append(frame.row_names)
+    return any(len(np.unique(codes_of(c))) == len(frame) for c in named)
 
 
 def _refuse_first_row(frame: Frame, columns: Sequence[Column]) -> None:

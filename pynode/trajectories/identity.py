@@ -10,6 +10,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
+from pynode.names import as_argument
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.order import Group
 from pynode.trajectories.times import Times
@@ -181,7 +182,7 @@ def hint_of(frame: Frame, times: Times, identity: Sequence[Column]) -> str:
     usable = [c for c in frame.columns if c.number not in used and _may_name(c)]
     usable = [c for c in usable if c.kind == "text" or set(words_of(c.name)) & ID_WORDS]
     fitting = [c.key for c in usable if _repeats(codes_of(c)) and _separates(codes_of(c), times.values)]
-    column = fitting[0] if fitting else "COLUMN"
+    column = as_argument([fitting[0] if fitting else "COLUMN"])
     return (
         f"if the file holds several trajectories, name the column that tells them apart (id={column}); if not, "
         "correct the lines"

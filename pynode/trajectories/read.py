@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from pynode.trajectories.clocks import put_forward
 from pynode.trajectories.covariates import covariate_of
 from pynode.trajectories.data import InputKind, Trajectories
 from pynode.trajectories.dosing import without_marked
-from pynode.trajectories.guess_time import given_time, guessed_time
+from pynode.trajectories.guess_time import given_time, guessed_time, names_like_weeks
 from pynode.trajectories.identity import groups_of, guessed_id, hint_of
 from pynode.trajectories.inputs import given_kinds, is_dose, is_sparse, kind_of_input
 from pynode.trajectories.likeness import angles_of, with_codes_of
@@ -41,13 +42,14 @@ QUANTITIES = frozenset(("variable", "quantity", "parameter", "measure", "metric"
 """What columns are called that name what is measured in a row, in tables with one column of values for all."""
 SPARSE = {
     "interpolated": (
-        "; if it stays as it is until its next row, or if its rows are doses, say so (input_kind=steps, "
-        "input_kind=jumps)"
+        "; if it stays as it is until its next row, or if its rows are doses, say so (input_kind=steps "
+        "or input_kind=jumps)"
     ),
     "steps": (
-        "; if it changes from row to row, or if its rows are doses, say so (input_kind=interpolated, input_kind=jumps)"
+        "; if it changes from row to row, or if its rows are doses, say so (input_kind=interpolated "
+        "or input_kind=jumps)"
     ),
-    "jumps": "; if it goes on between its rows, say so (input_kind=interpolated, input_kind=steps)",
+    "jumps": "; if it goes on between its rows, say so (input_kind=interpolated or input_kind=steps)",
 }
 """What to say of inputs with few rows."""
 
@@ -91,15 +93,21 @@ def read_series(
     circular, leave_out = names_of("circular", circular), names_of("leave_out", leave_out, numbers=True)
     missing_values = names_of("missing_values", missing_values, numbers=True)
     order = date_order if date_order is not None or like is None else like.date_order
-    frame = read_frame(
-        path, header=header, decimal=decimal, date_order=order, missing_values=missing_values, lenient=True
+    read = partial(
+        read_frame, path, header=header, decimal=decimal, date_order=order, missing_values=missing_values, lenient=True
     )
+    frame = read()
+    timed = (() if like is None else like.time_columns) if time is None else _each(frame, "time", time)
+    if doubtful := names_like_weeks(frame, timed):
+        frame = read(words=[_in_file(frame, column) for column in doubtful])
     if like is not None:
         frame = with_codes_of(frame, like)
-    if like is not None and time is None:
-        times = given_time(frame, like.time_columns) if like.time_columns else row_numbers(frame)
+    if time is not None or timed:
+        times = given_time(frame, timed)
+    elif like is not None:
+        times = row_numbers(frame)
     else:
-        times = guessed_time(frame) if time is None else given_time(frame, _each(frame, "time", time))
+        times = guessed_time(frame, () if values is None else frame.chosen("values", values))
     times = with_own_columns(frame, times)
     identity = _identity(frame, times, id, (*(values or ()), *inputs, *covariates))
     occupied = _occupied(frame, times)

@@ -10,6 +10,7 @@ import numpy as np
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
 from pynode.datasets.splits import Array
+from pynode.names import as_argument
 from pynode.trajectories.axis import words_of
 from pynode.trajectories.covariates import changes_in
 from pynode.trajectories.dosing import by_route, check_further, dose_column, marks_rows, told_of_slow
@@ -304,7 +305,7 @@ def _is_covariate(column: Column, groups: Sequence[Group]) -> bool:
 def _takes_turns(column: Column) -> str:
     return (
         f"the values change less within each word of {column.label} than from row to row: if its words name "
-        f"trajectories whose rows take turns, say so (id={column.key})"
+        f"trajectories whose rows take turns, say so (id={as_argument([column.key])})"
     )
 
 
@@ -332,7 +333,7 @@ def _has_two_levels(column: Column) -> bool:
 def _two_levels(column: Column) -> str:
     return (
         f"{column.label} has two values only and is modelled as it changes by itself; if it is known beforehand, name "
-        f"it as an input (inputs={column.key})"
+        f"it as an input (inputs={as_argument([column.key])})"
     )
 
 
@@ -346,7 +347,6 @@ def _constants(roles: Roles, groups: Sequence[Group]) -> None:
             roles.constants[column.key] = float(present[0])
             told = f"{column.label} is always {present[0]:.12g}: it is carried on, and not modelled"
             if 2 * present.size < len(rows):
-                told += (
-                    f"; if its {present.size:,} cells are doses or the like, name it as an input (inputs={column.key})"
-                )
+                told += f"; if its {present.size:,} cells are doses or the like, name it as an input"
+                told += f" (inputs={as_argument([column.key])})"
             roles.notices.append(told)

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pynode.datasets.date_styles import seconds_of
+from pynode.datasets.date_styles import EPIWEEK, seconds_of
 from pynode.datasets.dates import MONTHS
 from pynode.datasets.errors import DataError
 from pynode.datasets.frame_table import Column, Frame
@@ -185,13 +185,16 @@ COMPACT = (
     (12, 1700, "%Y%m%d%H%M"),
     (14, 1700, "%Y%m%d%H%M%S"),
     (6, 1700, "%Y%m"),
+    (6, 1900, EPIWEEK),
     (6, 1900, "%G%V"),
     (7, 1700, "%Y%j"),
 )
 """Digits of dates such as 20040131 (or 200405, by the week, or 2004031, by the day of the year), the first year that is
 believed, and their style."""
-WEEKS = frozenset(("week", "yearweek", "weekyear", "yw", "yyyyww", "isoweek", "epiweek", "kw", "woche"))
+WEEKS = frozenset(("week", "yearweek", "weekyear", "yw", "yyyyww", "isoweek", "kw", "woche"))
 """What columns of years and weeks are called."""
+EPIWEEKS = frozenset(("epiweek", "epi", "mmwr", "mmwrweek"))
+"""The same of weeks that begin on Sundays, as epidemiologists count them."""
 
 
 def _dates_as_numbers(values: Array, column: Column) -> Times | None:
@@ -203,6 +206,8 @@ def _dates_as_numbers(values: Array, column: Column) -> Times | None:
         if present.min() < first * scale or present.max() >= 2201 * scale:
             continue
         if style == "%Y%m" and not words & (DATE_WORDS | {"month", "period", "yyyymm"}):
+            continue
+        if style == EPIWEEK and not words & EPIWEEKS:
             continue
         if style == "%G%V" and not words & WEEKS:
             continue

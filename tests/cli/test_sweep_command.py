@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from pynode.cli import main
+from pynode.cli.sweep import DATA_AXIS
 from pynode.records.lock import lock
+from pynode.sweeps.cells import Cell
 from pynode.sweeps.grid import make_cells
-from pynode.sweeps.layout import write_sweep
-from pynode.sweeps.specification import specify
+from pynode.sweeps.layout import read_values, with_earlier_names, write_sweep
+from pynode.sweeps.specification import read_grid, specify
 
 QUICK = "--grid problem=spiral --grid method=disc-opt"
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -201,3 +203,34 @@ def test_a_sweep_whose_file_has_moved(again: list[str], capsys: pytest.CaptureFi
     assert "was started with another configuration" in capsys.readouterr().err
     assert main([*resumed, *(word.format(file) for word in again)]) == 2
     assert f"{file} is not a file" in capsys.readouterr().err
+
+
+def test_a_sweep_whose_files_have_moved(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Its cells keep their names, which hold the old folder, also where the files are named in another order."""
+    (old := tmp_path / "old").mkdir()
+    files = [old / "a.csv", old / "b.csv"]
+    for n, file in enumerate(files):
+        file.write_text("t,x\n" + "".join(f"{k},{(k + n) * k % 7}.5\n" for k in range(30)))
+    data = [str(file) for file in files]
+    axes = {"problem": "series", "method": "disc-opt", "seed": [0, 1], "iterations": 2, DATA_AXIS: data}
+    specification = specify(axes)
+    (out := tmp_path / "out").mkdir()
+    write_sweep(out, specification.axes, cells := make_cells(specification.axes, specification.needs))
+
+    def by_content(named: list[Cell]) -> dict[tuple[str, int], str]:
+        return {(cell.config["options"]["sha256"], cell.config["seed"]): cell.name for cell in named}
+
+    new = old.rename(tmp_path / "new")
+    resumed = ["sweep", "--resume", "--out", str(out), "--dry-run"]
+    assert main(resumed) == 2
+    assert f"name its new place: --resume --out {out} --grid set.data=FILE,..." in capsys.readouterr().err
+    moved = f"{DATA_AXIS}={new}/b.csv,{new}/a.csv"
+    assert main([*resumed, "--grid", moved]) == 0
+    again = make_cells(specify(read_values(out) | read_grid([moved])).axes, specification.needs)
+    named = with_earlier_names(out, again)
+    assert by_content(named) == by_content(cells)
+    assert {cell.name for cell in again}.isdisjoint(cell.name for cell in cells)
+    write_sweep(out, specify(read_values(out) | read_grid([moved])).axes, named)
+    assert main(resumed) == 0
+    (new / "b.csv").write_text("t,x\n" + "".join(f"{k},{k % 5}.5\n" for k in range(30)))
+    assert main([*resumed, "--grid", moved]) == 2

@@ -60,6 +60,12 @@ OTHERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "JSON": (bytes_of(json.dumps([{"t": 1, "x": 2}], indent=1).encode()), r"looks like JSON, .* save it as \.csv"),
     "JSON in UTF-16": (bytes_of(json.dumps({"t": [1, 2]}).encode("utf-16")), "looks like JSON, not a table"),
     "JSON lines": (bytes_of(b'{"t": 1}\n{"t": 2}\n'), "looks like JSON, not a table"),
+    "an empty object": (bytes_of(b"{}\n"), "looks like JSON, not a table"),
+    "a dictionary of Python": (bytes_of(b"{'t': [1, 2]}\n"), "looks like JSON, not a table"),
+    "a list": (bytes_of(b"[1, 2.5, -3]\n"), "looks like JSON, not a table"),
+    "a list of words": (bytes_of(b'["a", "b"]\n'), "looks like JSON, not a table"),
+    "lists": (bytes_of(b"[[1, 2], [3, 4]]\n"), "looks like JSON, not a table"),
+    "a list in lines": (bytes_of(b"[\n  1\n]\n"), "looks like JSON, not a table"),
     "HTML": (bytes_of(b"<!DOCTYPE html>\n<html><table><tr><td>1</td></tr></table></html>\n"), "looks like HTML or XML"),
     "XML": (bytes_of(b'<?xml version="1.0"?>\n<rows><row t="1"/></rows>\n'), "looks like HTML or XML, not a table"),
     "integers": (bytes_of(np.arange(4000, dtype="<i2").tobytes()), "binary file"),
@@ -96,6 +102,17 @@ def test_texts_of_any_encoding_and_name(tmp_path: Path, encoding: str, ending: s
     assert read_frame(path).names.names == column_names(path) == ("t", "\u00b5g/\u6c34")
 
 
+def test_a_euro_of_windows_is_no_pickle(tmp_path: Path) -> None:
+    """In cp1252 it is the byte that begins a pickle, which the number of its protocol follows."""
+    (path := tmp_path / "t.csv").write_bytes(TEXT.replace("t,x", "\u20ac price,x").encode("cp1252"))
+    assert load_table(path).shape == (30, 2)
+    assert read_frame(path).names.names[1] == "x"
+    for protocol in range(2, 6):
+        path.write_bytes(bytes((0x80, protocol)) + b"]q\0.")
+        with pytest.raises(DataError, match="is a pickle, not a table"):
+            read_frame(path)
+
+
 def test_what_tells_the_encoding() -> None:
     assert encoding_at("\u65f6\u95f4,\u6c34\r\n1,2\r\n".encode("utf-16-le")) == "utf-16-le"
     assert encoding_at("a,b\n1,2".encode("utf-16-be")[:-1]) == "utf-16-be"
@@ -103,7 +120,10 @@ def test_what_tells_the_encoding() -> None:
         assert encoding_at(binary) is None
 
 
-@pytest.mark.parametrize("head", ["PAR1,PAR2", "PK,x", "BZh,x", "<DATE>,<CLOSE>"])
+NAMES = ["PAR1,PAR2", "PK,x", "BZh,x", "<DATE>,<CLOSE>", "[1],[2]", "[1/min],[m]", "{x},{y}", "[-1],[0]"]
+
+
+@pytest.mark.parametrize("head", NAMES)
 def test_names_that_begin_as_other_files_do(tmp_path: Path, head: str) -> None:
     (path := tmp_path / "t.csv").write_text(TEXT.replace("t,x", head))
     assert load_table(path).shape == (30, 2)

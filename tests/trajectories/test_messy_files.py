@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+import shlex
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pynode.cli.as_typed import as_typed
 from pynode.datasets.errors import DataError
 from pynode.datasets.tables import read_table
+from pynode.names import as_argument
 from pynode.trajectories.ahead import times_ahead
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.read import read_series
@@ -90,6 +93,36 @@ def test_other_words_for_missing_values_are_offered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "offered"),
+    [("not measured", "'not measured'"), ("'no'", "\"'no'\""), ("***", "'***'"), ("BDL", "BDL"), ("$a", "'$a'")],
+)
+def test_words_are_offered_as_a_shell_takes_them(tmp_path: Path, word: str, offered: str) -> None:
+    lines = [f"{k},{word if k % 5 == 2 else wave[0]}" for k, wave in enumerate(WAVES)]
+    told = refused(tmp_path, "time,a\n" + "\n".join(lines) + "\n")
+    assert told.endswith(f"everywhere, say so (missing_values={offered})")
+    typed = shlex.split(as_typed(told, "series").partition(" (--missing-values ")[2][:-1])
+    assert len(typed) == 1
+    assert len(read_series(tmp_path / "t.csv", missing_values=typed).each[0].times) == 24
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ((0,), "line 2 is a header or holds units, remove it"),
+        ((0, 1), "lines 2 and 3 are headers or hold units, remove"),
+    ],
+)
+def test_words_in_the_first_rows_are_no_missing_values(tmp_path: Path, at: tuple[int, ...], told: str) -> None:
+    rows = "".join(f"{k},{'A' if k in at else wave[0]}\n" for k, wave in enumerate(WAVES))
+    said = refused(tmp_path, f"time,a\n{rows}")
+    assert f"; if {told}" in said
+    assert "missing_values" not in said
+    later = "".join(f"{k},{'A' if k == 3 else wave[0]}\n" for k, wave in enumerate(WAVES))
+    said = refused(tmp_path, f"time,a\n{later}")
+    assert "; if line 5 is a header or holds units, remove it; if 'A' stands for a missing value everywhere" in said
+
+
+@pytest.mark.parametrize(
     ("head", "cell"),
     [
         ("week", "{year}-W{week:02d}"),
@@ -110,6 +143,31 @@ def test_weeks_over_a_new_year(tmp_path: Path, head: str, cell: str) -> None:
         assert read.axis.parse(read.axis.text(time)) == time
 
 
+@pytest.mark.parametrize("head", ["epiweek", "epi_week", "MMWRweek"])
+def test_weeks_of_epidemiologists(tmp_path: Path, head: str) -> None:
+    """Begin on Sundays: those of 2014 are 53, in the year 2020 as well, and 201501 begins on January 4."""
+    weeks = [*(f"2014{k:02d}" for k in range(1, 54)), *(f"2015{k:02d}" for k in range(1, 53))]
+    read = series(tmp_path, f"{head},cases\n" + "".join(f"{week},{30 + k % 7}\n" for k, week in enumerate(weeks)))
+    times = read.each[0].times
+    np.testing.assert_array_equal(np.diff(times), 7 * 86400)
+    assert times[53] == datetime(2015, 1, 4, tzinfo=timezone.utc).timestamp()
+    assert [read.axis.text(time) for time in times.tolist()] == weeks
+    assert [read.axis.parse(week) for week in weeks] == times.tolist()
+
+
+@pytest.mark.parametrize("cell", ["W{}-2019", "W{}/2019", "2019-W{}"])
+@pytest.mark.parametrize("given", [None, "day"])
+def test_names_that_look_like_weeks(tmp_path: Path, cell: str, given: str | None) -> None:
+    rows = "".join(f"{cell.format(well)},{day},{wave[well]}\n" for well in (1, 2, 3) for day, wave in enumerate(WAVES))
+    (path := tmp_path / "t.csv").write_text(f"well,day,x\n{rows}")
+    read = read_series(path, time=given)
+    assert (read.axis.column, [each.name for each in read.each]) == ("day", [cell.format(well) for well in (1, 2, 3)])
+    one = "".join(f"{cell.format(k + 1)},{wave[0]},{wave[1]}\n" for k, wave in enumerate(WAVES))
+    assert series(tmp_path, f"when,load,x\n{one}").axis.kind == "date"
+    assert series(tmp_path, f"KW,day,x\n{one}").axis.kind == "date"
+    assert series(tmp_path, f"label,load,x\n{one}").axis.kind == "date"
+
+
 def test_weeks_are_written_as_the_file_has_them(tmp_path: Path) -> None:
     lines = [f"{2022 + k // 52}{k % 52 + 1:02d},{30 + k % 7}" for k in range(104)]
     read = series(tmp_path, "yearweek,cases\n" + "\n".join(lines) + "\n")
@@ -126,6 +184,34 @@ def test_times_in_the_names_of_columns(tmp_path: Path, names: str) -> None:
     first, second = names.split(",")[:2]
     told = refused(tmp_path, f"id,{names}\n{rows}")
     assert f"t.csv has times in its header ({first}, {second}, ...): give each time a row (transpose the table)" in told
+    assert told.endswith(f"; if each row holds them for one time, name them (values={as_argument(names.split(','))})")
+    read = read_series(tmp_path / "t.csv", values=names.split(","))
+    assert (read.values, read.axis.column) == (tuple(names.split(",")), "row")
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["Tag1,Tag2,Tag3,Tag4", "year1,year2,year3,year4", "1s,2s,3s,4s", "1min,5min,15min,60min", "1 d,2 d,3 d,4 d"],
+)
+@pytest.mark.parametrize("first", ["", "n,", "frame,", "host,"])
+def test_names_that_may_be_times_of_sensors(tmp_path: Path, first: str, names: str) -> None:
+    """Without a row for each of several names they are values, which is said where no column is the time."""
+    cells = {"": "", "host,": "web,"}
+    rows = "".join(f"{cells.get(first, f'{k},')}{','.join(map(str, wave))}\n" for k, wave in enumerate(WAVES))
+    read = series(tmp_path, f"{first}{names}\n{rows}")
+    assert read.values == tuple(names.split(","))
+    assert len(read.each[0].times) == 30
+    one, two = names.split(",")[:2]
+    said = f"the columns '{one}', '{two}', ... are taken as values of one time each row; if they are times, transpose"
+    untimed = first not in ("n,", "frame,") and one != "Tag1"
+    assert any(notice.startswith(said) for notice in read.notices) is untimed
+
+
+def test_years_as_names_of_given_values(tmp_path: Path) -> None:
+    rows = "".join(f"{','.join(map(str, wave))}\n" for wave in WAVES)
+    assert "has times in its header (2001, 2002, ...)" in refused(tmp_path, f"2001,2002,2003,2004\n{rows}")
+    read = read_series(tmp_path / "t.csv", values=("2001", "2002", "2003", "2004"))
+    assert (len(read.values), read.axis.column) == (4, "row")
 
 
 @pytest.mark.parametrize("names", ["1h,2h,4h,8h", "0.5m,1m,2m,4m", "x1,x2,x3,x4", "day4,day3,day2,day1"])
