@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import pytest
 import torch
 
 from pynode.series_fit import fit_series
-from pynode.trajectories.backtest import FIRM, ORIGINS, backtests, can_be_restrained, restrained
+from pynode.trajectories import backtest
+from pynode.trajectories.backtest import (
+    FIRM,
+    ORIGINS,
+    backtest_of_modes,
+    backtests,
+    can_be_restrained,
+    restrained,
+)
 from pynode.trajectories.build import Prepared, first_model, prepare, with_all_rows
 from pynode.trajectories.data import Trajectories
 from pynode.trajectories.decisions import decisions
@@ -18,6 +27,7 @@ from pynode.trajectories.fields import LinearAndNetwork
 from pynode.trajectories.loss import FIRM_PRIOR, HELD_PRIOR, Weights, shooting_loss
 from pynode.trajectories.matching import EFFORTS
 from pynode.trajectories.model import SeriesModel
+from pynode.trajectories.orders import deepened
 from pynode.trajectories.parts import parts_of
 from pynode.trajectories.refit import long_windows
 from pynode.trajectories.rollout import by_steps
@@ -70,6 +80,27 @@ def test_a_field_that_would_blow_up_is_held_down(of: Trajectories) -> None:
 def test_laws_stay_free(of: Trajectories) -> None:
     before = prepared(of)
     assert restrained(before) is before
+
+
+@pytest.mark.parametrize("modes_error", [0.0, math.inf])
+def test_a_sum_of_modes_is_held_down_where_it_forecasts_worse(
+    modes_error: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backtest, "backtest_of_modes", lambda _: modes_error)
+    after = restrained(replace(prepared(passengers()), swings=True))
+    assert (after.restraint is None) is (modes_error == 0.0)
+
+
+def test_modes_are_judged_by_what_follows_the_rows_that_they_are_read_off() -> None:
+    """A sum of two swings goes on as it did; a random walk does not."""
+    t = 0.25 * np.arange(300)
+    two = np.sin(t) + 0.7 * np.cos(1.9 * t) + 0.01 * np.random.default_rng(0).standard_normal(300)
+    errors = []
+    for values in (two, walks(1).each[0].values[:, 0]):
+        of = series(trajectory("a", np.arange(float(len(values))), values), names=("x",))
+        errors.append(backtest_of_modes(deepened(prepare(of, [np.ones(len(values), bool)]))))
+    assert errors[0] < 0.1
+    assert errors[1] > 3 * errors[0]
 
 
 def test_few_rows_tell_nothing() -> None:
