@@ -107,12 +107,14 @@ def kind_of_input(column: Column, groups: Sequence[Group], observed: Array) -> I
     positive = all((values >= 0).all() for values in own)
     if none_in_some and apart and positive and few_sizes and 2 * given.sum() < observed.sum():
         return "jumps"  # what goes on between its rows is known somewhere in each trajectory
-    changes = np.concatenate([np.diff(values) for values in own]) if own else np.empty(0)
+    each = [np.diff(values) for values in own]
+    changes = np.concatenate(each) if each else np.empty(0)
     if not changes.size:
         return "interpolated"
     isolated = all(not ((values[1:] != 0) & (values[:-1] != 0)).any() for values in own)
     zeros = sum(int((values == 0).sum()) for values in own)
-    switched = bool((changes != 0).all())  # rows stand only where it changes
+    # rows stand only where it changes, but for a last one that says until when it is known
+    switched = all(bool((np.trim_zeros(steps, "b") != 0).all()) for steps in each)
     back_at_0 = bool(((column.values == 0) & ~observed).any())  # a dose would need no such row
     rows_of_it = sum(len(values) for values in own)
     if isolated and zeros > 0.5 * rows_of_it and apart and not (switched and back_at_0):

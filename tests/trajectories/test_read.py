@@ -267,6 +267,17 @@ def test_a_level_that_is_logged_where_it_changes(tmp_path: Path) -> None:
     assert said(result, "if it stays as it is until its next row, or if its rows are doses, say so")
 
 
+def test_a_last_row_may_repeat_the_level_to_say_until_when_it_is_known(tmp_path: Path) -> None:
+    """As the remedy asks for where a forecast is to go beyond the last change."""
+    levels = [50, 75, 0, 75, 100, 25, 0, 25, 0, 75, 50, 75, 25, 50, 100, 25, 75, 0, 25, 100, 0, 25, 100]
+    changes = [(10 * n + n % 3, "", level) for n, level in enumerate(levels)] + [(250, "", levels[-1])]
+    rows = sorted([*changes, *((n + 0.5, 20 + n % 7, "") for n in range(220))])
+    text = "".join(f"{t},{x},{u}\n" for t, x, u in rows)
+    for name in ("u", "valve"):
+        result = series(tmp_path, f"t,x,{name}\n" + text, values=("x",), inputs=(name,))
+        assert result.input_kinds == ("steps",)
+
+
 @pytest.mark.parametrize("words", [("on", "off"), ("Open", "closed"), ("TRUE", "FALSE"), ("auf", "zu")])
 def test_on_and_off_as_input(tmp_path: Path, words: tuple[str, str]) -> None:
     """Are 1 and 0."""
