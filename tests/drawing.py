@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -27,18 +27,18 @@ def leave_a_note(_: Figure, target: Any, **options: object) -> None:
 
 
 @contextmanager
-def figures_not_drawn() -> Iterator[None]:
+def _figures(savefig: Callable[..., None], lay_out: Callable[..., None]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        patch.setattr(ConstrainedLayoutEngine, "execute", lay_out)
+        yield
+
+
+def figures_not_drawn() -> AbstractContextManager[None]:
     """Figures are made, but a note stands for the drawing of each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", leave_a_note)
-        patch.setattr(ConstrainedLayoutEngine, "execute", leave_as_it_is)
-        yield
+    return _figures(leave_a_note, leave_as_it_is)
 
 
-@contextmanager
-def figures_drawn() -> Iterator[None]:
+def figures_drawn() -> AbstractContextManager[None]:
     """Figures are drawn, also where `figures_not_drawn` is around this."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", DRAW)
-        patch.setattr(ConstrainedLayoutEngine, "execute", LAY_OUT)
-        yield
+    return _figures(DRAW, LAY_OUT)

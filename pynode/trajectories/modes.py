@@ -74,9 +74,9 @@ def fitted_modes(points: Sequence[tuple[Array, Array]], paths: Sequence[tuple[Ar
 
     some = [own for own in points if len(own[0]) > n][:TRAJECTORIES]
     best = least_squares(lambda theta: _residuals(exponents(theta), some)[0], start, max_nfev=EVALUATIONS)
-    found = exponents(best.x)
-    _, rest, shares = _residuals(found, points)
-    return Modes(found, rest, np.array(shares))
+    improved = exponents(best.x)
+    _, rest, shares = _residuals(improved, points)
+    return Modes(improved, rest, np.array(shares))
 
 
 def _read_off(paths: Sequence[tuple[Array, Array]], n: int) -> Array | None:
